@@ -1,0 +1,187 @@
+// Upstream: none
+// Downstream: none
+// Role: A price bar as a source gives it (any field may be missing or unreadable) and as it is stored.
+
+use std::fmt;
+
+use chrono::NaiveDateTime;
+use rust_decimal::prelude::ToPrimitive;
+use rust_decimal::{Decimal, RoundingStrategy};
+
+use crate::domain::Code;
+
+/// How long a bar lasts, with Ginkgo's integer for it (column `frequency`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Frequency {
+    /// One trading day; the timestamp is midnight of the day.
+    Day,
+}
+
+impl Frequency {
+    /// Ginkgo's `FREQUENCY_TYPES` value, as the column `frequency` holds it.
+    pub fn as_ginkgo(self) -> i8 {
+        match self {
+            Self::Day => 1,
+        }
+    }
+
+    /// The name commands use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "1d",
+        }
+    }
+}
+
+/// Where a row came from: Ginkgo's `SOURCE_TYPES` value (column `source`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SourceId(pub i8);
+
+impl SourceId {
+    /// A source Ginkgo has no number of its own for, such as a folder of files.
+    pub const OTHER: Self = Self(0);
+    /// Tushare Pro.
+    pub const TUSHARE: Self = Self(7);
+}
+
+/// A fixed-point number with two decimals, counted in hundredths: the scale of Ginkgo's price and amount columns
+/// (`Decimal(16,2)`), so that nothing is rounded twice and nothing passes through binary floating point.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hundredths(pub i64);
+
+impl Hundredths {
+    /// `Decimal(16,2)` holds fewer than 10^16 hundredths.
+    const LIMIT: i64 = 10_000_000_000_000_000;
+
+    /// Rounds half away from zero to two decimals; `None` where the value does not fit `Decimal(16,2)`.
+    pub fn from_decimal(value: Decimal) -> Option<Self> {
+        let rounded = value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+        let hundredths = rounded.checked_mul(Decimal::ONE_HUNDRED)?.to_i64()?;
+        (hundredths.abs() < Self::LIMIT).then_some(Self(hundredths))
+    }
+
+    /// The value as an exact decimal.
+    pub fn to_decimal(self) -> Decimal {
+        Decimal::new(self.0, 2)
+    }
+}
+
+impl fmt::Debug for Hundredths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to_decimal())
+    }
+}
+
+impl fmt::Display for Hundredths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to_decimal())
+    }
+}
+
+/// One field of a row as a source gave it. Nothing is made up for what is not there: the Validator decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field<T> {
+    /// A value that could be read.
+    Value(T),
+    /// Null, empty or NaN.
+    Missing,
+    /// Something that is no value of this kind; the text is kept, shortened, for the report.
+    Unreadable(Box<str>),
+}
+
+impl<T> Field<T> {
+    /// The longest text an unreadable field keeps, in characters: enough to recognise it in a report.
+    pub const MAX_TEXT: usize = 40;
+
+    /// An unreadable field with its text shortened to [`Self::MAX_TEXT`] characters.
+    pub fn unreadable(text: &str) -> Self {
+        Self::Unreadable(text.chars().take(Self::MAX_TEXT).collect())
+    }
+}
+
+impl Field<Decimal> {
+    /// Reads a number as text: plain or scientific notation; empty, `null`, `None` and `NaN` are missing.
+    pub fn number(text: &str) -> Self {
+        let text = text.trim();
+        match text {
+            "" | "null" | "None" | "NaN" | "nan" | "NAN" => return Self::Missing,
+            _ => {}
+        }
+        text.parse::<Decimal>()
+            .or_else(|_| Decimal::from_scientific(text))
+            .map_or_else(|_| Self::unreadable(text), Self::Value)
+    }
+}
+
+/// A bar as a source gave it, already in Ginkgo's units and zone but not yet checked.
+///
+/// Units: prices in yuan; volume in lots of 100 shares; amount in thousand yuan; time as naive Shanghai wall clock,
+/// midnight for a daily bar. Each adapter converts to these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedBar {
+    /// Shanghai wall clock; a daily bar is labelled with midnight of its day.
+    pub timestamp: Field<NaiveDateTime>,
+    /// Opening price, yuan.
+    pub open: Field<Decimal>,
+    /// Highest price, yuan.
+    pub high: Field<Decimal>,
+    /// Lowest price, yuan.
+    pub low: Field<Decimal>,
+    /// Closing price, yuan.
+    pub close: Field<Decimal>,
+    /// Volume in lots of 100 shares; the fraction is cut when it is stored.
+    pub volume: Field<Decimal>,
+    /// Turnover in thousand yuan.
+    pub amount: Field<Decimal>,
+}
+
+/// A bar that passed every rule and fits its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bar {
+    /// The security.
+    pub code: Code,
+    /// How long the bar lasts.
+    pub frequency: Frequency,
+    /// Shanghai wall clock.
+    pub timestamp: NaiveDateTime,
+    /// Opening price, yuan.
+    pub open: Hundredths,
+    /// Highest price, yuan.
+    pub high: Hundredths,
+    /// Lowest price, yuan.
+    pub low: Hundredths,
+    /// Closing price, yuan.
+    pub close: Hundredths,
+    /// Lots of 100 shares.
+    pub volume: i32,
+    /// Thousand yuan.
+    pub amount: Hundredths,
+    /// Who gave the row.
+    pub source: SourceId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hundredths_round_half_up_and_refuse_what_does_not_fit() {
+        let read = |text: &str| Hundredths::from_decimal(text.parse().unwrap()).map(|h| h.0);
+        assert_eq!(read("1.005"), Some(101)); // binary floating point would say 1.00
+        assert_eq!(read("2.675"), Some(268));
+        assert_eq!(read("460697.377"), Some(46_069_738));
+        assert_eq!(read("99999999999999.99"), Some(9_999_999_999_999_999));
+        assert_eq!(read("100000000000000"), None);
+        assert_eq!(read("79228162514264337593543950335"), None);
+    }
+
+    #[test]
+    fn a_number_field_keeps_what_it_could_not_read() {
+        assert_eq!(Field::number("8.75"), Field::Value(Decimal::new(875, 2)));
+        assert_eq!(Field::number("1.5e3"), Field::Value(Decimal::new(1500, 0)));
+        assert_eq!(Field::number("NaN"), Field::Missing);
+        assert_eq!(Field::number(" "), Field::Missing);
+        assert_eq!(Field::number("abc"), Field::unreadable("abc"));
+        assert_eq!(Field::number("inf"), Field::unreadable("inf"));
+    }
+}

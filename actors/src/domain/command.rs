@@ -1,0 +1,374 @@
+// Upstream: none
+// Downstream: none
+// Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::domain::{Code, CodeError, Frequency, SyncMode};
+
+/// The most codes one command may name: twice the A-share market, so that a mistake cannot fill the memory.
+pub const MAX_CODES: usize = 12_000;
+
+/// Commands on the shared topics that other components act on, or that every instance hears on a consumer of its own.
+/// They are passed over and counted.
+const NOT_FOR_THE_GROUP: [&str; 7] =
+    ["paper_trading", "deploy", "unload", "update_selector", "heartbeat_test", "reload", "stop"];
+
+/// Data commands Ginkgo sends that this version cannot carry out; they end in the dead-letter topic, not in silence.
+const NOT_SUPPORTED_YET: [&str; 5] = ["stockinfo", "trade_day", "adjustfactor", "tick", "update_data"];
+
+/// A command as it came in, read and checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControlCommand {
+    /// What to do.
+    pub instruction: Instruction,
+    /// When the sender issued it; a time without zone is Shanghai wall clock, as Ginkgo's containers run.
+    pub issued_at: Option<DateTime<Utc>>,
+    /// Who sent it.
+    pub source: Option<String>,
+    /// The sender's id of the request (`correlation_id`, else `request_id`, else `message_id`).
+    pub correlation_id: Option<String>,
+    /// The sender's trace.
+    pub trace_id: Option<String>,
+}
+
+/// What a command asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Instruction {
+    /// Fetch, check and store bars.
+    BarSnapshot(BarSnapshot),
+    /// Another component's command, or one that is heard elsewhere; its name.
+    NotForTheGroup(String),
+}
+
+/// The parameters of `bar_snapshot`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BarSnapshot {
+    /// Which securities.
+    pub codes: CodeSelection,
+    /// Insert what is missing, or replace the range.
+    pub mode: SyncMode,
+    /// How long a bar lasts.
+    pub frequency: Frequency,
+    /// First day asked for, if any.
+    pub start: Option<NaiveDate>,
+    /// Last day asked for, if any.
+    pub end: Option<NaiveDate>,
+}
+
+/// Which securities a command is about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CodeSelection {
+    /// All listed ones.
+    AllListed,
+    /// These, each once, in the order given.
+    These(Vec<Code>),
+}
+
+/// Why a command cannot be carried out. The text goes into the dead-letter record for an operator to read.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum CommandError {
+    /// The bytes are no JSON.
+    #[error("the message is not JSON: {reason}; it starts with {start:?}")]
+    NotJson {
+        /// The parser's reason with line and column.
+        reason: String,
+        /// The first bytes as text.
+        start: String,
+    },
+    /// JSON, but neither an object nor an object inside a string.
+    #[error("the message is a JSON {found}, expected an object")]
+    NotAnObject {
+        /// What it is.
+        found: &'static str,
+    },
+    /// A required field is absent or of the wrong type.
+    #[error("field `{field}` is {found}, expected {expected}")]
+    BadField {
+        /// The field's path.
+        field: &'static str,
+        /// What stands there, shortened.
+        found: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// A code that is none.
+    #[error("field `{field}`: {error}")]
+    BadCode {
+        /// The field's path.
+        field: &'static str,
+        /// What is wrong with it.
+        error: CodeError,
+    },
+    /// More codes than one command may name.
+    #[error("field `params.codes` names {found} codes, at most {MAX_CODES} are allowed; send several commands")]
+    TooManyCodes {
+        /// How many.
+        found: usize,
+    },
+    /// The range ends before it starts.
+    #[error("the range is empty: start_date {start} is after end_date {end}")]
+    EmptyRange {
+        /// `params.start_date`.
+        start: NaiveDate,
+        /// `params.end_date`.
+        end: NaiveDate,
+    },
+    /// A command nobody knows.
+    #[error("unknown command `{name}`")]
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+    /// A command that this version does not carry out.
+    #[error("command `{name}` is not supported by this version of the data worker")]
+    NotSupported {
+        /// Its name.
+        name: String,
+    },
+    /// A frequency that this version does not carry out.
+    #[error("frequency `{name}` is not supported by this version of the data worker, only 1d is")]
+    FrequencyNotSupported {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl ControlCommand {
+    /// Reads a message's bytes: an object, or an object encoded once more as a JSON string (the TaskTimer of January 2026
+    /// sent those). No bytes at all (a Kafka tombstone) is nothing to do, as for the Python worker.
+    pub fn parse(payload: &[u8]) -> Result<Self, CommandError> {
+        if payload.is_empty() {
+            return Ok(Self::nothing_to_do());
+        }
+        let value = match parse_json(payload)? {
+            Value::String(inner) => parse_json(inner.as_bytes())?,
+            other => other,
+        };
+        match value {
+            Value::Object(message) => Self::from_object(&message),
+            Value::Null => Ok(Self::nothing_to_do()),
+            other => Err(CommandError::NotAnObject { found: kind_of(&other) }),
+        }
+    }
+
+    fn nothing_to_do() -> Self {
+        Self {
+            instruction: Instruction::NotForTheGroup("(empty message)".to_owned()),
+            issued_at: None,
+            source: None,
+            correlation_id: None,
+            trace_id: None,
+        }
+    }
+
+    fn from_object(message: &Map<String, Value>) -> Result<Self, CommandError> {
+        let Some(Value::String(name)) = message.get("command") else {
+            return Err(bad_field("command", message.get("command"), "a command's name"));
+        };
+        if NOT_FOR_THE_GROUP.contains(&name.as_str()) {
+            let instruction = Instruction::NotForTheGroup(name.clone());
+            return Ok(Self { instruction, ..Self::nothing_to_do() });
+        }
+        if NOT_SUPPORTED_YET.contains(&name.as_str()) {
+            return Err(CommandError::NotSupported { name: name.clone() });
+        }
+        if name != "bar_snapshot" {
+            return Err(CommandError::Unknown { name: shorten(name) });
+        }
+        let no_params = Map::new();
+        let params = match message.get("params") {
+            None => &no_params,
+            Some(Value::Object(params)) => params,
+            other => return Err(bad_field("params", other, "an object")),
+        };
+        let correlation_id = match optional_text(message, "correlation_id")? {
+            Some(id) => Some(id),
+            None => optional_text(message, "request_id")?.or(optional_text(message, "message_id")?),
+        };
+        Ok(Self {
+            instruction: Instruction::BarSnapshot(BarSnapshot::from_params(params)?),
+            issued_at: issued_at(message.get("timestamp"))?,
+            source: optional_text(message, "source")?,
+            correlation_id,
+            trace_id: optional_text(message, "trace_id")?,
+        })
+    }
+}
+
+impl BarSnapshot {
+    fn from_params(params: &Map<String, Value>) -> Result<Self, CommandError> {
+        let start = date(params, "start_date", "params.start_date")?;
+        let end = date(params, "end_date", "params.end_date")?;
+        if let (Some(start), Some(end)) = (start, end)
+            && start > end
+        {
+            return Err(CommandError::EmptyRange { start, end });
+        }
+        check_adjust_type(params.get("adjust_type"))?;
+        let full = flag(params, "full", "params.full")?;
+        let force = flag(params, "force", "params.force")?;
+        Ok(Self {
+            codes: codes(params)?,
+            mode: if full || force { SyncMode::Replace } else { SyncMode::Incremental },
+            frequency: frequency(params.get("frequency"))?,
+            start,
+            end,
+        })
+    }
+}
+
+fn parse_json(bytes: &[u8]) -> Result<Value, CommandError> {
+    serde_json::from_slice(bytes).map_err(|error| CommandError::NotJson {
+        reason: error.to_string(),
+        start: shorten(&String::from_utf8_lossy(bytes.get(..60).unwrap_or(bytes))),
+    })
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+fn bad_field(field: &'static str, found: Option<&Value>, expected: &'static str) -> CommandError {
+    let found = match found {
+        None => "absent".to_owned(),
+        Some(value) => format!("{} {}", kind_of(value), shorten(&value.to_string())),
+    };
+    CommandError::BadField { field, found, expected }
+}
+
+fn optional_text(message: &Map<String, Value>, field: &'static str) -> Result<Option<String>, CommandError> {
+    match message.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        other => Err(bad_field(field, other, "a text or null")),
+    }
+}
+
+/// A switch; the Python worker took anything that Python calls true, but nobody means `true` by the text "false".
+fn flag(params: &Map<String, Value>, name: &str, field: &'static str) -> Result<bool, CommandError> {
+    match params.get(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(on)) => Ok(*on),
+        Some(Value::Number(number)) if number.as_f64() == Some(0.0) => Ok(false),
+        Some(Value::Number(number)) if number.as_f64() == Some(1.0) => Ok(true),
+        Some(Value::String(text)) if matches!(text.to_ascii_lowercase().as_str(), "true" | "1" | "yes") => Ok(true),
+        Some(Value::String(text)) if matches!(text.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "") => {
+            Ok(false)
+        }
+        other => Err(bad_field(field, other, "true or false")),
+    }
+}
+
+fn codes(params: &Map<String, Value>) -> Result<CodeSelection, CommandError> {
+    let mut texts: Vec<&str> = Vec::new();
+    match params.get("code") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(text)) => texts.extend((!text.trim().is_empty()).then_some(text.as_str())),
+        other => return Err(bad_field("params.code", other, "a stock code")),
+    }
+    match params.get("codes") {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(list)) => {
+            for item in list {
+                let Value::String(text) = item else {
+                    return Err(bad_field("params.codes", Some(item), "a list of stock codes"));
+                };
+                texts.push(text);
+            }
+        }
+        other => return Err(bad_field("params.codes", other, "a list of stock codes")),
+    }
+    if texts.len() > MAX_CODES {
+        return Err(CommandError::TooManyCodes { found: texts.len() });
+    }
+    let mut seen = std::collections::HashSet::new();
+    let mut codes = Vec::with_capacity(texts.len());
+    for text in texts {
+        let code: Code = text.parse().map_err(|error| CommandError::BadCode { field: "params.code", error })?;
+        if seen.insert(code) {
+            codes.push(code);
+        }
+    }
+    Ok(if codes.is_empty() { CodeSelection::AllListed } else { CodeSelection::These(codes) })
+}
+
+fn date(params: &Map<String, Value>, name: &str, field: &'static str) -> Result<Option<NaiveDate>, CommandError> {
+    let found = params.get(name);
+    let text = match found {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) if text.is_empty() => return Ok(None),
+        Some(Value::String(text)) => text.clone(),
+        // An eight-digit number is a date; nobody counts seconds here.
+        Some(Value::Number(number)) => number.to_string(),
+        other => return Err(bad_field(field, other, "a date YYYYMMDD")),
+    };
+    let compact = NaiveDate::parse_from_str(&text, "%Y%m%d").ok().filter(|_| text.len() == 8);
+    match compact.or_else(|| NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()) {
+        Some(day) => Ok(Some(day)),
+        None => Err(bad_field(field, found, "a date YYYYMMDD")),
+    }
+}
+
+fn frequency(found: Option<&Value>) -> Result<Frequency, CommandError> {
+    match found {
+        None | Some(Value::Null) => Ok(Frequency::Day),
+        Some(Value::String(name)) => match name.as_str() {
+            "1d" | "d" | "day" | "" => Ok(Frequency::Day),
+            "1m" | "5m" | "15m" | "30m" | "60m" => Err(CommandError::FrequencyNotSupported { name: name.clone() }),
+            _ => Err(bad_field("params.frequency", found, "one of 1d, 1m, 5m, 15m, 30m, 60m")),
+        },
+        other => Err(bad_field("params.frequency", other, "one of 1d, 1m, 5m, 15m, 30m, 60m")),
+    }
+}
+
+/// Stored bars stay raw whatever a sender asks for; a word that is no adjustment at all is refused.
+fn check_adjust_type(found: Option<&Value>) -> Result<(), CommandError> {
+    match found {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(word)) if matches!(word.as_str(), "none" | "qfq" | "hfq" | "") => Ok(()),
+        other => Err(bad_field("params.adjust_type", other, "one of none, qfq, hfq")),
+    }
+}
+
+/// The forms Ginkgo's DTO takes: ISO with or without zone, with `T` or a blank, and Unix seconds as number or text.
+fn issued_at(found: Option<&Value>) -> Result<Option<DateTime<Utc>>, CommandError> {
+    let refuse = || bad_field("timestamp", found, "an ISO time or Unix seconds");
+    let seconds = |seconds: f64| {
+        // The range in which Unix microseconds fit 64 bits with room to spare: years 1970 to 5138.
+        (seconds.is_finite() && (0.0..1e11).contains(&seconds))
+            .then(|| DateTime::from_timestamp_micros((seconds * 1e6) as i64))
+            .flatten()
+    };
+    let text = match found {
+        None => return Ok(None),
+        Some(Value::Number(number)) => return number.as_f64().and_then(seconds).map(Some).ok_or_else(refuse),
+        Some(Value::String(text)) => text.trim(),
+        _ => return Err(refuse()),
+    };
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Ok(Some(instant.to_utc()));
+    }
+    let wall_clock = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+        .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|day| day.and_time(chrono::NaiveTime::MIN)));
+    // China has had no daylight saving since 1991, so a fixed offset is exact for every command.
+    let shanghai = FixedOffset::east_opt(8 * 3600).ok_or_else(refuse)?;
+    match wall_clock {
+        Some(time) => Ok(time.and_local_timezone(shanghai).single().map(|instant| instant.to_utc())),
+        None => text.parse::<f64>().ok().and_then(seconds).map(Some).ok_or_else(refuse),
+    }
+}

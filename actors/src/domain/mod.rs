@@ -1,0 +1,29 @@
+// Upstream: none
+// Downstream: none
+// Role: What the worker talks about: codes, bars, commands, tasks, statuses, notifications; no I/O.
+
+//! The worker's vocabulary. Nothing here does I/O and nothing here knows a client library.
+
+/// Bars as sources give them and as they are stored.
+pub mod bar;
+/// The name-based identity of a bar.
+pub mod bar_identity;
+/// Stock codes.
+pub mod code;
+/// Control commands.
+pub mod command;
+#[cfg(test)]
+mod command_tests;
+/// Messages for people.
+pub mod notification;
+/// Units of work and what came of them.
+pub mod task;
+/// Lifecycle and status.
+pub mod worker_status;
+
+pub use bar::{Bar, FetchedBar, Field, Frequency, Hundredths, SourceId};
+pub use code::{Code, CodeError};
+pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, Instruction};
+pub use notification::{Level, Notification};
+pub use task::{Anomaly, DateRange, Rule, SyncMode, TaskCounts};
+pub use worker_status::{Lifecycle, WorkerStatus};

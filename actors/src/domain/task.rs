@@ -1,0 +1,145 @@
+// Upstream: none
+// Downstream: none
+// Role: A unit of work (one code of one command): its range, its mode, what came of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{NaiveDate, NaiveDateTime};
+
+use crate::domain::Code;
+
+/// Days from `start` to `end`, both included, Shanghai calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DateRange {
+    /// First day.
+    pub start: NaiveDate,
+    /// Last day.
+    pub end: NaiveDate,
+}
+
+impl DateRange {
+    /// The first trading day of an A-share exchange (Shanghai, 19 December 1990): no bar can be older.
+    pub const FIRST_TRADING_DAY: NaiveDate = match NaiveDate::from_ymd_opt(1990, 12, 19) {
+        Some(day) => day,
+        None => NaiveDate::MIN,
+    };
+
+    /// Whether `day` lies inside.
+    pub fn contains(&self, day: NaiveDate) -> bool {
+        self.start <= day && day <= self.end
+    }
+
+    /// Midnight of the first day and the last second of the last day.
+    pub fn timestamps(&self) -> (NaiveDateTime, NaiveDateTime) {
+        let midnight = self.start.and_time(chrono::NaiveTime::MIN);
+        let next = self.end.succ_opt().unwrap_or(self.end).and_time(chrono::NaiveTime::MIN);
+        (midnight, next - chrono::Duration::seconds(1))
+    }
+}
+
+impl fmt::Display for DateRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.start, self.end)
+    }
+}
+
+/// What fetched rows do to stored ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Only rows whose key is not stored yet are inserted.
+    Incremental,
+    /// The stored rows of the range become exactly the fetched ones.
+    Replace,
+}
+
+/// The rule an invalid row broke. The names are part of reports and counters: do not rename them lightly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rule {
+    /// A field is null, empty or NaN.
+    MissingValue,
+    /// A field holds something that is no value of its kind.
+    UnreadableValue,
+    /// A price is zero or negative.
+    PriceNotPositive,
+    /// The highest price is below the opening or closing price.
+    HighBelowOpenOrClose,
+    /// The lowest price is above the opening or closing price.
+    LowAboveOpenOrClose,
+    /// The volume is negative.
+    VolumeNegative,
+    /// The amount is negative.
+    AmountNegative,
+    /// A second, different row for the same time in one answer.
+    DuplicateTimestamp,
+    /// A daily bar that is not at midnight, or a time that was not asked for, before the exchanges' first day or in the future.
+    ImplausibleTimestamp,
+    /// A value that its column cannot hold.
+    ValueOutOfRange,
+}
+
+impl Rule {
+    /// The rule's name in reports and counters.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingValue => "missing_value",
+            Self::UnreadableValue => "unreadable_value",
+            Self::PriceNotPositive => "price_not_positive",
+            Self::HighBelowOpenOrClose => "high_below_open_or_close",
+            Self::LowAboveOpenOrClose => "low_above_open_or_close",
+            Self::VolumeNegative => "volume_negative",
+            Self::AmountNegative => "amount_negative",
+            Self::DuplicateTimestamp => "duplicate_timestamp",
+            Self::ImplausibleTimestamp => "implausible_timestamp",
+            Self::ValueOutOfRange => "value_out_of_range",
+        }
+    }
+}
+
+/// One invalid row: which, what was wrong, with the value as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anomaly {
+    /// The security.
+    pub code: Code,
+    /// The row's time where it could be read.
+    pub timestamp: Option<NaiveDateTime>,
+    /// The column.
+    pub field: &'static str,
+    /// The value as text, shortened.
+    pub value: String,
+    /// The rule it broke.
+    pub rule: Rule,
+}
+
+/// What became of a task's rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskCounts {
+    /// Rows the source gave.
+    pub fetched: u64,
+    /// Rows newly stored (inserted or in place of others).
+    pub written: u64,
+    /// Rows that were stored already, unchanged.
+    pub unchanged: u64,
+    /// Stored rows that were removed or replaced.
+    pub replaced: u64,
+    /// Invalid rows by the rule they broke.
+    pub skipped: BTreeMap<Rule, u64>,
+}
+
+impl TaskCounts {
+    /// Invalid rows, all rules together.
+    pub fn num_skipped(&self) -> u64 {
+        self.skipped.values().sum()
+    }
+
+    /// Adds another task's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.fetched += other.fetched;
+        self.written += other.written;
+        self.unchanged += other.unchanged;
+        self.replaced += other.replaced;
+        for (rule, count) in &other.skipped {
+            *self.skipped.entry(*rule).or_default() += count;
+        }
+    }
+}

@@ -1,0 +1,185 @@
+// Upstream: none
+// Downstream: none
+// Role: The worker's lifecycle and its status entity, with the JSON that Ginkgo's readers of heartbeats expect.
+
+use chrono::NaiveDateTime;
+use serde::Serialize;
+
+/// Ginkgo's `WORKER_STATUS_TYPES`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// Not running.
+    Stopped,
+    /// Connecting and checking; takes no commands yet.
+    Starting,
+    /// Taking commands.
+    Running,
+    /// Finishing what is begun; takes no new commands.
+    Stopping,
+    /// Something is wrong that needs an operator.
+    Error,
+}
+
+impl Lifecycle {
+    /// Ginkgo's number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Stopped => 0,
+            Self::Starting => 1,
+            Self::Running => 2,
+            Self::Stopping => 3,
+            Self::Error => 4,
+        }
+    }
+
+    /// Ginkgo's name, lower case as in heartbeats.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Error => "error",
+        }
+    }
+
+    /// Whether the lifecycle may go from this state to `next`; ERROR is reached from any.
+    pub fn may_become(self, next: Self) -> bool {
+        use Lifecycle::{Error, Running, Starting, Stopped, Stopping};
+        next == Error
+            || matches!(
+                (self, next),
+                (Stopped, Starting)
+                    | (Starting, Running | Stopping)
+                    | (Running, Stopping)
+                    | (Stopping, Stopped)
+                    | (Error, Running | Stopping | Stopped)
+            )
+    }
+}
+
+/// The spec's WorkerStatus entity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerStatus {
+    /// The instance; holds no colon, because readers split the key on it.
+    pub node_id: String,
+    /// Where it is in its life; `Error` also when work waits and nothing moves.
+    pub lifecycle: Lifecycle,
+    /// Shanghai wall clock.
+    pub timestamp: NaiveDateTime,
+    /// Host name.
+    pub host: String,
+    /// Process id.
+    pub pid: u32,
+    /// Commands resolved since the start, whatever their outcome.
+    pub messages_processed: u64,
+    /// Rows newly stored since the start.
+    pub bars_written: u64,
+    /// Commands that ended in the dead-letter topic, failed fetches and failed writes since the start.
+    pub errors: u64,
+    /// The last error in words, if there was one.
+    pub last_error: Option<String>,
+    /// Unix seconds of the previous successful beat.
+    pub last_heartbeat: Option<f64>,
+    /// Commands taken and not resolved yet.
+    pub commands_unresolved: u64,
+    /// Actors restarted since the start.
+    pub actor_restarts: u64,
+    /// Seconds since the process started.
+    pub uptime_seconds: u64,
+}
+
+#[derive(Serialize)]
+struct HeartbeatJson<'a> {
+    status: &'static str,
+    timestamp: String,
+    node_id: &'a str,
+    stats: HeartbeatStats<'a>,
+}
+
+#[derive(Serialize)]
+struct HeartbeatStats<'a> {
+    messages_processed: u64,
+    bars_written: u64,
+    errors: u64,
+    last_heartbeat: Option<f64>,
+    // Ginkgo's readers take the fields above; everything of ours stays inside `stats`, where none of them minds it.
+    status_code: u8,
+    host: &'a str,
+    pid: u32,
+    commands_unresolved: u64,
+    actor_restarts: u64,
+    uptime_seconds: u64,
+    last_error: Option<&'a str>,
+}
+
+impl WorkerStatus {
+    /// The heartbeat's value: keys, order and types as the Python worker wrote them, ours inside `stats`.
+    pub fn to_heartbeat_json(&self) -> String {
+        let json = HeartbeatJson {
+            status: self.lifecycle.as_str(),
+            timestamp: self.timestamp.format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
+            node_id: &self.node_id,
+            stats: HeartbeatStats {
+                messages_processed: self.messages_processed,
+                bars_written: self.bars_written,
+                errors: self.errors,
+                last_heartbeat: self.last_heartbeat,
+                status_code: self.lifecycle.code(),
+                host: &self.host,
+                pid: self.pid,
+                commands_unresolved: self.commands_unresolved,
+                actor_restarts: self.actor_restarts,
+                uptime_seconds: self.uptime_seconds,
+                last_error: self.last_error.as_deref(),
+            },
+        };
+        // A struct of strings and numbers always has a JSON form.
+        serde_json::to_string(&json).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::NaiveDate;
+
+    #[test]
+    fn heartbeat_json_has_the_keys_order_and_types_of_the_python_worker() {
+        let status = WorkerStatus {
+            node_id: "data_worker_host1".into(),
+            lifecycle: Lifecycle::Running,
+            timestamp: NaiveDate::from_ymd_opt(2026, 8, 10).unwrap().and_hms_micro_opt(21, 10, 0, 123_456).unwrap(),
+            host: "host1".into(),
+            pid: 7,
+            messages_processed: 3,
+            bars_written: 10,
+            errors: 0,
+            last_error: None,
+            last_heartbeat: Some(1_786_367_400.123_456),
+            commands_unresolved: 1,
+            actor_restarts: 0,
+            uptime_seconds: 60,
+        };
+        let json = status.to_heartbeat_json();
+        let start = r#"{"status":"running","timestamp":"2026-08-10T21:10:00.123456","node_id":"data_worker_host1","stats":{"messages_processed":3,"bars_written":10,"errors":0,"last_heartbeat":1786367400.123456,"#;
+        assert!(json.starts_with(start), "{json}");
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value.as_object().unwrap().len(), 4, "readers refuse unknown top-level keys: {json}");
+    }
+
+    #[test]
+    fn the_lifecycle_only_goes_forward_and_error_is_reached_from_any() {
+        use Lifecycle::{Error, Running, Starting, Stopped, Stopping};
+        assert!(
+            Stopped.may_become(Starting)
+                && Starting.may_become(Running)
+                && Running.may_become(Stopping)
+                && Stopping.may_become(Stopped)
+        );
+        assert!(!Stopped.may_become(Running) && !Stopping.may_become(Running) && !Running.may_become(Starting));
+        for state in [Stopped, Starting, Running, Stopping, Error] {
+            assert!(state.may_become(Error), "{state:?}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+// Upstream: none
+// Downstream: none
+// Role: The traits through which the actors reach the outside, with their requests and errors.
+
+//! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:
+//! what failed, where, with which value, what to do.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::NaiveDateTime;
+
+use crate::delivery::{CommandReceiver, RawCommand};
+use crate::domain::{Bar, Code, DateRange, FetchedBar, Frequency, SourceId};
+
+/// Where commands come from: a consumer group's member, with a thread of its own.
+#[async_trait]
+pub trait CommandFeed: Send + Sync {
+    /// Begins to hand commands to `receiver`. Called once.
+    fn start(&self, receiver: CommandReceiver) -> Result<(), FeedError>;
+
+    /// Takes no further commands; those handed out go on.
+    fn stop_intake(&self);
+
+    /// Commits what is resolved and leaves the group. Waits at most `deadline`.
+    async fn close(&self, deadline: Duration) -> Result<(), FeedError>;
+
+    /// What the feed is doing just now.
+    fn state(&self) -> FeedState;
+}
+
+/// A look at a feed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FeedState {
+    /// Whether the group has given this member its part (which may be empty).
+    pub joined: bool,
+    /// Partitions assigned.
+    pub num_partitions: usize,
+    /// Commands handed out and not settled.
+    pub num_unresolved: usize,
+    /// Since the feed's thread last went round its loop.
+    pub since_last_poll: Duration,
+    /// Consumers rebuilt by the watchdog.
+    pub num_rebuilds: u64,
+}
+
+/// A feed that cannot do what it should.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("command feed {feed}: {what}: {reason}")]
+pub struct FeedError {
+    /// Broker and group.
+    pub feed: String,
+    /// What was tried.
+    pub what: &'static str,
+    /// Why it failed.
+    pub reason: String,
+}
+
+/// A vendor or a folder of market data.
+#[async_trait]
+pub trait MarketSource: Send + Sync {
+    /// The name in configuration, logs and reports.
+    fn name(&self) -> &'static str;
+
+    /// Ginkgo's number for it.
+    fn id(&self) -> SourceId;
+
+    /// All bars of one security in a range of days, oldest first or not, in Ginkgo's units and zone, as the source has
+    /// them (unchecked). No rows is a success. One call is one attempt: adapters page, but they do not retry.
+    async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError>;
+}
+
+/// What to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BarRequest {
+    /// The security.
+    pub code: Code,
+    /// How long a bar lasts.
+    pub frequency: Frequency,
+    /// Shanghai days, both ends included.
+    pub range: DateRange,
+}
+
+/// Why a fetch failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("source {source_name}: {request}: {kind}")]
+pub struct SourceError {
+    /// The source's name.
+    pub source_name: &'static str,
+    /// The request in short, without the token.
+    pub request: String,
+    /// What happened.
+    pub kind: SourceErrorKind,
+}
+
+/// What happened at a source; decides whether another attempt makes sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceErrorKind {
+    /// No connection, or it broke.
+    #[error("not reachable: {0}")]
+    Unreachable(String),
+    /// No complete answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The server failed (HTTP 5xx and the like).
+    #[error("server error: {0}")]
+    Server(String),
+    /// The vendor asks to slow down; `retry_after` is its own word or the window its text names.
+    #[error("rate limit: {message} (next try in {retry_after:?})")]
+    RateLimited {
+        /// The vendor's text.
+        message: String,
+        /// How long to stay away.
+        retry_after: Duration,
+    },
+    /// The token is wrong. An operator must act.
+    #[error("token refused: {0}; check the source's token in the configuration")]
+    Unauthorized(String),
+    /// The account may not use this interface. An operator must act.
+    #[error("no permission: {0}; the account needs more points or another interface")]
+    Forbidden(String),
+    /// The source does not know what was asked for.
+    #[error("request refused: {0}")]
+    BadRequest(String),
+    /// The answer is not what the protocol promises.
+    #[error("unreadable answer: {0}")]
+    BadAnswer(String),
+}
+
+impl SourceErrorKind {
+    /// Whether the same request may succeed later without anybody's doing.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Timeout(_) | Self::Server(_) | Self::RateLimited { .. } => true,
+            Self::Unauthorized(_) | Self::Forbidden(_) | Self::BadRequest(_) | Self::BadAnswer(_) => false,
+        }
+    }
+}
+
+/// Where bars are kept.
+#[async_trait]
+pub trait BarStore: Send + Sync {
+    /// Creates the table where it is missing, or checks the one that is there.
+    async fn prepare(&self) -> Result<(), StoreError>;
+
+    /// Whether an identical batch with the same token is taken once only, however often it is sent.
+    fn deduplicates_retries(&self) -> bool;
+
+    /// The newest stored timestamp of every code, in one query.
+    async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError>;
+
+    /// The keys and identities of the stored bars in all of `spans`, in one query (or as few as its length allows).
+    /// May return bars outside the spans; every copy of a doubled bar is returned.
+    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError>;
+
+    /// Writes all rows or fails; see [`StoreError::outcome_is_known`].
+    async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError>;
+
+    /// Removes exactly these rows.
+    async fn remove(&self, frequency: Frequency, rows: &[StoredBar]) -> Result<(), StoreError>;
+}
+
+/// A part of the key space: one code, from and to a timestamp, both included. `None` leaves the end open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySpan {
+    /// The security.
+    pub code: Code,
+    /// From.
+    pub from: Option<NaiveDateTime>,
+    /// To.
+    pub to: Option<NaiveDateTime>,
+}
+
+/// A stored bar's key and identity.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StoredBar {
+    /// The security.
+    pub code: Code,
+    /// Shanghai wall clock.
+    pub timestamp: NaiveDateTime,
+    /// Its identity as stored; the Python worker's rows have random ones.
+    pub uuid: String,
+}
+
+/// A bar with its identity, ready to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentifiedBar {
+    /// The bar.
+    pub bar: Bar,
+    /// Its identity; see [`crate::domain::bar_identity`].
+    pub uuid: String,
+}
+
+/// Rows that are written together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BarBatch {
+    /// A pure function of the rows: the same token always stands for the same rows.
+    pub token: String,
+    /// The rows, in the order of the token.
+    pub rows: Arc<Vec<IdentifiedBar>>,
+}
+
+/// Why the store did not do as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{store}: {operation} failed ({class}): {reason}")]
+pub struct StoreError {
+    /// Which store: kind, address and table; no credentials.
+    pub store: String,
+    /// What was tried, with the number of rows.
+    pub operation: String,
+    /// What follows from it.
+    pub class: StoreErrorClass,
+    /// The server's or the client's words.
+    pub reason: String,
+}
+
+/// What follows from a store's error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StoreErrorClass {
+    /// The server is busy, starting, read-only or out of memory: the same request later.
+    Transient,
+    /// No answer: it may have been done or not. The same request with the same token.
+    OutcomeUnknown,
+    /// The rows lie in more partitions than one INSERT may touch: smaller batches, partition by partition.
+    TooManyPartitions,
+    /// The table is not what the worker needs, or the rows do not fit it.
+    Schema,
+    /// Credentials or rights are missing.
+    Access,
+    /// Anything else the server refuses.
+    Refused,
+}
+
+impl std::fmt::Display for StoreErrorClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl StoreErrorClass {
+    /// The class's name in logs and counters.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::OutcomeUnknown => "outcome unknown",
+            Self::TooManyPartitions => "too many partitions",
+            Self::Schema => "schema",
+            Self::Access => "access",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Whether waiting alone may help; otherwise an operator must act, and the worker keeps trying, slowly.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Transient | Self::OutcomeUnknown)
+    }
+}
+
+/// The list of securities.
+#[async_trait]
+pub trait Instruments: Send + Sync {
+    /// Every listed code, sorted. An empty list is an answer, not an error.
+    async fn listed_codes(&self) -> Result<Vec<Code>, StoreError>;
+}
+
+/// Where heartbeats go.
+#[async_trait]
+pub trait HeartbeatStore: Send + Sync {
+    /// Sets this worker's heartbeat, to vanish after `ttl` unless it is set again.
+    async fn beat(&self, value: &str, ttl: Duration) -> Result<(), HeartbeatError>;
+
+    /// Removes it.
+    async fn remove(&self) -> Result<(), HeartbeatError>;
+}
+
+/// A heartbeat that could not be set.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("heartbeat store {store}: {reason}")]
+pub struct HeartbeatError {
+    /// Address and key; no credentials.
+    pub store: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where messages go that the worker itself writes.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Publishes a message for people (a JSON object); returns when the broker has it.
+    async fn notify(&self, message: &str) -> Result<(), OutboxError>;
+
+    /// Records a command that could not be carried out, with its original bytes; returns when the broker has it.
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError>;
+}
+
+/// A command that ends in the dead-letter topic.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The command as it came in.
+    pub command: Arc<RawCommand>,
+    /// Why, in words.
+    pub reason: String,
+    /// The reason's class: `bad_command`, `source_error`, `no_codes` or `crashed`.
+    pub class: &'static str,
+    /// Attempts made.
+    pub attempts: u32,
+}
+
+/// A message that could not be published.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("topic {topic}: {reason}")]
+pub struct OutboxError {
+    /// The topic.
+    pub topic: String,
+    /// Why.
+    pub reason: String,
+}

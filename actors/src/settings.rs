@@ -1,0 +1,248 @@
+// Upstream: none
+// Downstream: none
+// Role: The settings of all actors, as one immutable snapshot that can be handed anew.
+
+//! Defaults stand here and nowhere else. Units are part of the names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// What every actor is configured by.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ActorSettings {
+    /// Fetching.
+    pub fetch: FetchSettings,
+    /// Writing.
+    pub batch: BatchSettings,
+    /// The heartbeat.
+    pub heartbeat: HeartbeatSettings,
+    /// Summaries.
+    pub quality: QualitySettings,
+}
+
+/// How the Fetcher works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FetchSettings {
+    /// Fetches at once on one worker.
+    pub max_in_flight: usize,
+    /// Attempts per fetch, the first included; 1 to 3 (FR-020).
+    pub max_attempts: u32,
+    /// Wait before the second attempt; doubles with each further one, with jitter.
+    pub first_retry_delay_ms: u64,
+    /// The longest wait between attempts, a vendor's rate-limit window included.
+    pub max_retry_delay_ms: u64,
+    /// How long the table of newest stored timestamps is believed before it is read again.
+    pub latest_refresh_ms: u64,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 32,
+            max_attempts: 3,
+            first_retry_delay_ms: 500,
+            // Vendors count by the minute: a longer wait would leave a whole window unused.
+            max_retry_delay_ms: 60_000,
+            latest_refresh_ms: 60_000,
+        }
+    }
+}
+
+/// How the BatchWriter works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchSettings {
+    /// Rows that are written at once, at the latest.
+    pub max_rows: usize,
+    /// The least rows worth an INSERT while more are on their way (FR-019).
+    pub min_rows: usize,
+    /// Wait for further rows before a batch is written.
+    pub flush_interval_ms: u64,
+    /// The longest wait of a batch below `min_rows`.
+    pub max_wait_ms: u64,
+    /// Rows in memory between source and store; fetching waits when they are reached.
+    pub max_buffered_rows: usize,
+    /// Wait before a failed write is tried again; doubles, with jitter.
+    pub first_retry_delay_ms: u64,
+    /// The longest wait between tries of a write.
+    pub max_retry_delay_ms: u64,
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        Self {
+            max_rows: 10_000,
+            min_rows: 1_000,
+            flush_interval_ms: 1_000,
+            max_wait_ms: 5_000,
+            // At about 250 bytes a row: 25 MB, within the worker's 64 MB.
+            max_buffered_rows: 100_000,
+            first_retry_delay_ms: 200,
+            max_retry_delay_ms: 10_000,
+        }
+    }
+}
+
+/// How the Heartbeat works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeartbeatSettings {
+    /// Between beats.
+    pub interval_ms: u64,
+    /// After which a heartbeat that is not renewed vanishes (FR-013: 30 s).
+    pub ttl_ms: u64,
+    /// With work waiting and nothing moving for so long, the status is `error`.
+    pub stall_after_ms: u64,
+}
+
+impl Default for HeartbeatSettings {
+    fn default() -> Self {
+        Self {
+            interval_ms: 10_000,
+            ttl_ms: 30_000,
+            // Twice the longest wait for one answer of a source.
+            stall_after_ms: 60_000,
+        }
+    }
+}
+
+/// How the QualityMonitor works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QualitySettings {
+    /// Between summaries, while there is anything to report.
+    pub summary_interval_ms: u64,
+    /// Anomalies and failed codes shown as examples in one summary.
+    pub max_examples: usize,
+}
+
+impl Default for QualitySettings {
+    fn default() -> Self {
+        Self { summary_interval_ms: 300_000, max_examples: 20 }
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {found}, but {must}")]
+pub struct SettingsError {
+    /// The setting's path.
+    pub field: &'static str,
+    /// Its value.
+    pub found: String,
+    /// What it must be.
+    pub must: &'static str,
+}
+
+impl ActorSettings {
+    /// Every setting that cannot work, not only the first.
+    pub fn problems(&self) -> Vec<SettingsError> {
+        let mut problems = Vec::new();
+        let mut check = |ok: bool, field: &'static str, found: u64, must: &'static str| {
+            if !ok {
+                problems.push(SettingsError { field, found: found.to_string(), must });
+            }
+        };
+        let (fetch, batch, heartbeat, quality) = (&self.fetch, &self.batch, &self.heartbeat, &self.quality);
+        check(
+            (1..=1024).contains(&fetch.max_in_flight),
+            "fetch.max_in_flight",
+            fetch.max_in_flight as u64,
+            "it must be 1 to 1024",
+        );
+        check(
+            (1..=3).contains(&fetch.max_attempts),
+            "fetch.max_attempts",
+            fetch.max_attempts.into(),
+            "it must be 1 to 3",
+        );
+        check(
+            fetch.first_retry_delay_ms >= 1,
+            "fetch.first_retry_delay_ms",
+            fetch.first_retry_delay_ms,
+            "it must be at least 1",
+        );
+        check(
+            (1..=1_000_000).contains(&batch.max_rows),
+            "batch.max_rows",
+            batch.max_rows as u64,
+            "it must be 1 to 1000000",
+        );
+        check(
+            batch.min_rows <= batch.max_rows,
+            "batch.min_rows",
+            batch.min_rows as u64,
+            "it must not exceed batch.max_rows",
+        );
+        check(
+            batch.max_wait_ms >= batch.flush_interval_ms,
+            "batch.max_wait_ms",
+            batch.max_wait_ms,
+            "it must not be below batch.flush_interval_ms",
+        );
+        check(
+            batch.max_buffered_rows >= batch.max_rows,
+            "batch.max_buffered_rows",
+            batch.max_buffered_rows as u64,
+            "it must not be below batch.max_rows",
+        );
+        check(
+            batch.first_retry_delay_ms >= 1,
+            "batch.first_retry_delay_ms",
+            batch.first_retry_delay_ms,
+            "it must be at least 1",
+        );
+        check(heartbeat.interval_ms >= 100, "heartbeat.interval_ms", heartbeat.interval_ms, "it must be at least 100");
+        check(
+            heartbeat.ttl_ms >= 2 * heartbeat.interval_ms,
+            "heartbeat.ttl_ms",
+            heartbeat.ttl_ms,
+            "it must be at least twice heartbeat.interval_ms",
+        );
+        check(heartbeat.ttl_ms >= 1_000, "heartbeat.ttl_ms", heartbeat.ttl_ms, "it must be at least 1000");
+        check(
+            quality.summary_interval_ms >= 1_000,
+            "quality.summary_interval_ms",
+            quality.summary_interval_ms,
+            "it must be at least 1000",
+        );
+        check(
+            quality.max_examples <= 1_000,
+            "quality.max_examples",
+            quality.max_examples as u64,
+            "it must not exceed 1000",
+        );
+        problems
+    }
+}
+
+/// Shorthand for a number of milliseconds from the settings.
+pub fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// From now on these settings are in force. Every actor takes this message; it changes nothing that is under way.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct ApplySettings(pub Arc<ActorSettings>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_sound_and_every_problem_is_named() {
+        assert_eq!(ActorSettings::default().problems(), []);
+        let mut settings = ActorSettings::default();
+        settings.fetch.max_attempts = 4;
+        settings.heartbeat.ttl_ms = 5;
+        let texts: Vec<String> = settings.problems().iter().map(ToString::to_string).collect();
+        assert!(texts.contains(&"fetch.max_attempts is 4, but it must be 1 to 3".to_owned()), "{texts:?}");
+        assert_eq!(texts.len(), 3, "{texts:?}");
+    }
+}
