@@ -8,3 +8,6 @@
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)
 )]
+
+/// Typed configuration.
+pub mod config;

@@ -1,0 +1,273 @@
+// Upstream: none
+// Downstream: none
+// Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
+
+use std::path::PathBuf;
+
+use actors::settings::{BatchSettings, FetchSettings, HeartbeatSettings, QualitySettings};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// All settings of a worker, as `data_worker.yml` may give them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Identity and life of this worker.
+    pub worker: WorkerSection,
+    /// Commands in, dead letters and notifications out.
+    pub kafka: KafkaSection,
+    /// Heartbeats.
+    pub redis: RedisSection,
+    /// Bars.
+    pub clickhouse: ClickHouseSection,
+    /// The stock list.
+    pub mysql: MySqlSection,
+    /// Market data.
+    pub sources: SourcesSection,
+    /// Fetching.
+    pub fetch: FetchSettings,
+    /// Writing.
+    pub batch: BatchSettings,
+    /// The heartbeat.
+    pub heartbeat: HeartbeatSettings,
+    /// Summaries.
+    pub quality: QualitySettings,
+    /// Logs.
+    pub log: LogSection,
+}
+
+/// Identity and life of this worker.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerSection {
+    /// The instance's name, unique in the group, without a colon; empty: `data_worker_` and the host's name.
+    pub node_id: String,
+    /// How long a stop may take until what is begun is written and committed.
+    pub drain_deadline_ms: u64,
+}
+
+impl Default for WorkerSection {
+    fn default() -> Self {
+        Self { node_id: String::new(), drain_deadline_ms: 25_000 }
+    }
+}
+
+/// Commands in, dead letters and notifications out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaSection {
+    /// Host of a broker.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The consumer group.
+    pub group_id: String,
+    /// Topics commands come from.
+    pub command_topics: Vec<String>,
+    /// Where commands end that cannot be carried out.
+    pub dead_letter_topic: String,
+    /// Where messages for people go.
+    pub notification_topic: String,
+    /// Commands taken and not resolved at once; consumption pauses there. Bounds the memory of a worker and what is
+    /// done again after a crash.
+    pub max_unresolved: usize,
+    /// After which the group takes a silent worker's partitions away.
+    pub session_timeout_ms: u64,
+    /// How long a rebalance waits for begun work of the partitions that go; must be below `session_timeout_ms`.
+    pub rebalance_drain_ms: u64,
+    /// Between commits of resolved offsets.
+    pub commit_interval_ms: u64,
+    /// A consumer that gets nothing for so long although its partitions hold more is rebuilt.
+    pub stall_after_ms: u64,
+}
+
+impl Default for KafkaSection {
+    fn default() -> Self {
+        Self {
+            host: "localhost".into(),
+            port: 9092,
+            group_id: "data_worker_group".into(),
+            command_topics: vec!["ginkgo.live.control.commands".into(), "ginkgo.data.commands".into()],
+            dead_letter_topic: "ginkgo.data.commands.dlq".into(),
+            notification_topic: "ginkgo.notifications".into(),
+            // An evening of all A-shares, so that rows of many commands share an INSERT; about 2 MB of payloads.
+            max_unresolved: 6_000,
+            session_timeout_ms: 30_000,
+            rebalance_drain_ms: 10_000,
+            commit_interval_ms: 1_000,
+            stall_after_ms: 60_000,
+        }
+    }
+}
+
+/// Heartbeats.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSection {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Database number.
+    pub database: u8,
+    /// Password, if the server wants one.
+    pub password: Option<SecretString>,
+    /// Start of the heartbeat's key; `:` and the node id follow.
+    pub key_prefix: String,
+}
+
+impl Default for RedisSection {
+    fn default() -> Self {
+        Self {
+            host: "localhost".into(),
+            port: 6379,
+            database: 0,
+            password: None,
+            key_prefix: "heartbeat:data_worker".into(),
+        }
+    }
+}
+
+/// Bars.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClickHouseSection {
+    /// Host.
+    pub host: String,
+    /// Port of the HTTP interface.
+    pub port: u16,
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: Option<SecretString>,
+    /// Database.
+    pub database: String,
+    /// Longest wait for the answer to one statement.
+    pub timeout_ms: u64,
+}
+
+impl Default for ClickHouseSection {
+    fn default() -> Self {
+        Self {
+            host: "localhost".into(),
+            port: 8123,
+            user: "default".into(),
+            password: None,
+            database: "ginkgo".into(),
+            timeout_ms: 60_000,
+        }
+    }
+}
+
+/// The stock list.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MySqlSection {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: Option<SecretString>,
+    /// Database.
+    pub database: String,
+    /// Longest wait for the answer to one statement.
+    pub timeout_ms: u64,
+}
+
+impl Default for MySqlSection {
+    fn default() -> Self {
+        Self {
+            host: "localhost".into(),
+            port: 3306,
+            user: "root".into(),
+            password: None,
+            database: "ginkgo".into(),
+            timeout_ms: 30_000,
+        }
+    }
+}
+
+/// A source's name in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceName {
+    /// Tushare Pro.
+    Tushare,
+    /// A folder of CSV files.
+    Files,
+}
+
+/// Market data.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourcesSection {
+    /// Where bars come from.
+    pub bars: SourceName,
+    /// Tushare Pro.
+    pub tushare: TushareSection,
+    /// A folder of CSV files, one per code.
+    pub files: FilesSection,
+}
+
+impl Default for SourcesSection {
+    fn default() -> Self {
+        Self { bars: SourceName::Tushare, tushare: TushareSection::default(), files: FilesSection::default() }
+    }
+}
+
+/// Tushare Pro.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TushareSection {
+    /// Base address; the interface's name is appended as in the vendor's own client.
+    pub url: String,
+    /// The account's token.
+    pub token: Option<SecretString>,
+    /// Longest wait for one answer.
+    pub timeout_ms: u64,
+}
+
+impl Default for TushareSection {
+    fn default() -> Self {
+        Self { url: "http://api.waditu.com/dataapi".into(), token: None, timeout_ms: 30_000 }
+    }
+}
+
+/// A folder of CSV files, one per code.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilesSection {
+    /// The folder; files are named `000001.SZ.daily.csv`.
+    pub folder: PathBuf,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// JSON lines.
+    Json,
+    /// Text for people.
+    Text,
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+}
+
+/// Logs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSection {
+    /// The least level shown, or a filter such as `info,data_worker::kafka=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Auto }
+    }
+}
