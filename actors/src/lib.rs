@@ -20,3 +20,5 @@ pub mod domain;
 pub mod ports;
 /// Settings of all actors.
 pub mod settings;
+/// Supervision.
+pub mod supervision;

@@ -1,0 +1,258 @@
+// Upstream: none
+// Downstream: none
+// Role: What is known of the running worker: lifecycle, counters, each actor's pulse, and whether work moves.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::domain::Lifecycle;
+
+/// Shared by all actors; every method is cheap and takes no lock for longer than a copy.
+#[derive(Debug)]
+pub struct Board {
+    born: Instant,
+    /// Commands resolved, whatever their outcome.
+    pub commands_resolved: Counter,
+    /// Commands that another component or another consumer acts on.
+    pub commands_passed_over: Counter,
+    /// Commands recorded in the dead-letter topic.
+    pub commands_dead_lettered: Counter,
+    /// Commands taken and not resolved.
+    pub commands_unresolved: Counter,
+    /// Tasks between their start and the BatchWriter's buffer.
+    pub tasks_upstream: Counter,
+    /// Rows in the BatchWriter's hands.
+    pub rows_buffered: Counter,
+    /// Rows fetched.
+    pub rows_fetched: Counter,
+    /// Rows newly stored.
+    pub rows_written: Counter,
+    /// Invalid rows.
+    pub rows_skipped: Counter,
+    /// Failed fetches, failed writes and dead letters.
+    pub errors: Counter,
+    last_progress_ms: AtomicU64,
+    protected_until_ms: AtomicU64,
+    lifecycle: Mutex<Lifecycle>,
+    last_error: Mutex<Option<String>>,
+    actors: Mutex<Vec<Arc<ActorVitals>>>,
+}
+
+/// A number that threads share; used as a counter or as a gauge.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Subtracts; a gauge that would fall below zero stays there.
+    pub fn subtract(&self, n: u64) {
+        // The closure always returns a value, so the update cannot fail.
+        let _previous = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(n)));
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// Reads.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One actor as its supervisor sees it.
+#[derive(Debug)]
+pub struct ActorVitals {
+    /// The actor's name.
+    pub name: &'static str,
+    /// Restarts since the start.
+    pub restarts: Counter,
+    last_pulse_ms: AtomicU64,
+    down: AtomicBool,
+}
+
+/// Whether the worker does what it should, with the reason where it does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Work moves, or there is none.
+    Well,
+    /// Something stands still; the reason in words.
+    Ill(String),
+}
+
+/// An actor whose pulse is older than this is taken for stuck; many times the pulse's interval.
+const PULSE_LIMIT: Duration = Duration::from_secs(30);
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            born: Instant::now(),
+            commands_resolved: Counter::default(),
+            commands_passed_over: Counter::default(),
+            commands_dead_lettered: Counter::default(),
+            commands_unresolved: Counter::default(),
+            tasks_upstream: Counter::default(),
+            rows_buffered: Counter::default(),
+            rows_fetched: Counter::default(),
+            rows_written: Counter::default(),
+            rows_skipped: Counter::default(),
+            errors: Counter::default(),
+            last_progress_ms: AtomicU64::default(),
+            protected_until_ms: AtomicU64::default(),
+            lifecycle: Mutex::new(Lifecycle::Stopped),
+            last_error: Mutex::default(),
+            actors: Mutex::default(),
+        }
+    }
+}
+
+impl Board {
+    fn now_ms(&self) -> u64 {
+        // Milliseconds of a process's life fit 64 bits for half a billion years.
+        self.born.elapsed().as_millis() as u64
+    }
+
+    /// Since the process started.
+    pub fn uptime(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    /// Where the worker is in its life.
+    pub fn lifecycle(&self) -> Lifecycle {
+        *lock(&self.lifecycle)
+    }
+
+    /// Goes on to `next` where the lifecycle allows it; returns whether it did.
+    pub fn enter(&self, next: Lifecycle) -> bool {
+        let mut lifecycle = lock(&self.lifecycle);
+        let allowed = lifecycle.may_become(next);
+        if allowed {
+            tracing::info!(from = lifecycle.as_str(), to = next.as_str(), "lifecycle");
+            *lifecycle = next;
+        }
+        allowed
+    }
+
+    /// Counts an error and keeps it as the last one.
+    pub fn record_error(&self, error: &str) {
+        self.errors.add(1);
+        // A heartbeat is no place for a page of text.
+        *lock(&self.last_error) = Some(error.chars().take(300).collect());
+    }
+
+    /// The last error in words.
+    pub fn last_error(&self) -> Option<String> {
+        lock(&self.last_error).clone()
+    }
+
+    /// Work moved: a fetch was answered, a batch was written, a command was resolved.
+    pub fn progressed(&self) {
+        self.last_progress_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// A known wait of bounded length begins (such as a vendor's rate-limit window): no progress is expected in it.
+    pub fn protect(&self, wait: Duration) {
+        self.protected_until_ms.fetch_max(self.now_ms() + wait.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Restarts of all actors.
+    pub fn num_restarts(&self) -> u64 {
+        lock(&self.actors).iter().map(|actor| actor.restarts.get()).sum()
+    }
+
+    /// Registers an actor.
+    pub fn register(&self, name: &'static str) -> Arc<ActorVitals> {
+        let vitals = Arc::new(ActorVitals {
+            name,
+            restarts: Counter::default(),
+            last_pulse_ms: AtomicU64::new(self.now_ms()),
+            down: AtomicBool::new(false),
+        });
+        lock(&self.actors).push(vitals.clone());
+        vitals
+    }
+
+    /// An actor's arbiter still runs it.
+    pub fn pulse(&self, actor: &ActorVitals) {
+        actor.last_pulse_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Judges by what moved, not by what says that it lives. `feed_silent_for` is the age of the feed's last poll.
+    pub fn health(&self, stall_after: Duration, feed_silent_for: Duration) -> Health {
+        if feed_silent_for > PULSE_LIMIT {
+            return Health::Ill(format!("the command feed has not polled for {} s", feed_silent_for.as_secs()));
+        }
+        let now = self.now_ms();
+        for actor in lock(&self.actors).iter() {
+            let silent = Duration::from_millis(now.saturating_sub(actor.last_pulse_ms.load(Ordering::Relaxed)));
+            if silent > PULSE_LIMIT {
+                return Health::Ill(format!("actor {} has not moved for {} s", actor.name, silent.as_secs()));
+            }
+        }
+        let waiting = self.commands_unresolved.get();
+        let expected_since =
+            self.last_progress_ms.load(Ordering::Relaxed).max(self.protected_until_ms.load(Ordering::Relaxed));
+        let still = Duration::from_millis(now.saturating_sub(expected_since));
+        if waiting > 0 && still > stall_after {
+            return Health::Ill(format!("{waiting} commands wait and nothing has moved for {} s", still.as_secs()));
+        }
+        Health::Well
+    }
+}
+
+impl ActorVitals {
+    /// Marks the actor as failed and waiting for its restart, or as running again.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::Relaxed);
+    }
+
+    /// Whether it waits for a restart.
+    pub fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+}
+
+/// A panic while the lock was held leaves plain values behind, which are as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_waits_while_nothing_moves_is_illness_and_idleness_is_not() {
+        let board = Board::default();
+        let at_once = Duration::ZERO;
+        board.progressed();
+        std::thread::park_timeout(Duration::from_millis(5));
+        assert_eq!(board.health(at_once, Duration::ZERO), Health::Well, "nothing waits");
+        board.commands_unresolved.add(3);
+        let Health::Ill(reason) = board.health(at_once, Duration::ZERO) else { panic!("three commands wait") };
+        assert!(reason.starts_with("3 commands wait"), "{reason}");
+        assert_eq!(board.health(Duration::from_secs(60), Duration::ZERO), Health::Well);
+        board.protect(Duration::from_secs(60));
+        assert_eq!(board.health(at_once, Duration::ZERO), Health::Well, "a known wait is no stall");
+    }
+
+    #[test]
+    fn a_silent_feed_is_illness_even_without_work() {
+        let board = Board::default();
+        assert!(matches!(board.health(Duration::from_secs(60), Duration::from_secs(31)), Health::Ill(_)));
+    }
+
+    #[test]
+    fn a_gauge_does_not_fall_below_zero() {
+        let gauge = Counter::default();
+        gauge.add(2);
+        gauge.subtract(5);
+        assert_eq!(gauge.get(), 0);
+    }
+}
