@@ -12,13 +12,47 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)
 )]
 
+/// Rules for bars.
+pub mod bar_rules;
+/// The BatchWriter.
+pub mod batch_writer;
+/// The CommandRouter.
+pub mod command_router;
+/// The ConfigActor.
+pub mod config_actor;
 /// A command on its way from the feed to its resolution.
 pub mod delivery;
 /// What the worker talks about.
 pub mod domain;
+/// The Fetcher.
+pub mod fetcher;
+/// One batch on its way into the store.
+pub mod flush;
+/// The Heartbeat.
+pub mod heartbeat;
+/// The newest stored timestamps.
+pub mod latest_bars;
 /// Traits to the outside.
 pub mod ports;
+/// The QualityMonitor.
+pub mod quality_monitor;
+/// Summaries and alerts in words.
+pub mod quality_summary;
 /// Settings of all actors.
 pub mod settings;
+/// The Shanghai wall clock.
+pub mod shanghai;
+/// Whether the store takes rows.
+pub mod store_outage;
 /// Supervision.
 pub mod supervision;
+/// The Supervisor.
+pub mod supervisor;
+/// A task's pass through the pipeline.
+pub mod ticket;
+/// The Validator.
+pub mod validator;
+/// What to insert and what to remove.
+pub mod write_plan;
+#[cfg(test)]
+mod write_plan_tests;

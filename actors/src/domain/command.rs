@@ -2,10 +2,11 @@
 // Downstream: none
 // Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::{Code, CodeError, Frequency, SyncMode};
+use crate::shanghai;
 
 /// The most codes one command may name: twice the A-share market, so that a mistake cannot fill the memory.
 pub const MAX_CODES: usize = 12_000;
@@ -365,10 +366,8 @@ fn issued_at(found: Option<&Value>) -> Result<Option<DateTime<Utc>>, CommandErro
         .iter()
         .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
         .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|day| day.and_time(chrono::NaiveTime::MIN)));
-    // China has had no daylight saving since 1991, so a fixed offset is exact for every command.
-    let shanghai = FixedOffset::east_opt(8 * 3600).ok_or_else(refuse)?;
     match wall_clock {
-        Some(time) => Ok(time.and_local_timezone(shanghai).single().map(|instant| instant.to_utc())),
+        Some(time) => Ok(Some(shanghai::instant(time))),
         None => text.parse::<f64>().ok().and_then(seconds).map(Some).ok_or_else(refuse),
     }
 }

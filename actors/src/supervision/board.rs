@@ -22,8 +22,6 @@ pub struct Board {
     pub commands_unresolved: Counter,
     /// Tasks between their start and the BatchWriter's buffer.
     pub tasks_upstream: Counter,
-    /// Rows in the BatchWriter's hands.
-    pub rows_buffered: Counter,
     /// Rows fetched.
     pub rows_fetched: Counter,
     /// Rows newly stored.
@@ -98,7 +96,6 @@ impl Default for Board {
             commands_dead_lettered: Counter::default(),
             commands_unresolved: Counter::default(),
             tasks_upstream: Counter::default(),
-            rows_buffered: Counter::default(),
             rows_fetched: Counter::default(),
             rows_written: Counter::default(),
             rows_skipped: Counter::default(),

@@ -1,0 +1,442 @@
+// Upstream: none
+// Downstream: none
+// Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::prelude::*;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use chrono::Utc;
+
+use crate::delivery::{CommandReceived, Delivery, PartitionsWithdrawn};
+use crate::domain::{BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, Instruction, TaskCounts};
+use crate::fetcher::{FetchBars, Fetcher};
+use crate::ports::{DeadLetter, Instruments, Outbox};
+use crate::quality_monitor::{CommandRefused, QualityMonitor, TaskFailed, TaskFinished};
+use crate::settings::{ActorSettings, ApplySettings, ms};
+use crate::supervision::Vitals;
+use crate::ticket::{TaskBuffered, TaskId, TaskListener, TaskOutcome, TaskSettled, Ticket};
+
+/// Crashes with the same command or task in hand that are still answered by another try: as often as a fetch is tried.
+const MAX_CRASHES: u32 = 3;
+
+/// Failed codes named in a dead letter; the total is always given.
+const MAX_NAMED_FAILURES: usize = 20;
+
+/// What the router hands work and news to.
+pub struct RouterLinks {
+    /// Takes tasks.
+    pub fetcher: Addr<Fetcher>,
+    /// Hears of ends.
+    pub quality: Addr<QualityMonitor>,
+    /// Takes dead letters.
+    pub outbox: Arc<dyn Outbox>,
+    /// Knows all listed codes.
+    pub instruments: Arc<dyn Instruments>,
+}
+
+/// Takes commands from the feed and follows each to its resolution.
+pub struct CommandRouter {
+    vitals: Vitals,
+    settings: Arc<ActorSettings>,
+    links: Arc<RouterLinks>,
+    next_id: u64,
+    num_fetching: usize,
+    commands: HashMap<CommandId, OpenCommand>,
+    tasks: HashMap<TaskId, OpenTask>,
+    queue: VecDeque<QueuedTask>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct CommandId(u64);
+
+/// A command with tasks that are not done.
+struct OpenCommand {
+    delivery: Delivery,
+    snapshot: BarSnapshot,
+    issued_at: Option<chrono::DateTime<Utc>>,
+    num_open: usize,
+    counts: TaskCounts,
+    failures: Vec<(Code, String)>,
+    num_failures: usize,
+    attempts: u32,
+    received_at: Instant,
+}
+
+/// A task that waits for its turn.
+struct QueuedTask {
+    command: CommandId,
+    code: Code,
+    num_crashes: u32,
+}
+
+/// A task under way.
+struct OpenTask {
+    command: CommandId,
+    code: Code,
+    num_crashes: u32,
+    holds_slot: bool,
+    begun_at: Instant,
+}
+
+/// The listed codes were read for a command that named none.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CodesListed {
+    delivery: Delivery,
+    command: ControlCommand,
+    snapshot: BarSnapshot,
+    codes: Vec<Code>,
+}
+
+impl CommandRouter {
+    /// A router without commands.
+    pub fn new(vitals: Vitals, settings: Arc<ActorSettings>, links: RouterLinks) -> Self {
+        Self {
+            vitals,
+            settings,
+            links: Arc::new(links),
+            next_id: 0,
+            num_fetching: 0,
+            commands: HashMap::new(),
+            tasks: HashMap::new(),
+            queue: VecDeque::new(),
+        }
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Reads a command and begins it, or resolves it at once.
+    fn take(&mut self, delivery: Delivery, ctx: &mut Context<Self>) {
+        if delivery.num_crashes() >= MAX_CRASHES {
+            let reason = format!("the worker crashed {} times with this command in hand", delivery.num_crashes());
+            return self.dead_letter(delivery, "crashed", reason, MAX_CRASHES);
+        }
+        match ControlCommand::parse(&delivery.command().payload) {
+            Err(error) => self.refuse(delivery, &error),
+            Ok(ControlCommand { instruction: Instruction::NotForTheGroup(name), .. }) => {
+                tracing::debug!(command = %delivery.command(), name, "passed over");
+                self.vitals.board().commands_passed_over.add(1);
+                self.resolve(delivery);
+            }
+            Ok(command) => {
+                let Instruction::BarSnapshot(snapshot) = &command.instruction else { return };
+                let snapshot = snapshot.clone();
+                match &snapshot.codes {
+                    CodeSelection::These(codes) => {
+                        let codes = codes.clone();
+                        self.begin(delivery, &command, snapshot, &codes);
+                    }
+                    CodeSelection::AllListed => self.list_codes(delivery, command, snapshot, ctx),
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, delivery: Delivery, error: &CommandError) {
+        tracing::warn!(command = %delivery.command(), %error, "command refused");
+        self.links.quality.do_send(CommandRefused { reason: error.to_string() });
+        self.dead_letter(delivery, "bad_command", error.to_string(), 1);
+    }
+
+    /// Reads the listed codes; waits out a store that does not answer, like every other failure of a store.
+    fn list_codes(&self, delivery: Delivery, command: ControlCommand, snapshot: BarSnapshot, ctx: &mut Context<Self>) {
+        let (links, vitals, settings) = (self.links.clone(), self.vitals.clone(), self.settings.clone());
+        let router = ctx.address();
+        actix_rt::spawn(async move {
+            let mut delays = crate::fetcher::store_delays(&settings);
+            let codes = loop {
+                match links.instruments.listed_codes().await {
+                    Ok(codes) => break codes,
+                    Err(error) => {
+                        vitals.board().record_error(&error.to_string());
+                        let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
+                        tracing::warn!(%error, retry_in = ?delay, "the list of codes is not readable");
+                        actix_rt::time::sleep(delay).await;
+                    }
+                }
+                if !delivery.assignment().is_held() {
+                    return; // another worker has the command now
+                }
+            };
+            router.do_send(CodesListed { delivery, command, snapshot, codes });
+        });
+    }
+
+    /// Queues a command's tasks, one a code.
+    fn begin(&mut self, delivery: Delivery, command: &ControlCommand, snapshot: BarSnapshot, codes: &[Code]) {
+        if !delivery.assignment().is_held() {
+            return; // dropped: the partition's next owner does it
+        }
+        let id = CommandId(self.fresh_id());
+        tracing::debug!(
+            command = %delivery.command(),
+            codes = codes.len(),
+            mode = ?snapshot.mode,
+            correlation_id = command.correlation_id,
+            trace_id = command.trace_id,
+            "command begins"
+        );
+        self.queue.extend(codes.iter().map(|code| QueuedTask { command: id, code: *code, num_crashes: 0 }));
+        let open = OpenCommand {
+            delivery,
+            snapshot,
+            issued_at: command.issued_at,
+            num_open: codes.len(),
+            counts: TaskCounts::default(),
+            failures: Vec::new(),
+            num_failures: 0,
+            attempts: 0,
+            received_at: Instant::now(),
+        };
+        self.commands.insert(id, open);
+    }
+
+    /// Hands out queued tasks while there are free slots.
+    fn dispatch(&mut self, ctx: &mut Context<Self>) {
+        while self.num_fetching < self.settings.fetch.max_in_flight {
+            let Some(queued) = self.queue.pop_front() else { return };
+            let Some(command) = self.commands.get(&queued.command) else { continue };
+            let assignment = command.delivery.assignment().clone();
+            let (frequency, mode) = (command.snapshot.frequency, command.snapshot.mode);
+            let (start, end) = (command.snapshot.start, command.snapshot.end);
+            let id = TaskId(self.fresh_id());
+            let QueuedTask { command, code, num_crashes } = queued;
+            self.tasks.insert(id, OpenTask { command, code, num_crashes, holds_slot: true, begun_at: Instant::now() });
+            self.num_fetching += 1;
+            let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
+            let ticket = Ticket::new(id, code, assignment, listener, self.vitals.board().clone());
+            self.links.fetcher.do_send(FetchBars { ticket, frequency, mode, start, end });
+        }
+    }
+
+    fn free_slot(&mut self, task: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&task)
+            && task.holds_slot
+        {
+            task.holds_slot = false;
+            self.num_fetching = self.num_fetching.saturating_sub(1);
+        }
+    }
+
+    /// A run of a task ended. Words of a run that is not known any more (from before a restart) change nothing.
+    fn task_settled(&mut self, id: TaskId, outcome: TaskOutcome) {
+        self.free_slot(id);
+        let Some(task) = self.tasks.remove(&id) else { return };
+        let Some(command) = self.commands.get_mut(&task.command) else { return };
+        match outcome {
+            TaskOutcome::Lost { suspect } => return self.run_again(task, suspect),
+            TaskOutcome::Done(report) => {
+                let now = Utc::now();
+                command.counts.add(&report.counts);
+                self.links.quality.do_send(TaskFinished {
+                    code: task.code,
+                    report,
+                    delay: command.issued_at.and_then(|issued| (now - issued).to_std().ok()),
+                    duration: task.begun_at.elapsed(),
+                });
+            }
+            TaskOutcome::Failed { error, attempts } => {
+                command.attempts = command.attempts.max(attempts);
+                command.fail(task.code, error.to_string());
+                self.links.quality.do_send(TaskFailed { code: task.code, error });
+            }
+        }
+        command.num_open -= 1;
+        if command.num_open == 0 {
+            self.finish(task.command);
+        }
+    }
+
+    /// A cut-off run starts again, unless the task itself seems to be what crashes the worker.
+    fn run_again(&mut self, task: OpenTask, suspect: bool) {
+        let num_crashes = task.num_crashes + u32::from(suspect);
+        let Some(command) = self.commands.get_mut(&task.command) else { return };
+        if !command.delivery.assignment().is_held() {
+            return self.forget(task.command);
+        }
+        if num_crashes < MAX_CRASHES {
+            tracing::warn!(code = %task.code, num_crashes, "task was cut off and runs again");
+            self.queue.push_front(QueuedTask { command: task.command, code: task.code, num_crashes });
+            return;
+        }
+        command.attempts = command.attempts.max(num_crashes);
+        command.fail(task.code, format!("the worker crashed {num_crashes} times at this task"));
+        command.num_open -= 1;
+        if command.num_open == 0 {
+            self.finish(task.command);
+        }
+    }
+
+    /// All tasks of a command are done: it is resolved, or recorded as a dead letter first.
+    fn finish(&mut self, id: CommandId) {
+        let Some(command) = self.commands.remove(&id) else { return };
+        tracing::debug!(
+            command = %command.delivery.command(),
+            written = command.counts.written,
+            unchanged = command.counts.unchanged,
+            skipped = command.counts.num_skipped(),
+            failures = command.num_failures,
+            elapsed = ?command.received_at.elapsed(),
+            "command ends"
+        );
+        if command.num_failures == 0 {
+            return self.resolve(command.delivery);
+        }
+        let reason = command.failure_text();
+        self.dead_letter(command.delivery, "source_error", reason, command.attempts);
+    }
+
+    fn resolve(&self, delivery: Delivery) {
+        let board = self.vitals.board();
+        board.commands_resolved.add(1);
+        board.progressed();
+        delivery.resolve();
+    }
+
+    /// Records the command in the dead-letter topic, then resolves it. Without the record it stays unresolved.
+    fn dead_letter(&self, delivery: Delivery, class: &'static str, reason: String, attempts: u32) {
+        let (links, board) = (self.links.clone(), self.vitals.board().clone());
+        let first_delay = ms(self.settings.batch.first_retry_delay_ms);
+        let longest = ms(self.settings.batch.max_retry_delay_ms);
+        let delays = ExponentialBuilder::default().with_min_delay(first_delay).with_max_delay(longest);
+        let letter = DeadLetter { command: delivery.command().clone(), reason, class, attempts };
+        actix_rt::spawn(async move {
+            let mut delays = delays.with_jitter().without_max_times().build();
+            while let Err(error) = links.outbox.dead_letter(&letter).await {
+                board.record_error(&error.to_string());
+                let delay = delays.next().unwrap_or(longest);
+                tracing::error!(command = %letter.command, %error, retry_in = ?delay, "dead letter is not recorded yet");
+                actix_rt::time::sleep(delay).await;
+                if delivery.assignment().is_lost() {
+                    return; // another worker has the command now
+                }
+            }
+            tracing::warn!(command = %letter.command, class, reason = letter.reason, "dead letter recorded");
+            board.record_error(&letter.reason);
+            board.commands_dead_lettered.add(1);
+            board.commands_resolved.add(1);
+            board.progressed();
+            delivery.resolve();
+        });
+    }
+
+    /// Drops a command: its delivery goes back to the feed.
+    fn forget(&mut self, id: CommandId) {
+        self.commands.remove(&id);
+        self.queue.retain(|queued| queued.command != id);
+    }
+}
+
+impl OpenCommand {
+    fn fail(&mut self, code: Code, reason: String) {
+        self.num_failures += 1;
+        if self.failures.len() < MAX_NAMED_FAILURES {
+            self.failures.push((code, reason));
+        }
+    }
+
+    fn failure_text(&self) -> String {
+        let named: Vec<String> = self.failures.iter().map(|(code, reason)| format!("{code}: {reason}")).collect();
+        let unnamed = self.num_failures - self.failures.len();
+        let more = if unnamed > 0 { format!("; and {unnamed} more") } else { String::new() };
+        format!("{} of its codes failed: {}{more}", self.num_failures, named.join("; "))
+    }
+}
+
+impl Actor for CommandRouter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.vitals.begin(ctx);
+    }
+}
+
+impl Supervised for CommandRouter {
+    /// All commands go back to the feed, which hands them out again.
+    fn restarting(&mut self, _ctx: &mut Self::Context) {
+        self.commands.clear();
+        self.tasks.clear();
+        self.queue.clear();
+        self.num_fetching = 0;
+    }
+}
+
+impl Handler<CommandReceived> for CommandRouter {
+    type Result = ();
+
+    fn handle(&mut self, message: CommandReceived, ctx: &mut Self::Context) {
+        // Holds the delivery, so that a panic here counts as one with this command in hand.
+        let CommandReceived(delivery) = message;
+        self.vitals.fault_point("handler");
+        if self.commands.is_empty() {
+            // Work that arrives after idleness has not stood still since the last work ended.
+            self.vitals.board().progressed();
+        }
+        self.take(delivery, ctx);
+        self.dispatch(ctx);
+    }
+}
+
+impl Handler<CodesListed> for CommandRouter {
+    type Result = ();
+
+    fn handle(&mut self, message: CodesListed, ctx: &mut Self::Context) {
+        let CodesListed { delivery, command, snapshot, codes } = message;
+        if codes.is_empty() {
+            let reason = "the command names no code and the stock list (stock_info) is empty; send `stockinfo` first";
+            self.links.quality.do_send(CommandRefused { reason: reason.to_owned() });
+            return self.dead_letter(delivery, "no_codes", reason.to_owned(), 1);
+        }
+        self.begin(delivery, &command, snapshot, &codes);
+        self.dispatch(ctx);
+    }
+}
+
+impl Handler<TaskBuffered> for CommandRouter {
+    type Result = ();
+
+    fn handle(&mut self, message: TaskBuffered, ctx: &mut Self::Context) {
+        self.free_slot(message.0);
+        self.dispatch(ctx);
+    }
+}
+
+impl Handler<TaskSettled> for CommandRouter {
+    type Result = ();
+
+    fn handle(&mut self, message: TaskSettled, ctx: &mut Self::Context) {
+        self.task_settled(message.task, message.outcome);
+        self.dispatch(ctx);
+    }
+}
+
+impl Handler<PartitionsWithdrawn> for CommandRouter {
+    type Result = ();
+
+    /// Commands with tasks that have not begun are dropped at once; those whose tasks are all under way may finish.
+    fn handle(&mut self, _: PartitionsWithdrawn, _ctx: &mut Self::Context) {
+        let commands = &self.commands;
+        let is_withdrawn =
+            |id: &CommandId| commands.get(id).is_none_or(|command| !command.delivery.assignment().is_held());
+        // A command that still has tasks to begin cannot be finished here any more.
+        let hopeless: HashSet<CommandId> =
+            self.queue.iter().map(|queued| queued.command).filter(is_withdrawn).collect();
+        self.queue.retain(|queued| !hopeless.contains(&queued.command));
+        self.commands.retain(|id, _| !hopeless.contains(id));
+    }
+}
+
+impl Handler<ApplySettings> for CommandRouter {
+    type Result = ();
+
+    fn handle(&mut self, message: ApplySettings, ctx: &mut Self::Context) {
+        self.settings = message.0;
+        self.dispatch(ctx);
+    }
+}

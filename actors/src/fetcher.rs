@@ -1,0 +1,286 @@
+// Upstream: none
+// Downstream: none
+// Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use chrono::{Days, NaiveDate};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::domain::{DateRange, FetchedBar, Frequency, SyncMode};
+use crate::latest_bars::LatestBars;
+use crate::ports::{BarRequest, KeySpan, MarketSource, SourceError, SourceErrorKind};
+use crate::settings::{ActorSettings, ApplySettings, ms};
+use crate::shanghai;
+use crate::store_outage::StoreOutage;
+use crate::supervision::{Board, Vitals};
+use crate::ticket::{TaskReport, Ticket};
+use crate::validator::{ValidateBars, Validator};
+
+/// Fetch one code's bars. The CommandRouter bounds how many are under way.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FetchBars {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// How long a bar lasts.
+    pub frequency: Frequency,
+    /// Insert what is missing, or replace.
+    pub mode: SyncMode,
+    /// First day asked for, if any.
+    pub start: Option<NaiveDate>,
+    /// Last day asked for, if any.
+    pub end: Option<NaiveDate>,
+}
+
+/// Fetches; each fetch is a task of its own, so that one that panics takes no other with it.
+pub struct Fetcher {
+    vitals: Vitals,
+    shared: Arc<FetchContext>,
+    settings: Arc<ActorSettings>,
+}
+
+/// What a fetch needs; outlives a restart of the actor.
+struct FetchContext {
+    source: Arc<dyn MarketSource>,
+    latest: Arc<LatestBars>,
+    validator: Addr<Validator>,
+    outage: Arc<StoreOutage>,
+    board: Arc<Board>,
+    row_room: RowRoom,
+}
+
+/// Room for rows between source and store. A fetch that brought rows waits here until there is room for them.
+struct RowRoom {
+    semaphore: Arc<Semaphore>,
+    size: std::sync::Mutex<usize>,
+}
+
+impl RowRoom {
+    fn new(size: usize) -> Self {
+        Self { semaphore: Arc::new(Semaphore::new(size)), size: std::sync::Mutex::new(size) }
+    }
+
+    /// Waits for room for `rows` rows. A task with more rows than the whole room takes all of it.
+    async fn enter(&self, rows: usize) -> Option<OwnedSemaphorePermit> {
+        let whole = *self.size.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let permits = u32::try_from(rows.clamp(1, whole.max(1))).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        self.semaphore.clone().acquire_many_owned(permits).await.ok()
+    }
+
+    /// Changes the room's size; a smaller one takes effect as rows leave.
+    fn resize(&self, new_size: usize) {
+        let mut size = self.size.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if new_size > *size {
+            self.semaphore.add_permits(new_size - *size);
+        } else if new_size < *size {
+            let excess = u32::try_from(*size - new_size).unwrap_or(u32::MAX);
+            let semaphore = self.semaphore.clone();
+            actix_rt::spawn(async move {
+                if let Ok(permits) = semaphore.acquire_many_owned(excess).await {
+                    permits.forget();
+                }
+            });
+        }
+        *size = new_size;
+    }
+}
+
+impl Fetcher {
+    /// A fetcher of one source.
+    pub fn new(
+        vitals: Vitals,
+        settings: Arc<ActorSettings>,
+        source: Arc<dyn MarketSource>,
+        latest: Arc<LatestBars>,
+        outage: Arc<StoreOutage>,
+        validator: Addr<Validator>,
+    ) -> Self {
+        let shared = FetchContext {
+            source,
+            latest,
+            outage,
+            validator,
+            board: vitals.board().clone(),
+            row_room: RowRoom::new(settings.batch.max_buffered_rows),
+        };
+        Self { vitals, shared: Arc::new(shared), settings }
+    }
+}
+
+impl Actor for Fetcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.vitals.begin(ctx);
+    }
+}
+
+/// No state to reset: what is under way lives in tasks of its own.
+impl Supervised for Fetcher {}
+
+impl Handler<FetchBars> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, message: FetchBars, _ctx: &mut Self::Context) {
+        self.vitals.fault_point("handler");
+        let (shared, settings, vitals) = (self.shared.clone(), self.settings.clone(), self.vitals.clone());
+        actix_rt::spawn(async move {
+            vitals.fault_point("task");
+            shared.run(message, &settings).await;
+        });
+    }
+}
+
+impl Handler<ApplySettings> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, message: ApplySettings, _ctx: &mut Self::Context) {
+        self.shared.row_room.resize(message.0.batch.max_buffered_rows);
+        self.settings = message.0;
+    }
+}
+
+/// What a task shall fetch, and which part of the store it is about.
+#[derive(Debug, PartialEq, Eq)]
+struct FetchPlan {
+    range: DateRange,
+    span: KeySpan,
+}
+
+impl FetchContext {
+    async fn run(&self, message: FetchBars, settings: &ActorSettings) {
+        let code = message.ticket.code();
+        let plan = match self.plan(&message, settings).await {
+            Some(plan) => plan,
+            None => {
+                tracing::debug!(%code, "up to date, nothing to fetch");
+                return message.ticket.done(TaskReport::default());
+            }
+        };
+        if message.ticket.is_lost() {
+            return; // another worker has the command now
+        }
+        let request = BarRequest { code, frequency: message.frequency, range: plan.range };
+        match self.fetch(&request, &message.ticket, settings).await {
+            Ok(rows) => {
+                self.board.rows_fetched.add(rows.len() as u64);
+                let Some(room) = self.row_room.enter(rows.len()).await else { return };
+                let source = self.source.id();
+                let FetchBars { ticket, frequency, mode, .. } = message;
+                let FetchPlan { range, span } = plan;
+                self.validator.do_send(ValidateBars { ticket, frequency, mode, range, span, source, rows, room });
+            }
+            Err((error, attempts)) => {
+                self.board.record_error(&error.to_string());
+                tracing::error!(%code, attempts, %error, "fetch failed for good");
+                message.ticket.failed(error, attempts);
+            }
+        }
+    }
+
+    /// The days to ask for; `None` where nothing can be missing.
+    async fn plan(&self, message: &FetchBars, settings: &ActorSettings) -> Option<FetchPlan> {
+        let code = message.ticket.code();
+        let end = message.end.unwrap_or_else(shanghai::today);
+        let start = match (message.start, message.mode) {
+            (Some(start), _) => start,
+            (None, SyncMode::Replace) => DateRange::FIRST_TRADING_DAY,
+            (None, SyncMode::Incremental) => match self.newest(&message.ticket, settings).await {
+                Some(newest) => newest.date().checked_add_days(Days::new(1))?,
+                None => DateRange::FIRST_TRADING_DAY,
+            },
+        };
+        if start > end {
+            return None;
+        }
+        let range = DateRange { start, end };
+        let (from, to) = range.timestamps();
+        // An end that was not asked for stays open: `full` without dates is about all that is stored of the code.
+        let span = KeySpan { code, from: message.start.map(|_| from), to: message.end.map(|_| to) };
+        Some(FetchPlan { range, span })
+    }
+
+    /// The newest stored timestamp. While the store does not answer, nothing can be written either, so this waits, with
+    /// back-off, as long as the command is ours.
+    async fn newest(&self, ticket: &Ticket, settings: &ActorSettings) -> Option<chrono::NaiveDateTime> {
+        let mut delays = store_delays(settings);
+        loop {
+            match self.latest.newest(ticket.code(), ms(settings.fetch.latest_refresh_ms)).await {
+                Ok(newest) => {
+                    self.outage.succeeded();
+                    return newest;
+                }
+                Err(error) => {
+                    let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
+                    self.outage.failed(&error, delay);
+                    actix_rt::time::sleep(delay).await;
+                }
+            }
+            if ticket.is_lost() {
+                return None;
+            }
+        }
+    }
+
+    /// At most `max_attempts` attempts; permanent errors are not tried again.
+    async fn fetch(
+        &self,
+        request: &BarRequest,
+        ticket: &Ticket,
+        settings: &ActorSettings,
+    ) -> Result<Vec<FetchedBar>, (SourceError, u32)> {
+        let mut delays = retry_delays(settings);
+        let mut attempt = 1;
+        loop {
+            let error = match self.source.bars(request).await {
+                Ok(rows) => return Ok(rows),
+                Err(error) => error,
+            };
+            self.board.progressed();
+            let Some(delay) = delays.next().filter(|_| error.kind.is_transient() && !ticket.is_lost()) else {
+                return Err((error, attempt));
+            };
+            let delay = wait_before_retry(&error.kind, delay, settings);
+            tracing::warn!(code = %request.code, attempt, %error, retry_in = ?delay, "fetch failed, will be tried again");
+            self.board.protect(delay);
+            actix_rt::time::sleep(delay).await;
+            attempt += 1;
+        }
+    }
+}
+
+/// The vendor's own word is honoured, but no wait is longer than the longest allowed one.
+fn wait_before_retry(kind: &SourceErrorKind, delay: Duration, settings: &ActorSettings) -> Duration {
+    let wanted = match kind {
+        SourceErrorKind::RateLimited { retry_after, .. } => (*retry_after).max(delay),
+        _ => delay,
+    };
+    wanted.min(ms(settings.fetch.max_retry_delay_ms))
+}
+
+/// The waits between attempts; one fewer than attempts.
+fn retry_delays(settings: &ActorSettings) -> impl Iterator<Item = Duration> + use<> {
+    let fetch = &settings.fetch;
+    ExponentialBuilder::default()
+        .with_min_delay(ms(fetch.first_retry_delay_ms))
+        .with_max_delay(ms(fetch.max_retry_delay_ms))
+        .with_jitter()
+        .with_max_times(fetch.max_attempts.saturating_sub(1) as usize)
+        .build()
+}
+
+/// The waits between tries of the store: without end, because giving up would lose rows.
+pub(crate) fn store_delays(settings: &ActorSettings) -> impl Iterator<Item = Duration> + use<> {
+    let batch = &settings.batch;
+    ExponentialBuilder::default()
+        .with_min_delay(ms(batch.first_retry_delay_ms))
+        .with_max_delay(ms(batch.max_retry_delay_ms))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

@@ -1,0 +1,215 @@
+// Upstream: none
+// Downstream: none
+// Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Datelike;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::batch_writer::BufferedTask;
+use crate::domain::Frequency;
+use crate::fetcher::store_delays;
+use crate::latest_bars::LatestBars;
+use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreError, StoreErrorClass};
+use crate::settings::{ActorSettings, ms};
+use crate::store_outage::StoreOutage;
+use crate::supervision::Board;
+use crate::write_plan::{WritePlan, WriteUnit, plan};
+
+/// What every flush needs.
+pub struct FlushContext {
+    store: Arc<dyn BarStore>,
+    latest: Arc<LatestBars>,
+    outage: Arc<StoreOutage>,
+    board: Arc<Board>,
+    /// One flush at a time, also across restarts of the actor: what a flush sees in the store is then complete.
+    lane: Mutex<()>,
+}
+
+impl FlushContext {
+    /// For one store.
+    pub fn new(store: Arc<dyn BarStore>, latest: Arc<LatestBars>, outage: Arc<StoreOutage>, board: Arc<Board>) -> Self {
+        Self { store, latest, outage, board, lane: Mutex::new(()) }
+    }
+}
+
+/// One batch on its way into the store. Dropped before its end, its tasks report themselves lost.
+pub struct Flush {
+    context: Arc<FlushContext>,
+    settings: Arc<ActorSettings>,
+    tasks: Vec<BufferedTask>,
+}
+
+impl Flush {
+    /// A flush of these tasks.
+    pub fn new(context: Arc<FlushContext>, settings: Arc<ActorSettings>, tasks: Vec<BufferedTask>) -> Self {
+        Self { context, settings, tasks }
+    }
+
+    /// Writes until all is stored. Waits out every failure of the store, for a batch that is given up would be lost.
+    pub async fn run(mut self) {
+        let context = self.context.clone();
+        let _lane = context.lane.lock().await;
+        let plan = loop {
+            // What belongs to another worker by now is that worker's to write.
+            self.tasks.retain(|task| !task.ticket.is_lost());
+            if self.tasks.is_empty() {
+                return;
+            }
+            let plan = self.plan().await;
+            if self.insert(&plan).await == Inserted::All {
+                break plan;
+            }
+        };
+        self.remove(&plan).await;
+        self.settle(plan).await;
+    }
+
+    async fn plan(&self) -> WritePlan {
+        let units: Vec<&WriteUnit> = self.tasks.iter().map(|task| &task.unit).collect();
+        let spans: Vec<_> = units.iter().map(|unit| unit.lookup()).collect();
+        let mut tries = Tries::new(self);
+        loop {
+            match self.context.store.stored(self.frequency(), &spans).await {
+                Ok(stored) => {
+                    tries.succeeded();
+                    return plan(&units, stored);
+                }
+                Err(error) => tries.wait_after(&error).await,
+            }
+        }
+    }
+
+    /// Inserts the plan's rows; the same rows with the same token until the store has them.
+    async fn insert(&self, plan: &WritePlan) -> Inserted {
+        if plan.insert.is_empty() {
+            return Inserted::All;
+        }
+        let whole = batch_of(plan.insert.clone());
+        let mut pending = vec![whole];
+        let mut tries = Tries::new(self);
+        while let Some(batch) = pending.pop() {
+            match self.context.store.insert(&batch).await {
+                Ok(()) => tries.succeeded(),
+                Err(error) if error.class == StoreErrorClass::TooManyPartitions && spans_years(&batch) => {
+                    tracing::info!(
+                        rows = batch.rows.len(),
+                        "the batch touches too many partitions and is split by year"
+                    );
+                    pending.extend(split_by_year(&batch));
+                }
+                Err(error) => {
+                    tries.wait_after(&error).await;
+                    let unknown = error.class == StoreErrorClass::OutcomeUnknown;
+                    if unknown && !self.context.store.deduplicates_retries() {
+                        // This table would take the same rows twice: look what arrived and plan anew.
+                        return Inserted::Unknown;
+                    }
+                    if self.tasks.iter().any(|task| task.ticket.is_lost()) {
+                        return Inserted::Unknown;
+                    }
+                    pending.push(batch);
+                }
+            }
+        }
+        Inserted::All
+    }
+
+    async fn remove(&self, plan: &WritePlan) {
+        if plan.remove.is_empty() {
+            return;
+        }
+        let mut tries = Tries::new(self);
+        while let Err(error) = self.context.store.remove(self.frequency(), &plan.remove).await {
+            tries.wait_after(&error).await;
+        }
+        tries.succeeded();
+    }
+
+    async fn settle(mut self, plan: WritePlan) {
+        let stored: Vec<_> = self
+            .tasks
+            .iter()
+            .filter_map(|task| Some((task.unit.span.code, task.unit.rows.iter().map(|row| row.timestamp).max()?)))
+            .collect();
+        self.context.latest.advance(&stored).await;
+        let num_written: u64 = plan.counts.iter().map(|counts| counts.written).sum();
+        self.context.board.rows_written.add(num_written);
+        self.context.board.progressed();
+        tracing::info!(
+            tasks = self.tasks.len(),
+            inserted = plan.insert.len(),
+            removed = plan.remove.len(),
+            "batch stored"
+        );
+        for (task, counts) in self.tasks.drain(..).zip(plan.counts) {
+            let mut report = task.report;
+            report.counts.add(&counts);
+            task.ticket.done(report);
+        }
+    }
+
+    /// All tasks of a batch have the same frequency as long as there is only one.
+    fn frequency(&self) -> Frequency {
+        Frequency::Day
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Inserted {
+    All,
+    Unknown,
+}
+
+/// Waits between tries of the store and tells of the outage.
+struct Tries<'a> {
+    flush: &'a Flush,
+    delays: Box<dyn Iterator<Item = Duration> + Send>,
+}
+
+impl<'a> Tries<'a> {
+    fn new(flush: &'a Flush) -> Self {
+        Self { flush, delays: Box::new(store_delays(&flush.settings)) }
+    }
+
+    async fn wait_after(&mut self, error: &StoreError) {
+        let longest = ms(self.flush.settings.batch.max_retry_delay_ms);
+        // An error that only an operator can mend is tried seldom, so that it does not fill the server's logs.
+        let delay = if error.class.is_transient() { self.delays.next().unwrap_or(longest) } else { longest };
+        self.flush.context.outage.failed(error, delay);
+        actix_rt::time::sleep(delay).await;
+    }
+
+    fn succeeded(&self) {
+        self.flush.context.outage.succeeded();
+    }
+}
+
+/// The token is a name-based uuid of the rows' identities and sources, which are functions of the rows' content.
+fn batch_of(rows: Vec<IdentifiedBar>) -> BarBatch {
+    let mut content = Vec::with_capacity(rows.len() * 40);
+    for row in &rows {
+        content.extend_from_slice(row.uuid.as_bytes());
+        content.extend_from_slice(&row.bar.source.0.to_le_bytes());
+    }
+    let token = Uuid::new_v5(&Uuid::NAMESPACE_OID, &content).simple().to_string();
+    BarBatch { token, rows: Arc::new(rows) }
+}
+
+fn spans_years(batch: &BarBatch) -> bool {
+    let mut years = batch.rows.iter().map(|row| row.bar.timestamp.year());
+    let first = years.next();
+    years.any(|year| Some(year) != first)
+}
+
+fn split_by_year(batch: &BarBatch) -> Vec<BarBatch> {
+    let mut years: BTreeMap<i32, Vec<IdentifiedBar>> = BTreeMap::new();
+    for row in batch.rows.iter() {
+        years.entry(row.bar.timestamp.year()).or_default().push(row.clone());
+    }
+    years.into_values().map(batch_of).collect()
+}

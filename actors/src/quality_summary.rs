@@ -1,0 +1,263 @@
+// Upstream: none
+// Downstream: none
+// Role: Adds up what tasks brought in an interval, and words it as the spec's quality report and alerts.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::domain::{Anomaly, Code, Level, Notification, TaskCounts};
+use crate::ports::{SourceError, StoreError};
+use crate::ticket::TaskReport;
+
+/// What happened since the last summary.
+#[derive(Debug, Default)]
+pub struct QualitySummary {
+    num_tasks: u64,
+    num_failed: u64,
+    num_refused: u64,
+    counts: TaskCounts,
+    anomalies: Vec<Anomaly>,
+    failed_codes: BTreeSet<Code>,
+    delays: DelayFigures,
+    busy: Duration,
+}
+
+/// Delays from a command's own timestamp to its rows being readable.
+#[derive(Debug, Default)]
+struct DelayFigures {
+    longest: Duration,
+    sum: Duration,
+    count: u32,
+}
+
+impl QualitySummary {
+    /// Whether there is nothing to report.
+    pub fn is_empty(&self) -> bool {
+        self.num_tasks == 0 && self.num_failed == 0 && self.num_refused == 0
+    }
+
+    /// A task ended well.
+    pub fn add_finished(
+        &mut self,
+        report: TaskReport,
+        delay: Option<Duration>,
+        duration: Duration,
+        max_examples: usize,
+    ) {
+        self.num_tasks += 1;
+        self.counts.add(&report.counts);
+        let room = max_examples.saturating_sub(self.anomalies.len());
+        self.anomalies.extend(report.anomalies.into_iter().take(room));
+        self.busy += duration;
+        if let Some(delay) = delay {
+            self.delays.longest = self.delays.longest.max(delay);
+            self.delays.sum += delay;
+            self.delays.count += 1;
+        }
+    }
+
+    /// A task failed for good.
+    pub fn add_failed(&mut self, code: Code, max_examples: usize) {
+        self.num_failed += 1;
+        if self.failed_codes.len() < max_examples {
+            self.failed_codes.insert(code);
+        }
+    }
+
+    /// A command was refused.
+    pub fn add_refused(&mut self) {
+        self.num_refused += 1;
+    }
+
+    /// The spec's DataQualityReport, with what more is known beside it.
+    pub fn to_notification(&self, node_id: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> Notification {
+        let skipped = self.counts.num_skipped();
+        let tasks = self.num_tasks + self.num_failed;
+        let success_rate = if tasks == 0 { 1.0 } else { self.num_tasks as f64 / tasks as f64 };
+        let level =
+            if self.num_failed > 0 || self.num_refused > 0 || skipped > 0 { Level::Warning } else { Level::Info };
+        let content = format!(
+            "{} tasks done, {} failed, {} commands refused; {} rows fetched, {} written, {} unchanged, {} skipped",
+            self.num_tasks,
+            self.num_failed,
+            self.num_refused,
+            self.counts.fetched,
+            self.counts.written,
+            self.counts.unchanged,
+            skipped
+        );
+        Notification {
+            kind: "data_quality_report",
+            level,
+            title: "数据质量报告".to_owned(),
+            content,
+            fields: vec![
+                ("node_id", node_id.to_owned()),
+                ("records_actual", (self.counts.fetched - skipped.min(self.counts.fetched)).to_string()),
+                ("records_written", self.counts.written.to_string()),
+                ("records_skipped", skipped.to_string()),
+                ("records_failed", self.num_failed.to_string()),
+                ("success_rate", format!("{success_rate:.4}")),
+            ],
+            data: self.body(success_rate, since, now),
+        }
+    }
+
+    fn body(&self, success_rate: f64, since: DateTime<Utc>, now: DateTime<Utc>) -> Value {
+        let skipped = self.counts.num_skipped();
+        let by_rule: serde_json::Map<String, Value> =
+            self.counts.skipped.iter().map(|(rule, count)| (rule.as_str().to_owned(), json!(count))).collect();
+        let mean_delay = self.delays.sum.checked_div(self.delays.count).unwrap_or_default();
+        json!({
+            "report_id": Uuid::new_v4().to_string(),
+            "timestamp": now.to_rfc3339_opts(SecondsFormat::Micros, true),
+            "task_type": "bar_snapshot",
+            // What the source says there is; judging it by the exchange calendar is not this summary's business.
+            "records_expected": self.counts.fetched,
+            "records_actual": self.counts.fetched - skipped.min(self.counts.fetched),
+            "records_written": self.counts.written,
+            "records_unchanged": self.counts.unchanged,
+            "records_replaced": self.counts.replaced,
+            "success_rate": success_rate,
+            "records_failed": self.num_failed,
+            "records_skipped": skipped,
+            "skipped_by_rule": by_rule,
+            "tasks_done": self.num_tasks,
+            "tasks_failed": self.num_failed,
+            "commands_refused": self.num_refused,
+            "failed_codes": self.failed_codes.iter().map(Code::as_str).collect::<Vec<_>>(),
+            "anomalies": self.anomalies.iter().map(anomaly_json).collect::<Vec<_>>(),
+            "delay_seconds_mean": mean_delay.as_secs_f64(),
+            "delay_seconds_max": self.delays.longest.as_secs_f64(),
+            "duration_seconds": (now - since).as_seconds_f64(),
+        })
+    }
+}
+
+fn anomaly_json(anomaly: &Anomaly) -> Value {
+    json!({
+        "code": anomaly.code.as_str(),
+        "date": anomaly.timestamp.map(|time| time.format("%Y-%m-%dT%H:%M:%S").to_string()),
+        "field": anomaly.field,
+        "value": anomaly.value,
+        "reason": anomaly.rule.as_str(),
+    })
+}
+
+/// Fetches failed for good; one alert for all of them since the last.
+pub fn source_alert(codes: &BTreeSet<Code>, num_failed: u64, error: &SourceError) -> Notification {
+    let shown: Vec<&str> = codes.iter().map(Code::as_str).collect();
+    Notification {
+        kind: "data_collection_alert",
+        level: Level::Error,
+        title: "数据源采集失败".to_owned(),
+        content: format!("{num_failed} fetches failed, the last: {error}"),
+        fields: vec![
+            ("alert_type", "source_error".to_owned()),
+            ("source", error.source_name.to_owned()),
+            ("failed", num_failed.to_string()),
+            ("affected_codes", shown.join(", ")),
+        ],
+        data: json!({
+            "alert_type": "source_error",
+            "task_type": "bar_snapshot",
+            "expected": num_failed,
+            "actual": 0,
+            "threshold": 0,
+            "affected_codes": shown,
+            "affected_codes_total": num_failed,
+            "reason": error.to_string(),
+        }),
+    }
+}
+
+/// The store does not take rows.
+pub fn store_alert(error: &StoreError) -> Notification {
+    Notification {
+        kind: "data_collection_alert",
+        level: Level::Error,
+        title: "数据写入失败".to_owned(),
+        content: format!("{error}; no new commands are taken until rows can be written, nothing is lost"),
+        fields: vec![("alert_type", "write_error".to_owned()), ("class", error.class.to_string())],
+        data: json!({
+            "alert_type": "write_error",
+            "task_type": "bar_snapshot",
+            "class": error.class.as_str(),
+            "reason": error.to_string(),
+            "affected_codes": [],
+        }),
+    }
+}
+
+/// The store takes rows again.
+pub fn store_recovery(lasted: Duration) -> Notification {
+    let seconds = format!("{:.1}", lasted.as_secs_f64());
+    Notification {
+        kind: "data_collection_alert",
+        level: Level::Info,
+        title: "数据写入已恢复".to_owned(),
+        content: format!("rows are written again after {seconds} s"),
+        fields: vec![("alert_type", "write_error".to_owned()), ("outage_seconds", seconds)],
+        data: json!({"alert_type": "write_error", "resolved": true, "outage_seconds": lasted.as_secs_f64()}),
+    }
+}
+
+/// Commands were refused; one alert for all of them since the last.
+pub fn refusal_alert(num_refused: u64, reason: &str) -> Notification {
+    Notification {
+        kind: "data_collection_alert",
+        level: Level::Error,
+        title: "数据命令被拒绝".to_owned(),
+        content: format!("{num_refused} commands refused and recorded as dead letters, the last: {reason}"),
+        fields: vec![("alert_type", "command_error".to_owned()), ("refused", num_refused.to_string())],
+        data: json!({
+            "alert_type": "command_error",
+            "refused": num_refused,
+            "reason": reason,
+            "affected_codes": [],
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Rule;
+
+    #[test]
+    fn a_summary_adds_up_what_tasks_brought_and_bounds_its_examples() {
+        let code: Code = "000001.SZ".parse().unwrap();
+        let anomaly =
+            Anomaly { code, timestamp: None, field: "open", value: "-1".into(), rule: Rule::PriceNotPositive };
+        let mut summary = QualitySummary::default();
+        assert!(summary.is_empty());
+        for _ in 0..3 {
+            let mut counts = TaskCounts { fetched: 10, written: 9, ..TaskCounts::default() };
+            counts.skipped.insert(Rule::PriceNotPositive, 1);
+            let report = TaskReport { counts, anomalies: vec![anomaly.clone()] };
+            summary.add_finished(report, Some(Duration::from_secs(2)), Duration::from_secs(1), 2);
+        }
+        summary.add_failed(code, 2);
+        let now = Utc::now();
+        let notification = summary.to_notification("h1", now - chrono::Duration::seconds(60), now);
+        assert_eq!(notification.level, Level::Warning);
+        let data = &notification.data;
+        assert_eq!(data["records_expected"], 30);
+        assert_eq!(data["records_actual"], 27);
+        assert_eq!(data["records_skipped"], 3);
+        assert_eq!(data["skipped_by_rule"]["price_not_positive"], 3);
+        assert_eq!(data["success_rate"], 0.75);
+        assert_eq!(data["anomalies"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            data["anomalies"][0],
+            json!({"code": "000001.SZ", "date": null, "field": "open", "value": "-1", "reason": "price_not_positive"})
+        );
+        assert_eq!(data["failed_codes"], json!(["000001.SZ"]));
+        assert_eq!(data["delay_seconds_mean"], 2.0);
+        assert_eq!(data["duration_seconds"], 60.0);
+    }
+}

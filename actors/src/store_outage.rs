@@ -1,0 +1,66 @@
+// Upstream: none
+// Downstream: none
+// Role: Knows whether the store takes rows; closes the intake while it does not, and raises one alert per outage.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+
+use crate::delivery::IntakeGate;
+use crate::ports::StoreError;
+use crate::quality_monitor::{QualityMonitor, StoreFailing, StoreRecovered};
+use crate::supervision::Board;
+
+/// Failures in a row that a server's restart or a busy moment may cause; beyond it people are told.
+const TRIES_BEFORE_ALERT: u32 = 3;
+
+/// Shared by all who talk to the store.
+pub struct StoreOutage {
+    gate: IntakeGate,
+    board: Arc<Board>,
+    quality: Addr<QualityMonitor>,
+    outage: Mutex<Option<Outage>>,
+}
+
+struct Outage {
+    since: Instant,
+    tries: u32,
+    alerted: bool,
+}
+
+impl StoreOutage {
+    /// No outage.
+    pub fn new(gate: IntakeGate, board: Arc<Board>, quality: Addr<QualityMonitor>) -> Self {
+        Self { gate, board, quality, outage: Mutex::new(None) }
+    }
+
+    /// A try failed and will be made again after `retry_in`. No new commands are taken from now on.
+    pub fn failed(&self, error: &StoreError, retry_in: Duration) {
+        self.gate.close();
+        self.board.record_error(&error.to_string());
+        tracing::warn!(%error, ?retry_in, "the store does not take or give rows; no new commands are taken");
+        let mut outage = self.lock();
+        let outage = outage.get_or_insert(Outage { since: Instant::now(), tries: 0, alerted: false });
+        outage.tries += 1;
+        if !outage.alerted && (outage.tries >= TRIES_BEFORE_ALERT || !error.class.is_transient()) {
+            outage.alerted = true;
+            self.quality.do_send(StoreFailing { error: error.clone() });
+        }
+    }
+
+    /// A try succeeded.
+    pub fn succeeded(&self) {
+        let Some(outage) = self.lock().take() else { return };
+        self.gate.open();
+        let lasted = outage.since.elapsed();
+        tracing::info!(?lasted, tries = outage.tries, "the store takes rows again");
+        if outage.alerted {
+            self.quality.do_send(StoreRecovered { lasted });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Outage>> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

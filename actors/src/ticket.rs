@@ -1,0 +1,142 @@
+// Upstream: none
+// Downstream: none
+// Role: A task's pass through the pipeline: it is settled once, and never vanishes silently.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use crate::delivery::Assignment;
+use crate::domain::{Anomaly, Code, TaskCounts};
+use crate::ports::SourceError;
+use crate::supervision::Board;
+
+/// One run of a task. A task that is run again gets a new id, so that a late word of the old run changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(pub u64);
+
+/// How a task's run ended.
+#[derive(Debug)]
+pub enum TaskOutcome {
+    /// Its rows are in the store, or there was nothing to store.
+    Done(TaskReport),
+    /// The source did not give them, after the attempts that make sense.
+    Failed {
+        /// The last attempt's error.
+        error: SourceError,
+        /// Attempts made.
+        attempts: u32,
+    },
+    /// The run was cut off: an actor crashed, or its state was reset.
+    Lost {
+        /// Whether a panic was under way while it was in hand: then the task itself may be the cause.
+        suspect: bool,
+    },
+}
+
+/// What a finished task brought.
+#[derive(Debug, Default)]
+pub struct TaskReport {
+    /// Rows by what became of them.
+    pub counts: TaskCounts,
+    /// Examples of invalid rows, a bounded number.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// A task's run ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct TaskSettled {
+    /// Which run.
+    pub task: TaskId,
+    /// How.
+    pub outcome: TaskOutcome,
+}
+
+/// A task's rows reached the BatchWriter's buffer: its fetch slot is free.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct TaskBuffered(pub TaskId);
+
+/// Who hears of tasks.
+#[derive(Clone)]
+pub struct TaskListener {
+    /// Of their ends.
+    pub settled: Recipient<TaskSettled>,
+    /// Of free slots.
+    pub buffered: Recipient<TaskBuffered>,
+}
+
+/// Travels with a task from actor to actor. Dropping it unsettled reports the run as lost, so that no crash can make a
+/// task disappear: the CommandRouter starts it again.
+pub struct Ticket {
+    task: TaskId,
+    code: Code,
+    assignment: Assignment,
+    listener: TaskListener,
+    board: Arc<Board>,
+    upstream: bool,
+    settled: bool,
+}
+
+impl Ticket {
+    /// A ticket for one run of a task.
+    pub fn new(task: TaskId, code: Code, assignment: Assignment, listener: TaskListener, board: Arc<Board>) -> Self {
+        board.tasks_upstream.add(1);
+        Self { task, code, assignment, listener, board, upstream: true, settled: false }
+    }
+
+    /// The security the task is about.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Whether the command's partition went to another worker: then nothing of this task may be written any more.
+    pub fn is_lost(&self) -> bool {
+        self.assignment.is_lost()
+    }
+
+    /// The task's rows are buffered; its fetch slot is free.
+    pub fn buffered(&mut self) {
+        if self.upstream {
+            self.leave_upstream();
+            self.listener.buffered.do_send(TaskBuffered(self.task));
+        }
+    }
+
+    /// The task is done.
+    pub fn done(self, report: TaskReport) {
+        self.settle(TaskOutcome::Done(report));
+    }
+
+    /// The task failed for good.
+    pub fn failed(self, error: SourceError, attempts: u32) {
+        self.settle(TaskOutcome::Failed { error, attempts });
+    }
+
+    fn settle(mut self, outcome: TaskOutcome) {
+        self.report(outcome);
+    }
+
+    fn report(&mut self, outcome: TaskOutcome) {
+        self.settled = true;
+        if self.upstream {
+            self.leave_upstream();
+        }
+        self.listener.settled.do_send(TaskSettled { task: self.task, outcome });
+    }
+
+    fn leave_upstream(&mut self) {
+        self.upstream = false;
+        self.board.tasks_upstream.subtract(1);
+        self.board.progressed();
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.report(TaskOutcome::Lost { suspect: std::thread::panicking() });
+        }
+    }
+}

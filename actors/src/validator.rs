@@ -1,0 +1,202 @@
+// Upstream: none
+// Downstream: none
+// Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::bar_rules::{BarContext, check};
+use crate::batch_writer::{BatchWriter, WriteBars};
+use crate::domain::{Anomaly, Bar, DateRange, FetchedBar, Frequency, Rule, SourceId, SyncMode, TaskCounts};
+use crate::ports::KeySpan;
+use crate::settings::{ActorSettings, ApplySettings};
+use crate::supervision::Vitals;
+use crate::ticket::{TaskReport, Ticket};
+use crate::write_plan::WriteUnit;
+
+/// Check the rows of one answer.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ValidateBars {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// How long a bar lasts.
+    pub frequency: Frequency,
+    /// Insert what is missing, or replace.
+    pub mode: SyncMode,
+    /// The days that were asked for.
+    pub range: DateRange,
+    /// The part of the store the task is about.
+    pub span: KeySpan,
+    /// Who gave the rows.
+    pub source: SourceId,
+    /// The rows as they came.
+    pub rows: Vec<FetchedBar>,
+    /// The rows' room in memory; freed when they are stored.
+    pub room: OwnedSemaphorePermit,
+}
+
+/// Checks rows. Keeps nothing between messages.
+pub struct Validator {
+    vitals: Vitals,
+    settings: Arc<ActorSettings>,
+    writer: Addr<BatchWriter>,
+}
+
+impl Validator {
+    /// A validator that hands sound rows to `writer`.
+    pub fn new(vitals: Vitals, settings: Arc<ActorSettings>, writer: Addr<BatchWriter>) -> Self {
+        Self { vitals, settings, writer }
+    }
+}
+
+impl Actor for Validator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.vitals.begin(ctx);
+    }
+}
+
+/// No state to reset.
+impl Supervised for Validator {}
+
+impl Handler<ApplySettings> for Validator {
+    type Result = ();
+
+    fn handle(&mut self, message: ApplySettings, _ctx: &mut Self::Context) {
+        self.settings = message.0;
+    }
+}
+
+impl Handler<ValidateBars> for Validator {
+    type Result = ();
+
+    fn handle(&mut self, message: ValidateBars, _ctx: &mut Self::Context) {
+        self.vitals.fault_point("handler");
+        let ValidateBars { ticket, frequency, mode, range, span, source, rows, room } = message;
+        let context = BarContext { code: ticket.code(), frequency, range, source };
+        let checked = check_all(&rows, &context, self.settings.quality.max_examples);
+        drop(rows);
+        self.vitals.board().rows_skipped.add(checked.counts.num_skipped());
+        let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies };
+        if checked.rows.is_empty() {
+            // Nothing sound came: nothing is written, and a replacement by nothing is not believed.
+            return ticket.done(report);
+        }
+        let unit = WriteUnit {
+            frequency,
+            mode,
+            span,
+            rows: checked.rows,
+            keep: checked.invalid_times,
+            keep_unmatched: checked.unreadable_times,
+        };
+        self.writer.do_send(WriteBars { ticket, unit, report, room });
+    }
+}
+
+/// The rows of one answer, checked.
+struct Checked {
+    rows: Vec<Bar>,
+    counts: TaskCounts,
+    anomalies: Vec<Anomaly>,
+    /// Times of invalid rows: what is stored there is not touched, for nothing better is known.
+    invalid_times: HashSet<chrono::NaiveDateTime>,
+    /// Whether an invalid row's time is unknown.
+    unreadable_times: bool,
+}
+
+fn check_all(fetched: &[FetchedBar], context: &BarContext, max_examples: usize) -> Checked {
+    let mut checked = Checked {
+        rows: Vec::with_capacity(fetched.len()),
+        counts: TaskCounts { fetched: fetched.len() as u64, ..TaskCounts::default() },
+        anomalies: Vec::new(),
+        invalid_times: HashSet::new(),
+        unreadable_times: false,
+    };
+    let mut seen = HashSet::with_capacity(fetched.len());
+    for row in fetched {
+        match check(row, context) {
+            Ok(bar) if seen.insert(bar.timestamp) => checked.rows.push(bar),
+            Ok(bar) => checked.skip(duplicate(&bar), max_examples),
+            Err(anomaly) => {
+                match anomaly.timestamp {
+                    Some(time) => {
+                        checked.invalid_times.insert(time);
+                    }
+                    None => checked.unreadable_times = true,
+                }
+                checked.skip(anomaly, max_examples);
+            }
+        }
+    }
+    checked
+}
+
+impl Checked {
+    fn skip(&mut self, anomaly: Anomaly, max_examples: usize) {
+        *self.counts.skipped.entry(anomaly.rule).or_default() += 1;
+        tracing::debug!(code = %anomaly.code, time = ?anomaly.timestamp, field = anomaly.field, value = anomaly.value, rule = anomaly.rule.as_str(), "row skipped");
+        if self.anomalies.len() < max_examples {
+            self.anomalies.push(anomaly);
+        }
+    }
+}
+
+fn duplicate(bar: &Bar) -> Anomaly {
+    Anomaly {
+        code: bar.code,
+        timestamp: Some(bar.timestamp),
+        field: "timestamp",
+        value: bar.timestamp.to_string(),
+        rule: Rule::DuplicateTimestamp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Field;
+    use chrono::{NaiveDate, NaiveTime};
+    use rust_decimal::Decimal;
+
+    #[test]
+    fn invalid_rows_are_counted_by_rule_and_examples_are_bounded() {
+        let day = |d| NaiveDate::from_ymd_opt(2024, 1, d).unwrap();
+        let context = BarContext {
+            code: "000001.SZ".parse().unwrap(),
+            frequency: Frequency::Day,
+            range: DateRange { start: day(1), end: day(31) },
+            source: SourceId::TUSHARE,
+        };
+        let value = |n: i64| Field::Value(Decimal::from(n));
+        let row = |d, open: i64| FetchedBar {
+            timestamp: Field::Value(day(d).and_time(NaiveTime::MIN)),
+            open: value(open),
+            high: value(10),
+            low: value(5),
+            close: value(7),
+            volume: value(1),
+            amount: value(1),
+        };
+        let no_time = FetchedBar { timestamp: Field::Missing, ..row(9, 7) };
+        let fetched = [row(2, 7), row(3, -1), row(2, 8), row(4, 11), row(5, 6), no_time];
+        let checked = check_all(&fetched, &context, 2);
+        assert_eq!(checked.rows.iter().map(|bar| bar.timestamp.date()).collect::<Vec<_>>(), [day(2), day(5)]);
+        let expected = [
+            (Rule::MissingValue, 1),
+            (Rule::PriceNotPositive, 1),
+            (Rule::HighBelowOpenOrClose, 1),
+            (Rule::DuplicateTimestamp, 1),
+        ];
+        assert_eq!(checked.counts.skipped, expected.into_iter().collect());
+        assert_eq!((checked.counts.fetched, checked.counts.num_skipped()), (6, 4));
+        assert_eq!(checked.anomalies.len(), 2);
+        assert!(checked.unreadable_times);
+        assert_eq!(checked.invalid_times.len(), 2);
+    }
+}
