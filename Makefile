@@ -1,0 +1,57 @@
+# `make` alone lists the targets. CARGO_FLAGS goes to every cargo build, e.g. CARGO_FLAGS=--offline.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+CARGO_FLAGS ?=
+TEST_FLAGS ?=
+SERVICES := tests/services
+
+.PHONY: help run test services bench fmt lint check clean rust build-packages
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: rust build-packages ## builds the worker and runs it on its own, without other servers
+	cargo run --release $(CARGO_FLAGS) -- standalone
+
+test: rust ## installs real servers, runs all tests against them (TEST_FLAGS: arguments of cargo test)
+	@$(SERVICES)/install.sh
+	@begin=$$SECONDS code=0; log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	$(SERVICES)/with_services.sh cargo test --workspace --features failpoints $(CARGO_FLAGS) $(TEST_FLAGS) 2>&1 \
+	  | tee "$$log" || code=$$?; \
+	awk -v now="$$(date '+%F %T %z')" -v seconds=$$((SECONDS - begin)) -v code=$$code \
+	  '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
+	   END { printf "%s  tests: %d passed, %d failed, %d ignored in %d s, exit code %d\n", now, passed, failed, ignored, seconds, code }' "$$log"; \
+	exit $$code
+
+services: ## starts the real servers for a developer and prints their addresses, until Ctrl-C
+	@$(SERVICES)/install.sh
+	@$(SERVICES)/with_services.sh --print-env
+
+bench: rust ## measures the pipeline against the real servers
+	@$(SERVICES)/install.sh
+	$(SERVICES)/with_services.sh cargo bench --bench pipeline $(CARGO_FLAGS)
+
+fmt: rust ## formats the code and rewrites the file headers
+	cargo fmt --all
+	.ci/headers.py --write
+
+lint: rust build-packages ## runs clippy
+	cargo clippy --workspace --all-targets --features failpoints $(CARGO_FLAGS) -- -D warnings
+
+check: ## runs everything a change has to pass
+	.ci/run
+
+clean: ## removes build results and the installed test servers
+	rm -rf target
+
+rust:
+	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust (rust-version in Cargo.toml), see rustup or your distribution' >&2; exit 1; }
+
+# What librdkafka's build needs; installed only where something is missing.
+build-packages:
+	@if ! { command -v cc && command -v c++ && command -v pkg-config && echo '#include <zlib.h>' | cc -E -; } >/dev/null 2>&1; then \
+	  command -v apt-get >/dev/null || { echo 'needed: a C and C++ compiler, make, pkg-config, zlib headers' >&2; exit 1; }; \
+	  sudo=; if ((EUID)); then sudo=sudo; fi; \
+	  $$sudo apt-get update && $$sudo apt-get install -y --no-install-recommends gcc g++ make pkg-config zlib1g-dev; \
+	fi

@@ -1,0 +1,65 @@
+// Upstream: none
+// Downstream: none
+// Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
+
+use std::sync::Arc;
+
+use actors::heartbeat::Identity;
+use actors::supervisor::WorkerParts;
+
+use crate::clickhouse::ClickHouseBars;
+use crate::config::Settings;
+use crate::kafka::{KafkaFeed, KafkaOutbox};
+use crate::mysql::MySqlInstruments;
+use crate::redis::RedisHeartbeats;
+use crate::sources;
+
+/// The services of one worker.
+pub struct ServiceHub {
+    parts: WorkerParts,
+}
+
+/// An adapter that cannot be built from its settings.
+#[derive(Debug, thiserror::Error)]
+#[error("{part} cannot be set up: {reason}")]
+pub struct ServiceError {
+    /// The adapter.
+    pub part: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+impl ServiceError {
+    fn of<E: std::fmt::Display>(part: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self { part, reason: error.to_string() }
+    }
+}
+
+impl ServiceHub {
+    /// Builds all adapters. None of them connects yet: a server that is not there is waited for later.
+    pub fn build(settings: &Settings) -> Result<Self, ServiceError> {
+        let identity = Identity {
+            node_id: settings.worker.node_id.as_str().into(),
+            host: gethostname::gethostname().to_string_lossy().as_ref().into(),
+        };
+        let node_id = &settings.worker.node_id;
+        let source = sources::build(&settings.sources).map_err(ServiceError::of("market source"))?;
+        let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
+        let instruments = MySqlInstruments::new(&settings.mysql);
+        let parts = WorkerParts {
+            identity,
+            feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
+            source,
+            store: Arc::new(ClickHouseBars::new(&settings.clickhouse)),
+            instruments: Arc::new(instruments),
+            heartbeats: Arc::new(RedisHeartbeats::new(&settings.redis, node_id)),
+            outbox: Arc::new(outbox),
+        };
+        Ok(Self { parts })
+    }
+
+    /// All ports together, as the supervisor takes them.
+    pub fn parts(&self) -> WorkerParts {
+        self.parts.clone()
+    }
+}

