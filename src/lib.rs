@@ -9,5 +9,9 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)
 )]
 
+/// Bars in ClickHouse.
+pub mod clickhouse;
 /// Typed configuration.
 pub mod config;
+/// Kafka.
+pub mod kafka;

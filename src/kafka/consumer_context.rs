@@ -1,0 +1,191 @@
+// Upstream: none
+// Downstream: none
+// Role: What librdkafka calls back: rebalances, statistics, its own log lines. Runs on the thread that polls.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use actors::delivery::{CommandReceiver, PartitionsWithdrawn};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use crate::kafka::intake::{FeedEvent, Intake, PartitionKey};
+
+/// What the poll loop and the callbacks share; outlives a consumer that is rebuilt. The loop holds no lock while it polls.
+pub struct FeedShared {
+    /// What is out.
+    pub intake: Mutex<Intake>,
+    /// News from other threads.
+    pub events: Mutex<Receiver<FeedEvent>>,
+    /// News that arrived in a callback and is the loop's to act on.
+    pub deferred: Mutex<Vec<FeedEvent>>,
+    /// Whether the group has answered at least once.
+    pub joined: AtomicBool,
+    /// Set by a rebalance: what was paused is not any more.
+    pub resumed_by_rebalance: AtomicBool,
+    /// Records in the assigned partitions after what is resolved, by librdkafka's own statistics.
+    pub lag: AtomicI64,
+    receiver: CommandReceiver,
+    drain: Duration,
+}
+
+impl FeedShared {
+    /// For one feed.
+    pub fn new(intake: Intake, events: Receiver<FeedEvent>, receiver: CommandReceiver, drain: Duration) -> Self {
+        Self {
+            intake: Mutex::new(intake),
+            events: Mutex::new(events),
+            deferred: Mutex::default(),
+            joined: AtomicBool::new(false),
+            resumed_by_rebalance: AtomicBool::new(false),
+            lag: AtomicI64::new(0),
+            receiver,
+            drain,
+        }
+    }
+
+    /// Where commands go.
+    pub fn receiver(&self) -> &CommandReceiver {
+        &self.receiver
+    }
+
+    /// Takes all news without waiting.
+    pub fn hear(&self) {
+        while let Ok(event) = lock(&self.events).try_recv() {
+            self.take_event(event);
+        }
+    }
+
+    fn take_event(&self, event: FeedEvent) {
+        match event {
+            FeedEvent::Settled { generation, partition, offset, settlement } => {
+                lock(&self.intake).settle(generation, &partition, offset, settlement);
+            }
+            other => lock(&self.deferred).push(other),
+        }
+    }
+
+    /// Begins nothing new of these partitions and waits until nothing of them is in hand, at most `deadline`.
+    pub fn drain(&self, keys: &[PartitionKey], deadline: Duration) {
+        lock(&self.intake).withdraw(keys);
+        self.receiver.withdrawals.do_send(PartitionsWithdrawn);
+        let end = Instant::now() + deadline;
+        loop {
+            let num_in_hand = lock(&self.intake).num_in_hand(keys);
+            let left = end.saturating_duration_since(Instant::now());
+            if num_in_hand == 0 {
+                return;
+            }
+            if left.is_zero() {
+                tracing::warn!(num_in_hand, "commands were not finished in time; another worker does them again");
+                return;
+            }
+            let news = lock(&self.events).recv_timeout(left);
+            match news {
+                Ok(event) => self.take_event(event),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+        }
+    }
+
+    /// Commits what is resolved of these partitions, and waits for the broker's answer.
+    pub fn commit(&self, consumer: &BaseConsumer<FeedContext>, keys: &[PartitionKey]) -> Result<(), KafkaError> {
+        let positions = partition_list(&lock(&self.intake).positions(keys))?;
+        match consumer.commit(&positions, CommitMode::Sync) {
+            // Everything was committed before.
+            Err(KafkaError::ConsumerCommit(rdkafka::types::RDKafkaErrorCode::NoOffset)) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<FeedContext>, keys: &[PartitionKey]) {
+        tracing::info!(partitions = ?keys, unresolved = lock(&self.intake).num_unresolved(), "partitions go");
+        if consumer.assignment_lost() {
+            tracing::warn!("the assignment is lost already: nothing is committed, begun work is thrown away");
+        } else {
+            self.drain(keys, self.drain);
+            if let Err(error) = self.commit(consumer, keys) {
+                tracing::warn!(%error, "resolved offsets are not committed; they will be handed out again");
+            }
+        }
+        lock(&self.intake).lose(keys);
+    }
+}
+
+/// What one consumer calls back.
+pub struct FeedContext(pub Arc<FeedShared>);
+
+impl ClientContext for FeedContext {
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        let lag = partitions.map(|partition| partition.consumer_lag_stored.max(0)).sum();
+        self.0.lag.store(lag, Ordering::Relaxed);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        use RDKafkaLogLevel::{Alert, Critical, Emerg, Error, Info, Notice, Warning};
+        match level {
+            Emerg | Alert | Critical | Error | Warning => tracing::warn!(facility, message, "librdkafka"),
+            Notice | Info => tracing::debug!(facility, message, "librdkafka"),
+            RDKafkaLogLevel::Debug => tracing::trace!(facility, message, "librdkafka"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // Every broker that is down says so every few seconds; the poll loop reports what matters.
+        tracing::debug!(%error, reason, "librdkafka");
+    }
+}
+
+impl ConsumerContext for FeedContext {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(partitions) = rebalance {
+            self.0.revoke(consumer, &keys_of(partitions));
+        }
+    }
+
+    fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(partitions) => {
+                let keys = keys_of(partitions);
+                tracing::info!(partitions = ?keys, "partitions come");
+                let mut intake = lock(&self.0.intake);
+                for key in keys {
+                    intake.assign(key);
+                }
+                self.0.resumed_by_rebalance.store(true, Ordering::Release);
+                self.0.joined.store(true, Ordering::Release);
+            }
+            Rebalance::Revoke(_) => {}
+            Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
+        }
+    }
+}
+
+/// Partitions as our keys.
+fn keys_of(partitions: &TopicPartitionList) -> Vec<PartitionKey> {
+    // `elements()` of an empty list is undefined in librdkafka's binding.
+    if partitions.count() == 0 {
+        return Vec::new();
+    }
+    partitions.elements().iter().map(|element| (element.topic().into(), element.partition())).collect()
+}
+
+/// Our positions as librdkafka's list.
+pub fn partition_list(positions: &[(PartitionKey, i64)]) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for ((topic, partition), offset) in positions {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+    }
+    Ok(list)
+}
+
+/// A panic while the lock was held is the thread's end anyway.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,23 @@
+// Upstream: none
+// Downstream: none
+// Role: Commands in, dead letters and notifications out: everything that knows Kafka.
+
+//! How a command's offset is kept from being committed too early: [`watermark`]; who holds what: [`intake`]; the thread
+//! that polls: `consumer_thread`; rebalances: `consumer_context`; the port: [`feed`].
+
+mod consumer_context;
+mod consumer_thread;
+/// The port through which the actors see the consumer.
+pub mod feed;
+/// What is out and what came back.
+pub mod intake;
+mod log_limit;
+/// The producer.
+pub mod outbox;
+/// Topics.
+pub mod topics;
+/// The commit position of a partition.
+pub mod watermark;
+
+pub use feed::KafkaFeed;
+pub use outbox::KafkaOutbox;

@@ -1,0 +1,91 @@
+// Upstream: none
+// Downstream: none
+// Role: What the worker publishes: notifications, and dead letters with their original bytes.
+
+use std::time::Duration;
+
+use actors::ports::{DeadLetter, Outbox, OutboxError};
+use async_trait::async_trait;
+use chrono::{SecondsFormat, Utc};
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
+use crate::config::KafkaSection;
+
+/// Longest wait for a place in the producer's queue; its messages are few and small.
+const QUEUE_WAIT: Duration = Duration::from_secs(5);
+
+/// The worker's producer.
+///
+/// A dead letter is the original record, key and value unchanged, so that it is replayed by copying it back; why it is
+/// there stands in its headers `dlq.reason`, `dlq.class`, `dlq.attempts`, `dlq.topic`, `dlq.partition`, `dlq.offset`,
+/// `dlq.node`, `dlq.time`.
+pub struct KafkaOutbox {
+    producer: FutureProducer,
+    node_id: String,
+    dead_letter_topic: String,
+    notification_topic: String,
+}
+
+impl KafkaOutbox {
+    /// Connects in the background; fails only on settings that librdkafka does not take.
+    pub fn new(config: &KafkaSection, node_id: &str) -> Result<Self, KafkaError> {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", format!("{}:{}", config.host, config.port))
+            .set("client.id", node_id)
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("message.timeout.ms", "10000")
+            .set("linger.ms", "5")
+            .set("queue.buffering.max.messages", "10000")
+            .set("queue.buffering.max.kbytes", "4096")
+            .create()?;
+        Ok(Self {
+            producer,
+            node_id: node_id.to_owned(),
+            dead_letter_topic: config.dead_letter_topic.clone(),
+            notification_topic: config.notification_topic.clone(),
+        })
+    }
+
+    async fn send(&self, record: FutureRecord<'_, [u8], [u8]>) -> Result<(), OutboxError> {
+        let topic = record.topic.to_owned();
+        match self.producer.send(record, QUEUE_WAIT).await {
+            Ok(_) => Ok(()),
+            Err((error, _)) => Err(OutboxError { topic, reason: error.to_string() }),
+        }
+    }
+}
+
+#[async_trait]
+impl Outbox for KafkaOutbox {
+    async fn notify(&self, message: &str) -> Result<(), OutboxError> {
+        let key = self.node_id.as_bytes();
+        self.send(FutureRecord::to(&self.notification_topic).key(key).payload(message.as_bytes())).await
+    }
+
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError> {
+        let command = &letter.command;
+        let texts = [
+            ("dlq.reason", letter.reason.clone()),
+            ("dlq.class", letter.class.to_owned()),
+            ("dlq.attempts", letter.attempts.to_string()),
+            ("dlq.topic", command.topic.to_string()),
+            ("dlq.partition", command.partition.to_string()),
+            ("dlq.offset", command.offset.to_string()),
+            ("dlq.node", self.node_id.clone()),
+            ("dlq.time", Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
+        ];
+        let mut headers = OwnedHeaders::new_with_capacity(texts.len());
+        for (key, value) in &texts {
+            headers = headers.insert(Header { key, value: Some(value.as_str()) });
+        }
+        let record = FutureRecord::to(&self.dead_letter_topic).payload(command.payload.as_slice()).headers(headers);
+        match &command.key {
+            Some(key) => self.send(record.key(key.as_slice())).await,
+            None => self.send(record).await,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+// Upstream: none
+// Downstream: none
+// Role: Creates topics that are missing; the worker itself never does, a broker's owner does.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// Longest wait for the brokers' answer.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Creates each topic with so many partitions, one replica; one that is there already is left as it is.
+pub async fn create_missing_topics(brokers: &str, topics: &[(&str, i32)]) -> Result<(), KafkaError> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
+    let wanted: Vec<NewTopic<'_>> =
+        topics.iter().map(|(name, partitions)| NewTopic::new(name, *partitions, TopicReplication::Fixed(1))).collect();
+    let options = AdminOptions::new().request_timeout(Some(WAIT)).operation_timeout(Some(WAIT));
+    for outcome in admin.create_topics(&wanted, &options).await? {
+        match outcome {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, code)) => return Err(KafkaError::AdminOp(code)),
+        }
+    }
+    Ok(())
+}
