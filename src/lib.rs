@@ -9,9 +9,25 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)
 )]
 
+/// The exchanges' trading days.
+pub mod calendar;
 /// Bars in ClickHouse.
 pub mod clickhouse;
 /// Typed configuration.
 pub mod config;
 /// Kafka.
 pub mod kafka;
+/// The stock list in MySQL.
+pub mod mysql;
+/// Heartbeats in Redis.
+pub mod redis;
+/// A worker's life as a process.
+pub mod run;
+/// All adapters of one worker.
+pub mod service_hub;
+/// Vendors and folders of market data.
+pub mod sources;
+/// Bars and stock list in SQLite.
+pub mod sqlite;
+/// Logs.
+pub mod telemetry;

@@ -1,7 +1,59 @@
 // Upstream: operator
 // Downstream: none
-// Role: The program `data-worker`.
+// Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use data_worker::config::{self, Environment, Fallback};
+use data_worker::{run, telemetry};
+
+/// Takes commands from Kafka, fetches, checks and stores Chinese A-share data.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a worker of the consumer group until it is stopped (the default).
+    Run {
+        /// The configuration file; otherwise it is looked for, see docs/configuration.md.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// The instance's name, over the configured one.
+        #[arg(long)]
+        node_id: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _faults = fail::FailScenario::setup();
+    match Arguments::parse().command.unwrap_or(Command::Run { config: None, node_id: None }) {
+        Command::Run { config, node_id } => run_worker(config, node_id),
+    }
+}
+
+fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
+    let Fallback { mut loaded, problems } = config::load_or_defaults(file.as_deref(), &Environment::of_process());
+    if let Some(node_id) = node_id {
+        loaded.settings.worker.node_id = node_id;
+    }
+    if let Err(error) = telemetry::start(&loaded.settings.log, telemetry::JsonTo::Output) {
+        eprintln!("data-worker: logs cannot be written: {error}");
+        return ExitCode::FAILURE;
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!(warning, "configuration");
+    }
+    if let Some(problems) = problems {
+        tracing::error!(%problems, "the configuration is not usable as written; the worker runs on what is left of it");
+    }
+    run::run(&loaded.settings)
+}

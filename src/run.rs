@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::*;
+use actix::{Addr, System};
 use actors::settings::ActorSettings;
 use actors::supervision::{Board, RestartPolicy};
 use actors::supervisor::{ExitReport, LifePolicy, Stop, Supervisor, WorkerParts};

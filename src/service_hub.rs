@@ -45,14 +45,14 @@ impl ServiceHub {
         let node_id = &settings.worker.node_id;
         let source = sources::build(&settings.sources).map_err(ServiceError::of("market source"))?;
         let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
-        let instruments = MySqlInstruments::new(&settings.mysql);
+        let heartbeats = RedisHeartbeats::new(&settings.redis, node_id).map_err(ServiceError::of("Redis client"))?;
         let parts = WorkerParts {
             identity,
             feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
             source,
             store: Arc::new(ClickHouseBars::new(&settings.clickhouse)),
-            instruments: Arc::new(instruments),
-            heartbeats: Arc::new(RedisHeartbeats::new(&settings.redis, node_id)),
+            instruments: Arc::new(MySqlInstruments::new(&settings.mysql)),
+            heartbeats: Arc::new(heartbeats),
             outbox: Arc::new(outbox),
         };
         Ok(Self { parts })

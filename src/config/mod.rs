@@ -2,11 +2,30 @@
 // Downstream: none
 // Role: Typed configuration of the whole worker.
 
-//! Typed configuration: what may be set, with defaults and units.
+//! Typed configuration: what may be set, with defaults and units, where it is read from, and what is wrong with it.
 
+/// What values can work together.
+mod check;
+/// Settings from environment variables.
+pub mod environment;
+/// The configuration file.
+mod file;
+/// The list of all settings.
+pub mod keys;
+/// File, environment and defaults, put together.
+pub mod load;
+/// What is wrong with a configuration.
+pub mod problem;
+/// Every setting with its default.
 pub mod sections;
+/// One setting's value.
+mod value;
 
+pub use check::node_id_problem;
+pub use environment::Environment;
+pub use load::{Fallback, Loaded, load, load_or_defaults};
+pub use problem::{ConfigProblems, Place, Problem};
 pub use sections::{
-    ClickHouseSection, FilesSection, KafkaSection, LogFormat, LogSection, MySqlSection, RedisSection, Settings,
-    SourceName, SourcesSection, TushareSection, WorkerSection,
+    AmountUnit, ClickHouseSection, FilesSection, KafkaSection, LogFormat, LogSection, MySqlSection, RedisSection,
+    Settings, SourceName, SourcesSection, TushareSection, VolumeUnit, WorkerSection,
 };

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use actors::settings::{BatchSettings, FetchSettings, HeartbeatSettings, QualitySettings};
+use actors::settings::{ActorSettings, BatchSettings, FetchSettings, HeartbeatSettings, QualitySettings};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -34,6 +34,18 @@ pub struct Settings {
     pub quality: QualitySettings,
     /// Logs.
     pub log: LogSection,
+}
+
+impl Settings {
+    /// The actors' part.
+    pub fn actor_settings(&self) -> ActorSettings {
+        ActorSettings {
+            fetch: self.fetch.clone(),
+            batch: self.batch.clone(),
+            heartbeat: self.heartbeat.clone(),
+            quality: self.quality.clone(),
+        }
+    }
 }
 
 /// Identity and life of this worker.
@@ -242,6 +254,32 @@ impl Default for TushareSection {
 pub struct FilesSection {
     /// The folder; files are named `000001.SZ.daily.csv`.
     pub folder: PathBuf,
+    /// What the column `volume` counts.
+    pub volume_unit: VolumeUnit,
+    /// What the column `amount` counts.
+    pub amount_unit: AmountUnit,
+}
+
+/// What a volume counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VolumeUnit {
+    /// Single shares.
+    #[default]
+    Shares,
+    /// Lots of 100 shares.
+    Lots,
+}
+
+/// What an amount counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AmountUnit {
+    /// Yuan.
+    #[default]
+    Yuan,
+    /// Thousand yuan.
+    ThousandYuan,
 }
 
 /// How log lines look.

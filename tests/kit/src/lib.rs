@@ -2,4 +2,25 @@
 // Downstream: none
 // Role: Protocol servers and handles on real servers and on the worker's process, for tests and the benchmark.
 
-//! The test kit.
+//! The test kit: a [`scene::Scene`] has topics, a database and a source of its own on the real servers, and starts the
+//! real worker against them.
+
+/// Reads and faults of ClickHouse.
+pub mod clickhouse;
+/// Topics, commands, offsets.
+pub mod kafka;
+/// One test's own world.
+pub mod scene;
+/// Where the real servers are.
+pub mod services;
+/// Bars for the Tushare server.
+pub mod tushare_data;
+mod tushare_other;
+/// Tushare's protocol.
+pub mod tushare_protocol;
+/// A server that speaks it.
+pub mod tushare_server;
+/// Waiting for conditions.
+pub mod wait;
+/// The worker's process.
+pub mod worker;

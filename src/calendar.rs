@@ -1,0 +1,122 @@
+// Upstream: none
+// Downstream: none
+// Role: The trading days of the A-share exchanges that the worker comes with.
+
+//! Which days were and will be trading days; made-up working Saturdays are none. The list ends with the last year whose
+//! holidays the exchanges had announced: beyond it nothing is known, and nothing is guessed.
+
+use std::sync::LazyLock;
+
+use actors::domain::DateRange;
+use chrono::NaiveDate;
+
+const BUILT_IN: &str = include_str!("../data/calendar/a-share-trading-days.txt");
+
+static CALENDAR: LazyLock<TradingCalendar> = LazyLock::new(|| TradingCalendar::parse(BUILT_IN));
+
+/// Trading days in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TradingCalendar {
+    days: Vec<NaiveDate>,
+}
+
+impl TradingCalendar {
+    /// The list that is part of the program.
+    pub fn built_in() -> &'static Self {
+        &CALENDAR
+    }
+
+    /// Lines that hold no day, such as comments, are passed over.
+    fn parse(text: &str) -> Self {
+        let days = text.lines().filter_map(|line| NaiveDate::parse_from_str(line.trim(), "%Y%m%d").ok());
+        let mut days: Vec<NaiveDate> = days.collect();
+        days.sort_unstable();
+        days.dedup();
+        Self { days }
+    }
+
+    /// From the first to the last known trading day; `None` of an empty calendar.
+    pub fn range(&self) -> Option<DateRange> {
+        Some(DateRange { start: *self.days.first()?, end: *self.days.last()? })
+    }
+
+    /// Whether shares are traded on `date`; `None` outside [`Self::range`].
+    pub fn is_trading_day(&self, date: NaiveDate) -> Option<bool> {
+        self.range().filter(|range| range.contains(date))?;
+        Some(self.days.binary_search(&date).is_ok())
+    }
+
+    /// The known trading days in `range`, oldest first.
+    pub fn trading_days(&self, range: DateRange) -> &[NaiveDate] {
+        let start = self.days.partition_point(|day| *day < range.start);
+        let end = self.days.partition_point(|day| *day <= range.end);
+        self.days.get(start..end).unwrap_or_default()
+    }
+
+    /// The last trading day before `date`; `None` where it is not known.
+    pub fn previous(&self, date: NaiveDate) -> Option<NaiveDate> {
+        // The day after the last known one still has a known predecessor; later days may not.
+        if date.pred_opt()? > *self.days.last()? {
+            return None;
+        }
+        let index = self.days.partition_point(|day| *day < date);
+        self.days.get(index.checked_sub(1)?).copied()
+    }
+
+    /// The first trading day after `date`; `None` where it is not known.
+    pub fn next(&self, date: NaiveDate) -> Option<NaiveDate> {
+        if date.succ_opt()? < *self.days.first()? {
+            return None;
+        }
+        self.days.get(self.days.partition_point(|day| *day <= date)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_line_of_the_list_is_a_day_in_order() {
+        let lines: Vec<&str> = BUILT_IN.lines().filter(|line| !line.starts_with('#')).collect();
+        let calendar = TradingCalendar::built_in();
+        assert_eq!(calendar.days.len(), lines.len());
+        assert_eq!(calendar.days.len(), 8797);
+        let as_written = lines.iter().map(|line| NaiveDate::parse_from_str(line, "%Y%m%d").unwrap());
+        assert!(as_written.eq(calendar.days.iter().copied()));
+        assert_eq!(calendar.range().unwrap().start, DateRange::FIRST_TRADING_DAY);
+    }
+
+    #[test]
+    fn holidays_weekends_and_the_unknown_are_told_apart() {
+        let calendar = TradingCalendar::built_in();
+        assert_eq!(calendar.is_trading_day(day("2024-01-02")), Some(true));
+        assert_eq!(calendar.is_trading_day(day("2024-01-01")), Some(false)); // New Year
+        assert_eq!(calendar.is_trading_day(day("2024-02-12")), Some(false)); // Spring Festival
+        assert_eq!(calendar.is_trading_day(day("2024-02-04")), Some(false)); // a Sunday on which offices worked
+        assert_eq!(calendar.is_trading_day(day("1990-12-18")), None);
+        assert_eq!(calendar.is_trading_day(day("2027-01-04")), None);
+        assert_eq!(calendar.is_trading_day(NaiveDate::MAX), None);
+    }
+
+    #[test]
+    fn neighbours_and_ranges_stay_within_what_is_known() {
+        let calendar = TradingCalendar::built_in();
+        assert_eq!(calendar.previous(day("2024-01-02")), Some(day("2023-12-29")));
+        assert_eq!(calendar.next(day("2023-12-29")), Some(day("2024-01-02")));
+        assert_eq!(calendar.previous(day("1990-12-19")), None);
+        assert_eq!(calendar.next(day("1990-12-18")), Some(day("1990-12-19")));
+        assert_eq!(calendar.next(day("1990-01-01")), None);
+        assert_eq!(calendar.previous(day("2027-01-01")), Some(day("2026-12-31")));
+        assert_eq!(calendar.previous(day("2027-06-01")), None);
+        assert_eq!(calendar.next(NaiveDate::MAX), None);
+        assert_eq!(calendar.previous(NaiveDate::MIN), None);
+        let year = DateRange { start: day("2024-01-01"), end: day("2024-12-31") };
+        assert_eq!(calendar.trading_days(year).len(), 242);
+        assert_eq!(calendar.trading_days(DateRange { start: year.end, end: year.start }), []);
+    }
+}

@@ -1,0 +1,217 @@
+// Upstream: none
+// Downstream: none
+// Role: Finds settings that are well formed but cannot work, alone or together.
+
+use crate::telemetry;
+
+use super::sections::{KafkaSection, Settings, SourceName, SourcesSection};
+
+/// A setting's path and what is wrong with its value.
+pub type Finding = (String, String);
+
+/// Kafka's longest topic name, in characters (Apache Kafka, `Topic.java`).
+const MAX_TOPIC_LENGTH: usize = 249;
+
+/// Longest name of a worker, in characters; it is a part of keys and of Kafka's client id.
+const MAX_NODE_ID_LENGTH: usize = 128;
+
+/// Every setting that cannot work, not only the first.
+pub fn problems(settings: &Settings) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    if let Some(reason) = node_id_problem(&settings.worker.node_id) {
+        findings.0.push(("worker.node_id".into(), reason));
+    }
+    findings.range("worker.drain_deadline_ms", settings.worker.drain_deadline_ms, 100, 3_600_000);
+    servers(settings, &mut findings);
+    kafka(&settings.kafka, &mut findings);
+    sources(&settings.sources, &mut findings);
+    for problem in settings.actor_settings().problems() {
+        findings.0.push((problem.field.to_owned(), format!("it is {}, but {}", problem.found, problem.must)));
+    }
+    if let Err(reason) = telemetry::filter(&settings.log.level) {
+        findings.0.push(("log.level".into(), reason));
+    }
+    findings.0
+}
+
+/// What will work only in part: worth a line at the start.
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    let tushare_without_token =
+        settings.sources.bars == SourceName::Tushare && settings.sources.tushare.token.is_none();
+    let warning = "sources.tushare.token is not set, so every fetch from Tushare will be refused; set TUSHARE_TOKEN, \
+                   or choose sources.bars: files";
+    tushare_without_token.then(|| warning.to_owned()).into_iter().collect()
+}
+
+/// What is wrong with a worker's name, if anything.
+pub fn node_id_problem(node_id: &str) -> Option<String> {
+    let must = if node_id.is_empty() {
+        "it must not be empty".to_owned()
+    } else if node_id.contains(':') {
+        "it must hold no `:`, because readers of heartbeats split keys there".to_owned()
+    } else if node_id.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        "it must hold no blanks and no control characters".to_owned()
+    } else if node_id.chars().count() > MAX_NODE_ID_LENGTH {
+        format!("it must have at most {MAX_NODE_ID_LENGTH} characters")
+    } else {
+        return None;
+    };
+    Some(format!("it is {node_id:.40?}, but {must}"))
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn range(&mut self, path: &str, found: u64, least: u64, most: u64) {
+        if !(least..=most).contains(&found) {
+            self.0.push((path.to_owned(), format!("it is {found}, but it must be {least} to {most}")));
+        }
+    }
+
+    fn text(&mut self, path: &str, found: &str) {
+        if found.trim().is_empty() {
+            self.0.push((path.to_owned(), "it must not be empty".to_owned()));
+        }
+    }
+
+    fn topic(&mut self, path: &str, found: &str) {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if found.is_empty()
+            || found.len() > MAX_TOPIC_LENGTH
+            || matches!(found, "." | "..")
+            || !found.chars().all(legal)
+        {
+            let must = "it must be a topic's name: letters, digits, `.`, `_`, `-`";
+            self.0.push((path.to_owned(), format!("it is {found:.40?}, but {must}")));
+        }
+    }
+}
+
+fn servers(settings: &Settings, findings: &mut Findings) {
+    let (kafka, redis, clickhouse, mysql) = (&settings.kafka, &settings.redis, &settings.clickhouse, &settings.mysql);
+    for (section, host, port) in [
+        ("kafka", &kafka.host, kafka.port),
+        ("redis", &redis.host, redis.port),
+        ("clickhouse", &clickhouse.host, clickhouse.port),
+        ("mysql", &mysql.host, mysql.port),
+    ] {
+        findings.text(&format!("{section}.host"), host);
+        findings.range(&format!("{section}.port"), port.into(), 1, u16::MAX.into());
+    }
+    findings.text("redis.key_prefix", &redis.key_prefix);
+    findings.text("clickhouse.user", &clickhouse.user);
+    findings.text("clickhouse.database", &clickhouse.database);
+    findings.range("clickhouse.timeout_ms", clickhouse.timeout_ms, 100, 3_600_000);
+    findings.text("mysql.user", &mysql.user);
+    findings.text("mysql.database", &mysql.database);
+    findings.range("mysql.timeout_ms", mysql.timeout_ms, 100, 3_600_000);
+}
+
+fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
+    findings.text("kafka.group_id", &kafka.group_id);
+    if kafka.command_topics.is_empty() {
+        findings.0.push(("kafka.command_topics".into(), "it must name at least one topic".into()));
+    }
+    for topic in &kafka.command_topics {
+        findings.topic("kafka.command_topics", topic);
+    }
+    for (path, topic) in
+        [("kafka.dead_letter_topic", &kafka.dead_letter_topic), ("kafka.notification_topic", &kafka.notification_topic)]
+    {
+        findings.topic(path, topic);
+        if kafka.command_topics.contains(topic) {
+            let reason = format!("it is {topic:.40?}, which is a command topic: the worker would read what it writes");
+            findings.0.push((path.to_owned(), reason));
+        }
+    }
+    findings.range("kafka.max_unresolved", kafka.max_unresolved as u64, 1, 1_000_000);
+    // The broker's own limits (group.min.session.timeout.ms, group.max.session.timeout.ms) are 6 s and 30 min unless
+    // it is set up otherwise.
+    findings.range("kafka.session_timeout_ms", kafka.session_timeout_ms, 1_000, 1_800_000);
+    if kafka.rebalance_drain_ms >= kafka.session_timeout_ms {
+        let (drain, session) = (kafka.rebalance_drain_ms, kafka.session_timeout_ms);
+        let reason = format!("it is {drain}, but it must be below kafka.session_timeout_ms ({session})");
+        findings.0.push(("kafka.rebalance_drain_ms".into(), reason));
+    }
+    findings.range("kafka.commit_interval_ms", kafka.commit_interval_ms, 10, 60_000);
+    findings.range("kafka.stall_after_ms", kafka.stall_after_ms, 1_000, 86_400_000);
+}
+
+fn sources(sources: &SourcesSection, findings: &mut Findings) {
+    if let Err(reason) = check_url(&sources.tushare.url) {
+        findings.0.push(("sources.tushare.url".into(), reason));
+    }
+    findings.range("sources.tushare.timeout_ms", sources.tushare.timeout_ms, 100, 600_000);
+    if sources.bars == SourceName::Files && sources.files.folder.as_os_str().is_empty() {
+        let reason = "it must name a folder, because sources.bars is `files`";
+        findings.0.push(("sources.files.folder".into(), reason.into()));
+    }
+}
+
+/// The address is not shown where it is wrong: it may hold credentials.
+fn check_url(url: &str) -> Result<(), String> {
+    let url = reqwest::Url::parse(url).map_err(|error| format!("it is no web address: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("it must begin with http:// or https://".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it must hold no credentials; the token has a setting of its own".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound() -> Settings {
+        let mut settings = Settings::default();
+        settings.worker.node_id = "data_worker_h1".into();
+        settings
+    }
+
+    /// The setting complained of after a change; exactly one.
+    fn complaint(change: fn(&mut Settings)) -> Finding {
+        let mut settings = sound();
+        change(&mut settings);
+        let mut findings = problems(&settings);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        findings.remove(0)
+    }
+
+    #[test]
+    fn the_defaults_are_sound_but_for_the_token() {
+        assert_eq!(problems(&sound()), []);
+        assert!(warnings(&sound())[0].contains("TUSHARE_TOKEN"));
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        let cases: [(fn(&mut Settings), &str, &str); 12] = [
+            (|s| s.worker.node_id = "a:b".into(), "worker.node_id", "no `:`"),
+            (|s| s.worker.node_id = "a b".into(), "worker.node_id", "blanks"),
+            (|s| s.kafka.port = 0, "kafka.port", "1 to 65535"),
+            (|s| s.mysql.host = " ".into(), "mysql.host", "not be empty"),
+            (|s| s.kafka.command_topics.clear(), "kafka.command_topics", "at least one"),
+            (|s| s.kafka.command_topics.push("a b".into()), "kafka.command_topics", "\"a b\""),
+            (|s| s.kafka.dead_letter_topic = "ginkgo.data.commands".into(), "kafka.dead_letter_topic", "command topic"),
+            (|s| s.kafka.rebalance_drain_ms = 30_000, "kafka.rebalance_drain_ms", "below kafka.session_timeout_ms"),
+            (|s| s.sources.tushare.url = "ftp://a".into(), "sources.tushare.url", "http://"),
+            (|s| s.sources.bars = SourceName::Files, "sources.files.folder", "folder"),
+            (|s| s.log.level = "loud".into(), "log.level", "loud"),
+            (|s| s.fetch.max_attempts = 4, "fetch.max_attempts", "1 to 3"),
+        ];
+        for (change, path, part) in cases {
+            let (found, reason) = complaint(change);
+            assert_eq!(found, path);
+            assert!(reason.contains(part), "{path}: {reason}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_credentials_is_refused_without_being_shown() {
+        let (_, reason) = complaint(|s| s.sources.tushare.url = "http://me:s3cret@host/".into());
+        assert!(!reason.contains("s3cret"), "{reason}");
+    }
+}

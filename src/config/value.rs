@@ -1,0 +1,119 @@
+// Upstream: none
+// Downstream: none
+// Role: Reads one setting's value strictly by its kind; a wrong one is explained without showing a secret.
+
+use config::ValueKind;
+
+use super::keys::{Key, Kind};
+
+/// Longest part of a wrong value that a message shows, in characters.
+const MAX_SHOWN: usize = 60;
+
+/// Reads a value as a file gives it. `Ok(None)`: nothing is set.
+///
+/// Text is not made of numbers: YAML reads `007` as 7 and `1e5` as 100000, and a password would silently be another.
+pub fn from_file(key: &Key, value: &ValueKind) -> Result<Option<ValueKind>, String> {
+    match (key.kind, value) {
+        (_, ValueKind::Nil) => Ok(None),
+        (Kind::List, ValueKind::Array(items)) => {
+            let texts = items.iter().map(|item| match &item.kind {
+                ValueKind::String(text) => Ok(text.clone()),
+                other => Err(wrong(key, &shown(other))),
+            });
+            Ok(Some(list(texts.collect::<Result<_, _>>()?)))
+        }
+        (Kind::List, ValueKind::String(text)) => Err(wrong(key, text)),
+        (Kind::Number { max }, ValueKind::I64(number)) => match u64::try_from(*number) {
+            Ok(number) if number <= max => Ok(Some(ValueKind::U64(number))),
+            _ => Err(wrong(key, &number.to_string())),
+        },
+        (Kind::Real, ValueKind::I64(number)) => Ok(Some(ValueKind::Float(*number as f64))),
+        (Kind::Real, ValueKind::Float(number)) if number.is_finite() => Ok(Some(ValueKind::Float(*number))),
+        (Kind::Flag, ValueKind::Boolean(flag)) => Ok(Some(ValueKind::Boolean(*flag))),
+        (_, ValueKind::String(text)) => from_text(key, text),
+        (Kind::Text, ValueKind::Array(_) | ValueKind::Table(_)) => Err(wrong(key, &shown(value))),
+        (Kind::Text, _) => Err(format!("{}; put it in quotes", wrong(key, &shown(value)))),
+        _ => Err(wrong(key, &shown(value))),
+    }
+}
+
+/// Reads a value as an environment variable gives it: lists are separated by commas. `Ok(None)`: nothing is set.
+pub fn from_text(key: &Key, text: &str) -> Result<Option<ValueKind>, String> {
+    let trimmed = text.trim();
+    let value = match key.kind {
+        // Compose hands over these two quotation marks for a password that is not set.
+        Kind::Text if key.secret && matches!(trimmed, "" | "\"\"") => return Ok(None),
+        Kind::Text => Some(ValueKind::String(text.to_owned())),
+        Kind::Number { max } => trimmed.parse().ok().filter(|number| *number <= max).map(ValueKind::U64),
+        Kind::Real => trimmed.parse().ok().filter(|number: &f64| number.is_finite()).map(ValueKind::Float),
+        Kind::Flag => trimmed.to_ascii_lowercase().parse().ok().map(ValueKind::Boolean),
+        Kind::Choice(words) => {
+            let word = trimmed.to_ascii_lowercase();
+            words.contains(&word.as_str()).then_some(ValueKind::String(word))
+        }
+        Kind::List => {
+            Some(list(trimmed.split(',').map(|item| item.trim().to_owned()).filter(|i| !i.is_empty()).collect()))
+        }
+    };
+    value.map(Some).ok_or_else(|| wrong(key, text))
+}
+
+fn list(texts: Vec<String>) -> ValueKind {
+    ValueKind::Array(texts.into_iter().map(Into::into).collect())
+}
+
+fn wrong(key: &Key, found: &str) -> String {
+    let must = match key.kind {
+        Kind::Text => "text".to_owned(),
+        Kind::Number { max: u64::MAX } => "a whole number".to_owned(),
+        Kind::Number { max } => format!("a whole number, 0 to {max}"),
+        Kind::Real => "a number".to_owned(),
+        Kind::Flag => "true or false".to_owned(),
+        Kind::Choice(words) => format!("one of: {}", words.join(", ")),
+        Kind::List => "a list of texts, such as [first, second]".to_owned(),
+    };
+    if key.secret {
+        return format!("it must be {must} (the value is a secret and not shown)");
+    }
+    let short: String = found.chars().take(MAX_SHOWN).collect();
+    format!("it must be {must}, but is {short:?}")
+}
+
+fn shown(value: &ValueKind) -> String {
+    match value {
+        ValueKind::Array(_) => "a list".to_owned(),
+        ValueKind::Table(_) => "a section".to_owned(),
+        ValueKind::Nil => "nothing".to_owned(),
+        plain => plain.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::find;
+    use super::*;
+
+    fn read(path: &str, text: &str) -> Result<Option<ValueKind>, String> {
+        from_text(find(path).unwrap(), text)
+    }
+
+    #[test]
+    fn values_are_read_by_their_kind() {
+        assert_eq!(read("kafka.port", " 19092 "), Ok(Some(ValueKind::U64(19092))));
+        assert_eq!(read("sources.bars", "Files"), Ok(Some(ValueKind::String("files".into()))));
+        assert_eq!(read("kafka.command_topics", "a, b,"), Ok(Some(list(vec!["a".into(), "b".into()]))));
+        assert_eq!(read("clickhouse.password", "\"\""), Ok(None));
+    }
+
+    #[test]
+    fn a_wrong_value_is_shown_in_short_but_a_secret_never() {
+        assert_eq!(read("kafka.port", "70000").unwrap_err(), "it must be a whole number, 0 to 65535, but is \"70000\"");
+        assert!(read("kafka.port", &"9".repeat(5_000)).unwrap_err().len() < 150);
+        assert!(read("sources.bars", "tdx").unwrap_err().contains("one of: tushare, files"));
+        let password = find("redis.password").unwrap();
+        let error = from_file(password, &ValueKind::I64(4711)).unwrap_err();
+        assert!(error.contains("put it in quotes") && !error.contains("4711"), "{error}");
+        assert!(from_file(find("kafka.port").unwrap(), &ValueKind::Boolean(true)).is_err());
+        assert!(from_file(find("kafka.port").unwrap(), &ValueKind::Float(9092.5)).is_err());
+    }
+}

@@ -1,0 +1,10 @@
+// Upstream: none
+// Downstream: none
+// Role: What the worker keeps in Redis.
+
+//! What the worker keeps in Redis.
+
+/// Heartbeats.
+pub mod heartbeat;
+
+pub use heartbeat::RedisHeartbeats;

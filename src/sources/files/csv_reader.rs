@@ -1,0 +1,218 @@
+// Upstream: none
+// Downstream: none
+// Role: Reads a CSV file of daily bars and converts its units. Pure.
+
+//! The first line names the columns `date`, `open`, `high`, `low`, `close`, `volume` and `amount`, in any order and any
+//! case; further columns are ignored. Prices are in yuan; volume and amount in the configured units.
+
+use std::fmt;
+
+use actors::domain::{FetchedBar, Field};
+use csv::{ByteRecord, ReaderBuilder};
+use rust_decimal::Decimal;
+
+use crate::config::{AmountUnit, VolumeUnit};
+use crate::sources::labels;
+
+/// The columns of a row.
+const COLUMNS: [&str; 7] = ["date", "open", "high", "low", "close", "volume", "amount"];
+/// Two centuries of trading days: a longer file is something else.
+const MAX_ROWS: usize = 50_000;
+
+/// The units of a file's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Units {
+    /// Of `volume`.
+    pub volume: VolumeUnit,
+    /// Of `amount`.
+    pub amount: AmountUnit,
+}
+
+/// A file that is no table of daily bars.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct CsvError {
+    /// Counted from 1.
+    pub line: u64,
+    /// What is wrong there.
+    pub what: String,
+}
+
+/// Reads a file's bytes. A cell that cannot be read stays as an unreadable field, and so does every cell of a row with
+/// too few or too many of them (where each belongs is unknown): the row is reported, not dropped.
+pub fn parse(bytes: &[u8], units: Units) -> Result<Vec<FetchedBar>, CsvError> {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+    let mut record = ByteRecord::new();
+    let mut columns = None;
+    let mut bars = Vec::new();
+    loop {
+        let line = reader.position().line();
+        let more = reader.read_byte_record(&mut record);
+        if !more.map_err(|error| CsvError { line, what: error.to_string() })? {
+            break;
+        }
+        let line = record.position().map_or(line, csv::Position::line);
+        let Some(columns) = &columns else {
+            columns = Some(Columns::find(&record).map_err(|what| CsvError { line, what })?);
+            continue;
+        };
+        if bars.len() == MAX_ROWS {
+            return Err(CsvError { line, what: format!("more than {MAX_ROWS} rows") });
+        }
+        bars.push(columns.bar(&record, units));
+    }
+    match columns {
+        Some(_) => Ok(bars),
+        None => Err(CsvError { line: 1, what: format!("the file is empty; its first line must name {COLUMNS:?}") }),
+    }
+}
+
+/// Where the columns stand in a row.
+struct Columns {
+    positions: [usize; COLUMNS.len()],
+    num_cells: usize,
+}
+
+impl Columns {
+    fn find(header: &ByteRecord) -> Result<Self, String> {
+        let names: Vec<String> = header.iter().map(|name| text_of(name).trim().to_lowercase()).collect();
+        let mut positions = [0; COLUMNS.len()];
+        for (position, wanted) in positions.iter_mut().zip(COLUMNS) {
+            let mut found = names.iter().enumerate().filter(|(_, name)| *name == wanted).map(|(index, _)| index);
+            *position = found.next().ok_or_else(|| format!("column `{wanted}` is missing"))?;
+            if found.next().is_some() {
+                return Err(format!("column `{wanted}` is there twice"));
+            }
+        }
+        Ok(Self { positions, num_cells: names.len() })
+    }
+
+    fn bar(&self, row: &ByteRecord, units: Units) -> FetchedBar {
+        if row.len() != self.num_cells {
+            return unreadable_bar(&format!("{} cells for {} columns", row.len(), self.num_cells));
+        }
+        let [date, open, high, low, close, volume, amount] =
+            self.positions.map(|position| text_of(row.get(position).unwrap_or_default()));
+        FetchedBar {
+            timestamp: labels::day_of_text(&date),
+            open: Field::number(&open),
+            high: Field::number(&high),
+            low: Field::number(&low),
+            close: Field::number(&close),
+            volume: match units.volume {
+                VolumeUnit::Shares => shifted(&volume, 2),
+                VolumeUnit::Lots => Field::number(&volume),
+            },
+            amount: match units.amount {
+                AmountUnit::Yuan => shifted(&amount, 3),
+                AmountUnit::ThousandYuan => Field::number(&amount),
+            },
+        }
+    }
+}
+
+fn text_of(cell: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(cell)
+}
+
+/// A number with its decimal point moved to the left: exact, or unreadable where a decimal has no room for it.
+fn shifted(text: &str, places: u32) -> Field<Decimal> {
+    match Field::number(text) {
+        Field::Value(mut number) => match number.set_scale(number.scale() + places) {
+            Ok(()) => Field::Value(number),
+            Err(_) => Field::unreadable(text),
+        },
+        other => other,
+    }
+}
+
+fn unreadable_bar(text: &impl fmt::Display) -> FetchedBar {
+    let text = text.to_string();
+    FetchedBar {
+        timestamp: Field::unreadable(&text),
+        open: Field::unreadable(&text),
+        high: Field::unreadable(&text),
+        low: Field::unreadable(&text),
+        close: Field::unreadable(&text),
+        volume: Field::unreadable(&text),
+        amount: Field::unreadable(&text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rows(text: &str) -> Vec<FetchedBar> {
+        parse(text.as_bytes(), Units::default()).unwrap()
+    }
+
+    fn value(text: &str) -> Field<Decimal> {
+        Field::Value(text.parse().unwrap())
+    }
+
+    #[test]
+    fn columns_are_found_by_name_and_units_are_converted_exactly() {
+        let text = "\u{feff}Amount, extra ,close,HIGH,low,open,volume,date\r\n90923240.5,x,11.2,12.21,11.03,12.21,7877950,20040817\r\n";
+        let rows = rows(text);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].volume, value("78779.5"));
+        assert_eq!(rows[0].amount, value("90923.2405"));
+        assert_eq!(rows[0].high, value("12.21"));
+        let units = Units { volume: VolumeUnit::Lots, amount: AmountUnit::ThousandYuan };
+        let same = parse(text.as_bytes(), units).unwrap();
+        assert_eq!(same[0].volume, value("7877950"));
+        assert_eq!(same[0].amount, value("90923240.5"));
+    }
+
+    #[test]
+    fn a_bad_cell_stays_and_a_bad_row_stays() {
+        let rows = rows("date,open,high,low,close,volume,amount\nx,,abc,1,1,NaN,1e2\n2024-01-02,1\n");
+        assert_eq!(rows[0].timestamp, Field::unreadable("x"));
+        assert_eq!(rows[0].open, Field::Missing);
+        assert_eq!(rows[0].high, Field::unreadable("abc"));
+        assert_eq!(rows[0].volume, Field::Missing);
+        assert_eq!(rows[0].amount, value("0.1"));
+        assert_eq!(rows[1].close, Field::unreadable("2 cells for 7 columns"));
+    }
+
+    #[test]
+    fn a_header_that_does_not_fit_is_named_with_its_line() {
+        let error = |text: &str| parse(text.as_bytes(), Units::default()).unwrap_err().to_string();
+        assert!(error("").contains("line 1: the file is empty"));
+        assert_eq!(error("date,open,high,low,close,volume"), "line 1: column `amount` is missing");
+        assert_eq!(error("date,open,high,low,close,volume,amount,Open"), "line 1: column `open` is there twice");
+        let long = format!("date,open,high,low,close,volume,amount\n{}", "1,1,1,1,1,1,1\n".repeat(MAX_ROWS + 1));
+        assert_eq!(error(&long), "line 50002: more than 50000 rows");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_rows_or_a_clear_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let with_header = [b"date,open,high,low,close,volume,amount\n", bytes.as_slice()].concat();
+            for bytes in [bytes, with_header] {
+                if let Err(error) = parse(&bytes, Units::default()) {
+                    prop_assert!(error.line >= 1 && !error.what.is_empty());
+                }
+            }
+        }
+
+        #[test]
+        fn any_cells_give_a_row(cells in prop::collection::vec("[-+0-9.eE a-z\"]{0,12}", 7)) {
+            let line = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect::<Vec<_>>().join(",");
+            let text = format!("date,open,high,low,close,volume,amount\n{line}\n");
+            prop_assert_eq!(parse(text.as_bytes(), Units::default()).unwrap().len(), 1);
+        }
+
+        #[test]
+        fn conversion_is_a_move_of_the_point(shares in 0_i64..1_000_000_000_000, fen in 0_i64..1_000_000_000_000_000) {
+            let (yuan, volume) = (Decimal::new(fen, 2), Decimal::from(shares));
+            let text = format!("date,open,high,low,close,volume,amount\n20240102,1,1,1,1,{volume},{yuan}\n");
+            let row = &rows(&text)[0];
+            prop_assert_eq!(&row.volume, &Field::Value(Decimal::new(shares, 2)));
+            prop_assert_eq!(&row.amount, &Field::Value(Decimal::new(fen, 5)));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+// Upstream: none
+// Downstream: none
+// Role: Daily bars from a folder of CSV files, one per security.
+
+//! A folder with a file `000001.SZ.daily.csv` for each security; the columns are described in [`csv_reader`].
+
+/// The files' reader.
+pub mod csv_reader;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use actors::domain::{Code, FetchedBar, Field, Frequency, SourceId};
+use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
+use async_trait::async_trait;
+
+use self::csv_reader::Units;
+use crate::config::FilesSection;
+use crate::sources::SourceSetupError;
+
+/// The name in configuration, logs and reports.
+const NAME: &str = "files";
+/// A security's whole history is below 1 MB: a larger file is something else, and memory is not given to it.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// A folder of CSV files as a source of daily bars.
+#[derive(Debug)]
+pub struct FilesSource {
+    folder: PathBuf,
+    units: Units,
+}
+
+impl FilesSource {
+    /// A source for a folder that exists.
+    pub fn new(section: &FilesSection) -> Result<Self, SourceSetupError> {
+        let bad_folder = |reason: &str| SourceSetupError::BadFolder {
+            folder: section.folder.display().to_string(),
+            reason: reason.to_owned(),
+        };
+        if section.folder.as_os_str().is_empty() {
+            return Err(bad_folder("it is not set"));
+        }
+        match section.folder.metadata() {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Err(bad_folder("it is not a folder")),
+            Err(error) => return Err(bad_folder(&error.to_string())),
+        }
+        let units = Units { volume: section.volume_unit, amount: section.amount_unit };
+        Ok(Self { folder: section.folder.clone(), units })
+    }
+
+    /// A code's form is fixed, so the path cannot leave the folder.
+    fn path_of(&self, code: Code) -> PathBuf {
+        self.folder.join(format!("{code}.daily.csv"))
+    }
+}
+
+/// Reads a whole file and gives its bars.
+fn read(path: &Path, units: Units) -> Result<Vec<FetchedBar>, SourceErrorKind> {
+    let text = contents(path)?;
+    csv_reader::parse(&text, units).map_err(|error| SourceErrorKind::BadAnswer(format!("{}: {error}", path.display())))
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>, SourceErrorKind> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => SourceErrorKind::BadRequest(format!("there is no file {}", path.display())),
+        _ => SourceErrorKind::Unreachable(format!("{}: {error}", path.display())),
+    };
+    // Asked before opening: opening a pipe would wait for its writer.
+    if !path.metadata().map_err(failed)?.is_file() {
+        return Err(SourceErrorKind::BadAnswer(format!("{} is not a file", path.display())));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let text = format!("{} has more than {MAX_FILE_BYTES} bytes", path.display());
+        return Err(SourceErrorKind::BadAnswer(text));
+    }
+    Ok(bytes)
+}
+
+#[async_trait]
+impl MarketSource for FilesSource {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn id(&self) -> SourceId {
+        SourceId::OTHER
+    }
+
+    async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
+        match request.frequency {
+            Frequency::Day => {}
+        }
+        let (path, units, range) = (self.path_of(request.code), self.units, request.range);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bars = read(&path, units)?;
+            // A row whose day cannot be read may belong to any range: it is passed on, so that it is reported.
+            bars.retain(|bar| match &bar.timestamp {
+                Field::Value(timestamp) => range.contains(timestamp.date()),
+                Field::Missing | Field::Unreadable(_) => true,
+            });
+            Ok(bars)
+        });
+        let outcome = reading.await.unwrap_or_else(|error| Err(SourceErrorKind::Server(format!("reading: {error}"))));
+        outcome.map_err(|kind| SourceError {
+            source_name: NAME,
+            request: format!("daily {} {}", request.code, request.range),
+            kind,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actors::domain::DateRange;
+    use chrono::NaiveDate;
+
+    fn source(folder: &Path) -> FilesSource {
+        FilesSource::new(&FilesSection { folder: folder.to_owned(), ..FilesSection::default() }).unwrap()
+    }
+
+    fn request(code: &str, start: &str, end: &str) -> BarRequest {
+        let range = DateRange { start: start.parse().unwrap(), end: end.parse().unwrap() };
+        BarRequest { code: code.parse().unwrap(), frequency: Frequency::Day, range }
+    }
+
+    #[tokio::test]
+    async fn the_sample_is_read_in_ginkgos_units() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample");
+        let source = source(&folder);
+        let all = source.bars(&request("002032.SZ", "1990-12-19", "2030-01-01")).await.unwrap();
+        assert_eq!(all.len(), 2813);
+        let first = source.bars(&request("002032.SZ", "2004-08-17", "2004-08-17")).await.unwrap();
+        let value = |text: &str| Field::Value(text.parse().unwrap());
+        let expected = FetchedBar {
+            timestamp: Field::Value(NaiveDate::from_ymd_opt(2004, 8, 17).unwrap().and_hms_opt(0, 0, 0).unwrap()),
+            open: value("12.21"),
+            high: value("12.21"),
+            low: value("11.03"),
+            close: value("11.20"),
+            volume: value("78779"),
+            amount: value("90923.24"),
+        };
+        assert_eq!(first, [expected]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = source(folder.path());
+        let unknown = source.bars(&request("000001.SZ", "2024-01-01", "2024-01-31")).await.unwrap_err();
+        assert!(matches!(unknown.kind, SourceErrorKind::BadRequest(_)), "{unknown}");
+        assert!(unknown.to_string().contains("000001.SZ.daily.csv"), "{unknown}");
+        std::fs::create_dir(folder.path().join("000001.SZ.daily.csv")).unwrap();
+        let directory = source.bars(&request("000001.SZ", "2024-01-01", "2024-01-31")).await.unwrap_err();
+        assert!(directory.to_string().contains("is not a file"), "{directory}");
+        std::fs::write(folder.path().join("000002.SZ.daily.csv"), "date,open\n").unwrap();
+        let headless = source.bars(&request("000002.SZ", "2024-01-01", "2024-01-31")).await.unwrap_err();
+        assert!(matches!(headless.kind, SourceErrorKind::BadAnswer(_)), "{headless}");
+        assert!(headless.to_string().contains("000002.SZ.daily.csv: line 1: column `high` is missing"), "{headless}");
+    }
+
+    #[test]
+    fn a_folder_that_is_none_is_refused() {
+        for folder in ["", "no such folder", "/dev/null"] {
+            let error = FilesSource::new(&FilesSection { folder: folder.into(), ..FilesSection::default() });
+            assert!(error.unwrap_err().to_string().contains("sources.files.folder"), "{folder}");
+        }
+    }
+}

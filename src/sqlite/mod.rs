@@ -1,0 +1,8 @@
+// Upstream: none
+// Downstream: none
+// Role: Bars and stock list in one SQLite file, in place of ClickHouse and MySQL, for the standalone worker.
+
+/// Both ports.
+pub mod store;
+
+pub use store::{CodeSummary, SqliteStore};

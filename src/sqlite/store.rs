@@ -1,0 +1,193 @@
+// Upstream: none
+// Downstream: none
+// Role: The bar store and the stock list on SQLite.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use actors::domain::{Code, Frequency};
+use actors::ports::{BarBatch, BarStore, IdentifiedBar, Instruments, KeySpan, StoreError, StoreErrorClass, StoredBar};
+use async_trait::async_trait;
+use chrono::NaiveDateTime;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+
+/// Ginkgo's columns. A key may hold two rows for a moment, the new one before the old one goes, so the identity belongs to
+/// the primary key; it also makes a repeated insert of the same row a no-op.
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS bar (
+        code TEXT NOT NULL, open TEXT NOT NULL, high TEXT NOT NULL, low TEXT NOT NULL, close TEXT NOT NULL,
+        volume INTEGER NOT NULL, amount TEXT NOT NULL, frequency INTEGER NOT NULL, uuid TEXT NOT NULL,
+        timestamp TEXT NOT NULL, source INTEGER NOT NULL,
+        PRIMARY KEY (code, frequency, timestamp, uuid)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS stock_info (code TEXT NOT NULL PRIMARY KEY);";
+
+/// How timestamps are written: they sort as text.
+const TIME: &str = "%Y-%m-%d %H:%M:%S";
+
+/// Bars and stock list in one file.
+pub struct SqliteStore {
+    pool: SqlitePool,
+    file: String,
+}
+
+/// What is stored of one code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeSummary {
+    /// The code.
+    pub code: String,
+    /// Rows.
+    pub num_rows: i64,
+    /// The first row's time.
+    pub first: String,
+    /// The last row's time.
+    pub last: String,
+}
+
+impl SqliteStore {
+    /// Opens the file, or creates it.
+    pub async fn open(file: &Path) -> Result<Self, StoreError> {
+        let options =
+            SqliteConnectOptions::new().filename(file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+        let name = file.display().to_string();
+        // SQLite writes one at a time anyway; a second connection reads meanwhile.
+        let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await;
+        let pool = pool.map_err(|error| error_of(&name, "open", &error))?;
+        Ok(Self { pool, file: name })
+    }
+
+    /// Adds codes to the stock list.
+    pub async fn list_codes(&self, codes: &[Code]) -> Result<(), StoreError> {
+        for code in codes {
+            let insert = sqlx::query("INSERT OR IGNORE INTO stock_info (code) VALUES (?)").bind(code.as_str());
+            insert.execute(&self.pool).await.map_err(|error| self.error("add a code", &error))?;
+        }
+        Ok(())
+    }
+
+    /// What is stored, by code.
+    pub async fn summary(&self) -> Result<Vec<CodeSummary>, StoreError> {
+        let sql = "SELECT code, count(*) AS num_rows, min(timestamp) AS first, max(timestamp) AS last \
+                   FROM bar GROUP BY code ORDER BY code";
+        let rows: Vec<(String, i64, String, String)> =
+            sqlx::query_as(sql).fetch_all(&self.pool).await.map_err(|error| self.error("summarise", &error))?;
+        let summary = |(code, num_rows, first, last)| CodeSummary { code, num_rows, first, last };
+        Ok(rows.into_iter().map(summary).collect())
+    }
+
+    fn error(&self, operation: &str, error: &sqlx::Error) -> StoreError {
+        error_of(&self.file, operation, error)
+    }
+}
+
+fn error_of(file: &str, operation: &str, error: &sqlx::Error) -> StoreError {
+    let class = match error {
+        sqlx::Error::Database(database) if database.code().as_deref() == Some("5") => StoreErrorClass::Transient,
+        sqlx::Error::PoolTimedOut => StoreErrorClass::Transient,
+        _ => StoreErrorClass::Refused,
+    };
+    StoreError { store: format!("SQLite {file}"), operation: operation.to_owned(), class, reason: error.to_string() }
+}
+
+fn time_of(text: &str) -> Option<NaiveDateTime> {
+    NaiveDateTime::parse_from_str(text, TIME).ok()
+}
+
+async fn insert_row(row: &IdentifiedBar, transaction: &mut sqlx::SqliteConnection) -> Result<(), sqlx::Error> {
+    let IdentifiedBar { bar, uuid } = row;
+    sqlx::query("INSERT OR IGNORE INTO bar VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind(bar.code.as_str())
+        .bind(bar.open.to_string())
+        .bind(bar.high.to_string())
+        .bind(bar.low.to_string())
+        .bind(bar.close.to_string())
+        .bind(bar.volume)
+        .bind(bar.amount.to_string())
+        .bind(bar.frequency.as_ginkgo())
+        .bind(uuid)
+        .bind(bar.timestamp.format(TIME).to_string())
+        .bind(bar.source.0)
+        .execute(transaction)
+        .await?;
+    Ok(())
+}
+
+#[async_trait]
+impl BarStore for SqliteStore {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        sqlx::raw_sql(SCHEMA).execute(&self.pool).await.map_err(|error| self.error("create the tables", &error))?;
+        Ok(())
+    }
+
+    fn deduplicates_retries(&self) -> bool {
+        true // by the primary key
+    }
+
+    async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT code, max(timestamp) FROM bar WHERE frequency = ? GROUP BY code")
+                .bind(frequency.as_ginkgo())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| self.error("read the newest timestamps", &error))?;
+        Ok(rows.into_iter().filter_map(|(code, time)| Some((code.parse().ok()?, time_of(&time)?))).collect())
+    }
+
+    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
+        let mut stored = Vec::new();
+        for span in spans {
+            let rows: Vec<(String, String)> = sqlx::query_as(
+                "SELECT timestamp, uuid FROM bar WHERE code = ? AND frequency = ? AND timestamp BETWEEN ? AND ?",
+            )
+            .bind(span.code.as_str())
+            .bind(frequency.as_ginkgo())
+            .bind(span.from.map_or(String::new(), |time| time.format(TIME).to_string()))
+            .bind(span.to.map_or("9999".to_owned(), |time| time.format(TIME).to_string()))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.error("look up stored bars", &error))?;
+            let known = rows
+                .into_iter()
+                .filter_map(|(time, uuid)| Some(StoredBar { code: span.code, timestamp: time_of(&time)?, uuid }));
+            stored.extend(known);
+        }
+        Ok(stored)
+    }
+
+    async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {
+        let operation = format!("insert {} rows", batch.rows.len());
+        let failed = |error: sqlx::Error| self.error(&operation, &error);
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        for row in batch.rows.iter() {
+            insert_row(row, &mut transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn remove(&self, frequency: Frequency, rows: &[StoredBar]) -> Result<(), StoreError> {
+        let operation = format!("remove {} replaced rows", rows.len());
+        let failed = |error: sqlx::Error| self.error(&operation, &error);
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        for row in rows {
+            sqlx::query("DELETE FROM bar WHERE code = ? AND frequency = ? AND timestamp = ? AND uuid = ?")
+                .bind(row.code.as_str())
+                .bind(frequency.as_ginkgo())
+                .bind(row.timestamp.format(TIME).to_string())
+                .bind(&row.uuid)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+}
+
+#[async_trait]
+impl Instruments for SqliteStore {
+    async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
+        let texts: Vec<String> = sqlx::query_scalar("SELECT code FROM stock_info ORDER BY code")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.error("read the listed codes", &error))?;
+        Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
+    }
+}

@@ -1,0 +1,8 @@
+// Upstream: none
+// Downstream: none
+// Role: All tests against real servers and protocol servers, in one program so that it is linked once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod main_job;
+mod sources_tushare;

@@ -1,0 +1,152 @@
+// Upstream: none
+// Downstream: none
+// Role: Reads the real ClickHouse engine by plain SQL, counts statements, injects faults, starts further engines.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::services::{host_and_port, required};
+use crate::wait::wait_until;
+
+/// A database on a ClickHouse server.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// `http://host:port`.
+    pub url: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A bar as text, exactly as SQL shows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoredBar {
+    /// Code.
+    pub code: String,
+    /// `YYYY-MM-DD hh:mm:ss` as readers see it.
+    pub timestamp: String,
+    /// Open, high, low, close, volume, amount as text.
+    pub values: [String; 6],
+}
+
+impl Database {
+    /// A database on the shared server.
+    pub fn shared(name: &str) -> Self {
+        Self { url: required("TEST_CLICKHOUSE_URL"), name: name.to_owned() }
+    }
+
+    /// Runs a statement; the answer as tab-separated text.
+    pub fn try_query(&self, sql: &str) -> Result<String, String> {
+        let client = blocking_client();
+        let url = format!("{}/?database={}", self.url, self.name);
+        let answer = block_on(async {
+            let answer = client.post(&url).body(sql.to_owned()).send().await.map_err(|error| error.to_string())?;
+            let ok = answer.status().is_success();
+            let text = answer.text().await.map_err(|error| error.to_string())?;
+            if ok { Ok(text) } else { Err(text) }
+        });
+        answer.map_err(|error| format!("{sql}: {error}"))
+    }
+
+    /// Runs a statement that must succeed.
+    pub fn query(&self, sql: &str) -> String {
+        self.try_query(sql).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Creates the database.
+    pub fn create(&self) {
+        let system = Self { url: self.url.clone(), name: "default".to_owned() };
+        system.query(&format!("CREATE DATABASE IF NOT EXISTS `{}`", self.name));
+    }
+
+    /// Every bar, sorted; physical rows, so a doubled one is seen twice.
+    pub fn bars(&self) -> Vec<StoredBar> {
+        let sql = "SELECT code, toString(timestamp), toString(open), toString(high), toString(low), toString(close), \
+                   toString(volume), toString(amount) FROM bar ORDER BY code, timestamp, uuid";
+        self.query(sql).lines().map(parse_bar).collect()
+    }
+
+    /// Physical rows.
+    pub fn count(&self) -> u64 {
+        self.try_query("SELECT count() FROM bar").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Statements of this database by kind since the last reset.
+    pub fn statements(&self) -> BTreeMap<String, u64> {
+        let url = format!("{}/_log?database={}", self.url, self.name);
+        let text =
+            block_on(async { blocking_client().get(&url).send().await?.text().await }).expect("the statement log");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// The next `count` INSERTs meet a fault: `mode=refuse&code=252&text=…`, `mode=lost_answer`, `mode=delay&ms=…`.
+    pub fn fault(&self, fault: &str, count: u32) {
+        let url = format!("{}/_fault?{fault}&count={count}&database={}", self.url, self.name);
+        let ok = block_on(async { blocking_client().post(&url).send().await.map(|a| a.status().is_success()) });
+        assert!(ok.expect("the fault switch"), "{fault}");
+    }
+}
+
+fn parse_bar(line: &str) -> StoredBar {
+    let mut cells = line.split('\t').map(str::to_owned);
+    let mut next = || cells.next().unwrap_or_else(|| panic!("too few cells: {line}"));
+    StoredBar { code: next(), timestamp: next(), values: std::array::from_fn(|_| next()) }
+}
+
+/// A ClickHouse engine of a test's own, which it may kill.
+pub struct OwnServer {
+    child: Child,
+    /// Host and port.
+    pub port: u16,
+}
+
+impl OwnServer {
+    /// Starts one on a data folder; `port` 0 takes a free one.
+    pub fn start(folder: &Path, port: u16) -> Self {
+        let command = required("TEST_CLICKHOUSE_COMMAND");
+        let mut words = command.split(' ');
+        let program = words.next().expect("a program");
+        let mut child = Command::new(program)
+            .args(words)
+            .args(["--port", &port.to_string(), "--path"])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command}: {error}"));
+        let out = child.stdout.take().expect("its output");
+        let first = BufReader::new(out).lines().next().expect("a first line").expect("text");
+        let address = first.rsplit(' ').next().unwrap_or_default();
+        let (_, port) = host_and_port(address);
+        Self { child, port }
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("its end");
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            let _killed = self.child.kill();
+            let _ended = self.child.wait();
+        }
+    }
+}
+
+/// Waits until the table holds so many physical rows.
+pub fn wait_for_rows(database: &Database, rows: u64, deadline: Duration) {
+    wait_until(&format!("{rows} rows in {}", database.name), deadline, || database.count() >= rows);
+}
+
+fn blocking_client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("an HTTP client")
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}

@@ -1,0 +1,130 @@
+// Upstream: none
+// Downstream: none
+// Role: Topics, commands, offsets and records on the real broker, all blocking.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+/// A record as a reader finds it.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Its value.
+    pub value: Vec<u8>,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its headers.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A broker with a producer that is kept open.
+pub struct Broker {
+    /// `host:port`.
+    pub address: String,
+    producer: BaseProducer,
+}
+
+impl Broker {
+    /// Connects to a broker.
+    pub fn connect(address: &str) -> Self {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", address)
+            .set("linger.ms", "1")
+            .set("message.timeout.ms", "20000")
+            .create()
+            .expect("a producer");
+        Self { address: address.to_owned(), producer }
+    }
+
+    /// Creates topics, each with so many partitions.
+    pub fn create_topics(&self, topics: &[(&str, i32)]) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("an admin client");
+        let wanted: Vec<NewTopic<'_>> =
+            topics.iter().map(|(name, n)| NewTopic::new(name, *n, TopicReplication::Fixed(1))).collect();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let outcomes = runtime.block_on(admin.create_topics(&wanted, &options)).expect("topics");
+        for outcome in outcomes {
+            outcome.unwrap_or_else(|(topic, code)| panic!("topic {topic}: {code}"));
+        }
+    }
+
+    /// Sends records, spread over the partitions, and waits until the broker has all of them.
+    pub fn send(&self, topic: &str, values: &[Vec<u8>], partitions: i32) {
+        for (n, value) in values.iter().enumerate() {
+            let partition = i32::try_from(n).unwrap_or(0) % partitions;
+            let mut record = BaseRecord::<(), [u8]>::to(topic).payload(value).partition(partition);
+            while let Err((error, back)) = self.producer.send(record) {
+                assert_eq!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::QueueFull), "{error}");
+                self.producer.poll(Duration::from_millis(20));
+                record = back;
+            }
+        }
+        self.producer.flush(Duration::from_secs(20)).expect("all sent");
+    }
+
+    fn consumer(&self, group: &str) -> BaseConsumer {
+        ClientConfig::new()
+            .set("bootstrap.servers", &self.address)
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            .create()
+            .expect("a consumer")
+    }
+
+    /// Every record of a topic that is there now.
+    pub fn records(&self, topic: &str, partitions: i32) -> Vec<Record> {
+        let consumer = self.consumer("reader");
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            list.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
+        }
+        consumer.assign(&list).expect("assigned");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let (mut records, mut at_end) = (Vec::new(), 0);
+        while at_end < partitions {
+            assert!(Instant::now() < deadline, "the end of {topic} is not reached");
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => records.push(Record {
+                    value: message.payload().unwrap_or_default().to_vec(),
+                    key: message.key().map(<[u8]>::to_vec),
+                    headers: headers_of(&message),
+                }),
+                Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => at_end += 1,
+                Some(Err(error)) => assert!(Instant::now() < deadline, "{error}"),
+                None => {}
+            }
+        }
+        records
+    }
+
+    /// The group's committed offsets of a topic, by partition; nothing committed is 0.
+    pub fn committed(&self, group: &str, topic: &str, partitions: i32) -> Vec<i64> {
+        let consumer = self.consumer(group);
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            list.add_partition(topic, partition);
+        }
+        let Ok(committed) = consumer.committed_offsets(list, Duration::from_secs(10)) else {
+            return vec![-1; usize::try_from(partitions).unwrap_or(0)];
+        };
+        committed.elements().iter().map(|element| element.offset().to_raw().unwrap_or(0).max(0)).collect()
+    }
+}
+
+fn headers_of(message: &impl Message) -> BTreeMap<String, String> {
+    let Some(headers) = message.headers() else { return BTreeMap::new() };
+    headers
+        .iter()
+        .map(|header| (header.key.to_owned(), String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned()))
+        .collect()
+}

@@ -1,0 +1,262 @@
+// Upstream: none
+// Downstream: none
+// Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::clickhouse::{Database, StoredBar};
+use crate::kafka::{Broker, Record};
+use crate::services::{host_and_port, required, unique};
+use crate::tushare_data::{DailyRow, Dataset};
+use crate::tushare_server::TushareServer;
+use crate::wait::wait_until;
+use crate::worker::Worker;
+
+/// Partitions of a scene's command topic.
+pub const PARTITIONS: i32 = 4;
+
+/// Longest wait for what should take seconds.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// One test's own world.
+pub struct Scene {
+    /// Unique to the test; part of every name below.
+    pub name: String,
+    /// Where bars go.
+    pub database: Database,
+    /// The broker.
+    pub broker: Broker,
+    /// Where bars come from.
+    pub source: TushareServer,
+    /// Commands sent, by partition.
+    sent: Vec<i64>,
+    folder: TempDir,
+    overrides: BTreeMap<String, String>,
+    program: PathBuf,
+}
+
+impl Scene {
+    /// Creates topics and an empty database; starts a Tushare-protocol server with this data.
+    pub fn new(name: &str, program: &str, data: Dataset) -> Self {
+        let name = unique(name);
+        let broker = Broker::connect(&required("TEST_KAFKA_BROKER"));
+        broker.create_topics(&[
+            (&format!("{name}.commands"), PARTITIONS),
+            (&format!("{name}.dlq"), 1),
+            (&format!("{name}.notifications"), 1),
+        ]);
+        let database = Database::shared(&name);
+        database.create();
+        Self {
+            database,
+            broker,
+            source: TushareServer::start(data).expect("a Tushare server"),
+            sent: vec![0; PARTITIONS as usize],
+            folder: tempfile::tempdir().expect("a folder"),
+            overrides: BTreeMap::new(),
+            program: PathBuf::from(program),
+            name,
+        }
+    }
+
+    /// Sets a configuration value, as `section.field`, for workers started from now on.
+    pub fn set(&mut self, key: &str, value: impl ToString) -> &mut Self {
+        self.overrides.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// The scene's own folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The command topic.
+    pub fn topic(&self) -> String {
+        format!("{}.commands", self.name)
+    }
+
+    fn settings(&self) -> BTreeMap<String, String> {
+        let (kafka_host, kafka_port) = host_and_port(&self.broker.address);
+        let (redis_host, redis_port) = host_and_port(&required("TEST_REDIS_URL"));
+        let (clickhouse_host, clickhouse_port) = host_and_port(&self.database.url);
+        let name = &self.name;
+        let mut settings: BTreeMap<String, String> = [
+            ("worker.drain_deadline_ms", "20000".to_owned()),
+            ("kafka.host", kafka_host),
+            ("kafka.port", kafka_port.to_string()),
+            ("kafka.group_id", format!("{name}.group")),
+            ("kafka.command_topics", format!("[{name}.commands]")),
+            ("kafka.dead_letter_topic", format!("{name}.dlq")),
+            ("kafka.notification_topic", format!("{name}.notifications")),
+            ("kafka.session_timeout_ms", "6000".to_owned()),
+            ("kafka.rebalance_drain_ms", "4000".to_owned()),
+            ("kafka.commit_interval_ms", "200".to_owned()),
+            ("redis.host", redis_host),
+            ("redis.port", redis_port.to_string()),
+            ("redis.key_prefix", format!("\"heartbeat:{name}\"")),
+            ("clickhouse.host", clickhouse_host),
+            ("clickhouse.port", clickhouse_port.to_string()),
+            ("clickhouse.database", name.clone()),
+            ("clickhouse.timeout_ms", "20000".to_owned()),
+            ("mysql.host", required("TEST_MYSQL_HOST")),
+            ("mysql.port", required("TEST_MYSQL_PORT")),
+            ("mysql.user", required("TEST_MYSQL_USER")),
+            ("mysql.password", format!("\"{}\"", required("TEST_MYSQL_PASSWORD"))),
+            ("mysql.database", name.clone()),
+            ("sources.bars", "tushare".to_owned()),
+            ("sources.tushare.url", self.source.url()),
+            ("sources.tushare.token", TushareServer::TOKEN.to_owned()),
+            ("fetch.first_retry_delay_ms", "50".to_owned()),
+            ("batch.flush_interval_ms", "200".to_owned()),
+            ("log.level", "info".to_owned()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into_iter()
+        .collect();
+        settings.extend(self.overrides.clone());
+        settings
+    }
+
+    /// Writes the configuration file of a node.
+    fn write_config(&self, node: &str) -> PathBuf {
+        let mut settings = self.settings();
+        settings.insert("worker.node_id".to_owned(), node.to_owned());
+        let mut lines: BTreeMap<Vec<String>, String> = BTreeMap::new();
+        for (key, value) in settings {
+            lines.insert(key.split('.').map(str::to_owned).collect(), value);
+        }
+        let mut text = String::new();
+        let mut open: Vec<String> = Vec::new();
+        for (path, value) in lines {
+            let sections = &path[..path.len() - 1];
+            let common = open.iter().zip(sections).take_while(|(a, b)| a == b).count();
+            for (depth, section) in sections.iter().enumerate().skip(common) {
+                text.push_str(&format!("{}{section}:\n", "  ".repeat(depth)));
+            }
+            open = sections.to_vec();
+            text.push_str(&format!("{}{}: {value}\n", "  ".repeat(sections.len()), path[path.len() - 1]));
+        }
+        let file = self.folder().join(format!("{node}.yml"));
+        std::fs::write(&file, text).expect("the configuration file");
+        file
+    }
+
+    /// Starts a worker.
+    pub fn start(&self, node: &str) -> Worker {
+        self.start_with(node, &[])
+    }
+
+    /// Starts a worker with further environment, such as `FAILPOINTS`.
+    pub fn start_with(&self, node: &str, environment: &[(&str, &str)]) -> Worker {
+        let config = self.write_config(node);
+        let log = self.folder().join(format!("{node}.log"));
+        Worker::start(&self.program, &config, &log, environment)
+    }
+
+    /// Sends raw values, spread over the partitions.
+    pub fn send(&mut self, values: &[Vec<u8>]) {
+        self.broker.send(&self.topic(), values, PARTITIONS);
+        for n in 0..values.len() {
+            self.sent[n % PARTITIONS as usize] += 1;
+        }
+    }
+
+    /// Sends one `bar_snapshot` a code, with further params as JSON text such as `"full":true`.
+    pub fn send_snapshots(&mut self, codes: &[String], params: &str) {
+        let comma = if params.is_empty() { "" } else { "," };
+        let command = |code: &String| {
+            format!(
+                r#"{{"command":"bar_snapshot","timestamp":"{}","params":{{"code":"{code}"{comma}{params}}},"source":"task_timer"}}"#,
+                now()
+            )
+        };
+        let values: Vec<Vec<u8>> = codes.iter().map(|code| command(code).into_bytes()).collect();
+        self.send(&values);
+    }
+
+    /// The group's committed offsets.
+    pub fn committed(&self) -> Vec<i64> {
+        self.broker.committed(&format!("{}.group", self.name), &self.topic(), PARTITIONS)
+    }
+
+    /// Commands sent, by partition.
+    pub fn sent(&self) -> &[i64] {
+        &self.sent
+    }
+
+    /// Waits until the group has committed everything that was sent.
+    pub fn wait_until_committed(&self) {
+        wait_until(&format!("offsets of {} at the end {:?}", self.name, self.sent), PATIENCE, || {
+            self.committed() == self.sent
+        });
+    }
+
+    /// Dead letters so far.
+    pub fn dead_letters(&self) -> Vec<Record> {
+        self.broker.records(&format!("{}.dlq", self.name), 1)
+    }
+
+    /// Notifications so far, as JSON.
+    pub fn notifications(&self) -> Vec<serde_json::Value> {
+        let records = self.broker.records(&format!("{}.notifications", self.name), 1);
+        records.iter().map(|record| serde_json::from_slice(&record.value).expect("JSON")).collect()
+    }
+
+    /// What the store must hold when it holds exactly what the source has for these codes.
+    pub fn expected(&self, codes: &[String]) -> Vec<StoredBar> {
+        let mut bars: Vec<StoredBar> =
+            codes.iter().flat_map(|code| self.source.rows(code).into_iter().map(|row| stored(code, &row))).collect();
+        bars.sort();
+        bars
+    }
+
+    /// Fails unless the store holds exactly what the source has, every row once.
+    pub fn assert_exact(&self, codes: &[String]) {
+        let (found, expected) = (self.database.bars(), self.expected(codes));
+        assert_eq!(found.len(), expected.len(), "rows in the store");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected);
+        }
+    }
+
+    /// The heartbeat of a node and its TTL in seconds, if it is there.
+    pub fn heartbeat(&self, node: &str) -> Option<(serde_json::Value, i64)> {
+        let client = redis::Client::open(required("TEST_REDIS_URL")).expect("a Redis address");
+        let mut connection = client.get_connection().ok()?;
+        let key = format!("heartbeat:{}:{node}", self.name);
+        let value: Option<String> = redis::cmd("GET").arg(&key).query(&mut connection).ok()?;
+        let ttl: i64 = redis::cmd("TTL").arg(&key).query(&mut connection).ok()?;
+        Some((serde_json::from_str(&value?).expect("JSON"), ttl))
+    }
+
+    /// The status in a node's heartbeat.
+    pub fn status(&self, node: &str) -> Option<String> {
+        self.heartbeat(node).and_then(|(value, _)| value["status"].as_str().map(str::to_owned))
+    }
+
+    /// Waits until a node's heartbeat has this status.
+    pub fn wait_for_status(&self, node: &str, status: &str) {
+        wait_until(&format!("status {status} of {node}"), PATIENCE, || self.status(node).as_deref() == Some(status));
+    }
+}
+
+/// A served row as the store must show it: rounded half up to two decimals, lots cut to whole ones.
+fn stored(code: &str, row: &DailyRow) -> StoredBar {
+    let [open, high, low, close, _pre_close, volume, amount] = row.cells();
+    let rounded = |text: &str| {
+        let value: rust_decimal::Decimal = text.parse().expect("a number");
+        let value = value.round_dp_with_strategy(2, rust_decimal::RoundingStrategy::MidpointAwayFromZero);
+        value.normalize().to_string()
+    };
+    let lots = volume.split('.').next().unwrap_or_default().to_owned();
+    let values = [rounded(open), rounded(high), rounded(low), rounded(close), lots, rounded(amount)];
+    StoredBar { code: code.to_owned(), timestamp: format!("{} 00:00:00", row.date), values }
+}
+
+fn now() -> String {
+    (chrono::Utc::now() + chrono::Duration::hours(8)).format("%Y-%m-%dT%H:%M:%S%.6f").to_string()
+}

@@ -1,0 +1,209 @@
+// Upstream: none
+// Downstream: none
+// Role: Daily bars for the Tushare server: given rows, or generated ones that hold together like real ones.
+
+//! Numbers are kept as the JSON text that is sent, so that a test can compare digit by digit, and can send nonsense.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+/// The exchanges' trading days, as published; the server's generated bars lie on them.
+const CALENDAR: &str = include_str!("../../../data/calendar/a-share-trading-days.txt");
+
+/// One day of one security. Prices in yuan, volume in lots of 100 shares, amount in thousand yuan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DailyRow {
+    /// The trading day.
+    pub date: NaiveDate,
+    cells: Box<str>,
+}
+
+impl DailyRow {
+    /// The cells of a row: open, high, low, close, pre_close, vol, amount.
+    pub const CELLS: usize = 7;
+
+    /// A row of JSON values: open, high, low, close, pre_close, vol, amount. A value must not hold a comma.
+    pub fn new(date: NaiveDate, cells: [&str; Self::CELLS]) -> Self {
+        assert!(cells.iter().all(|cell| !cell.contains(',')), "a cell with a comma: {cells:?}");
+        Self { date, cells: cells.join(",").into() }
+    }
+
+    /// The cells as JSON text, in the order of [`Self::new`].
+    pub fn cells(&self) -> [&str; Self::CELLS] {
+        let mut cells = self.cells.split(',');
+        std::array::from_fn(|_| cells.next().unwrap_or("null"))
+    }
+}
+
+/// Bars by code (`600000.SH`), oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct Dataset {
+    rows: BTreeMap<String, Vec<DailyRow>>,
+}
+
+impl Dataset {
+    /// No bars at all.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The same bars for the same codes and days, always: prices move by 2 % a day at most, and the average price
+    /// (amount by volume) lies between low and high.
+    pub fn generated(codes: &[String], days: &[NaiveDate]) -> Self {
+        let mut dataset = Self::empty();
+        for code in codes {
+            let mut series = Series::of(code);
+            dataset.set_rows(code, days.iter().map(|day| series.next(*day)).collect());
+        }
+        dataset
+    }
+
+    /// Replaces a security's rows.
+    pub fn set_rows(&mut self, code: &str, mut rows: Vec<DailyRow>) {
+        rows.sort_by_key(|row| row.date);
+        self.rows.insert(code.to_owned(), rows);
+    }
+
+    /// Adds a generated bar of `day` to every security.
+    pub fn append_day(&mut self, day: NaiveDate) {
+        for (code, rows) in &mut self.rows {
+            let mut series = Series::of(code);
+            // Drawn as often as there are rows, so that the price goes on from the last one.
+            let row = rows.iter().map(|row| row.date).chain([day]).map(|day| series.next(day)).last();
+            rows.extend(row);
+            rows.sort_by_key(|row| row.date);
+        }
+    }
+
+    /// A security's rows, oldest first; none of an unknown one.
+    pub fn rows(&self, code: &str) -> &[DailyRow] {
+        self.rows.get(code).map_or(&[], Vec::as_slice)
+    }
+
+    /// All codes in order.
+    pub fn codes(&self) -> impl Iterator<Item = &str> {
+        self.rows.keys().map(String::as_str)
+    }
+}
+
+/// `count` different codes of real exchanges; the first three are 600000.SH, 000001.SZ and 300750.SZ.
+pub fn codes(count: usize) -> Vec<String> {
+    let first = ["600000.SH", "000001.SZ", "300750.SZ"].map(str::to_owned);
+    // Blocks of a thousand numbers, apart from those of the first three.
+    let blocks =
+        [("601", "SH"), ("002", "SZ"), ("603", "SH"), ("301", "SZ"), ("688", "SH"), ("430", "BJ"), ("605", "SH")];
+    let further = blocks
+        .iter()
+        .flat_map(|(prefix, exchange)| (0..1_000).map(move |number| format!("{prefix}{number:03}.{exchange}")));
+    first.into_iter().chain(further).take(count).collect()
+}
+
+/// Real trading days from `start` to `end`, oldest first.
+pub fn trading_days(start: NaiveDate, end: NaiveDate) -> Vec<NaiveDate> {
+    let days = CALENDAR.lines().filter_map(|line| NaiveDate::parse_from_str(line, "%Y%m%d").ok());
+    days.filter(|day| start <= *day && *day <= end).collect()
+}
+
+/// The last `count` real trading days up to `end`, oldest first.
+pub fn last_trading_days(end: NaiveDate, count: usize) -> Vec<NaiveDate> {
+    let mut days = trading_days(NaiveDate::MIN, end);
+    days.split_off(days.len().saturating_sub(count))
+}
+
+/// A security's generated bars, day after day.
+struct Series {
+    random: u64,
+    close: i64,
+}
+
+impl Series {
+    /// Below this the price turns upward: 2 yuan in hundredths.
+    const LOWEST: i64 = 200;
+    /// Above this it turns downward: 500 yuan in hundredths.
+    const HIGHEST: i64 = 50_000;
+
+    fn of(code: &str) -> Self {
+        let seed = code
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        let mut series = Self { random: seed, close: 0 };
+        series.close = series.draw(500, 20_000);
+        series
+    }
+
+    /// A number from `low` to below `high` (SplitMix64).
+    fn draw(&mut self, low: i64, high: i64) -> i64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let span = u64::try_from(high - low).unwrap_or(1).max(1);
+        low + i64::try_from((z ^ (z >> 31)) % span).unwrap_or(0)
+    }
+
+    /// All prices in hundredths of a yuan.
+    fn next(&mut self, day: NaiveDate) -> DailyRow {
+        let pre_close = self.close;
+        let open = pre_close * self.draw(990, 1_011) / 1_000;
+        let (down, up) = match pre_close {
+            ..Self::LOWEST => (1_005, 1_021),
+            Self::HIGHEST.. => (980, 996),
+            _ => (980, 1_021),
+        };
+        let close = pre_close * self.draw(down, up) / 1_000;
+        // At least one hundredth apart, so that rounding the amount cannot push the average price outside.
+        let high = open.max(close) * self.draw(1_000, 1_010) / 1_000 + 1;
+        let low = open.min(close) * self.draw(990, 1_000) / 1_000 - 1;
+        let shares = self.draw(10_000_000, 90_000_000);
+        let yuan = shares * (open + close) / 200;
+        self.close = close;
+        let [open, high, low, close, pre_close] = [open, high, low, close, pre_close].map(|price| decimal(price, 2));
+        let (vol, amount) = (decimal(shares, 2), decimal(yuan, 3));
+        DailyRow::new(day, [&open, &high, &low, &close, &pre_close, &vol, &amount])
+    }
+}
+
+/// A number with its point moved, as Tushare writes it: no trailing zeros, at least one decimal.
+fn decimal(number: i64, places: u32) -> String {
+    let unit = 10_i64.pow(places);
+    let width = places as usize;
+    let text = format!("{}.{:0width$}", number / unit, number % unit);
+    let short = text.trim_end_matches('0');
+    if short.ends_with('.') { format!("{short}0") } else { short.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_bars_hold_together_and_never_change() {
+        let days = trading_days("2024-01-01".parse().unwrap(), "2024-12-31".parse().unwrap());
+        let codes = codes(50);
+        let dataset = Dataset::generated(&codes, &days);
+        assert_eq!(dataset.codes().count(), 50);
+        for code in &codes {
+            assert_eq!(dataset.rows(code).len(), 242);
+            for row in dataset.rows(code) {
+                let [open, high, low, close, _, vol, amount] = row.cells().map(|cell| cell.parse::<f64>().unwrap());
+                let average = amount * 1_000.0 / (vol * 100.0);
+                assert!(0.0 < low && low <= open.min(close) && open.max(close) <= high, "{code} {row:?}");
+                assert!(low <= average && average <= high, "{code} {row:?}");
+            }
+        }
+        assert_eq!(Dataset::generated(&codes, &days).rows("600000.SH"), dataset.rows("600000.SH"));
+        let mut shorter = Dataset::generated(&codes, &days[..241]);
+        shorter.append_day(days[241]);
+        assert_eq!(shorter.rows("600000.SH"), dataset.rows("600000.SH"));
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_vendor_writes_them() {
+        assert_eq!(
+            [decimal(870, 2), decimal(800, 2), decimal(5, 2), decimal(460_697_377, 3)],
+            ["8.7", "8.0", "0.05", "460697.377"]
+        );
+        assert_eq!(codes(6_000).len(), 6_000);
+    }
+}

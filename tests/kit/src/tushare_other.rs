@@ -1,0 +1,142 @@
+// Upstream: none
+// Downstream: none
+// Role: Tushare's interfaces besides `daily` that its own client needs: factors, calendar, securities, minutes.
+
+//! Only what the vendor's client and `pro_bar` ask for, over the server's days: one ex-right event in the middle of them.
+
+use std::collections::BTreeSet;
+
+use chrono::{Days, NaiveDate};
+use serde_json::{Value, json};
+
+use crate::tushare_data::Dataset;
+use crate::tushare_protocol::{Call, answer};
+
+/// The answer, or the code and text of a refusal.
+pub fn answer_to(dataset: &Dataset, call: &Call) -> Result<String, (i64, &'static str)> {
+    match call.api_name.as_str() {
+        "adj_factor" => Ok(page(call, 6_000, &["ts_code", "trade_date", "adj_factor"], &[], factors(dataset, call))),
+        "trade_cal" => {
+            let columns = ["exchange", "cal_date", "is_open", "pretrade_date"];
+            Ok(page(call, 12_000, &columns, &[], calendar(dataset, call)))
+        }
+        "stock_basic" => {
+            let extra = ["exchange", "list_status", "delist_date", "fullname", "curr_type"];
+            Ok(page(call, 6_000, &STOCK_COLUMNS, &extra, stocks(dataset)))
+        }
+        "stk_mins" => match (call.codes().first(), minutes_per_bar(call)) {
+            (Some(code), Some(step)) => {
+                let columns = ["ts_code", "trade_time", "close", "open", "high", "low", "vol", "amount"];
+                Ok(page(call, 8_000, &columns, &[], minutes(dataset, call, code, step)))
+            }
+            _ => Err((-2001, "必填参数")),
+        },
+        _ => Err((-1, "请指定正确的接口名")),
+    }
+}
+
+const STOCK_COLUMNS: [&str; 10] =
+    ["ts_code", "symbol", "name", "area", "industry", "cnspell", "market", "list_date", "act_name", "act_ent_type"];
+
+/// Rows as objects, cut to the page and the columns asked for.
+fn page(call: &Call, cap: usize, default: &[&str], extra: &[&str], rows: Vec<Value>) -> String {
+    let columns = call.columns(default, extra);
+    let (offset, limit) = call.page(cap);
+    let has_more = rows.len() > offset + limit;
+    let cells = |row: &Value| Value::from_iter(columns.iter().map(|column| row[*column].clone())).to_string();
+    let items: Vec<String> = rows.iter().skip(offset).take(limit).map(cells).collect();
+    answer(&columns, &items.join(","), has_more)
+}
+
+fn ymd(day: NaiveDate) -> String {
+    day.format("%Y%m%d").to_string()
+}
+
+/// All days any security has a bar of.
+fn open_days(dataset: &Dataset) -> BTreeSet<NaiveDate> {
+    dataset.codes().flat_map(|code| dataset.rows(code)).map(|row| row.date).collect()
+}
+
+fn factors(dataset: &Dataset, call: &Call) -> Vec<Value> {
+    let (first, last) = call.days();
+    let mut rows = Vec::new();
+    for code in call.codes() {
+        let all = dataset.rows(&code);
+        let event = all.get(all.len() / 2).map(|row| row.date);
+        let asked = all.iter().rev().filter(|row| first <= row.date && row.date <= last);
+        rows.extend(asked.map(|row| {
+            let factor = if Some(row.date) < event { 1.0 } else { 1.05 };
+            json!({"ts_code": code, "trade_date": ymd(row.date), "adj_factor": factor})
+        }));
+    }
+    rows
+}
+
+fn calendar(dataset: &Dataset, call: &Call) -> Vec<Value> {
+    let open = open_days(dataset);
+    let (Some(&oldest), Some(&newest)) = (open.first(), open.last()) else { return Vec::new() };
+    let (first, last) = call.days();
+    let (first, last) = (first.max(oldest), last.min(newest));
+    let exchange = call.param("exchange").unwrap_or_else(|| "SSE".to_owned());
+    let wanted = call.param("is_open").and_then(|wanted| wanted.parse::<u64>().ok());
+    let days = first.iter_days().take_while(|day| *day <= last).map(|day| {
+        let before = open.range(..day).next_back().copied().or_else(|| day.checked_sub_days(Days::new(1)));
+        let is_open = u8::from(open.contains(&day));
+        json!({"exchange": exchange, "cal_date": ymd(day), "is_open": is_open, "pretrade_date": before.map(ymd)})
+    });
+    let mut rows: Vec<Value> =
+        days.filter(|row| wanted.is_none_or(|wanted| row["is_open"].as_u64() == Some(wanted))).collect();
+    rows.reverse();
+    rows
+}
+
+fn stocks(dataset: &Dataset) -> Vec<Value> {
+    let row = |code: &str| {
+        let (symbol, exchange) = code.split_once('.').unwrap_or((code, ""));
+        let exchange = match exchange {
+            "SH" => "SSE",
+            "SZ" => "SZSE",
+            _ => "BSE",
+        };
+        json!({
+            "ts_code": code, "symbol": symbol, "name": format!("股票{symbol}"), "area": null, "industry": "银行",
+            "market": "主板", "list_date": "20000101", "exchange": exchange, "list_status": "L", "curr_type": "CNY",
+        })
+    };
+    dataset.codes().map(row).collect()
+}
+
+fn minutes_per_bar(call: &Call) -> Option<usize> {
+    let step = call.param("freq")?.to_lowercase().strip_suffix("min")?.parse().ok()?;
+    [1, 5, 15, 30, 60].contains(&step).then_some(step)
+}
+
+/// Bars of a day's price going straight from open to close; labelled with their end. At one minute there is a further
+/// row at 09:30, for the opening auction.
+fn minutes(dataset: &Dataset, call: &Call, code: &str, step: usize) -> Vec<Value> {
+    let (from, to) = (call.param("start_date").unwrap_or_default(), call.param("end_date"));
+    let (first, last) = call.days();
+    let trading = (571..=690).chain(781..=900);
+    let mut ends: Vec<u32> = trading.skip(step - 1).step_by(step).collect();
+    if step == 1 {
+        ends.insert(0, 570);
+    }
+    let mut rows = Vec::new();
+    for row in dataset.rows(code).iter().rev().filter(|row| first <= row.date && row.date <= last) {
+        let [open, _, _, close, _, vol, _] = row.cells().map(|cell| cell.parse::<f64>().unwrap_or(0.0));
+        let count = ends.len();
+        let price = |at: usize| ((open + (close - open) * at as f64 / count as f64) * 100.0).round() / 100.0;
+        let shares = (vol * 100.0 / count as f64).round();
+        for (index, minute) in ends.iter().enumerate().rev() {
+            let time = format!("{} {:02}:{:02}:00", row.date, minute / 60, minute % 60);
+            let (open, close) = (price(index), price(index + 1));
+            if from <= time && to.as_ref().is_none_or(|to| time <= *to) {
+                rows.push(json!({
+                    "ts_code": code, "trade_time": time, "open": open, "close": close, "high": open.max(close),
+                    "low": open.min(close), "vol": shares, "amount": (shares * close * 100.0).round() / 100.0,
+                }));
+            }
+        }
+    }
+    rows
+}

@@ -1,0 +1,393 @@
+// Upstream: none
+// Downstream: none
+// Role: A server that speaks Tushare's protocol on a free local port, with data and faults a test sets.
+
+//! It has a thread and a runtime of its own, so that it answers however busy the test is, and ends with its handle.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use chrono::NaiveDate;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+
+pub use crate::tushare_data::{DailyRow, Dataset, codes, last_trading_days, trading_days};
+use crate::tushare_other;
+pub use crate::tushare_protocol::LabelForm;
+use crate::tushare_protocol::{BAD_TOKEN_TEXT, Call, DailyAnswers, minute_limit_text, refusal};
+
+/// How a server behaves all the time.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// 0: a free one.
+    pub port: u16,
+    /// The one token that is accepted.
+    pub token: String,
+    /// A token that always meets the rate limit.
+    pub limited_token: Option<String>,
+    /// Calls it answers in a minute; further ones are refused with the vendor's text until the minute is over.
+    pub calls_per_minute: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            token: TushareServer::TOKEN.to_owned(),
+            limited_token: Some("tok-limited".to_owned()),
+            calls_per_minute: None,
+        }
+    }
+}
+
+/// What a server does wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Connections are closed without an answer.
+    Down,
+    /// An HTTP status, with a page of text and perhaps a `Retry-After` in seconds.
+    Status(u16, Option<u64>),
+    /// A refusal in the vendor's way: HTTP 200 with a code and a text.
+    Refused(i64, String),
+    /// Right answers, but late.
+    Slow(Duration),
+    /// HTTP 200 with a page of HTML.
+    Html,
+    /// Half of the right answer, as if that were all.
+    Truncated,
+    /// Right answers whose days are written in another way.
+    Labels(LabelForm),
+    /// HTTP 200 with this body.
+    Body(String),
+    /// No answer at all until the fault is cleared; then the connection is closed.
+    Hang,
+}
+
+impl Fault {
+    /// The vendor's rate limit by the minute.
+    pub fn rate_limited() -> Self {
+        Self::Refused(40203, minute_limit_text(500))
+    }
+}
+
+/// How long a fault lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasting {
+    /// For so many requests.
+    Next(u64),
+    /// Until [`TushareServer::clear_fault`].
+    UntilCleared,
+}
+
+/// The last call as it came in.
+#[derive(Debug, Clone, Default)]
+pub struct Received {
+    /// The path of its address.
+    pub path: String,
+    /// The header `User-Agent`.
+    pub user_agent: String,
+    /// Its body.
+    pub body: String,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    requests: u64,
+    rejected: u64,
+    by_code: HashMap<String, u64>,
+    last: Received,
+}
+
+struct State {
+    options: Options,
+    data: Mutex<(Dataset, DailyAnswers)>,
+    fault: Mutex<Option<(Fault, Lasting)>>,
+    /// How often faults were cleared.
+    clearings: watch::Sender<u64>,
+    counters: Mutex<Counters>,
+    minute: Mutex<(Instant, u32)>,
+}
+
+/// A running server; it ends when it is dropped.
+pub struct TushareServer {
+    address: SocketAddr,
+    state: Arc<State>,
+    stop: Option<oneshot::Sender<Infallible>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TushareServer {
+    /// The token the server accepts unless told otherwise.
+    pub const TOKEN: &str = "tok-ok";
+
+    /// A server for `dataset` on a free port.
+    pub fn start(dataset: Dataset) -> io::Result<Self> {
+        Self::start_with(dataset, Options::default())
+    }
+
+    /// A server for `dataset`; it listens when this returns.
+    pub fn start_with(dataset: Dataset, options: Options) -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let state = Arc::new(State {
+            options,
+            data: Mutex::new((dataset, DailyAnswers::default())),
+            fault: Mutex::default(),
+            clearings: watch::Sender::new(0),
+            counters: Mutex::default(),
+            minute: Mutex::new((Instant::now(), 0)),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let of_thread = Arc::clone(&state);
+        let thread = std::thread::Builder::new().name("tushare-server".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _handle_dropped = stopped => {}
+                    _never = accept(listener, of_thread) => {}
+                }
+            });
+        })?;
+        Ok(Self { address, state, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The base address in the form of the vendor's client.
+    pub fn url(&self) -> String {
+        format!("http://{}/dataapi", self.address)
+    }
+
+    /// The base address in the documented form.
+    pub fn root_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Replaces a security's rows while the server runs.
+    pub fn set_rows(&self, code: &str, rows: Vec<DailyRow>) {
+        let mut data = lock(&self.state.data);
+        data.0.set_rows(code, rows);
+        data.1.forget(Some(code));
+    }
+
+    /// Adds a bar of `day` to every security.
+    pub fn append_day(&self, day: NaiveDate) {
+        let mut data = lock(&self.state.data);
+        data.0.append_day(day);
+        data.1.forget(None);
+    }
+
+    /// A security's rows, oldest first.
+    pub fn rows(&self, code: &str) -> Vec<DailyRow> {
+        lock(&self.state.data).0.rows(code).to_vec()
+    }
+
+    /// From now on requests meet this fault.
+    pub fn set_fault(&self, fault: Fault, lasting: Lasting) {
+        *lock(&self.state.fault) = Some((fault, lasting));
+    }
+
+    /// Right answers again; hanging requests are cut off.
+    pub fn clear_fault(&self) {
+        *lock(&self.state.fault) = None;
+        self.state.clearings.send_modify(|count| *count += 1);
+    }
+
+    /// Requests that came in.
+    pub fn requests(&self) -> u64 {
+        lock(&self.state.counters).requests
+    }
+
+    /// Requests for one security alone.
+    pub fn requests_of(&self, code: &str) -> u64 {
+        lock(&self.state.counters).by_code.get(code).copied().unwrap_or(0)
+    }
+
+    /// Requests that got no rows, because of a fault, the token or the limit.
+    pub fn rejected(&self) -> u64 {
+        lock(&self.state.counters).rejected
+    }
+
+    /// The last request.
+    pub fn last_request(&self) -> Received {
+        lock(&self.state.counters).last.clone()
+    }
+}
+
+impl Drop for TushareServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
+    let listener = TcpListener::from_std(listener).expect("a listener set to non-blocking");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        if matches!(&*lock(&state.fault), Some((Fault::Down, _))) {
+            // Counted as a request: the client meant to send one.
+            state.reject(state.take_fault());
+            continue;
+        }
+        let _slower_at_worst = stream.set_nodelay(true);
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(|request| serve(Arc::clone(&state), request));
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            // An error is a client that left, or a fault that closes the connection.
+            let _closed = connection.await;
+        });
+    }
+}
+
+/// An error closes the connection without an answer.
+async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    // From here on, so that no clearing falls between looking at the fault and waiting.
+    let mut clearings = state.clearings.subscribe();
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let user_agent = head.headers.get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let call: Result<Call, _> = serde_json::from_slice(&body);
+    state.count(
+        &call,
+        Received {
+            path: head.uri.path().to_owned(),
+            user_agent: user_agent.to_owned(),
+            body: String::from_utf8_lossy(&body).into_owned(),
+        },
+    );
+    let fault = state.take_fault();
+    let Ok(call) = call else { return Ok(state.refuse(-2001, "必填参数")) };
+    match fault {
+        None => Ok(state.answer(&call, LabelForm::Text)),
+        Some(Fault::Labels(form)) => Ok(state.answer(&call, form)),
+        Some(Fault::Slow(delay)) => {
+            tokio::time::sleep(delay).await;
+            Ok(state.answer(&call, LabelForm::Text))
+        }
+        Some(Fault::Truncated) => {
+            let whole = state.daily(&call, LabelForm::Text);
+            let half: String = whole.chars().take(whole.chars().count() / 2).collect();
+            Ok(state.reject(json(half)))
+        }
+        Some(Fault::Refused(code, text)) => Ok(state.refuse(code, &text)),
+        Some(Fault::Body(body)) => Ok(state.reject(json(body))),
+        Some(Fault::Html) => Ok(state.reject(html(200, None))),
+        Some(Fault::Status(status, retry_after)) => Ok(state.reject(html(status, retry_after))),
+        Some(Fault::Down) => Err(state.reject(io::ErrorKind::ConnectionReset.into())),
+        Some(Fault::Hang) => {
+            let _cleared_or_stopped = clearings.changed().await;
+            Err(state.reject(io::ErrorKind::ConnectionReset.into()))
+        }
+    }
+}
+
+impl State {
+    fn count(&self, call: &Result<Call, serde_json::Error>, received: Received) {
+        let mut counters = lock(&self.counters);
+        counters.requests += 1;
+        counters.last = received;
+        if let Ok(call) = call
+            && let [code] = call.codes().as_slice()
+        {
+            *counters.by_code.entry(code.clone()).or_default() += 1;
+        }
+    }
+
+    /// The fault this request meets; a fault for the next `n` requests becomes one for `n - 1`.
+    fn take_fault(&self) -> Option<Fault> {
+        let mut fault = lock(&self.fault);
+        let (met, lasting) = fault.clone()?;
+        *fault = match lasting {
+            Lasting::Next(0) => return fault.take().and(None),
+            Lasting::Next(1) => None,
+            Lasting::Next(n) => Some((met.clone(), Lasting::Next(n - 1))),
+            Lasting::UntilCleared => Some((met.clone(), lasting)),
+        };
+        Some(met)
+    }
+
+    fn reject<T>(&self, answer: T) -> T {
+        lock(&self.counters).rejected += 1;
+        answer
+    }
+
+    fn refuse(&self, code: i64, text: &str) -> Response<Full<Bytes>> {
+        self.reject(json(refusal(code, text)))
+    }
+
+    fn answer(&self, call: &Call, form: LabelForm) -> Response<Full<Bytes>> {
+        let token = call.token.as_deref().unwrap_or_default();
+        if self.options.limited_token.as_deref() == Some(token) {
+            return self.refuse(40203, &minute_limit_text(500));
+        }
+        if token != self.options.token {
+            return self.refuse(40101, BAD_TOKEN_TEXT);
+        }
+        if let Some(calls) = self.options.calls_per_minute
+            && !self.within_limit(calls)
+        {
+            return self.refuse(40203, &minute_limit_text(calls));
+        }
+        if call.api_name == "daily" {
+            return json(self.daily(call, form));
+        }
+        match tushare_other::answer_to(&lock(&self.data).0, call) {
+            Ok(body) => json(body),
+            Err((code, text)) => self.refuse(code, text),
+        }
+    }
+
+    fn daily(&self, call: &Call, form: LabelForm) -> String {
+        let mut data = lock(&self.data);
+        let (dataset, answers) = &mut *data;
+        answers.answer(dataset, call, form)
+    }
+
+    fn within_limit(&self, calls: u32) -> bool {
+        let mut minute = lock(&self.minute);
+        if minute.0.elapsed() >= Duration::from_secs(60) {
+            *minute = (Instant::now(), 0);
+        }
+        minute.1 = minute.1.saturating_add(1);
+        minute.1 <= calls
+    }
+}
+
+fn json(body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().expect("a header value"));
+    response
+}
+
+fn html(status: u16, retry_after: Option<u64>) -> Response<Full<Bytes>> {
+    let body = format!("<html>\r\n<head><title>{status}</title></head>\r\n<body>nginx</body>\r\n</html>\r\n");
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status.try_into().expect("an HTTP status");
+    response.headers_mut().insert(CONTENT_TYPE, "text/html".parse().expect("a header value"));
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
