@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: none
+// Downstream: actors::domain::task
 // Role: The trading days of the A-share exchanges that the worker comes with.
 
 //! Which days were and will be trading days; made-up working Saturdays are none. The list ends with the last year whose

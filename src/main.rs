@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: none
+// Downstream: config, config::environment, config::load, run, telemetry
 // Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.

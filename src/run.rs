@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: main
+// Downstream: actors::settings, actors::supervision::board, actors::supervision::restart_policy, actors::supervisor, config::sections, service_hub
 // Role: Runs a worker on the actix system from its start to its exit code; listens to signals.
 
 use std::process::ExitCode;

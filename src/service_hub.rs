@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: run
+// Downstream: actors::heartbeat, actors::supervisor, clickhouse::store, config::sections, kafka::feed, kafka::outbox, mysql::stock_info, redis::heartbeat, sources
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::sync::Arc;

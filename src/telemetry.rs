@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: config::check, main
+// Downstream: config::sections
 // Role: Log lines: Ginkgo's JSON shape or text, the level filter, and panics as one line each.
 
 //! Logging.

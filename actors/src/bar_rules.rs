@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::validator
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task
 // Role: The rules a fetched bar must keep, and its conversion to the form that is stored.
 
 use chrono::{NaiveDateTime, NaiveTime};

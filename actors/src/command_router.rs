@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::supervisor
+// Downstream: actors::delivery, actors::domain::code, actors::domain::command, actors::domain::task, actors::fetcher, actors::ports, actors::quality_monitor, actors::settings, actors::supervision::vitals, actors::ticket
 // Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
 
 use std::collections::{HashMap, HashSet, VecDeque};

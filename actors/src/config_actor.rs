@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::supervisor
+// Downstream: actors::settings, actors::supervision::vitals
 // Role: The actor that holds the settings in force and hands a new snapshot to all actors at once, or to none.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::batch_writer
+// Downstream: actors::batch_writer, actors::domain::bar, actors::fetcher, actors::latest_bars, actors::ports, actors::settings, actors::store_outage, actors::supervision::board, actors::write_plan
 // Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::supervisor, service_hub
+// Downstream: actors::domain::worker_status, actors::ports, actors::settings, actors::shanghai, actors::supervision::board, actors::supervision::vitals
 // Role: The actor that beats to the heartbeat store, with a status that comes from progress and not from its own timer.
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::batch_writer, actors::fetcher, actors::flush, actors::supervisor
+// Downstream: actors::domain::bar, actors::domain::code, actors::ports
 // Role: The newest stored timestamp of every code, read by one query and believed for a while.
 
 use std::collections::HashMap;

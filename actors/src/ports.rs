@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::batch_writer, actors::command_router, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_bars, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::supervisor, actors::ticket, actors::validator, actors::write_plan, actors::write_plan_tests, clickhouse::errors, clickhouse::rows, clickhouse::statements, clickhouse::store, kafka::feed, kafka::outbox, mysql::stock_info, redis::heartbeat, sources, sources::files, sources::tushare, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport, sqlite::store, tests::it::sources_tushare
+// Downstream: actors::delivery, actors::domain::bar, actors::domain::code, actors::domain::task
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
 //! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:

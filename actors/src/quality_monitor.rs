@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::command_router, actors::store_outage, actors::supervisor
+// Downstream: actors::domain::code, actors::domain::notification, actors::ports, actors::quality_summary, actors::settings, actors::supervision::vitals, actors::ticket
 // Role: The actor that hears of every task's end, sends one summary an interval and gathered alerts in between.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::quality_monitor
+// Downstream: actors::domain::code, actors::domain::notification, actors::domain::task, actors::ports, actors::ticket
 // Role: Adds up what tasks brought in an interval, and words it as the spec's quality report and alerts.
 
 use std::collections::BTreeSet;

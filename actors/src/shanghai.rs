@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: actors::domain::command, actors::fetcher, actors::heartbeat
 // Downstream: none
 // Role: The Shanghai wall clock, the only zone in which the worker thinks.
 

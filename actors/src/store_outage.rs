@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::batch_writer, actors::fetcher, actors::flush, actors::supervisor
+// Downstream: actors::delivery, actors::ports, actors::quality_monitor, actors::supervision::board
 // Role: Knows whether the store takes rows; closes the intake while it does not, and raises one alert per outage.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::batch_writer, actors::command_router, actors::fetcher, actors::quality_monitor, actors::quality_summary, actors::validator
+// Downstream: actors::delivery, actors::domain::code, actors::domain::task, actors::ports, actors::supervision::board
 // Role: A task's pass through the pipeline: it is settled once, and never vanishes silently.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::fetcher, actors::supervisor
+// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::bar, actors::domain::task, actors::ports, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_plan
 // Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
 
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: clickhouse::rows, clickhouse::statements, clickhouse::store
 // Downstream: none
 // Role: Shanghai wall clock to and from the epoch that RowBinary carries, through the table's zone.
 

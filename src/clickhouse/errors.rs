@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: clickhouse::store
+// Downstream: actors::ports
 // Role: What follows from an error of ClickHouse or of its client; the one place that reads error codes.
 
 use std::error::Error as StdError;

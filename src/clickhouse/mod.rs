@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: none
+// Downstream: clickhouse::store
 // Role: Bars in ClickHouse: everything that knows its client, its types and its error codes.
 
 //! The port: [`store`]; the table: [`schema`]; the bytes: [`rows`]; the zone: [`clock`]; what errors mean: [`errors`].

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: clickhouse::store
+// Downstream: actors::ports, clickhouse::clock
 // Role: Bars as RowBinary, in the order of the schema's columns.
 
 use actors::ports::IdentifiedBar;

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: clickhouse::statements, clickhouse::store
 // Downstream: none
 // Role: The table `bar` as Ginkgo's readers expect it: how it is created, and what must be right of one that is there.
 

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: clickhouse::store
+// Downstream: actors::domain::bar, actors::domain::code, actors::ports, clickhouse::clock, clickhouse::schema
 // Role: The texts of the statements that look up and remove bars, each of bounded length.
 
 use std::collections::BTreeMap;

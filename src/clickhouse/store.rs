@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: clickhouse, service_hub
+// Downstream: actors::domain::bar, actors::domain::code, actors::ports, clickhouse::clock, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, config::sections
 // Role: The port to bars in ClickHouse.
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: config, config::load
+// Downstream: config::sections, telemetry
 // Role: Finds settings that are well formed but cannot work, alone or together.
 
 use crate::telemetry;
@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_named() {
-        let cases: [(fn(&mut Settings), &str, &str); 12] = [
+        type Case = (fn(&mut Settings), &'static str, &'static str);
+        let cases: [Case; 12] = [
             (|s| s.worker.node_id = "a:b".into(), "worker.node_id", "no `:`"),
             (|s| s.worker.node_id = "a b".into(), "worker.node_id", "blanks"),
             (|s| s.kafka.port = 0, "kafka.port", "1 to 65535"),

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: config, config::file, config::load, main
+// Downstream: config::file, config::keys, config::problem, config::value
 // Role: Settings from environment variables: their names, their order, and the files that hold secrets.
 
 use std::collections::BTreeMap;

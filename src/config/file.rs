@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: config::environment, config::load
+// Downstream: config::environment, config::keys, config::problem, config::value
 // Role: Finds the configuration file, reads it, and turns it into settings with the line each was written in.
 
 use std::collections::{BTreeMap, HashMap};

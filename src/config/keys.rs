@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: config::environment, config::file, config::value
+// Downstream: config::sections
 // Role: The list of all settings with their kinds, read from the types themselves, and the nearest one to a mistyped name.
 
 use std::sync::OnceLock;

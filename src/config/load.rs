@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: config, main
+// Downstream: config::check, config::environment, config::file, config::problem, config::sections
 // Role: Puts defaults, the file and the environment together into checked settings.
 
 use std::collections::HashSet;

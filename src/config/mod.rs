@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: main
+// Downstream: config::check, config::environment, config::load, config::problem, config::sections
 // Role: Typed configuration of the whole worker.
 
 //! Typed configuration: what may be set, with defaults and units, where it is read from, and what is wrong with it.

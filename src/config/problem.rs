@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: config, config::environment, config::file, config::load
 // Downstream: none
 // Role: What is wrong with a configuration, where it was written, and why; never with a secret.
 

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: config::environment, config::file
+// Downstream: config::keys
 // Role: Reads one setting's value strictly by its kind; a wrong one is explained without showing a secret.
 
 use config::ValueKind;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: kafka::consumer_thread, kafka::feed
+// Downstream: actors::delivery, kafka::intake
 // Role: What librdkafka calls back: rebalances, statistics, its own log lines. Runs on the thread that polls.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: kafka::feed
+// Downstream: actors::delivery, config::sections, kafka::consumer_context, kafka::intake, kafka::log_limit
 // Role: The thread that polls Kafka: hands commands out, stores resolved offsets, pauses, redelivers, rebuilds.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: kafka, service_hub
+// Downstream: actors::delivery, actors::ports, config::sections, kafka::consumer_context, kafka::consumer_thread, kafka::intake
 // Role: The command feed as the actors see it: starts the consumer's thread, stops and closes it.
 
 use std::sync::atomic::Ordering;

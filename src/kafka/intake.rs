@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: kafka::consumer_context, kafka::consumer_thread, kafka::feed
+// Downstream: actors::delivery, kafka::watermark
 // Role: What is handed out of which partition, what came back, and what may be committed; no Kafka client in it.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: kafka::consumer_thread
 // Downstream: none
 // Role: Lets a repeated log line through once in a while, with the number of those kept back.
 

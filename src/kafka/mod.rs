@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: none
+// Downstream: kafka::feed, kafka::outbox
 // Role: Commands in, dead letters and notifications out: everything that knows Kafka.
 
 //! How a command's offset is kept from being committed too early: [`watermark`]; who holds what: [`intake`]; the thread

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: kafka, service_hub
+// Downstream: actors::ports, config::sections
 // Role: What the worker publishes: notifications, and dead letters with their original bytes.
 
 use std::time::Duration;

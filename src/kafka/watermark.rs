@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: kafka::intake
 // Downstream: none
 // Role: The commit position of one partition: it never passes a command that is not resolved.
 

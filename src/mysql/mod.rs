@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: none
+// Downstream: mysql::stock_info
 // Role: What the worker reads from Ginkgo's MySQL database.
 
 /// The stock list.

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: mysql, service_hub
+// Downstream: actors::domain::code, actors::ports, config::sections
 // Role: The listed codes, from Ginkgo's table `stock_info`.
 
 use std::time::Duration;

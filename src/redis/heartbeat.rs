@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: redis, service_hub
+// Downstream: actors::ports, config::sections
 // Role: Heartbeats in Redis, as keys that vanish unless they are set again.
 
 use std::fmt;

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: none
+// Downstream: redis::heartbeat
 // Role: What the worker keeps in Redis.
 
 //! What the worker keeps in Redis.

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: sources::files::csv_reader, sources::tushare::answer
+// Downstream: actors::domain::bar
 // Role: Every way a source may label a daily bar, turned into midnight of its Shanghai day.
 
 //! A daily bar belongs to a trading day of Shanghai and is stored at that day's midnight. Sources write the day in many

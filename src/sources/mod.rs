@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: service_hub, sources::files, sources::tushare, sources::tushare::transport, tests::it::sources_tushare
+// Downstream: actors::ports, config::sections, sources::files, sources::tushare
 // Role: Builds the configured market source.
 
 //! Vendors and folders of market data. Each converts to Ginkgo's units and zone and leaves the checking to others.

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: none
+// Downstream: sqlite::store
 // Role: Bars and stock list in one SQLite file, in place of ClickHouse and MySQL, for the standalone worker.
 
 /// Both ports.

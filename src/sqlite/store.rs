@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: sqlite
+// Downstream: actors::domain::bar, actors::domain::code, actors::ports
 // Role: The bar store and the stock list on SQLite.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: cargo
 // Downstream: none
 // Role: All tests against real servers and protocol servers, in one program so that it is linked once.
 

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: none
+// Downstream: kit::scene, kit::tushare_data, kit::wait
 // Role: The main job, whole: commands on real Kafka become exact rows in the real engine, whatever is killed meanwhile.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::write_plan, actors::write_plan_tests
+// Downstream: actors::domain::bar
 // Role: The name-based identity of a bar: same key and values, same uuid.
 
 use uuid::Uuid;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::command_router, actors::domain, actors::domain::command_tests
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::shanghai
 // Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};

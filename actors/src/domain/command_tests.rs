@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: cargo
+// Downstream: actors::domain::code, actors::domain::command, actors::domain::task
 // Role: Tests of the command parser: every payload shape Ginkgo has sent, and what must be refused.
 
 use proptest::prelude::*;

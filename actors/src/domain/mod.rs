@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: none
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::notification, actors::domain::task, actors::domain::worker_status
 // Role: What the worker talks about: codes, bars, commands, tasks, statuses, notifications; no I/O.
 
 //! The worker's vocabulary. Nothing here does I/O and nothing here knows a client library.

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: actors::domain, actors::quality_monitor, actors::quality_summary, actors::supervisor
 // Downstream: none
 // Role: A message for people, in the one JSON form that both the spec's reader and Ginkgo's NotificationWorker take.
 

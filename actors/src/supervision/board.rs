@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::fetcher, actors::flush, actors::heartbeat, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::ticket, run
+// Downstream: actors::domain::worker_status
 // Role: What is known of the running worker: lifecycle, counters, each actor's pulse, and whether work moves.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

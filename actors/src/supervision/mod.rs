@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: none
+// Downstream: actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals
 // Role: Runs actors so that a panic restarts them, and knows whether they live and whether work moves.
 
 //! actix's own Supervisor does not restart an actor that panics. This one does: see [`supervised`].

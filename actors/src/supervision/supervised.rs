@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::supervision, actors::supervision::supervised_tests, actors::supervisor
+// Downstream: actors::supervision::restart_policy, actors::supervision::vitals
 // Role: The future that runs one actor, catches its panics, restarts it and escalates when it keeps failing.
 
 use std::any::Any;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: cargo
+// Downstream: actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals
 // Role: Tests of the supervisor: panics in handlers, futures and intervals, kept queue, reset state, escalation.
 
 use std::sync::Arc;

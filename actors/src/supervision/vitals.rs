@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::heartbeat, actors::quality_monitor, actors::supervision, actors::supervision::supervised, actors::supervision::supervised_tests, actors::supervisor, actors::validator
+// Downstream: actors::supervision::board
 // Role: What an actor carries of its supervision: its name, its pulse, its fault points for tests.
 
 use std::sync::Arc;

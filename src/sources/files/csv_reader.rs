@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: sources::files
+// Downstream: actors::domain::bar, config::sections, sources::labels
 // Role: Reads a CSV file of daily bars and converts its units. Pure.
 
 //! The first line names the columns `date`, `open`, `high`, `low`, `close`, `volume` and `amount`, in any order and any

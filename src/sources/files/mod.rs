@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: sources
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports, config::sections, sources, sources::files::csv_reader
 // Role: Daily bars from a folder of CSV files, one per security.
 
 //! A folder with a file `000001.SZ.daily.csv` for each security; the columns are described in [`csv_reader`].

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: sources::tushare, sources::tushare::answer_tests, sources::tushare::transport
+// Downstream: actors::domain::bar, actors::domain::code, sources::labels
 // Role: Reads Tushare's answer to `daily`: rows, or why there are none. Pure.
 
 //! The answer is `{"code": 0, "msg": …, "data": {"fields": […], "items": [[…], …], "has_more": bool, "count": n}}`
@@ -227,7 +227,3 @@ fn with_text<T>(cell: &str, read: impl FnOnce(&str) -> T) -> Option<T> {
         Some(read(inner))
     }
 }
-
-#[cfg(test)]
-#[path = "answer_tests.rs"]
-mod tests;

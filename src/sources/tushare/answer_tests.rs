@@ -1,10 +1,13 @@
-// Upstream: none
-// Downstream: none
+// Upstream: cargo
+// Downstream: actors::domain::bar, actors::domain::code, sources::tushare::answer
 // Role: Tests of the reader of Tushare's answers, with answers as the vendor gives them.
 
-use super::*;
+use actors::domain::{Code, FetchedBar, Field};
 use chrono::NaiveDate;
 use proptest::prelude::*;
+use rust_decimal::Decimal;
+
+use super::answer::{AnswerError, parse};
 
 /// The vendor's own sample of `daily`, with all default columns.
 const SAMPLE: &str = r#"{"request_id":"0ac5e4bd-0b5e-11f0-9e5f-00163e0a8a4d","code":0,"data":{"fields":["ts_code","trade_date","open","high","low","close","pre_close","change","pct_chg","vol","amount"],"items":[["000001.SZ","20180718",8.75,8.85,8.69,8.7,8.72,-0.02,-0.23,525152.77,460697.377],["000001.SZ","20180717",8.74,8.75,8.66,8.72,8.73,-0.01,-0.11,375356.33,326396.994]],"has_more":false,"count":-1},"msg":""}"#;

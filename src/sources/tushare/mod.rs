@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: sources, tests::it::sources_tushare
+// Downstream: actors::domain::bar, actors::ports, config::sections, sources, sources::tushare::answer, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport
 // Role: Daily bars from Tushare Pro: pages, the gate before the vendor's limit, errors.
 
 //! Tushare Pro's interface `daily`: unadjusted daily bars, newest first, at most 6000 rows an answer (Tushare
@@ -7,6 +7,8 @@
 
 /// The answer's reader.
 pub mod answer;
+#[cfg(test)]
+mod answer_tests;
 /// The meaning of business codes and texts.
 pub mod error_text;
 /// Keeps calls back after a rate-limited answer.

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: sources::tushare
+// Downstream: actors::ports
 // Role: Keeps all calls of this worker back after the vendor asked one of them to slow down.
 
 use std::sync::{Mutex, PoisonError};

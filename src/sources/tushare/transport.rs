@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: sources::tushare
+// Downstream: actors::ports, sources, sources::tushare::answer
 // Role: HTTP to Tushare: one bounded POST, its failures told apart.
 
 use std::error::Error;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: kit::scene
+// Downstream: kit::services, kit::wait
 // Role: Reads the real ClickHouse engine by plain SQL, counts statements, injects faults, starts further engines.
 
 use std::collections::BTreeMap;
@@ -144,6 +144,8 @@ pub fn wait_for_rows(database: &Database, rows: u64, deadline: Duration) {
 }
 
 fn blocking_client() -> reqwest::Client {
+    // The client wants a provider even for plain HTTP; a second installation is refused, and that is fine.
+    let _already_there = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("an HTTP client")
 }
 

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: kit::scene
 // Downstream: none
 // Role: Topics, commands, offsets and records on the real broker, all blocking.
 

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: tests::it::main_job
+// Downstream: kit::clickhouse, kit::kafka, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: kit::clickhouse, kit::scene
 // Downstream: none
 // Role: Where the real servers are; a missing one fails the test with what to do.
 

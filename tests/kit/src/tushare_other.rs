@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: kit::tushare_server
+// Downstream: kit::tushare_data, kit::tushare_protocol
 // Role: Tushare's interfaces besides `daily` that its own client needs: factors, calendar, securities, minutes.
 
 //! Only what the vendor's client and `pro_bar` ask for, over the server's days: one ex-right event in the middle of them.

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: kit::tushare_other, kit::tushare_server, tests::it::sources_tushare
+// Downstream: kit::tushare_data
 // Role: Tushare's protocol without its transport: a call's parameters, the interface `daily`, the shape of answers.
 
 use std::collections::HashMap;

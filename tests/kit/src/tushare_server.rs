@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: kit::bin::tushare_server, kit::scene, tests::it::sources_tushare
+// Downstream: kit::tushare_data, kit::tushare_other, kit::tushare_protocol
 // Role: A server that speaks Tushare's protocol on a free local port, with data and faults a test sets.
 
 //! It has a thread and a runtime of its own, so that it answers however busy the test is, and ends with its handle.

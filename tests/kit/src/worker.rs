@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: kit::scene
+// Downstream: kit::wait
 // Role: The worker's process: started, signalled, killed, awaited; its log kept for the failing test's output.
 
 use std::fs::File;
