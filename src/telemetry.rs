@@ -310,12 +310,12 @@ mod tests {
         let writer = buffer.clone();
         let subscriber = tracing_subscriber::registry().with(json_lines(move || writer.clone()).with_filter(layer));
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info!("one");
+            tracing::info!("too early");
             assert!(telemetry.set_level("nonsense").is_err());
             telemetry.set_level("info").unwrap();
-            tracing::info!("two");
+            tracing::info!("in time");
         });
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
-        assert!(!text.contains("one") && text.contains("two"), "{text}");
+        assert!(!text.contains("too early") && text.contains("in time"), "{text}");
     }
 }
