@@ -23,7 +23,10 @@ use crate::config::ClickHouseSection;
 
 /// Bars in one ClickHouse database.
 pub struct ClickHouseBars {
+    /// With the database as the session's, so that the server's own query log names it.
     client: Client,
+    /// Without one: a server refuses statements in a database that is not there yet.
+    server: Client,
     address: String,
     database: String,
     timeout: Duration,
@@ -66,7 +69,8 @@ impl ClickHouseBars {
         let columns: Vec<String> = COLUMNS.iter().map(|(name, _)| identifier(name)).collect();
         let (database, columns) = (identifier(&config.database), columns.join(", "));
         Self {
-            client,
+            client: client.clone().with_database(&config.database),
+            server: client,
             address: format!("ClickHouse {}:{}", config.host, config.port),
             database: config.database.clone(),
             timeout: Duration::from_millis(config.timeout_ms),
@@ -103,12 +107,8 @@ impl ClickHouseBars {
         facts.ok_or_else(|| self.error(operation, StoreErrorClass::Transient, "the table is not checked yet"))
     }
 
-    async fn execute(&self, operation: &str, statement: &str) -> Result<(), StoreError> {
-        self.bounded(operation, Effect::None, self.client.query_raw(statement).execute()).await
-    }
-
     async fn has_database(&self) -> Result<bool, StoreError> {
-        let query = self.client.query("SELECT count() FROM system.databases WHERE name = ?").bind(&self.database);
+        let query = self.server.query("SELECT count() FROM system.databases WHERE name = ?").bind(&self.database);
         let count: u64 = self.bounded("look for the database", Effect::None, query.fetch_one()).await?;
         Ok(count > 0)
     }
@@ -159,10 +159,13 @@ impl BarStore for ClickHouseBars {
     async fn prepare(&self) -> Result<(), StoreError> {
         if !self.has_database().await? {
             let statement = format!("CREATE DATABASE IF NOT EXISTS {}", identifier(&self.database));
-            self.execute("create the database", &statement).await?;
+            let query = self.server.query_raw(&statement).execute();
+            self.bounded("create the database", Effect::None, query).await?;
         }
         if self.columns().await?.is_empty() {
-            self.execute("create the table", &create_table(&self.database)).await?;
+            let statement = create_table(&self.database);
+            let query = self.client.query_raw(&statement).execute();
+            self.bounded("create the table", Effect::None, query).await?;
             self.client.clear_cached_metadata().await;
         }
         let facts = self.inspect().await?;

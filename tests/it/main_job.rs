@@ -1,26 +1,35 @@
-// Upstream: none
+// Upstream: tests::it::crashes, tests::it::panics
 // Downstream: kit::scene, kit::tushare_data, kit::wait
-// Role: The main job, whole: commands on real Kafka become exact rows in the real engine, whatever is killed meanwhile.
+// Role: The main job, whole: commands on real Kafka, in every form, become exact rows in the real engine.
 
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use kit::scene::{PATIENCE, Scene};
 use kit::tushare_data::{Dataset, codes, last_trading_days};
-use kit::wait::wait_until;
+use kit::wait::{wait_for, wait_until};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_data-worker");
 
-/// A market of so many codes and days, up to today.
-pub fn market(num_codes: usize, num_days: usize) -> (Vec<String>, Dataset) {
+/// Codes with their bars of the latest trading days, but for the very last one, which a test may let come.
+pub struct Market {
+    pub codes: Vec<String>,
+    pub data: Dataset,
+    pub last_day: NaiveDate,
+}
+
+pub fn market(num_codes: usize, num_days: usize) -> Market {
     let codes = codes(num_codes);
-    let days = last_trading_days(chrono::Utc::now().date_naive(), num_days);
+    let shanghai_today = (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive();
+    let mut days = last_trading_days(shanghai_today, num_days + 1);
+    let last_day = days.pop().unwrap();
     let data = Dataset::generated(&codes, &days);
-    (codes, data)
+    Market { codes, data, last_day }
 }
 
 #[test]
 fn two_hundred_commands_become_exact_rows_in_few_inserts() {
-    let (codes, data) = market(200, 3);
+    let Market { codes, data, last_day } = market(200, 3);
     let mut scene = Scene::new("exact", PROGRAM, data);
     let mut worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
@@ -29,7 +38,7 @@ fn two_hundred_commands_become_exact_rows_in_few_inserts() {
     scene.assert_exact(&codes);
 
     // The increment: one new row a code.
-    scene.source.append_day(chrono::Utc::now().date_naive());
+    scene.source.append_day(last_day);
     let before = scene.database.statements();
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
@@ -61,20 +70,111 @@ fn two_hundred_commands_become_exact_rows_in_few_inserts() {
 }
 
 #[test]
-fn a_worker_killed_in_mid_run_loses_nothing_and_doubles_nothing() {
-    let (codes, data) = market(300, 60);
-    let mut scene = Scene::new("killed", PROGRAM, data);
-    scene.set("batch.max_rows", 1000).set("fetch.max_in_flight", 4);
-    let mut worker = scene.start("n1");
-    scene.wait_for_status("n1", "running");
+fn every_written_form_of_a_command_is_understood() {
+    let Market { codes, data, .. } = market(8, 10);
+    let mut scene = Scene::new("forms", PROGRAM, data);
+    let _worker = scene.start("n1");
+    let days: Vec<NaiveDate> = scene.source.rows(&codes[0]).iter().map(|row| row.date).collect();
+    let (first, last) = (days[2].format("%Y%m%d"), days[5].format("%Y%m%d"));
+    let prefixed = format!("{}{}", &codes[1][7..], &codes[1][..6]);
+    let bare = &codes[2][..6];
+    let object = |params: &str| {
+        format!(r#"{{"command":"bar_snapshot","timestamp":"2026-01-23T15:30:00Z","params":{params},"source":null}}"#)
+    };
+    let inner = object(&format!(r#"{{"code":"{}","full":true}}"#, codes[3]));
+    let named = format!(
+        r#"{{"codes":["{}","sh.{}"],"start_date":"{first}","end_date":"{last}","frequency":"1d","adjust_type":"qfq"}}"#,
+        codes[4],
+        &codes[5][..6]
+    );
+    scene.send(&[
+        object(&format!(r#"{{"code":"{}","full":false,"force":false}}"#, codes[0])).into_bytes(),
+        object(&format!(r#"{{"code":"{prefixed}"}}"#)).into_bytes(),
+        object(&format!(r#"{{"code":"{bare}"}}"#)).into_bytes(),
+        serde_json::to_vec(&inner).unwrap(),
+        object(&named).into_bytes(),
+        br#"{"command":"deploy","params":{"portfolio_id":"p"},"timestamp":"2026-01-23T15:30:00"}"#.to_vec(),
+        br#"{"command":"update_selector","params":{}}"#.to_vec(),
+    ]);
+    scene.wait_until_committed();
+    let expected: Vec<_> = scene
+        .expected(&codes[..6])
+        .into_iter()
+        .filter(|bar| {
+            let day: NaiveDate = bar.timestamp[..10].parse().unwrap();
+            codes[..4].contains(&bar.code) || (days[2]..=days[5]).contains(&day)
+        })
+        .collect();
+    assert_eq!(scene.database.bars(), expected);
+    assert_eq!(scene.dead_letters().len(), 0, "commands of others are passed over silently");
+}
+
+#[test]
+fn what_cannot_be_carried_out_is_recorded_with_reason_and_original_bytes() {
+    let Market { codes, data, .. } = market(3, 5);
+    let mut scene = Scene::new("letters", PROGRAM, data);
+    let poison: Vec<Vec<u8>> = vec![
+        b"\xff\xfe not json \x00".to_vec(),
+        br#"[1,2,3]"#.to_vec(),
+        br#"{"command":"make_coffee","params":{}}"#.to_vec(),
+        br#"{"command":"bar_snapshot","params":{"code":"not a code"}}"#.to_vec(),
+        br#"{"command":"bar_snapshot","params":{"code":"000001.SZ","start_date":"20240230"}}"#.to_vec(),
+        br#"{"command":"bar_snapshot","params":{"code":"000001.SZ","frequency":"7m"}}"#.to_vec(),
+        br#"{"command":"bar_snapshot","timestamp":null,"params":{"code":"000001.SZ"}}"#.to_vec(),
+    ];
+    scene.send(&poison);
+    let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
-    for round in 1..=3 {
-        let enough = round * 4000;
-        wait_until("some rows", PATIENCE, || scene.database.count() >= enough);
-        worker.kill();
-        worker = scene.start("n1");
-    }
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    assert!(worker.is_running());
+    let letters = scene.dead_letters();
+    let mut found: Vec<&[u8]> = letters.iter().map(|letter| letter.value.as_slice()).collect();
+    let mut expected: Vec<&[u8]> = poison.iter().map(Vec::as_slice).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected, "the original bytes, each once");
+    for letter in &letters {
+        assert_eq!(letter.headers["dlq.class"], "bad_command");
+        assert_eq!(letter.headers["dlq.topic"], scene.topic());
+        assert!(letter.headers["dlq.reason"].len() > 10, "{:?}", letter.headers);
+        assert!(letter.headers["dlq.offset"].parse::<i64>().is_ok());
+    }
+    let reason_of = |part: &[u8]| {
+        let letter = letters.iter().find(|letter| letter.value.windows(part.len()).any(|window| window == part));
+        letter.unwrap().headers["dlq.reason"].clone()
+    };
+    assert_eq!(reason_of(b"make_coffee"), "unknown command `make_coffee`");
+    assert!(reason_of(b"not json").contains("not JSON"));
+    assert!(reason_of(b"20240230").contains("params.start_date"));
+    wait_until("one alert for all refusals", PATIENCE, || {
+        let alerts = scene.notifications_with("alert_type", "command_error");
+        alerts.iter().filter_map(|alert| alert["data"]["refused"].as_u64()).sum::<u64>() == 7
+    });
+}
+
+#[test]
+fn a_command_without_codes_is_about_the_whole_stock_list() {
+    let Market { codes, data, .. } = market(60, 4);
+    let mut scene = Scene::new("all", PROGRAM, data);
+    scene.list_codes(&codes);
+    let _worker = scene.start("n1");
+    scene.send(&[br#"{"command":"bar_snapshot","params":{}}"#.to_vec()]);
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+}
+
+#[test]
+fn an_empty_stock_list_is_an_alert_and_not_a_silent_success() {
+    let Market { data, .. } = market(1, 1);
+    let mut scene = Scene::new("none", PROGRAM, data);
+    scene.list_codes(&[]);
+    let _worker = scene.start("n1");
+    scene.send(&[br#"{"command":"bar_snapshot","params":{}}"#.to_vec()]);
+    scene.wait_until_committed();
+    let letters = scene.dead_letters();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].headers["dlq.class"], "no_codes");
+    let alert = wait_for("the alert", PATIENCE, || scene.notifications_with("alert_type", "command_error").pop());
+    assert_eq!(alert["level"], "ERROR");
+    assert!(alert["content"].as_str().unwrap().contains("stock_info"), "{alert}");
 }

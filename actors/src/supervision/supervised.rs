@@ -135,7 +135,10 @@ where
             let gave_up = match outcome {
                 Ok(Step::Waits) => return Poll::Pending,
                 Ok(Step::Finished) => return Poll::Ready(None),
-                Ok(Step::Restarted) => None,
+                Ok(Step::Restarted) => {
+                    tracing::info!(actor = this.vitals.actor().name, "actor restarted");
+                    None
+                }
                 Ok(Step::Stopped) => this.failed("the actor stopped by itself"),
                 Err(panic) => this.failed(&panic_text(panic.as_ref())),
             };

@@ -9,6 +9,10 @@
 pub mod clickhouse;
 /// Topics, commands, offsets.
 pub mod kafka;
+/// Ginkgo's tables.
+pub mod mysql;
+/// A Redis server to kill.
+pub mod redis;
 /// One test's own world.
 pub mod scene;
 /// Where the real servers are.

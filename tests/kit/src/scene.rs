@@ -1,5 +1,5 @@
-// Upstream: tests::it::main_job
-// Downstream: kit::clickhouse, kit::kafka, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
+// Upstream: tests::it::crashes, tests::it::main_job, tests::it::panics
+// Downstream: kit::clickhouse, kit::kafka, kit::mysql, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::clickhouse::{Database, StoredBar};
 use crate::kafka::{Broker, Record};
+use crate::mysql::create_stock_list;
 use crate::services::{host_and_port, required, unique};
 use crate::tushare_data::{DailyRow, Dataset};
 use crate::tushare_server::TushareServer;
@@ -32,6 +33,8 @@ pub struct Scene {
     pub broker: Broker,
     /// Where bars come from.
     pub source: TushareServer,
+    /// Where heartbeats go, `redis://host:port/0`.
+    pub redis_url: String,
     /// Commands sent, by partition.
     sent: Vec<i64>,
     folder: TempDir,
@@ -55,6 +58,7 @@ impl Scene {
             database,
             broker,
             source: TushareServer::start(data).expect("a Tushare server"),
+            redis_url: required("TEST_REDIS_URL"),
             sent: vec![0; PARTITIONS as usize],
             folder: tempfile::tempdir().expect("a folder"),
             overrides: BTreeMap::new(),
@@ -69,6 +73,11 @@ impl Scene {
         self
     }
 
+    /// Creates the stock list that a command without codes is about.
+    pub fn list_codes(&self, codes: &[String]) {
+        create_stock_list(&self.name, codes);
+    }
+
     /// The scene's own folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -81,7 +90,7 @@ impl Scene {
 
     fn settings(&self) -> BTreeMap<String, String> {
         let (kafka_host, kafka_port) = host_and_port(&self.broker.address);
-        let (redis_host, redis_port) = host_and_port(&required("TEST_REDIS_URL"));
+        let (redis_host, redis_port) = host_and_port(&self.redis_url);
         let (clickhouse_host, clickhouse_port) = host_and_port(&self.database.url);
         let name = &self.name;
         let mut settings: BTreeMap<String, String> = [
@@ -206,6 +215,11 @@ impl Scene {
         records.iter().map(|record| serde_json::from_slice(&record.value).expect("JSON")).collect()
     }
 
+    /// Notifications so far with a given value at `data.<field>`.
+    pub fn notifications_with(&self, field: &str, value: &str) -> Vec<serde_json::Value> {
+        self.notifications().into_iter().filter(|message| message["data"][field] == value).collect()
+    }
+
     /// What the store must hold when it holds exactly what the source has for these codes.
     pub fn expected(&self, codes: &[String]) -> Vec<StoredBar> {
         let mut bars: Vec<StoredBar> =
@@ -225,7 +239,7 @@ impl Scene {
 
     /// The heartbeat of a node and its TTL in seconds, if it is there.
     pub fn heartbeat(&self, node: &str) -> Option<(serde_json::Value, i64)> {
-        let client = redis::Client::open(required("TEST_REDIS_URL")).expect("a Redis address");
+        let client = redis::Client::open(self.redis_url.as_str()).expect("a Redis address");
         let mut connection = client.get_connection().ok()?;
         let key = format!("heartbeat:{}:{node}", self.name);
         let value: Option<String> = redis::cmd("GET").arg(&key).query(&mut connection).ok()?;
