@@ -2,7 +2,8 @@
 // Downstream: actors::delivery, kafka::intake
 // Role: What librdkafka calls back: rebalances, statistics, its own log lines. Runs on the thread that polls.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,8 +29,8 @@ pub struct FeedShared {
     pub joined: AtomicBool,
     /// Set by a rebalance: what was paused is not any more.
     pub resumed_by_rebalance: AtomicBool,
-    /// Records in the assigned partitions after what is resolved, by librdkafka's own statistics.
-    pub lag: AtomicI64,
+    /// First and next offset of each partition on its broker, by librdkafka's own statistics.
+    pub watermarks: Mutex<HashMap<PartitionKey, (i64, i64)>>,
     receiver: CommandReceiver,
     drain: Duration,
 }
@@ -43,7 +44,7 @@ impl FeedShared {
             deferred: Mutex::default(),
             joined: AtomicBool::new(false),
             resumed_by_rebalance: AtomicBool::new(false),
-            lag: AtomicI64::new(0),
+            watermarks: Mutex::default(),
             receiver,
             drain,
         }
@@ -93,6 +94,29 @@ impl FeedShared {
         }
     }
 
+    /// Records of the assigned partitions that the group has not committed. Asks the broker, at most `deadline`.
+    pub fn num_behind(&self, consumer: &BaseConsumer<FeedContext>, deadline: Duration) -> Result<i64, KafkaError> {
+        let assigned = lock(&self.intake).assigned();
+        let mut list = TopicPartitionList::with_capacity(assigned.len());
+        for (topic, partition) in &assigned {
+            list.add_partition(topic, *partition);
+        }
+        if assigned.is_empty() {
+            return Ok(0);
+        }
+        let committed = consumer.committed_offsets(list, deadline)?;
+        let watermarks = lock(&self.watermarks);
+        let behind = committed.elements().into_iter().filter_map(|element| {
+            let (first, next) = watermarks.get(&(element.topic().into(), element.partition()))?;
+            let done = match element.offset() {
+                Offset::Offset(offset) => offset,
+                _ => *first, // nothing is committed yet
+            };
+            Some((next - done).max(0))
+        });
+        Ok(behind.sum())
+    }
+
     /// Commits what is resolved of these partitions, and waits for the broker's answer.
     pub fn commit(&self, consumer: &BaseConsumer<FeedContext>, keys: &[PartitionKey]) -> Result<(), KafkaError> {
         let positions = partition_list(&lock(&self.intake).positions(keys))?;
@@ -122,9 +146,15 @@ pub struct FeedContext(pub Arc<FeedShared>);
 
 impl ClientContext for FeedContext {
     fn stats(&self, statistics: Statistics) {
-        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
-        let lag = partitions.map(|partition| partition.consumer_lag_stored.max(0)).sum();
-        self.0.lag.store(lag, Ordering::Relaxed);
+        let mut watermarks = lock(&self.0.watermarks);
+        watermarks.clear();
+        for topic in statistics.topics.values() {
+            let known = topic.partitions.values().filter(|partition| partition.hi_offset >= 0);
+            watermarks.extend(known.map(|partition| {
+                let key = (topic.topic.as_str().into(), partition.partition);
+                (key, (partition.lo_offset.max(0), partition.hi_offset))
+            }));
+        }
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {

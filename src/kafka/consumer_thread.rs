@@ -1,5 +1,5 @@
 // Upstream: kafka::feed
-// Downstream: actors::delivery, config::sections, kafka::consumer_context, kafka::intake, kafka::log_limit
+// Downstream: actors::delivery, config::sections, kafka::consumer_context, kafka::intake, kafka::log_limit, kafka::watchdog
 // Role: The thread that polls Kafka: hands commands out, stores resolved offsets, pauses, redelivers, rebuilds.
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::config::KafkaSection;
 use crate::kafka::consumer_context::{FeedContext, FeedShared, lock, partition_list};
 use crate::kafka::intake::{FeedEvent, Intake};
 use crate::kafka::log_limit::LogLimit;
+use crate::kafka::watchdog::Watchdog;
 
 /// Longest wait for a record: also the longest delay of a pause, a redelivery or a stop.
 const POLL: Duration = Duration::from_millis(20);
@@ -25,6 +26,9 @@ const REDELIVERY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Wait before a failed consumer is built anew; its broker needs time, and so do the logs.
 const REBUILD_PAUSE: Duration = Duration::from_secs(2);
+
+/// Longest wait for a broker's answer between two polls: far below the session's timeout.
+const BROKER_ANSWER: Duration = Duration::from_secs(3);
 
 /// What other threads may look at.
 #[derive(Debug)]
@@ -75,7 +79,7 @@ pub struct ConsumerThread {
     /// Paused partitions are polled on, or the group would take them away.
     paused: bool,
     stopping: bool,
-    last_record: Instant,
+    watchdog: Watchdog,
     last_redelivery: Instant,
     poll_errors: LogLimit,
 }
@@ -116,6 +120,7 @@ impl ConsumerThread {
             .set("topic.metadata.refresh.interval.ms", "5000")
             .set("reconnect.backoff.max.ms", "5000");
         let now = Instant::now();
+        let watchdog = Watchdog::new(Duration::from_millis(config.stall_after_ms));
         Self {
             config,
             client,
@@ -123,7 +128,7 @@ impl ConsumerThread {
             figures,
             paused: false,
             stopping: false,
-            last_record: now,
+            watchdog,
             last_redelivery: now,
             poll_errors: LogLimit::default(),
         }
@@ -152,7 +157,7 @@ impl ConsumerThread {
         let consumer: BaseConsumer<FeedContext> = self.client.create_with_context(FeedContext(self.shared.clone()))?;
         let topics: Vec<&str> = self.config.command_topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
-        self.last_record = Instant::now();
+        self.watchdog.excuse();
         self.paused = false;
         tracing::info!(?topics, group = self.config.group_id, "subscribed");
         Ok(consumer)
@@ -179,7 +184,7 @@ impl ConsumerThread {
                     }
                 }
             }
-            if self.stands_still() {
+            if self.stands_still(consumer) {
                 return End::Rebuild("it stands still although its partitions hold more".to_owned());
             }
         }
@@ -208,7 +213,9 @@ impl ConsumerThread {
     }
 
     fn hand_out(&mut self, message: &BorrowedMessage<'_>) {
-        self.last_record = Instant::now();
+        // For tests: a consumer to which nothing arrives although there is more.
+        fail::fail_point!("kafka::deaf", |_| ());
+        self.watchdog.heard();
         if self.stopping {
             return; // not resolved, so the next start gets it
         }
@@ -276,7 +283,6 @@ impl ConsumerThread {
             Ok(()) => {
                 tracing::info!(pause, num_unresolved, "consumption paused or resumed");
                 self.paused = pause;
-                self.last_record = Instant::now();
             }
             Err(error) => tracing::warn!(%error, pause, "pause or resume failed"),
         }
@@ -299,16 +305,23 @@ impl ConsumerThread {
         }
     }
 
-    /// A consumer that gets nothing although there is more has been seen to stay so for ever (rust-rdkafka issue 638).
-    fn stands_still(&self) -> bool {
-        let num_unresolved = lock(&self.shared.intake).num_unresolved();
-        stands_still(&Stillness {
-            silent_for: self.last_record.elapsed(),
-            limit: Duration::from_millis(self.config.stall_after_ms),
-            lag: self.shared.lag.load(Ordering::Relaxed),
-            num_unresolved,
-            paused: self.paused,
-        })
+    /// Whether the consumer gets nothing although its partitions hold more.
+    fn stands_still(&mut self, consumer: &BaseConsumer<FeedContext>) -> bool {
+        if self.paused || lock(&self.shared.intake).num_unresolved() > 0 {
+            self.watchdog.excuse();
+        }
+        if !self.watchdog.is_due() {
+            return false;
+        }
+        match self.shared.num_behind(consumer, BROKER_ANSWER) {
+            Ok(num_behind) => self.watchdog.judge(num_behind),
+            Err(error) => {
+                // A broker that does not answer is no fault of the consumer.
+                tracing::warn!(%error, "how far the consumer is behind cannot be asked");
+                self.watchdog.excuse();
+                false
+            }
+        }
     }
 
     /// Ends one consumer's life on this thread, where it may wait. The reason to build another, if there is one.
@@ -351,42 +364,7 @@ impl ConsumerThread {
     }
 }
 
-/// What the watchdog looks at.
-#[derive(Debug, Clone, Copy)]
-struct Stillness {
-    silent_for: Duration,
-    limit: Duration,
-    lag: i64,
-    num_unresolved: usize,
-    paused: bool,
-}
-
-fn stands_still(seen: &Stillness) -> bool {
-    !seen.paused && seen.lag > 0 && seen.num_unresolved == 0 && seen.silent_for > seen.limit
-}
-
 fn is_fatal(error: &KafkaError) -> bool {
     matches!(error, KafkaError::MessageConsumptionFatal(_))
         || error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_idle_consumer_with_lag_stands_still() {
-        let still = Stillness {
-            silent_for: Duration::from_secs(61),
-            limit: Duration::from_secs(60),
-            lag: 5,
-            num_unresolved: 0,
-            paused: false,
-        };
-        assert!(stands_still(&still));
-        assert!(!stands_still(&Stillness { lag: 0, ..still }), "there is nothing to get");
-        assert!(!stands_still(&Stillness { paused: true, ..still }), "it is paused on purpose");
-        assert!(!stands_still(&Stillness { num_unresolved: 1, ..still }), "it waits for the pipeline");
-        assert!(!stands_still(&Stillness { silent_for: Duration::from_secs(59), ..still }));
-    }
 }

@@ -16,6 +16,7 @@ mod log_limit;
 pub mod outbox;
 /// Topics.
 pub mod topics;
+mod watchdog;
 /// The commit position of a partition.
 pub mod watermark;
 

@@ -5,6 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod crashes;
+mod group;
+mod idempotence;
+mod intake;
 mod main_job;
+mod outages;
 mod panics;
 mod sources_tushare;

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: tests::it::outages
 // Downstream: kit::services, kit::wait
 // Role: A Redis server of a test's own, which it may kill and start again.
 

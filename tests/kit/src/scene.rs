@@ -1,4 +1,4 @@
-// Upstream: tests::it::crashes, tests::it::main_job, tests::it::panics
+// Upstream: tests::it::crashes, tests::it::group, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::outages, tests::it::panics
 // Downstream: kit::clickhouse, kit::kafka, kit::mysql, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 

@@ -1,4 +1,4 @@
-// Upstream: kit::tushare_other, kit::tushare_server, tests::it::sources_tushare
+// Upstream: kit::tushare_other, kit::tushare_server, tests::it::idempotence, tests::it::sources_tushare
 // Downstream: kit::tushare_data
 // Role: Tushare's protocol without its transport: a call's parameters, the interface `daily`, the shape of answers.
 

@@ -1,0 +1,59 @@
+// Upstream: none
+// Downstream: kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
+// Role: The consumer: it pauses when enough is out, is rebuilt when it stands still, and comes back as the same member.
+
+use std::time::{Duration, Instant};
+
+use kit::scene::{PATIENCE, Scene};
+use kit::tushare_server::{Fault, Lasting};
+use kit::wait::wait_until;
+
+use crate::main_job::{Market, PROGRAM, market};
+
+#[test]
+fn no_more_commands_are_taken_than_are_allowed_to_be_out() {
+    let Market { codes, data, .. } = market(300, 3);
+    let mut scene = Scene::new("pause", PROGRAM, data);
+    scene.set("kafka.max_unresolved", 40).set("heartbeat.interval_ms", 100).set("heartbeat.ttl_ms", 2000);
+    scene.source.set_fault(Fault::Hang, Lasting::UntilCleared);
+    let worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    let unresolved = || scene.heartbeat("n1").and_then(|(value, _)| value["stats"]["commands_unresolved"].as_u64());
+    wait_until("it pauses", PATIENCE, || worker.log_text().contains("consumption paused or resumed"));
+    wait_until("enough is out", PATIENCE, || unresolved().is_some_and(|n| n >= 40));
+    // What librdkafka had handed over in the same moment may come on top.
+    assert!(unresolved().is_some_and(|n| n <= 60), "{:?} commands are out", unresolved());
+    scene.source.clear_fault();
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+}
+
+#[test]
+fn a_consumer_that_stands_still_with_lag_is_rebuilt_and_loses_nothing() {
+    let Market { codes, data, .. } = market(60, 3);
+    let mut scene = Scene::new("deaf", PROGRAM, data);
+    scene.set("kafka.stall_after_ms", 2000);
+    scene.send_snapshots(&codes, "");
+    // The first consumer gets everything and nothing of it arrives.
+    let worker = scene.start_with("n1", &[("FAILPOINTS", "kafka::deaf=60*return")]);
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert!(worker.log_text().contains("it stands still although its partitions hold more"));
+}
+
+#[test]
+fn a_restart_within_the_session_comes_back_as_the_same_member_at_once() {
+    let Market { codes, data, .. } = market(40, 3);
+    let mut scene = Scene::new("member", PROGRAM, data);
+    scene.set("kafka.session_timeout_ms", 45_000);
+    let mut first = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    first.terminate();
+    assert_eq!(first.wait(Duration::from_secs(20)).code(), Some(0));
+    scene.send_snapshots(&codes, "");
+    let begun = Instant::now();
+    let _again = scene.start("n1");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert!(begun.elapsed() < Duration::from_secs(20), "it did not wait for the old session's end");
+}
