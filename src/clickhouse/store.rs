@@ -1,4 +1,4 @@
-// Upstream: clickhouse, service_hub
+// Upstream: benches::pipeline::write_path, clickhouse, service_hub
 // Downstream: actors::domain::bar, actors::domain::code, actors::ports, clickhouse::clock, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, config::sections
 // Role: The port to bars in ClickHouse.
 

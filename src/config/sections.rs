@@ -1,4 +1,4 @@
-// Upstream: clickhouse::store, config, config::check, config::keys, config::load, kafka::consumer_thread, kafka::feed, kafka::outbox, mysql::stock_info, redis::heartbeat, run, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, telemetry, tests::it::sources_tushare
+// Upstream: benches::pipeline::write_path, clickhouse::store, config, config::check, config::keys, config::load, kafka::consumer_thread, kafka::feed, kafka::outbox, mysql::stock_info, redis::heartbeat, run, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, telemetry, tests::it::sources_tushare
 // Downstream: actors::settings
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 
@@ -83,6 +83,9 @@ pub struct KafkaSection {
     /// Commands taken and not resolved at once; consumption pauses there. Bounds the memory of a worker and what is
     /// done again after a crash.
     pub max_unresolved: usize,
+    /// Whether the group knows a worker by its node id. Then a restart within the session keeps its partitions and
+    /// moves nobody else's; but those of a worker that is gone for good wait until the session is over.
+    pub static_membership: bool,
     /// After which the group takes a silent worker's partitions away.
     pub session_timeout_ms: u64,
     /// How long a rebalance waits for begun work of the partitions that go; must be below `session_timeout_ms`.
@@ -104,6 +107,7 @@ impl Default for KafkaSection {
             notification_topic: "ginkgo.notifications".into(),
             // An evening of all A-shares, so that rows of many commands share an INSERT; about 2 MB of payloads.
             max_unresolved: 6_000,
+            static_membership: true,
             session_timeout_ms: 30_000,
             rebalance_drain_ms: 10_000,
             commit_interval_ms: 1_000,

@@ -91,14 +91,12 @@ enum End {
 }
 
 impl ConsumerThread {
-    /// Settings of the consumer: a static member, offsets stored by hand and committed in the background, little memory.
+    /// Settings of the consumer: offsets stored by hand and committed in the background, little memory.
     pub fn new(config: KafkaSection, node_id: &str, shared: Arc<FeedShared>, figures: Arc<FeedFigures>) -> Self {
         let mut client = ClientConfig::new();
         client
             .set("bootstrap.servers", format!("{}:{}", config.host, config.port))
             .set("group.id", &config.group_id)
-            // A static member: a restart within the session causes no rebalance.
-            .set("group.instance.id", node_id)
             .set("client.id", node_id)
             .set("auto.offset.reset", "earliest")
             .set("enable.auto.commit", "true")
@@ -119,6 +117,9 @@ impl ConsumerThread {
             // Topics created after the start are found within seconds.
             .set("topic.metadata.refresh.interval.ms", "5000")
             .set("reconnect.backoff.max.ms", "5000");
+        if config.static_membership {
+            client.set("group.instance.id", node_id);
+        }
         let now = Instant::now();
         let watchdog = Watchdog::new(Duration::from_millis(config.stall_after_ms));
         Self {

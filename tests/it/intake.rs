@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{PATIENCE, Scene, keeps_static_members};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
 
@@ -55,5 +55,8 @@ fn a_restart_within_the_session_comes_back_as_the_same_member_at_once() {
     let _again = scene.start("n1");
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    assert!(begun.elapsed() < Duration::from_secs(20), "it did not wait for the old session's end");
+    // Without static members a member that left in order is not waited for either, but the fallback broker takes half a
+    // session for every join.
+    let limit = if keeps_static_members() { 20 } else { 40 };
+    assert!(begun.elapsed() < Duration::from_secs(limit), "it did not wait for the old session's end");
 }

@@ -1,4 +1,4 @@
-// Upstream: actors::write_plan, actors::write_plan_tests
+// Upstream: actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path
 // Downstream: actors::domain::bar
 // Role: The name-based identity of a bar: same key and values, same uuid.
 

@@ -1,4 +1,4 @@
-// Upstream: kit::scene, tests::it::idempotence, tests::it::outages
+// Upstream: benches::pipeline::commands, benches::pipeline::write_path, kit::scene, tests::it::idempotence, tests::it::outages
 // Downstream: kit::services, kit::wait
 // Role: Reads the real ClickHouse engine by plain SQL, counts statements, injects faults, starts further engines.
 

@@ -1,4 +1,4 @@
-// Upstream: tests::it::crashes, tests::it::group, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::outages, tests::it::panics
+// Upstream: benches::pipeline::commands, tests::it::crashes, tests::it::group, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::outages, tests::it::panics
 // Downstream: kit::clickhouse, kit::kafka, kit::mysql, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 
@@ -101,6 +101,7 @@ impl Scene {
             ("kafka.command_topics", format!("[{name}.commands]")),
             ("kafka.dead_letter_topic", format!("{name}.dlq")),
             ("kafka.notification_topic", format!("{name}.notifications")),
+            ("kafka.static_membership", keeps_static_members().to_string()),
             ("kafka.session_timeout_ms", "6000".to_owned()),
             ("kafka.rebalance_drain_ms", "4000".to_owned()),
             ("kafka.commit_interval_ms", "200".to_owned()),
@@ -256,6 +257,11 @@ impl Scene {
     pub fn wait_for_status(&self, node: &str, status: &str) {
         wait_until(&format!("status {status} of {node}"), PATIENCE, || self.status(node).as_deref() == Some(status));
     }
+}
+
+/// Whether the broker of this run knows static members. The fallback never takes a dead one's partitions away.
+pub fn keeps_static_members() -> bool {
+    required("TEST_KAFKA_KIND") == "apache"
 }
 
 /// A served row as the store must show it: rounded half up to two decimals, lots cut to whole ones.

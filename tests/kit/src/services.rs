@@ -1,4 +1,4 @@
-// Upstream: kit::clickhouse, kit::mysql, kit::redis, kit::scene
+// Upstream: benches::pipeline::write_path, kit::clickhouse, kit::mysql, kit::redis, kit::scene
 // Downstream: none
 // Role: Where the real servers are; a missing one fails the test with what to do.
 

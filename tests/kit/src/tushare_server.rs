@@ -105,6 +105,7 @@ struct Counters {
     requests: u64,
     rejected: u64,
     by_code: HashMap<String, u64>,
+    last_arrival: HashMap<String, Instant>,
     last: Received,
 }
 
@@ -217,6 +218,11 @@ impl TushareServer {
         lock(&self.state.counters).by_code.get(code).copied().unwrap_or(0)
     }
 
+    /// When the last request for one security alone came in.
+    pub fn last_arrival(&self, code: &str) -> Option<Instant> {
+        lock(&self.state.counters).last_arrival.get(code).copied()
+    }
+
     /// Requests that got no rows, because of a fault, the token or the limit.
     pub fn rejected(&self) -> u64 {
         lock(&self.state.counters).rejected
@@ -312,6 +318,7 @@ impl State {
             && let [code] = call.codes().as_slice()
         {
             *counters.by_code.entry(code.clone()).or_default() += 1;
+            counters.last_arrival.insert(code.clone(), Instant::now());
         }
     }
 

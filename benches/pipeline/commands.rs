@@ -1,0 +1,90 @@
+// Upstream: benches::pipeline, benches::pipeline::latency
+// Downstream: benches::pipeline, kit::clickhouse, kit::scene, kit::tushare_data
+// Role: Whole runs: commands on Kafka until their rows are stored and their offsets committed.
+
+use std::time::{Duration, Instant};
+
+use chrono::NaiveDate;
+use kit::clickhouse::Database;
+use kit::scene::Scene;
+use kit::tushare_data::{Dataset, codes, last_trading_days};
+
+use crate::Figure;
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_data-worker");
+
+/// Far beyond what any run takes; a run that hangs ends.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// Trading days up to the last but one, and the last one.
+pub fn days(count: usize) -> (Vec<NaiveDate>, NaiveDate) {
+    let shanghai_today = (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive();
+    let mut days = last_trading_days(shanghai_today, count + 1);
+    let last = days.pop().unwrap();
+    (days, last)
+}
+
+/// A scene with the settings a worker has by default, but for short commits, so that the end is seen when it comes.
+pub fn scene(name: &str, num_codes: usize, num_days: usize) -> (Scene, Vec<String>, NaiveDate) {
+    let codes = codes(num_codes);
+    let (days, last) = days(num_days);
+    let mut scene = Scene::new(name, PROGRAM, Dataset::generated(&codes, &days));
+    scene.set("batch.flush_interval_ms", 1000).set("fetch.first_retry_delay_ms", 500);
+    scene.set("log.level", "warn").set("kafka.commit_interval_ms", 100);
+    (scene, codes, last)
+}
+
+pub fn measure() -> Vec<Figure> {
+    [a_year_of_three_hundred_codes(), an_evening()].into_iter().flatten().collect()
+}
+
+fn run(scene: &mut Scene, codes: &[String], rows: u64) -> f64 {
+    // From outside the database, so that the looks are not counted among the worker's statements.
+    let outside = Database { url: scene.database.url.clone(), name: "default".to_owned() };
+    let sql = format!("SELECT count() FROM `{}`.bar", scene.name);
+    let begun = Instant::now();
+    scene.send_snapshots(codes, "");
+    while outside.try_query(&sql).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0_u64) < rows {
+        assert!(begun.elapsed() < LONGEST, "{rows} rows are not stored within {LONGEST:?}");
+        // Seldom, because each look takes its part of the same two or four cores.
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    scene.wait_until_committed();
+    begun.elapsed().as_secs_f64()
+}
+
+fn a_year_of_three_hundred_codes() -> Vec<Figure> {
+    let (mut scene, codes, _) = scene("bench_year", 300, 243);
+    let worker = scene.start("bench");
+    scene.wait_for_status("bench", "running");
+    let seconds = run(&mut scene, &codes, 300 * 243);
+    scene.assert_exact(&codes);
+    let value = format!("{:.0} commands/s, {:.0} rows/s ({seconds:.2} s)", 300.0 / seconds, 300.0 * 243.0 / seconds);
+    vec![
+        Figure::new("300 commands x 243 new rows", value, "1,000 commands/s"),
+        Figure::new("peak memory of that", format!("{} MB", worker.peak_memory_kib() / 1024), "64 MB"),
+    ]
+}
+
+fn an_evening() -> Vec<Figure> {
+    let (mut scene, codes, last) = scene("bench_evening", 5_500, 2);
+    let worker = scene.start("bench");
+    scene.wait_for_status("bench", "running");
+    run(&mut scene, &codes, 5_500 * 2);
+    scene.source.append_day(last);
+    let before = scene.database.statements();
+    let seconds = run(&mut scene, &codes, 5_500 * 3);
+    let after = scene.database.statements();
+    scene.assert_exact(&codes);
+    let made = |kind: &str| after[kind] - before[kind];
+    let value = format!("{seconds:.2} s, {:.0} commands/s", 5_500.0 / seconds);
+    vec![
+        Figure::new("5,500 commands x 1 new row", value, "5 s"),
+        Figure::new(
+            "its INSERT, DELETE, SELECT",
+            format!("{}, {}, {}", made("insert"), made("delete"), made("select")),
+            "at most 10, none, at most 10",
+        ),
+        Figure::new("peak memory of that", format!("{} MB", worker.peak_memory_kib() / 1024), "64 MB"),
+    ]
+}

@@ -1,0 +1,69 @@
+// Upstream: benches::pipeline
+// Downstream: benches::pipeline, benches::pipeline::commands, kit::wait
+// Role: How soon after it was sent a command's fetch begins, and how soon after its start a worker beats.
+
+use std::time::{Duration, Instant};
+
+use kit::wait::{wait_for, wait_until};
+use serde_json::Value;
+
+use crate::commands::scene;
+use crate::{Figure, median};
+
+const COMMANDS: usize = 300;
+const STARTS: usize = 5;
+const LONGEST: Duration = Duration::from_secs(60);
+
+pub fn measure() -> Vec<Figure> {
+    let mut figures = vec![from_produce_to_fetch()];
+    figures.extend(from_start_to_heartbeat());
+    figures
+}
+
+/// One command at a time, each for a code of its own; its task has started when its request reaches the source.
+fn from_produce_to_fetch() -> Figure {
+    let (mut scene, codes, _) = scene("bench_latency", COMMANDS + 1, 2);
+    let _worker = scene.start("bench");
+    scene.wait_for_status("bench", "running");
+    let mut waits = Vec::new();
+    for code in &codes {
+        let sent = Instant::now();
+        scene.send_snapshots(std::slice::from_ref(code), "");
+        let arrived = wait_for("the fetch", LONGEST, || scene.source.last_arrival(code));
+        waits.push(arrived.duration_since(sent).as_secs_f64() * 1e3);
+    }
+    waits.remove(0); // it waited for the table of newest timestamps
+    waits.sort_by(f64::total_cmp);
+    let (p50, p99) = (waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
+    Figure::new("produce to task start", format!("p50 {p50:.1} ms, p99 {p99:.1} ms"), "20 ms")
+}
+
+fn from_start_to_heartbeat() -> Vec<Figure> {
+    let (mut scene, ..) = scene("bench_start", 1, 1);
+    scene.set("log.level", "info").set("log.format", "json");
+    let (mut whole, mut beyond, mut memory) = (Vec::new(), Vec::new(), 0);
+    for n in 0..STARTS {
+        let node = format!("bench{n}");
+        let begun = Instant::now();
+        let mut worker = scene.start(&node);
+        wait_until("the heartbeat", LONGEST, || scene.status(&node).as_deref() == Some("running"));
+        let seconds = begun.elapsed().as_secs_f64();
+        let log = worker.log_text();
+        let time_of = |message: &str| {
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let line = lines.filter(|line| line["message"] == message).last().expect("a log line");
+            chrono::DateTime::parse_from_rfc3339(line["@timestamp"].as_str().expect("a time")).expect("a time")
+        };
+        let join = (time_of("partitions come") - time_of("subscribed")).as_seconds_f64();
+        whole.push(seconds);
+        beyond.push(seconds - join);
+        memory = memory.max(worker.peak_memory_kib() / 1024);
+        worker.terminate();
+        worker.wait(LONGEST);
+    }
+    let value = format!("{:.2} s, of which {:.2} s beyond the group join", median(whole), median(beyond));
+    vec![
+        Figure::new("start to first `running` heartbeat", value, "1 s beyond the group join"),
+        Figure::new("memory of an idle worker", format!("{memory} MB"), "64 MB"),
+    ]
+}
