@@ -50,8 +50,8 @@ fn from_start_to_heartbeat() -> Vec<Figure> {
         let seconds = begun.elapsed().as_secs_f64();
         let log = worker.log_text();
         let time_of = |message: &str| {
-            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let line = lines.filter(|line| line["message"] == message).last().expect("a log line");
+            let mut lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let line = lines.find(|line| line["message"] == message).expect("a log line");
             chrono::DateTime::parse_from_rfc3339(line["@timestamp"].as_str().expect("a time")).expect("a time")
         };
         let join = (time_of("partitions come") - time_of("subscribed")).as_seconds_f64();
