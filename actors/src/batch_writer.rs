@@ -1,4 +1,4 @@
-// Upstream: actors::flush, actors::supervisor, actors::validator
+// Upstream: actors::flush, actors::lifecycle, actors::supervisor, actors::validator
 // Downstream: actors::flush, actors::latest_bars, actors::ports, actors::settings, actors::store_outage, actors::supervision::vitals, actors::ticket, actors::write_plan
 // Role: The actor that gathers sound rows of many tasks and writes them together, one batch after the other.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::supervisor
+// Upstream: actors::lifecycle, actors::supervisor
 // Downstream: actors::settings, actors::supervision::vitals
 // Role: The actor that holds the settings in force and hands a new snapshot to all actors at once, or to none.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::flush, actors::supervisor
+// Upstream: actors::command_router, actors::flush, actors::lifecycle, actors::supervisor
 // Downstream: actors::domain::bar, actors::domain::task, actors::latest_bars, actors::ports, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::supervisor, service_hub
+// Upstream: actors::lifecycle, actors::supervisor, actors::worker_event, service_hub
 // Downstream: actors::domain::worker_status, actors::ports, actors::settings, actors::shanghai, actors::supervision::board, actors::supervision::vitals
 // Role: The actor that beats to the heartbeat store, with a status that comes from progress and not from its own timer.
 

@@ -32,6 +32,7 @@ pub mod flush;
 pub mod heartbeat;
 /// The newest stored timestamps.
 pub mod latest_bars;
+mod lifecycle;
 /// Traits to the outside.
 pub mod ports;
 /// The QualityMonitor.
@@ -52,6 +53,8 @@ pub mod supervisor;
 pub mod ticket;
 /// The Validator.
 pub mod validator;
+/// The worker's own events.
+pub mod worker_event;
 /// What to insert and what to remove.
 pub mod write_plan;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::quality_monitor, actors::supervisor, actors::validator, config::sections, run
+// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::quality_monitor, actors::supervisor, actors::validator, config::sections, run
 // Downstream: none
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 

@@ -1,34 +1,28 @@
-// Upstream: run, service_hub
-// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::bar, actors::domain::notification, actors::domain::worker_status, actors::fetcher, actors::heartbeat, actors::latest_bars, actors::ports, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator
+// Upstream: actors::lifecycle, run, service_hub
+// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::bar, actors::domain::worker_status, actors::fetcher, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::ports, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
-use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::batch_writer::{BatchWriter, FlushWithoutWaiting};
+use crate::batch_writer::BatchWriter;
 use crate::command_router::{CommandRouter, RouterLinks};
-use crate::config_actor::{ConfigActor, CurrentSettings};
-use crate::delivery::{CommandReceiver, IntakeGate};
-use crate::domain::{Frequency, Level, Lifecycle, Notification};
-use crate::fetcher::{Fetcher, store_delays};
-use crate::heartbeat::{BeatNow, Heartbeat, Identity, RemoveHeartbeat};
+use crate::config_actor::ConfigActor;
+use crate::delivery::IntakeGate;
+use crate::domain::{Frequency, Lifecycle};
+use crate::fetcher::Fetcher;
+use crate::heartbeat::{Heartbeat, Identity};
 use crate::latest_bars::LatestBars;
+use crate::lifecycle::{Leaving, Starting};
 use crate::ports::{BarStore, CommandFeed, HeartbeatStore, Instruments, MarketSource, Outbox};
-use crate::quality_monitor::{QualityMonitor, SendWhatIsLeft, publish};
-use crate::settings::{ActorSettings, ms};
+use crate::quality_monitor::QualityMonitor;
+use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
 use crate::supervision::{ActorGaveUp, Board, RestartPolicy, Vitals, supervise};
 use crate::validator::Validator;
-
-/// How often a condition is looked at while starting and draining.
-const LOOK: Duration = Duration::from_millis(10);
-
-/// The part of the drain deadline that is kept for leaving: committing, the last messages, the heartbeat.
-const LEAVING: Duration = Duration::from_secs(3);
 
 /// Everything outside that the actors talk to.
 #[derive(Clone)]
@@ -91,13 +85,13 @@ pub struct Supervisor {
 
 /// The seven actors' addresses that the root needs itself.
 #[derive(Clone)]
-struct Children {
-    router: Addr<CommandRouter>,
-    writer: Addr<BatchWriter>,
-    quality: Addr<QualityMonitor>,
-    heartbeat: Addr<Heartbeat>,
-    config: Addr<ConfigActor>,
-    gate: IntakeGate,
+pub(crate) struct Children {
+    pub(crate) router: Addr<CommandRouter>,
+    pub(crate) writer: Addr<BatchWriter>,
+    pub(crate) quality: Addr<QualityMonitor>,
+    pub(crate) heartbeat: Addr<Heartbeat>,
+    pub(crate) config: Addr<ConfigActor>,
+    pub(crate) gate: IntakeGate,
 }
 
 /// The worker could not be started.
@@ -273,184 +267,5 @@ impl Handler<Ended> for Supervisor {
             tracing::debug!("nobody waits for the worker's end");
         }
         ctx.stop();
-    }
-}
-
-/// From STARTING to RUNNING.
-struct Starting {
-    parts: WorkerParts,
-    settings: Arc<ActorSettings>,
-    board: Arc<Board>,
-    children: Children,
-}
-
-impl Starting {
-    async fn run(self) -> Result<(), String> {
-        self.prepare_store().await?;
-        if let Ok(in_force) = self.children.config.send(CurrentSettings).await {
-            tracing::info!(generation = in_force.generation, settings = ?in_force.settings, "settings in force");
-        }
-        let receiver = CommandReceiver {
-            commands: self.children.router.clone().recipient(),
-            withdrawals: self.children.router.clone().recipient(),
-            gate: self.children.gate.clone(),
-        };
-        self.parts.feed.start(receiver).map_err(|error| error.to_string())?;
-        while !self.parts.feed.state().joined {
-            if self.board.lifecycle() != Lifecycle::Starting {
-                return Ok(()); // stopped meanwhile
-            }
-            actix_rt::time::sleep(LOOK).await;
-        }
-        if self.board.enter(Lifecycle::Running) {
-            self.children.heartbeat.do_send(BeatNow);
-            let event =
-                event(&self.parts.identity, &self.board, "STARTED", Level::Info, "数据采集 Worker 已启动", None);
-            publish(self.parts.outbox.as_ref(), &self.parts.identity.node_id, &event).await;
-        }
-        Ok(())
-    }
-
-    /// A store that is not there yet is waited for; one that is not what the worker needs ends the start.
-    async fn prepare_store(&self) -> Result<(), String> {
-        let mut delays = store_delays(&self.settings);
-        loop {
-            let Err(error) = self.parts.store.prepare().await else { return Ok(()) };
-            self.board.record_error(&error.to_string());
-            if !error.class.is_transient() {
-                return Err(error.to_string());
-            }
-            if self.board.lifecycle() != Lifecycle::Starting {
-                return Ok(());
-            }
-            let delay = delays.next().unwrap_or(ms(self.settings.batch.max_retry_delay_ms));
-            tracing::warn!(%error, retry_in = ?delay, "the store is not ready");
-            actix_rt::time::sleep(delay).await;
-        }
-    }
-}
-
-/// From any state to the end.
-struct Leaving {
-    parts: WorkerParts,
-    board: Arc<Board>,
-    children: Children,
-    deadline: Duration,
-    failure: Option<String>,
-}
-
-impl Leaving {
-    async fn run(self) -> ExitReport {
-        let begun = Instant::now();
-        if self.failure.is_some() {
-            self.board.enter(Lifecycle::Error);
-            self.announce_failure().await;
-        }
-        self.board.enter(Lifecycle::Stopping);
-        self.children.heartbeat.do_send(BeatNow);
-        self.parts.feed.stop_intake();
-        self.children.writer.do_send(FlushWithoutWaiting);
-        let late = self.wait_for_begun_work(self.deadline.saturating_sub(LEAVING)).await;
-        let left = self.deadline.saturating_sub(begun.elapsed()).max(LOOK);
-        if let Err(error) = self.parts.feed.close(left).await {
-            tracing::error!(%error, "the feed is not closed in order; resolved offsets may be handed out again");
-        }
-        self.say_goodbye().await;
-        self.board.enter(Lifecycle::Stopped);
-        match (self.failure, late) {
-            (Some(failure), _) => ExitReport::Failed(failure),
-            (None, Some(late)) => ExitReport::DrainedTooLate(late),
-            (None, None) => ExitReport::Drained,
-        }
-    }
-
-    /// Waits until nothing is unresolved; says what was late where the deadline comes first.
-    async fn wait_for_begun_work(&self, deadline: Duration) -> Option<String> {
-        let begun = Instant::now();
-        let mut last_word = begun;
-        loop {
-            let unresolved = self.parts.feed.state().num_unresolved;
-            if unresolved == 0 {
-                return None;
-            }
-            let fetching = self.board.tasks_upstream.get();
-            let late =
-                format!("{unresolved} commands unresolved, {fetching} fetches under way, the rest being written");
-            if begun.elapsed() >= deadline {
-                tracing::error!(late, "the drain deadline is over; what is not finished is handed out again");
-                return Some(late);
-            }
-            if last_word.elapsed() >= Duration::from_secs(5) {
-                last_word = Instant::now();
-                tracing::info!(late, left = ?(deadline - begun.elapsed()), "draining");
-            }
-            actix_rt::time::sleep(LOOK).await;
-        }
-    }
-
-    async fn announce_failure(&self) {
-        let reason = self.failure.as_deref();
-        let event = event(&self.parts.identity, &self.board, "ERROR", Level::Error, "数据采集 Worker 出错", reason);
-        let sending = publish(self.parts.outbox.as_ref(), &self.parts.identity.node_id, &event);
-        if actix_rt::time::timeout(LEAVING, sending).await.is_err() {
-            tracing::error!("the ERROR event is not out in time");
-        }
-    }
-
-    async fn say_goodbye(&self) {
-        let goodbye = async {
-            if let Err(error) = self.children.quality.send(SendWhatIsLeft).await {
-                tracing::warn!(%error, "the last summary is not sent");
-            }
-            let event =
-                event(&self.parts.identity, &self.board, "STOPPED", Level::Warning, "数据采集 Worker 已停止", None);
-            publish(self.parts.outbox.as_ref(), &self.parts.identity.node_id, &event).await;
-        };
-        if actix_rt::time::timeout(LEAVING, goodbye).await.is_err() {
-            tracing::warn!("the STOPPED event is not out in time");
-        }
-        let removal = self.children.heartbeat.send(RemoveHeartbeat);
-        if !matches!(actix_rt::time::timeout(LEAVING, removal).await, Ok(Ok(()))) {
-            tracing::warn!("the heartbeat is not removed in time; it vanishes by itself");
-        }
-    }
-}
-
-/// A lifecycle event, with the words of Ginkgo's own.
-fn event(
-    identity: &Identity,
-    board: &Board,
-    name: &'static str,
-    level: Level,
-    title: &str,
-    reason: Option<&str>,
-) -> Notification {
-    let (node_id, host) = (identity.node_id.as_ref(), identity.host.as_ref());
-    let (messages, bars, errors) = (board.commands_resolved.get(), board.rows_written.get(), board.errors.get());
-    let content = match (name, reason) {
-        ("STARTED", _) => format!("DataWorker `{node_id}` started on {host}"),
-        (_, Some(reason)) => format!("DataWorker `{node_id}` error: {reason}"),
-        _ => format!("DataWorker `{node_id}` stopped (Messages: {messages}, Bars: {bars}, Errors: {errors})"),
-    };
-    Notification {
-        kind: "data_worker_event",
-        level,
-        title: title.to_owned(),
-        content,
-        fields: vec![
-            ("node_id", node_id.to_owned()),
-            ("host", host.to_owned()),
-            ("status", board.lifecycle().as_str().to_owned()),
-        ],
-        data: json!({
-            "event": name,
-            "node_id": node_id,
-            "host": host,
-            "status": board.lifecycle().as_str(),
-            "messages_processed": messages,
-            "bars_written": bars,
-            "errors": errors,
-            "reason": reason,
-        }),
     }
 }

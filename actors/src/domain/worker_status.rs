@@ -1,4 +1,4 @@
-// Upstream: actors::domain, actors::heartbeat, actors::supervision::board, actors::supervisor
+// Upstream: actors::domain, actors::heartbeat, actors::lifecycle, actors::supervision::board, actors::supervisor
 // Downstream: none
 // Role: The worker's lifecycle and its status entity, with the JSON that Ginkgo's readers of heartbeats expect.
 
