@@ -17,6 +17,8 @@ pub mod clickhouse;
 pub mod config;
 /// Kafka.
 pub mod kafka;
+/// Heartbeats in memory.
+pub mod memory_heartbeats;
 /// The stock list in MySQL.
 pub mod mysql;
 /// Heartbeats in Redis.

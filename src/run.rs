@@ -51,13 +51,18 @@ pub fn launch(parts: WorkerParts, settings: ActorSettings, drain_deadline: Durat
 
 impl Life {
     /// Waits for the worker's end; SIGTERM and SIGINT begin it.
-    pub async fn until_stopped(self) -> ExitReport {
+    pub async fn until_stopped(mut self) -> ExitReport {
+        self.stop_on_signals();
+        self.ended().await
+    }
+
+    /// From now on SIGTERM and SIGINT begin the worker's end.
+    pub fn stop_on_signals(&self) {
         let supervisor = self.supervisor.clone();
         actix_rt::spawn(async move {
             let name = next_stop_signal().await;
             supervisor.do_send(Stop { reason: format!("signal {name}") });
         });
-        self.ended().await
     }
 
     /// Begins the end.
@@ -65,9 +70,9 @@ impl Life {
         self.supervisor.do_send(Stop { reason: reason.to_owned() });
     }
 
-    /// Waits for the worker's end.
-    pub async fn ended(self) -> ExitReport {
-        self.exit.await.unwrap_or_else(|_| ExitReport::Failed("the supervisor is gone".to_owned()))
+    /// Waits for the worker's end, which is told once. A wait that is broken off loses nothing.
+    pub async fn ended(&mut self) -> ExitReport {
+        (&mut self.exit).await.unwrap_or_else(|_| ExitReport::Failed("the supervisor is gone".to_owned()))
     }
 }
 
