@@ -31,5 +31,7 @@ pub mod service_hub;
 pub mod sources;
 /// Bars and stock list in SQLite.
 pub mod sqlite;
+/// A worker without servers.
+pub mod standalone;
 /// Logs.
 pub mod telemetry;

@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: config, config::environment, config::load, run, telemetry
+// Downstream: config, config::environment, config::load, run, standalone, telemetry
 // Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use data_worker::config::{self, Environment, Fallback};
-use data_worker::{run, telemetry};
+use data_worker::{run, standalone, telemetry};
 
 /// Takes commands from Kafka, fetches, checks and stores Chinese A-share data.
 #[derive(Parser)]
@@ -30,6 +30,8 @@ enum Command {
         #[arg(long)]
         node_id: Option<String>,
     },
+    /// Shows a worker at work without any server: a first run and demonstrations, not for production.
+    Standalone(standalone::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let _faults = fail::FailScenario::setup();
     match Arguments::parse().command.unwrap_or(Command::Run { config: None, node_id: None }) {
         Command::Run { config, node_id } => run_worker(config, node_id),
+        Command::Standalone(options) => standalone::run(&options),
     }
 }
 

@@ -1,4 +1,4 @@
-// Upstream: main
+// Upstream: main, standalone
 // Downstream: actors::settings, actors::supervision::board, actors::supervision::restart_policy, actors::supervisor, config::sections, service_hub
 // Role: Runs a worker on the actix system from its start to its exit code; listens to signals.
 

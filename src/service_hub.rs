@@ -1,4 +1,4 @@
-// Upstream: run
+// Upstream: run, standalone, standalone::demonstration, standalone::error
 // Downstream: actors::heartbeat, actors::supervisor, clickhouse::store, config::sections, kafka::feed, kafka::outbox, memory_heartbeats, mysql::stock_info, redis::heartbeat, sources, sqlite::store
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 

@@ -1,4 +1,4 @@
-// Upstream: run, service_hub
+// Upstream: run, service_hub, standalone
 // Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::bar, actors::domain::notification, actors::domain::worker_status, actors::fetcher, actors::heartbeat, actors::latest_bars, actors::ports, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 

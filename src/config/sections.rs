@@ -1,4 +1,4 @@
-// Upstream: clickhouse::store, config, config::check, config::keys, config::load, kafka::consumer_thread, kafka::feed, kafka::outbox, mysql::stock_info, redis::heartbeat, run, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, telemetry, tests::it::sources_tushare
+// Upstream: clickhouse::store, config, config::check, config::keys, config::load, kafka::consumer_thread, kafka::feed, kafka::outbox, mysql::stock_info, redis::heartbeat, run, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, standalone, standalone::broker, standalone::news, telemetry, tests::it::sources_tushare
 // Downstream: actors::settings
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 

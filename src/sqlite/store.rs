@@ -1,4 +1,4 @@
-// Upstream: service_hub, sqlite
+// Upstream: service_hub, sqlite, standalone::outcome
 // Downstream: actors::domain::bar, actors::domain::code, actors::ports
 // Role: The bar store and the stock list on SQLite.
 

@@ -6,3 +6,4 @@
 
 mod main_job;
 mod sources_tushare;
+mod standalone;
