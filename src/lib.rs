@@ -11,6 +11,8 @@
 
 /// The exchanges' trading days.
 pub mod calendar;
+/// Commands beside the worker itself.
+pub mod cli;
 /// Bars in ClickHouse.
 pub mod clickhouse;
 /// Typed configuration.

@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: config, config::environment, config::load, run, telemetry
+// Downstream: cli::config, config, config::environment, config::load, run, telemetry
 // Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use data_worker::cli::config::ConfigCommand;
 use data_worker::config::{self, Environment, Fallback};
 use data_worker::{run, telemetry};
 
@@ -30,6 +31,9 @@ enum Command {
         #[arg(long)]
         node_id: Option<String>,
     },
+    /// Checks, shows and documents the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
     let _faults = fail::FailScenario::setup();
     match Arguments::parse().command.unwrap_or(Command::Run { config: None, node_id: None }) {
         Command::Run { config, node_id } => run_worker(config, node_id),
+        Command::Config(command) => command.run(),
     }
 }
 

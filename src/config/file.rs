@@ -1,4 +1,4 @@
-// Upstream: config::environment, config::load
+// Upstream: config::environment, config::load, config::reference
 // Downstream: config::environment, config::keys, config::problem, config::value
 // Role: Finds the configuration file, reads it, and turns it into settings with the line each was written in.
 
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(
             problems(text),
             [
-                "w.yml, line 2: kafka.port: it must be a whole number, 0 to 65535, but is \"many\"",
+                "w.yml, line 2: kafka.port: it must be a whole number, 1 to 65535, but is \"many\"",
                 "w.yml, line 3: kafka.hots: there is no such setting; is kafka.host meant?",
                 "w.yml, line 4: batch: it must be a section with settings",
                 "w.yml, line 9: sources.tushare.token: it must be text (the value is a secret and not shown); \

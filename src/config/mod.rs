@@ -16,6 +16,10 @@ pub mod keys;
 pub mod load;
 /// What is wrong with a configuration.
 pub mod problem;
+/// Texts about all settings.
+pub mod reference;
+/// What the types say of a setting.
+mod schema;
 /// Every setting with its default.
 pub mod sections;
 /// One setting's value.
