@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: cli::config, config, config::environment, config::load, run, telemetry
+// Downstream: cli::config, config, config::environment, config::load, config::problem, config::sections, run, telemetry
 // Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use data_worker::cli::config::ConfigCommand;
-use data_worker::config::{self, Environment, Fallback};
+use data_worker::config::{self, ConfigProblems, Environment, Fallback, LogSection};
 use data_worker::{run, telemetry};
 
 /// Takes commands from Kafka, fetches, checks and stores Chinese A-share data.
@@ -46,19 +46,39 @@ fn main() -> ExitCode {
 }
 
 fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
-    let Fallback { mut loaded, problems } = config::load_or_defaults(file.as_deref(), &Environment::of_process());
+    let mut environment = Environment::of_process();
     if let Some(node_id) = node_id {
-        loaded.settings.worker.node_id = node_id;
+        environment.set("worker.node_id", &node_id);
     }
-    if let Err(error) = telemetry::start(&loaded.settings.log, telemetry::JsonTo::Output) {
+    let configuration = config::load_or_defaults(file.as_deref(), &environment);
+    let log =
+        configuration.as_ref().map_or_else(|_| LogSection::default(), |usable| usable.loaded.settings.log.clone());
+    if let Err(error) = telemetry::start(&log, telemetry::JsonTo::Output) {
         eprintln!("data-worker: logs cannot be written: {error}");
         return ExitCode::FAILURE;
     }
-    for warning in &loaded.warnings {
-        tracing::warn!(warning, "configuration");
+    match configuration {
+        Ok(Fallback { loaded, problems }) => {
+            for warning in &loaded.warnings {
+                tracing::warn!(warning, "configuration");
+            }
+            if let Some(problems) = problems {
+                log_each(&problems);
+                tracing::error!("the configuration is not usable as written; the worker runs on what is left of it");
+            }
+            tracing::info!(file = ?loaded.origin, "configuration loaded");
+            run::run(&loaded.settings)
+        }
+        Err(problems) => {
+            log_each(&problems);
+            tracing::error!("the worker does not start, because it could write into the wrong store");
+            ExitCode::FAILURE
+        }
     }
-    if let Some(problems) = problems {
-        tracing::error!(%problems, "the configuration is not usable as written; the worker runs on what is left of it");
+}
+
+fn log_each(problems: &ConfigProblems) {
+    for problem in &problems.0 {
+        tracing::error!(%problem, "configuration");
     }
-    run::run(&loaded.settings)
 }

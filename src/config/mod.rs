@@ -6,10 +6,14 @@
 
 /// What values can work together.
 mod check;
+/// Ginkgo's environment and its rules.
+mod cluster;
 /// Settings from environment variables.
 pub mod environment;
 /// The configuration file.
 mod file;
+/// Ginkgo's own files.
+mod ginkgo;
 /// The list of all settings.
 pub mod keys;
 /// File, environment and defaults, put together.
@@ -24,6 +28,8 @@ mod schema;
 pub mod sections;
 /// One setting's value.
 mod value;
+/// Files with the line of every key.
+mod yaml;
 
 pub use check::node_id_problem;
 pub use environment::Environment;

@@ -1,5 +1,5 @@
 // Upstream: cli::config
-// Downstream: config::environment, config::file, config::keys, config::schema
+// Downstream: config::environment, config::file, config::ginkgo, config::keys, config::schema
 // Role: Writes the commented default file and the page about all settings from the code.
 
 //! Both texts stand in the repository, as `docker/data_worker.yml` and `docs/configuration.md`. `make docs` writes them
@@ -8,6 +8,7 @@
 use serde_json::Value;
 
 use super::environment::variables_of;
+use super::ginkgo::secure_key;
 use super::keys::{Key, NEED_RESTART, keys};
 use super::schema::section_description;
 
@@ -19,7 +20,7 @@ const PAGE_HEAD: &str = include_str!("reference.md");
 
 const FILE_HEAD: &str = "\
 Configuration of the data worker: every setting with its default, commented out. Take away the # before a name to set it. \
-What stays commented out comes from the environment or is the default. \
+What stays commented out comes from the environment, from Ginkgo's secure.yml, or is the default. \
 `data-worker config check FILE` finds mistakes; docs/configuration.md says more.";
 
 const WRITTEN_BY: &str = "In the repository this is written by `make docs` from the comments in the code: edit those.";
@@ -61,6 +62,9 @@ fn setting(text: &mut String, indent: &str, name: &str, key: &Key) {
     }
     let or_file = if key.secret { "; with _FILE after the name: the path of a file that holds it" } else { "" };
     comment(text, indent, &format!("Variables: {}{or_file}", variables_of(&key.path).join(", ")));
+    if let Some(ginkgo) = secure_key(&key.path) {
+        comment(text, indent, &format!("In Ginkgo's secure.yml: {ginkgo}"));
+    }
     let value = key.about.default.as_ref().map_or(String::new(), |default| format!(" {}", yaml(default)));
     text.push_str(&format!("{indent}#{name}:{value}\n"));
 }
@@ -131,13 +135,14 @@ fn row(key: &Key) -> String {
     let change = if key.needs_restart().is_some() { "restart" } else { "reload" };
     let or_file = if key.secret { "<br>(or with `_FILE`)" } else { "" };
     let variables: Vec<String> = variables_of(&key.path).iter().map(|name| format!("`{name}`")).collect();
+    let ginkgo = secure_key(&key.path).map_or(String::new(), |ginkgo| format!("<br>`secure.yml`: `{ginkgo}`"));
     let cells = [
         &format!("`{}`", key.path),
         &key.about.description,
         &value,
         &default,
         change,
-        &(variables.join("<br>") + or_file),
+        &(variables.join("<br>") + or_file + &ginkgo),
     ]
     .map(|cell| cell.replace('|', "\\|"));
     format!("| {} |\n", cells.join(" | "))

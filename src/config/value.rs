@@ -1,4 +1,4 @@
-// Upstream: config::environment, config::file
+// Upstream: config::environment, config::file, config::ginkgo
 // Downstream: config::keys
 // Role: Reads one setting's value strictly by its kind; a wrong one is explained without showing a secret.
 
