@@ -21,6 +21,8 @@ pub mod config;
 pub mod kafka;
 /// The stock list in MySQL.
 pub mod mysql;
+/// Trying a server once.
+pub mod probe;
 /// Heartbeats in Redis.
 pub mod redis;
 /// A worker's life as a process.

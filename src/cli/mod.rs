@@ -1,4 +1,4 @@
-// Upstream: cli::config
+// Upstream: cli::config, cli::connect
 // Downstream: none
 // Role: The commands of `data-worker` beside the worker itself.
 
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 /// `data-worker config …`.
 pub mod config;
+mod connect;
 
 /// Prints a command's result. A reader that has gone away makes it a failure, not a panic.
 fn print(text: &str) -> ExitCode {

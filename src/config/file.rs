@@ -1,4 +1,4 @@
-// Upstream: config::cluster, config::environment, config::ginkgo, config::load, config::reference
+// Upstream: cli::config, config, config::cluster, config::environment, config::ginkgo, config::load, config::reference
 // Downstream: config::environment, config::keys, config::problem, config::value, config::yaml
 // Role: Finds the configuration file, reads it, and turns it into settings with the line each was written in.
 
@@ -48,10 +48,14 @@ pub fn find_and_read(explicit: Option<&Path>, environment: &Environment) -> Foun
     Found::Missing(candidates)
 }
 
+/// The file that somebody named: it is an error of theirs if it is not there.
+pub fn named_file<'a>(explicit: Option<&'a Path>, environment: &'a Environment) -> Option<&'a Path> {
+    explicit.or_else(|| environment.get("GINKGO_DATA_WORKER_CONFIG").map(Path::new))
+}
+
 /// The one file that is named, on the command line or by `GINKGO_DATA_WORKER_CONFIG`; else the usual places.
 pub fn candidates(explicit: Option<&Path>, environment: &Environment) -> Vec<PathBuf> {
-    let named = explicit.or_else(|| environment.get("GINKGO_DATA_WORKER_CONFIG").map(Path::new));
-    if let Some(named) = named {
+    if let Some(named) = named_file(explicit, environment) {
         return vec![named.to_owned()];
     }
     let folders = [Some(PathBuf::from(".")), environment.ginkgo_folder(), Some(PathBuf::from("/etc/ginkgo"))];

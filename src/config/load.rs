@@ -1,4 +1,4 @@
-// Upstream: config, main
+// Upstream: cli::config, config, main
 // Downstream: config::check, config::cluster, config::environment, config::file, config::ginkgo, config::problem, config::sections
 // Role: Puts defaults, Ginkgo's files, the worker's file and the environment together into checked settings.
 

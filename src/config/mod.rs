@@ -1,5 +1,5 @@
-// Upstream: main
-// Downstream: config::check, config::environment, config::load, config::problem, config::sections
+// Upstream: cli::config, main
+// Downstream: config::check, config::environment, config::file, config::load, config::problem, config::sections
 // Role: Typed configuration of the whole worker.
 
 //! Typed configuration: what may be set, with defaults and units, where it is read from, and what is wrong with it.
@@ -33,6 +33,7 @@ mod yaml;
 
 pub use check::node_id_problem;
 pub use environment::Environment;
+pub use file::named_file;
 pub use load::{Fallback, Loaded, load, load_or_defaults};
 pub use problem::{ConfigProblems, Place, Problem};
 pub use sections::{

@@ -87,7 +87,7 @@ fn comment(text: &mut String, indent: &str, words: &str) {
 }
 
 /// A value as YAML: text without quotation marks only where nobody could take it for anything else.
-fn yaml(value: &Value) -> String {
+pub fn yaml(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(yaml).collect::<Vec<_>>().join(", ")),

@@ -1,4 +1,4 @@
-// Upstream: clickhouse::store, config, config::check, config::keys, config::load, config::schema, kafka::consumer_thread, kafka::feed, kafka::outbox, main, mysql::stock_info, redis::heartbeat, run, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, telemetry, tests::it::sources_tushare
+// Upstream: cli::config, cli::connect, clickhouse::store, config, config::check, config::keys, config::load, config::schema, kafka::consumer_thread, kafka::feed, kafka::outbox, kafka::probe, main, mysql::stock_info, redis::heartbeat, run, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, telemetry, tests::it::sources_tushare
 // Downstream: actors::settings
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 

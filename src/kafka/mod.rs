@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: service_hub
 // Downstream: kafka::feed, kafka::outbox
 // Role: Commands in, dead letters and notifications out: everything that knows Kafka.
 
@@ -14,6 +14,8 @@ pub mod intake;
 mod log_limit;
 /// The producer.
 pub mod outbox;
+/// Trying the cluster.
+pub mod probe;
 /// Topics.
 pub mod topics;
 /// The commit position of a partition.
