@@ -6,7 +6,7 @@ CARGO_FLAGS ?=
 TEST_FLAGS ?=
 SERVICES := tests/services
 
-.PHONY: help run test services bench fmt lint check clean rust build-packages
+.PHONY: help run test services bench docs fmt lint check clean rust build-packages
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ services: ## starts the real servers for a developer and prints their addresses,
 bench: rust ## measures the pipeline against the real servers
 	@$(SERVICES)/install.sh
 	$(SERVICES)/with_services.sh cargo bench --bench pipeline $(CARGO_FLAGS)
+
+docs: rust build-packages ## rewrites what is written from the code: default configuration, its page
+	cargo build $(CARGO_FLAGS)
+	cargo run -q $(CARGO_FLAGS) -- config default >docker/data_worker.yml
+	cargo run -q $(CARGO_FLAGS) -- config reference >docs/configuration.md
 
 fmt: rust ## formats the code and rewrites the file headers
 	cargo fmt --all

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: standalone::outcome
 // Downstream: actors::domain::task
 // Role: The trading days of the A-share exchanges that the worker comes with.
 

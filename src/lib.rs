@@ -11,16 +11,24 @@
 
 /// The exchanges' trading days.
 pub mod calendar;
+/// Commands beside the worker itself.
+pub mod cli;
 /// Bars in ClickHouse.
 pub mod clickhouse;
 /// Typed configuration.
 pub mod config;
 /// Kafka.
 pub mod kafka;
+/// Heartbeats in memory.
+pub mod memory_heartbeats;
 /// The stock list in MySQL.
 pub mod mysql;
+/// Trying a server once.
+pub mod probe;
 /// Heartbeats in Redis.
 pub mod redis;
+/// The configuration, read anew.
+pub mod reload;
 /// A worker's life as a process.
 pub mod run;
 /// All adapters of one worker.
@@ -29,5 +37,9 @@ pub mod service_hub;
 pub mod sources;
 /// Bars and stock list in SQLite.
 pub mod sqlite;
+/// A worker without servers.
+pub mod standalone;
+/// Ports whose adapter can be exchanged.
+pub mod switch;
 /// Logs.
 pub mod telemetry;

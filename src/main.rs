@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: config, config::environment, config::load, run, telemetry
+// Downstream: cli::config, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
 // Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.
@@ -8,8 +8,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use data_worker::config::{self, Environment, Fallback};
-use data_worker::{run, telemetry};
+use data_worker::cli::config::ConfigCommand;
+use data_worker::config::{self, ConfigProblems, Environment, Fallback, LogSection};
+use data_worker::reload::ConfigPlace;
+use data_worker::{run, standalone, telemetry};
 
 /// Takes commands from Kafka, fetches, checks and stores Chinese A-share data.
 #[derive(Parser)]
@@ -30,6 +32,11 @@ enum Command {
         #[arg(long)]
         node_id: Option<String>,
     },
+    /// Checks, shows and documents the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Shows a worker at work without any server: a first run and demonstrations, not for production.
+    Standalone(standalone::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,23 +44,48 @@ fn main() -> ExitCode {
     let _faults = fail::FailScenario::setup();
     match Arguments::parse().command.unwrap_or(Command::Run { config: None, node_id: None }) {
         Command::Run { config, node_id } => run_worker(config, node_id),
+        Command::Config(command) => command.run(),
+        Command::Standalone(options) => standalone::run(&options),
     }
 }
 
 fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
-    let Fallback { mut loaded, problems } = config::load_or_defaults(file.as_deref(), &Environment::of_process());
+    let mut environment = Environment::of_process();
     if let Some(node_id) = node_id {
-        loaded.settings.worker.node_id = node_id;
+        environment.set("worker.node_id", &node_id);
     }
-    if let Err(error) = telemetry::start(&loaded.settings.log, telemetry::JsonTo::Output) {
-        eprintln!("data-worker: logs cannot be written: {error}");
-        return ExitCode::FAILURE;
+    let configuration = config::load_or_defaults(file.as_deref(), &environment);
+    let log =
+        configuration.as_ref().map_or_else(|_| LogSection::default(), |usable| usable.loaded.settings.log.clone());
+    let telemetry = match telemetry::start(&log, telemetry::JsonTo::Output) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            eprintln!("data-worker: logs cannot be written: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match configuration {
+        Ok(Fallback { loaded, problems }) => {
+            for warning in &loaded.warnings {
+                tracing::warn!(warning, "configuration");
+            }
+            if let Some(problems) = problems {
+                log_each(&problems);
+                tracing::error!("the configuration is not usable as written; the worker runs on what is left of it");
+            }
+            tracing::info!(file = ?loaded.origin, "configuration loaded");
+            run::run(loaded, ConfigPlace { file, environment }, telemetry)
+        }
+        Err(problems) => {
+            log_each(&problems);
+            tracing::error!("the worker does not start, because it could write into the wrong store");
+            ExitCode::FAILURE
+        }
     }
-    for warning in &loaded.warnings {
-        tracing::warn!(warning, "configuration");
+}
+
+fn log_each(problems: &ConfigProblems) {
+    for problem in &problems.0 {
+        tracing::error!(%problem, "configuration");
     }
-    if let Some(problems) = problems {
-        tracing::error!(%problems, "the configuration is not usable as written; the worker runs on what is left of it");
-    }
-    run::run(&loaded.settings)
 }

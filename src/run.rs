@@ -1,7 +1,8 @@
-// Upstream: main
-// Downstream: actors::settings, actors::supervision::board, actors::supervision::restart_policy, actors::supervisor, config::sections, service_hub
+// Upstream: main, standalone
+// Downstream: actors::settings, actors::supervision::board, actors::supervision::restart_policy, actors::supervisor, config::load, config::watch, reload, service_hub, telemetry
 // Role: Runs a worker on the actix system from its start to its exit code; listens to signals.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,22 +10,29 @@ use std::time::Duration;
 use actix::{Addr, System};
 use actors::settings::ActorSettings;
 use actors::supervision::{Board, RestartPolicy};
-use actors::supervisor::{ExitReport, LifePolicy, Stop, Supervisor, WorkerParts};
+use actors::supervisor::{ExitReport, LifePolicy, ReloadWanted, Stop, Supervisor, WorkerParts};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::Settings;
+use crate::config::{FileWatch, Loaded};
+use crate::reload::ConfigPlace;
 use crate::service_hub::ServiceHub;
+use crate::telemetry::Telemetry;
 
-/// Runs the worker that the settings describe until a signal stops it. Exit code 0: drained; 1: it failed; 2: it was
-/// stopped but not drained in time.
-pub fn run(settings: &Settings) -> ExitCode {
-    let drain_deadline = Duration::from_millis(settings.worker.drain_deadline_ms);
+/// Runs the worker that the configuration describes until a signal or an order stops it. Exit code 0: drained; 1: it
+/// failed; 2: it was stopped but not drained in time.
+pub fn run(loaded: Loaded, place: ConfigPlace, telemetry: Telemetry) -> ExitCode {
+    let drain_deadline = Duration::from_millis(loaded.settings.worker.drain_deadline_ms);
     let report = System::new().block_on(async {
         // Inside the system: some clients want its runtime from the start.
-        match ServiceHub::build(settings) {
+        let file = loaded.origin.clone().or_else(|| place.file.clone());
+        match ServiceHub::build(&loaded, place, telemetry) {
             Ok(hub) => {
-                let life = launch(hub.parts(), settings.actor_settings(), drain_deadline, Arc::default());
-                life.until_stopped().await
+                let settings = loaded.settings.actor_settings();
+                let mut life = launch(hub.parts(), settings, drain_deadline, Arc::default());
+                life.stop_on_signals();
+                life.reload_on_signals();
+                let _watch = file.and_then(|file| life.reload_on_change_of(&file));
+                life.ended().await
             }
             Err(error) => ExitReport::Failed(format!("the worker cannot be set up: {error}")),
         }
@@ -46,14 +54,37 @@ pub fn launch(parts: WorkerParts, settings: ActorSettings, drain_deadline: Durat
 }
 
 impl Life {
-    /// Waits for the worker's end; SIGTERM and SIGINT begin it.
-    pub async fn until_stopped(self) -> ExitReport {
+    /// From now on SIGTERM and SIGINT begin the worker's end.
+    pub fn stop_on_signals(&self) {
         let supervisor = self.supervisor.clone();
         actix_rt::spawn(async move {
             let name = next_stop_signal().await;
             supervisor.do_send(Stop { reason: format!("signal {name}") });
         });
-        self.ended().await
+    }
+
+    /// From now on SIGHUP has the configuration read anew.
+    pub fn reload_on_signals(&self) {
+        let supervisor = self.supervisor.clone();
+        actix_rt::spawn(async move {
+            let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+                return tracing::error!("SIGHUP cannot be heard; send the order `reload` instead");
+            };
+            while hangup.recv().await.is_some() {
+                supervisor.do_send(ReloadWanted { cause: "SIGHUP" });
+            }
+        });
+    }
+
+    /// From now on a change of this file has the configuration read anew, as long as the answer is kept.
+    pub fn reload_on_change_of(&self, file: &Path) -> Option<FileWatch> {
+        let supervisor = self.supervisor.clone();
+        let watch = FileWatch::start(file, move || supervisor.do_send(ReloadWanted { cause: "a change of the file" }));
+        watch
+            .inspect_err(|error| {
+                tracing::warn!(%error, file = %file.display(), "changes of the file are not seen; SIGHUP and `reload` are");
+            })
+            .ok()
     }
 
     /// Begins the end.
@@ -61,9 +92,9 @@ impl Life {
         self.supervisor.do_send(Stop { reason: reason.to_owned() });
     }
 
-    /// Waits for the worker's end.
-    pub async fn ended(self) -> ExitReport {
-        self.exit.await.unwrap_or_else(|_| ExitReport::Failed("the supervisor is gone".to_owned()))
+    /// Waits for the worker's end, which is told once. A wait that is broken off loses nothing.
+    pub async fn ended(&mut self) -> ExitReport {
+        (&mut self.exit).await.unwrap_or_else(|_| ExitReport::Failed("the supervisor is gone".to_owned()))
     }
 }
 

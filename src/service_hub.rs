@@ -1,22 +1,45 @@
-// Upstream: run
-// Downstream: actors::heartbeat, actors::supervisor, clickhouse::store, config::sections, kafka::feed, kafka::outbox, mysql::stock_info, redis::heartbeat, sources
+// Upstream: cli::connect, reload, run, standalone, standalone::demonstration, standalone::error
+// Downstream: actors::heartbeat, actors::ports, actors::supervisor, clickhouse::store, config::load, config::sections, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::stock_info, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actors::heartbeat::Identity;
+use actors::ports::{BarStore, HeartbeatStore, Instruments, MarketSource};
 use actors::supervisor::WorkerParts;
+use futures_util::FutureExt;
 
 use crate::clickhouse::ClickHouseBars;
-use crate::config::Settings;
-use crate::kafka::{KafkaFeed, KafkaOutbox};
+use crate::config::{Loaded, Settings, SourceName};
+use crate::kafka::{self, KafkaFeed, KafkaOrders, KafkaOutbox};
+use crate::memory_heartbeats::MemoryHeartbeats;
 use crate::mysql::MySqlInstruments;
+use crate::probe::Probe;
 use crate::redis::RedisHeartbeats;
+use crate::reload::{ConfigPlace, ConfigReader, NothingToReload};
 use crate::sources;
+use crate::sqlite::SqliteStore;
+use crate::switch::Switch;
+use crate::telemetry::Telemetry;
+
+/// The longest a reload waits for a server whose settings changed.
+const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The services of one worker.
 pub struct ServiceHub {
     parts: WorkerParts,
+}
+
+/// The services of a worker that needs no server but a broker, with what can be looked at from outside.
+pub struct EmbeddedServices {
+    /// All of them.
+    pub hub: ServiceHub,
+    /// Bars and stock list.
+    pub store: Arc<SqliteStore>,
+    /// The worker's heartbeat.
+    pub heartbeats: Arc<MemoryHeartbeats>,
 }
 
 /// An adapter that cannot be built from its settings.
@@ -36,30 +59,188 @@ impl ServiceError {
 }
 
 impl ServiceHub {
-    /// Builds all adapters. None of them connects yet: a server that is not there is waited for later.
-    pub fn build(settings: &Settings) -> Result<Self, ServiceError> {
-        let identity = Identity {
-            node_id: settings.worker.node_id.as_str().into(),
-            host: gethostname::gethostname().to_string_lossy().as_ref().into(),
+    /// Builds all adapters of the worker that this configuration describes. None of them connects yet: a server that is
+    /// not there is waited for later.
+    pub fn build(loaded: &Loaded, place: ConfigPlace, telemetry: Telemetry) -> Result<Self, ServiceError> {
+        let settings = &loaded.settings;
+        let node_id = &settings.worker.node_id;
+        let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
+        let services = Services::build(settings)?;
+        let parts = WorkerParts {
+            identity: identity(settings),
+            feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
+            orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
+            source: services.source.clone(),
+            store: services.store.clone(),
+            instruments: services.instruments.clone(),
+            heartbeats: services.heartbeats.clone(),
+            outbox: Arc::new(outbox),
+            config: Arc::new(ConfigReader::new(place, loaded.clone(), services, telemetry)),
         };
+        Ok(Self { parts })
+    }
+
+    /// Builds the adapters of a worker whose bars, stock list and heartbeats stay with itself: `database` is an SQLite
+    /// file, which is created where it is missing. The settings of the servers it replaces are not looked at.
+    pub async fn embedded(settings: &Settings, database: &Path) -> Result<EmbeddedServices, ServiceError> {
         let node_id = &settings.worker.node_id;
         let source = sources::build(&settings.sources).map_err(ServiceError::of("market source"))?;
         let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
-        let heartbeats = RedisHeartbeats::new(&settings.redis, node_id).map_err(ServiceError::of("Redis client"))?;
+        let store = Arc::new(SqliteStore::open(database).await.map_err(ServiceError::of("database"))?);
+        let heartbeats = Arc::new(MemoryHeartbeats::default());
         let parts = WorkerParts {
-            identity,
+            identity: identity(settings),
             feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
+            orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
+            config: Arc::new(NothingToReload),
             source,
-            store: Arc::new(ClickHouseBars::new(&settings.clickhouse)),
-            instruments: Arc::new(MySqlInstruments::new(&settings.mysql)),
-            heartbeats: Arc::new(heartbeats),
+            store: store.clone(),
+            instruments: store.clone(),
+            heartbeats: heartbeats.clone(),
             outbox: Arc::new(outbox),
         };
-        Ok(Self { parts })
+        Ok(EmbeddedServices { hub: Self { parts }, store, heartbeats })
+    }
+
+    /// A probe of every server the settings name, in the order of the settings.
+    pub fn probes(settings: &Settings) -> Vec<Probe> {
+        let Settings { kafka, redis, clickhouse, mysql, sources, worker, .. } = settings.clone();
+        let at = |kind: &str, host: &str, port: u16| format!("{kind} {host}:{port}");
+        let source = match sources.bars {
+            SourceName::Tushare => format!("Tushare {}", sources.tushare.url),
+            SourceName::Files => format!("files in {}", sources.files.folder.display()),
+        };
+        let probe = |target, run| Probe { target, run };
+        vec![
+            probe(at("Kafka", &kafka.host, kafka.port), async move { kafka::probe::probe(&kafka).await }.boxed()),
+            probe(
+                at("Redis", &redis.host, redis.port),
+                async move {
+                    let heartbeats = RedisHeartbeats::new(&redis, &worker.node_id).map_err(|error| error.reason)?;
+                    heartbeats.probe().await
+                }
+                .boxed(),
+            ),
+            probe(
+                at("ClickHouse", &clickhouse.host, clickhouse.port),
+                async move { ClickHouseBars::new(&clickhouse).probe().await.map_err(|error| error.reason) }.boxed(),
+            ),
+            probe(
+                at("MySQL", &mysql.host, mysql.port),
+                async move { MySqlInstruments::new(&mysql).probe().await }.boxed(),
+            ),
+            probe(source, async move { sources::probe(&sources).await }.boxed()),
+        ]
     }
 
     /// All ports together, as the supervisor takes them.
     pub fn parts(&self) -> WorkerParts {
         self.parts.clone()
+    }
+}
+
+/// The services of a running worker that a reload may exchange.
+#[derive(Clone)]
+pub struct Services {
+    store: Arc<Switch<dyn BarStore>>,
+    source: Arc<Switch<dyn MarketSource>>,
+    instruments: Arc<Switch<dyn Instruments>>,
+    heartbeats: Arc<Switch<dyn HeartbeatStore>>,
+}
+
+impl Services {
+    fn build(settings: &Settings) -> Result<Self, ServiceError> {
+        let source = sources::build(&settings.sources).map_err(ServiceError::of("market source"))?;
+        let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
+        let heartbeats = heartbeats.map_err(ServiceError::of("Redis client"))?;
+        Ok(Self {
+            store: Switch::new(Arc::new(ClickHouseBars::new(&settings.clickhouse))),
+            source: Switch::new(source),
+            instruments: Switch::new(Arc::new(MySqlInstruments::new(&settings.mysql))),
+            heartbeats: Switch::new(Arc::new(heartbeats)),
+        })
+    }
+
+    /// Builds anew what these changed settings concern, and tries its connections. The error holds every reason why one
+    /// cannot be put in force.
+    pub async fn rebuild(&self, settings: &Settings, changed: &[String]) -> Result<Exchange, Vec<String>> {
+        let touched = |section: &str| {
+            changed.iter().any(|path| path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')))
+        };
+        let store = tried(touched("clickhouse"), "clickhouse", async {
+            let store = ClickHouseBars::new(&settings.clickhouse);
+            store.prepare().await.map_err(|error| error.to_string())?;
+            Ok(Arc::new(store) as Arc<dyn BarStore>)
+        });
+        let source = tried(touched("sources"), "sources", async {
+            let source = sources::build(&settings.sources).map_err(|error| error.to_string())?;
+            sources::probe(&settings.sources).await.map(|_| source)
+        });
+        let instruments = tried(touched("mysql"), "mysql", async {
+            let instruments = MySqlInstruments::new(&settings.mysql);
+            instruments.probe().await.map(|_| Arc::new(instruments) as Arc<dyn Instruments>)
+        });
+        let heartbeats = tried(touched("redis"), "redis", async {
+            let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
+            let heartbeats = heartbeats.map_err(|error| error.to_string())?;
+            heartbeats.probe().await.map(|_| Arc::new(heartbeats) as Arc<dyn HeartbeatStore>)
+        });
+        match tokio::join!(store, source, instruments, heartbeats) {
+            (Ok(store), Ok(source), Ok(instruments), Ok(heartbeats)) => {
+                Ok(Exchange { services: self.clone(), store, source, instruments, heartbeats })
+            }
+            (store, source, instruments, heartbeats) => {
+                Err([store.err(), source.err(), instruments.err(), heartbeats.err()].into_iter().flatten().collect())
+            }
+        }
+    }
+}
+
+/// Builds and tries one service, if it is wanted.
+async fn tried<T: ?Sized>(
+    wanted: bool,
+    section: &str,
+    building: impl Future<Output = Result<Arc<T>, String>>,
+) -> Result<Option<Arc<T>>, String> {
+    if !wanted {
+        return Ok(None);
+    }
+    let built = tokio::time::timeout(CONNECTION_DEADLINE, building).await;
+    let built = built.unwrap_or_else(|_| Err(format!("no answer within {CONNECTION_DEADLINE:?}")));
+    built.map(Some).map_err(|reason| format!("{section}: {reason}"))
+}
+
+/// Services that were built and tried, and are not in force yet.
+pub struct Exchange {
+    services: Services,
+    store: Option<Arc<dyn BarStore>>,
+    source: Option<Arc<dyn MarketSource>>,
+    instruments: Option<Arc<dyn Instruments>>,
+    heartbeats: Option<Arc<dyn HeartbeatStore>>,
+}
+
+impl Exchange {
+    /// Puts them in force.
+    pub fn install(self) {
+        let Self { services, store, source, instruments, heartbeats } = self;
+        if let Some(store) = store {
+            services.store.exchange(store);
+        }
+        if let Some(source) = source {
+            services.source.exchange(source);
+        }
+        if let Some(instruments) = instruments {
+            services.instruments.exchange(instruments);
+        }
+        if let Some(heartbeats) = heartbeats {
+            services.heartbeats.exchange(heartbeats);
+        }
+    }
+}
+
+fn identity(settings: &Settings) -> Identity {
+    Identity {
+        node_id: settings.worker.node_id.as_str().into(),
+        host: gethostname::gethostname().to_string_lossy().as_ref().into(),
     }
 }

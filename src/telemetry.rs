@@ -1,4 +1,4 @@
-// Upstream: config::check, main
+// Upstream: config::check, main, reload, run, service_hub, standalone, standalone::error
 // Downstream: config::sections
 // Role: Log lines: Ginkgo's JSON shape or text, the level filter, and panics as one line each.
 

@@ -164,19 +164,29 @@ pub struct CommandReceiver {
     pub gate: IntakeGate,
 }
 
-/// Whether new commands may be taken. Closed while the store does not take rows.
+/// Why no new commands are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Closure {
+    /// The store does not take rows.
+    StoreOutage = 1,
+    /// An operator paused the worker.
+    Paused = 2,
+}
+
+/// Whether new commands may be taken: while there is no reason against it.
 #[derive(Debug, Clone, Default)]
 pub struct IntakeGate(Arc<AtomicU8>);
 
 impl IntakeGate {
-    /// Takes no new commands until [`Self::open`].
-    pub fn close(&self) {
-        self.0.store(1, Ordering::Release);
+    /// Takes no new commands until this reason is gone.
+    pub fn close(&self, reason: Closure) {
+        self.0.fetch_or(reason as u8, Ordering::AcqRel);
     }
 
-    /// Takes commands again.
-    pub fn open(&self) {
-        self.0.store(0, Ordering::Release);
+    /// This reason is gone.
+    pub fn open(&self, reason: Closure) {
+        self.0.fetch_and(!(reason as u8), Ordering::AcqRel);
     }
 
     /// Whether commands may be taken.
@@ -230,5 +240,17 @@ mod tests {
         assignment.lose();
         assignment.withdraw();
         assert!(assignment.is_lost());
+    }
+
+    #[test]
+    fn the_gate_opens_when_every_reason_is_gone() {
+        let gate = IntakeGate::default();
+        gate.close(Closure::Paused);
+        gate.close(Closure::StoreOutage);
+        gate.close(Closure::Paused);
+        gate.open(Closure::Paused);
+        assert!(!gate.is_open(), "the store is still away");
+        gate.open(Closure::StoreOutage);
+        assert!(gate.is_open());
     }
 }

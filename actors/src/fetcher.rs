@@ -10,7 +10,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{Days, NaiveDate};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::{DateRange, FetchedBar, Frequency, SyncMode};
+use crate::domain::{DateRange, FetchedBar, Frequency, SourceId, SyncMode};
 use crate::latest_bars::LatestBars;
 use crate::ports::{BarRequest, KeySpan, MarketSource, SourceError, SourceErrorKind};
 use crate::settings::{ActorSettings, ApplySettings, ms};
@@ -167,10 +167,9 @@ impl FetchContext {
         }
         let request = BarRequest { code, frequency: message.frequency, range: plan.range };
         match self.fetch(&request, &message.ticket, settings).await {
-            Ok(rows) => {
+            Ok((rows, source)) => {
                 self.board.rows_fetched.add(rows.len() as u64);
                 let Some(room) = self.row_room.enter(rows.len()).await else { return };
-                let source = self.source.id();
                 let FetchBars { ticket, frequency, mode, .. } = message;
                 let FetchPlan { range, span } = plan;
                 self.validator.do_send(ValidateBars { ticket, frequency, mode, range, span, source, rows, room });
@@ -233,12 +232,14 @@ impl FetchContext {
         request: &BarRequest,
         ticket: &Ticket,
         settings: &ActorSettings,
-    ) -> Result<Vec<FetchedBar>, (SourceError, u32)> {
+    ) -> Result<(Vec<FetchedBar>, SourceId), (SourceError, u32)> {
         let mut delays = retry_delays(settings);
         let mut attempt = 1;
         loop {
-            let error = match self.source.bars(request).await {
-                Ok(rows) => return Ok(rows),
+            // Each attempt anew: a reload may have brought another source or another token.
+            let source = self.source.clone().in_force();
+            let error = match source.bars(request).await {
+                Ok(rows) => return Ok((rows, source.id())),
                 Err(error) => error,
             };
             self.board.progressed();

@@ -39,6 +39,8 @@ pub mod ports;
 pub mod quality_monitor;
 /// Summaries and alerts in words.
 pub mod quality_summary;
+/// Ranges of numbers, declared beside their fields.
+pub mod setting_ranges;
 /// Settings of all actors.
 pub mod settings;
 /// The Shanghai wall clock.

@@ -1,21 +1,24 @@
 // Upstream: actors::supervisor
-// Downstream: actors::batch_writer, actors::config_actor, actors::delivery, actors::domain::notification, actors::domain::worker_status, actors::fetcher, actors::heartbeat, actors::quality_monitor, actors::settings, actors::supervision::board, actors::supervisor, actors::worker_event
+// Downstream: actors::batch_writer, actors::config_actor, actors::delivery, actors::domain::worker_status, actors::fetcher, actors::heartbeat, actors::ports, actors::quality_monitor, actors::settings, actors::supervision::board, actors::supervisor, actors::worker_event
 // Role: The way of the whole worker: from STARTING to RUNNING, and from any state through the drain to STOPPED.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix::prelude::*;
+
 use crate::batch_writer::FlushWithoutWaiting;
 use crate::config_actor::CurrentSettings;
 use crate::delivery::CommandReceiver;
-use crate::domain::{Level, Lifecycle};
+use crate::domain::Lifecycle;
 use crate::fetcher::store_delays;
 use crate::heartbeat::{BeatNow, RemoveHeartbeat};
-use crate::quality_monitor::{SendWhatIsLeft, publish};
+use crate::ports::OrderReceived;
+use crate::quality_monitor::SendWhatIsLeft;
 use crate::settings::{ActorSettings, ms};
 use crate::supervision::Board;
 use crate::supervisor::{Children, ExitReport, WorkerParts};
-use crate::worker_event::worker_event;
+use crate::worker_event::WorkerEvent;
 
 /// How often a condition is looked at while starting and draining.
 const LOOK: Duration = Duration::from_millis(10);
@@ -29,6 +32,7 @@ pub(crate) struct Starting {
     pub(crate) settings: Arc<ActorSettings>,
     pub(crate) board: Arc<Board>,
     pub(crate) children: Children,
+    pub(crate) orders: Recipient<OrderReceived>,
 }
 
 impl Starting {
@@ -43,6 +47,7 @@ impl Starting {
             gate: self.children.gate.clone(),
         };
         self.parts.feed.start(receiver).map_err(|error| error.to_string())?;
+        self.parts.orders.start(self.orders).map_err(|error| error.to_string())?;
         while !self.parts.feed.state().joined {
             if self.board.lifecycle() != Lifecycle::Starting {
                 return Ok(()); // stopped meanwhile
@@ -51,9 +56,7 @@ impl Starting {
         }
         if self.board.enter(Lifecycle::Running) {
             self.children.heartbeat.do_send(BeatNow);
-            let event =
-                worker_event(&self.parts.identity, &self.board, "STARTED", Level::Info, "数据采集 Worker 已启动", None);
-            publish(self.parts.outbox.as_ref(), &self.parts.identity.node_id, &event).await;
+            self.children.announcer.announce(&WorkerEvent::Started, None).await;
         }
         Ok(())
     }
@@ -89,12 +92,13 @@ pub(crate) struct Leaving {
 impl Leaving {
     pub(crate) async fn run(self) -> ExitReport {
         let begun = Instant::now();
-        if self.failure.is_some() {
+        if let Some(reason) = &self.failure {
             self.board.enter(Lifecycle::Error);
-            self.announce_failure().await;
+            self.announce_failure(reason).await;
         }
         self.board.enter(Lifecycle::Stopping);
         self.children.heartbeat.do_send(BeatNow);
+        self.parts.orders.close();
         self.parts.feed.stop_intake();
         self.children.writer.do_send(FlushWithoutWaiting);
         let late = self.wait_for_begun_work(self.deadline.saturating_sub(LEAVING)).await;
@@ -135,11 +139,9 @@ impl Leaving {
         }
     }
 
-    async fn announce_failure(&self) {
-        let reason = self.failure.as_deref();
-        let event =
-            worker_event(&self.parts.identity, &self.board, "ERROR", Level::Error, "数据采集 Worker 出错", reason);
-        let sending = publish(self.parts.outbox.as_ref(), &self.parts.identity.node_id, &event);
+    async fn announce_failure(&self, reason: &str) {
+        let failed = WorkerEvent::Failed(reason.to_owned());
+        let sending = self.children.announcer.announce(&failed, None);
         if actix_rt::time::timeout(LEAVING, sending).await.is_err() {
             tracing::error!("the ERROR event is not out in time");
         }
@@ -150,15 +152,7 @@ impl Leaving {
             if let Err(error) = self.children.quality.send(SendWhatIsLeft).await {
                 tracing::warn!(%error, "the last summary is not sent");
             }
-            let event = worker_event(
-                &self.parts.identity,
-                &self.board,
-                "STOPPED",
-                Level::Warning,
-                "数据采集 Worker 已停止",
-                None,
-            );
-            publish(self.parts.outbox.as_ref(), &self.parts.identity.node_id, &event).await;
+            self.children.announcer.announce(&WorkerEvent::Stopped, None).await;
         };
         if actix_rt::time::timeout(LEAVING, goodbye).await.is_err() {
             tracing::warn!("the STOPPED event is not out in time");

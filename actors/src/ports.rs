@@ -1,5 +1,5 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_bars, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::supervisor, actors::ticket, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::errors, clickhouse::rows, clickhouse::statements, clickhouse::store, kafka::feed, kafka::outbox, mysql::stock_info, redis::heartbeat, sources, sources::files, sources::tushare, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport, sqlite::store, tests::it::sources_tushare
-// Downstream: actors::delivery, actors::domain::bar, actors::domain::code, actors::domain::task
+// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::supervisor, actors::ticket, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::errors, clickhouse::rows, clickhouse::statements, clickhouse::store, kafka::feed, kafka::orders, kafka::outbox, memory_heartbeats, mysql::stock_info, redis::heartbeat, reload, service_hub, sources, sources::files, sources::tushare, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport, sqlite::store, standalone::error, switch, tests::it::sources_tushare
+// Downstream: actors::delivery, actors::domain::bar, actors::domain::code, actors::domain::operator_order, actors::domain::task, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
 //! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:
@@ -9,11 +9,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::prelude::*;
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
 
 use crate::delivery::{CommandReceiver, RawCommand};
-use crate::domain::{Bar, Code, DateRange, FetchedBar, Frequency, SourceId};
+use crate::domain::{Bar, Code, DateRange, FetchedBar, Frequency, OperatorOrder, SourceId};
+use crate::settings::ActorSettings;
 
 /// Where commands come from: a consumer group's member, with a thread of its own.
 #[async_trait]
@@ -30,6 +32,20 @@ pub trait CommandFeed: Send + Sync {
     /// What the feed is doing just now.
     fn state(&self) -> FeedState;
 }
+
+/// Where operators' orders come from that every instance hears, beside the commands of the group.
+pub trait OrderFeed: Send + Sync {
+    /// Begins to hand orders to `receiver`, those sent from now on. Called once.
+    fn start(&self, receiver: Recipient<OrderReceived>) -> Result<(), FeedError>;
+
+    /// Ends it.
+    fn close(&self);
+}
+
+/// An order arrived.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct OrderReceived(pub OperatorOrder);
 
 /// A look at a feed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,9 +74,38 @@ pub struct FeedError {
     pub reason: String,
 }
 
+/// Where the configuration comes from.
+#[async_trait]
+pub trait ConfigSource: Send + Sync {
+    /// Reads the configuration anew, checks it, and builds what its changes need; nothing takes effect yet.
+    async fn prepare(&self) -> Result<PreparedConfig, ConfigRefused>;
+}
+
+/// A configuration that can be put in force.
+pub struct PreparedConfig {
+    /// The actors' part.
+    pub settings: ActorSettings,
+    /// The paths of the settings that differ from those in force; none: there is nothing to do.
+    pub changed: Vec<String>,
+    /// Puts the rest in force, at once and without failing.
+    pub install: Box<dyn FnOnce() + Send>,
+}
+
+/// A configuration that cannot be put in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", problems.join("; "))]
+pub struct ConfigRefused {
+    /// Everything that is wrong: place, setting, reason; no secrets.
+    pub problems: Vec<String>,
+}
+
 /// A vendor or a folder of market data.
 #[async_trait]
 pub trait MarketSource: Send + Sync {
+    /// The source that answers now: itself, unless sources are exchanged behind it. Whoever asks for rows and for who
+    /// gave them holds on to this one meanwhile.
+    fn in_force(self: Arc<Self>) -> Arc<dyn MarketSource>;
+
     /// The name in configuration, logs and reports.
     fn name(&self) -> &'static str;
 

@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::lifecycle, actors::store_outage, actors::supervisor
+// Upstream: actors::command_router, actors::lifecycle, actors::store_outage, actors::supervisor, actors::worker_event
 // Downstream: actors::domain::code, actors::domain::notification, actors::ports, actors::quality_summary, actors::settings, actors::supervision::vitals, actors::ticket
 // Role: The actor that hears of every task's end, sends one summary an interval and gathered alerts in between.
 

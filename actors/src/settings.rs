@@ -1,17 +1,21 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::quality_monitor, actors::supervisor, actors::validator, config::sections, run
-// Downstream: none
+// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::supervisor, actors::validator, config::sections, run
+// Downstream: actors::setting_ranges
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 
-//! Defaults stand here and nowhere else. Units are part of the names.
+//! Defaults and ranges stand here and nowhere else. Units are part of the names. The comments of fields are what
+//! operators read in the default configuration file and in docs/configuration.md.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::setting_ranges::out_of_range;
+
 /// What every actor is configured by.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ActorSettings {
     /// Fetching.
@@ -25,14 +29,17 @@ pub struct ActorSettings {
 }
 
 /// How the Fetcher works.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FetchSettings {
     /// Fetches at once on one worker.
+    #[schemars(range(min = 1, max = 1024))]
     pub max_in_flight: usize,
-    /// Attempts per fetch, the first included; 1 to 3 (FR-020).
+    /// Attempts per fetch, the first included.
+    #[schemars(range(min = 1, max = 3))]
     pub max_attempts: u32,
     /// Wait before the second attempt; doubles with each further one, with jitter.
+    #[schemars(range(min = 1))]
     pub first_retry_delay_ms: u64,
     /// The longest wait between attempts, a vendor's rate-limit window included.
     pub max_retry_delay_ms: u64,
@@ -54,20 +61,22 @@ impl Default for FetchSettings {
 }
 
 /// How the BatchWriter works.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchSettings {
     /// Rows that are written at once, at the latest.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_rows: usize,
-    /// The least rows worth an INSERT while more are on their way (FR-019).
+    /// The least rows worth an INSERT while more are on their way; at most `max_rows`.
     pub min_rows: usize,
     /// Wait for further rows before a batch is written.
     pub flush_interval_ms: u64,
-    /// The longest wait of a batch below `min_rows`.
+    /// The longest wait of a batch below `min_rows`; at least `flush_interval_ms`.
     pub max_wait_ms: u64,
-    /// Rows in memory between source and store; fetching waits when they are reached.
+    /// Rows in memory between source and store; fetching waits when they are reached. At least `max_rows`.
     pub max_buffered_rows: usize,
     /// Wait before a failed write is tried again; doubles, with jitter.
+    #[schemars(range(min = 1))]
     pub first_retry_delay_ms: u64,
     /// The longest wait between tries of a write.
     pub max_retry_delay_ms: u64,
@@ -89,12 +98,14 @@ impl Default for BatchSettings {
 }
 
 /// How the Heartbeat works.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeartbeatSettings {
-    /// Between beats.
+    /// Time between two heartbeats.
+    #[schemars(range(min = 100))]
     pub interval_ms: u64,
-    /// After which a heartbeat that is not renewed vanishes (FR-013: 30 s).
+    /// After which a heartbeat that is not renewed vanishes; at least twice `interval_ms`.
+    #[schemars(range(min = 1_000))]
     pub ttl_ms: u64,
     /// With work waiting and nothing moving for so long, the status is `error`.
     pub stall_after_ms: u64,
@@ -112,12 +123,14 @@ impl Default for HeartbeatSettings {
 }
 
 /// How the QualityMonitor works.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QualitySettings {
-    /// Between summaries, while there is anything to report.
+    /// Time between two summaries, while there is anything to report.
+    #[schemars(range(min = 1_000))]
     pub summary_interval_ms: u64,
     /// Anomalies and failed codes shown as examples in one summary.
+    #[schemars(range(max = 1_000))]
     pub max_examples: usize,
 }
 
@@ -132,47 +145,30 @@ impl Default for QualitySettings {
 #[error("{field} is {found}, but {must}")]
 pub struct SettingsError {
     /// The setting's path.
-    pub field: &'static str,
+    pub field: String,
     /// Its value.
     pub found: String,
     /// What it must be.
-    pub must: &'static str,
+    pub must: String,
 }
 
 impl ActorSettings {
     /// Every setting that cannot work, not only the first.
     pub fn problems(&self) -> Vec<SettingsError> {
+        let mut problems = out_of_range(self);
+        problems.extend(self.conflicts());
+        problems
+    }
+
+    /// Every setting that cannot work beside another.
+    pub fn conflicts(&self) -> Vec<SettingsError> {
         let mut problems = Vec::new();
-        let mut check = |ok: bool, field: &'static str, found: u64, must: &'static str| {
+        let mut check = |ok: bool, field: &str, found: u64, must: &str| {
             if !ok {
-                problems.push(SettingsError { field, found: found.to_string(), must });
+                problems.push(SettingsError { field: field.into(), found: found.to_string(), must: must.into() });
             }
         };
-        let (fetch, batch, heartbeat, quality) = (&self.fetch, &self.batch, &self.heartbeat, &self.quality);
-        check(
-            (1..=1024).contains(&fetch.max_in_flight),
-            "fetch.max_in_flight",
-            fetch.max_in_flight as u64,
-            "it must be 1 to 1024",
-        );
-        check(
-            (1..=3).contains(&fetch.max_attempts),
-            "fetch.max_attempts",
-            fetch.max_attempts.into(),
-            "it must be 1 to 3",
-        );
-        check(
-            fetch.first_retry_delay_ms >= 1,
-            "fetch.first_retry_delay_ms",
-            fetch.first_retry_delay_ms,
-            "it must be at least 1",
-        );
-        check(
-            (1..=1_000_000).contains(&batch.max_rows),
-            "batch.max_rows",
-            batch.max_rows as u64,
-            "it must be 1 to 1000000",
-        );
+        let (batch, heartbeat) = (&self.batch, &self.heartbeat);
         check(
             batch.min_rows <= batch.max_rows,
             "batch.min_rows",
@@ -192,30 +188,10 @@ impl ActorSettings {
             "it must not be below batch.max_rows",
         );
         check(
-            batch.first_retry_delay_ms >= 1,
-            "batch.first_retry_delay_ms",
-            batch.first_retry_delay_ms,
-            "it must be at least 1",
-        );
-        check(heartbeat.interval_ms >= 100, "heartbeat.interval_ms", heartbeat.interval_ms, "it must be at least 100");
-        check(
-            heartbeat.ttl_ms >= 2 * heartbeat.interval_ms,
+            heartbeat.ttl_ms >= heartbeat.interval_ms.saturating_mul(2),
             "heartbeat.ttl_ms",
             heartbeat.ttl_ms,
             "it must be at least twice heartbeat.interval_ms",
-        );
-        check(heartbeat.ttl_ms >= 1_000, "heartbeat.ttl_ms", heartbeat.ttl_ms, "it must be at least 1000");
-        check(
-            quality.summary_interval_ms >= 1_000,
-            "quality.summary_interval_ms",
-            quality.summary_interval_ms,
-            "it must be at least 1000",
-        );
-        check(
-            quality.max_examples <= 1_000,
-            "quality.max_examples",
-            quality.max_examples as u64,
-            "it must not exceed 1000",
         );
         problems
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use crate::delivery::IntakeGate;
+use crate::delivery::{Closure, IntakeGate};
 use crate::ports::StoreError;
 use crate::quality_monitor::{QualityMonitor, StoreFailing, StoreRecovered};
 use crate::supervision::Board;
@@ -37,7 +37,7 @@ impl StoreOutage {
 
     /// A try failed and will be made again after `retry_in`. No new commands are taken from now on.
     pub fn failed(&self, error: &StoreError, retry_in: Duration) {
-        self.gate.close();
+        self.gate.close(Closure::StoreOutage);
         self.board.record_error(&error.to_string());
         tracing::warn!(%error, ?retry_in, "the store does not take or give rows; no new commands are taken");
         let mut outage = self.lock();
@@ -52,7 +52,7 @@ impl StoreOutage {
     /// A try succeeded.
     pub fn succeeded(&self) {
         let Some(outage) = self.lock().take() else { return };
-        self.gate.open();
+        self.gate.open(Closure::StoreOutage);
         let lasted = outage.since.elapsed();
         tracing::info!(?lasted, tries = outage.tries, "the store takes rows again");
         if outage.alerted {

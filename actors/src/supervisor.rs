@@ -1,5 +1,5 @@
-// Upstream: actors::lifecycle, run, service_hub
-// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::bar, actors::domain::worker_status, actors::fetcher, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::ports, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator
+// Upstream: actors::lifecycle, run, service_hub, standalone
+// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::bar, actors::domain::operator_order, actors::domain::worker_status, actors::fetcher, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::ports, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
@@ -10,19 +10,22 @@ use tokio::sync::oneshot;
 
 use crate::batch_writer::BatchWriter;
 use crate::command_router::{CommandRouter, RouterLinks};
-use crate::config_actor::ConfigActor;
-use crate::delivery::IntakeGate;
-use crate::domain::{Frequency, Lifecycle};
+use crate::config_actor::{ConfigActor, Reload};
+use crate::delivery::{Closure, IntakeGate};
+use crate::domain::{Frequency, Lifecycle, OrderKind};
 use crate::fetcher::Fetcher;
-use crate::heartbeat::{Heartbeat, Identity};
+use crate::heartbeat::{BeatNow, Heartbeat, Identity};
 use crate::latest_bars::LatestBars;
 use crate::lifecycle::{Leaving, Starting};
-use crate::ports::{BarStore, CommandFeed, HeartbeatStore, Instruments, MarketSource, Outbox};
+use crate::ports::{
+    BarStore, CommandFeed, ConfigSource, HeartbeatStore, Instruments, MarketSource, OrderFeed, OrderReceived, Outbox,
+};
 use crate::quality_monitor::QualityMonitor;
 use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
 use crate::supervision::{ActorGaveUp, Board, RestartPolicy, Vitals, supervise};
 use crate::validator::Validator;
+use crate::worker_event::{Announcer, WorkerEvent};
 
 /// Everything outside that the actors talk to.
 #[derive(Clone)]
@@ -31,6 +34,10 @@ pub struct WorkerParts {
     pub identity: Identity,
     /// Commands.
     pub feed: Arc<dyn CommandFeed>,
+    /// Operators' orders.
+    pub orders: Arc<dyn OrderFeed>,
+    /// The configuration.
+    pub config: Arc<dyn ConfigSource>,
     /// Market data.
     pub source: Arc<dyn MarketSource>,
     /// Bars.
@@ -58,6 +65,14 @@ pub struct LifePolicy {
 pub struct Stop {
     /// Why, for the log.
     pub reason: String,
+}
+
+/// Read the configuration anew.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct ReloadWanted {
+    /// What asks for it, for the log.
+    pub cause: &'static str,
 }
 
 /// How the worker ended.
@@ -92,6 +107,7 @@ pub(crate) struct Children {
     pub(crate) heartbeat: Addr<Heartbeat>,
     pub(crate) config: Addr<ConfigActor>,
     pub(crate) gate: IntakeGate,
+    pub(crate) announcer: Announcer,
 }
 
 /// The worker could not be started.
@@ -180,10 +196,13 @@ impl Supervisor {
             quality.clone().recipient(),
             heartbeat.clone().recipient(),
         ];
+        let announcer =
+            Announcer { identity: parts.identity.clone(), board: board.clone(), outbox: parts.outbox.clone() };
+        let (source, speaker) = (parts.config.clone(), announcer.clone());
         let config = supervise(&here, register("config_actor"), policy, escalation, move |vitals| {
-            ConfigActor::new(vitals, settings, subscribers)
+            ConfigActor::new(vitals, settings, source, subscribers, speaker)
         });
-        Children { router, writer, quality, heartbeat, config, gate }
+        Children { router, writer, quality, heartbeat, config, gate, announcer }
     }
 
     fn end(&mut self, reason: &str, ctx: &mut Context<Self>) {
@@ -219,6 +238,7 @@ impl Actor for Supervisor {
             settings: self.settings.clone(),
             board: self.board.clone(),
             children: children.clone(),
+            orders: ctx.address().recipient(),
         };
         self.children = Some(children);
         let supervisor = ctx.address();
@@ -227,6 +247,46 @@ impl Actor for Supervisor {
                 supervisor.do_send(StartFailed(reason));
             }
         });
+    }
+}
+
+impl Handler<ReloadWanted> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: ReloadWanted, _ctx: &mut Self::Context) {
+        if let Some(children) = &self.children {
+            children.config.do_send(Reload { cause: message.cause, correlation_id: None });
+        }
+    }
+}
+
+impl Handler<OrderReceived> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: OrderReceived, ctx: &mut Self::Context) {
+        let OrderReceived(order) = message;
+        if !order.concerns(&self.parts.identity.node_id) {
+            return;
+        }
+        let Some(children) = self.children.clone() else { return };
+        tracing::info!(order = order.kind.as_str(), correlation_id = order.correlation_id, "an operator's order");
+        let event = match order.kind {
+            OrderKind::Reload => {
+                return children.config.do_send(Reload { cause: "an order", correlation_id: order.correlation_id });
+            }
+            OrderKind::Stop => return self.end("an operator's order", ctx),
+            OrderKind::Pause => {
+                children.gate.close(Closure::Paused);
+                WorkerEvent::Paused
+            }
+            OrderKind::Resume => {
+                children.gate.open(Closure::Paused);
+                WorkerEvent::Resumed
+            }
+            OrderKind::HeartbeatTest => WorkerEvent::Alive,
+        };
+        children.heartbeat.do_send(BeatNow);
+        actix_rt::spawn(async move { children.announcer.announce(&event, order.correlation_id.as_deref()).await });
     }
 }
 

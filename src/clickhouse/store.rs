@@ -1,5 +1,5 @@
 // Upstream: benches::pipeline::write_path, clickhouse, service_hub
-// Downstream: actors::domain::bar, actors::domain::code, actors::ports, clickhouse::clock, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, config::sections
+// Downstream: actors::domain::bar, actors::domain::code, actors::ports, clickhouse::clock, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, config::sections, probe
 // Role: The port to bars in ClickHouse.
 
 use std::collections::HashMap;
@@ -20,6 +20,10 @@ use crate::clickhouse::errors::{Effect, classify, text_of};
 use crate::clickhouse::schema::{COLUMNS, TABLE, create_table, deduplicates, identifier, mismatch};
 use crate::clickhouse::{rows, statements};
 use crate::config::ClickHouseSection;
+use crate::probe::Answer;
+
+/// The first ClickHouse whose DELETE is no experiment any more; replaced rows are removed by it.
+const OLDEST_VERSION: (u32, u32) = (23, 3);
 
 /// Bars in one ClickHouse database.
 pub struct ClickHouseBars {
@@ -133,6 +137,22 @@ impl ClickHouseBars {
 
     async fn server_zone(&self) -> Result<String, StoreError> {
         self.bounded("read the server's zone", Effect::None, self.client.query("SELECT timezone()").fetch_one()).await
+    }
+
+    /// Tries the server: its version, and the table as it is there. Creates nothing.
+    pub async fn probe(&self) -> Result<Answer, StoreError> {
+        let version: String =
+            self.bounded("read the version", Effect::None, self.client.query("SELECT version()").fetch_one()).await?;
+        let answer = Answer::default().with_version("ClickHouse", &version, OLDEST_VERSION);
+        let table = format!("{}.{TABLE}", self.database);
+        if self.columns().await?.is_empty() {
+            return Ok(answer.with(format!("table {table} is not there yet, the worker creates it at its start")));
+        }
+        match self.inspect().await {
+            Ok(_) => Ok(answer.with(format!("table {table} is as expected"))),
+            Err(error) if error.class == StoreErrorClass::Schema => Ok(answer.with_fault(error.reason)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Checks the table and learns what must be known of it.

@@ -1,6 +1,8 @@
 // Upstream: config, config::load
-// Downstream: config::sections, telemetry
+// Downstream: actors::setting_ranges, config::sections, telemetry
 // Role: Finds settings that are well formed but cannot work, alone or together.
+
+use actors::setting_ranges::out_of_range;
 
 use crate::telemetry;
 
@@ -21,12 +23,11 @@ pub fn problems(settings: &Settings) -> Vec<Finding> {
     if let Some(reason) = node_id_problem(&settings.worker.node_id) {
         findings.0.push(("worker.node_id".into(), reason));
     }
-    findings.range("worker.drain_deadline_ms", settings.worker.drain_deadline_ms, 100, 3_600_000);
     servers(settings, &mut findings);
     kafka(&settings.kafka, &mut findings);
     sources(&settings.sources, &mut findings);
-    for problem in settings.actor_settings().problems() {
-        findings.0.push((problem.field.to_owned(), format!("it is {}, but {}", problem.found, problem.must)));
+    for problem in out_of_range(settings).into_iter().chain(settings.actor_settings().conflicts()) {
+        findings.0.push((problem.field, format!("it is {}, but {}", problem.found, problem.must)));
     }
     if let Err(reason) = telemetry::filter(&settings.log.level) {
         findings.0.push(("log.level".into(), reason));
@@ -63,12 +64,6 @@ pub fn node_id_problem(node_id: &str) -> Option<String> {
 struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn range(&mut self, path: &str, found: u64, least: u64, most: u64) {
-        if !(least..=most).contains(&found) {
-            self.0.push((path.to_owned(), format!("it is {found}, but it must be {least} to {most}")));
-        }
-    }
-
     fn text(&mut self, path: &str, found: &str) {
         if found.trim().is_empty() {
             self.0.push((path.to_owned(), "it must not be empty".to_owned()));
@@ -90,22 +85,19 @@ impl Findings {
 
 fn servers(settings: &Settings, findings: &mut Findings) {
     let (kafka, redis, clickhouse, mysql) = (&settings.kafka, &settings.redis, &settings.clickhouse, &settings.mysql);
-    for (section, host, port) in [
-        ("kafka", &kafka.host, kafka.port),
-        ("redis", &redis.host, redis.port),
-        ("clickhouse", &clickhouse.host, clickhouse.port),
-        ("mysql", &mysql.host, mysql.port),
+    for (path, host) in [
+        ("kafka.host", &kafka.host),
+        ("redis.host", &redis.host),
+        ("clickhouse.host", &clickhouse.host),
+        ("mysql.host", &mysql.host),
     ] {
-        findings.text(&format!("{section}.host"), host);
-        findings.range(&format!("{section}.port"), port.into(), 1, u16::MAX.into());
+        findings.text(path, host);
     }
     findings.text("redis.key_prefix", &redis.key_prefix);
     findings.text("clickhouse.user", &clickhouse.user);
     findings.text("clickhouse.database", &clickhouse.database);
-    findings.range("clickhouse.timeout_ms", clickhouse.timeout_ms, 100, 3_600_000);
     findings.text("mysql.user", &mysql.user);
     findings.text("mysql.database", &mysql.database);
-    findings.range("mysql.timeout_ms", mysql.timeout_ms, 100, 3_600_000);
 }
 
 fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
@@ -116,6 +108,7 @@ fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
     for topic in &kafka.command_topics {
         findings.topic("kafka.command_topics", topic);
     }
+    findings.topic("kafka.control_topic", &kafka.control_topic);
     for (path, topic) in
         [("kafka.dead_letter_topic", &kafka.dead_letter_topic), ("kafka.notification_topic", &kafka.notification_topic)]
     {
@@ -125,24 +118,17 @@ fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
             findings.0.push((path.to_owned(), reason));
         }
     }
-    findings.range("kafka.max_unresolved", kafka.max_unresolved as u64, 1, 1_000_000);
-    // The broker's own limits (group.min.session.timeout.ms, group.max.session.timeout.ms) are 6 s and 30 min unless
-    // it is set up otherwise.
-    findings.range("kafka.session_timeout_ms", kafka.session_timeout_ms, 1_000, 1_800_000);
     if kafka.rebalance_drain_ms >= kafka.session_timeout_ms {
         let (drain, session) = (kafka.rebalance_drain_ms, kafka.session_timeout_ms);
         let reason = format!("it is {drain}, but it must be below kafka.session_timeout_ms ({session})");
         findings.0.push(("kafka.rebalance_drain_ms".into(), reason));
     }
-    findings.range("kafka.commit_interval_ms", kafka.commit_interval_ms, 10, 60_000);
-    findings.range("kafka.stall_after_ms", kafka.stall_after_ms, 1_000, 86_400_000);
 }
 
 fn sources(sources: &SourcesSection, findings: &mut Findings) {
     if let Err(reason) = check_url(&sources.tushare.url) {
         findings.0.push(("sources.tushare.url".into(), reason));
     }
-    findings.range("sources.tushare.timeout_ms", sources.tushare.timeout_ms, 100, 600_000);
     if sources.bars == SourceName::Files && sources.files.folder.as_os_str().is_empty() {
         let reason = "it must name a folder, because sources.bars is `files`";
         findings.0.push(("sources.files.folder".into(), reason.into()));

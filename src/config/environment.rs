@@ -1,4 +1,4 @@
-// Upstream: config, config::file, config::load, main
+// Upstream: cli::config, config, config::cluster, config::file, config::ginkgo, config::load, config::reference, main, reload
 // Downstream: config::file, config::keys, config::problem, config::value
 // Role: Settings from environment variables: their names, their order, and the files that hold secrets.
 
@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use super::file::{Entry, Layer, unknown};
 use super::keys::{Key, find, keys};
@@ -58,6 +59,8 @@ fn generic_name(path: &str) -> String {
 pub struct Environment {
     /// `None`: the value is no UTF-8.
     variables: BTreeMap<String, Option<String>>,
+    /// Whether the system shows that the process runs in a container.
+    has_container_marks: bool,
 }
 
 impl fmt::Debug for Environment {
@@ -69,7 +72,8 @@ impl fmt::Debug for Environment {
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
-        Self { variables: variables.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect() }
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect();
+        Self { variables, has_container_marks: false }
     }
 }
 
@@ -77,12 +81,25 @@ impl Environment {
     /// This process's environment.
     pub fn of_process() -> Self {
         let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        Self { variables: named.map(|(name, value)| (name, value.into_string().ok())).collect() }
+        let variables = named.map(|(name, value)| (name, value.into_string().ok())).collect();
+        Self { variables, has_container_marks: has_container_marks(Path::new("/")) }
     }
 
     /// A variable's value, unless it is empty or no UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name)?.as_deref().filter(|value| !value.is_empty())
+    }
+
+    /// Whether the process runs in a container, by what Ginkgo goes by.
+    pub fn is_in_container(&self) -> bool {
+        self.has_container_marks
+            || ["DOCKER_CONTAINER", "KUBERNETES_SERVICE_HOST"].iter().any(|name| self.get(name).is_some())
+    }
+
+    /// The folder of Ginkgo's own configuration.
+    pub fn ginkgo_folder(&self) -> Option<PathBuf> {
+        let of_home = || self.get("HOME").map(|home| Path::new(home).join(".ginkgo"));
+        self.get("GINKGO_DIR").map(PathBuf::from).or_else(of_home)
     }
 
     /// Sets a setting above all variables, as an option of the command line does.
@@ -162,6 +179,12 @@ impl Environment {
 /// Kubernetes and old Docker links set `REDIS_PORT=tcp://10.0.0.1:6379` for a neighbour called `redis`.
 fn is_container_link(name: &str, text: &str) -> bool {
     name.ends_with("_PORT") && text.starts_with("tcp://")
+}
+
+/// What container engines leave in the file system that begins at `root`.
+fn has_container_marks(root: &Path) -> bool {
+    let groups = std::fs::read_to_string(root.join("proc/1/cgroup")).unwrap_or_default();
+    root.join(".dockerenv").exists() || ["docker", "kubepods"].iter().any(|engine| groups.contains(engine))
 }
 
 fn read_secret(path: &str) -> std::io::Result<String> {
@@ -257,6 +280,21 @@ mod tests {
         let (layer, problems, warnings) = read(&[("REDIS_PORT", "tcp://10.0.0.1:6379")]);
         assert!(layer.is_empty() && problems.is_empty());
         assert!(warnings[0].contains("REDIS_PORT is passed over"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_container_is_known_by_variables_and_by_the_marks_of_its_engine() {
+        let by = |name| Environment::from_iter([(name, "1")]).is_in_container();
+        assert!(by("DOCKER_CONTAINER") && by("KUBERNETES_SERVICE_HOST") && !by("HOME"));
+        let marks = |file: &str, text: &str| {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(root.path().join("proc/1")).unwrap();
+            std::fs::write(root.path().join(file), text).unwrap();
+            has_container_marks(root.path())
+        };
+        assert!(marks(".dockerenv", ""));
+        assert!(marks("proc/1/cgroup", "12:cpu:/docker/0123\n") && marks("proc/1/cgroup", "0::/kubepods.slice/x\n"));
+        assert!(!marks("proc/1/cgroup", "0::/init.scope\n") && !marks("other", ""));
     }
 
     #[test]

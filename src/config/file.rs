@@ -1,25 +1,20 @@
-// Upstream: config::environment, config::load
-// Downstream: config::environment, config::keys, config::problem, config::value
+// Upstream: cli::config, config, config::cluster, config::environment, config::ginkgo, config::load, config::reference
+// Downstream: config::environment, config::keys, config::problem, config::value, config::yaml
 // Role: Finds the configuration file, reads it, and turns it into settings with the line each was written in.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use config::{FileFormat, Format, Map, Value, ValueKind};
+use config::{Map, Value, ValueKind};
 
 use super::environment::Environment;
 use super::keys::{find, is_section, nearest};
 use super::problem::{Place, Problem};
 use super::value;
+use super::yaml::{self, Document};
 
 /// Name of the configuration file.
 pub const FILE_NAME: &str = "data_worker.yml";
-
-/// The largest configuration file, in bytes; the full one with its comments has under 10 KB. Also bounds what its
-/// parsing may take.
-const MAX_BYTES: u64 = 65_536;
 
 /// Settings written in one place, by path.
 pub type Layer = BTreeMap<&'static str, Entry>;
@@ -45,112 +40,48 @@ pub enum Found {
 pub fn find_and_read(explicit: Option<&Path>, environment: &Environment) -> Found {
     let candidates = candidates(explicit, environment);
     for path in &candidates {
-        let text = match read(path) {
-            Ok(text) => text,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
-            Err(error) => {
-                let problem = problem(path, None, None, format!("cannot be read: {error}"));
-                return Found::Read(path.clone(), Layer::new(), vec![problem]);
-            }
-        };
-        let (layer, problems) = parse(path, &text);
-        return Found::Read(path.clone(), layer, problems);
+        if let Some(document) = yaml::read(path) {
+            let (layer, problems) = settings(path, document);
+            return Found::Read(path.clone(), layer, problems);
+        }
     }
     Found::Missing(candidates)
 }
 
+/// The file that somebody named: it is an error of theirs if it is not there.
+pub fn named_file<'a>(explicit: Option<&'a Path>, environment: &'a Environment) -> Option<&'a Path> {
+    explicit.or_else(|| environment.get("GINKGO_DATA_WORKER_CONFIG").map(Path::new))
+}
+
 /// The one file that is named, on the command line or by `GINKGO_DATA_WORKER_CONFIG`; else the usual places.
 pub fn candidates(explicit: Option<&Path>, environment: &Environment) -> Vec<PathBuf> {
-    let named = explicit.or_else(|| environment.get("GINKGO_DATA_WORKER_CONFIG").map(Path::new));
-    if let Some(named) = named {
+    if let Some(named) = named_file(explicit, environment) {
         return vec![named.to_owned()];
     }
-    let ginkgo = environment
-        .get("GINKGO_DIR")
-        .map(PathBuf::from)
-        .or_else(|| environment.get("HOME").map(|home| Path::new(home).join(".ginkgo")));
-    let folders = [Some(PathBuf::from(".")), ginkgo, Some(PathBuf::from("/etc/ginkgo"))];
+    let folders = [Some(PathBuf::from(".")), environment.ginkgo_folder(), Some(PathBuf::from("/etc/ginkgo"))];
     folders.into_iter().flatten().map(|folder| folder.join(FILE_NAME)).collect()
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other(format!("it is larger than {MAX_BYTES} bytes")));
-    }
-    Ok(text)
+/// The settings in a file's text, and everything that is wrong with it.
+#[cfg(test)]
+pub fn parse(path: &Path, text: &str) -> (Layer, Vec<Problem>) {
+    settings(path, yaml::parse(path, text))
 }
 
-/// The settings in a file's text, and everything that is wrong with it.
-pub fn parse(path: &Path, text: &str) -> (Layer, Vec<Problem>) {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader { path, lines: lines_of_keys(text), layer: Layer::new(), problems: Vec::new() };
-    if let Some(line) = deeply_nested_line(text) {
-        reader.problems.push(problem(path, Some(line), None, "it is nested too deeply".to_owned()));
-    } else if text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')) {
-        match FileFormat::Yaml.parse(None, text) {
-            Ok(root) => reader.section("", &root),
-            Err(error) => reader.problems.push(syntax_problem(path, &error.to_string())),
-        }
-    }
+fn settings(path: &Path, document: Result<Document, Problem>) -> (Layer, Vec<Problem>) {
+    let document = match document {
+        Ok(document) => document,
+        Err(problem) => return (Layer::new(), vec![problem]),
+    };
+    let mut reader = Reader { path, document: &document, layer: Layer::new(), problems: Vec::new() };
+    reader.section("", &document.root);
     reader.problems.sort();
     (reader.layer, reader.problems)
 }
 
-fn problem(path: &Path, line: Option<usize>, key: Option<&str>, reason: String) -> Problem {
-    Problem { place: Place::File { path: path.to_owned(), line }, key: key.map(str::to_owned), reason }
-}
-
-/// The parser ends its messages with `at byte N line N column N`.
-fn syntax_problem(path: &Path, message: &str) -> Problem {
-    let (reason, position) = message.split_once(" at byte ").unwrap_or((message, ""));
-    let line = position.split(' ').skip_while(|word| *word != "line").nth(1).and_then(|line| line.parse().ok());
-    // A root that is no mapping is shown by the parser with its value, which may be a token pasted alone.
-    let reason = if reason.starts_with("invalid type") { "the file holds no sections" } else { reason };
-    problem(path, line, None, format!("it is no valid YAML: {reason}"))
-}
-
-/// The parser calls itself for every level: a line of thousands of dashes would exhaust the stack.
-fn deeply_nested_line(text: &str) -> Option<usize> {
-    const MAX_LEVELS: usize = 32;
-    let opens = |line: &str| line.matches(['[', '{']).count() + line.matches("- ").count() + line.matches("? ").count();
-    let plain = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
-    let mut brackets = 0_usize;
-    for (index, line) in plain {
-        brackets = (brackets + line.matches(['[', '{']).count()).saturating_sub(line.matches([']', '}']).count());
-        let indent = line.len() - line.trim_start().len();
-        if opens(line).max(brackets).max(indent / 4) > MAX_LEVELS {
-            return Some(index + 1);
-        }
-    }
-    None
-}
-
-/// The line of every key in block style, counted from 1; the first one where a key is doubled.
-fn lines_of_keys(text: &str) -> HashMap<String, usize> {
-    let mut lines = HashMap::new();
-    let mut open: Vec<(usize, String)> = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let content = line.trim_start();
-        let indent = line.len() - content.len();
-        let Some((name, rest)) = content.split_once(':') else { continue };
-        if content.starts_with(['#', '-']) || !(rest.is_empty() || rest.starts_with(char::is_whitespace)) {
-            continue;
-        }
-        while open.last().is_some_and(|(outer, _)| *outer >= indent) {
-            open.pop();
-        }
-        open.push((indent, name.trim().trim_matches(['"', '\'']).to_owned()));
-        let path = open.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(".");
-        lines.entry(path).or_insert(index + 1);
-    }
-    lines
-}
-
 struct Reader<'a> {
     path: &'a Path,
-    lines: HashMap<String, usize>,
+    document: &'a Document,
     layer: Layer,
     problems: Vec<Problem>,
 }
@@ -162,7 +93,7 @@ impl Reader<'_> {
             match (find(&path), &value.kind) {
                 (Some(key), kind) => match value::from_file(key, kind) {
                     Ok(Some(value)) => {
-                        let place = Place::File { path: self.path.to_owned(), line: self.line(&path) };
+                        let place = Place::File { path: self.path.to_owned(), line: self.document.line(&path) };
                         self.layer.insert(&key.path, Entry { value, place });
                     }
                     Ok(None) => {}
@@ -177,12 +108,8 @@ impl Reader<'_> {
     }
 
     fn reject(&mut self, path: &str, reason: String) {
-        let line = self.line(path);
-        self.problems.push(problem(self.path, line, Some(path), reason));
-    }
-
-    fn line(&self, path: &str) -> Option<usize> {
-        self.lines.get(path).copied()
+        let line = self.document.line(path);
+        self.problems.push(yaml::problem(self.path, line, Some(path), reason));
     }
 }
 
@@ -209,7 +136,7 @@ mod tests {
         assert_eq!(
             problems(text),
             [
-                "w.yml, line 2: kafka.port: it must be a whole number, 0 to 65535, but is \"many\"",
+                "w.yml, line 2: kafka.port: it must be a whole number, 1 to 65535, but is \"many\"",
                 "w.yml, line 3: kafka.hots: there is no such setting; is kafka.host meant?",
                 "w.yml, line 4: batch: it must be a section with settings",
                 "w.yml, line 9: sources.tushare.token: it must be text (the value is a secret and not shown); \
@@ -219,30 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn a_syntax_error_names_its_line() {
-        let found = problems("kafka:\n  host: a\n port: 1\n");
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("w.yml, line 3: it is no valid YAML: "), "{found:?}");
-        let found = problems("kafka:\n  host: a\n  host: b\n");
-        assert!(found[0].contains("duplicated key"), "{found:?}");
-        assert_eq!(problems("s3cret-token"), ["w.yml: it is no valid YAML: the file holds no sections"]);
-    }
-
-    #[test]
     fn an_empty_file_and_empty_sections_set_nothing() {
         for text in ["", "\n# nothing\n", "\u{feff}kafka:\n  host:\nredis:\n"] {
             let (layer, problems) = parse(Path::new("w.yml"), text);
             assert!(layer.is_empty() && problems.is_empty(), "{text:?}: {problems:?}");
         }
-    }
-
-    #[test]
-    fn deep_nesting_is_refused_before_it_exhausts_the_stack() {
-        for text in ["- ".repeat(30_000), "[".repeat(60_000), "{a: ".repeat(16_000), "? ".repeat(30_000)] {
-            assert_eq!(problems(&text), ["w.yml, line 1: it is nested too deeply"]);
-        }
-        let stairs: String = (0..350).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
-        assert_eq!(problems(&stairs).len(), 1);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-// Upstream: config::environment, config::file, config::value
-// Downstream: config::sections
+// Upstream: cli::config, config::cluster, config::environment, config::file, config::ginkgo, config::load, config::reference, config::value
+// Downstream: config::schema, config::sections
 // Role: The list of all settings with their kinds, read from the types themselves, and the nearest one to a mistyped name.
 
 use std::sync::OnceLock;
@@ -9,6 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, Map
 use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::Settings;
+use super::schema::{self, About};
 
 /// One setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,44 @@ pub struct Key {
     pub kind: Kind,
     /// Whether its value must never be shown.
     pub secret: bool,
+    /// What its type says of it beside its kind.
+    pub about: About,
+}
+
+impl Key {
+    /// What its value must be, such as `a whole number, 1 to 65535`.
+    pub fn must_be(&self) -> String {
+        match (self.kind, &self.about.range) {
+            (Kind::Text, _) => "text".to_owned(),
+            (Kind::Number { .. }, Some(range)) => format!("a whole number, {range}"),
+            (Kind::Number { max: u64::MAX }, None) => "a whole number".to_owned(),
+            (Kind::Number { max }, None) => format!("a whole number, 0 to {max}"),
+            (Kind::Real, Some(range)) => format!("a number, {range}"),
+            (Kind::Real, None) => "a number".to_owned(),
+            (Kind::Flag, _) => "true or false".to_owned(),
+            (Kind::Choice(words), _) => format!("one of: {}", words.join(", ")),
+            (Kind::List, _) => "a list of texts, such as [first, second]".to_owned(),
+        }
+    }
+
+    /// Why a change of it does nothing until the worker is started anew; `None`: it applies at a reload.
+    pub fn needs_restart(&self) -> Option<&'static str> {
+        needs_restart(&self.path)
+    }
+}
+
+/// Settings, and whole sections, that a reload cannot change, and why.
+pub const NEED_RESTART: &[(&str, &str)] = &[
+    ("worker.node_id", "the name is part of the heartbeat's key and of Kafka's client id"),
+    ("kafka", "the worker is a member of one cluster, one group and its topics for as long as it runs"),
+    ("log.format", "the form of log lines is chosen once for a process"),
+];
+
+/// Why a change of this setting does nothing until the worker is started anew; `None`: it applies at a reload.
+pub fn needs_restart(path: &str) -> Option<&'static str> {
+    let is_below =
+        |section: &str| path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    NEED_RESTART.iter().find(|(section, _)| is_below(section)).map(|(_, reason)| *reason)
 }
 
 /// What a setting holds.
@@ -45,7 +84,11 @@ pub enum Kind {
 pub fn keys() -> &'static [Key] {
     static KEYS: OnceLock<Vec<Key>> = OnceLock::new();
     // The types are known at compile time; the tests prove that they can be read.
-    KEYS.get_or_init(|| keys_of::<Settings>().unwrap_or_default())
+    KEYS.get_or_init(|| {
+        let mut keys = keys_of::<Settings>().unwrap_or_default();
+        keys.iter_mut().for_each(|key| key.about = schema::about(&key.path));
+        keys
+    })
 }
 
 /// The setting of this path.
@@ -105,7 +148,7 @@ struct Explorer<'a> {
 impl Explorer<'_> {
     fn note(self, kind: Kind) {
         let secret = matches!(last_segment(&self.path), "password" | "token");
-        self.keys.push(Key { path: self.path, kind, secret });
+        self.keys.push(Key { path: self.path, kind, secret, about: About::default() });
     }
 }
 
@@ -238,6 +281,56 @@ mod tests {
     fn a_secret_is_known_by_its_name() {
         let secrets: Vec<&str> = keys().iter().filter(|key| key.secret).map(|key| key.path.as_str()).collect();
         assert_eq!(secrets, ["redis.password", "clickhouse.password", "mysql.password", "sources.tushare.token"]);
+    }
+
+    #[test]
+    fn every_setting_and_every_section_is_described_and_has_a_default_or_is_a_secret() {
+        for key in keys() {
+            assert!(key.about.description.ends_with('.'), "{}: {:?}", key.path, key.about.description);
+            assert_eq!(key.about.default.is_none(), key.secret, "{}: {:?}", key.path, key.about.default);
+            if let Kind::Choice(words) = key.kind {
+                let described: Vec<&str> = key.about.words.iter().map(|(word, _)| word.as_str()).collect();
+                assert_eq!(described, words, "{}", key.path);
+            }
+            for (end, _) in key.path.match_indices('.') {
+                assert!(schema::section_description(&key.path[..end]).ends_with('.'), "{}", &key.path[..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_known_with_its_reason_and_names_settings_that_exist() {
+        for (path, reason) in NEED_RESTART {
+            assert!(find(path).is_some() || is_section(path), "{path}");
+            assert_eq!(needs_restart(path), Some(*reason));
+        }
+        for path in ["kafka.host", "kafka.command_topics", "kafka.group_id", "worker.node_id", "log.format"] {
+            assert!(find(path).unwrap().needs_restart().is_some(), "{path}");
+        }
+        let at_once = [
+            "log.level",
+            "batch.max_rows",
+            "batch.flush_interval_ms",
+            "fetch.max_in_flight",
+            "fetch.max_attempts",
+            "sources.bars",
+            "sources.tushare.token",
+            "sources.tushare.url",
+            "sources.tushare.timeout_ms",
+            "quality.summary_interval_ms",
+            "heartbeat.interval_ms",
+            "heartbeat.ttl_ms",
+            "clickhouse.host",
+            "clickhouse.password",
+            "mysql.port",
+            "mysql.user",
+            "redis.host",
+            "redis.password",
+            "worker.drain_deadline_ms",
+        ];
+        for path in at_once {
+            assert_eq!(find(path).unwrap().needs_restart(), None, "{path}");
+        }
     }
 
     #[test]

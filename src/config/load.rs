@@ -1,15 +1,19 @@
-// Upstream: config, main
-// Downstream: config::check, config::environment, config::file, config::problem, config::sections
-// Role: Puts defaults, the file and the environment together into checked settings.
+// Upstream: cli::config, config, main, reload, run, service_hub
+// Downstream: config::check, config::cluster, config::environment, config::file, config::ginkgo, config::keys, config::problem, config::sections
+// Role: Puts defaults, Ginkgo's files, the worker's file and the environment together into checked settings.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use config::{Config, Value};
+use config::{Config, Value, ValueKind};
 
 use super::check;
+use super::cluster::Cluster;
 use super::environment::Environment;
 use super::file::{Found, Layer, find_and_read};
+use super::ginkgo;
+use super::keys::{Key, find, keys};
 use super::problem::{ConfigProblems, Place, Problem};
 use super::sections::Settings;
 
@@ -22,6 +26,39 @@ pub struct Loaded {
     pub origin: Option<PathBuf>,
     /// What the operator should know; no secrets.
     pub warnings: Vec<String>,
+    /// Where each setting was written; those that are not here are defaults.
+    places: BTreeMap<&'static str, Place>,
+    secrets: Secrets,
+}
+
+/// The secrets as they were written, to be compared and never shown.
+#[derive(Clone, Default, PartialEq)]
+struct Secrets(BTreeMap<&'static str, ValueKind>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Loaded {
+    /// Where this setting comes from.
+    pub fn place(&self, path: &str) -> &Place {
+        self.places.get(path).unwrap_or(&Place::Default)
+    }
+
+    /// The settings whose values differ from those of `before`, wherever they were written.
+    pub fn changed_since(&self, before: &Self) -> Vec<&'static Key> {
+        // The types mask secrets here: those are compared as they were written.
+        let values = |loaded: &Self| serde_json::to_value(&loaded.settings).unwrap_or_default();
+        let (old, new) = (values(before), values(self));
+        let differs = |key: &&Key| {
+            let pointer = format!("/{}", key.path.replace('.', "/"));
+            let path = key.path.as_str();
+            old.pointer(&pointer) != new.pointer(&pointer) || before.secrets.0.get(path) != self.secrets.0.get(path)
+        };
+        keys().iter().filter(differs).collect()
+    }
 }
 
 /// A configuration that can work, and why it is not the one that was written.
@@ -33,7 +70,7 @@ pub struct Fallback {
     pub problems: Option<ConfigProblems>,
 }
 
-/// Loads the configuration: environment variables over the file over the defaults.
+/// Loads the configuration: environment variables over the file over Ginkgo's own files over the defaults.
 ///
 /// The file is `explicit`, or the one `GINKGO_DATA_WORKER_CONFIG` names, or the first of `./data_worker.yml`,
 /// `$GINKGO_DIR/data_worker.yml` (by default in `~/.ginkgo`) and `/etc/ginkgo/data_worker.yml`. No file is a warning.
@@ -42,44 +79,90 @@ pub fn load(explicit: Option<&Path>, environment: &Environment) -> Result<Loaded
     Written::read(explicit, environment).strictly()
 }
 
-/// As [`load`], but leaves out what cannot be used: first the whole file, then the variables at fault, so that a
-/// worker can start on the defaults.
-pub fn load_or_defaults(explicit: Option<&Path>, environment: &Environment) -> Fallback {
+/// As [`load`], but leaves out what cannot be used: first a whole file, then the variables at fault, so that a worker
+/// can start on the defaults.
+///
+/// The error is a host that Ginkgo's guard forbids: with that a worker must not start, as it would write into the wrong
+/// store; nor on the defaults, which nobody asked for.
+pub fn load_or_defaults(explicit: Option<&Path>, environment: &Environment) -> Result<Fallback, ConfigProblems> {
     let written = Written::read(explicit, environment);
     match written.strictly() {
-        Ok(loaded) => Fallback { loaded, problems: None },
-        Err(problems) => Fallback { loaded: written.leniently(), problems: Some(problems) },
+        Ok(loaded) => Ok(Fallback { loaded, problems: None }),
+        Err(problems) if written.cluster.forbidden_hosts(&written.all()).is_empty() => {
+            Ok(Fallback { loaded: written.leniently()?, problems: Some(problems) })
+        }
+        Err(problems) => Err(problems),
     }
 }
 
-/// Everything that was written, sound or not.
+/// What was written in one place.
+#[derive(Default)]
+struct Part {
+    layer: Layer,
+    problems: Vec<Problem>,
+}
+
+impl Part {
+    /// What it says, or nothing where that alone could not work.
+    fn if_sound(&self) -> Option<&Layer> {
+        (self.problems.is_empty() && assemble(&self.layer).is_ok()).then_some(&self.layer)
+    }
+}
+
+/// Everything that was written, sound or not; from the layer that counts least to the one that counts most.
 struct Written {
+    /// Defaults that a rule of Ginkgo's changes.
+    defaults: Part,
+    ginkgo: Part,
+    file: Part,
+    environment: Part,
     origin: Option<PathBuf>,
-    file: Layer,
-    file_problems: Vec<Problem>,
-    environment: Layer,
-    environment_problems: Vec<Problem>,
+    cluster: Cluster,
     warnings: Vec<String>,
 }
 
 impl Written {
     fn read(explicit: Option<&Path>, variables: &Environment) -> Self {
         let (environment, environment_problems, mut warnings) = variables.settings();
-        let (origin, file, file_problems) = match find_and_read(explicit, variables) {
-            Found::Read(path, layer, problems) => (Some(path), layer, problems),
+        let (origin, file) = match find_and_read(explicit, variables) {
+            Found::Read(path, layer, problems) => (Some(path), Part { layer, problems }),
             Found::Missing(candidates) => {
                 let names: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
                 warnings.push(format!("no configuration file: {} not found; defaults are in force", names.join(", ")));
-                (None, Layer::new(), Vec::new())
+                (None, Part::default())
             }
         };
-        Self { origin, file, file_problems, environment, environment_problems, warnings }
+        let ginkgo = ginkgo::read(variables);
+        let cluster = Cluster::of(variables, &ginkgo);
+        warnings.extend(ginkgo.warnings.into_iter().chain(cluster.warning()));
+        let mut written = Self {
+            defaults: Part::default(),
+            ginkgo: Part { layer: ginkgo.layer, problems: ginkgo.problems },
+            file,
+            environment: Part { layer: environment, problems: environment_problems },
+            origin,
+            cluster,
+            warnings,
+        };
+        written.defaults.problems = written.cluster.prefix_ports(
+            &mut written.defaults.layer,
+            &mut written.ginkgo.layer,
+            &mut written.environment.layer,
+        );
+        written
+    }
+
+    fn all(&self) -> Layer {
+        overlay([&self.defaults.layer, &self.ginkgo.layer, &self.file.layer, &self.environment.layer])
     }
 
     fn strictly(&self) -> Result<Loaded, ConfigProblems> {
-        let mut problems = [self.file_problems.as_slice(), &self.environment_problems].concat();
-        match assemble(&self.file, &self.environment) {
-            Ok(settings) if problems.is_empty() => Ok(self.loaded(settings, self.origin.clone())),
+        let parts = [&self.file, &self.ginkgo, &self.environment, &self.defaults];
+        let mut problems: Vec<Problem> = parts.into_iter().flat_map(|part| part.problems.iter().cloned()).collect();
+        let all = self.all();
+        problems.extend(self.cluster.forbidden_hosts(&all));
+        match assemble(&all) {
+            Ok(settings) if problems.is_empty() => Ok(self.loaded(settings, &all, self.origin.clone())),
             Ok(_) => Err(ConfigProblems(problems)),
             Err(further) => {
                 problems.extend(further);
@@ -88,52 +171,63 @@ impl Written {
         }
     }
 
-    fn leniently(&self) -> Loaded {
+    fn leniently(&self) -> Result<Loaded, ConfigProblems> {
         let nothing = Layer::new();
         // A file that is sound stays in force where a variable is at fault.
-        let file_is_sound = self.file_problems.is_empty() && assemble(&self.file, &nothing).is_ok();
-        let (file, origin) = if file_is_sound { (&self.file, self.origin.clone()) } else { (&nothing, None) };
-        let settings = assemble(file, &self.environment).unwrap_or_else(|problems| {
+        let file = self.file.if_sound();
+        let origin = file.and(self.origin.clone());
+        let files =
+            overlay([&self.defaults.layer, self.ginkgo.if_sound().unwrap_or(&nothing), file.unwrap_or(&nothing)]);
+        let mut layer = overlay([&files, &self.environment.layer]);
+        let settings = assemble(&layer).unwrap_or_else(|problems| {
             let at_fault: HashSet<&str> = problems.iter().filter_map(|p| section(p.key.as_deref()?)).collect();
-            let mut environment = self.environment.clone();
+            let mut environment = self.environment.layer.clone();
             environment.retain(|path, _| section(path).is_none_or(|section| !at_fault.contains(section)));
-            assemble(file, &environment).or_else(|_| assemble(file, &nothing)).unwrap_or_default()
+            layer = overlay([&files, &environment]);
+            assemble(&layer).unwrap_or_else(|_| {
+                layer = files;
+                assemble(&layer).unwrap_or_default()
+            })
         });
-        self.loaded(settings, origin)
+        let forbidden = self.cluster.forbidden_hosts(&layer);
+        if forbidden.is_empty() { Ok(self.loaded(settings, &layer, origin)) } else { Err(ConfigProblems(forbidden)) }
     }
 
-    fn loaded(&self, settings: Settings, origin: Option<PathBuf>) -> Loaded {
+    fn loaded(&self, settings: Settings, layer: &Layer, origin: Option<PathBuf>) -> Loaded {
         let warnings = self.warnings.iter().cloned().chain(check::warnings(&settings)).collect();
-        Loaded { settings, origin, warnings }
+        let places = layer.iter().map(|(path, entry)| (*path, entry.place.clone())).collect();
+        let secret = |path: &str| find(path).is_some_and(|key| key.secret);
+        let secrets = layer.iter().filter(|(path, _)| secret(path));
+        let secrets = Secrets(secrets.map(|(path, entry)| (*path, entry.value.clone())).collect());
+        Loaded { settings, origin, warnings, places, secrets }
     }
+}
+
+/// Several layers as one; a later one counts more.
+fn overlay<const N: usize>(layers: [&Layer; N]) -> Layer {
+    layers.into_iter().flatten().map(|(path, entry)| (*path, entry.clone())).collect()
 }
 
 fn section(path: &str) -> Option<&str> {
     path.split('.').next()
 }
 
-fn assemble(file: &Layer, environment: &Layer) -> Result<Settings, Vec<Problem>> {
-    let mut settings = merge(file, environment)?;
+fn assemble(layer: &Layer) -> Result<Settings, Vec<Problem>> {
+    let mut settings = typed(layer)?;
     if settings.worker.node_id.is_empty() {
         settings.worker.node_id = default_node_id();
     }
-    let place = |path: &str| {
-        let entry = environment.get(path).or_else(|| file.get(path));
-        entry.map_or(Place::Default, |entry| entry.place.clone())
-    };
+    let place = |path: &str| layer.get(path).map_or(Place::Default, |entry| entry.place.clone());
     let found = check::problems(&settings).into_iter();
     let problems: Vec<Problem> =
         found.map(|(path, reason)| Problem { place: place(&path), key: Some(path), reason }).collect();
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
-fn merge(file: &Layer, environment: &Layer) -> Result<Settings, Vec<Problem>> {
+fn typed(layer: &Layer) -> Result<Settings, Vec<Problem>> {
     let mut builder = Config::builder();
     let mut put = || {
-        for (path, entry) in file {
-            builder = std::mem::take(&mut builder).set_default(*path, Value::new(None, entry.value.clone()))?;
-        }
-        for (path, entry) in environment {
+        for (path, entry) in layer {
             builder = std::mem::take(&mut builder).set_override(*path, Value::new(None, entry.value.clone()))?;
         }
         std::mem::take(&mut builder).build()?.try_deserialize::<Settings>()
@@ -154,4 +248,145 @@ fn default_node_id() -> String {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let legal = |c: char| if c == ':' || c.is_whitespace() || c.is_control() { '_' } else { c };
     format!("data_worker_{}", host.chars().take(64).map(legal).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    /// A folder with these files, and variables that point to it.
+    struct Written(tempfile::TempDir);
+
+    impl Written {
+        fn files(files: &[(&str, &str)]) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                std::fs::write(folder.path().join(name), text).unwrap();
+            }
+            Self(folder)
+        }
+
+        fn environment(&self, variables: &[(&str, &str)]) -> Environment {
+            let folder = ("GINKGO_DIR", self.0.path().to_str().unwrap());
+            Environment::from_iter(variables.iter().copied().chain([folder]))
+        }
+
+        fn load(&self, variables: &[(&str, &str)]) -> Result<Loaded, ConfigProblems> {
+            load(Some(&self.0.path().join("data_worker.yml")), &self.environment(variables))
+        }
+
+        fn fall_back(&self, variables: &[(&str, &str)]) -> Result<Fallback, ConfigProblems> {
+            load_or_defaults(Some(&self.0.path().join("data_worker.yml")), &self.environment(variables))
+        }
+    }
+
+    const SECURE: &str = "database:\n  mysql:\n    host: of-ginkgo\n    port: 3307\n    password: cGFzcw==\n";
+    const OWN: &str = "mysql:\n  host: of-file\nkafka:\n  host: of-file\n";
+
+    #[test]
+    fn the_environment_counts_more_than_the_file_than_ginkgo_s_files_than_the_defaults() {
+        let written = Written::files(&[("secure.yml", SECURE), ("data_worker.yml", OWN)]);
+        let loaded = written.load(&[("GINKGO_KAFKA_HOST", "of-variable")]).unwrap();
+        let settings = &loaded.settings;
+        assert_eq!((settings.kafka.host.as_str(), settings.mysql.host.as_str()), ("of-variable", "of-file"));
+        assert_eq!((settings.mysql.port, settings.redis.port), (3307, 6379));
+        assert_eq!(settings.mysql.password.as_ref().unwrap().expose_secret(), "pass");
+        let folder = written.0.path().display();
+        assert_eq!(loaded.place("kafka.host").to_string(), "environment variable GINKGO_KAFKA_HOST");
+        assert_eq!(loaded.place("mysql.host").to_string(), format!("{folder}/data_worker.yml, line 2"));
+        assert_eq!(loaded.place("mysql.password").to_string(), format!("{folder}/secure.yml, line 5"));
+        assert_eq!(loaded.place("redis.port"), &Place::Default);
+        assert!(!format!("{loaded:?}").contains("pass\""), "{loaded:?}");
+    }
+
+    #[test]
+    fn a_change_is_seen_by_its_value_and_of_a_secret_by_what_was_written() {
+        let written = Written::files(&[("data_worker.yml", OWN)]);
+        let before = written.load(&[]).unwrap();
+        let changed = |variables: &[(&str, &str)]| -> Vec<String> {
+            written.load(variables).unwrap().changed_since(&before).iter().map(|key| key.path.clone()).collect()
+        };
+        assert_eq!(changed(&[]), [""; 0]);
+        assert_eq!(changed(&[("GINKGO_KAFKA_HOST", "of-file")]), [""; 0], "another place, the same value");
+        assert_eq!(changed(&[("GINKGO_KAFKA_PORT", "9092")]), [""; 0], "the default, said aloud");
+        assert_eq!(changed(&[("GINKGO_KAFKA_PORT", "9093")]), ["kafka.port"]);
+        let one = [("GINKGO_MYSQL_PASSWORD", "one")];
+        assert_eq!(changed(&one), ["mysql.password"]);
+        let (one, two) = (written.load(&one).unwrap(), written.load(&[("GINKGO_MYSQL_PASSWORD", "two")]).unwrap());
+        assert_eq!(two.changed_since(&one).len(), 1);
+        assert!(!format!("{two:?}").contains("two"));
+    }
+
+    #[test]
+    fn the_port_rule_spares_the_worker_s_own_file_and_changes_the_default_too() {
+        let written = Written::files(&[("secure.yml", SECURE), ("config.yml", "env: DEVELOPMENT\n")]);
+        let ports = |loaded: &Loaded| (loaded.settings.clickhouse.port, loaded.settings.mysql.port);
+        let loaded = written.load(&[]).unwrap();
+        assert_eq!(ports(&loaded), (18123, 13307));
+        assert_eq!(loaded.place("clickhouse.port").to_string(), "default, with Ginkgo's 1 before it");
+        assert_eq!(ports(&written.load(&[("DOCKER_CONTAINER", "1")]).unwrap()), (8123, 3307));
+        std::fs::write(written.0.path().join("data_worker.yml"), "mysql:\n  port: 3308\n").unwrap();
+        assert_eq!(ports(&written.load(&[]).unwrap()), (18123, 3308));
+        assert_eq!(ports(&written.load(&[("GINKGO_MYSQL_PORT", "3309")]).unwrap()), (18123, 13309));
+    }
+
+    #[test]
+    fn a_broken_file_leaves_the_others_in_force_and_all_problems_are_told() {
+        let broken = "mysql:\n  host: of-file\n  prot: 1\nbatch:\n  max_rows: 0\n";
+        let written = Written::files(&[("secure.yml", SECURE), ("data_worker.yml", broken)]);
+        let fallback = written.fall_back(&[("KAFKA_PORT", "x"), ("REDIS_HOST", "of-variable")]).unwrap();
+        let problems = fallback.problems.unwrap().to_string();
+        for part in ["line 3: mysql.prot: ", "line 5: batch.max_rows: it is 0", "KAFKA_PORT: kafka.port: "] {
+            assert!(problems.contains(part), "{part}: {problems}");
+        }
+        let settings = fallback.loaded.settings;
+        assert_eq!((settings.mysql.host.as_str(), settings.redis.host.as_str()), ("of-ginkgo", "of-variable"));
+        assert_eq!((settings.batch.max_rows, settings.kafka.port), (10_000, 9092));
+        assert_eq!(fallback.loaded.origin, None);
+    }
+
+    #[test]
+    fn a_broken_file_of_ginkgo_is_left_out_and_the_worker_s_own_stays() {
+        let broken = "database:\n  mysql:\n    host: of-ginkgo\n    port: x\n";
+        let written = Written::files(&[("secure.yml", broken), ("data_worker.yml", OWN)]);
+        let problems = written.load(&[]).unwrap_err().to_string();
+        assert!(
+            problems.ends_with(
+                "secure.yml, line 4: database.mysql.port: it must be a whole number, 1 to 65535, but is \"x\""
+            )
+        );
+        let loaded = written.fall_back(&[]).unwrap().loaded;
+        assert_eq!((loaded.settings.mysql.port, loaded.settings.mysql.host.as_str()), (3306, "of-file"));
+        assert!(loaded.origin.is_some());
+    }
+
+    #[test]
+    fn a_host_of_the_other_environment_ends_the_start_even_where_something_else_is_wrong() {
+        let production = ("GINKGO_ENV", "PRODUCTION");
+        let secure = "database:\n  clickhouse:\n    host: clickhouse-test\n";
+        let written = Written::files(&[("secure.yml", secure), ("data_worker.yml", "batch:\n  max_rows: 0\n")]);
+        for variables in [vec![production], vec![production, ("KAFKA_PORT", "x")], vec![]] {
+            let problems = written.fall_back(&variables).unwrap_err().to_string();
+            assert!(problems.contains("secure.yml, line 3: clickhouse.host: it is \"clickhouse-test\""), "{problems}");
+        }
+        assert!(written.fall_back(&[production, ("GINKGO_SKIP_CLUSTER_GUARD", "1")]).is_ok());
+        assert!(written.fall_back(&[("GINKGO_ENV", "DEVELOPMENT")]).is_ok());
+        // The file that names another host is left out for its other faults: what remains is forbidden.
+        let own = "clickhouse:\n  host: clickhouse-master\nbatch:\n  max_rows: 0\n";
+        std::fs::write(written.0.path().join("data_worker.yml"), own).unwrap();
+        assert!(written.fall_back(&[production]).is_err());
+    }
+
+    #[test]
+    fn a_missing_file_is_a_warning_and_the_defaults_are_in_force() {
+        let loaded = Written::files(&[]).load(&[]).unwrap();
+        assert!(
+            loaded.warnings[0].ends_with("data_worker.yml not found; defaults are in force"),
+            "{:?}",
+            loaded.warnings
+        );
+        assert_eq!((loaded.settings.batch.max_rows, loaded.origin), (10_000, None));
+        assert!(loaded.settings.worker.node_id.starts_with("data_worker_"));
+    }
 }

@@ -1,31 +1,45 @@
-// Upstream: main
-// Downstream: config::check, config::environment, config::load, config::problem, config::sections
+// Upstream: cli::config, main, reload
+// Downstream: config::check, config::environment, config::file, config::load, config::problem, config::sections, config::watch
 // Role: Typed configuration of the whole worker.
 
 //! Typed configuration: what may be set, with defaults and units, where it is read from, and what is wrong with it.
 
 /// What values can work together.
 mod check;
+/// Ginkgo's environment and its rules.
+mod cluster;
 /// Settings from environment variables.
 pub mod environment;
 /// The configuration file.
 mod file;
+/// Ginkgo's own files.
+mod ginkgo;
 /// The list of all settings.
 pub mod keys;
 /// File, environment and defaults, put together.
 pub mod load;
 /// What is wrong with a configuration.
 pub mod problem;
+/// Texts about all settings.
+pub mod reference;
+/// What the types say of a setting.
+mod schema;
 /// Every setting with its default.
 pub mod sections;
 /// One setting's value.
 mod value;
+/// Changes of the file.
+mod watch;
+/// Files with the line of every key.
+mod yaml;
 
 pub use check::node_id_problem;
 pub use environment::Environment;
+pub use file::named_file;
 pub use load::{Fallback, Loaded, load, load_or_defaults};
 pub use problem::{ConfigProblems, Place, Problem};
 pub use sections::{
     AmountUnit, ClickHouseSection, FilesSection, KafkaSection, LogFormat, LogSection, MySqlSection, RedisSection,
     Settings, SourceName, SourcesSection, TushareSection, VolumeUnit, WorkerSection,
 };
+pub use watch::FileWatch;

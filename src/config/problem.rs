@@ -1,4 +1,4 @@
-// Upstream: config, config::environment, config::file, config::load
+// Upstream: cli::config, config, config::cluster, config::environment, config::file, config::ginkgo, config::load, config::yaml, main, reload
 // Downstream: none
 // Role: What is wrong with a configuration, where it was written, and why; never with a secret.
 
@@ -19,6 +19,8 @@ pub enum Place {
     Variable(String),
     /// Nowhere: it is the default.
     Default,
+    /// A port that was written there, before which a rule of Ginkgo's puts a 1.
+    Prefixed(Box<Place>),
 }
 
 impl fmt::Display for Place {
@@ -28,6 +30,7 @@ impl fmt::Display for Place {
             Self::File { path, line: None } => write!(f, "{}", path.display()),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Default => f.write_str("default"),
+            Self::Prefixed(place) => write!(f, "{place}, with Ginkgo's 1 before it"),
         }
     }
 }

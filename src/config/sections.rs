@@ -1,38 +1,47 @@
-// Upstream: benches::pipeline::write_path, clickhouse::store, config, config::check, config::keys, config::load, kafka::consumer_thread, kafka::feed, kafka::outbox, mysql::stock_info, redis::heartbeat, run, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, telemetry, tests::it::sources_tushare
+// Upstream: benches::pipeline::write_path, cli::config, cli::connect, clickhouse::store, config, config::check, config::keys, config::load, config::schema, kafka::consumer_thread, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::stock_info, redis::heartbeat, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, standalone, standalone::broker, standalone::news, telemetry, tests::it::sources_tushare
 // Downstream: actors::settings
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 
 use std::path::PathBuf;
 
 use actors::settings::{ActorSettings, BatchSettings, FetchSettings, HeartbeatSettings, QualitySettings};
+use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Stands for a secret wherever settings are shown.
+pub const MASK: &str = "***";
+
+/// Whether a secret is set is no secret.
+fn masked<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| MASK).serialize(serializer)
+}
 
 /// All settings of a worker, as `data_worker.yml` may give them.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Identity and life of this worker.
     pub worker: WorkerSection,
     /// Commands in, dead letters and notifications out.
     pub kafka: KafkaSection,
-    /// Heartbeats.
+    /// Heartbeats, in Redis.
     pub redis: RedisSection,
-    /// Bars.
+    /// Bars, in ClickHouse.
     pub clickhouse: ClickHouseSection,
-    /// The stock list.
+    /// The stock list, in MySQL or MariaDB.
     pub mysql: MySqlSection,
-    /// Market data.
+    /// Where market data comes from.
     pub sources: SourcesSection,
-    /// Fetching.
+    /// How market data is fetched, and how often a failed fetch is tried again.
     pub fetch: FetchSettings,
-    /// Writing.
+    /// How rows are gathered and written.
     pub batch: BatchSettings,
-    /// The heartbeat.
+    /// When the worker beats, and when it counts as stalled.
     pub heartbeat: HeartbeatSettings,
-    /// Summaries.
+    /// Quality summaries.
     pub quality: QualitySettings,
-    /// Logs.
+    /// Log lines.
     pub log: LogSection,
 }
 
@@ -49,12 +58,13 @@ impl Settings {
 }
 
 /// Identity and life of this worker.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkerSection {
     /// The instance's name, unique in the group, without a colon; empty: `data_worker_` and the host's name.
     pub node_id: String,
     /// How long a stop may take until what is begun is written and committed.
+    #[schemars(range(min = 100, max = 3_600_000))]
     pub drain_deadline_ms: u64,
 }
 
@@ -65,34 +75,42 @@ impl Default for WorkerSection {
 }
 
 /// Commands in, dead letters and notifications out.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaSection {
-    /// Host of a broker.
+    /// Host of a Kafka broker.
     pub host: String,
-    /// Its port.
+    /// Port of the broker.
+    #[schemars(range(min = 1))]
     pub port: u16,
-    /// The consumer group.
+    /// The consumer group; workers of one group share the commands.
     pub group_id: String,
     /// Topics commands come from.
     pub command_topics: Vec<String>,
+    /// The topic on which every instance hears operators' orders (reload, stop, pause, resume, heartbeat_test).
+    pub control_topic: String,
     /// Where commands end that cannot be carried out.
     pub dead_letter_topic: String,
     /// Where messages for people go.
     pub notification_topic: String,
     /// Commands taken and not resolved at once; consumption pauses there. Bounds the memory of a worker and what is
     /// done again after a crash.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_unresolved: usize,
     /// Whether the group knows a worker by its node id. Then a restart within the session keeps its partitions and
     /// moves nobody else's; but those of a worker that is gone for good wait until the session is over.
     pub static_membership: bool,
-    /// After which the group takes a silent worker's partitions away.
+    /// After which the group takes a silent worker's partitions away. The broker has limits of its own for it, 6 s to
+    /// 30 min unless it is set up otherwise.
+    #[schemars(range(min = 1_000, max = 1_800_000))]
     pub session_timeout_ms: u64,
     /// How long a rebalance waits for begun work of the partitions that go; must be below `session_timeout_ms`.
     pub rebalance_drain_ms: u64,
-    /// Between commits of resolved offsets.
+    /// Time between two commits of resolved offsets.
+    #[schemars(range(min = 10, max = 60_000))]
     pub commit_interval_ms: u64,
     /// A consumer that gets nothing for so long although its partitions hold more is rebuilt.
+    #[schemars(range(min = 1_000, max = 86_400_000))]
     pub stall_after_ms: u64,
 }
 
@@ -103,6 +121,7 @@ impl Default for KafkaSection {
             port: 9092,
             group_id: "data_worker_group".into(),
             command_topics: vec!["ginkgo.live.control.commands".into(), "ginkgo.data.commands".into()],
+            control_topic: "ginkgo.live.control.commands".into(),
             dead_letter_topic: "ginkgo.data.commands.dlq".into(),
             notification_topic: "ginkgo.notifications".into(),
             // An evening of all A-shares, so that rows of many commands share an INSERT; about 2 MB of payloads.
@@ -117,16 +136,19 @@ impl Default for KafkaSection {
 }
 
 /// Heartbeats.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSection {
-    /// Host.
+    /// Host of the Redis server.
     pub host: String,
-    /// Port.
+    /// Port of the Redis server.
+    #[schemars(range(min = 1))]
     pub port: u16,
-    /// Database number.
+    /// Number of the Redis database.
     pub database: u8,
     /// Password, if the server wants one.
+    #[serde(serialize_with = "masked")]
+    #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
     /// Start of the heartbeat's key; `:` and the node id follow.
     pub key_prefix: String,
@@ -145,20 +167,24 @@ impl Default for RedisSection {
 }
 
 /// Bars.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClickHouseSection {
-    /// Host.
+    /// Host of the ClickHouse server.
     pub host: String,
-    /// Port of the HTTP interface.
+    /// Port of its HTTP interface.
+    #[schemars(range(min = 1))]
     pub port: u16,
-    /// User.
+    /// User; it reads, writes, and creates the database and the table where they are missing.
     pub user: String,
-    /// Password.
+    /// Password, if the server wants one.
+    #[serde(serialize_with = "masked")]
+    #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
-    /// Database.
+    /// Database with the table `bar`.
     pub database: String,
     /// Longest wait for the answer to one statement.
+    #[schemars(range(min = 100, max = 3_600_000))]
     pub timeout_ms: u64,
 }
 
@@ -176,20 +202,24 @@ impl Default for ClickHouseSection {
 }
 
 /// The stock list.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MySqlSection {
-    /// Host.
+    /// Host of the MySQL or MariaDB server.
     pub host: String,
-    /// Port.
+    /// Port of the MySQL or MariaDB server.
+    #[schemars(range(min = 1))]
     pub port: u16,
-    /// User.
+    /// User; it only reads.
     pub user: String,
-    /// Password.
+    /// Password, if the server wants one.
+    #[serde(serialize_with = "masked")]
+    #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
-    /// Database.
+    /// Database with the table `stock_info`.
     pub database: String,
     /// Longest wait for the answer to one statement.
+    #[schemars(range(min = 100, max = 3_600_000))]
     pub timeout_ms: u64,
 }
 
@@ -207,7 +237,7 @@ impl Default for MySqlSection {
 }
 
 /// A source's name in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceName {
     /// Tushare Pro.
@@ -217,7 +247,7 @@ pub enum SourceName {
 }
 
 /// Market data.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourcesSection {
     /// Where bars come from.
@@ -235,14 +265,17 @@ impl Default for SourcesSection {
 }
 
 /// Tushare Pro.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TushareSection {
     /// Base address; the interface's name is appended as in the vendor's own client.
     pub url: String,
-    /// The account's token.
+    /// The account's token; without it Tushare refuses every call.
+    #[serde(serialize_with = "masked")]
+    #[schemars(with = "Option<String>")]
     pub token: Option<SecretString>,
     /// Longest wait for one answer.
+    #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
 }
 
@@ -253,10 +286,10 @@ impl Default for TushareSection {
 }
 
 /// A folder of CSV files, one per code.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FilesSection {
-    /// The folder; files are named `000001.SZ.daily.csv`.
+    /// The folder, needed where `sources.bars` is `files`; files are named `000001.SZ.daily.csv`.
     pub folder: PathBuf,
     /// What the column `volume` counts.
     pub volume_unit: VolumeUnit,
@@ -265,7 +298,7 @@ pub struct FilesSection {
 }
 
 /// What a volume counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VolumeUnit {
     /// Single shares.
@@ -276,7 +309,7 @@ pub enum VolumeUnit {
 }
 
 /// What an amount counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AmountUnit {
     /// Yuan.
@@ -287,7 +320,7 @@ pub enum AmountUnit {
 }
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// JSON lines.
@@ -299,12 +332,12 @@ pub enum LogFormat {
 }
 
 /// Logs.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSection {
     /// The least level shown, or a filter such as `info,data_worker::kafka=debug`.
     pub level: String,
-    /// How lines look.
+    /// How lines look. Text goes to the error stream, JSON to the output.
     pub format: LogFormat,
 }
 

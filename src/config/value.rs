@@ -1,4 +1,4 @@
-// Upstream: config::environment, config::file
+// Upstream: config::environment, config::file, config::ginkgo
 // Downstream: config::keys
 // Role: Reads one setting's value strictly by its kind; a wrong one is explained without showing a secret.
 
@@ -63,15 +63,7 @@ fn list(texts: Vec<String>) -> ValueKind {
 }
 
 fn wrong(key: &Key, found: &str) -> String {
-    let must = match key.kind {
-        Kind::Text => "text".to_owned(),
-        Kind::Number { max: u64::MAX } => "a whole number".to_owned(),
-        Kind::Number { max } => format!("a whole number, 0 to {max}"),
-        Kind::Real => "a number".to_owned(),
-        Kind::Flag => "true or false".to_owned(),
-        Kind::Choice(words) => format!("one of: {}", words.join(", ")),
-        Kind::List => "a list of texts, such as [first, second]".to_owned(),
-    };
+    let must = key.must_be();
     if key.secret {
         return format!("it must be {must} (the value is a secret and not shown)");
     }
@@ -107,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_shown_in_short_but_a_secret_never() {
-        assert_eq!(read("kafka.port", "70000").unwrap_err(), "it must be a whole number, 0 to 65535, but is \"70000\"");
+        assert_eq!(read("kafka.port", "70000").unwrap_err(), "it must be a whole number, 1 to 65535, but is \"70000\"");
         assert!(read("kafka.port", &"9".repeat(5_000)).unwrap_err().len() < 150);
         assert!(read("sources.bars", "tdx").unwrap_err().contains("one of: tushare, files"));
         let password = find("redis.password").unwrap();

@@ -1,4 +1,4 @@
-// Upstream: kafka::consumer_thread
+// Upstream: kafka::consumer_thread, kafka::orders
 // Downstream: none
 // Role: Lets a repeated log line through once in a while, with the number of those kept back.
 

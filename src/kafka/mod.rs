@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: kafka::feed, kafka::outbox
+// Upstream: service_hub
+// Downstream: kafka::feed, kafka::orders, kafka::outbox
 // Role: Commands in, dead letters and notifications out: everything that knows Kafka.
 
 //! How a command's offset is kept from being committed too early: [`watermark`]; who holds what: [`intake`]; the thread
@@ -12,8 +12,12 @@ pub mod feed;
 /// What is out and what came back.
 pub mod intake;
 mod log_limit;
+/// Operators' orders.
+pub mod orders;
 /// The producer.
 pub mod outbox;
+/// Trying the cluster.
+pub mod probe;
 /// Topics.
 pub mod topics;
 mod watchdog;
@@ -21,4 +25,5 @@ mod watchdog;
 pub mod watermark;
 
 pub use feed::KafkaFeed;
+pub use orders::KafkaOrders;
 pub use outbox::KafkaOutbox;

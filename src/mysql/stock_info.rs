@@ -1,5 +1,5 @@
 // Upstream: mysql, service_hub
-// Downstream: actors::domain::code, actors::ports, config::sections
+// Downstream: actors::domain::code, actors::ports, config::sections, probe
 // Role: The listed codes, from Ginkgo's table `stock_info`.
 
 use std::time::Duration;
@@ -8,9 +8,15 @@ use actors::domain::Code;
 use actors::ports::{Instruments, StoreError, StoreErrorClass};
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
+use sqlx::ConnectOptions;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 
 use crate::config::MySqlSection;
+use crate::probe::Answer;
+
+/// The oldest MySQL and MariaDB the worker is meant for.
+const OLDEST_MYSQL: (u32, u32) = (5, 7);
+const OLDEST_MARIADB: (u32, u32) = (10, 3);
 
 /// A look at the list now and then needs no more; the worker must not take a server's connections.
 const MAX_CONNECTIONS: u32 = 2;
@@ -43,6 +49,29 @@ impl MySqlInstruments {
             .connect_lazy_with(options);
         let store = format!("MySQL {}:{} table {}.stock_info", config.host, config.port, config.database);
         Self { pool, store, timeout }
+    }
+
+    /// Tries the server: its version, and whether the table is there.
+    pub async fn probe(&self) -> Result<Answer, String> {
+        // Not from the pool, which tries again until its own deadline and then no longer knows why.
+        let mut connection = self.pool.connect_options().connect().await.map_err(|error| error.to_string())?;
+        let version: String = sqlx::query_scalar("SELECT VERSION()")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| error.to_string())?;
+        let num_tables: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'stock_info'",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .map_err(|error| error.to_string())?;
+        let answer = if version.to_ascii_lowercase().contains("mariadb") {
+            Answer::default().with_version("MariaDB", &version, OLDEST_MARIADB)
+        } else {
+            Answer::default().with_version("MySQL", &version, OLDEST_MYSQL)
+        };
+        let state = if num_tables > 0 { "is there" } else { "is not there yet, Ginkgo creates it" };
+        Ok(answer.with(format!("table stock_info {state}")))
     }
 
     fn error(&self, class: StoreErrorClass, reason: String) -> StoreError {

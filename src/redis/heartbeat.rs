@@ -1,5 +1,5 @@
 // Upstream: redis, service_hub
-// Downstream: actors::ports, config::sections
+// Downstream: actors::ports, config::sections, probe
 // Role: Heartbeats in Redis, as keys that vanish unless they are set again.
 
 use std::fmt;
@@ -8,11 +8,17 @@ use std::time::Duration;
 use actors::ports::{HeartbeatError, HeartbeatStore};
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, InfoDict, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+};
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 
 use crate::config::RedisSection;
+use crate::probe::Answer;
+
+/// The oldest Redis the worker is meant for; before it, none has had repairs since 2020.
+const OLDEST_VERSION: (u32, u32) = (5, 0);
 
 /// The longest a beat may take, a new connection included: well below the interval between beats.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -63,6 +69,26 @@ impl RedisHeartbeats {
         Err(HeartbeatError { store: self.store.clone(), reason })
     }
 
+    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(STEP_DEADLINE))
+            .set_response_timeout(Some(STEP_DEADLINE));
+        self.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// Tries the server: logs in, pings it and asks for its version.
+    pub async fn probe(&self) -> Result<Answer, String> {
+        let mut connection = self.connect().await.map_err(|error| explain(&error))?;
+        redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| explain(&error))?;
+        let info: Result<InfoDict, RedisError> = redis::cmd("INFO").arg("server").query_async(&mut connection).await;
+        Ok(match info.map(|info| info.get::<String>("redis_version")) {
+            Ok(Some(version)) => Answer::default().with_version("Redis", &version, OLDEST_VERSION),
+            Ok(None) => Answer::of("the version is not told"),
+            // An account may be allowed to keep a heartbeat and nothing else.
+            Err(error) => Answer::of(format!("the version is not told: {error}")),
+        })
+    }
+
     async fn try_call(&self, command: &Cmd) -> Result<(), RedisError> {
         let mut kept = self.connection.lock().await;
         // Taken out, so that a connection whose call fails or is given up is not used again.
@@ -72,10 +98,7 @@ impl RedisHeartbeats {
             *kept = Some(connection);
             return Ok(());
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(STEP_DEADLINE))
-            .set_response_timeout(Some(STEP_DEADLINE));
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut connection = self.connect().await?;
         command.exec_async(&mut connection).await?;
         *kept = Some(connection);
         Ok(())

@@ -1,5 +1,5 @@
 // Upstream: service_hub, sources::files, sources::tushare, sources::tushare::transport, tests::it::sources_tushare
-// Downstream: actors::ports, config::sections, sources::files, sources::tushare
+// Downstream: actors::ports, config::sections, probe, sources::files, sources::tushare
 // Role: Builds the configured market source.
 
 //! Vendors and folders of market data. Each converts to Ginkgo's units and zone and leaves the checking to others.
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use actors::ports::MarketSource;
 
 use crate::config::{SourceName, SourcesSection};
+use crate::probe::Answer;
 
 /// A folder of CSV files.
 pub mod files;
@@ -48,6 +49,20 @@ pub enum SourceSetupError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+/// Tries the source that gives the bars.
+pub async fn probe(section: &SourcesSection) -> Result<Answer, String> {
+    match section.bars {
+        SourceName::Tushare => match TushareSource::new(&section.tushare) {
+            Ok(source) => source.probe().await.map_err(|kind| kind.to_string()),
+            Err(error) => Err(error.to_string()),
+        },
+        SourceName::Files => match FilesSource::new(&section.files) {
+            Ok(source) => source.probe().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        },
+    }
 }
 
 /// The source that gives the bars.

@@ -1,4 +1,4 @@
-// Upstream: sqlite
+// Upstream: service_hub, sqlite, standalone::outcome
 // Downstream: actors::domain::bar, actors::domain::code, actors::ports
 // Role: The bar store and the stock list on SQLite.
 
@@ -72,6 +72,11 @@ impl SqliteStore {
             sqlx::query_as(sql).fetch_all(&self.pool).await.map_err(|error| self.error("summarise", &error))?;
         let summary = |(code, num_rows, first, last)| CodeSummary { code, num_rows, first, last };
         Ok(rows.into_iter().map(summary).collect())
+    }
+
+    /// Waits for what is under way and closes the file, so that it stands alone, without SQLite's journal beside it.
+    pub async fn close(&self) {
+        self.pool.close().await;
     }
 
     fn error(&self, operation: &str, error: &sqlx::Error) -> StoreError {

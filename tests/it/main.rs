@@ -12,3 +12,4 @@ mod main_job;
 mod outages;
 mod panics;
 mod sources_tushare;
+mod standalone;

@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::domain, actors::domain::bar_identity, actors::domain::command, actors::fetcher, actors::flush, actors::latest_bars, actors::ports, actors::supervisor, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::statements, clickhouse::store, sources::files, sources::files::csv_reader, sources::labels, sources::tushare, sources::tushare::answer, sources::tushare::answer_tests, sqlite::store, tests::it::sources_tushare
+// Upstream: actors::bar_rules, actors::domain, actors::domain::bar_identity, actors::domain::command, actors::fetcher, actors::flush, actors::latest_bars, actors::ports, actors::supervisor, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::statements, clickhouse::store, sources::files, sources::files::csv_reader, sources::labels, sources::tushare, sources::tushare::answer, sources::tushare::answer_tests, sqlite::store, switch, tests::it::sources_tushare
 // Downstream: actors::domain::code
 // Role: A price bar as a source gives it (any field may be missing or unreadable) and as it is stored.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::command_router, actors::domain, actors::domain::bar, actors::domain::command, actors::domain::command_tests, actors::domain::task, actors::latest_bars, actors::ports, actors::quality_monitor, actors::quality_summary, actors::ticket, actors::write_plan, actors::write_plan_tests, clickhouse::statements, clickhouse::store, mysql::stock_info, sources::files, sources::tushare::answer, sources::tushare::answer_tests, sqlite::store
+// Upstream: actors::bar_rules, actors::command_router, actors::domain, actors::domain::bar, actors::domain::command, actors::domain::command_tests, actors::domain::task, actors::latest_bars, actors::ports, actors::quality_monitor, actors::quality_summary, actors::ticket, actors::write_plan, actors::write_plan_tests, clickhouse::statements, clickhouse::store, mysql::stock_info, sources::files, sources::tushare, sources::tushare::answer, sources::tushare::answer_tests, sqlite::store, standalone::demonstration, standalone::sample, switch
 // Downstream: none
 // Role: The code of a Chinese A-share in the one form that is stored: `000001.SZ`.
 

@@ -1,20 +1,19 @@
-// Upstream: actors::command_router, actors::domain, actors::domain::command_tests
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::shanghai
+// Upstream: actors::command_router, actors::domain, actors::domain::command_tests, actors::domain::operator_order
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::operator_order, actors::domain::task, actors::shanghai
 // Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::domain::{Code, CodeError, Frequency, SyncMode};
+use crate::domain::{Code, CodeError, Frequency, OrderKind, SyncMode};
 use crate::shanghai;
 
 /// The most codes one command may name: twice the A-share market, so that a mistake cannot fill the memory.
 pub const MAX_CODES: usize = 12_000;
 
-/// Commands on the shared topics that other components act on, or that every instance hears on a consumer of its own.
-/// They are passed over and counted.
-const NOT_FOR_THE_GROUP: [&str; 7] =
-    ["paper_trading", "deploy", "unload", "update_selector", "heartbeat_test", "reload", "stop"];
+/// Commands on the shared topics that other components act on. Like operators' orders, which every instance hears on a
+/// consumer of its own, they are passed over and counted.
+const OF_OTHERS: [&str; 4] = ["paper_trading", "deploy", "unload", "update_selector"];
 
 /// Data commands Ginkgo sends that this version cannot carry out; they end in the dead-letter topic, not in silence.
 const NOT_SUPPORTED_YET: [&str; 5] = ["stockinfo", "trade_day", "adjustfactor", "tick", "update_data"];
@@ -140,17 +139,9 @@ impl ControlCommand {
     /// Reads a message's bytes: an object, or an object encoded once more as a JSON string (the TaskTimer of January 2026
     /// sent those). No bytes at all (a Kafka tombstone) is nothing to do, as for the Python worker.
     pub fn parse(payload: &[u8]) -> Result<Self, CommandError> {
-        if payload.is_empty() {
-            return Ok(Self::nothing_to_do());
-        }
-        let value = match parse_json(payload)? {
-            Value::String(inner) => parse_json(inner.as_bytes())?,
-            other => other,
-        };
-        match value {
-            Value::Object(message) => Self::from_object(&message),
-            Value::Null => Ok(Self::nothing_to_do()),
-            other => Err(CommandError::NotAnObject { found: kind_of(&other) }),
+        match message_of(payload)? {
+            Some(message) => Self::from_object(&message),
+            None => Ok(Self::nothing_to_do()),
         }
     }
 
@@ -168,7 +159,7 @@ impl ControlCommand {
         let Some(Value::String(name)) = message.get("command") else {
             return Err(bad_field("command", message.get("command"), "a command's name"));
         };
-        if NOT_FOR_THE_GROUP.contains(&name.as_str()) {
+        if OF_OTHERS.contains(&name.as_str()) || OrderKind::named(name).is_some() {
             let instruction = Instruction::NotForTheGroup(name.clone());
             return Ok(Self { instruction, ..Self::nothing_to_do() });
         }
@@ -220,6 +211,22 @@ impl BarSnapshot {
     }
 }
 
+/// The object in a message: plain, or encoded once more as a JSON string. `None` where there is nothing in it.
+pub(crate) fn message_of(payload: &[u8]) -> Result<Option<Map<String, Value>>, CommandError> {
+    if payload.is_empty() {
+        return Ok(None);
+    }
+    let value = match parse_json(payload)? {
+        Value::String(inner) => parse_json(inner.as_bytes())?,
+        other => other,
+    };
+    match value {
+        Value::Object(message) => Ok(Some(message)),
+        Value::Null => Ok(None),
+        other => Err(CommandError::NotAnObject { found: kind_of(&other) }),
+    }
+}
+
 fn parse_json(bytes: &[u8]) -> Result<Value, CommandError> {
     serde_json::from_slice(bytes).map_err(|error| CommandError::NotJson {
         reason: error.to_string(),
@@ -250,7 +257,7 @@ fn bad_field(field: &'static str, found: Option<&Value>, expected: &'static str)
     CommandError::BadField { field, found, expected }
 }
 
-fn optional_text(message: &Map<String, Value>, field: &'static str) -> Result<Option<String>, CommandError> {
+pub(crate) fn optional_text(message: &Map<String, Value>, field: &'static str) -> Result<Option<String>, CommandError> {
     match message.get(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::notification, actors::domain::task, actors::domain::worker_status
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::notification, actors::domain::operator_order, actors::domain::task, actors::domain::worker_status
 // Role: What the worker talks about: codes, bars, commands, tasks, statuses, notifications; no I/O.
 
 //! The worker's vocabulary. Nothing here does I/O and nothing here knows a client library.
@@ -16,6 +16,8 @@ pub mod command;
 mod command_tests;
 /// Messages for people.
 pub mod notification;
+/// What operators ask of running workers.
+pub mod operator_order;
 /// Units of work and what came of them.
 pub mod task;
 /// Lifecycle and status.
@@ -25,5 +27,6 @@ pub use bar::{Bar, FetchedBar, Field, Frequency, Hundredths, SourceId};
 pub use code::{Code, CodeError};
 pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, Instruction};
 pub use notification::{Level, Notification};
+pub use operator_order::{OperatorOrder, OrderKind};
 pub use task::{Anomaly, DateRange, Rule, SyncMode, TaskCounts};
 pub use worker_status::{Lifecycle, WorkerStatus};

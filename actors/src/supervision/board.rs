@@ -1,4 +1,4 @@
-// Upstream: actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::ticket, actors::worker_event, run
+// Upstream: actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::ticket, actors::worker_event, run, standalone, standalone::demonstration, standalone::steps
 // Downstream: actors::domain::worker_status
 // Role: What is known of the running worker: lifecycle, counters, each actor's pulse, and whether work moves.
 
@@ -30,6 +30,12 @@ pub struct Board {
     pub rows_skipped: Counter,
     /// Failed fetches, failed writes and dead letters.
     pub errors: Counter,
+    /// New configurations put in force.
+    pub reloads_applied: Counter,
+    /// Reloads that found nothing changed.
+    pub reloads_unchanged: Counter,
+    /// Reloads that were refused.
+    pub reloads_refused: Counter,
     last_progress_ms: AtomicU64,
     protected_until_ms: AtomicU64,
     lifecycle: Mutex<Lifecycle>,
@@ -100,6 +106,9 @@ impl Default for Board {
             rows_written: Counter::default(),
             rows_skipped: Counter::default(),
             errors: Counter::default(),
+            reloads_applied: Counter::default(),
+            reloads_unchanged: Counter::default(),
+            reloads_refused: Counter::default(),
             last_progress_ms: AtomicU64::default(),
             protected_until_ms: AtomicU64::default(),
             lifecycle: Mutex::new(Lifecycle::Stopped),

@@ -1,5 +1,5 @@
 // Upstream: sources
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports, config::sections, sources, sources::files::csv_reader
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports, config::sections, probe, sources, sources::files::csv_reader
 // Role: Daily bars from a folder of CSV files, one per security.
 
 //! A folder with a file `000001.SZ.daily.csv` for each security; the columns are described in [`csv_reader`].
@@ -10,6 +10,7 @@ pub mod csv_reader;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use actors::domain::{Code, FetchedBar, Field, Frequency, SourceId};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
@@ -17,10 +18,13 @@ use async_trait::async_trait;
 
 use self::csv_reader::Units;
 use crate::config::FilesSection;
+use crate::probe::Answer;
 use crate::sources::SourceSetupError;
 
 /// The name in configuration, logs and reports.
 const NAME: &str = "files";
+/// A file's name is a code and this.
+const FILE_END: &str = ".daily.csv";
 /// A security's whole history is below 1 MB: a larger file is something else, and memory is not given to it.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
@@ -50,9 +54,21 @@ impl FilesSource {
         Ok(Self { folder: section.folder.clone(), units })
     }
 
+    /// Tries the folder: counts its files.
+    pub async fn probe(&self) -> io::Result<Answer> {
+        let folder = self.folder.clone();
+        let counting = tokio::task::spawn_blocking(move || {
+            let names = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.file_name()));
+            Ok(names.filter(|name| name.to_string_lossy().ends_with(FILE_END)).count())
+        });
+        let num_files = counting.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+        let answer = Answer::of(format!("files of daily bars: {num_files}"));
+        Ok(if num_files > 0 { answer } else { answer.with_fault(format!("no file ends in {FILE_END}")) })
+    }
+
     /// A code's form is fixed, so the path cannot leave the folder.
     fn path_of(&self, code: Code) -> PathBuf {
-        self.folder.join(format!("{code}.daily.csv"))
+        self.folder.join(format!("{code}{FILE_END}"))
     }
 }
 
@@ -82,6 +98,10 @@ fn contents(path: &Path) -> Result<Vec<u8>, SourceErrorKind> {
 
 #[async_trait]
 impl MarketSource for FilesSource {
+    fn in_force(self: Arc<Self>) -> Arc<dyn MarketSource> {
+        self
+    }
+
     fn name(&self) -> &'static str {
         NAME
     }

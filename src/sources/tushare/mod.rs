@@ -1,5 +1,5 @@
 // Upstream: sources, tests::it::sources_tushare
-// Downstream: actors::domain::bar, actors::ports, config::sections, sources, sources::tushare::answer, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports, config::sections, probe, sources, sources::tushare::answer, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport
 // Role: Daily bars from Tushare Pro: pages, the gate before the vendor's limit, errors.
 
 //! Tushare Pro's interface `daily`: unadjusted daily bars, newest first, at most 6000 rows an answer (Tushare
@@ -17,9 +17,10 @@ pub mod rate_gate;
 mod transport;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actors::domain::{FetchedBar, Frequency, SourceId};
+use actors::domain::{Code, DateRange, FetchedBar, Frequency, SourceId};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
@@ -29,6 +30,7 @@ use self::answer::{AnswerError, Page};
 use self::rate_gate::RateGate;
 use self::transport::Transport;
 use crate::config::TushareSection;
+use crate::probe::Answer;
 use crate::sources::SourceSetupError;
 
 /// The name in configuration, logs and reports.
@@ -37,6 +39,9 @@ const NAME: &str = "tushare";
 const DAILY: &str = "daily";
 /// The most rows of one answer (Tushare documentation).
 const PAGE_ROWS: usize = 6_000;
+/// What a probe asks for: a bank listed since 1991, on a trading day.
+const PROBED_CODE: &str = "000001.SZ";
+const PROBED_DAY: &str = "2024-01-02";
 /// Far beyond one security's history (an answer holds 24 years of days): a server that never ends is cut off here.
 const MAX_PAGES: usize = 32;
 
@@ -76,6 +81,22 @@ impl TushareSource {
         }
         let transport = Transport::new(&section.url, timeout, token.clone())?;
         Ok(Self { transport, token, timeout, gate: RateGate::default() })
+    }
+
+    /// Tries the vendor and the token with the smallest call there is: one code on one day.
+    pub async fn probe(&self) -> Result<Answer, SourceErrorKind> {
+        let (code, day) = (PROBED_CODE.parse::<Code>(), PROBED_DAY.parse());
+        let (Ok(code), Ok(day)) = (code, day) else {
+            return Err(SourceErrorKind::BadRequest(format!("{PROBED_CODE} on {PROBED_DAY}")));
+        };
+        let request = BarRequest { code, frequency: Frequency::Day, range: DateRange { start: day, end: day } };
+        match self.page(&request, 0).await {
+            Ok(_) => Ok(Answer::of("the token is accepted")),
+            Err(SourceErrorKind::RateLimited { message, .. }) => {
+                Ok(Answer::of(format!("the token is accepted, but the rate limit is reached: {message}")))
+            }
+            Err(kind) => Err(kind),
+        }
     }
 
     /// One answer. Waits at the gate for as long as for an answer at most, then for the answer.
@@ -150,6 +171,10 @@ fn promised_nothing(num_rows: usize) -> SourceErrorKind {
 
 #[async_trait]
 impl MarketSource for TushareSource {
+    fn in_force(self: Arc<Self>) -> Arc<dyn MarketSource> {
+        self
+    }
+
     fn name(&self) -> &'static str {
         NAME
     }

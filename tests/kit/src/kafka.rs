@@ -1,4 +1,4 @@
-// Upstream: kit::scene
+// Upstream: kit::scene, tests::it::standalone
 // Downstream: none
 // Role: Topics, commands, offsets and records on the real broker, all blocking.
 

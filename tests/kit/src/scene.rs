@@ -49,6 +49,7 @@ impl Scene {
         let broker = Broker::connect(&required("TEST_KAFKA_BROKER"));
         broker.create_topics(&[
             (&format!("{name}.commands"), PARTITIONS),
+            (&format!("{name}.control"), 2),
             (&format!("{name}.dlq"), 1),
             (&format!("{name}.notifications"), 1),
         ]);
@@ -99,6 +100,7 @@ impl Scene {
             ("kafka.port", kafka_port.to_string()),
             ("kafka.group_id", format!("{name}.group")),
             ("kafka.command_topics", format!("[{name}.commands]")),
+            ("kafka.control_topic", format!("{name}.control")),
             ("kafka.dead_letter_topic", format!("{name}.dlq")),
             ("kafka.notification_topic", format!("{name}.notifications")),
             ("kafka.static_membership", keeps_static_members().to_string()),

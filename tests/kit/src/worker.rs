@@ -1,4 +1,4 @@
-// Upstream: kit::scene
+// Upstream: kit::scene, tests::it::standalone
 // Downstream: kit::wait
 // Role: The worker's process: started, signalled, killed, awaited; its log kept for the failing test's output.
 
@@ -17,12 +17,16 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts `program` with a configuration file and further environment.
+    /// Starts `program run` with a configuration file and further environment.
     pub fn start(program: &Path, config: &Path, log: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::spawn(program, &["run", "--config", &config.display().to_string()], log, environment)
+    }
+
+    /// Starts `program` with any arguments and further environment.
+    pub fn spawn(program: &Path, arguments: &[&str], log: &Path, environment: &[(&str, &str)]) -> Self {
         let out = File::options().create(true).append(true).open(log).expect("a log file");
         let child = Command::new(program)
-            .args(["run", "--config"])
-            .arg(config)
+            .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(out.try_clone().expect("a second handle"))

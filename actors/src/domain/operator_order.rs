@@ -1,0 +1,115 @@
+// Upstream: actors::domain, actors::domain::command, actors::ports, actors::supervisor, kafka::orders
+// Downstream: actors::domain::command
+// Role: What operators ask of running workers, one or all: reload, stop, pause, resume, a sign of life.
+
+use serde_json::Value;
+
+use crate::domain::CommandError;
+use crate::domain::command::{message_of, optional_text};
+
+/// What shall be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OrderKind {
+    /// Read the configuration anew.
+    Reload,
+    /// Drain and end.
+    Stop,
+    /// Take no new commands.
+    Pause,
+    /// Take commands again.
+    Resume,
+    /// Beat at once and answer with the status.
+    HeartbeatTest,
+}
+
+impl OrderKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Reload, Self::Stop, Self::Pause, Self::Resume, Self::HeartbeatTest];
+
+    /// The name in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reload => "reload",
+            Self::Stop => "stop",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::HeartbeatTest => "heartbeat_test",
+        }
+    }
+
+    /// The order of this name, if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// An order to workers, as it stands on the control topic beside the commands of the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorOrder {
+    /// What shall be done.
+    pub kind: OrderKind,
+    /// The one instance it is for; all where it names none.
+    pub node_id: Option<String>,
+    /// The sender's id of the request, repeated in the answer.
+    pub correlation_id: Option<String>,
+}
+
+impl OperatorOrder {
+    /// Reads a message of the control topic. `None`: it is no order but something else, such as a command of the group.
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let message = message_of(payload).ok().flatten()?;
+        let Some(Value::String(name)) = message.get("command") else { return None };
+        let kind = OrderKind::named(name)?;
+        let text = |field| -> Result<Option<String>, CommandError> { optional_text(&message, field) };
+        let correlation_id = text("correlation_id").ok().flatten().or_else(|| text("request_id").ok().flatten());
+        let node_id = match message.get("params").and_then(|params| params.get("node_id")) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(node_id)) => Some(node_id.clone()),
+            // Whoever was meant, it was one and not all: no instance has this name.
+            Some(other) => Some(other.to_string()),
+        };
+        Some(Self { kind, node_id, correlation_id })
+    }
+
+    /// Whether it is for the instance of this name.
+    pub fn concerns(&self, node_id: &str) -> bool {
+        self.node_id.as_deref().is_none_or(|wanted| wanted == node_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn order(text: &str) -> OperatorOrder {
+        OperatorOrder::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn an_order_is_for_all_or_for_one() {
+        let all = order(r#"{"command":"reload","params":{},"correlation_id":"c1"}"#);
+        assert_eq!((all.kind, all.correlation_id.as_deref()), (OrderKind::Reload, Some("c1")));
+        assert!(all.concerns("n1") && all.concerns("n2"));
+        let one = order(r#"{"command":"stop","params":{"node_id":"n1"}}"#);
+        assert!(one.concerns("n1") && !one.concerns("n2"));
+        let nobody = order(r#"{"command":"stop","params":{"node_id":7}}"#);
+        assert!(!nobody.concerns("n1"), "what names no instance must not stop all of them");
+        let encoded_twice = serde_json::to_vec(r#"{"command":"heartbeat_test"}"#).unwrap();
+        assert_eq!(OperatorOrder::parse(&encoded_twice).unwrap().kind, OrderKind::HeartbeatTest);
+    }
+
+    #[test]
+    fn what_is_no_order_is_left_to_others() {
+        for text in ["", "null", "{", "[]", r#"{"command":"bar_snapshot","params":{}}"#, r#"{"command":7}"#] {
+            assert_eq!(OperatorOrder::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _order = OperatorOrder::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+// Upstream: config::file, config::ginkgo
+// Downstream: config::problem
+// Role: Reads a YAML file within bounds, with the line of every key.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use config::{FileFormat, Format, Map, Value};
+
+use super::problem::{Place, Problem};
+
+/// The largest configuration file, in bytes; the full one with its comments has about 12 KB. Also bounds what its
+/// parsing may take.
+const MAX_BYTES: u64 = 65_536;
+
+/// What stands in a file.
+#[derive(Default)]
+pub struct Document {
+    /// Its keys with their values.
+    pub root: Map<String, Value>,
+    lines: HashMap<String, usize>,
+}
+
+impl Document {
+    /// The line of the key at this path, counted from 1, where it is known.
+    pub fn line(&self, path: &str) -> Option<usize> {
+        self.lines.get(path).copied()
+    }
+}
+
+/// What stands in the file at `path`; `None` where there is no such file.
+pub fn read(path: &Path) -> Option<Result<Document, Problem>> {
+    match text_of(path) {
+        Ok(text) => Some(parse(path, &text)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+        Err(error) => Some(Err(problem(path, None, None, format!("cannot be read: {error}")))),
+    }
+}
+
+fn text_of(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(std::io::Error::other(format!("it is larger than {MAX_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
+/// What stands in a text; `path` is for messages.
+pub fn parse(path: &Path, text: &str) -> Result<Document, Problem> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if let Some(line) = deeply_nested_line(text) {
+        return Err(problem(path, Some(line), None, "it is nested too deeply".to_owned()));
+    }
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(Document::default());
+    }
+    match FileFormat::Yaml.parse(None, text) {
+        Ok(root) => Ok(Document { root, lines: lines_of_keys(text) }),
+        Err(error) => Err(syntax_problem(path, &error.to_string())),
+    }
+}
+
+/// A problem in a file.
+pub fn problem(path: &Path, line: Option<usize>, key: Option<&str>, reason: String) -> Problem {
+    Problem { place: Place::File { path: path.to_owned(), line }, key: key.map(str::to_owned), reason }
+}
+
+/// The parser ends its messages with `at byte N line N column N`.
+fn syntax_problem(path: &Path, message: &str) -> Problem {
+    let (reason, position) = message.split_once(" at byte ").unwrap_or((message, ""));
+    let line = position.split(' ').skip_while(|word| *word != "line").nth(1).and_then(|line| line.parse().ok());
+    // A root that is no mapping is shown by the parser with its value, which may be a token pasted alone.
+    let reason = if reason.starts_with("invalid type") { "the file holds no sections" } else { reason };
+    problem(path, line, None, format!("it is no valid YAML: {reason}"))
+}
+
+/// The parser calls itself for every level: a line of thousands of dashes would exhaust the stack.
+fn deeply_nested_line(text: &str) -> Option<usize> {
+    const MAX_LEVELS: usize = 32;
+    let opens = |line: &str| line.matches(['[', '{']).count() + line.matches("- ").count() + line.matches("? ").count();
+    let plain = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
+    let mut brackets = 0_usize;
+    for (index, line) in plain {
+        brackets = (brackets + line.matches(['[', '{']).count()).saturating_sub(line.matches([']', '}']).count());
+        let indent = line.len() - line.trim_start().len();
+        if opens(line).max(brackets).max(indent / 4) > MAX_LEVELS {
+            return Some(index + 1);
+        }
+    }
+    None
+}
+
+/// The line of every key in block style, counted from 1; the first one where a key is doubled.
+fn lines_of_keys(text: &str) -> HashMap<String, usize> {
+    let mut lines = HashMap::new();
+    let mut open: Vec<(usize, String)> = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let content = line.trim_start();
+        let indent = line.len() - content.len();
+        let Some((name, rest)) = content.split_once(':') else { continue };
+        if content.starts_with(['#', '-']) || !(rest.is_empty() || rest.starts_with(char::is_whitespace)) {
+            continue;
+        }
+        while open.last().is_some_and(|(outer, _)| *outer >= indent) {
+            open.pop();
+        }
+        open.push((indent, name.trim().trim_matches(['"', '\'']).to_owned()));
+        let path = open.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(".");
+        lines.entry(path).or_insert(index + 1);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        parse(Path::new("w.yml"), text).err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_line() {
+        let found = problems("kafka:\n  host: a\n port: 1\n");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("w.yml, line 3: it is no valid YAML: "), "{found:?}");
+        let found = problems("kafka:\n  host: a\n  host: b\n");
+        assert!(found[0].contains("duplicated key"), "{found:?}");
+        assert_eq!(problems("s3cret-token"), ["w.yml: it is no valid YAML: the file holds no sections"]);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_before_it_exhausts_the_stack() {
+        for text in ["- ".repeat(30_000), "[".repeat(60_000), "{a: ".repeat(16_000), "? ".repeat(30_000)] {
+            assert_eq!(problems(&text), ["w.yml, line 1: it is nested too deeply"]);
+        }
+        let stairs: String = (0..350).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+        assert_eq!(problems(&stairs).len(), 1);
+    }
+}

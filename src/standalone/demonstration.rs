@@ -1,0 +1,110 @@
+// Upstream: standalone
+// Downstream: actors::domain::code, actors::supervision::board, service_hub, standalone, standalone::broker, standalone::error, standalone::news, standalone::outcome, standalone::sample, standalone::steps
+// Role: Sends the commands one after the other, waits for what comes of each, and gathers the outcome.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actors::domain::Code;
+use actors::supervision::Board;
+
+use crate::service_hub::EmbeddedServices;
+use crate::standalone::broker::Broker;
+use crate::standalone::error::StandaloneError;
+use crate::standalone::news::{NewsReader, Tally};
+use crate::standalone::outcome::Outcome;
+use crate::standalone::sample::SAMPLES;
+use crate::standalone::say;
+use crate::standalone::steps::{Figures, Step, StepDone, steps};
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Longest wait for one thing, all of which take seconds at most: the broker's first rebalance takes three, and a slow
+/// disk or a busy machine may make it more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The worker as the demonstration sees it from outside.
+pub struct Demonstration<'a> {
+    broker: &'a Broker,
+    services: &'a EmbeddedServices,
+    board: Arc<Board>,
+    news: NewsReader,
+}
+
+impl<'a> Demonstration<'a> {
+    /// Of a worker that has been launched.
+    pub fn new(broker: &'a Broker, services: &'a EmbeddedServices, board: Arc<Board>, news: NewsReader) -> Self {
+        Self { broker, services, board, news }
+    }
+
+    /// Shows everything once.
+    pub async fn run(&self) -> Result<Outcome, StandaloneError> {
+        let begun = Instant::now();
+        say("Starting; the broker's first rebalance of the consumer group takes 3 s.");
+        self.wait_until_running().await?;
+        let codes: Vec<Code> = SAMPLES.iter().filter_map(|sample| sample.code.parse().ok()).collect();
+        self.services.store.list_codes(&codes).await?;
+        let mut done = Vec::new();
+        let steps = steps();
+        let num_steps = steps.len();
+        for (index, step) in steps.into_iter().enumerate() {
+            let step = self.take(step).await?;
+            say(format_args!("{}/{num_steps} {step}", index + 1));
+            done.push(step);
+        }
+        let tally = self.hear_of(num_steps as u64).await?;
+        let stored = self.services.store.summary().await?;
+        Ok(Outcome { steps: done, stored, tally, took: begun.elapsed() })
+    }
+
+    /// Shows what the worker publishes, until this is broken off.
+    pub async fn follow(&self) -> Result<Infallible, StandaloneError> {
+        loop {
+            say(self.news.next().await?);
+        }
+    }
+
+    /// The heartbeat says so first.
+    async fn wait_until_running(&self) -> Result<(), StandaloneError> {
+        let running = |value: String| value.contains(r#""status":"running""#);
+        wait_until("the heartbeat of a running worker", || self.services.heartbeats.current().is_some_and(running))
+            .await
+    }
+
+    async fn take(&self, step: Step) -> Result<StepDone, StandaloneError> {
+        let (before, sent_at) = (Figures::of(&self.board), Instant::now());
+        self.broker.send(&step.payload).await?;
+        let resolved = || Figures::of(&self.board).resolved > before.resolved;
+        wait_until(&format!("the end of the command: {}", step.title), resolved).await?;
+        Ok(StepDone { step, change: Figures::of(&self.board).since(&before), took: sent_at.elapsed() })
+    }
+
+    /// Reads news until they tell of every command.
+    async fn hear_of(&self, num_commands: u64) -> Result<Tally, StandaloneError> {
+        let mut tally = Tally::default();
+        let num_letters = || self.board.commands_dead_lettered.get();
+        let listening = async {
+            while tally.num_ended < num_commands || (tally.letters.len() as u64) < num_letters() {
+                tally.add(self.news.next().await?);
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(PATIENCE, listening).await {
+            Ok(heard) => heard.map(|()| tally),
+            Err(_) => Err(StandaloneError::Late { what: "reports of every command".to_owned(), limit: PATIENCE }),
+        }
+    }
+}
+
+async fn wait_until(what: &str, condition: impl Fn() -> bool) -> Result<(), StandaloneError> {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        if Instant::now() >= end {
+            return Err(StandaloneError::Late { what: what.to_owned(), limit: PATIENCE });
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}

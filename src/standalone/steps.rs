@@ -1,0 +1,115 @@
+// Upstream: standalone::demonstration, standalone::outcome
+// Downstream: actors::shanghai, actors::supervision::board, standalone::sample
+// Role: The commands of the demonstration, as Ginkgo sends them, and what each of them did.
+
+use std::fmt;
+use std::time::Duration;
+
+use actors::shanghai;
+use actors::supervision::Board;
+use serde_json::{Value, json};
+
+use crate::standalone::sample::{MADE_UP, REAL};
+
+/// One command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What it is about, in a few words.
+    pub title: String,
+    /// The message.
+    pub payload: String,
+    /// Whether all it asks for is stored already.
+    pub writes_nothing: bool,
+}
+
+/// The commands, in their order; each is sent when the one before is resolved.
+pub fn steps() -> Vec<Step> {
+    let (real, made_up) = (REAL.code, MADE_UP.code);
+    let cut_off = command(json!({ "code": real })).chars().take(40).collect();
+    vec![
+        Step { title: format!("incremental {real}"), payload: command(json!({ "code": real })), writes_nothing: false },
+        Step {
+            title: format!("incremental {real} again"),
+            payload: command(json!({ "code": real })),
+            writes_nothing: true,
+        },
+        Step {
+            title: format!("full {real}"),
+            payload: command(json!({ "code": real, "full": true })),
+            writes_nothing: true,
+        },
+        Step {
+            title: format!("full {made_up} (made up)"),
+            payload: command(json!({ "code": made_up, "full": true })),
+            writes_nothing: false,
+        },
+        Step { title: "a message that is cut off".to_owned(), payload: cut_off, writes_nothing: true },
+    ]
+}
+
+fn command(params: Value) -> String {
+    let timestamp = shanghai::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
+    json!({ "command": "bar_snapshot", "timestamp": timestamp, "params": params, "source": "standalone" }).to_string()
+}
+
+/// The worker's counters at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Commands resolved, whatever their outcome.
+    pub resolved: u64,
+    /// Those of them that are dead letters.
+    pub dead_lettered: u64,
+    /// Rows fetched.
+    pub fetched: u64,
+    /// Rows newly stored.
+    pub written: u64,
+    /// Invalid rows.
+    pub skipped: u64,
+}
+
+impl Figures {
+    /// The counters now.
+    pub fn of(board: &Board) -> Self {
+        Self {
+            resolved: board.commands_resolved.get(),
+            dead_lettered: board.commands_dead_lettered.get(),
+            fetched: board.rows_fetched.get(),
+            written: board.rows_written.get(),
+            skipped: board.rows_skipped.get(),
+        }
+    }
+
+    /// What came since an earlier moment.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            resolved: self.resolved - earlier.resolved,
+            dead_lettered: self.dead_lettered - earlier.dead_lettered,
+            fetched: self.fetched - earlier.fetched,
+            written: self.written - earlier.written,
+            skipped: self.skipped - earlier.skipped,
+        }
+    }
+}
+
+/// A command that is resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepDone {
+    /// The command.
+    pub step: Step,
+    /// What it changed.
+    pub change: Figures,
+    /// From its sending to its resolution.
+    pub took: Duration,
+}
+
+impl fmt::Display for StepDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures { dead_lettered, fetched, written, skipped, .. } = self.change;
+        write!(f, "{:28} {:5.2} s  ", self.step.title, self.took.as_secs_f64())?;
+        if dead_lettered > 0 {
+            return write!(f, "recorded as a dead letter");
+        }
+        let unchanged = fetched.saturating_sub(written + skipped);
+        write!(f, "{fetched:4} rows fetched, {written:4} written, {unchanged:4} unchanged, {skipped} skipped")
+    }
+}

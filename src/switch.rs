@@ -1,0 +1,99 @@
+// Upstream: service_hub
+// Downstream: actors::domain::bar, actors::domain::code, actors::ports
+// Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use actors::domain::{Code, FetchedBar, Frequency, SourceId};
+use actors::ports::{
+    BarBatch, BarRequest, BarStore, HeartbeatError, HeartbeatStore, Instruments, KeySpan, MarketSource, SourceError,
+    StoreError, StoredBar,
+};
+use async_trait::async_trait;
+use chrono::NaiveDateTime;
+
+/// A port with the adapter that is in force behind it.
+pub struct Switch<T: ?Sized>(RwLock<Arc<T>>);
+
+impl<T: ?Sized> Switch<T> {
+    /// A port with its first adapter.
+    pub fn new(adapter: Arc<T>) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(adapter)))
+    }
+
+    /// The adapter in force.
+    pub fn current(&self) -> Arc<T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another adapter in force for every call from now on.
+    pub fn exchange(&self, adapter: Arc<T>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = adapter;
+    }
+}
+
+#[async_trait]
+impl BarStore for Switch<dyn BarStore> {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.current().prepare().await
+    }
+
+    fn deduplicates_retries(&self) -> bool {
+        self.current().deduplicates_retries()
+    }
+
+    async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
+        self.current().latest(frequency).await
+    }
+
+    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
+        self.current().stored(frequency, spans).await
+    }
+
+    async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {
+        self.current().insert(batch).await
+    }
+
+    async fn remove(&self, frequency: Frequency, rows: &[StoredBar]) -> Result<(), StoreError> {
+        self.current().remove(frequency, rows).await
+    }
+}
+
+#[async_trait]
+impl MarketSource for Switch<dyn MarketSource> {
+    fn in_force(self: Arc<Self>) -> Arc<dyn MarketSource> {
+        self.current().in_force()
+    }
+
+    fn name(&self) -> &'static str {
+        self.current().name()
+    }
+
+    fn id(&self) -> SourceId {
+        self.current().id()
+    }
+
+    async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
+        self.current().bars(request).await
+    }
+}
+
+#[async_trait]
+impl Instruments for Switch<dyn Instruments> {
+    async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
+        self.current().listed_codes().await
+    }
+}
+
+#[async_trait]
+impl HeartbeatStore for Switch<dyn HeartbeatStore> {
+    async fn beat(&self, value: &str, ttl: Duration) -> Result<(), HeartbeatError> {
+        self.current().beat(value, ttl).await
+    }
+
+    async fn remove(&self) -> Result<(), HeartbeatError> {
+        self.current().remove().await
+    }
+}

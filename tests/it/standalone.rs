@@ -1,0 +1,170 @@
+// Upstream: none
+// Downstream: kit::kafka, kit::wait, kit::worker
+// Role: `data-worker standalone` from outside: what it prints, what its file holds, its exit code; needs no servers.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use kit::kafka::Broker;
+use kit::wait::{wait_for, wait_until};
+use kit::worker::Worker;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{Connection, Row};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_data-worker");
+
+/// Longest wait for what takes seconds: the broker's first rebalance alone takes three.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn standalone(database: &Path) -> Output {
+    Command::new(PROGRAM).args(["standalone", "--database"]).arg(database).output().expect("the program")
+}
+
+fn output_text(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("exit {:?}\n{out}\n---- error stream\n{err}", output.status.code())
+}
+
+/// The rows a statement gives, each as its columns joined by blanks; nothing while there is no such table.
+fn rows(database: &Path, sql: &str) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let options = SqliteConnectOptions::new().filename(database).read_only(true);
+        let Ok(mut connection) = SqliteConnection::connect_with(&options).await else { return Vec::new() };
+        let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap_or_default();
+        let text = |row: &sqlx::sqlite::SqliteRow| {
+            let cells = (0..row.len()).map(|index| row.get_unchecked::<String, _>(index));
+            cells.collect::<Vec<_>>().join(" ")
+        };
+        rows.iter().map(text).collect()
+    })
+}
+
+/// Whether a line holds all of these words.
+fn has_line(text: &str, words: &[&str]) -> bool {
+    text.lines().any(|line| words.iter().all(|word| line.split_whitespace().any(|found| found == *word)))
+}
+
+fn assert_sample_is_stored(database: &Path) {
+    const VALUES: &str = "code, timestamp, open, high, low, close, volume, amount, frequency, source";
+    let only = |sql: &str| rows(database, sql).join("|");
+    let bar =
+        |order: &str| format!("SELECT {VALUES} FROM bar WHERE code = '002032.SZ' ORDER BY timestamp {order} LIMIT 1");
+    assert_eq!(only("SELECT count(*) FROM bar WHERE code = '002032.SZ'"), "2813");
+    assert_eq!(only(&bar("ASC")), "002032.SZ 2004-08-17 00:00:00 12.21 12.21 11.03 11.20 78779 90923.24 1 0");
+    assert_eq!(only(&bar("DESC")), "002032.SZ 2016-08-17 00:00:00 39.66 40.59 39.12 40.45 15676 62536.48 1 0");
+    let doubled = "SELECT code, timestamp FROM bar GROUP BY code, frequency, timestamp HAVING count(*) > 1";
+    assert_eq!(rows(database, doubled), Vec::<String>::new());
+    let made_up = "SELECT date(timestamp) || '=' || close FROM bar WHERE code = '000000.SZ' ORDER BY timestamp";
+    let sound = [
+        "2004-08-17=11.20",
+        "2004-08-19=10.53",
+        "2004-08-24=10.25",
+        "2004-08-25=9.98",
+        "2004-08-26=9.72",
+        "2004-08-30=9.81",
+    ];
+    assert_eq!(rows(database, made_up), sound);
+    assert_eq!(only("SELECT count(*) FROM bar"), "2819");
+    assert_eq!(rows(database, "SELECT code FROM stock_info ORDER BY code"), ["000000.SZ", "002032.SZ"]);
+}
+
+#[test]
+fn a_first_run_says_what_it_did_and_leaves_exact_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("bars.sqlite");
+    let output = standalone(&database);
+    let said = output_text(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("not for production"), "{said}");
+    assert!(has_line(&said, &["002032.SZ", "2813", "2004-08-17", "2016-08-17"]), "{said}");
+    assert!(has_line(&said, &["000000.SZ", "6", "2004-08-17", "2004-08-30"]), "{said}");
+    assert!(has_line(&said, &["106", "2919", "trading"]), "{said}");
+    for rule in
+        ["price_not_positive", "high_below_open_or_close", "missing_value", "duplicate_timestamp", "unreadable_value"]
+    {
+        assert!(has_line(&said, &[rule, "1"]), "{rule}: {said}");
+    }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let reason = "bad_command (attempts: 1): the message is not JSON: EOF while parsing";
+    assert_eq!(printed.matches(reason).count(), 1, "one dead letter: {said}");
+    let logged = String::from_utf8_lossy(&output.stderr);
+    assert!(logged.lines().all(|line| line.contains(" WARN ")), "no more is logged than warnings: {said}");
+    assert!(said.contains(&database.display().to_string()), "{said}");
+    // Looked at before the test itself opens the file.
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["bars.sqlite"], "the file is closed and complete");
+    assert_sample_is_stored(&database);
+
+    // The same file again: nothing is doubled, and the outcome is as it should be, too.
+    let again = standalone(&database);
+    let said = output_text(&again);
+    assert_eq!(again.status.code(), Some(0), "{said}");
+    assert!(has_line(&said, &["002032.SZ", "2813", "2004-08-17", "2016-08-17"]), "{said}");
+    assert_sample_is_stored(&database);
+}
+
+#[test]
+fn a_database_that_cannot_be_made_is_named_and_the_exit_code_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("no such folder/bars.sqlite");
+    let output = standalone(&database);
+    let said = output_text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("no such folder/bars.sqlite") && said.contains("unable to open"), "{said}");
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "these are notes and no database, and they must stay as they are\n".repeat(20)).unwrap();
+    let output = standalone(&text);
+    let said = output_text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("notes.txt") && said.contains("not a database"), "{said}");
+    assert!(std::fs::read_to_string(&text).unwrap().starts_with("these are notes"));
+}
+
+#[test]
+fn it_stays_and_serves_commands_until_it_is_told_to_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("bars.sqlite");
+    let log = folder.path().join("standalone.log");
+    let database_text = database.display().to_string();
+    let mut worker =
+        Worker::spawn(Path::new(PROGRAM), &["standalone", "--stay", "--database", &database_text], &log, &[]);
+    let after = |text: &str, mark: &str| {
+        let rest = text.split_once(mark)?.1;
+        rest.split_once('\n').map(|(line, _)| line.trim().to_owned())
+    };
+    let command_line = wait_for("the line for kcat", PATIENCE, || after(&worker.log_text(), "| kcat "));
+    let words: Vec<&str> = command_line.split_whitespace().collect();
+    let ["-P", "-b", address, "-t", topic] = words[..] else { panic!("{command_line}") };
+    assert!(worker.log_text().contains(&format!("Broker: {address}")), "{}", worker.log_text());
+    assert_sample_is_stored(&database);
+
+    let bars = wait_for("the folder for further bars", PATIENCE, || after(&worker.log_text(), "daily.csv into "));
+    let file = "date,open,high,low,close,volume,amount\n20240102,7.5,7.75,7.25,7.5,123400,925500.0\n";
+    std::fs::write(Path::new(&bars).join("600000.SH.daily.csv"), file).unwrap();
+    let command = br#"{"command":"bar_snapshot","params":{"code":"SH600000"}}"#;
+    Broker::connect(address).send(topic, &[command.to_vec()], 1);
+    let stored = "SELECT timestamp, open, high, low, close, volume, amount FROM bar WHERE code = '600000.SH'";
+    let expected = "2024-01-02 00:00:00 7.50 7.75 7.25 7.50 1234 925.50";
+    wait_until("the new row", PATIENCE, || rows(&database, stored) == [expected]);
+    let line = "1 tasks done, 0 failed, 0 commands refused; 1 rows fetched, 1 written, 0 unchanged, 0 skipped";
+    wait_until("its line", PATIENCE, || worker.log_text().contains(line));
+
+    assert!(worker.is_running());
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0), "{}", worker.log_text());
+    assert!(!Path::new(&bars).exists(), "the run's own folder is gone, the database elsewhere is kept");
+    assert_eq!(rows(&database, stored), [expected]);
+}
+
+#[test]
+fn without_a_database_of_ones_own_the_file_is_kept_under_the_temporary_directory() {
+    let temporary = tempfile::tempdir().unwrap();
+    let output = Command::new(PROGRAM).arg("standalone").env("TMPDIR", temporary.path()).output().expect("the program");
+    let said = output_text(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let is_database = |word: &&str| word.ends_with(".sqlite") && Path::new(word).starts_with(temporary.path());
+    let database = said.split_whitespace().map(|word| word.trim_end_matches(['.', ',', ':'])).find(is_database);
+    assert_sample_is_stored(Path::new(database.unwrap_or_else(|| panic!("{said}"))));
+}
