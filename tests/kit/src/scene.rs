@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, tests::it::crashes, tests::it::group, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::outages, tests::it::panics
+// Upstream: benches::pipeline::commands, tests::it::crashes, tests::it::group, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::reload
 // Downstream: kit::clickhouse, kit::kafka, kit::mysql, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 
@@ -133,8 +133,8 @@ impl Scene {
         settings
     }
 
-    /// Writes the configuration file of a node.
-    fn write_config(&self, node: &str) -> PathBuf {
+    /// The configuration of a node as it stands in its file.
+    pub fn config_text(&self, node: &str) -> String {
         let mut settings = self.settings();
         settings.insert("worker.node_id".to_owned(), node.to_owned());
         let mut lines: BTreeMap<Vec<String>, String> = BTreeMap::new();
@@ -152,9 +152,28 @@ impl Scene {
             open = sections.to_vec();
             text.push_str(&format!("{}{}: {value}\n", "  ".repeat(sections.len()), path[path.len() - 1]));
         }
-        let file = self.folder().join(format!("{node}.yml"));
-        std::fs::write(&file, text).expect("the configuration file");
-        file
+        text
+    }
+
+    /// Writes the configuration file of a node anew, as an editor does: another file in its place.
+    pub fn rewrite_config(&self, node: &str) {
+        self.write_raw_config(node, &self.config_text(node));
+    }
+
+    /// Puts any text into the configuration file of a node.
+    pub fn write_raw_config(&self, node: &str, text: &str) {
+        let new = self.folder().join(format!(".{node}.yml.new"));
+        std::fs::write(&new, text).expect("the new configuration file");
+        std::fs::rename(&new, self.config_file(node)).expect("in the place of the old one");
+    }
+
+    /// Removes the configuration file of a node.
+    pub fn remove_config(&self, node: &str) {
+        std::fs::remove_file(self.config_file(node)).expect("the configuration file");
+    }
+
+    fn config_file(&self, node: &str) -> PathBuf {
+        self.folder().join(format!("{node}.yml"))
     }
 
     /// Starts a worker.
@@ -164,7 +183,8 @@ impl Scene {
 
     /// Starts a worker with further environment, such as `FAILPOINTS`.
     pub fn start_with(&self, node: &str, environment: &[(&str, &str)]) -> Worker {
-        let config = self.write_config(node);
+        self.rewrite_config(node);
+        let config = self.config_file(node);
         let log = self.folder().join(format!("{node}.log"));
         Worker::start(&self.program, &config, &log, environment)
     }
@@ -175,6 +195,13 @@ impl Scene {
         for n in 0..values.len() {
             self.sent[n % PARTITIONS as usize] += 1;
         }
+    }
+
+    /// Sends an operator's order, to all workers or to one.
+    pub fn order(&self, command: &str, node: Option<&str>, id: &str) {
+        let params = node.map_or(serde_json::json!({}), |node| serde_json::json!({"node_id": node}));
+        let order = serde_json::json!({"command": command, "params": params, "correlation_id": id});
+        self.broker.send(&format!("{}.control", self.name), &[order.to_string().into_bytes()], 1);
     }
 
     /// Sends one `bar_snapshot` a code, with further params as JSON text such as `"full":true`.

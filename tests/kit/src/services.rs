@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::write_path, kit::clickhouse, kit::mysql, kit::redis, kit::scene
+// Upstream: benches::pipeline::write_path, kit::clickhouse, kit::mysql, kit::redis, kit::scene, tests::it::reload
 // Downstream: none
 // Role: Where the real servers are; a missing one fails the test with what to do.
 
@@ -13,6 +13,7 @@ pub fn required(name: &str) -> String {
 pub fn host_and_port(address: &str) -> (String, u16) {
     let bare = address.split("://").last().unwrap_or(address);
     let bare = bare.split('/').next().unwrap_or(bare);
+    let bare = bare.rsplit('@').next().unwrap_or(bare);
     let (host, port) = bare.rsplit_once(':').unwrap_or_else(|| panic!("no port in {address}"));
     (host.to_owned(), port.parse().unwrap_or_else(|_| panic!("no port in {address}")))
 }

@@ -1,0 +1,74 @@
+// Upstream: none
+// Downstream: kit::scene, kit::wait, tests::it::main_job
+// Role: Operators' orders on the control topic: all workers or one, pause, resume, stop, a sign of life.
+
+use std::time::Duration;
+
+use kit::scene::{PATIENCE, Scene};
+use kit::wait::{wait_for, wait_until};
+use serde_json::Value;
+
+use crate::main_job::{Market, PROGRAM, market};
+
+/// The answers of workers to an order, by its id.
+fn answers(scene: &Scene, id: &str) -> Vec<Value> {
+    scene.notifications_with("correlation_id", id)
+}
+
+fn nodes(answers: &[Value]) -> Vec<&str> {
+    let mut nodes: Vec<&str> = answers.iter().filter_map(|answer| answer["source"].as_str()).collect();
+    nodes.sort_unstable();
+    nodes
+}
+
+#[test]
+fn an_order_reaches_every_worker_or_the_one_it_names() {
+    let Market { codes, data, .. } = market(60, 3);
+    let mut scene = Scene::new("orders", PROGRAM, data);
+    let mut first = scene.start("n1");
+    let mut second = scene.start("n2");
+    scene.wait_for_status("n1", "running");
+    scene.wait_for_status("n2", "running");
+
+    scene.order("heartbeat_test", None, "alive");
+    wait_until("both answer", PATIENCE, || nodes(&answers(&scene, "alive")) == ["n1", "n2"]);
+    assert!(answers(&scene, "alive").iter().all(|answer| answer["data"]["status"] == "running"));
+
+    // Paused, nobody takes a command; resumed, everything is worked off.
+    scene.order("pause", None, "pause");
+    wait_until("both pause", PATIENCE, || nodes(&answers(&scene, "pause")) == ["n1", "n2"]);
+    let paused = |log: &str| log.contains("consumption paused or resumed");
+    wait_until("both stand still", PATIENCE, || paused(&first.log_text()) && paused(&second.log_text()));
+    scene.send_snapshots(&codes, "");
+    scene.order("heartbeat_test", Some("n1"), "still");
+    wait_until("the one answers", PATIENCE, || !answers(&scene, "still").is_empty());
+    assert_eq!(nodes(&answers(&scene, "still")), ["n1"], "only the one that is named");
+    assert_eq!(scene.source.requests(), 0, "a paused worker fetches nothing");
+    assert_eq!(scene.committed(), [0; 4]);
+    scene.order("resume", None, "resume");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+
+    scene.order("stop", Some("n2"), "stop");
+    assert_eq!(second.wait(Duration::from_secs(25)).code(), Some(0));
+    assert!(first.is_running(), "the other one was not named");
+    scene.order("stop", None, "stop");
+    assert_eq!(first.wait(Duration::from_secs(25)).code(), Some(0));
+    assert_eq!(scene.dead_letters().len(), 0, "the group passes orders over");
+}
+
+#[test]
+fn an_order_from_before_the_start_is_not_obeyed() {
+    let Market { codes, data, .. } = market(4, 3);
+    let mut scene = Scene::new("old_order", PROGRAM, data);
+    scene.order("stop", None, "old");
+    let mut worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    scene.order("heartbeat_test", None, "alive");
+    let alive = wait_for("the answer", PATIENCE, || answers(&scene, "alive").pop());
+    assert_eq!(alive["data"]["event"], "HEARTBEAT");
+    assert!(worker.is_running());
+}

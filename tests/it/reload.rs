@@ -1,0 +1,183 @@
+// Upstream: none
+// Downstream: kit::clickhouse, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
+// Role: The configuration read anew while the worker works: applied as a whole or refused, and no command suffers.
+
+use std::time::Duration;
+
+use kit::clickhouse::OwnServer;
+use kit::scene::{PATIENCE, Scene};
+use kit::tushare_server::{Fault, Lasting};
+use kit::wait::{wait_for, wait_until};
+use serde_json::Value;
+
+use crate::main_job::{Market, PROGRAM, market};
+
+/// Sends the order and waits for the answer to it.
+fn reload(scene: &Scene, id: &str) -> Value {
+    scene.order("reload", None, id);
+    wait_for("the answer to the reload", PATIENCE, || scene.notifications_with("correlation_id", id).pop())
+}
+
+#[test]
+fn an_order_a_signal_and_a_saved_file_put_a_change_in_force() {
+    let Market { data, .. } = market(1, 1);
+    let mut scene = Scene::new("reload", PROGRAM, data);
+    let worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+
+    assert_eq!(reload(&scene, "same")["data"]["event"], "RELOAD_UNCHANGED");
+
+    // By an order. What changes is seen in what the worker does: the heartbeat's time to live.
+    scene.set("heartbeat.ttl_ms", 90_000).set("heartbeat.interval_ms", 300);
+    scene.rewrite_config("n1");
+    let answer = reload(&scene, "order");
+    assert_eq!(answer["data"]["event"], "RELOADED", "{answer}");
+    assert_eq!(answer["data"]["changed"], serde_json::json!(["heartbeat.interval_ms", "heartbeat.ttl_ms"]));
+    wait_until("the new time to live", PATIENCE, || scene.heartbeat("n1").is_some_and(|(_, ttl)| ttl > 60));
+
+    // By a signal: the log level.
+    scene.set("log.level", "debug");
+    scene.rewrite_config("n1");
+    worker.signal("HUP");
+    wait_until("debug lines", PATIENCE, || worker.log_text().contains(r#""level":"debug""#));
+
+    // By saving the file alone, as editors do it.
+    scene.set("heartbeat.ttl_ms", 200_000);
+    scene.rewrite_config("n1");
+    wait_until("the newest time to live", PATIENCE, || scene.heartbeat("n1").is_some_and(|(_, ttl)| ttl > 150));
+    let applied = scene.notifications_with("event", "RELOADED");
+    assert_eq!(applied.len(), 3, "each change is told once");
+}
+
+#[test]
+fn a_refused_reload_names_place_and_reason_and_changes_nothing() {
+    let Market { codes, data, .. } = market(10, 3);
+    let mut scene = Scene::new("refused", PROGRAM, data);
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    let problems = |answer: &Value| answer["data"]["problems"].to_string();
+
+    // A broken file, with every problem and its line.
+    scene.write_raw_config("n1", "batch:\n  max_rows: many\n  min_row: 5\n");
+    let answer = reload(&scene, "broken");
+    assert_eq!(answer["data"]["event"], "RELOAD_REFUSED");
+    assert_eq!(answer["level"], "ERROR");
+    let text = problems(&answer);
+    assert!(text.contains("n1.yml, line 2: batch.max_rows: it must be a whole number"), "{text}");
+    assert!(text.contains("line 3: batch.min_row: there is no such setting; is batch.min_rows meant?"), "{text}");
+
+    // A setting that needs a restart, by its name.
+    scene.set("kafka.group_id", "another");
+    scene.rewrite_config("n1");
+    let text = problems(&reload(&scene, "restart"));
+    assert!(text.contains("kafka.group_id: a change needs a restart"), "{text}");
+    scene.set("kafka.group_id", format!("{}.group", scene.name));
+
+    // A server that is not there: tried before it is used.
+    let port = kit::services::free_port();
+    scene.set("clickhouse.port", port).set("redis.port", port);
+    scene.rewrite_config("n1");
+    let text = problems(&reload(&scene, "servers"));
+    assert!(text.contains("clickhouse: ") && text.contains("redis: "), "every server that fails: {text}");
+
+    // No file at all.
+    scene.remove_config("n1");
+    let text = problems(&reload(&scene, "gone"));
+    assert!(text.contains("n1.yml is gone"), "{text}");
+
+    // All the while the old one is in force.
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert_eq!(scene.notifications_with("event", "RELOADED").len(), 0);
+}
+
+#[test]
+fn a_new_source_token_and_address_serve_the_next_attempt() {
+    let Market { codes, data, .. } = market(20, 3);
+    let mut scene = Scene::new("source", PROGRAM, data);
+    scene.set("sources.tushare.token", "outdated");
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.set("sources.tushare.token", "tok-ok");
+    scene.rewrite_config("n1");
+    let answer = reload(&scene, "token");
+    assert_eq!(answer["data"]["changed"], serde_json::json!(["sources.tushare.token"]), "{answer}");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert_eq!(scene.dead_letters().len(), 0);
+}
+
+#[test]
+fn new_credentials_of_the_store_are_taken_while_rows_wait_to_be_written() {
+    let Market { codes, data, .. } = market(150, 20);
+    let mut scene = Scene::new("credentials", PROGRAM, data);
+    scene.set("batch.max_rows", 400).set("batch.min_rows", 100).set("fetch.max_in_flight", 4);
+    scene.set("batch.max_retry_delay_ms", 500);
+    scene.source.set_fault(Fault::Slow(Duration::from_millis(20)), Lasting::UntilCleared);
+    let folder = scene.folder().join("engine");
+    let (old, new) = ("first-s3cret", "second-s3cret");
+    let server = OwnServer::start_with_password(&folder, 0, old);
+    let port = server.port;
+    scene.database.url = format!("http://ginkgo:{old}@127.0.0.1:{port}");
+    scene.set("clickhouse.port", port).set("clickhouse.user", "ginkgo").set("clickhouse.password", old);
+    let worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send_snapshots(&codes, "");
+    wait_until("some rows", PATIENCE, || scene.database.count() >= 400);
+
+    // The password changes on the server first: rows wait, nothing is lost.
+    server.kill();
+    let _server = OwnServer::start_with_password(&folder, port, new);
+    scene.database.url = format!("http://ginkgo:{new}@127.0.0.1:{port}");
+    wait_until("the alert", PATIENCE, || !scene.notifications_with("class", "access").is_empty());
+    assert!(scene.committed().iter().sum::<i64>() < 150);
+    scene.set("clickhouse.password", new);
+    scene.rewrite_config("n1");
+    assert_eq!(reload(&scene, "password")["data"]["event"], "RELOADED");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert_eq!(scene.dead_letters().len(), 0);
+
+    // None of the secrets is anywhere.
+    let said = format!("{}{:?}{:?}", worker.log_text(), scene.notifications(), scene.heartbeat("n1"));
+    for secret in [old, new, "tok-ok", &kit::services::required("TEST_MYSQL_PASSWORD")] {
+        assert!(!said.contains(secret), "a secret was told");
+    }
+}
+
+#[test]
+fn two_hundred_reloads_under_load_apply_the_good_and_refuse_the_broken_half() {
+    let Market { codes, data, .. } = market(400, 10);
+    let mut scene = Scene::new("reloads", PROGRAM, data);
+    scene.set("fetch.max_in_flight", 4);
+    scene.source.set_fault(Fault::Slow(Duration::from_millis(20)), Lasting::UntilCleared);
+    let worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send_snapshots(&codes, "");
+    let (mut before, mut memory) = (String::new(), 0);
+    for round in 0..200 {
+        let id = format!("round {round}");
+        if round % 2 == 0 {
+            // Retries, batches, concurrency and limits change to and fro.
+            let n = round / 2;
+            scene.set("fetch.max_in_flight", 4 + n % 5).set("batch.flush_interval_ms", 200 + n);
+            scene.set("fetch.first_retry_delay_ms", 50 + n).set("quality.max_examples", 10 + n);
+            scene.rewrite_config("n1");
+            assert_eq!(reload(&scene, &id)["data"]["event"], "RELOADED", "{id}");
+            before = scene.config_text("n1");
+        } else {
+            scene.write_raw_config("n1", &before.replace("flush_interval_ms", "flush_intervall_ms"));
+            assert_eq!(reload(&scene, &id)["data"]["event"], "RELOAD_REFUSED", "{id}");
+        }
+        if round == 50 {
+            memory = worker.resident_memory_kib();
+        }
+    }
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert_eq!(scene.dead_letters().len(), 0);
+    let growth = worker.resident_memory_kib().saturating_sub(memory);
+    assert!(growth < 8 * 1024, "resident memory grew by {growth} KiB over 150 reloads");
+}
