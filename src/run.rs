@@ -18,22 +18,18 @@ use crate::service_hub::ServiceHub;
 /// Runs the worker that the settings describe until a signal stops it. Exit code 0: drained; 1: it failed; 2: it was
 /// stopped but not drained in time.
 pub fn run(settings: &Settings) -> ExitCode {
-    let hub = match ServiceHub::build(settings) {
-        Ok(hub) => hub,
-        Err(error) => {
-            tracing::error!(%error, "the worker cannot be set up");
-            return ExitCode::FAILURE;
-        }
-    };
     let drain_deadline = Duration::from_millis(settings.worker.drain_deadline_ms);
-    let actor_settings = settings.actor_settings();
-    let system = System::new();
-    let code = system.block_on(async move {
-        let board = Arc::new(Board::default());
-        let life = launch(hub.parts(), actor_settings, drain_deadline, board);
-        life.until_stopped().await
+    let report = System::new().block_on(async {
+        // Inside the system: some clients want its runtime from the start.
+        match ServiceHub::build(settings) {
+            Ok(hub) => {
+                let life = launch(hub.parts(), settings.actor_settings(), drain_deadline, Arc::default());
+                life.until_stopped().await
+            }
+            Err(error) => ExitReport::Failed(format!("the worker cannot be set up: {error}")),
+        }
     });
-    exit_code(&code)
+    exit_code(&report)
 }
 
 /// A running worker.
