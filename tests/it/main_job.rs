@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: tests::it::config_cli
 // Downstream: kit::scene, kit::tushare_data, kit::wait
 // Role: The main job, whole: commands on real Kafka become exact rows in the real engine, whatever is killed meanwhile.
 

@@ -1,4 +1,4 @@
-// Upstream: kit::scene
+// Upstream: kit::scene, tests::it::config_cli
 // Downstream: kit::services, kit::wait
 // Role: Reads the real ClickHouse engine by plain SQL, counts statements, injects faults, starts further engines.
 
@@ -95,6 +95,9 @@ fn parse_bar(line: &str) -> StoredBar {
     StoredBar { code: next(), timestamp: next(), values: std::array::from_fn(|_| next()) }
 }
 
+/// Hands a password to the engine.
+const PASSWORD_VARIABLE: &str = "OWN_CLICKHOUSE_PASSWORD";
+
 /// A ClickHouse engine of a test's own, which it may kill.
 pub struct OwnServer {
     child: Child,
@@ -105,6 +108,11 @@ pub struct OwnServer {
 impl OwnServer {
     /// Starts one on a data folder; `port` 0 takes a free one.
     pub fn start(folder: &Path, port: u16) -> Self {
+        Self::start_as(folder, port, None)
+    }
+
+    /// As [`Self::start`]; only this user with this password is let in.
+    pub fn start_as(folder: &Path, port: u16, login: Option<(&str, &str)>) -> Self {
         let command = required("TEST_CLICKHOUSE_COMMAND");
         let mut words = command.split(' ');
         let program = words.next().expect("a program");
@@ -112,6 +120,8 @@ impl OwnServer {
             .args(words)
             .args(["--port", &port.to_string(), "--path"])
             .arg(folder)
+            .args(login.iter().flat_map(|(user, _)| ["--user", user, "--password-env", PASSWORD_VARIABLE]))
+            .envs(login.map(|(_, password)| (PASSWORD_VARIABLE, password)))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{command}: {error}"));

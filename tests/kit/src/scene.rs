@@ -1,4 +1,4 @@
-// Upstream: tests::it::main_job
+// Upstream: tests::it::config_cli, tests::it::main_job
 // Downstream: kit::clickhouse, kit::kafka, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 
@@ -121,8 +121,15 @@ impl Scene {
         settings
     }
 
+    /// The same settings as environment variables of the worker.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let name = |key: &str| format!("GINKGO_DATA_WORKER__{}", key.replace('.', "__").to_uppercase());
+        let bare = |value: &str| value.trim_matches(['"', '[', ']']).to_owned();
+        self.settings().iter().map(|(key, value)| (name(key), bare(value))).collect()
+    }
+
     /// Writes the configuration file of a node.
-    fn write_config(&self, node: &str) -> PathBuf {
+    pub fn write_config(&self, node: &str) -> PathBuf {
         let mut settings = self.settings();
         settings.insert("worker.node_id".to_owned(), node.to_owned());
         let mut lines: BTreeMap<Vec<String>, String> = BTreeMap::new();
@@ -154,7 +161,9 @@ impl Scene {
     pub fn start_with(&self, node: &str, environment: &[(&str, &str)]) -> Worker {
         let config = self.write_config(node);
         let log = self.folder().join(format!("{node}.log"));
-        Worker::start(&self.program, &config, &log, environment)
+        // Whoever runs the tests may have a Ginkgo of their own, whose files would count.
+        let folder = self.folder().display().to_string();
+        Worker::start(&self.program, &config, &log, &[&[("GINKGO_DIR", folder.as_str())], environment].concat())
     }
 
     /// Sends raw values, spread over the partitions.

@@ -1,4 +1,4 @@
-// Upstream: kit::clickhouse, kit::scene
+// Upstream: kit::clickhouse, kit::scene, tests::it::config_cli
 // Downstream: none
 // Role: Where the real servers are; a missing one fails the test with what to do.
 

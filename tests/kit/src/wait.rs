@@ -1,4 +1,4 @@
-// Upstream: kit::clickhouse, kit::scene, kit::worker, tests::it::main_job
+// Upstream: kit::clickhouse, kit::scene, kit::worker, tests::it::config_cli, tests::it::main_job
 // Downstream: none
 // Role: Waits for a condition with a deadline; the only way tests wait.
 

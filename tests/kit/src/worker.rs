@@ -1,4 +1,4 @@
-// Upstream: kit::scene
+// Upstream: kit::scene, tests::it::config_cli
 // Downstream: kit::wait
 // Role: The worker's process: started, signalled, killed, awaited; its log kept for the failing test's output.
 
