@@ -29,7 +29,7 @@ fn an_order_a_signal_and_a_saved_file_put_a_change_in_force() {
 
     // By an order. What changes is seen in what the worker does: the heartbeat's time to live.
     scene.set("heartbeat.ttl_ms", 90_000).set("heartbeat.interval_ms", 300);
-    scene.rewrite_config("n1");
+    scene.write_config("n1");
     let answer = reload(&scene, "order");
     assert_eq!(answer["data"]["event"], "RELOADED", "{answer}");
     assert_eq!(answer["data"]["changed"], serde_json::json!(["heartbeat.interval_ms", "heartbeat.ttl_ms"]));
@@ -37,13 +37,13 @@ fn an_order_a_signal_and_a_saved_file_put_a_change_in_force() {
 
     // By a signal: the log level.
     scene.set("log.level", "debug");
-    scene.rewrite_config("n1");
+    scene.write_config("n1");
     worker.signal("HUP");
     wait_until("debug lines", PATIENCE, || worker.log_text().contains(r#""level":"debug""#));
 
     // By saving the file alone, as editors do it.
     scene.set("heartbeat.ttl_ms", 200_000);
-    scene.rewrite_config("n1");
+    scene.write_config("n1");
     wait_until("the newest time to live", PATIENCE, || scene.heartbeat("n1").is_some_and(|(_, ttl)| ttl > 150));
     let applied = scene.notifications_with("event", "RELOADED");
     assert_eq!(applied.len(), 3, "each change is told once");
@@ -68,7 +68,7 @@ fn a_refused_reload_names_place_and_reason_and_changes_nothing() {
 
     // A setting that needs a restart, by its name.
     scene.set("kafka.group_id", "another");
-    scene.rewrite_config("n1");
+    scene.write_config("n1");
     let text = problems(&reload(&scene, "restart"));
     assert!(text.contains("kafka.group_id: a change needs a restart"), "{text}");
     scene.set("kafka.group_id", format!("{}.group", scene.name));
@@ -76,7 +76,7 @@ fn a_refused_reload_names_place_and_reason_and_changes_nothing() {
     // A server that is not there: tried before it is used.
     let port = kit::services::free_port();
     scene.set("clickhouse.port", port).set("redis.port", port);
-    scene.rewrite_config("n1");
+    scene.write_config("n1");
     let text = problems(&reload(&scene, "servers"));
     assert!(text.contains("clickhouse: ") && text.contains("redis: "), "every server that fails: {text}");
 
@@ -100,7 +100,7 @@ fn a_new_source_token_and_address_serve_the_next_attempt() {
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.set("sources.tushare.token", "tok-ok");
-    scene.rewrite_config("n1");
+    scene.write_config("n1");
     let answer = reload(&scene, "token");
     assert_eq!(answer["data"]["changed"], serde_json::json!(["sources.tushare.token"]), "{answer}");
     scene.send_snapshots(&codes, "");
@@ -118,7 +118,7 @@ fn new_credentials_of_the_store_are_taken_while_rows_wait_to_be_written() {
     scene.source.set_fault(Fault::Slow(Duration::from_millis(20)), Lasting::UntilCleared);
     let folder = scene.folder().join("engine");
     let (old, new) = ("first-s3cret", "second-s3cret");
-    let server = OwnServer::start_with_password(&folder, 0, old);
+    let server = OwnServer::start_as(&folder, 0, Some(("ginkgo", old)));
     let port = server.port;
     scene.database.url = format!("http://ginkgo:{old}@127.0.0.1:{port}");
     scene.set("clickhouse.port", port).set("clickhouse.user", "ginkgo").set("clickhouse.password", old);
@@ -129,12 +129,12 @@ fn new_credentials_of_the_store_are_taken_while_rows_wait_to_be_written() {
 
     // The password changes on the server first: rows wait, nothing is lost.
     server.kill();
-    let _server = OwnServer::start_with_password(&folder, port, new);
+    let _server = OwnServer::start_as(&folder, port, Some(("ginkgo", new)));
     scene.database.url = format!("http://ginkgo:{new}@127.0.0.1:{port}");
     wait_until("the alert", PATIENCE, || !scene.notifications_with("class", "access").is_empty());
     assert!(scene.committed().iter().sum::<i64>() < 150);
     scene.set("clickhouse.password", new);
-    scene.rewrite_config("n1");
+    scene.write_config("n1");
     assert_eq!(reload(&scene, "password")["data"]["event"], "RELOADED");
     scene.wait_until_committed();
     scene.assert_exact(&codes);
@@ -164,7 +164,7 @@ fn two_hundred_reloads_under_load_apply_the_good_and_refuse_the_broken_half() {
             let n = round / 2;
             scene.set("fetch.max_in_flight", 4 + n % 5).set("batch.flush_interval_ms", 200 + n);
             scene.set("fetch.first_retry_delay_ms", 50 + n).set("quality.max_examples", 10 + n);
-            scene.rewrite_config("n1");
+            scene.write_config("n1");
             assert_eq!(reload(&scene, &id)["data"]["event"], "RELOADED", "{id}");
             before = scene.config_text("n1");
         } else {

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, benches::pipeline::write_path, kit::scene, tests::it::idempotence, tests::it::outages, tests::it::reload
+// Upstream: benches::pipeline::commands, benches::pipeline::write_path, kit::scene, tests::it::config_cli, tests::it::idempotence, tests::it::outages, tests::it::reload
 // Downstream: kit::services, kit::wait
 // Role: Reads the real ClickHouse engine by plain SQL, counts statements, injects faults, starts further engines.
 
@@ -95,6 +95,9 @@ fn parse_bar(line: &str) -> StoredBar {
     StoredBar { code: next(), timestamp: next(), values: std::array::from_fn(|_| next()) }
 }
 
+/// Hands a password to the engine.
+const PASSWORD_VARIABLE: &str = "OWN_CLICKHOUSE_PASSWORD";
+
 /// A ClickHouse engine of a test's own, which it may kill.
 pub struct OwnServer {
     child: Child,
@@ -105,27 +108,23 @@ pub struct OwnServer {
 impl OwnServer {
     /// Starts one on a data folder; `port` 0 takes a free one.
     pub fn start(folder: &Path, port: u16) -> Self {
-        Self::spawn(folder, port, &mut Self::command())
+        Self::start_as(folder, port, None)
     }
 
-    /// Starts one that lets the user `ginkgo` in with this password.
-    pub fn start_with_password(folder: &Path, port: u16, password: &str) -> Self {
-        let mut command = Self::command();
-        command.args(["--user", "ginkgo", "--password-env", "TEST_ENGINE_PASSWORD"]);
-        Self::spawn(folder, port, command.env("TEST_ENGINE_PASSWORD", password))
-    }
-
-    fn command() -> Command {
-        let words = required("TEST_CLICKHOUSE_COMMAND");
-        let mut words = words.split(' ');
-        let mut command = Command::new(words.next().expect("a program"));
-        command.args(words);
-        command
-    }
-
-    fn spawn(folder: &Path, port: u16, command: &mut Command) -> Self {
-        let command = command.args(["--port", &port.to_string(), "--path"]).arg(folder).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    /// As [`Self::start`]; only this user with this password is let in.
+    pub fn start_as(folder: &Path, port: u16, login: Option<(&str, &str)>) -> Self {
+        let command = required("TEST_CLICKHOUSE_COMMAND");
+        let mut words = command.split(' ');
+        let program = words.next().expect("a program");
+        let mut child = Command::new(program)
+            .args(words)
+            .args(["--port", &port.to_string(), "--path"])
+            .arg(folder)
+            .args(login.iter().flat_map(|(user, _)| ["--user", user, "--password-env", PASSWORD_VARIABLE]))
+            .envs(login.map(|(_, password)| (PASSWORD_VARIABLE, password)))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command}: {error}"));
         let out = child.stdout.take().expect("its output");
         let first = BufReader::new(out).lines().next().expect("a first line").expect("text");
         let address = first.rsplit(' ').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, tests::it::crashes, tests::it::group, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::reload
+// Upstream: benches::pipeline::commands, tests::it::config_cli, tests::it::crashes, tests::it::group, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::reload
 // Downstream: kit::clickhouse, kit::kafka, kit::mysql, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 
@@ -133,6 +133,13 @@ impl Scene {
         settings
     }
 
+    /// The same settings as environment variables of the worker.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let name = |key: &str| format!("GINKGO_DATA_WORKER__{}", key.replace('.', "__").to_uppercase());
+        let bare = |value: &str| value.trim_matches(['"', '[', ']']).to_owned();
+        self.settings().iter().map(|(key, value)| (name(key), bare(value))).collect()
+    }
+
     /// The configuration of a node as it stands in its file.
     pub fn config_text(&self, node: &str) -> String {
         let mut settings = self.settings();
@@ -155,9 +162,10 @@ impl Scene {
         text
     }
 
-    /// Writes the configuration file of a node anew, as an editor does: another file in its place.
-    pub fn rewrite_config(&self, node: &str) {
+    /// Writes the configuration file of a node, as an editor does: another file in the place of the old one.
+    pub fn write_config(&self, node: &str) -> PathBuf {
         self.write_raw_config(node, &self.config_text(node));
+        self.config_file(node)
     }
 
     /// Puts any text into the configuration file of a node.
@@ -183,10 +191,11 @@ impl Scene {
 
     /// Starts a worker with further environment, such as `FAILPOINTS`.
     pub fn start_with(&self, node: &str, environment: &[(&str, &str)]) -> Worker {
-        self.rewrite_config(node);
-        let config = self.config_file(node);
+        let config = self.write_config(node);
         let log = self.folder().join(format!("{node}.log"));
-        Worker::start(&self.program, &config, &log, environment)
+        // Whoever runs the tests may have a Ginkgo of their own, whose files would count.
+        let folder = self.folder().display().to_string();
+        Worker::start(&self.program, &config, &log, &[&[("GINKGO_DIR", folder.as_str())], environment].concat())
     }
 
     /// Sends raw values, spread over the partitions.

@@ -1,0 +1,395 @@
+// Upstream: none
+// Downstream: kit::clickhouse, kit::scene, kit::services, kit::tushare_data, kit::wait, kit::worker, tests::it::main_job
+// Role: The configuration as an operator meets it: check, show and default, and what a started worker makes of a file.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use kit::clickhouse::OwnServer;
+use kit::scene::{PATIENCE, Scene};
+use kit::services::{free_port, required};
+use kit::tushare_data::{Dataset, codes, last_trading_days};
+use kit::wait::wait_until;
+use kit::worker::Worker;
+
+use crate::main_job::PROGRAM;
+
+/// What a command ended with.
+struct Outcome {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// Runs the program in a folder, with no other variables than these.
+fn data_worker(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
+    let output = Command::new(PROGRAM)
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("HOME", folder)
+        .envs(variables.iter().copied())
+        .output()
+        .expect("the program runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Outcome { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+/// The line of `config show` about a setting, with single blanks.
+fn shown(text: &str, path: &str) -> String {
+    let line = text.lines().find(|line| line.split(' ').next() == Some(path));
+    let line = line.unwrap_or_else(|| panic!("{path} is not in:\n{text}"));
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn check_tells_all_problems_at_once_and_ends_with_1() {
+    let bad = "kafka:\n  prot: 9092\n  port: many\nbatch:\n  max_rows: 0\nheartbeat:\n  ttl_ms: 5000\n\
+               mysql:\n  password: 4711\n";
+    let secure = "database:\n  redis:\n    port: [1]\n";
+    let folder =
+        folder_with(&[("bad.yml", bad), (".ginkgo/secure.yml", secure), ("good.yml", "log:\n  level: debug\n")]);
+    let variables = [("GINKGO_DATA_WORKER__FETCH__MAX_ATTEMPT", "3"), ("CLICKHOUSE_PORT", "x")];
+    let found = data_worker(folder.path(), &["config", "check", "bad.yml"], &variables);
+    assert_eq!(found.code, Some(1));
+    for part in [
+        "bad.yml, line 2: kafka.prot: there is no such setting; is kafka.port meant?",
+        "bad.yml, line 3: kafka.port: it must be a whole number, 1 to 65535, but is \"many\"",
+        "bad.yml, line 5: batch.max_rows: it is 0, but it must be 1 to 1000000",
+        "default: batch.min_rows: it is 1000, but it must not exceed batch.max_rows",
+        "bad.yml, line 7: heartbeat.ttl_ms: it is 5000, but it must be at least twice heartbeat.interval_ms",
+        "bad.yml, line 9: mysql.password: it must be text (the value is a secret and not shown); put it in quotes",
+        ".ginkgo/secure.yml, line 3: database.redis.port: it must be a whole number",
+        "GINKGO_DATA_WORKER__FETCH__MAX_ATTEMPT: fetch.max_attempt: there is no such setting; is fetch.max_attempts meant?",
+        "environment variable CLICKHOUSE_PORT: clickhouse.port: it must be a whole number, 1 to 65535, but is \"x\"",
+    ] {
+        assert!(found.err.contains(part), "{part} is not in:\n{}", found.err);
+    }
+    assert_eq!(found.err.lines().count(), 9, "{}", found.err);
+    assert!(!found.err.contains("4711") && found.out.is_empty());
+
+    let broken = data_worker(folder.path(), &["config", "check", "--connect", "bad.yml"], &[]);
+    assert_eq!(broken.code, Some(1));
+    assert!(broken.err.contains("the servers are not tried"), "{}", broken.err);
+
+    std::fs::remove_file(folder.path().join(".ginkgo/secure.yml")).unwrap();
+    let good = data_worker(folder.path(), &["config", "check", "good.yml"], &[]);
+    assert_eq!((good.code, good.out.as_str()), (Some(0), "the configuration is sound (good.yml)\n"));
+}
+
+#[test]
+fn check_wants_a_file_that_was_named_and_none_that_was_not() {
+    let folder = folder_with(&[]);
+    for (arguments, variables) in [
+        (vec!["config", "check", "gone.yml"], vec![]),
+        (vec!["config", "check"], vec![("GINKGO_DATA_WORKER_CONFIG", "gone.yml")]),
+    ] {
+        let missing = data_worker(folder.path(), &arguments, &variables);
+        assert_eq!(missing.code, Some(1), "{}", missing.err);
+        assert!(missing.err.contains("gone.yml: there is no such file"), "{}", missing.err);
+    }
+    let none = data_worker(folder.path(), &["config", "check"], &[]);
+    assert_eq!((none.code, none.out.as_str()), (Some(0), "the configuration is sound (no file)\n"));
+    assert!(none.err.contains("warning: no configuration file: ./data_worker.yml"), "{}", none.err);
+}
+
+#[test]
+fn the_default_file_is_the_repository_s_is_sound_and_changes_nothing() {
+    let folder = folder_with(&[]);
+    let printed = data_worker(folder.path(), &["config", "default"], &[]);
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let kept = std::fs::read_to_string(repository.join("docker/data_worker.yml")).unwrap();
+    assert_eq!((printed.code, printed.out == kept), (Some(0), true), "run `make docs`");
+    let page = data_worker(folder.path(), &["config", "reference"], &[]);
+    let kept_page = std::fs::read_to_string(repository.join("docs/configuration.md")).unwrap();
+    assert!(page.out == kept_page, "run `make docs`");
+
+    let before = data_worker(folder.path(), &["config", "show"], &[]);
+    std::fs::write(folder.path().join("data_worker.yml"), &printed.out).unwrap();
+    let checked = data_worker(folder.path(), &["config", "check"], &[]);
+    assert_eq!((checked.code, checked.out.as_str()), (Some(0), "the configuration is sound (./data_worker.yml)\n"));
+    let after = data_worker(folder.path(), &["config", "show"], &[]);
+    assert_eq!((after.code, after.out), (Some(0), before.out), "no value has changed");
+
+    let edited = printed.out.replace("  #max_rows: 10000", "  max_rows: 4321");
+    std::fs::write(folder.path().join("data_worker.yml"), edited).unwrap();
+    let edited = data_worker(folder.path(), &["config", "show"], &[]);
+    assert!(
+        shown(&edited.out, "batch.max_rows").starts_with("batch.max_rows 4321 ./data_worker.yml, line "),
+        "{}",
+        edited.out
+    );
+}
+
+#[test]
+fn show_tells_where_every_value_comes_from_and_no_secret() {
+    let own = "kafka:\n  host: of-file\nmysql:\n  user: of-file\nredis:\n  password: s3cret-1\n";
+    let secure = "database:\n  clickhouse:\n    host: of-ginkgo\n    port: 8124\n    password: czNjcmV0LTI=\n\
+                  tushare:\n  token: s3cret-3\n";
+    let folder =
+        folder_with(&[("own.yml", own), (".ginkgo/secure.yml", secure), (".ginkgo/config.yml", "debug: true\n")]);
+    std::fs::write(folder.path().join("password"), "s3cret-4\n").unwrap();
+    let variables =
+        [("GINKGO_KAFKA_PORT", "9095"), ("MYSQL_PASSWORD_FILE", "password"), ("KUBERNETES_SERVICE_HOST", "10.0.0.1")];
+    let found = data_worker(folder.path(), &["config", "show", "--config", "own.yml"], &variables);
+    assert_eq!(found.code, Some(0), "{}", found.err);
+    let ginkgo = folder.path().join(".ginkgo/secure.yml").display().to_string();
+    for (path, rest) in [
+        ("kafka.host", "of-file own.yml, line 2".to_owned()),
+        ("kafka.port", "9095 environment variable GINKGO_KAFKA_PORT".to_owned()),
+        ("mysql.user", "of-file own.yml, line 4".to_owned()),
+        ("mysql.password", "*** environment variable MYSQL_PASSWORD_FILE".to_owned()),
+        ("redis.password", "*** own.yml, line 6".to_owned()),
+        ("clickhouse.host", format!("of-ginkgo {ginkgo}, line 3")),
+        // In a container the 1 does not come before the port.
+        ("clickhouse.port", format!("8124 {ginkgo}, line 4")),
+        ("clickhouse.password", format!("*** {ginkgo}, line 5")),
+        ("sources.tushare.token", format!("*** {ginkgo}, line 7")),
+        ("batch.max_rows", "10000 default".to_owned()),
+    ] {
+        assert_eq!(shown(&found.out, path), format!("{path} {rest}"));
+    }
+    let unset = data_worker(folder.path(), &["config", "show"], &[("GINKGO_DIR", "/nowhere")]);
+    assert_eq!(shown(&unset.out, "mysql.password"), "mysql.password (unset) default");
+    for text in [&found.out, &found.err, &unset.out] {
+        assert!(!text.contains("s3cret") && !text.contains("czNj"), "{text}");
+    }
+
+    let wrong = data_worker(folder.path(), &["config", "show", "--config", "own.yml"], &[("REDIS_PORT", "x")]);
+    assert_eq!(wrong.code, Some(1));
+    assert_eq!(shown(&wrong.out, "redis.port"), "redis.port 6379 default", "what a worker would run on");
+    assert!(wrong.err.contains("environment variable REDIS_PORT: redis.port: "), "{}", wrong.err);
+}
+
+/// A world of one bar: what a worker does is known by its heartbeat and its log.
+fn small_scene(name: &str) -> Scene {
+    let days = last_trading_days(chrono::Utc::now().date_naive(), 1);
+    Scene::new(name, PROGRAM, Dataset::generated(&codes(1), &days))
+}
+
+/// A MySQL database with Ginkgo's table.
+fn create_stock_info(name: &str) {
+    use sqlx::{ConnectOptions, Connection, Executor};
+    let options = sqlx::mysql::MySqlConnectOptions::new()
+        .host(&required("TEST_MYSQL_HOST"))
+        .port(required("TEST_MYSQL_PORT").parse().unwrap())
+        .username(&required("TEST_MYSQL_USER"))
+        .password(&required("TEST_MYSQL_PASSWORD"));
+    let statements = format!(
+        "CREATE DATABASE `{name}`; CREATE TABLE `{name}`.stock_info (code VARCHAR(32), is_del TINYINT NOT NULL DEFAULT 0)"
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut connection = options.connect().await.unwrap();
+        connection.execute(sqlx::raw_sql(&statements)).await.unwrap();
+        connection.close().await.unwrap();
+    });
+}
+
+fn connect_scene(name: &str) -> Scene {
+    let scene = small_scene(name);
+    create_stock_info(&scene.name);
+    scene
+}
+
+#[test]
+fn connect_tells_of_each_real_server_that_it_answers_its_version_and_its_latency() {
+    let scene = connect_scene("connect_good");
+    let file = scene.write_config("n1");
+    let check = ["config", "check", "--connect", file.to_str().unwrap()];
+    let found = data_worker(scene.folder(), &check, &[]);
+    assert_eq!(found.code, Some(0), "{}\n{}", found.out, found.err);
+    let reports: Vec<&str> = found.out.lines().skip(1).collect();
+    assert_eq!(reports.len(), 5, "{}", found.out);
+    for (report, begin, part) in [
+        (reports[0], "ok     Kafka ", "all topics are there"),
+        (reports[1], "ok     Redis ", " is supported (5.0 or newer)"),
+        (reports[2], "ok     ClickHouse ", " is supported (23.3 or newer)"),
+        (reports[3], "ok     MySQL ", "-MariaDB"),
+        (reports[4], "ok     Tushare ", "the token is accepted"),
+    ] {
+        assert!(report.starts_with(begin) && report.contains(part), "{report}");
+        let latency = report.split(" ms: ").next().unwrap().rsplit(' ').next().unwrap();
+        assert!(latency.parse::<u64>().is_ok_and(|ms| ms < 5_000), "{report}");
+    }
+    assert!(reports[2].contains("is not there yet, the worker creates it"), "nothing is created: {}", reports[2]);
+    assert!(reports[3].contains("is supported (10.3 or newer); table stock_info is there"), "{}", reports[3]);
+
+    // A table that readers of ours could not use is a fault although the server answers.
+    scene.database.query("CREATE TABLE bar (code String, open Float64) ENGINE = MergeTree ORDER BY code");
+    let found = data_worker(scene.folder(), &check, &[]);
+    assert_eq!(found.code, Some(1));
+    let report = found.out.lines().find(|line| line.contains("ClickHouse")).unwrap();
+    assert!(
+        report.starts_with("FAILED") && report.contains("column open: expected Decimal(16, 2), found Float64"),
+        "{report}"
+    );
+}
+
+#[test]
+fn connect_tells_why_a_server_does_not_answer_or_lets_nobody_in_and_never_a_password() {
+    let mut scene = connect_scene("connect_bad");
+    let own_engine = OwnServer::start_as(&scene.folder().join("clickhouse"), 0, Some(("reader", "right-pw")));
+    let redis_port = free_port();
+    scene
+        .set("redis.port", redis_port)
+        .set("clickhouse.port", own_engine.port)
+        .set("clickhouse.user", "reader")
+        .set("clickhouse.password", "wrong-pw-1")
+        .set("mysql.password", "wrong-pw-2")
+        .set("sources.tushare.token", "wrong-pw-3");
+    let file = scene.write_config("n1");
+    let found = data_worker(scene.folder(), &["config", "check", "--connect", file.to_str().unwrap()], &[]);
+    assert_eq!(found.code, Some(1), "{}", found.out);
+    let report = |name: &str| {
+        let line = found.out.lines().find(|line| line.contains(name));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{}", found.out))
+    };
+    assert!(report("Kafka").starts_with("ok "), "one that fails does not spoil the others: {}", found.out);
+    for (name, reason) in [
+        ("Redis", "Connection refused"),
+        ("ClickHouse", "Code: 516. DB::Exception: reader: Authentication failed"),
+        ("MySQL", "Access denied for user"),
+        ("Tushare", "token refused"),
+    ] {
+        assert!(report(name).starts_with("FAILED") && report(name).contains(reason), "{}", report(name));
+    }
+    assert!(!found.out.contains("-pw") && !found.err.contains("-pw"), "{}{}", found.out, found.err);
+
+    scene.set("clickhouse.password", "right-pw");
+    let file = scene.write_config("n1");
+    let found = data_worker(scene.folder(), &["config", "check", "--connect", file.to_str().unwrap()], &[]);
+    let report = found.out.lines().find(|line| line.contains("ClickHouse")).unwrap();
+    assert!(report.starts_with("ok "), "{report}");
+}
+
+#[test]
+fn servers_that_say_nothing_are_given_up_together() {
+    let silent: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let ports: Vec<String> = silent.iter().map(|listener| listener.local_addr().unwrap().port().to_string()).collect();
+    let url = format!("http://127.0.0.1:{}/", ports[3]);
+    let variables = [
+        ("KAFKA_PORT", ports[0].as_str()),
+        ("CLICKHOUSE_PORT", ports[1].as_str()),
+        ("MYSQL_PORT", ports[2].as_str()),
+        ("TUSHARE_TOKEN", "t"),
+        ("GINKGO_DATA_WORKER__SOURCES__TUSHARE__URL", url.as_str()),
+    ];
+    let folder = folder_with(&[]);
+    let begin = Instant::now();
+    let found = data_worker(folder.path(), &["config", "check", "--connect"], &variables);
+    let elapsed = begin.elapsed();
+    assert_eq!(found.code, Some(1));
+    for name in ["ClickHouse", "MySQL", "Tushare"] {
+        let report = found.out.lines().find(|line| line.contains(name)).unwrap();
+        assert!(report.starts_with("FAILED") && report.ends_with("no answer within 5s"), "{report}");
+    }
+    assert!(found.out.lines().any(|line| line.starts_with("FAILED Kafka")), "{}", found.out);
+    // One after the other they would take 20 s.
+    assert!((Duration::from_secs(5)..Duration::from_secs(12)).contains(&elapsed), "{elapsed:?}");
+}
+
+/// Starts the worker `n1` on this file; its log lies beside it.
+fn start_worker(scene: &Scene, file: &Path, variables: &[(String, String)]) -> Worker {
+    let folder = scene.folder().display().to_string();
+    let mut environment = vec![("GINKGO_NODE_ID", "n1"), ("GINKGO_DIR", folder.as_str())];
+    environment.extend(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    Worker::start(Path::new(PROGRAM), file, &file.with_extension("again.log"), &environment)
+}
+
+/// The rest of life of a node's heartbeat just after a beat is near its TTL; the longest that is seen tells it.
+fn wait_for_ttl(scene: &Scene, node: &str, seconds: std::ops::RangeInclusive<i64>) {
+    wait_until(&format!("a heartbeat of {node} with {seconds:?} s to live"), PATIENCE, || {
+        scene.heartbeat(node).is_some_and(|(_, ttl)| seconds.contains(&ttl))
+    });
+}
+
+#[test]
+fn a_worker_runs_on_the_values_of_its_file_and_on_the_default_where_a_key_is_deleted() {
+    let mut scene = small_scene("config_values");
+    scene.set("heartbeat.ttl_ms", 7_000).set("heartbeat.interval_ms", 500).set("log.level", "debug");
+    let mut worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    let (_, ttl) = scene.heartbeat("n1").unwrap();
+    assert!((1..=7).contains(&ttl), "the file says 7 s, not the default of 30: {ttl}");
+    assert!(worker.log_text().contains("\"level\":\"debug\""), "the file's log level");
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+
+    let file = scene.write_config("n1");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let kept: String = text.lines().filter(|line| !line.contains("ttl_ms:")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(text.lines().count(), kept.lines().count() + 1);
+    std::fs::write(&file, kept).unwrap();
+    let worker = start_worker(&scene, &file, &[]);
+    wait_for_ttl(&scene, "n1", 25..=30);
+    assert!(worker.log_text().contains("configuration loaded"), "{}", worker.log_text());
+}
+
+#[test]
+fn without_its_file_a_worker_starts_on_defaults_with_a_warning() {
+    let scene = small_scene("config_missing");
+    let variables = scene.variables();
+    let file = scene.folder().join("gone.yml");
+    let mut worker = start_worker(&scene, &file, &variables);
+    scene.wait_for_status("n1", "running");
+    wait_for_ttl(&scene, "n1", 25..=30);
+    let log = worker.log_text();
+    let warning = log.lines().find(|line| line.contains("gone.yml not found; defaults are in force"));
+    assert!(warning.is_some_and(|line| line.contains("\"level\":\"warning\"")), "{log}");
+    assert!(worker.is_running());
+}
+
+#[test]
+fn a_broken_file_is_told_with_line_and_reason_and_the_worker_starts_on_defaults() {
+    let scene = small_scene("config_broken");
+    let variables = scene.variables();
+    for (name, text, problem) in [
+        ("syntax", "heartbeat:\n  ttl_ms: 7000\n interval_ms: 500\n", "syntax.yml, line 3: it is no valid YAML: "),
+        (
+            "value",
+            "heartbeat:\n  ttl_ms: 7000\n  interval_ms: often\n",
+            "value.yml, line 3: heartbeat.interval_ms: it must be a whole number, at least 100, but is \\\"often\\\"",
+        ),
+    ] {
+        let file = scene.folder().join(format!("{name}.yml"));
+        std::fs::write(&file, text).unwrap();
+        let mut worker = start_worker(&scene, &file, &variables);
+        scene.wait_for_status("n1", "running");
+        // Not the 7 s of the file that is left out.
+        wait_for_ttl(&scene, "n1", 25..=30);
+        let log = worker.log_text();
+        let line = log.lines().find(|line| line.contains(problem));
+        assert!(line.is_some_and(|line| line.contains("\"level\":\"error\"")), "{problem} is not in:\n{log}");
+        worker.terminate();
+        assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    }
+}
+
+#[test]
+fn a_host_of_the_other_environment_ends_the_start() {
+    let folder = folder_with(&[(".ginkgo/secure.yml", "database:\n  mysql:\n    host: mysql-test\n")]);
+    let production = ("GINKGO_ENV", "PRODUCTION");
+    let refused = data_worker(folder.path(), &["run"], &[production]);
+    assert_eq!(refused.code, Some(1));
+    let reason = "secure.yml, line 3: mysql.host: it is \\\"mysql-test\\\", but Ginkgo's environment is PRODUCTION";
+    assert!(refused.out.contains(reason), "{}", refused.out);
+    assert!(!refused.out.contains("configuration loaded"), "{}", refused.out);
+
+    let checked = data_worker(folder.path(), &["config", "check"], &[production]);
+    assert_eq!(checked.code, Some(1));
+    let skipped = data_worker(folder.path(), &["config", "check"], &[production, ("GINKGO_SKIP_CLUSTER_GUARD", "1")]);
+    assert_eq!(skipped.code, Some(0), "{}", skipped.err);
+}
