@@ -119,7 +119,7 @@ impl ClickHouseBars {
 
     async fn columns(&self) -> Result<Vec<(String, String)>, StoreError> {
         let query = self
-            .client
+            .server
             .query("SELECT name, type FROM system.columns WHERE database = ? AND table = ?")
             .bind(&self.database)
             .bind(TABLE);
@@ -128,7 +128,7 @@ impl ClickHouseBars {
 
     async fn engine(&self) -> Result<(String, String), StoreError> {
         let query = self
-            .client
+            .server
             .query("SELECT engine, engine_full FROM system.tables WHERE database = ? AND name = ?")
             .bind(&self.database)
             .bind(TABLE);
@@ -136,13 +136,13 @@ impl ClickHouseBars {
     }
 
     async fn server_zone(&self) -> Result<String, StoreError> {
-        self.bounded("read the server's zone", Effect::None, self.client.query("SELECT timezone()").fetch_one()).await
+        self.bounded("read the server's zone", Effect::None, self.server.query("SELECT timezone()").fetch_one()).await
     }
 
     /// Tries the server: its version, and the table as it is there. Creates nothing.
     pub async fn probe(&self) -> Result<Answer, StoreError> {
         let version: String =
-            self.bounded("read the version", Effect::None, self.client.query("SELECT version()").fetch_one()).await?;
+            self.bounded("read the version", Effect::None, self.server.query("SELECT version()").fetch_one()).await?;
         let answer = Answer::default().with_version("ClickHouse", &version, OLDEST_VERSION);
         let table = format!("{}.{TABLE}", self.database);
         if self.columns().await?.is_empty() {

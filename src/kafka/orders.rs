@@ -50,6 +50,8 @@ impl OrderFeed for KafkaOrders {
         client
             .set("bootstrap.servers", format!("{}:{}", self.config.host, self.config.port))
             .set("client.id", format!("{}.orders", self.node_id))
+            // librdkafka wants a name for it; it is never joined and nothing is committed to it.
+            .set("group.id", format!("{}.orders.{}", self.config.group_id, self.node_id))
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "latest")
             .set("allow.auto.create.topics", "false")

@@ -20,7 +20,7 @@ fn reload(scene: &Scene, id: &str) -> Value {
 
 #[test]
 fn an_order_a_signal_and_a_saved_file_put_a_change_in_force() {
-    let Market { data, .. } = market(1, 1);
+    let Market { codes, data, .. } = market(1, 1);
     let mut scene = Scene::new("reload", PROGRAM, data);
     let worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
@@ -39,6 +39,8 @@ fn an_order_a_signal_and_a_saved_file_put_a_change_in_force() {
     scene.set("log.level", "debug");
     scene.write_config("n1");
     worker.signal("HUP");
+    wait_until("the second change", PATIENCE, || scene.notifications_with("event", "RELOADED").len() == 2);
+    scene.send_snapshots(&codes, "");
     wait_until("debug lines", PATIENCE, || worker.log_text().contains(r#""level":"debug""#));
 
     // By saving the file alone, as editors do it.
