@@ -167,7 +167,10 @@ fn two_hundred_reloads_under_load_apply_the_good_and_refuse_the_broken_half() {
             scene.set("fetch.max_in_flight", 4 + n % 5).set("batch.flush_interval_ms", 200 + n);
             scene.set("fetch.first_retry_delay_ms", 50 + n).set("quality.max_examples", 10 + n);
             scene.write_config("n1");
-            assert_eq!(reload(&scene, &id)["data"]["event"], "RELOADED", "{id}");
+            // The watch of the file may be quicker than the order.
+            let answer = reload(&scene, &id);
+            let event = answer["data"]["event"].as_str().unwrap_or_default();
+            assert!(matches!(event, "RELOADED" | "RELOAD_UNCHANGED"), "{id}: {answer}");
             before = scene.config_text("n1");
         } else {
             scene.write_raw_config("n1", &before.replace("flush_interval_ms", "flush_intervall_ms"));
@@ -180,6 +183,7 @@ fn two_hundred_reloads_under_load_apply_the_good_and_refuse_the_broken_half() {
     scene.wait_until_committed();
     scene.assert_exact(&codes);
     assert_eq!(scene.dead_letters().len(), 0);
+    assert_eq!(scene.notifications_with("event", "RELOADED").len(), 100, "each good file is put in force once");
     let growth = worker.resident_memory_kib().saturating_sub(memory);
     assert!(growth < 8 * 1024, "resident memory grew by {growth} KiB over 150 reloads");
 }
