@@ -63,7 +63,7 @@ pub struct BatchWriter {
     context: Arc<FlushContext>,
     buffer: Vec<BufferedTask>,
     num_rows: usize,
-    first_at: Option<Instant>,
+    times: Option<Times>,
     flushing: bool,
     draining: bool,
 }
@@ -84,17 +84,21 @@ impl BatchWriter {
             context: Arc::new(context),
             buffer: Vec::new(),
             num_rows: 0,
-            first_at: None,
+            times: None,
             flushing: false,
             draining: false,
         }
     }
 
     fn flush_if_due(&mut self, ctx: &mut Context<Self>) {
-        let Some(first_at) = self.first_at else { return };
-        let more_on_the_way = self.vitals.board().tasks_upstream.get() > 0;
-        let due = self.draining || is_due(&self.settings.batch, self.num_rows, first_at.elapsed(), more_on_the_way);
-        if due && !self.flushing {
+        let Some(Times { first, last }) = self.times else { return };
+        let waiting = Waiting {
+            num_rows: self.num_rows,
+            age: first.elapsed(),
+            idle: last.elapsed(),
+            more_on_the_way: self.vitals.board().tasks_upstream.get() > 0,
+        };
+        if (self.draining || is_due(&self.settings.batch, waiting)) && !self.flushing {
             self.flush(ctx);
         }
     }
@@ -125,7 +129,8 @@ impl BatchWriter {
             .count();
         let batch = self.buffer.drain(..num_tasks).collect();
         self.num_rows -= num_rows;
-        self.first_at = (!self.buffer.is_empty()).then(Instant::now);
+        let now = Instant::now();
+        self.times = (!self.buffer.is_empty()).then_some(Times { first: now, last: now });
         batch
     }
 }
@@ -139,12 +144,31 @@ impl Drop for EndOfFlush {
     }
 }
 
+/// When the first and the last task of the buffer came.
+#[derive(Clone, Copy)]
+struct Times {
+    first: Instant,
+    last: Instant,
+}
+
+/// What waits in the buffer.
+#[derive(Clone, Copy)]
+struct Waiting {
+    num_rows: usize,
+    /// Since the first task of it came.
+    age: Duration,
+    /// Since the last task of it came.
+    idle: Duration,
+    more_on_the_way: bool,
+}
+
 /// A full batch is written at once; a waiting one after the interval if it is worth an INSERT or nothing more is on its
-/// way; any batch after the longest wait.
-fn is_due(settings: &BatchSettings, num_rows: usize, age: Duration, more_on_the_way: bool) -> bool {
-    let worth_it = num_rows >= settings.min_rows || !more_on_the_way;
+/// way, and sooner if nothing has come for a while either; any batch after the longest wait.
+fn is_due(settings: &BatchSettings, waiting: Waiting) -> bool {
+    let Waiting { num_rows, age, idle, more_on_the_way } = waiting;
     num_rows >= settings.max_rows
-        || (age >= ms(settings.flush_interval_ms) && worth_it)
+        || (age >= ms(settings.flush_interval_ms) && (num_rows >= settings.min_rows || !more_on_the_way))
+        || (idle >= ms(settings.idle_flush_ms) && !more_on_the_way)
         || age >= ms(settings.max_wait_ms)
 }
 
@@ -163,7 +187,7 @@ impl Supervised for BatchWriter {
     fn restarting(&mut self, _ctx: &mut Self::Context) {
         self.buffer.clear();
         self.num_rows = 0;
-        self.first_at = None;
+        self.times = None;
         self.flushing = false;
     }
 }
@@ -177,7 +201,8 @@ impl Handler<WriteBars> for BatchWriter {
         self.num_rows += unit.rows.len();
         ticket.buffered();
         self.buffer.push(BufferedTask { ticket, unit, report, room });
-        self.first_at.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        self.times.get_or_insert(Times { first: now, last: now }).last = now;
         if self.num_rows >= self.settings.batch.max_rows && !self.flushing {
             self.flush(ctx);
         }
@@ -218,12 +243,15 @@ mod tests {
     #[test]
     fn a_batch_is_written_when_it_is_full_or_has_waited_as_long_as_is_worth_it() {
         let settings = BatchSettings::default();
-        let due = |rows, millis, more| is_due(&settings, rows, ms(millis), more);
-        assert!(due(10_000, 0, true), "full");
-        assert!(!due(9_999, 999, false), "not full and not waited");
-        assert!(due(1_000, 1_000, true), "worth an INSERT");
-        assert!(!due(999, 1_000, true), "more is on its way");
-        assert!(due(1, 1_000, false), "nothing more is on its way");
-        assert!(due(1, 5_000, true), "the longest wait is over");
+        let due = |num_rows, age, idle, more_on_the_way| {
+            is_due(&settings, Waiting { num_rows, age: ms(age), idle: ms(idle), more_on_the_way })
+        };
+        assert!(due(10_000, 0, 0, true), "full");
+        assert!(!due(9_999, 999, 249, false), "not full and not waited");
+        assert!(due(1_000, 1_000, 0, true), "worth an INSERT");
+        assert!(!due(999, 1_000, 900, true), "more is on its way");
+        assert!(due(1, 1_000, 0, false), "nothing more is on its way");
+        assert!(due(1, 250, 250, false), "nothing more is on its way and nothing has come for a while");
+        assert!(due(1, 5_000, 0, true), "the longest wait is over");
     }
 }

@@ -71,6 +71,9 @@ pub struct BatchSettings {
     pub min_rows: usize,
     /// Wait for further rows before a batch is written.
     pub flush_interval_ms: u64,
+    /// With nothing more on its way and nothing come for so long, a batch is written before its interval is over. Longer
+    /// than the pauses of whoever sends commands in runs, or each run becomes an INSERT.
+    pub idle_flush_ms: u64,
     /// The longest wait of a batch below `min_rows`; at least `flush_interval_ms`.
     pub max_wait_ms: u64,
     /// Rows in memory between source and store; fetching waits when they are reached. At least `max_rows`.
@@ -88,6 +91,8 @@ impl Default for BatchSettings {
             max_rows: 10_000,
             min_rows: 1_000,
             flush_interval_ms: 1_000,
+            // Ginkgo's TaskTimer pauses for 100 ms between its runs of 50 commands.
+            idle_flush_ms: 250,
             max_wait_ms: 5_000,
             // At about 250 bytes a row: 25 MB, within the worker's 64 MB.
             max_buffered_rows: 100_000,

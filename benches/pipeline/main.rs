@@ -29,10 +29,20 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// A group of figures and what measures it.
+type Measurement = (&'static str, fn() -> Vec<Figure>);
+
+/// Measures everything, or what is named: `cargo bench --bench pipeline -- commands`.
 fn main() {
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let all: [Measurement; 3] =
+        [("write_path", write_path::measure), ("commands", commands::measure), ("latency", latency::measure)];
     println!("| figure | measured | goal |\n|---|---|---|");
-    let measurements: [fn() -> Vec<Figure>; 3] = [write_path::measure, commands::measure, latency::measure];
-    for figure in measurements.into_iter().flat_map(|measure| measure()) {
-        println!("| {} | {} | {} |", figure.name, figure.value, figure.goal);
+    for (name, measure) in all {
+        if named.is_empty() || named.iter().any(|wanted| wanted == name) {
+            for figure in measure() {
+                println!("| {} | {} | {} |", figure.name, figure.value, figure.goal);
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::clickhouse::clock::TableClock;
 use crate::clickhouse::errors::{Effect, classify, text_of};
 use crate::clickhouse::schema::{COLUMNS, TABLE, create_table, deduplicates, identifier, mismatch};
 use crate::clickhouse::{rows, statements};
-use crate::config::ClickHouseSection;
+use crate::config::{ClickHouseSection, Compression};
 use crate::probe::Answer;
 
 /// The first ClickHouse whose DELETE is no experiment any more; replaced rows are removed by it.
@@ -62,7 +62,12 @@ struct LatestRow {
 impl ClickHouseBars {
     /// Connects to nothing yet.
     pub fn new(config: &ClickHouseSection) -> Self {
+        let compression = match config.compression {
+            Compression::None => ::clickhouse::Compression::None,
+            Compression::Lz4 => ::clickhouse::Compression::Lz4,
+        };
         let mut client = Client::default()
+            .with_compression(compression)
             .with_url(format!("http://{}:{}", config.host, config.port))
             .with_user(&config.user)
             // The schema is checked once at the start; the column list of each statement is explicit.

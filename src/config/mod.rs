@@ -39,7 +39,7 @@ pub use file::named_file;
 pub use load::{Fallback, Loaded, load, load_or_defaults};
 pub use problem::{ConfigProblems, Place, Problem};
 pub use sections::{
-    AmountUnit, ClickHouseSection, FilesSection, KafkaSection, LogFormat, LogSection, MySqlSection, RedisSection,
-    Settings, SourceName, SourcesSection, TushareSection, VolumeUnit, WorkerSection,
+    AmountUnit, ClickHouseSection, Compression, FilesSection, KafkaSection, LogFormat, LogSection, MySqlSection,
+    RedisSection, Settings, SourceName, SourcesSection, TushareSection, VolumeUnit, WorkerSection,
 };
 pub use watch::FileWatch;

@@ -183,9 +183,22 @@ pub struct ClickHouseSection {
     pub password: Option<SecretString>,
     /// Database with the table `bar`.
     pub database: String,
+    /// How bytes travel between worker and server: `none` is faster on one machine or in one data centre, `lz4` spares a
+    /// slow line.
+    pub compression: Compression,
     /// Longest wait for the answer to one statement.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub timeout_ms: u64,
+}
+
+/// How bytes travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// As they are.
+    None,
+    /// Compressed by LZ4.
+    Lz4,
 }
 
 impl Default for ClickHouseSection {
@@ -196,6 +209,7 @@ impl Default for ClickHouseSection {
             user: "default".into(),
             password: None,
             database: "ginkgo".into(),
+            compression: Compression::None,
             timeout_ms: 60_000,
         }
     }
