@@ -129,8 +129,9 @@ impl BatchWriter {
             .count();
         let batch = self.buffer.drain(..num_tasks).collect();
         self.num_rows -= num_rows;
-        let now = Instant::now();
-        self.times = (!self.buffer.is_empty()).then_some(Times { first: now, last: now });
+        // What is left begins a batch of its own now; when its last task came has not changed.
+        let times = self.times.take().filter(|_| !self.buffer.is_empty());
+        self.times = times.map(|times| Times { first: Instant::now(), ..times });
         batch
     }
 }
