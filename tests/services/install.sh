@@ -53,12 +53,12 @@ apt_install() { # PACKAGE… : installs those that are missing
 version=$(sed -n '/kafka_2.13</{n;s/.*<version>\(.*\)<.*/\1/p}' "$here/kafka/pom.xml")
 have_apache() { [[ -f $dir/kafka/kafka_2.13-$version.jar ]]; }
 have_fallback() { [[ -x $dir/tansu ]]; }
-mvn_here() { mvn -q -B -ntp -f "$here/kafka/pom.xml" -Dmaven.repo.local="$dir/m2" "$@"; }
+maven=(mvn -q -B -ntp -f "$here/kafka/pom.xml" -Dmaven.repo.local="$dir/m2")
 
 # Whether Maven gets anything at all within ten seconds. The broker itself takes longer, so it is not waited for here.
 maven_reachable() {
   local probe end=$((SECONDS + 10)) found=1
-  mvn_here dependency:resolve-plugins >"$log" 2>&1 &
+  "${maven[@]}" dependency:resolve-plugins >"$log" 2>&1 &
   probe=$!
   while ((SECONDS < end)); do
     [[ -n $(find "$dir/m2" -name '*.pom' -print -quit 2>/dev/null) ]] && { found=0; break; }
@@ -73,7 +73,7 @@ maven_reachable() {
 install_apache() {
   say "fetching Apache Kafka"
   rm -rf "$dir/kafka" "$dir/kafka.new"
-  quietly mvn_here dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$dir/kafka.new"
+  quietly "${maven[@]}" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$dir/kafka.new"
   mv "$dir/kafka.new" "$dir/kafka"
   rm -rf "$dir/m2"
 }
