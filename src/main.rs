@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: cli::config, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
+// Downstream: cli::config, cli::send, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
 // Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use data_worker::cli::config::ConfigCommand;
+use data_worker::cli::send::SendOptions;
 use data_worker::config::{self, ConfigProblems, Environment, Fallback, LogSection};
 use data_worker::reload::ConfigPlace;
 use data_worker::{run, standalone, telemetry};
@@ -32,6 +33,8 @@ enum Command {
         #[arg(long)]
         node_id: Option<String>,
     },
+    /// Sends a command to the workers, or an order, and follows its outcome.
+    Send(SendOptions),
     /// Checks, shows and documents the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let _faults = fail::FailScenario::setup();
     match Arguments::parse().command.unwrap_or(Command::Run { config: None, node_id: None }) {
         Command::Run { config, node_id } => run_worker(config, node_id),
+        Command::Send(options) => options.run(),
         Command::Config(command) => command.run(),
         Command::Standalone(options) => standalone::run(&options),
     }

@@ -40,6 +40,7 @@ pub struct Heartbeat {
     store: Arc<dyn HeartbeatStore>,
     status: Arc<StatusReader>,
     removed: bool,
+    next: Option<SpawnHandle>,
 }
 
 /// Puts the status together.
@@ -62,12 +63,15 @@ impl Heartbeat {
     ) -> Self {
         let board = vitals.board().clone();
         let status = StatusReader { identity, feed, board, last_beat: Mutex::default(), was_ill: Mutex::default() };
-        Self { vitals, settings, store, status: Arc::new(status), removed: false }
+        Self { vitals, settings, store, status: Arc::new(status), removed: false, next: None }
     }
 
     fn beat_and_schedule(&mut self, ctx: &mut Context<Self>) {
         self.beat();
-        ctx.run_later(ms(self.settings.heartbeat.interval_ms), Self::beat_and_schedule);
+        if let Some(next) = self.next.take() {
+            ctx.cancel_future(next);
+        }
+        self.next = Some(ctx.run_later(ms(self.settings.heartbeat.interval_ms), Self::beat_and_schedule));
     }
 
     fn beat(&self) {
@@ -146,8 +150,12 @@ impl Actor for Heartbeat {
     }
 }
 
-/// No state to reset: whether the heartbeat was removed must survive.
-impl Supervised for Heartbeat {}
+impl Supervised for Heartbeat {
+    /// Timers are gone with a restart; whether the heartbeat was removed must survive.
+    fn restarting(&mut self, _ctx: &mut Self::Context) {
+        self.next = None;
+    }
+}
 
 impl Handler<BeatNow> for Heartbeat {
     type Result = ();
@@ -175,7 +183,12 @@ impl Handler<RemoveHeartbeat> for Heartbeat {
 impl Handler<ApplySettings> for Heartbeat {
     type Result = ();
 
-    fn handle(&mut self, message: ApplySettings, _ctx: &mut Self::Context) {
+    fn handle(&mut self, message: ApplySettings, ctx: &mut Self::Context) {
+        let is_new = message.0.heartbeat != self.settings.heartbeat;
         self.settings = message.0;
+        if is_new {
+            // At once, or a shorter interval would begin only when the longer one is over.
+            self.beat_and_schedule(ctx);
+        }
     }
 }

@@ -87,6 +87,7 @@ pub(crate) struct Leaving {
     pub(crate) children: Children,
     pub(crate) deadline: Duration,
     pub(crate) failure: Option<String>,
+    pub(crate) stop_order: Option<String>,
 }
 
 impl Leaving {
@@ -152,7 +153,7 @@ impl Leaving {
             if let Err(error) = self.children.quality.send(SendWhatIsLeft).await {
                 tracing::warn!(%error, "the last summary is not sent");
             }
-            self.children.announcer.announce(&WorkerEvent::Stopped, None).await;
+            self.children.announcer.announce(&WorkerEvent::Stopped, self.stop_order.as_deref()).await;
         };
         if actix_rt::time::timeout(LEAVING, goodbye).await.is_err() {
             tracing::warn!("the STOPPED event is not out in time");

@@ -94,6 +94,8 @@ pub struct Supervisor {
     board: Arc<Board>,
     children: Option<Children>,
     failure: Option<String>,
+    /// The id of the order that ends the worker, repeated in its last event.
+    stop_order: Option<String>,
     ending: bool,
     exit: Option<oneshot::Sender<ExitReport>>,
 }
@@ -136,6 +138,7 @@ impl Supervisor {
             board,
             children: None,
             failure: None,
+            stop_order: None,
             ending: false,
             exit: Some(sender),
         };
@@ -217,6 +220,7 @@ impl Supervisor {
             children,
             deadline: self.policy.drain_deadline,
             failure: self.failure.clone(),
+            stop_order: self.stop_order.clone(),
         };
         tracing::info!(reason, deadline = ?leaving.deadline, "the worker stops");
         let supervisor = ctx.address();
@@ -274,7 +278,10 @@ impl Handler<OrderReceived> for Supervisor {
             OrderKind::Reload => {
                 return children.config.do_send(Reload { cause: "an order", correlation_id: order.correlation_id });
             }
-            OrderKind::Stop => return self.end("an operator's order", ctx),
+            OrderKind::Stop => {
+                self.stop_order = order.correlation_id;
+                return self.end("an operator's order", ctx);
+            }
             OrderKind::Pause => {
                 children.gate.close(Closure::Paused);
                 WorkerEvent::Paused

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 /// `data-worker config …`.
 pub mod config;
 mod connect;
+/// `data-worker send …`.
+pub mod send;
 
 /// Prints a command's result. A reader that has gone away makes it a failure, not a panic.
 fn print(text: &str) -> ExitCode {

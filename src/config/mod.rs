@@ -1,4 +1,4 @@
-// Upstream: cli::config, main, reload
+// Upstream: cli::config, cli::send, main, reload
 // Downstream: config::check, config::environment, config::file, config::load, config::problem, config::sections, config::watch
 // Role: Typed configuration of the whole worker.
 

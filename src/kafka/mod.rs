@@ -7,6 +7,8 @@
 
 mod consumer_context;
 mod consumer_thread;
+/// Messages from the command line.
+pub mod courier;
 /// The port through which the actors see the consumer.
 pub mod feed;
 /// What is out and what came back.

@@ -14,5 +14,6 @@ mod orders;
 mod outages;
 mod panics;
 mod reload;
+mod send;
 mod sources_tushare;
 mod standalone;

@@ -1,4 +1,4 @@
-// Upstream: actors::domain, actors::domain::command, actors::ports, actors::supervisor, kafka::orders
+// Upstream: actors::domain, actors::domain::command, actors::ports, actors::supervisor, cli::send, kafka::orders
 // Downstream: actors::domain::command
 // Role: What operators ask of running workers, one or all: reload, stop, pause, resume, a sign of life.
 

@@ -1,0 +1,257 @@
+// Upstream: main
+// Downstream: actors::domain::operator_order, actors::shanghai, config, config::environment, config::load, config::sections, kafka::courier
+// Role: `data-worker send`: publishes a command or an order in today's format, and follows its outcome.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use actors::domain::OrderKind;
+use actors::shanghai;
+use clap::Args;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::config::{self, Environment, KafkaSection};
+use crate::kafka::courier::{Courier, CourierError, Letter, Mark, Position};
+
+/// Between two looks for an outcome.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// After the first answer to an order to all workers, the others are waited for as long.
+const MORE_ANSWERS: Duration = Duration::from_secs(2);
+
+/// No outcome in time.
+const EXIT_NO_OUTCOME: u8 = 2;
+
+/// What to send.
+#[derive(Debug, Args)]
+pub struct SendOptions {
+    /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Follows what becomes of it; exit code 1 for a dead letter or a refusal, 2 if there is no outcome in time.
+    #[arg(long)]
+    wait: bool,
+    /// Seconds to wait at most.
+    #[arg(long, default_value_t = 300)]
+    timeout: u64,
+    /// The command (bar_snapshot, …) or the order (reload, stop, pause, resume, heartbeat_test).
+    command: String,
+    /// Stock codes, separated by commas; one command each, as Ginkgo sends them.
+    #[arg(long, value_delimiter = ',')]
+    code: Vec<String>,
+    /// Replaces everything that is stored.
+    #[arg(long)]
+    full: bool,
+    /// Replaces what is stored in the range.
+    #[arg(long)]
+    force: bool,
+    /// The one worker an order is for.
+    #[arg(long)]
+    node: Option<String>,
+    /// A further parameter, such as `start_date=20240102`; may be given several times.
+    #[arg(long = "param", value_parser = parameter)]
+    params: Vec<(String, Value)>,
+}
+
+/// `name=value`; the value is JSON where it reads as such and is no number, else text: dates are written as digits.
+fn parameter(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form name=value"))?;
+    let json = serde_json::from_str(value).ok().filter(|value: &Value| !value.is_number());
+    Ok((name.to_owned(), json.unwrap_or_else(|| value.into())))
+}
+
+impl SendOptions {
+    /// Sends and, if wanted, waits. Exit code 0: sent, and done if waited for.
+    pub fn run(self) -> ExitCode {
+        let loaded = match config::load(self.config.as_deref(), &Environment::of_process()) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                eprintln!("{problems}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let kafka = &loaded.settings.kafka;
+        let outcome = match OrderKind::named(&self.command) {
+            Some(_) => self.send_order(kafka),
+            None => self.send_commands(kafka),
+        };
+        outcome.unwrap_or_else(|error| {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        })
+    }
+
+    fn message(&self, code: Option<&String>, id: &str) -> String {
+        let mut params = Map::new();
+        if self.full || self.force {
+            params.insert("full".to_owned(), self.full.into());
+            params.insert("force".to_owned(), self.force.into());
+        }
+        params.extend(self.params.iter().cloned());
+        params.extend(self.node.as_ref().map(|node| ("node_id".to_owned(), node.as_str().into())));
+        params.extend(code.map(|code| ("code".to_owned(), code.as_str().into())));
+        json!({
+            "command": self.command,
+            "timestamp": shanghai::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
+            "params": params,
+            "source": "data-worker send",
+            "correlation_id": id,
+            "trace_id": null,
+            "span_id": null,
+        })
+        .to_string()
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + Duration::from_secs(self.timeout)
+    }
+
+    fn send_commands(&self, kafka: &KafkaSection) -> Result<ExitCode, CourierError> {
+        let courier = Courier::new(kafka)?;
+        let dead_letters = if self.wait { Some(courier.mark(&kafka.dead_letter_topic)?) } else { None };
+        let topic = command_topic(kafka);
+        let codes: Vec<Option<&String>> =
+            if self.code.is_empty() { vec![None] } else { self.code.iter().map(Some).collect() };
+        let mut open = Vec::with_capacity(codes.len());
+        for code in codes {
+            let id = uuid::Uuid::new_v4().simple().to_string();
+            let position = courier.send(topic, &self.message(code, &id))?;
+            let name = code.map_or_else(|| self.command.clone(), |code| format!("{} {code}", self.command));
+            println!("{name}: sent to {}[{}]@{}", position.topic, position.partition, position.offset);
+            open.push((name, position));
+        }
+        let Some(dead_letters) = dead_letters else { return Ok(ExitCode::SUCCESS) };
+        self.follow(&courier, open, &dead_letters)
+    }
+
+    /// A command is resolved when the group's offset passes it; whether it was a dead letter stands in their topic.
+    fn follow(
+        &self,
+        courier: &Courier,
+        mut open: Vec<(String, Position)>,
+        dead_letters: &Mark,
+    ) -> Result<ExitCode, CourierError> {
+        let (deadline, mut failed) = (self.deadline(), false);
+        loop {
+            let mut still_open = Vec::new();
+            for (name, position) in open {
+                if !courier.is_resolved(&position)? {
+                    still_open.push((name, position));
+                    continue;
+                }
+                let letters = courier.since(dead_letters)?;
+                match letters.iter().find(|letter| is_about(letter, &position)) {
+                    Some(letter) => {
+                        failed = true;
+                        let reason = letter.headers.get("dlq.reason").map_or("", String::as_str);
+                        println!("{name}: dead letter: {reason}");
+                    }
+                    None => println!("{name}: done"),
+                }
+            }
+            open = still_open;
+            if open.is_empty() {
+                return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+            }
+            if Instant::now() >= deadline {
+                for (name, _) in &open {
+                    println!("{name}: no outcome within {} s; it stays in the topic", self.timeout);
+                }
+                return Ok(ExitCode::from(EXIT_NO_OUTCOME));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn send_order(&self, kafka: &KafkaSection) -> Result<ExitCode, CourierError> {
+        let courier = Courier::new(kafka)?;
+        let answers = if self.wait { Some(courier.mark(&kafka.notification_topic)?) } else { None };
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        courier.send(&kafka.control_topic, &self.message(None, &id))?;
+        println!("{}: sent to {}", self.command, kafka.control_topic);
+        let Some(answers) = answers else { return Ok(ExitCode::SUCCESS) };
+        self.gather(&courier, &answers, &id)
+    }
+
+    /// One answer of the worker that was named; of all workers those that answer soon after the first.
+    fn gather(&self, courier: &Courier, since: &Mark, id: &str) -> Result<ExitCode, CourierError> {
+        let (deadline, mut first_at, mut refused, mut num_told) = (self.deadline(), None, false, 0);
+        loop {
+            let answers: Vec<Answer> =
+                courier.since(since)?.iter().filter_map(|letter| Answer::to(id, &letter.payload)).collect();
+            for Answer { source, data, content } in answers.iter().skip(num_told) {
+                refused |= data.event == "RELOAD_REFUSED";
+                println!("{source}: {}: {content}", data.event);
+            }
+            num_told = answers.len();
+            if num_told > 0 {
+                let since_first = first_at.get_or_insert_with(Instant::now).elapsed();
+                if self.node.is_some() || since_first >= MORE_ANSWERS {
+                    return Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+                }
+            }
+            if num_told == 0 && Instant::now() >= deadline {
+                println!("{}: no answer within {} s; is a worker of this name running?", self.command, self.timeout);
+                return Ok(ExitCode::from(EXIT_NO_OUTCOME));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Ginkgo's own topic for data commands; the control topic where there is no other.
+fn command_topic(kafka: &KafkaSection) -> &str {
+    let other = kafka.command_topics.iter().find(|topic| **topic != kafka.control_topic);
+    other.map_or(kafka.control_topic.as_str(), String::as_str)
+}
+
+fn is_about(letter: &Letter, position: &Position) -> bool {
+    let is = |name: &str, value: &str| letter.headers.get(name).is_some_and(|found| found == value);
+    is("dlq.topic", &position.topic)
+        && is("dlq.partition", &position.partition.to_string())
+        && is("dlq.offset", &position.offset.to_string())
+}
+
+/// A worker's event that answers an order.
+#[derive(Deserialize)]
+struct Answer {
+    source: String,
+    data: AnswerData,
+    content: String,
+}
+
+#[derive(Deserialize)]
+struct AnswerData {
+    event: String,
+    correlation_id: Option<String>,
+}
+
+impl Answer {
+    fn to(id: &str, payload: &[u8]) -> Option<Self> {
+        let answer: Self = serde_json::from_slice(payload).ok()?;
+        (answer.data.correlation_id.as_deref() == Some(id)).then_some(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_text_unless_it_is_json_and_no_number() {
+        assert_eq!(parameter("start_date=20240102"), Ok(("start_date".to_owned(), json!("20240102"))));
+        assert_eq!(parameter("full=true"), Ok(("full".to_owned(), json!(true))));
+        assert_eq!(parameter("codes=[\"000001.SZ\"]"), Ok(("codes".to_owned(), json!(["000001.SZ"]))));
+        assert!(parameter("full").is_err());
+    }
+
+    #[test]
+    fn commands_go_to_ginkgo_s_own_topic() {
+        assert_eq!(command_topic(&KafkaSection::default()), "ginkgo.data.commands");
+        let control = KafkaSection::default().control_topic;
+        let only = KafkaSection { command_topics: vec![control.clone()], ..KafkaSection::default() };
+        assert_eq!(command_topic(&only), control);
+    }
+}
