@@ -109,6 +109,8 @@ impl StatusReader {
             last_heartbeat: *self.last_beat.lock().unwrap_or_else(PoisonError::into_inner),
             commands_unresolved: feed.num_unresolved as u64,
             actor_restarts: self.board.num_restarts(),
+            config_generation: 1 + self.board.reloads_applied.get(),
+            reloads_refused: self.board.reloads_refused.get(),
             uptime_seconds: self.board.uptime().as_secs(),
         }
     }

@@ -92,6 +92,11 @@ fn a_refused_reload_names_place_and_reason_and_changes_nothing() {
     scene.wait_until_committed();
     scene.assert_exact(&codes);
     assert_eq!(scene.notifications_with("event", "RELOADED").len(), 0);
+    scene.order("heartbeat_test", None, "beat");
+    wait_until("the counter of refusals", PATIENCE, || {
+        let stats = scene.heartbeat("n1").map(|(value, _)| value["stats"].clone()).unwrap_or_default();
+        stats["reloads_refused"].as_u64() >= Some(4) && stats["config_generation"] == 1
+    });
 }
 
 #[test]
@@ -184,6 +189,10 @@ fn two_hundred_reloads_under_load_apply_the_good_and_refuse_the_broken_half() {
     scene.assert_exact(&codes);
     assert_eq!(scene.dead_letters().len(), 0);
     assert_eq!(scene.notifications_with("event", "RELOADED").len(), 100, "each good file is put in force once");
+    scene.order("heartbeat_test", None, "beat");
+    wait_until("the generation of the last file", PATIENCE, || {
+        scene.heartbeat("n1").is_some_and(|(value, _)| value["stats"]["config_generation"] == 101)
+    });
     let growth = worker.resident_memory_kib().saturating_sub(memory);
     assert!(growth < 8 * 1024, "resident memory grew by {growth} KiB over 150 reloads");
 }

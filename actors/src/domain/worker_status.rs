@@ -85,6 +85,10 @@ pub struct WorkerStatus {
     pub commands_unresolved: u64,
     /// Actors restarted since the start.
     pub actor_restarts: u64,
+    /// Configurations put in force since the start, the first one included.
+    pub config_generation: u64,
+    /// Configurations refused since the start.
+    pub reloads_refused: u64,
     /// Seconds since the process started.
     pub uptime_seconds: u64,
 }
@@ -109,6 +113,8 @@ struct HeartbeatStats<'a> {
     pid: u32,
     commands_unresolved: u64,
     actor_restarts: u64,
+    config_generation: u64,
+    reloads_refused: u64,
     uptime_seconds: u64,
     last_error: Option<&'a str>,
 }
@@ -130,6 +136,8 @@ impl WorkerStatus {
                 pid: self.pid,
                 commands_unresolved: self.commands_unresolved,
                 actor_restarts: self.actor_restarts,
+                config_generation: self.config_generation,
+                reloads_refused: self.reloads_refused,
                 uptime_seconds: self.uptime_seconds,
                 last_error: self.last_error.as_deref(),
             },
@@ -159,6 +167,8 @@ mod tests {
             last_heartbeat: Some(1_786_367_400.123_456),
             commands_unresolved: 1,
             actor_restarts: 0,
+            config_generation: 1,
+            reloads_refused: 0,
             uptime_seconds: 60,
         };
         let json = status.to_heartbeat_json();
