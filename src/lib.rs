@@ -9,8 +9,6 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)
 )]
 
-/// The exchanges' trading days.
-pub mod calendar;
 /// Commands beside the worker itself.
 pub mod cli;
 /// Bars in ClickHouse.

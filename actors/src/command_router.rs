@@ -1,5 +1,5 @@
 // Upstream: actors::supervisor
-// Downstream: actors::delivery, actors::domain::code, actors::domain::command, actors::domain::task, actors::fetcher, actors::ports, actors::quality_monitor, actors::settings, actors::supervision::vitals, actors::ticket
+// Downstream: actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::task, actors::fetcher, actors::ports, actors::quality_monitor, actors::settings, actors::supervision::vitals, actors::ticket
 // Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -10,6 +10,7 @@ use actix::prelude::*;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::Utc;
 
+use crate::command_split::split;
 use crate::delivery::{CommandReceived, Delivery, PartitionsWithdrawn};
 use crate::domain::{BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, Instruction, TaskCounts};
 use crate::fetcher::{FetchBars, Fetcher};
@@ -138,7 +139,7 @@ impl CommandRouter {
         }
     }
 
-    fn refuse(&mut self, delivery: Delivery, error: &CommandError) {
+    fn refuse(&self, delivery: Delivery, error: &CommandError) {
         tracing::warn!(command = %delivery.command(), %error, "command refused");
         self.links.quality.do_send(CommandRefused { reason: error.to_string() });
         self.dead_letter(delivery, "bad_command", error.to_string(), 1);
@@ -168,10 +169,43 @@ impl CommandRouter {
         });
     }
 
-    /// Queues a command's tasks, one a code.
+    /// Publishes a command for many codes anew, in parts, and resolves it when the broker has all of them. If some
+    /// were published before a crash they are published again, and find their rows stored.
+    fn split(&self, delivery: Delivery, codes: &[Code]) {
+        let max_codes = self.settings.fetch.max_codes_per_command;
+        let parts = match split(&delivery.command().payload, codes, max_codes, &delivery.command().to_string()) {
+            Ok(parts) => parts,
+            Err(error) => return self.refuse(delivery, &error),
+        };
+        let (links, board, settings) = (self.links.clone(), self.vitals.board().clone(), self.settings.clone());
+        actix_rt::spawn(async move {
+            tracing::info!(command = %delivery.command(), parts = parts.len(), "a command for many codes is split");
+            for part in &parts {
+                let mut delays = crate::fetcher::store_delays(&settings);
+                while let Err(error) = links.outbox.command(part).await {
+                    board.record_error(&error.to_string());
+                    let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
+                    tracing::error!(command = %delivery.command(), %error, retry_in = ?delay, "a part is not published yet");
+                    actix_rt::time::sleep(delay).await;
+                }
+                if !delivery.assignment().is_held() {
+                    return; // another worker has the command now
+                }
+                board.progressed();
+            }
+            board.commands_split.add(1);
+            board.commands_resolved.add(1);
+            delivery.resolve();
+        });
+    }
+
+    /// Queues a command's tasks, one a code, or splits it among the group.
     fn begin(&mut self, delivery: Delivery, command: &ControlCommand, snapshot: BarSnapshot, codes: &[Code]) {
         if !delivery.assignment().is_held() {
             return; // dropped: the partition's next owner does it
+        }
+        if codes.len() > self.settings.fetch.max_codes_per_command {
+            return self.split(delivery, codes);
         }
         let id = CommandId(self.fresh_id());
         tracing::debug!(

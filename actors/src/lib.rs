@@ -18,6 +18,8 @@ pub mod bar_rules;
 pub mod batch_writer;
 /// The CommandRouter.
 pub mod command_router;
+/// A command for many codes, split.
+pub mod command_split;
 /// The ConfigActor.
 pub mod config_actor;
 /// A command on its way from the feed to its resolution.

@@ -1,5 +1,5 @@
 // Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::supervisor, actors::ticket, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::errors, clickhouse::rows, clickhouse::statements, clickhouse::store, kafka::feed, kafka::orders, kafka::outbox, memory_heartbeats, mysql::stock_info, redis::heartbeat, reload, service_hub, sources, sources::files, sources::tushare, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport, sqlite::store, standalone::error, switch, tests::it::sources_tushare
-// Downstream: actors::delivery, actors::domain::bar, actors::domain::code, actors::domain::operator_order, actors::domain::task, actors::settings
+// Downstream: actors::command_split, actors::delivery, actors::domain::bar, actors::domain::code, actors::domain::operator_order, actors::domain::task, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
 //! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:
@@ -13,6 +13,7 @@ use actix::prelude::*;
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
 
+use crate::command_split::CommandPart;
 use crate::delivery::{CommandReceiver, RawCommand};
 use crate::domain::{Bar, Code, DateRange, FetchedBar, Frequency, OperatorOrder, SourceId};
 use crate::settings::ActorSettings;
@@ -335,6 +336,9 @@ pub struct HeartbeatError {
 pub trait Outbox: Send + Sync {
     /// Publishes a message for people (a JSON object); returns when the broker has it.
     async fn notify(&self, message: &str) -> Result<(), OutboxError>;
+
+    /// Publishes a part of a command to the topic the whole group reads; returns when the broker has it.
+    async fn command(&self, part: &CommandPart) -> Result<(), OutboxError>;
 
     /// Records a command that could not be carried out, with its original bytes; returns when the broker has it.
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError>;

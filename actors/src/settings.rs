@@ -43,6 +43,9 @@ pub struct FetchSettings {
     pub first_retry_delay_ms: u64,
     /// The longest wait between attempts, a vendor's rate-limit window included.
     pub max_retry_delay_ms: u64,
+    /// Codes of one command that one worker takes on; a command for more is split among the group.
+    #[schemars(range(min = 1, max = 12_000))]
+    pub max_codes_per_command: usize,
     /// How long the table of newest stored timestamps is believed before it is read again.
     pub latest_refresh_ms: u64,
 }
@@ -55,6 +58,7 @@ impl Default for FetchSettings {
             first_retry_delay_ms: 500,
             // Vendors count by the minute: a longer wait would leave a whole window unused.
             max_retry_delay_ms: 60_000,
+            max_codes_per_command: 50,
             latest_refresh_ms: 60_000,
         }
     }

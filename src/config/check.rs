@@ -109,6 +109,10 @@ fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
         findings.topic("kafka.command_topics", topic);
     }
     findings.topic("kafka.control_topic", &kafka.control_topic);
+    if !kafka.command_topics.contains(&kafka.parts_topic) {
+        let reason = format!("it is {:.40?}, but it must be one of kafka.command_topics", kafka.parts_topic);
+        findings.0.push(("kafka.parts_topic".into(), reason));
+    }
     for (path, topic) in
         [("kafka.dead_letter_topic", &kafka.dead_letter_topic), ("kafka.notification_topic", &kafka.notification_topic)]
     {

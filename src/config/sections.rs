@@ -89,6 +89,9 @@ pub struct KafkaSection {
     pub command_topics: Vec<String>,
     /// The topic on which every instance hears operators' orders (reload, stop, pause, resume, heartbeat_test).
     pub control_topic: String,
+    /// Where a command for many codes is published anew in parts, so that the whole group works on it; one of
+    /// `command_topics`.
+    pub parts_topic: String,
     /// Where commands end that cannot be carried out.
     pub dead_letter_topic: String,
     /// Where messages for people go.
@@ -122,6 +125,7 @@ impl Default for KafkaSection {
             group_id: "data_worker_group".into(),
             command_topics: vec!["ginkgo.live.control.commands".into(), "ginkgo.data.commands".into()],
             control_topic: "ginkgo.live.control.commands".into(),
+            parts_topic: "ginkgo.data.commands".into(),
             dead_letter_topic: "ginkgo.data.commands.dlq".into(),
             notification_topic: "ginkgo.notifications".into(),
             // An evening of all A-shares, so that rows of many commands share an INSERT; about 2 MB of payloads.

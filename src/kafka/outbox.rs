@@ -1,9 +1,10 @@
 // Upstream: kafka, service_hub
-// Downstream: actors::ports, config::sections
+// Downstream: actors::command_split, actors::ports, config::sections
 // Role: What the worker publishes: notifications, and dead letters with their original bytes.
 
 use std::time::Duration;
 
+use actors::command_split::CommandPart;
 use actors::ports::{DeadLetter, Outbox, OutboxError};
 use async_trait::async_trait;
 use chrono::{SecondsFormat, Utc};
@@ -27,6 +28,7 @@ pub struct KafkaOutbox {
     node_id: String,
     dead_letter_topic: String,
     notification_topic: String,
+    parts_topic: String,
 }
 
 impl KafkaOutbox {
@@ -47,6 +49,7 @@ impl KafkaOutbox {
             node_id: node_id.to_owned(),
             dead_letter_topic: config.dead_letter_topic.clone(),
             notification_topic: config.notification_topic.clone(),
+            parts_topic: config.parts_topic.clone(),
         })
     }
 
@@ -64,6 +67,10 @@ impl Outbox for KafkaOutbox {
     async fn notify(&self, message: &str) -> Result<(), OutboxError> {
         let key = self.node_id.as_bytes();
         self.send(FutureRecord::to(&self.notification_topic).key(key).payload(message.as_bytes())).await
+    }
+
+    async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {
+        self.send(FutureRecord::to(&self.parts_topic).key(part.key.as_bytes()).payload(part.payload.as_bytes())).await
     }
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError> {

@@ -1,5 +1,5 @@
 // Upstream: standalone::demonstration
-// Downstream: actors::domain::task, calendar, sqlite::store, standalone::news, standalone::sample, standalone::steps
+// Downstream: actors::domain::calendar, actors::domain::task, sqlite::store, standalone::news, standalone::sample, standalone::steps
 // Role: What came of the demonstration: in words, and compared with what should have come.
 
 use std::collections::BTreeMap;
@@ -7,9 +7,9 @@ use std::fmt;
 use std::time::Duration;
 
 use actors::domain::DateRange;
+use actors::domain::calendar::TradingCalendar;
 use chrono::NaiveDate;
 
-use crate::calendar::TradingCalendar;
 use crate::sqlite::CodeSummary;
 use crate::standalone::news::Tally;
 use crate::standalone::sample::{MADE_UP, REAL, SAMPLES};

@@ -74,3 +74,29 @@ fn two_workers_on_the_same_codes_at_once_store_every_row_once() {
     let seen_by_readers = scene.database.query("SELECT count() FROM bar FINAL");
     assert_eq!(seen_by_readers.trim(), "600", "nothing is doubled");
 }
+
+#[test]
+fn a_command_for_two_thousand_codes_is_split_and_every_worker_does_a_part() {
+    let Market { codes, data, .. } = market(2_000, 3);
+    let mut scene = Scene::new("split", PROGRAM, data);
+    scene.list_codes(&codes);
+    let workers = ["n1", "n2", "n3"].map(|node| scene.start(node));
+    for node in ["n1", "n2", "n3"] {
+        scene.wait_for_status(node, "running");
+    }
+    scene.send(&[br#"{"command":"update_data","params":{"days":5},"correlation_id":"evening"}"#.to_vec()]);
+    scene.wait_until_all_is_committed();
+    scene.assert_exact(&codes);
+    scene.order("heartbeat_test", None, "counts");
+    let written = |node: &str| stats(&scene, node, "bars_written");
+    wait_until("all rows are counted", PATIENCE, || {
+        ["n1", "n2", "n3"].iter().map(|node| written(node)).sum::<u64>() >= 6_000
+    });
+    for node in ["n1", "n2", "n3"] {
+        assert!(written(node) > 0, "{node} has done nothing");
+    }
+    let parts = scene.broker.records(&scene.topic(), 4);
+    assert_eq!(parts.len(), 41, "the command and forty parts of fifty codes");
+    assert!(parts.iter().all(|part| String::from_utf8_lossy(&part.value).contains("evening")), "all with its id");
+    drop(workers);
+}

@@ -159,7 +159,7 @@ fn a_command_without_codes_is_about_the_whole_stock_list() {
     scene.list_codes(&codes);
     let _worker = scene.start("n1");
     scene.send(&[br#"{"command":"bar_snapshot","params":{}}"#.to_vec()]);
-    scene.wait_until_committed();
+    scene.wait_until_all_is_committed();
     scene.assert_exact(&codes);
 }
 

@@ -1,22 +1,26 @@
-// Upstream: actors::command_router, actors::domain, actors::domain::command_tests, actors::domain::operator_order
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::operator_order, actors::domain::task, actors::shanghai
+// Upstream: actors::command_router, actors::command_split, actors::domain, actors::domain::command_tests, actors::domain::operator_order
+// Downstream: actors::domain::bar, actors::domain::calendar, actors::domain::code, actors::domain::operator_order, actors::domain::task, actors::shanghai
 // Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
+use crate::domain::calendar::TradingCalendar;
 use crate::domain::{Code, CodeError, Frequency, OrderKind, SyncMode};
 use crate::shanghai;
 
 /// The most codes one command may name: twice the A-share market, so that a mistake cannot fill the memory.
 pub const MAX_CODES: usize = 12_000;
 
+/// The most trading days `days` may name: longer than the exchanges exist.
+const MAX_DAYS: u64 = 10_000;
+
 /// Commands on the shared topics that other components act on. Like operators' orders, which every instance hears on a
 /// consumer of its own, they are passed over and counted.
 const OF_OTHERS: [&str; 4] = ["paper_trading", "deploy", "unload", "update_selector"];
 
 /// Data commands Ginkgo sends that this version cannot carry out; they end in the dead-letter topic, not in silence.
-const NOT_SUPPORTED_YET: [&str; 5] = ["stockinfo", "trade_day", "adjustfactor", "tick", "update_data"];
+const NOT_SUPPORTED_YET: [&str; 4] = ["stockinfo", "trade_day", "adjustfactor", "tick"];
 
 /// A command as it came in, read and checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,7 +170,8 @@ impl ControlCommand {
         if NOT_SUPPORTED_YET.contains(&name.as_str()) {
             return Err(CommandError::NotSupported { name: name.clone() });
         }
-        if name != "bar_snapshot" {
+        // The older name of the same command.
+        if !matches!(name.as_str(), "bar_snapshot" | "update_data") {
             return Err(CommandError::Unknown { name: shorten(name) });
         }
         let no_params = Map::new();
@@ -191,8 +196,11 @@ impl ControlCommand {
 
 impl BarSnapshot {
     fn from_params(params: &Map<String, Value>) -> Result<Self, CommandError> {
-        let start = date(params, "start_date", "params.start_date")?;
         let end = date(params, "end_date", "params.end_date")?;
+        let start = match date(params, "start_date", "params.start_date")? {
+            Some(start) => Some(start),
+            None => last_days(params.get("days"), end)?,
+        };
         if let (Some(start), Some(end)) = (start, end)
             && start > end
         {
@@ -328,6 +336,20 @@ fn date(params: &Map<String, Value>, name: &str, field: &'static str) -> Result<
         Some(day) => Ok(Some(day)),
         None => Err(bad_field(field, found, "a date YYYYMMDD")),
     }
+}
+
+/// `days`: the first of the last so many trading days, up to `end` or today.
+fn last_days(found: Option<&Value>, end: Option<NaiveDate>) -> Result<Option<NaiveDate>, CommandError> {
+    let expected = "a number of trading days, 1 to 10000";
+    let days = match found {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number.as_u64(),
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let days = days.filter(|days| (1..=MAX_DAYS).contains(days)).and_then(|days| u32::try_from(days).ok());
+    let days = days.ok_or_else(|| bad_field("params.days", found, expected))?;
+    Ok(Some(TradingCalendar::built_in().nth_last(days, end.unwrap_or_else(shanghai::today))))
 }
 
 fn frequency(found: Option<&Value>) -> Result<Frequency, CommandError> {

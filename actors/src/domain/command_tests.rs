@@ -54,6 +54,20 @@ fn the_specs_payload_with_codes_and_dates() {
 }
 
 #[test]
+fn update_data_is_the_same_command_and_days_count_trading_days() {
+    let payload = r#"{"command":"update_data","params":{"codes":["000001.SZ"],"days":5,"end_date":"20240219"}}"#;
+    let found = snapshot(payload);
+    assert_eq!(found.codes, one("000001.SZ"));
+    assert_eq!(found.start.unwrap().to_string(), "2024-02-05", "five trading days over the Spring Festival");
+    let plain = snapshot(r#"{"command":"update_data","params":{"code":"000001.SZ","force":false,"full":false}}"#);
+    assert_eq!((plain.start, plain.mode), (None, SyncMode::Incremental));
+    for days in ["0", "-1", "10001", "\"x\"", "[]"] {
+        let text = refusal(&format!(r#"{{"command":"update_data","params":{{"days":{days}}}}}"#));
+        assert!(text.contains("params.days"), "{text}");
+    }
+}
+
+#[test]
 fn a_payload_encoded_twice_is_read_like_the_object_inside() {
     let object = r#"{"command":"bar_snapshot","params":{"code":"000001.SZ","force":true}}"#;
     let string = serde_json::to_string(object).unwrap();

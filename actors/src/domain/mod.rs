@@ -8,6 +8,8 @@
 pub mod bar;
 /// The name-based identity of a bar.
 pub mod bar_identity;
+/// The exchanges' trading days.
+pub mod calendar;
 /// Stock codes.
 pub mod code;
 /// Control commands.

@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::command_router, actors::domain, actors::domain::command, actors::domain::command_tests, actors::fetcher, actors::ports, actors::quality_summary, actors::ticket, actors::validator, actors::write_plan, actors::write_plan_tests, calendar, sources::files, sources::tushare, standalone::outcome, standalone::sample, tests::it::sources_tushare
+// Upstream: actors::bar_rules, actors::command_router, actors::command_split, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::fetcher, actors::ports, actors::quality_summary, actors::ticket, actors::validator, actors::write_plan, actors::write_plan_tests, sources::files, sources::tushare, standalone::outcome, standalone::sample, tests::it::sources_tushare
 // Downstream: actors::domain::code
 // Role: A unit of work (one code of one command): its range, its mode, what came of it.
 

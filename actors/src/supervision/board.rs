@@ -16,6 +16,8 @@ pub struct Board {
     pub commands_resolved: Counter,
     /// Commands that another component or another consumer acts on.
     pub commands_passed_over: Counter,
+    /// Commands published anew in parts.
+    pub commands_split: Counter,
     /// Commands recorded in the dead-letter topic.
     pub commands_dead_lettered: Counter,
     /// Commands taken and not resolved.
@@ -99,6 +101,7 @@ impl Default for Board {
             born: Instant::now(),
             commands_resolved: Counter::default(),
             commands_passed_over: Counter::default(),
+            commands_split: Counter::default(),
             commands_dead_lettered: Counter::default(),
             commands_unresolved: Counter::default(),
             tasks_upstream: Counter::default(),

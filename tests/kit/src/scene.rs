@@ -100,6 +100,7 @@ impl Scene {
             ("kafka.port", kafka_port.to_string()),
             ("kafka.group_id", format!("{name}.group")),
             ("kafka.command_topics", format!("[{name}.commands]")),
+            ("kafka.parts_topic", format!("{name}.commands")),
             ("kafka.control_topic", format!("{name}.control")),
             ("kafka.dead_letter_topic", format!("{name}.dlq")),
             ("kafka.notification_topic", format!("{name}.notifications")),
@@ -234,6 +235,14 @@ impl Scene {
     /// Commands sent, by partition.
     pub fn sent(&self) -> &[i64] {
         &self.sent
+    }
+
+    /// Waits until the group has committed everything in the command topic, parts of split commands included.
+    pub fn wait_until_all_is_committed(&self) {
+        wait_until(&format!("the end of {}", self.topic()), PATIENCE, || {
+            let num_records = self.broker.records(&self.topic(), PARTITIONS).len() as i64;
+            num_records > 0 && self.committed().iter().sum::<i64>() == num_records
+        });
     }
 
     /// Waits until the group has committed everything that was sent.

@@ -1,4 +1,4 @@
-// Upstream: standalone::outcome
+// Upstream: actors::domain::command, standalone::outcome
 // Downstream: actors::domain::task
 // Role: The trading days of the A-share exchanges that the worker comes with.
 
@@ -7,10 +7,11 @@
 
 use std::sync::LazyLock;
 
-use actors::domain::DateRange;
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate, Weekday};
 
-const BUILT_IN: &str = include_str!("../data/calendar/a-share-trading-days.txt");
+use crate::domain::DateRange;
+
+const BUILT_IN: &str = include_str!("../../../data/calendar/a-share-trading-days.txt");
 
 static CALENDAR: LazyLock<TradingCalendar> = LazyLock::new(|| TradingCalendar::parse(BUILT_IN));
 
@@ -63,6 +64,17 @@ impl TradingCalendar {
         self.days.get(index.checked_sub(1)?).copied()
     }
 
+    /// The first of the last `count` trading days up to `date`, `date` included; beyond what is known, every weekday
+    /// counts as one.
+    pub fn nth_last(&self, count: u32, date: NaiveDate) -> NaiveDate {
+        let is_open = |day: NaiveDate| {
+            let weekday = !matches!(day.weekday(), Weekday::Sat | Weekday::Sun);
+            self.is_trading_day(day).unwrap_or(weekday)
+        };
+        let mut days = std::iter::successors(Some(date), NaiveDate::pred_opt).filter(|day| is_open(*day));
+        days.nth(count.saturating_sub(1) as usize).unwrap_or(DateRange::FIRST_TRADING_DAY)
+    }
+
     /// The first trading day after `date`; `None` where it is not known.
     pub fn next(&self, date: NaiveDate) -> Option<NaiveDate> {
         if date.succ_opt()? < *self.days.first()? {
@@ -101,6 +113,15 @@ mod tests {
         assert_eq!(calendar.is_trading_day(day("1990-12-18")), None);
         assert_eq!(calendar.is_trading_day(day("2027-01-04")), None);
         assert_eq!(calendar.is_trading_day(NaiveDate::MAX), None);
+    }
+
+    #[test]
+    fn the_last_days_are_counted_over_holidays_and_beyond_what_is_known() {
+        let calendar = TradingCalendar::built_in();
+        assert_eq!(calendar.nth_last(1, day("2024-01-02")), day("2024-01-02"));
+        assert_eq!(calendar.nth_last(1, day("2024-01-01")), day("2023-12-29"), "a holiday is none");
+        assert_eq!(calendar.nth_last(5, day("2024-02-19")), day("2024-02-05"), "over the Spring Festival");
+        assert_eq!(calendar.nth_last(2, day("2030-01-07")), day("2030-01-04"), "a weekend of an unknown year");
     }
 
     #[test]
