@@ -1,5 +1,5 @@
 // Upstream: cli::connect, reload, run, standalone, standalone::demonstration, standalone::error
-// Downstream: actors::heartbeat, actors::ports, actors::supervisor, clickhouse::store, config::load, config::sections, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::stock_info, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
+// Downstream: actors::heartbeat, actors::ports, actors::supervisor, clickhouse::store, config::load, config::sections, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::heartbeat::Identity;
-use actors::ports::{BarStore, HeartbeatStore, Instruments, MarketSource};
+use actors::ports::{BarStore, HeartbeatStore, MarketSource, ReferenceStore};
 use actors::supervisor::WorkerParts;
 use futures_util::FutureExt;
 
@@ -15,7 +15,7 @@ use crate::clickhouse::ClickHouseBars;
 use crate::config::{Loaded, Settings, SourceName};
 use crate::kafka::{self, KafkaFeed, KafkaOrders, KafkaOutbox};
 use crate::memory_heartbeats::MemoryHeartbeats;
-use crate::mysql::MySqlInstruments;
+use crate::mysql::MySqlReference;
 use crate::probe::Probe;
 use crate::redis::RedisHeartbeats;
 use crate::reload::{ConfigPlace, ConfigReader, NothingToReload};
@@ -72,7 +72,7 @@ impl ServiceHub {
             orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
             source: services.source.clone(),
             store: services.store.clone(),
-            instruments: services.instruments.clone(),
+            reference: services.reference.clone(),
             heartbeats: services.heartbeats.clone(),
             outbox: Arc::new(outbox),
             config: Arc::new(ConfigReader::new(place, loaded.clone(), services, telemetry)),
@@ -95,7 +95,7 @@ impl ServiceHub {
             config: Arc::new(NothingToReload),
             source,
             store: store.clone(),
-            instruments: store.clone(),
+            reference: store.clone(),
             heartbeats: heartbeats.clone(),
             outbox: Arc::new(outbox),
         };
@@ -127,7 +127,7 @@ impl ServiceHub {
             ),
             probe(
                 at("MySQL", &mysql.host, mysql.port),
-                async move { MySqlInstruments::new(&mysql).probe().await }.boxed(),
+                async move { MySqlReference::new(&mysql).probe().await }.boxed(),
             ),
             probe(source, async move { sources::probe(&sources).await }.boxed()),
         ]
@@ -144,7 +144,7 @@ impl ServiceHub {
 pub struct Services {
     store: Arc<Switch<dyn BarStore>>,
     source: Arc<Switch<dyn MarketSource>>,
-    instruments: Arc<Switch<dyn Instruments>>,
+    reference: Arc<Switch<dyn ReferenceStore>>,
     heartbeats: Arc<Switch<dyn HeartbeatStore>>,
 }
 
@@ -156,7 +156,7 @@ impl Services {
         Ok(Self {
             store: Switch::new(Arc::new(ClickHouseBars::new(&settings.clickhouse))),
             source: Switch::new(source),
-            instruments: Switch::new(Arc::new(MySqlInstruments::new(&settings.mysql))),
+            reference: Switch::new(Arc::new(MySqlReference::new(&settings.mysql))),
             heartbeats: Switch::new(Arc::new(heartbeats)),
         })
     }
@@ -176,21 +176,21 @@ impl Services {
             let source = sources::build(&settings.sources).map_err(|error| error.to_string())?;
             sources::probe(&settings.sources).await.map(|_| source)
         });
-        let instruments = tried(touched("mysql"), "mysql", async {
-            let instruments = MySqlInstruments::new(&settings.mysql);
-            instruments.probe().await.map(|_| Arc::new(instruments) as Arc<dyn Instruments>)
+        let reference = tried(touched("mysql"), "mysql", async {
+            let reference = MySqlReference::new(&settings.mysql);
+            reference.probe().await.map(|_| Arc::new(reference) as Arc<dyn ReferenceStore>)
         });
         let heartbeats = tried(touched("redis"), "redis", async {
             let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
             let heartbeats = heartbeats.map_err(|error| error.to_string())?;
             heartbeats.probe().await.map(|_| Arc::new(heartbeats) as Arc<dyn HeartbeatStore>)
         });
-        match tokio::join!(store, source, instruments, heartbeats) {
-            (Ok(store), Ok(source), Ok(instruments), Ok(heartbeats)) => {
-                Ok(Exchange { services: self.clone(), store, source, instruments, heartbeats })
+        match tokio::join!(store, source, reference, heartbeats) {
+            (Ok(store), Ok(source), Ok(reference), Ok(heartbeats)) => {
+                Ok(Exchange { services: self.clone(), store, source, reference, heartbeats })
             }
-            (store, source, instruments, heartbeats) => {
-                Err([store.err(), source.err(), instruments.err(), heartbeats.err()].into_iter().flatten().collect())
+            (store, source, reference, heartbeats) => {
+                Err([store.err(), source.err(), reference.err(), heartbeats.err()].into_iter().flatten().collect())
             }
         }
     }
@@ -215,22 +215,22 @@ pub struct Exchange {
     services: Services,
     store: Option<Arc<dyn BarStore>>,
     source: Option<Arc<dyn MarketSource>>,
-    instruments: Option<Arc<dyn Instruments>>,
+    reference: Option<Arc<dyn ReferenceStore>>,
     heartbeats: Option<Arc<dyn HeartbeatStore>>,
 }
 
 impl Exchange {
     /// Puts them in force.
     pub fn install(self) {
-        let Self { services, store, source, instruments, heartbeats } = self;
+        let Self { services, store, source, reference, heartbeats } = self;
         if let Some(store) = store {
             services.store.exchange(store);
         }
         if let Some(source) = source {
             services.source.exchange(source);
         }
-        if let Some(instruments) = instruments {
-            services.instruments.exchange(instruments);
+        if let Some(reference) = reference {
+            services.reference.exchange(reference);
         }
         if let Some(heartbeats) = heartbeats {
             services.heartbeats.exchange(heartbeats);

@@ -1,15 +1,15 @@
 // Upstream: service_hub
-// Downstream: actors::domain::bar, actors::domain::code, actors::ports
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::trade_day, actors::ports
 // Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use actors::domain::{Code, FetchedBar, Frequency, SourceId};
+use actors::domain::{Code, FetchedBar, FetchedStock, FetchedTradeDay, Frequency, SourceId, Stock, TradeDay};
 use actors::ports::{
-    BarBatch, BarRequest, BarStore, HeartbeatError, HeartbeatStore, Instruments, KeySpan, MarketSource, SourceError,
-    StoreError, StoredBar,
+    BarBatch, BarRequest, BarStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource, MergeCounts, ReferenceStore,
+    SourceError, StoreError, StoredBar,
 };
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
@@ -78,12 +78,28 @@ impl MarketSource for Switch<dyn MarketSource> {
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         self.current().bars(request).await
     }
+
+    async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
+        self.current().stocks().await
+    }
+
+    async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
+        self.current().trade_days().await
+    }
 }
 
 #[async_trait]
-impl Instruments for Switch<dyn Instruments> {
+impl ReferenceStore for Switch<dyn ReferenceStore> {
     async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
         self.current().listed_codes().await
+    }
+
+    async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError> {
+        self.current().merge_stocks(stocks).await
+    }
+
+    async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError> {
+        self.current().merge_trade_days(days).await
     }
 }
 

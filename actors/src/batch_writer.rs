@@ -1,5 +1,5 @@
 // Upstream: actors::flush, actors::lifecycle, actors::supervisor, actors::validator
-// Downstream: actors::flush, actors::latest_bars, actors::ports, actors::settings, actors::store_outage, actors::supervision::vitals, actors::ticket, actors::write_plan
+// Downstream: actors::flush, actors::latest_bars, actors::list_merge, actors::ports, actors::reference_list, actors::settings, actors::store_outage, actors::supervision::vitals, actors::ticket, actors::write_plan
 // Role: The actor that gathers sound rows of many tasks and writes them together, one batch after the other.
 
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::flush::{Flush, FlushContext};
 use crate::latest_bars::LatestBars;
+use crate::list_merge::MergeContext;
 use crate::ports::BarStore;
+use crate::reference_list::SoundList;
 use crate::settings::{ActorSettings, ApplySettings, BatchSettings, ms};
 use crate::store_outage::StoreOutage;
 use crate::supervision::Vitals;
@@ -28,6 +30,20 @@ pub struct WriteBars {
     pub ticket: Ticket,
     /// The rows.
     pub unit: WriteUnit,
+    /// What is known of the task so far.
+    pub report: TaskReport,
+    /// The rows' room in memory.
+    pub room: OwnedSemaphorePermit,
+}
+
+/// Merge this list.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WriteList {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// The list.
+    pub list: SoundList,
     /// What is known of the task so far.
     pub report: TaskReport,
     /// The rows' room in memory.
@@ -61,6 +77,7 @@ pub struct BatchWriter {
     vitals: Vitals,
     settings: Arc<ActorSettings>,
     context: Arc<FlushContext>,
+    lists: Arc<MergeContext>,
     buffer: Vec<BufferedTask>,
     num_rows: usize,
     times: Option<Times>,
@@ -76,12 +93,14 @@ impl BatchWriter {
         store: Arc<dyn BarStore>,
         latest: Arc<LatestBars>,
         outage: Arc<StoreOutage>,
+        lists: Arc<MergeContext>,
     ) -> Self {
         let context = FlushContext::new(store, latest, outage, vitals.board().clone());
         Self {
             vitals,
             settings,
             context: Arc::new(context),
+            lists,
             buffer: Vec::new(),
             num_rows: 0,
             times: None,
@@ -207,6 +226,20 @@ impl Handler<WriteBars> for BatchWriter {
         if self.num_rows >= self.settings.batch.max_rows && !self.flushing {
             self.flush(ctx);
         }
+    }
+}
+
+impl Handler<WriteList> for BatchWriter {
+    type Result = ();
+
+    fn handle(&mut self, message: WriteList, _ctx: &mut Self::Context) {
+        let WriteList { mut ticket, list, report, room } = message;
+        ticket.buffered();
+        let (lists, settings) = (self.lists.clone(), self.settings.clone());
+        actix_rt::spawn(async move {
+            lists.run(&list, ticket, report, &settings).await;
+            drop(room);
+        });
     }
 }
 

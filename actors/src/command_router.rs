@@ -1,5 +1,5 @@
 // Upstream: actors::supervisor
-// Downstream: actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::task, actors::fetcher, actors::ports, actors::quality_monitor, actors::settings, actors::supervision::vitals, actors::ticket
+// Downstream: actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::task, actors::fetcher, actors::open_command, actors::ports, actors::quality_monitor, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket
 // Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -12,19 +12,18 @@ use chrono::Utc;
 
 use crate::command_split::split;
 use crate::delivery::{CommandReceived, Delivery, PartitionsWithdrawn};
-use crate::domain::{BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, Instruction, TaskCounts};
-use crate::fetcher::{FetchBars, Fetcher};
-use crate::ports::{DeadLetter, Instruments, Outbox};
+use crate::domain::{BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, Instruction, Subject, TaskCounts};
+use crate::fetcher::{FetchBars, FetchList, Fetcher};
+use crate::open_command::OpenCommand;
+use crate::ports::{DeadLetter, Outbox, ReferenceStore};
 use crate::quality_monitor::{CommandRefused, QualityMonitor, TaskFailed, TaskFinished};
+use crate::reference_list::ListKind;
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::Vitals;
 use crate::ticket::{TaskBuffered, TaskId, TaskListener, TaskOutcome, TaskSettled, Ticket};
 
 /// Crashes with the same command or task in hand that are still answered by another try: as often as a fetch is tried.
 const MAX_CRASHES: u32 = 3;
-
-/// Failed codes named in a dead letter; the total is always given.
-const MAX_NAMED_FAILURES: usize = 20;
 
 /// What the router hands work and news to.
 pub struct RouterLinks {
@@ -35,7 +34,7 @@ pub struct RouterLinks {
     /// Takes dead letters.
     pub outbox: Arc<dyn Outbox>,
     /// Knows all listed codes.
-    pub instruments: Arc<dyn Instruments>,
+    pub reference: Arc<dyn ReferenceStore>,
 }
 
 /// Takes commands from the feed and follows each to its resolution.
@@ -53,30 +52,17 @@ pub struct CommandRouter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct CommandId(u64);
 
-/// A command with tasks that are not done.
-struct OpenCommand {
-    delivery: Delivery,
-    snapshot: BarSnapshot,
-    issued_at: Option<chrono::DateTime<Utc>>,
-    num_open: usize,
-    counts: TaskCounts,
-    failures: Vec<(Code, String)>,
-    num_failures: usize,
-    attempts: u32,
-    received_at: Instant,
-}
-
 /// A task that waits for its turn.
 struct QueuedTask {
     command: CommandId,
-    code: Code,
+    subject: Subject,
     num_crashes: u32,
 }
 
 /// A task under way.
 struct OpenTask {
     command: CommandId,
-    code: Code,
+    subject: Subject,
     num_crashes: u32,
     holds_slot: bool,
     begun_at: Instant,
@@ -120,22 +106,22 @@ impl CommandRouter {
         }
         match ControlCommand::parse(&delivery.command().payload) {
             Err(error) => self.refuse(delivery, &error),
-            Ok(ControlCommand { instruction: Instruction::NotForTheGroup(name), .. }) => {
-                tracing::debug!(command = %delivery.command(), name, "passed over");
-                self.vitals.board().commands_passed_over.add(1);
-                self.resolve(delivery);
-            }
-            Ok(command) => {
-                let Instruction::BarSnapshot(snapshot) = &command.instruction else { return };
-                let snapshot = snapshot.clone();
-                match &snapshot.codes {
+            Ok(command) => match command.instruction.clone() {
+                Instruction::BarSnapshot(snapshot) => match &snapshot.codes {
                     CodeSelection::These(codes) => {
                         let codes = codes.clone();
-                        self.begin(delivery, &command, snapshot, &codes);
+                        self.begin_bars(delivery, &command, snapshot, &codes);
                     }
                     CodeSelection::AllListed => self.list_codes(delivery, command, snapshot, ctx),
+                },
+                Instruction::StockInfo => self.begin(delivery, &command, None, &[Subject::StockList]),
+                Instruction::TradeDay => self.begin(delivery, &command, None, &[Subject::Calendar]),
+                Instruction::NotForTheGroup(name) => {
+                    tracing::debug!(command = %delivery.command(), name, "passed over");
+                    self.vitals.board().commands_passed_over.add(1);
+                    self.resolve(delivery);
                 }
-            }
+            },
         }
     }
 
@@ -152,7 +138,7 @@ impl CommandRouter {
         actix_rt::spawn(async move {
             let mut delays = crate::fetcher::store_delays(&settings);
             let codes = loop {
-                match links.instruments.listed_codes().await {
+                match links.reference.listed_codes().await {
                     Ok(codes) => break codes,
                     Err(error) => {
                         vitals.board().record_error(&error.to_string());
@@ -199,29 +185,40 @@ impl CommandRouter {
         });
     }
 
-    /// Queues a command's tasks, one a code, or splits it among the group.
-    fn begin(&mut self, delivery: Delivery, command: &ControlCommand, snapshot: BarSnapshot, codes: &[Code]) {
-        if !delivery.assignment().is_held() {
-            return; // dropped: the partition's next owner does it
-        }
+    /// Begins a command for bars, or splits it among the group.
+    fn begin_bars(&mut self, delivery: Delivery, command: &ControlCommand, snapshot: BarSnapshot, codes: &[Code]) {
         if codes.len() > self.settings.fetch.max_codes_per_command {
             return self.split(delivery, codes);
+        }
+        let subjects: Vec<Subject> = codes.iter().copied().map(Subject::Code).collect();
+        self.begin(delivery, command, Some(snapshot), &subjects);
+    }
+
+    /// Queues a command's tasks, one a subject.
+    fn begin(
+        &mut self,
+        delivery: Delivery,
+        command: &ControlCommand,
+        snapshot: Option<BarSnapshot>,
+        subjects: &[Subject],
+    ) {
+        if !delivery.assignment().is_held() {
+            return; // dropped: the partition's next owner does it
         }
         let id = CommandId(self.fresh_id());
         tracing::debug!(
             command = %delivery.command(),
-            codes = codes.len(),
-            mode = ?snapshot.mode,
+            tasks = subjects.len(),
             correlation_id = command.correlation_id,
             trace_id = command.trace_id,
             "command begins"
         );
-        self.queue.extend(codes.iter().map(|code| QueuedTask { command: id, code: *code, num_crashes: 0 }));
+        self.queue.extend(subjects.iter().map(|subject| QueuedTask { command: id, subject: *subject, num_crashes: 0 }));
         let open = OpenCommand {
             delivery,
             snapshot,
             issued_at: command.issued_at,
-            num_open: codes.len(),
+            num_open: subjects.len(),
             counts: TaskCounts::default(),
             failures: Vec::new(),
             num_failures: 0,
@@ -236,16 +233,24 @@ impl CommandRouter {
         while self.num_fetching < self.settings.fetch.max_in_flight {
             let Some(queued) = self.queue.pop_front() else { return };
             let Some(command) = self.commands.get(&queued.command) else { continue };
-            let assignment = command.delivery.assignment().clone();
-            let (frequency, mode) = (command.snapshot.frequency, command.snapshot.mode);
-            let (start, end) = (command.snapshot.start, command.snapshot.end);
+            let (assignment, snapshot) = (command.delivery.assignment().clone(), command.snapshot.clone());
             let id = TaskId(self.fresh_id());
-            let QueuedTask { command, code, num_crashes } = queued;
-            self.tasks.insert(id, OpenTask { command, code, num_crashes, holds_slot: true, begun_at: Instant::now() });
+            let QueuedTask { command, subject, num_crashes } = queued;
+            let begun_at = Instant::now();
+            self.tasks.insert(id, OpenTask { command, subject, num_crashes, holds_slot: true, begun_at });
             self.num_fetching += 1;
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
-            let ticket = Ticket::new(id, code, assignment, listener, self.vitals.board().clone());
-            self.links.fetcher.do_send(FetchBars { ticket, frequency, mode, start, end });
+            let ticket = Ticket::new(id, subject, assignment, listener, self.vitals.board().clone());
+            let fetcher = &self.links.fetcher;
+            match (subject, snapshot) {
+                (Subject::Code(code), Some(BarSnapshot { frequency, mode, start, end, .. })) => {
+                    fetcher.do_send(FetchBars { ticket, code, frequency, mode, start, end });
+                }
+                (Subject::StockList, _) => fetcher.do_send(FetchList { ticket, kind: ListKind::Stocks }),
+                (Subject::Calendar, _) => fetcher.do_send(FetchList { ticket, kind: ListKind::TradeDays }),
+                // Not made by any command; the ticket that is dropped here would bring it back.
+                (Subject::Code(_), None) => tracing::error!(%subject, "a task of no command"),
+            }
         }
     }
 
@@ -269,7 +274,7 @@ impl CommandRouter {
                 let now = Utc::now();
                 command.counts.add(&report.counts);
                 self.links.quality.do_send(TaskFinished {
-                    code: task.code,
+                    subject: task.subject,
                     report,
                     delay: command.issued_at.and_then(|issued| (now - issued).to_std().ok()),
                     duration: task.begun_at.elapsed(),
@@ -277,8 +282,8 @@ impl CommandRouter {
             }
             TaskOutcome::Failed { error, attempts } => {
                 command.attempts = command.attempts.max(attempts);
-                command.fail(task.code, error.to_string());
-                self.links.quality.do_send(TaskFailed { code: task.code, error });
+                command.fail(task.subject, error.to_string());
+                self.links.quality.do_send(TaskFailed { subject: task.subject, error });
             }
         }
         command.num_open -= 1;
@@ -295,12 +300,12 @@ impl CommandRouter {
             return self.forget(task.command);
         }
         if num_crashes < MAX_CRASHES {
-            tracing::warn!(code = %task.code, num_crashes, "task was cut off and runs again");
-            self.queue.push_front(QueuedTask { command: task.command, code: task.code, num_crashes });
+            tracing::warn!(subject = %task.subject, num_crashes, "task was cut off and runs again");
+            self.queue.push_front(QueuedTask { command: task.command, subject: task.subject, num_crashes });
             return;
         }
         command.attempts = command.attempts.max(num_crashes);
-        command.fail(task.code, format!("the worker crashed {num_crashes} times at this task"));
+        command.fail(task.subject, format!("the worker crashed {num_crashes} times at this task"));
         command.num_open -= 1;
         if command.num_open == 0 {
             self.finish(task.command);
@@ -367,22 +372,6 @@ impl CommandRouter {
     }
 }
 
-impl OpenCommand {
-    fn fail(&mut self, code: Code, reason: String) {
-        self.num_failures += 1;
-        if self.failures.len() < MAX_NAMED_FAILURES {
-            self.failures.push((code, reason));
-        }
-    }
-
-    fn failure_text(&self) -> String {
-        let named: Vec<String> = self.failures.iter().map(|(code, reason)| format!("{code}: {reason}")).collect();
-        let unnamed = self.num_failures - self.failures.len();
-        let more = if unnamed > 0 { format!("; and {unnamed} more") } else { String::new() };
-        format!("{} of its codes failed: {}{more}", self.num_failures, named.join("; "))
-    }
-}
-
 impl Actor for CommandRouter {
     type Context = Context<Self>;
 
@@ -427,7 +416,7 @@ impl Handler<CodesListed> for CommandRouter {
             self.links.quality.do_send(CommandRefused { reason: reason.to_owned() });
             return self.dead_letter(delivery, "no_codes", reason.to_owned(), 1);
         }
-        self.begin(delivery, &command, snapshot, &codes);
+        self.begin_bars(delivery, &command, snapshot, &codes);
         self.dispatch(ctx);
     }
 }

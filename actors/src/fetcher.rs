@@ -1,5 +1,5 @@
-// Upstream: actors::command_router, actors::flush, actors::lifecycle, actors::supervisor
-// Downstream: actors::domain::bar, actors::domain::task, actors::latest_bars, actors::ports, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
+// Upstream: actors::command_router, actors::flush, actors::lifecycle, actors::list_merge, actors::supervisor
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::latest_bars, actors::ports, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -10,15 +10,16 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{Days, NaiveDate};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::{DateRange, FetchedBar, Frequency, SourceId, SyncMode};
+use crate::domain::{Code, DateRange, Frequency, SourceId, SyncMode};
 use crate::latest_bars::LatestBars;
 use crate::ports::{BarRequest, KeySpan, MarketSource, SourceError, SourceErrorKind};
+use crate::reference_list::{FetchedList, ListKind};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::shanghai;
 use crate::store_outage::StoreOutage;
 use crate::supervision::{Board, Vitals};
 use crate::ticket::{TaskReport, Ticket};
-use crate::validator::{ValidateBars, Validator};
+use crate::validator::{ValidateBars, ValidateList, Validator};
 
 /// Fetch one code's bars. The CommandRouter bounds how many are under way.
 #[derive(Message)]
@@ -26,6 +27,8 @@ use crate::validator::{ValidateBars, Validator};
 pub struct FetchBars {
     /// The task's pass.
     pub ticket: Ticket,
+    /// The security.
+    pub code: Code,
     /// How long a bar lasts.
     pub frequency: Frequency,
     /// Insert what is missing, or replace.
@@ -34,6 +37,16 @@ pub struct FetchBars {
     pub start: Option<NaiveDate>,
     /// Last day asked for, if any.
     pub end: Option<NaiveDate>,
+}
+
+/// Fetch a whole list.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FetchList {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// Which list.
+    pub kind: ListKind,
 }
 
 /// Fetches; each fetch is a task of its own, so that one that panics takes no other with it.
@@ -136,6 +149,15 @@ impl Handler<FetchBars> for Fetcher {
     }
 }
 
+impl Handler<FetchList> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, message: FetchList, _ctx: &mut Self::Context) {
+        let (shared, settings) = (self.shared.clone(), self.settings.clone());
+        actix_rt::spawn(async move { shared.run_list(message, &settings).await });
+    }
+}
+
 impl Handler<ApplySettings> for Fetcher {
     type Result = ();
 
@@ -154,7 +176,7 @@ struct FetchPlan {
 
 impl FetchContext {
     async fn run(&self, message: FetchBars, settings: &ActorSettings) {
-        let code = message.ticket.code();
+        let code = message.code;
         let plan = match self.plan(&message, settings).await {
             Some(plan) => plan,
             None => {
@@ -166,30 +188,54 @@ impl FetchContext {
             return; // another worker has the command now
         }
         let request = BarRequest { code, frequency: message.frequency, range: plan.range };
-        match self.fetch(&request, &message.ticket, settings).await {
+        let call = async |source: Arc<dyn MarketSource>| source.bars(&request).await;
+        match self.fetch(call, &message.ticket, settings).await {
             Ok((rows, source)) => {
                 self.board.rows_fetched.add(rows.len() as u64);
                 let Some(room) = self.row_room.enter(rows.len()).await else { return };
                 let FetchBars { ticket, frequency, mode, .. } = message;
                 let FetchPlan { range, span } = plan;
-                self.validator.do_send(ValidateBars { ticket, frequency, mode, range, span, source, rows, room });
+                self.validator.do_send(ValidateBars { ticket, code, frequency, mode, range, span, source, rows, room });
             }
-            Err((error, attempts)) => {
-                self.board.record_error(&error.to_string());
-                tracing::error!(%code, attempts, %error, "fetch failed for good");
-                message.ticket.failed(error, attempts);
-            }
+            Err((error, attempts)) => self.give_up(message.ticket, error, attempts),
         }
+    }
+
+    /// An empty list is no list: it would be believed that nothing is listed any more.
+    async fn run_list(&self, FetchList { ticket, kind }: FetchList, settings: &ActorSettings) {
+        let call = async |source: Arc<dyn MarketSource>| match kind {
+            ListKind::Stocks => source.stocks().await.map(FetchedList::Stocks),
+            ListKind::TradeDays => source.trade_days().await.map(FetchedList::TradeDays),
+        };
+        match self.fetch(call, &ticket, settings).await {
+            Ok((list, _)) if list.is_empty() => {
+                let kind = SourceErrorKind::BadAnswer("the list is empty".to_owned());
+                let request = ticket.subject().to_string();
+                self.give_up(ticket, SourceError { source_name: self.source.name(), request, kind }, 1);
+            }
+            Ok((list, source)) => {
+                self.board.rows_fetched.add(list.len() as u64);
+                let Some(room) = self.row_room.enter(list.len()).await else { return };
+                self.validator.do_send(ValidateList { ticket, list, source, room });
+            }
+            Err((error, attempts)) => self.give_up(ticket, error, attempts),
+        }
+    }
+
+    fn give_up(&self, ticket: Ticket, error: SourceError, attempts: u32) {
+        self.board.record_error(&error.to_string());
+        tracing::error!(subject = %ticket.subject(), attempts, %error, "fetch failed for good");
+        ticket.failed(error, attempts);
     }
 
     /// The days to ask for; `None` where nothing can be missing.
     async fn plan(&self, message: &FetchBars, settings: &ActorSettings) -> Option<FetchPlan> {
-        let code = message.ticket.code();
+        let code = message.code;
         let end = message.end.unwrap_or_else(shanghai::today);
         let start = match (message.start, message.mode) {
             (Some(start), _) => start,
             (None, SyncMode::Replace) => DateRange::FIRST_TRADING_DAY,
-            (None, SyncMode::Incremental) => match self.newest(&message.ticket, settings).await {
+            (None, SyncMode::Incremental) => match self.newest(code, &message.ticket, settings).await {
                 Some(newest) => newest.date().checked_add_days(Days::new(1))?,
                 None => DateRange::FIRST_TRADING_DAY,
             },
@@ -206,10 +252,10 @@ impl FetchContext {
 
     /// The newest stored timestamp. While the store does not answer, nothing can be written either, so this waits, with
     /// back-off, as long as the command is ours.
-    async fn newest(&self, ticket: &Ticket, settings: &ActorSettings) -> Option<chrono::NaiveDateTime> {
+    async fn newest(&self, code: Code, ticket: &Ticket, settings: &ActorSettings) -> Option<chrono::NaiveDateTime> {
         let mut delays = store_delays(settings);
         loop {
-            match self.latest.newest(ticket.code(), ms(settings.fetch.latest_refresh_ms)).await {
+            match self.latest.newest(code, ms(settings.fetch.latest_refresh_ms)).await {
                 Ok(newest) => {
                     self.outage.succeeded();
                     return newest;
@@ -226,20 +272,20 @@ impl FetchContext {
         }
     }
 
-    /// At most `max_attempts` attempts; permanent errors are not tried again.
-    async fn fetch(
+    /// At most `max_attempts` attempts; permanent errors are not tried again. Also says which source answered.
+    async fn fetch<T>(
         &self,
-        request: &BarRequest,
+        call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
         ticket: &Ticket,
         settings: &ActorSettings,
-    ) -> Result<(Vec<FetchedBar>, SourceId), (SourceError, u32)> {
+    ) -> Result<(T, SourceId), (SourceError, u32)> {
         let mut delays = retry_delays(settings);
         let mut attempt = 1;
         loop {
             // Each attempt anew: a reload may have brought another source or another token.
             let source = self.source.clone().in_force();
-            let error = match source.bars(request).await {
-                Ok(rows) => return Ok((rows, source.id())),
+            let error = match call(source.clone()).await {
+                Ok(answer) => return Ok((answer, source.id())),
                 Err(error) => error,
             };
             self.board.progressed();
@@ -247,7 +293,7 @@ impl FetchContext {
                 return Err((error, attempt));
             };
             let delay = wait_before_retry(&error.kind, delay, settings);
-            tracing::warn!(code = %request.code, attempt, %error, retry_in = ?delay, "fetch failed, will be tried again");
+            tracing::warn!(subject = %ticket.subject(), attempt, %error, retry_in = ?delay, "fetch failed, will be tried again");
             self.board.protect(delay);
             actix_rt::time::sleep(delay).await;
             attempt += 1;

@@ -35,12 +35,18 @@ pub mod heartbeat;
 /// The newest stored timestamps.
 pub mod latest_bars;
 mod lifecycle;
+/// One list on its way into the reference store.
+pub mod list_merge;
+/// A command under way.
+pub mod open_command;
 /// Traits to the outside.
 pub mod ports;
 /// The QualityMonitor.
 pub mod quality_monitor;
 /// Summaries and alerts in words.
 pub mod quality_summary;
+/// Lists that are taken as a whole.
+pub mod reference_list;
 /// Ranges of numbers, declared beside their fields.
 pub mod setting_ranges;
 /// Settings of all actors.

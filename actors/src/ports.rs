@@ -1,5 +1,5 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::supervisor, actors::ticket, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::errors, clickhouse::rows, clickhouse::statements, clickhouse::store, kafka::feed, kafka::orders, kafka::outbox, memory_heartbeats, mysql::stock_info, redis::heartbeat, reload, service_hub, sources, sources::files, sources::tushare, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport, sqlite::store, standalone::error, switch, tests::it::sources_tushare
-// Downstream: actors::command_split, actors::delivery, actors::domain::bar, actors::domain::code, actors::domain::operator_order, actors::domain::task, actors::settings
+// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::supervisor, actors::ticket, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::errors, clickhouse::rows, clickhouse::statements, clickhouse::store, kafka::feed, kafka::orders, kafka::outbox, memory_heartbeats, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sources, sources::files, sources::tushare, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport, sqlite::store, standalone::error, switch, tests::it::sources_tushare
+// Downstream: actors::command_split, actors::delivery, actors::domain::bar, actors::domain::code, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
 //! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:
@@ -15,7 +15,10 @@ use chrono::NaiveDateTime;
 
 use crate::command_split::CommandPart;
 use crate::delivery::{CommandReceiver, RawCommand};
-use crate::domain::{Bar, Code, DateRange, FetchedBar, Frequency, OperatorOrder, SourceId};
+use crate::domain::{
+    Bar, Code, DateRange, FetchedBar, FetchedStock, FetchedTradeDay, Frequency, OperatorOrder, SourceId, Stock,
+    TradeDay,
+};
 use crate::settings::ActorSettings;
 
 /// Where commands come from: a consumer group's member, with a thread of its own.
@@ -116,6 +119,12 @@ pub trait MarketSource: Send + Sync {
     /// All bars of one security in a range of days, oldest first or not, in Ginkgo's units and zone, as the source has
     /// them (unchecked). No rows is a success. One call is one attempt: adapters page, but they do not retry.
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError>;
+
+    /// Every listed security, unchecked.
+    async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError>;
+
+    /// Every day of the exchanges' calendar, unchecked.
+    async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError>;
 }
 
 /// What to fetch.
@@ -304,11 +313,29 @@ impl StoreErrorClass {
     }
 }
 
-/// The list of securities.
+/// Where the stock list and the calendar are kept.
 #[async_trait]
-pub trait Instruments: Send + Sync {
+pub trait ReferenceStore: Send + Sync {
     /// Every listed code, sorted. An empty list is an answer, not an error.
     async fn listed_codes(&self) -> Result<Vec<Code>, StoreError>;
+
+    /// Makes the stored list say what this one says: adds what is new, changes what differs, leaves the rest and what is
+    /// not named alone, all at one moment for every reader.
+    async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError>;
+
+    /// The same for the calendar.
+    async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError>;
+}
+
+/// What a merge did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MergeCounts {
+    /// Rows that are new.
+    pub added: u64,
+    /// Rows that changed.
+    pub updated: u64,
+    /// Rows that were as they should be.
+    pub unchanged: u64,
 }
 
 /// Where heartbeats go.

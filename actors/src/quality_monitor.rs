@@ -1,5 +1,5 @@
 // Upstream: actors::command_router, actors::lifecycle, actors::store_outage, actors::supervisor, actors::worker_event
-// Downstream: actors::domain::code, actors::domain::notification, actors::ports, actors::quality_summary, actors::settings, actors::supervision::vitals, actors::ticket
+// Downstream: actors::domain::notification, actors::domain::task, actors::ports, actors::quality_summary, actors::settings, actors::supervision::vitals, actors::ticket
 // Role: The actor that hears of every task's end, sends one summary an interval and gathered alerts in between.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
 
-use crate::domain::{Code, Notification};
+use crate::domain::{Notification, Subject};
 use crate::ports::{Outbox, SourceError, StoreError};
 use crate::quality_summary::{QualitySummary, refusal_alert, source_alert, store_alert, store_recovery};
 use crate::settings::{ActorSettings, ApplySettings, ms};
@@ -29,8 +29,8 @@ const PUBLISH_TRIES: u32 = 5;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct TaskFinished {
-    /// The security.
-    pub code: Code,
+    /// What the task was about.
+    pub subject: Subject,
     /// What it brought.
     pub report: TaskReport,
     /// From the command's own timestamp until now.
@@ -43,8 +43,8 @@ pub struct TaskFinished {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct TaskFailed {
-    /// The security.
-    pub code: Code,
+    /// What the task was about.
+    pub subject: Subject,
     /// Why.
     pub error: SourceError,
 }
@@ -86,7 +86,7 @@ pub struct QualityMonitor {
     node_id: Arc<str>,
     summary: QualitySummary,
     summary_since: DateTime<Utc>,
-    failures: Gathered<(BTreeSet<Code>, SourceError)>,
+    failures: Gathered<(BTreeSet<Subject>, SourceError)>,
     refusals: Gathered<String>,
 }
 
@@ -156,7 +156,7 @@ impl QualityMonitor {
     }
 
     fn take_source_alert(&mut self) -> Option<Notification> {
-        self.failures.take().map(|(count, (codes, error))| source_alert(&codes, count, &error))
+        self.failures.take().map(|(count, (subjects, error))| source_alert(&subjects, count, &error))
     }
 
     fn take_refusal_alert(&mut self) -> Option<Notification> {
@@ -214,13 +214,13 @@ impl Handler<TaskFailed> for QualityMonitor {
 
     fn handle(&mut self, message: TaskFailed, ctx: &mut Self::Context) {
         let max_examples = self.settings.quality.max_examples;
-        self.summary.add_failed(message.code, max_examples);
+        self.summary.add_failed(message.subject, max_examples);
         self.failures.count += 1;
-        let (mut codes, _) = self.failures.last.take().unwrap_or_else(|| (BTreeSet::new(), message.error.clone()));
-        if codes.len() < max_examples {
-            codes.insert(message.code);
+        let (mut subjects, _) = self.failures.last.take().unwrap_or_else(|| (BTreeSet::new(), message.error.clone()));
+        if subjects.len() < max_examples {
+            subjects.insert(message.subject);
         }
-        self.failures.last = Some((codes, message.error));
+        self.failures.last = Some((subjects, message.error));
         if let Some(wait) = self.failures.schedule() {
             ctx.run_later(wait, |monitor, _| {
                 if let Some(alert) = monitor.take_source_alert() {

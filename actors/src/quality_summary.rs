@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::domain::{Anomaly, Code, Level, Notification, TaskCounts};
+use crate::domain::{Anomaly, Level, Notification, Subject, TaskCounts};
 use crate::ports::{SourceError, StoreError};
 use crate::ticket::TaskReport;
 
@@ -21,7 +21,7 @@ pub struct QualitySummary {
     num_refused: u64,
     counts: TaskCounts,
     anomalies: Vec<Anomaly>,
-    failed_codes: BTreeSet<Code>,
+    failed_subjects: BTreeSet<Subject>,
     delays: DelayFigures,
     busy: Duration,
 }
@@ -61,10 +61,10 @@ impl QualitySummary {
     }
 
     /// A task failed for good.
-    pub fn add_failed(&mut self, code: Code, max_examples: usize) {
+    pub fn add_failed(&mut self, subject: Subject, max_examples: usize) {
         self.num_failed += 1;
-        if self.failed_codes.len() < max_examples {
-            self.failed_codes.insert(code);
+        if self.failed_subjects.len() < max_examples {
+            self.failed_subjects.insert(subject);
         }
     }
 
@@ -129,7 +129,7 @@ impl QualitySummary {
             "tasks_done": self.num_tasks,
             "tasks_failed": self.num_failed,
             "commands_refused": self.num_refused,
-            "failed_codes": self.failed_codes.iter().map(Code::as_str).collect::<Vec<_>>(),
+            "failed_codes": self.failed_subjects.iter().map(Subject::to_string).collect::<Vec<_>>(),
             "anomalies": self.anomalies.iter().map(anomaly_json).collect::<Vec<_>>(),
             "delay_seconds_mean": mean_delay.as_secs_f64(),
             "delay_seconds_max": self.delays.longest.as_secs_f64(),
@@ -149,8 +149,8 @@ fn anomaly_json(anomaly: &Anomaly) -> Value {
 }
 
 /// Fetches failed for good; one alert for all of them since the last.
-pub fn source_alert(codes: &BTreeSet<Code>, num_failed: u64, error: &SourceError) -> Notification {
-    let shown: Vec<&str> = codes.iter().map(Code::as_str).collect();
+pub fn source_alert(subjects: &BTreeSet<Subject>, num_failed: u64, error: &SourceError) -> Notification {
+    let shown: Vec<String> = subjects.iter().map(Subject::to_string).collect();
     Notification {
         kind: "data_collection_alert",
         level: Level::Error,
@@ -226,7 +226,7 @@ pub fn refusal_alert(num_refused: u64, reason: &str) -> Notification {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Rule;
+    use crate::domain::{Code, Rule};
 
     #[test]
     fn a_summary_adds_up_what_tasks_brought_and_bounds_its_examples() {
@@ -241,7 +241,7 @@ mod tests {
             let report = TaskReport { counts, anomalies: vec![anomaly.clone()] };
             summary.add_finished(report, Some(Duration::from_secs(2)), Duration::from_secs(1), 2);
         }
-        summary.add_failed(code, 2);
+        summary.add_failed(Subject::Code(code), 2);
         let now = Utc::now();
         let notification = summary.to_notification("h1", now - chrono::Duration::seconds(60), now);
         assert_eq!(notification.level, Level::Warning);

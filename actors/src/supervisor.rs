@@ -1,5 +1,5 @@
 // Upstream: actors::lifecycle, run, service_hub, standalone
-// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::bar, actors::domain::operator_order, actors::domain::worker_status, actors::fetcher, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::ports, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
+// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::bar, actors::domain::operator_order, actors::domain::worker_status, actors::fetcher, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
@@ -17,8 +17,9 @@ use crate::fetcher::Fetcher;
 use crate::heartbeat::{BeatNow, Heartbeat, Identity};
 use crate::latest_bars::LatestBars;
 use crate::lifecycle::{Leaving, Starting};
+use crate::list_merge::MergeContext;
 use crate::ports::{
-    BarStore, CommandFeed, ConfigSource, HeartbeatStore, Instruments, MarketSource, OrderFeed, OrderReceived, Outbox,
+    BarStore, CommandFeed, ConfigSource, HeartbeatStore, MarketSource, OrderFeed, OrderReceived, Outbox, ReferenceStore,
 };
 use crate::quality_monitor::QualityMonitor;
 use crate::settings::ActorSettings;
@@ -43,7 +44,7 @@ pub struct WorkerParts {
     /// Bars.
     pub store: Arc<dyn BarStore>,
     /// The stock list.
-    pub instruments: Arc<dyn Instruments>,
+    pub reference: Arc<dyn ReferenceStore>,
     /// Heartbeats.
     pub heartbeats: Arc<dyn HeartbeatStore>,
     /// Dead letters and notifications.
@@ -164,9 +165,15 @@ impl Supervisor {
         let outage = Arc::new(StoreOutage::new(gate.clone(), board.clone(), quality.clone()));
         let latest = Arc::new(LatestBars::new(parts.store.clone(), Frequency::Day));
 
+        let lists = Arc::new(MergeContext {
+            store: parts.reference.clone(),
+            // A gate of its own: while lists cannot be merged, bars are taken on.
+            outage: StoreOutage::new(IntakeGate::default(), board.clone(), quality.clone()),
+            board: board.clone(),
+        });
         let (store, known, trouble, snapshot) = (parts.store.clone(), latest.clone(), outage.clone(), settings.clone());
         let writer = supervise(&writing, register("batch_writer"), policy, escalation.clone(), move |vitals| {
-            BatchWriter::new(vitals, snapshot, store, known, trouble)
+            BatchWriter::new(vitals, snapshot, store, known, trouble, lists)
         });
         let (to_writer, snapshot) = (writer.clone(), settings.clone());
         let validator = supervise(&writing, register("validator"), policy, escalation.clone(), move |vitals| {
@@ -180,7 +187,7 @@ impl Supervisor {
             fetcher: fetcher.clone(),
             quality: quality.clone(),
             outbox: parts.outbox.clone(),
-            instruments: parts.instruments.clone(),
+            reference: parts.reference.clone(),
         };
         let snapshot = settings.clone();
         let router = supervise(&here, register("command_router"), policy, escalation.clone(), move |vitals| {

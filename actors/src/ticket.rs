@@ -1,5 +1,5 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::fetcher, actors::quality_monitor, actors::quality_summary, actors::validator
-// Downstream: actors::delivery, actors::domain::code, actors::domain::task, actors::ports, actors::supervision::board
+// Upstream: actors::batch_writer, actors::command_router, actors::fetcher, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::validator
+// Downstream: actors::delivery, actors::domain::task, actors::ports, actors::supervision::board
 // Role: A task's pass through the pipeline: it is settled once, and never vanishes silently.
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use crate::delivery::Assignment;
-use crate::domain::{Anomaly, Code, TaskCounts};
+use crate::domain::{Anomaly, Subject, TaskCounts};
 use crate::ports::SourceError;
 use crate::supervision::Board;
 
@@ -71,7 +71,7 @@ pub struct TaskListener {
 /// task disappear: the CommandRouter starts it again.
 pub struct Ticket {
     task: TaskId,
-    code: Code,
+    subject: Subject,
     assignment: Assignment,
     listener: TaskListener,
     board: Arc<Board>,
@@ -81,14 +81,20 @@ pub struct Ticket {
 
 impl Ticket {
     /// A ticket for one run of a task.
-    pub fn new(task: TaskId, code: Code, assignment: Assignment, listener: TaskListener, board: Arc<Board>) -> Self {
+    pub fn new(
+        task: TaskId,
+        subject: Subject,
+        assignment: Assignment,
+        listener: TaskListener,
+        board: Arc<Board>,
+    ) -> Self {
         board.tasks_upstream.add(1);
-        Self { task, code, assignment, listener, board, upstream: true, settled: false }
+        Self { task, subject, assignment, listener, board, upstream: true, settled: false }
     }
 
-    /// The security the task is about.
-    pub fn code(&self) -> Code {
-        self.code
+    /// What the task is about.
+    pub fn subject(&self) -> Subject {
+        self.subject
     }
 
     /// Whether the command's partition went to another worker: then nothing of this task may be written any more.

@@ -1,5 +1,5 @@
 // Upstream: actors::fetcher, actors::supervisor
-// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::bar, actors::domain::task, actors::ports, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_plan
+// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_plan
 // Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
 
 use std::collections::HashSet;
@@ -9,9 +9,10 @@ use actix::prelude::*;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::bar_rules::{BarContext, check};
-use crate::batch_writer::{BatchWriter, WriteBars};
-use crate::domain::{Anomaly, Bar, DateRange, FetchedBar, Frequency, Rule, SourceId, SyncMode, TaskCounts};
-use crate::ports::KeySpan;
+use crate::batch_writer::{BatchWriter, WriteBars, WriteList};
+use crate::domain::{Anomaly, Bar, Code, DateRange, FetchedBar, Frequency, Rule, SourceId, SyncMode, TaskCounts};
+use crate::ports::{KeySpan, SourceError, SourceErrorKind};
+use crate::reference_list::{self, FetchedList};
 use crate::settings::{ActorSettings, ApplySettings};
 use crate::supervision::Vitals;
 use crate::ticket::{TaskReport, Ticket};
@@ -23,6 +24,8 @@ use crate::write_plan::WriteUnit;
 pub struct ValidateBars {
     /// The task's pass.
     pub ticket: Ticket,
+    /// The security.
+    pub code: Code,
     /// How long a bar lasts.
     pub frequency: Frequency,
     /// Insert what is missing, or replace.
@@ -35,6 +38,20 @@ pub struct ValidateBars {
     pub source: SourceId,
     /// The rows as they came.
     pub rows: Vec<FetchedBar>,
+    /// The rows' room in memory; freed when they are stored.
+    pub room: OwnedSemaphorePermit,
+}
+
+/// Check the rows of a list.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ValidateList {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// The list as it came.
+    pub list: FetchedList,
+    /// Who gave it.
+    pub source: SourceId,
     /// The rows' room in memory; freed when they are stored.
     pub room: OwnedSemaphorePermit,
 }
@@ -77,8 +94,8 @@ impl Handler<ValidateBars> for Validator {
 
     fn handle(&mut self, message: ValidateBars, _ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
-        let ValidateBars { ticket, frequency, mode, range, span, source, rows, room } = message;
-        let context = BarContext { code: ticket.code(), frequency, range, source };
+        let ValidateBars { ticket, code, frequency, mode, range, span, source, rows, room } = message;
+        let context = BarContext { code, frequency, range, source };
         let checked = check_all(&rows, &context, self.settings.quality.max_examples);
         drop(rows);
         self.vitals.board().rows_skipped.add(checked.counts.num_skipped());
@@ -96,6 +113,23 @@ impl Handler<ValidateBars> for Validator {
             keep_unmatched: checked.unreadable_times,
         };
         self.writer.do_send(WriteBars { ticket, unit, report, room });
+    }
+}
+
+impl Handler<ValidateList> for Validator {
+    type Result = ();
+
+    fn handle(&mut self, message: ValidateList, _ctx: &mut Self::Context) {
+        let ValidateList { ticket, list, source, room } = message;
+        let checked = reference_list::check(&list, source, self.settings.quality.max_examples);
+        self.vitals.board().rows_skipped.add(checked.counts.num_skipped());
+        if checked.list.is_empty() {
+            let kind = SourceErrorKind::BadAnswer(format!("none of {} rows is sound", list.len()));
+            let request = ticket.subject().to_string();
+            return ticket.failed(SourceError { source_name: "(validator)", request, kind }, 1);
+        }
+        let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies };
+        self.writer.do_send(WriteList { ticket, list: checked.list, report, room });
     }
 }
 

@@ -1,8 +1,14 @@
 // Upstream: none
-// Downstream: mysql::stock_info
-// Role: What the worker reads from Ginkgo's MySQL database.
+// Downstream: mysql::store
+// Role: What the worker keeps in Ginkgo's MySQL database.
 
-/// The stock list.
-pub mod stock_info;
+/// How a stored list becomes the one that was fetched.
+mod merge;
+/// The stock list's table.
+mod stock_info;
+/// The port.
+pub mod store;
+/// The calendar's table.
+mod trade_day;
 
-pub use stock_info::MySqlInstruments;
+pub use store::MySqlReference;

@@ -1,115 +1,94 @@
-// Upstream: mysql, service_hub
-// Downstream: actors::domain::code, actors::ports, config::sections, probe
-// Role: The listed codes, from Ginkgo's table `stock_info`.
+// Upstream: mysql::store
+// Downstream: actors::domain::stock_info, actors::ports, mysql::merge, mysql::store
+// Role: Ginkgo's table `stock_info`: its columns, and how a list is merged into it.
 
-use std::time::Duration;
+use actors::domain::Stock;
+use actors::ports::MergeCounts;
+use chrono::NaiveDateTime;
+use sqlx::{MySqlConnection, QueryBuilder, Row};
+use uuid::Uuid;
 
-use actors::domain::Code;
-use actors::ports::{Instruments, StoreError, StoreErrorClass};
-use async_trait::async_trait;
-use secrecy::ExposeSecret;
-use sqlx::ConnectOptions;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use crate::mysql::merge::{Merge, StoredRow, merge};
+use crate::mysql::store::{DESC, META, ROWS_PER_STATEMENT};
 
-use crate::config::MySqlSection;
-use crate::probe::Answer;
+/// As Ginkgo's models declare it; the code has no unique key there.
+pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS stock_info (
+    code VARCHAR(32) NOT NULL, code_name VARCHAR(32) NOT NULL, industry VARCHAR(32) NOT NULL,
+    currency TINYINT NOT NULL, market TINYINT NOT NULL, list_date DATETIME NOT NULL, delist_date DATETIME NOT NULL,
+    uuid VARCHAR(32) NOT NULL, meta VARCHAR(255) NULL, `desc` VARCHAR(255) NULL,
+    create_at DATETIME NOT NULL, update_at DATETIME NOT NULL, is_del BOOL NOT NULL, source TINYINT NOT NULL,
+    PRIMARY KEY (uuid)) DEFAULT CHARSET = utf8mb4";
 
-/// The oldest MySQL and MariaDB the worker is meant for.
-const OLDEST_MYSQL: (u32, u32) = (5, 7);
-const OLDEST_MARIADB: (u32, u32) = (10, 3);
+/// Ginkgo's numbers for the currency CNY and the market CHINA.
+const CNY: i8 = 1;
+const CHINA: i8 = 1;
 
-/// A look at the list now and then needs no more; the worker must not take a server's connections.
-const MAX_CONNECTIONS: u32 = 2;
+/// The values of a row that count as a change; who said it does not.
+type Values = (String, String, i8, i8, NaiveDateTime, NaiveDateTime, bool);
 
-/// Every row that is not marked as deleted.
-const SELECT: &str = "SELECT code FROM stock_info WHERE is_del = 0";
-
-/// The stock list in MySQL or MariaDB.
-pub struct MySqlInstruments {
-    pool: MySqlPool,
-    store: String,
-    timeout: Duration,
+fn read(stock: &Stock) -> (String, Values) {
+    let Stock { code, name, industry, list_date, delist_date, .. } = stock;
+    (code.to_string(), (name.clone(), industry.clone(), CNY, CHINA, *list_date, *delist_date, false))
 }
 
-impl MySqlInstruments {
-    /// Connects at the first use.
-    pub fn new(config: &MySqlSection) -> Self {
-        let mut options = MySqlConnectOptions::new()
-            .host(&config.host)
-            .port(config.port)
-            .username(&config.user)
-            .database(&config.database);
-        if let Some(password) = &config.password {
-            options = options.password(password.expose_secret());
-        }
-        let timeout = Duration::from_millis(config.timeout_ms);
-        let pool = MySqlPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(timeout)
-            .connect_lazy_with(options);
-        let store = format!("MySQL {}:{} table {}.stock_info", config.host, config.port, config.database);
-        Self { pool, store, timeout }
+/// Merges a list in a transaction of the caller's.
+pub async fn merge_into(
+    connection: &mut MySqlConnection,
+    stocks: &[Stock],
+    now: NaiveDateTime,
+) -> Result<MergeCounts, sqlx::Error> {
+    let Merge { insert, update, delete, unchanged } = merge(stocks, stored(connection).await?, read);
+    for rows in insert.chunks(ROWS_PER_STATEMENT) {
+        let mut query = QueryBuilder::new(
+            "INSERT INTO stock_info (code, code_name, industry, currency, market, list_date, delist_date, uuid, meta, \
+             `desc`, create_at, update_at, is_del, source) ",
+        );
+        query.push_values(rows, |mut row, stock| {
+            row.push_bind(stock.code.as_str()).push_bind(&stock.name).push_bind(&stock.industry);
+            row.push_bind(CNY).push_bind(CHINA).push_bind(stock.list_date).push_bind(stock.delist_date);
+            row.push_bind(Uuid::new_v4().simple().to_string()).push_bind(META).push_bind(DESC);
+            row.push_bind(now).push_bind(now).push_bind(false).push_bind(stock.source.0);
+        });
+        query.build().execute(&mut *connection).await?;
     }
-
-    /// Tries the server: its version, and whether the table is there.
-    pub async fn probe(&self) -> Result<Answer, String> {
-        // Not from the pool, which tries again until its own deadline and then no longer knows why.
-        let mut connection = self.pool.connect_options().connect().await.map_err(|error| error.to_string())?;
-        let version: String = sqlx::query_scalar("SELECT VERSION()")
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| error.to_string())?;
-        let num_tables: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'stock_info'",
+    for (stock, uuid) in &update {
+        sqlx::query(
+            "UPDATE stock_info SET code_name = ?, industry = ?, currency = ?, market = ?, list_date = ?, \
+             delist_date = ?, is_del = 0, source = ?, update_at = ? WHERE uuid = ?",
         )
-        .fetch_one(&mut connection)
-        .await
-        .map_err(|error| error.to_string())?;
-        let answer = if version.to_ascii_lowercase().contains("mariadb") {
-            Answer::default().with_version("MariaDB", &version, OLDEST_MARIADB)
-        } else {
-            Answer::default().with_version("MySQL", &version, OLDEST_MYSQL)
-        };
-        let state = if num_tables > 0 { "is there" } else { "is not there yet, Ginkgo creates it" };
-        Ok(answer.with(format!("table stock_info {state}")))
+        .bind(&stock.name)
+        .bind(&stock.industry)
+        .bind(CNY)
+        .bind(CHINA)
+        .bind(stock.list_date)
+        .bind(stock.delist_date)
+        .bind(stock.source.0)
+        .bind(now)
+        .bind(uuid)
+        .execute(&mut *connection)
+        .await?;
     }
-
-    fn error(&self, class: StoreErrorClass, reason: String) -> StoreError {
-        StoreError { store: self.store.clone(), operation: "read the listed codes".to_owned(), class, reason }
+    for uuid in &delete {
+        sqlx::query("DELETE FROM stock_info WHERE uuid = ?").bind(uuid).execute(&mut *connection).await?;
     }
+    Ok(MergeCounts { added: insert.len() as u64, updated: update.len() as u64, unchanged })
 }
 
-#[async_trait]
-impl Instruments for MySqlInstruments {
-    async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
-        let reading = sqlx::query_scalar::<_, String>(SELECT).fetch_all(&self.pool);
-        let texts = match tokio::time::timeout(self.timeout, reading).await {
-            Ok(Ok(texts)) => texts,
-            Ok(Err(error)) => return Err(self.error(classify(&error), error.to_string())),
-            Err(_) => {
-                return Err(self.error(StoreErrorClass::Transient, format!("no answer within {:?}", self.timeout)));
-            }
-        };
-        let num_rows = texts.len();
-        let mut codes: Vec<Code> = texts.iter().filter_map(|text| text.parse().ok()).collect();
-        if codes.len() < num_rows {
-            let example = texts.iter().find(|text| text.parse::<Code>().is_err());
-            tracing::warn!(unreadable = num_rows - codes.len(), ?example, "rows of stock_info hold no stock code");
-        }
-        codes.sort_unstable();
-        codes.dedup();
-        Ok(codes)
-    }
-}
-
-/// What follows from an error, by the server's SQLSTATE.
-fn classify(error: &sqlx::Error) -> StoreErrorClass {
-    let state = error.as_database_error().and_then(|database| database.code());
-    match state.as_deref() {
-        // Access denied for the user, or to the database.
-        Some("28000" | "42000") => StoreErrorClass::Access,
-        // No such table, no such column.
-        Some("42S02" | "42S22") => StoreErrorClass::Schema,
-        _ => StoreErrorClass::Transient,
-    }
+async fn stored(connection: &mut MySqlConnection) -> Result<Vec<StoredRow<String, Values>>, sqlx::Error> {
+    let select = "SELECT code, uuid, code_name, industry, currency, market, list_date, delist_date, is_del \
+                  FROM stock_info ORDER BY create_at, uuid";
+    let rows = sqlx::query(select).fetch_all(connection).await?;
+    let stored = rows.iter().map(|row| {
+        let values = (
+            row.try_get(2)?,
+            row.try_get(3)?,
+            row.try_get(4)?,
+            row.try_get(5)?,
+            row.try_get(6)?,
+            row.try_get(7)?,
+            row.try_get(8)?,
+        );
+        Ok(StoredRow { key: row.try_get(0)?, uuid: row.try_get(1)?, values })
+    });
+    stored.collect()
 }

@@ -1,12 +1,14 @@
 // Upstream: service_hub, sqlite, standalone::outcome
-// Downstream: actors::domain::bar, actors::domain::code, actors::ports
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::trade_day, actors::ports
 // Role: The bar store and the stock list on SQLite.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use actors::domain::{Code, Frequency};
-use actors::ports::{BarBatch, BarStore, IdentifiedBar, Instruments, KeySpan, StoreError, StoreErrorClass, StoredBar};
+use actors::domain::{Code, Frequency, Stock, TradeDay};
+use actors::ports::{
+    BarBatch, BarStore, IdentifiedBar, KeySpan, MergeCounts, ReferenceStore, StoreError, StoreErrorClass, StoredBar,
+};
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
@@ -19,7 +21,10 @@ const SCHEMA: &str = "
         volume INTEGER NOT NULL, amount TEXT NOT NULL, frequency INTEGER NOT NULL, uuid TEXT NOT NULL,
         timestamp TEXT NOT NULL, source INTEGER NOT NULL,
         PRIMARY KEY (code, frequency, timestamp, uuid)) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS stock_info (code TEXT NOT NULL PRIMARY KEY);";
+    CREATE TABLE IF NOT EXISTS stock_info (
+        code TEXT NOT NULL PRIMARY KEY, code_name TEXT NOT NULL DEFAULT '', industry TEXT NOT NULL DEFAULT '',
+        list_date TEXT NOT NULL DEFAULT '', delist_date TEXT NOT NULL DEFAULT '');
+    CREATE TABLE IF NOT EXISTS trade_day (timestamp TEXT NOT NULL PRIMARY KEY, is_open INTEGER NOT NULL);";
 
 /// How timestamps are written: they sort as text.
 const TIME: &str = "%Y-%m-%d %H:%M:%S";
@@ -187,12 +192,76 @@ impl BarStore for SqliteStore {
 }
 
 #[async_trait]
-impl Instruments for SqliteStore {
+impl ReferenceStore for SqliteStore {
     async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
         let texts: Vec<String> = sqlx::query_scalar("SELECT code FROM stock_info ORDER BY code")
             .fetch_all(&self.pool)
             .await
             .map_err(|error| self.error("read the listed codes", &error))?;
         Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
+    }
+
+    async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError> {
+        let failed = |error: sqlx::Error| self.error("merge the stock list", &error);
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut counts = MergeCounts::default();
+        for stock in stocks {
+            let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM stock_info WHERE code = ?")
+                .bind(stock.code.as_str())
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            let done = sqlx::query(
+                "INSERT INTO stock_info VALUES (?, ?, ?, ?, ?) ON CONFLICT (code) DO UPDATE SET code_name = \
+                 excluded.code_name, industry = excluded.industry, list_date = excluded.list_date, delist_date = \
+                 excluded.delist_date WHERE (code_name, industry, list_date, delist_date) <> (excluded.code_name, \
+                 excluded.industry, excluded.list_date, excluded.delist_date)",
+            )
+            .bind(stock.code.as_str())
+            .bind(&stock.name)
+            .bind(&stock.industry)
+            .bind(stock.list_date.format(TIME).to_string())
+            .bind(stock.delist_date.format(TIME).to_string())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            count(&mut counts, found.is_some(), done.rows_affected());
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(counts)
+    }
+
+    async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError> {
+        let failed = |error: sqlx::Error| self.error("merge the calendar", &error);
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut counts = MergeCounts::default();
+        for day in days {
+            let date = day.date.format(TIME).to_string();
+            let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM trade_day WHERE timestamp = ?")
+                .bind(&date)
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            let done = sqlx::query(
+                "INSERT INTO trade_day VALUES (?, ?) ON CONFLICT (timestamp) DO UPDATE SET is_open = excluded.is_open \
+                 WHERE is_open <> excluded.is_open",
+            )
+            .bind(&date)
+            .bind(day.is_open)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            count(&mut counts, found.is_some(), done.rows_affected());
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(counts)
+    }
+}
+
+fn count(counts: &mut MergeCounts, was_there: bool, num_affected: u64) {
+    match (was_there, num_affected) {
+        (false, _) => counts.added += 1,
+        (true, 0) => counts.unchanged += 1,
+        (true, _) => counts.updated += 1,
     }
 }

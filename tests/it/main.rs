@@ -13,6 +13,7 @@ mod main_job;
 mod orders;
 mod outages;
 mod panics;
+mod reference;
 mod reload;
 mod send;
 mod sources_tushare;

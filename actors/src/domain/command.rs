@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::command_split, actors::domain, actors::domain::command_tests, actors::domain::operator_order
+// Upstream: actors::command_router, actors::command_split, actors::domain, actors::domain::command_tests, actors::domain::operator_order, actors::open_command
 // Downstream: actors::domain::bar, actors::domain::calendar, actors::domain::code, actors::domain::operator_order, actors::domain::task, actors::shanghai
 // Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
 
@@ -20,7 +20,7 @@ const MAX_DAYS: u64 = 10_000;
 const OF_OTHERS: [&str; 4] = ["paper_trading", "deploy", "unload", "update_selector"];
 
 /// Data commands Ginkgo sends that this version cannot carry out; they end in the dead-letter topic, not in silence.
-const NOT_SUPPORTED_YET: [&str; 4] = ["stockinfo", "trade_day", "adjustfactor", "tick"];
+const NOT_SUPPORTED_YET: [&str; 2] = ["adjustfactor", "tick"];
 
 /// A command as it came in, read and checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +42,10 @@ pub struct ControlCommand {
 pub enum Instruction {
     /// Fetch, check and store bars.
     BarSnapshot(BarSnapshot),
+    /// Fetch and merge the whole list of securities.
+    StockInfo,
+    /// Fetch and merge the whole calendar.
+    TradeDay,
     /// Another component's command, or one that is heard elsewhere; its name.
     NotForTheGroup(String),
 }
@@ -170,10 +174,6 @@ impl ControlCommand {
         if NOT_SUPPORTED_YET.contains(&name.as_str()) {
             return Err(CommandError::NotSupported { name: name.clone() });
         }
-        // The older name of the same command.
-        if !matches!(name.as_str(), "bar_snapshot" | "update_data") {
-            return Err(CommandError::Unknown { name: shorten(name) });
-        }
         let no_params = Map::new();
         let params = match message.get("params") {
             None => &no_params,
@@ -184,8 +184,16 @@ impl ControlCommand {
             Some(id) => Some(id),
             None => optional_text(message, "request_id")?.or(optional_text(message, "message_id")?),
         };
+        let instruction = match name.as_str() {
+            // Two names of the same command.
+            "bar_snapshot" | "update_data" => Instruction::BarSnapshot(BarSnapshot::from_params(params)?),
+            // Their parameters are ignored, as they always were.
+            "stockinfo" => Instruction::StockInfo,
+            "trade_day" => Instruction::TradeDay,
+            _ => return Err(CommandError::Unknown { name: shorten(name) }),
+        };
         Ok(Self {
-            instruction: Instruction::BarSnapshot(BarSnapshot::from_params(params)?),
+            instruction,
             issued_at: issued_at(message.get("timestamp"))?,
             source: optional_text(message, "source")?,
             correlation_id,

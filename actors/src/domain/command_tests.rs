@@ -166,3 +166,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_lists_are_taken_as_a_whole_whatever_their_parameters() {
+    for (name, expected) in [("stockinfo", Instruction::StockInfo), ("trade_day", Instruction::TradeDay)] {
+        let payload = format!(r#"{{"command":"{name}","params":{{"code":"ignored","full":1}},"message_id":"m"}}"#);
+        let command = ControlCommand::parse(payload.as_bytes()).unwrap();
+        assert_eq!((command.instruction, command.correlation_id.as_deref()), (expected, Some("m")));
+    }
+}

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::notification, actors::domain::operator_order, actors::domain::task, actors::domain::worker_status
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::notification, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::domain::worker_status
 // Role: What the worker talks about: codes, bars, commands, tasks, statuses, notifications; no I/O.
 
 //! The worker's vocabulary. Nothing here does I/O and nothing here knows a client library.
@@ -20,8 +20,12 @@ mod command_tests;
 pub mod notification;
 /// What operators ask of running workers.
 pub mod operator_order;
+/// The stock list.
+pub mod stock_info;
 /// Units of work and what came of them.
 pub mod task;
+/// The calendar's days.
+pub mod trade_day;
 /// Lifecycle and status.
 pub mod worker_status;
 
@@ -30,5 +34,7 @@ pub use code::{Code, CodeError};
 pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, Instruction};
 pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};
-pub use task::{Anomaly, DateRange, Rule, SyncMode, TaskCounts};
+pub use stock_info::{FetchedStock, Stock};
+pub use task::{Anomaly, DateRange, Rule, Subject, SyncMode, TaskCounts};
+pub use trade_day::{FetchedTradeDay, TradeDay};
 pub use worker_status::{Lifecycle, WorkerStatus};

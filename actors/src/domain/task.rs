@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::command_router, actors::command_split, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::fetcher, actors::ports, actors::quality_summary, actors::ticket, actors::validator, actors::write_plan, actors::write_plan_tests, sources::files, sources::tushare, standalone::outcome, standalone::sample, tests::it::sources_tushare
+// Upstream: actors::bar_rules, actors::command_router, actors::command_split, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::stock_info, actors::fetcher, actors::open_command, actors::ports, actors::quality_monitor, actors::quality_summary, actors::reference_list, actors::ticket, actors::validator, actors::write_plan, actors::write_plan_tests, sources::files, sources::tushare, sources::tushare::daily, standalone::outcome, standalone::sample, tests::it::sources_tushare
 // Downstream: actors::domain::code
 // Role: A unit of work (one code of one command): its range, its mode, what came of it.
 
@@ -44,6 +44,27 @@ impl fmt::Display for DateRange {
     }
 }
 
+/// What a task is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// One security.
+    Code(Code),
+    /// The list of securities.
+    StockList,
+    /// The exchanges' calendar.
+    Calendar,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => f.write_str(code.as_str()),
+            Self::StockList => f.write_str("stock list"),
+            Self::Calendar => f.write_str("calendar"),
+        }
+    }
+}
+
 /// What fetched rows do to stored ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncMode {
@@ -72,6 +93,8 @@ pub enum Rule {
     AmountNegative,
     /// A second, different row for the same time in one answer.
     DuplicateTimestamp,
+    /// A second row for the same key in a list.
+    DuplicateKey,
     /// A daily bar that is not at midnight, or a time that was not asked for, before the exchanges' first day or in the future.
     ImplausibleTimestamp,
     /// A value that its column cannot hold.
@@ -90,6 +113,7 @@ impl Rule {
             Self::VolumeNegative => "volume_negative",
             Self::AmountNegative => "amount_negative",
             Self::DuplicateTimestamp => "duplicate_timestamp",
+            Self::DuplicateKey => "duplicate_key",
             Self::ImplausibleTimestamp => "implausible_timestamp",
             Self::ValueOutOfRange => "value_out_of_range",
         }

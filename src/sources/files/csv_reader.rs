@@ -1,17 +1,18 @@
 // Upstream: sources::files
-// Downstream: actors::domain::bar, config::sections, sources::labels
+// Downstream: actors::domain::bar, config::sections, sources::files::csv_table, sources::labels
 // Role: Reads a CSV file of daily bars and converts its units. Pure.
 
 //! The first line names the columns `date`, `open`, `high`, `low`, `close`, `volume` and `amount`, in any order and any
 //! case; further columns are ignored. Prices are in yuan; volume and amount in the configured units.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use actors::domain::{FetchedBar, Field};
-use csv::{ByteRecord, ReaderBuilder};
 use rust_decimal::Decimal;
 
 use crate::config::{AmountUnit, VolumeUnit};
+use crate::sources::files::csv_table::{self, CsvError};
 use crate::sources::labels;
 
 /// The columns of a row.
@@ -28,92 +29,30 @@ pub struct Units {
     pub amount: AmountUnit,
 }
 
-/// A file that is no table of daily bars.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {what}")]
-pub struct CsvError {
-    /// Counted from 1.
-    pub line: u64,
-    /// What is wrong there.
-    pub what: String,
-}
-
 /// Reads a file's bytes. A cell that cannot be read stays as an unreadable field, and so does every cell of a row with
 /// too few or too many of them (where each belongs is unknown): the row is reported, not dropped.
 pub fn parse(bytes: &[u8], units: Units) -> Result<Vec<FetchedBar>, CsvError> {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
-    let mut record = ByteRecord::new();
-    let mut columns = None;
-    let mut bars = Vec::new();
-    loop {
-        let line = reader.position().line();
-        let more = reader.read_byte_record(&mut record);
-        if !more.map_err(|error| CsvError { line, what: error.to_string() })? {
-            break;
-        }
-        let line = record.position().map_or(line, csv::Position::line);
-        let Some(columns) = &columns else {
-            columns = Some(Columns::find(&record).map_err(|what| CsvError { line, what })?);
-            continue;
-        };
-        if bars.len() == MAX_ROWS {
-            return Err(CsvError { line, what: format!("more than {MAX_ROWS} rows") });
-        }
-        bars.push(columns.bar(&record, units));
-    }
-    match columns {
-        Some(_) => Ok(bars),
-        None => Err(CsvError { line: 1, what: format!("the file is empty; its first line must name {COLUMNS:?}") }),
-    }
+    csv_table::read(bytes, &COLUMNS, MAX_ROWS, |cells| {
+        Ok(cells.map_or_else(|text| unreadable_bar(&text), |cells| bar(&cells, units)))
+    })
 }
 
-/// Where the columns stand in a row.
-struct Columns {
-    positions: [usize; COLUMNS.len()],
-    num_cells: usize,
-}
-
-impl Columns {
-    fn find(header: &ByteRecord) -> Result<Self, String> {
-        let names: Vec<String> = header.iter().map(|name| text_of(name).trim().to_lowercase()).collect();
-        let mut positions = [0; COLUMNS.len()];
-        for (position, wanted) in positions.iter_mut().zip(COLUMNS) {
-            let mut found = names.iter().enumerate().filter(|(_, name)| *name == wanted).map(|(index, _)| index);
-            *position = found.next().ok_or_else(|| format!("column `{wanted}` is missing"))?;
-            if found.next().is_some() {
-                return Err(format!("column `{wanted}` is there twice"));
-            }
-        }
-        Ok(Self { positions, num_cells: names.len() })
+fn bar([date, open, high, low, close, volume, amount]: &[Cow<'_, str>; COLUMNS.len()], units: Units) -> FetchedBar {
+    FetchedBar {
+        timestamp: labels::day_of_text(date),
+        open: Field::number(open),
+        high: Field::number(high),
+        low: Field::number(low),
+        close: Field::number(close),
+        volume: match units.volume {
+            VolumeUnit::Shares => shifted(volume, 2),
+            VolumeUnit::Lots => Field::number(volume),
+        },
+        amount: match units.amount {
+            AmountUnit::Yuan => shifted(amount, 3),
+            AmountUnit::ThousandYuan => Field::number(amount),
+        },
     }
-
-    fn bar(&self, row: &ByteRecord, units: Units) -> FetchedBar {
-        if row.len() != self.num_cells {
-            return unreadable_bar(&format!("{} cells for {} columns", row.len(), self.num_cells));
-        }
-        let [date, open, high, low, close, volume, amount] =
-            self.positions.map(|position| text_of(row.get(position).unwrap_or_default()));
-        FetchedBar {
-            timestamp: labels::day_of_text(&date),
-            open: Field::number(&open),
-            high: Field::number(&high),
-            low: Field::number(&low),
-            close: Field::number(&close),
-            volume: match units.volume {
-                VolumeUnit::Shares => shifted(&volume, 2),
-                VolumeUnit::Lots => Field::number(&volume),
-            },
-            amount: match units.amount {
-                AmountUnit::Yuan => shifted(&amount, 3),
-                AmountUnit::ThousandYuan => Field::number(&amount),
-            },
-        }
-    }
-}
-
-fn text_of(cell: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(cell)
 }
 
 /// A number with its decimal point moved to the left: exact, or unreadable where a decimal has no room for it.

@@ -1,22 +1,28 @@
 // Upstream: sources
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports, config::sections, probe, sources, sources::files::csv_reader
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports, config::sections, probe, sources, sources::files::csv_reader, sources::files::csv_table, sources::files::lists
 // Role: Daily bars from a folder of CSV files, one per security.
 
 //! A folder with a file `000001.SZ.daily.csv` for each security; the columns are described in [`csv_reader`].
 
-/// The files' reader.
+/// Bars in CSV.
 pub mod csv_reader;
+/// Any table in CSV.
+pub mod csv_table;
+/// Stock list and calendar in CSV.
+pub mod lists;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use actors::domain::{Code, FetchedBar, Field, Frequency, SourceId};
+use actors::domain::{Code, FetchedBar, FetchedStock, FetchedTradeDay, Field, Frequency, SourceId};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 
 use self::csv_reader::Units;
+use self::csv_table::CsvError;
+use self::lists::{STOCKS_FILE, TRADE_DAYS_FILE};
 use crate::config::FilesSection;
 use crate::probe::Answer;
 use crate::sources::SourceSetupError;
@@ -72,10 +78,20 @@ impl FilesSource {
     }
 }
 
-/// Reads a whole file and gives its bars.
-fn read(path: &Path, units: Units) -> Result<Vec<FetchedBar>, SourceErrorKind> {
+/// Reads a whole file.
+fn read<R>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<Vec<R>, CsvError>) -> Result<Vec<R>, SourceErrorKind> {
     let text = contents(path)?;
-    csv_reader::parse(&text, units).map_err(|error| SourceErrorKind::BadAnswer(format!("{}: {error}", path.display())))
+    parse(&text).map_err(|error| SourceErrorKind::BadAnswer(format!("{}: {error}", path.display())))
+}
+
+/// Reads a file off the arbiter.
+async fn read_aside<R: Send + 'static>(
+    request: String,
+    reading: impl FnOnce() -> Result<Vec<R>, SourceErrorKind> + Send + 'static,
+) -> Result<Vec<R>, SourceError> {
+    let outcome = tokio::task::spawn_blocking(reading).await;
+    let outcome = outcome.unwrap_or_else(|error| Err(SourceErrorKind::Server(format!("reading: {error}"))));
+    outcome.map_err(|kind| SourceError { source_name: NAME, request, kind })
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>, SourceErrorKind> {
@@ -115,21 +131,26 @@ impl MarketSource for FilesSource {
             Frequency::Day => {}
         }
         let (path, units, range) = (self.path_of(request.code), self.units, request.range);
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut bars = read(&path, units)?;
+        read_aside(format!("daily {} {range}", request.code), move || {
+            let mut bars = read(&path, |bytes| csv_reader::parse(bytes, units))?;
             // A row whose day cannot be read may belong to any range: it is passed on, so that it is reported.
             bars.retain(|bar| match &bar.timestamp {
                 Field::Value(timestamp) => range.contains(timestamp.date()),
                 Field::Missing | Field::Unreadable(_) => true,
             });
             Ok(bars)
-        });
-        let outcome = reading.await.unwrap_or_else(|error| Err(SourceErrorKind::Server(format!("reading: {error}"))));
-        outcome.map_err(|kind| SourceError {
-            source_name: NAME,
-            request: format!("daily {} {}", request.code, request.range),
-            kind,
         })
+        .await
+    }
+
+    async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
+        let path = self.folder.join(STOCKS_FILE);
+        read_aside("stock list".to_owned(), move || read(&path, lists::stocks)).await
+    }
+
+    async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
+        let path = self.folder.join(TRADE_DAYS_FILE);
+        read_aside("calendar".to_owned(), move || read(&path, lists::trade_days)).await
     }
 }
 

@@ -1,18 +1,24 @@
 // Upstream: sources, tests::it::sources_tushare
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports, config::sections, probe, sources, sources::tushare::answer, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport
-// Role: Daily bars from Tushare Pro: pages, the gate before the vendor's limit, errors.
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports, config::sections, probe, sources, sources::tushare::daily, sources::tushare::error_text, sources::tushare::interface, sources::tushare::rate_gate, sources::tushare::stock_basic, sources::tushare::table, sources::tushare::trade_cal, sources::tushare::transport
+// Role: Tushare Pro as a source: pages, the gate before the vendor's limit, errors.
 
-//! Tushare Pro's interface `daily`: unadjusted daily bars, newest first, at most 6000 rows an answer (Tushare
-//! documentation). Its units are Ginkgo's: lots of 100 shares and thousand yuan.
+//! Tushare Pro. Each of its interfaces has a file that knows its parameters and reads its answers; how calls are sent and
+//! paged is the same for all.
 
-/// The answer's reader.
-pub mod answer;
+mod cells;
+/// Daily bars.
+pub mod daily;
 #[cfg(test)]
-mod answer_tests;
+mod daily_tests;
 /// The meaning of business codes and texts.
 pub mod error_text;
+mod interface;
 /// Keeps calls back after a rate-limited answer.
 pub mod rate_gate;
+mod stock_basic;
+/// The table in every answer.
+pub mod table;
+mod trade_cal;
 /// HTTP.
 mod transport;
 
@@ -20,14 +26,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::domain::{Code, DateRange, FetchedBar, Frequency, SourceId};
+use actors::domain::{Code, DateRange, FetchedBar, FetchedStock, FetchedTradeDay, Frequency, SourceId};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use self::answer::{AnswerError, Page};
+use self::daily::Daily;
+use self::interface::Interface;
 use self::rate_gate::RateGate;
+use self::stock_basic::StockBasic;
+use self::table::{AnswerError, Page};
+use self::trade_cal::TradeCal;
 use self::transport::Transport;
 use crate::config::TushareSection;
 use crate::probe::Answer;
@@ -35,14 +46,10 @@ use crate::sources::SourceSetupError;
 
 /// The name in configuration, logs and reports.
 const NAME: &str = "tushare";
-/// The interface for daily bars.
-const DAILY: &str = "daily";
-/// The most rows of one answer (Tushare documentation).
-const PAGE_ROWS: usize = 6_000;
 /// What a probe asks for: a bank listed since 1991, on a trading day.
 const PROBED_CODE: &str = "000001.SZ";
 const PROBED_DAY: &str = "2024-01-02";
-/// Far beyond one security's history (an answer holds 24 years of days): a server that never ends is cut off here.
+/// Far beyond any answer (one holds 24 years of a security's days): a server that never ends is cut off here.
 const MAX_PAGES: usize = 32;
 
 /// Tushare Pro as a source of daily bars.
@@ -57,17 +64,8 @@ pub struct TushareSource {
 struct Call<'a> {
     api_name: &'static str,
     token: &'a str,
-    params: DailyParams<'a>,
+    params: Map<String, Value>,
     fields: String,
-}
-
-#[derive(Serialize)]
-struct DailyParams<'a> {
-    ts_code: &'a str,
-    start_date: String,
-    end_date: String,
-    offset: usize,
-    limit: usize,
 }
 
 impl TushareSource {
@@ -90,7 +88,8 @@ impl TushareSource {
             return Err(SourceErrorKind::BadRequest(format!("{PROBED_CODE} on {PROBED_DAY}")));
         };
         let request = BarRequest { code, frequency: Frequency::Day, range: DateRange { start: day, end: day } };
-        match self.page(&request, 0).await {
+        let call = Daily { code: request.code, range: request.range };
+        match self.page(&call, 0).await {
             Ok(_) => Ok(Answer::of("the token is accepted")),
             Err(SourceErrorKind::RateLimited { message, .. }) => {
                 Ok(Answer::of(format!("the token is accepted, but the rate limit is reached: {message}")))
@@ -100,10 +99,10 @@ impl TushareSource {
     }
 
     /// One answer. Waits at the gate for as long as for an answer at most, then for the answer.
-    async fn page(&self, request: &BarRequest, offset: usize) -> Result<Page, SourceErrorKind> {
+    async fn page<I: Interface>(&self, call: &I, offset: usize) -> Result<Page<I::Row>, SourceErrorKind> {
         self.gate.pass(self.timeout).await?;
-        let outcome = match self.transport.post(DAILY, self.call(request, offset)?).await {
-            Ok(body) => answer::parse(&body, request.code).map_err(|error| match error {
+        let outcome = match self.transport.post(I::NAME, self.body(call, offset)?).await {
+            Ok(body) => call.parse(&body).map_err(|error| match error {
                 AnswerError::Refused { code, message } => error_text::classify(code, &message),
                 AnswerError::Unreadable(reason) => SourceErrorKind::BadAnswer(reason),
             }),
@@ -115,53 +114,54 @@ impl TushareSource {
         outcome
     }
 
-    fn call(&self, request: &BarRequest, offset: usize) -> Result<Vec<u8>, SourceErrorKind> {
-        let call = Call {
-            api_name: DAILY,
-            token: self.token.expose_secret(),
-            params: DailyParams {
-                ts_code: request.code.as_str(),
-                start_date: request.range.start.format("%Y%m%d").to_string(),
-                end_date: request.range.end.format("%Y%m%d").to_string(),
-                offset,
-                limit: PAGE_ROWS,
-            },
-            fields: answer::COLUMNS.join(","),
-        };
+    fn body<I: Interface>(&self, call: &I, offset: usize) -> Result<Vec<u8>, SourceErrorKind> {
+        let mut params = call.params();
+        params.insert("offset".to_owned(), offset.into());
+        params.insert("limit".to_owned(), I::PAGE_ROWS.into());
+        let call = Call { api_name: I::NAME, token: self.token.expose_secret(), params, fields: I::COLUMNS.join(",") };
         serde_json::to_vec(&call).map_err(|error| SourceErrorKind::BadRequest(error.to_string()))
     }
 
-    async fn all_pages(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceErrorKind> {
-        let mut bars = Vec::new();
+    async fn all_pages<I: Interface>(&self, call: &I) -> Result<Vec<I::Row>, SourceErrorKind> {
+        let mut rows = Vec::new();
         for _ in 0..MAX_PAGES {
             // Each page begins with the last row of the one before: see `append`.
-            let page = self.page(request, bars.len().saturating_sub(1)).await?;
-            let num_before = bars.len();
+            let page = self.page(call, rows.len().saturating_sub(1)).await?;
+            let num_before = rows.len();
             // Whether a full page says so itself is not promised: it is asked about.
-            let may_have_more = page.has_more || page.bars.len() == PAGE_ROWS;
-            append(&mut bars, page.bars)?;
+            let may_have_more = page.has_more || page.rows.len() == I::PAGE_ROWS;
+            append(&mut rows, page.rows)?;
             if !may_have_more {
-                return Ok(bars);
+                return Ok(rows);
             }
-            if bars.len() == num_before {
-                return if page.has_more { Err(promised_nothing(num_before)) } else { Ok(bars) };
+            if rows.len() == num_before {
+                return if page.has_more { Err(promised_nothing(num_before)) } else { Ok(rows) };
             }
         }
-        Err(SourceErrorKind::BadAnswer(format!("{} rows in {MAX_PAGES} answers and no end", bars.len())))
+        Err(SourceErrorKind::BadAnswer(format!("{} rows in {MAX_PAGES} answers and no end", rows.len())))
+    }
+
+    /// All rows of a call, with the call in the error's words.
+    async fn rows<I: Interface>(&self, call: &I, about: &str) -> Result<Vec<I::Row>, SourceError> {
+        self.all_pages(call).await.map_err(|kind| SourceError {
+            source_name: NAME,
+            request: format!("{}{about} at {}", I::NAME, self.transport.address()),
+            kind,
+        })
     }
 }
 
 /// Adds a page that begins with the last row of the one before. Another first row means that rows came or went
 /// meanwhile: going on would lose a row or take one twice.
-fn append(bars: &mut Vec<FetchedBar>, page: Vec<FetchedBar>) -> Result<(), SourceErrorKind> {
+fn append<R: PartialEq>(rows: &mut Vec<R>, page: Vec<R>) -> Result<(), SourceErrorKind> {
     let mut page = page.into_iter();
-    if let Some(last) = bars.last()
+    if let Some(last) = rows.last()
         && page.next().as_ref() != Some(last)
     {
-        let text = format!("the rows moved between two pages, at row {}; all of them are needed again", bars.len());
+        let text = format!("the rows moved between two pages, at row {}; all of them are needed again", rows.len());
         return Err(SourceErrorKind::Server(text));
     }
-    bars.extend(page);
+    rows.extend(page);
     Ok(())
 }
 
@@ -187,11 +187,16 @@ impl MarketSource for TushareSource {
         match request.frequency {
             Frequency::Day => {}
         }
-        self.all_pages(request).await.map_err(|kind| SourceError {
-            source_name: NAME,
-            request: format!("{DAILY} {} {} at {}", request.code, request.range, self.transport.address()),
-            kind,
-        })
+        let call = Daily { code: request.code, range: request.range };
+        self.rows(&call, &format!(" {} {}", request.code, request.range)).await
+    }
+
+    async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
+        self.rows(&StockBasic, "").await
+    }
+
+    async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
+        self.rows(&TradeCal, "").await
     }
 }
 

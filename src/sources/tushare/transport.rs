@@ -1,5 +1,5 @@
 // Upstream: sources::tushare
-// Downstream: actors::ports, sources, sources::tushare::answer
+// Downstream: actors::ports, sources, sources::tushare::table
 // Role: HTTP to Tushare: one bounded POST, its failures told apart.
 
 use std::error::Error;
@@ -12,7 +12,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::answer::excerpt;
+use super::table::excerpt;
 use crate::sources::SourceSetupError;
 
 /// A server that does not take the connection by then is not there.

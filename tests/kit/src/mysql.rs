@@ -1,9 +1,9 @@
-// Upstream: kit::scene
+// Upstream: kit::scene, tests::it::reference
 // Downstream: kit::services
 // Role: Ginkgo's tables in the real MariaDB, created and filled as Ginkgo itself does.
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow};
+use sqlx::{ConnectOptions, Connection, Row};
 
 use crate::services::required;
 
@@ -17,8 +17,7 @@ const STOCK_INFO: &str = "CREATE TABLE stock_info (
 
 /// Creates the database with a `stock_info` of these codes.
 pub fn create_stock_list(database: &str, codes: &[String]) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
+    block_on(async {
         let mut connection = connect().await;
         run(&mut connection, &format!("CREATE DATABASE `{database}`")).await;
         run(&mut connection, &format!("USE `{database}`")).await;
@@ -32,6 +31,61 @@ pub fn create_stock_list(database: &str, codes: &[String]) {
         }
         connection.close().await.expect("closed");
     });
+}
+
+/// A test's own database, looked at as text.
+pub struct Tables {
+    database: String,
+}
+
+impl Tables {
+    /// Creates an empty database: the worker makes its tables.
+    pub fn create(database: &str) -> Self {
+        let tables = Self::of(database);
+        block_on(async {
+            let mut connection = connect().await;
+            run(&mut connection, &format!("CREATE DATABASE `{database}`")).await;
+        });
+        tables
+    }
+
+    /// A database that is there.
+    pub fn of(database: &str) -> Self {
+        Self { database: database.to_owned() }
+    }
+
+    /// Runs a statement that must succeed.
+    pub fn run(&self, sql: &str) {
+        block_on(async {
+            let mut connection = self.connect().await;
+            run(&mut connection, sql).await;
+        });
+    }
+
+    /// The rows of a query, each cell as text.
+    pub fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        block_on(async {
+            let mut connection = self.connect().await;
+            let rows =
+                sqlx::raw_sql(sql).fetch_all(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            rows.iter().map(|row| (0..row.len()).map(|n| cell(row, n)).collect()).collect()
+        })
+    }
+
+    async fn connect(&self) -> MySqlConnection {
+        let mut connection = connect().await;
+        run(&mut connection, &format!("USE `{}`", self.database)).await;
+        connection
+    }
+}
+
+/// The text protocol sends every value as text.
+fn cell(row: &MySqlRow, n: usize) -> String {
+    row.try_get_unchecked::<String, _>(n).unwrap_or_else(|error| panic!("cell {n}: {error}"))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
 async fn connect() -> MySqlConnection {

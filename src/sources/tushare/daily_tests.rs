@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors::domain::bar, actors::domain::code, sources::tushare::answer
+// Downstream: actors::domain::bar, actors::domain::code, sources::tushare::daily, sources::tushare::table
 // Role: Tests of the reader of Tushare's answers, with answers as the vendor gives them.
 
 use actors::domain::{Code, FetchedBar, Field};
@@ -7,7 +7,8 @@ use chrono::NaiveDate;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
-use super::answer::{AnswerError, parse};
+use super::daily::parse;
+use super::table::AnswerError;
 
 /// The vendor's own sample of `daily`, with all default columns.
 const SAMPLE: &str = r#"{"request_id":"0ac5e4bd-0b5e-11f0-9e5f-00163e0a8a4d","code":0,"data":{"fields":["ts_code","trade_date","open","high","low","close","pre_close","change","pct_chg","vol","amount"],"items":[["000001.SZ","20180718",8.75,8.85,8.69,8.7,8.72,-0.02,-0.23,525152.77,460697.377],["000001.SZ","20180717",8.74,8.75,8.66,8.72,8.73,-0.01,-0.11,375356.33,326396.994]],"has_more":false,"count":-1},"msg":""}"#;
@@ -27,7 +28,7 @@ fn answer(fields: &str, items: &str) -> String {
 }
 
 fn read(items: &str) -> Vec<FetchedBar> {
-    parse(&answer(FIELDS, items), code()).unwrap().bars
+    parse(&answer(FIELDS, items), code()).unwrap().rows
 }
 
 fn refusal(body: &str) -> String {
@@ -38,7 +39,7 @@ fn refusal(body: &str) -> String {
 fn the_vendors_sample_is_read_digit_by_digit() {
     let page = parse(SAMPLE, code()).unwrap();
     assert!(!page.has_more);
-    assert_eq!(page.bars.len(), 2);
+    assert_eq!(page.rows.len(), 2);
     let expected = FetchedBar {
         timestamp: Field::Value(NaiveDate::from_ymd_opt(2018, 7, 18).unwrap().and_hms_opt(0, 0, 0).unwrap()),
         open: value("8.75"),
@@ -48,7 +49,7 @@ fn the_vendors_sample_is_read_digit_by_digit() {
         volume: value("525152.77"),
         amount: value("460697.377"),
     };
-    assert_eq!(page.bars[0], expected);
+    assert_eq!(page.rows[0], expected);
 }
 
 #[test]
@@ -164,7 +165,7 @@ proptest! {
     fn any_cells_give_rows_or_a_clear_error(cells in prop::collection::vec(cell(), 7)) {
         let body = answer(FIELDS, &format!("[\"000001.SZ\",{}]", cells.join(",")));
         match parse(&body, code()) {
-            Ok(page) => prop_assert_eq!(page.bars.len(), 1),
+            Ok(page) => prop_assert_eq!(page.rows.len(), 1),
             Err(error) => prop_assert!(!error.to_string().is_empty()),
         }
     }

@@ -1,0 +1,131 @@
+// Upstream: actors::domain, actors::ports, actors::reference_list, mysql::stock_info, mysql::store, sources::files, sources::files::lists, sources::tushare, sources::tushare::stock_basic, sqlite::store, switch
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task
+// Role: A security of the stock list, as a source gives it and as it is stored.
+
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+
+use crate::domain::{Anomaly, Code, Field, Rule, SourceId};
+
+/// Longest text of a column of `stock_info`, in characters.
+const MAX_TEXT: usize = 32;
+
+/// What Ginkgo writes for a security that is still listed.
+const STILL_LISTED: NaiveDate = match NaiveDate::from_ymd_opt(2100, 1, 1) {
+    Some(day) => day,
+    None => NaiveDate::MAX,
+};
+
+/// A security as a source gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedStock {
+    /// Its code, in any written form.
+    pub code: Field<String>,
+    /// Its short name.
+    pub name: Field<String>,
+    /// Its industry; some have none.
+    pub industry: Field<String>,
+    /// Its first trading day.
+    pub list_date: Field<NaiveDateTime>,
+    /// Its last day; missing while it is listed.
+    pub delist_date: Field<NaiveDateTime>,
+}
+
+/// A security that passed every rule and fits its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stock {
+    /// Its code.
+    pub code: Code,
+    /// Its short name.
+    pub name: String,
+    /// Its industry; empty where there is none.
+    pub industry: String,
+    /// Its first trading day, at midnight.
+    pub list_date: NaiveDateTime,
+    /// Its last day, at midnight; 2100-01-01 while it is listed.
+    pub delist_date: NaiveDateTime,
+    /// Who gave it.
+    pub source: SourceId,
+}
+
+/// Checks one security. An anomaly without a readable code is one of no code at all.
+pub fn check(fetched: &FetchedStock, source: SourceId) -> Result<Stock, StockAnomaly> {
+    let code = match &fetched.code {
+        Field::Value(text) => text.parse::<Code>().map_err(|_| StockAnomaly::NoCode(text.clone()))?,
+        Field::Missing => return Err(StockAnomaly::NoCode(String::new())),
+        Field::Unreadable(text) => return Err(StockAnomaly::NoCode(text.to_string())),
+    };
+    let wrong = |field: &'static str, value: String, rule: Rule| {
+        StockAnomaly::Of(Anomaly { code, timestamp: None, field, value, rule })
+    };
+    let text = |field: &'static str, found: &Field<String>| match found {
+        Field::Value(text) if text.chars().count() <= MAX_TEXT => Ok(Some(text.clone())),
+        Field::Value(text) => {
+            Err(wrong(field, text.chars().take(Field::<String>::MAX_TEXT).collect(), Rule::ValueOutOfRange))
+        }
+        Field::Missing => Ok(None),
+        Field::Unreadable(text) => Err(wrong(field, text.to_string(), Rule::UnreadableValue)),
+    };
+    let day = |field: &'static str, found: &Field<NaiveDateTime>| match found {
+        Field::Value(day) => Ok(Some(*day)),
+        Field::Missing => Ok(None),
+        Field::Unreadable(text) => Err(wrong(field, text.to_string(), Rule::UnreadableValue)),
+    };
+    let missing = |field: &'static str| wrong(field, String::new(), Rule::MissingValue);
+    Ok(Stock {
+        code,
+        name: text("name", &fetched.name)?.ok_or_else(|| missing("name"))?,
+        industry: text("industry", &fetched.industry)?.unwrap_or_default(),
+        list_date: day("list_date", &fetched.list_date)?.ok_or_else(|| missing("list_date"))?,
+        delist_date: day("delist_date", &fetched.delist_date)?.unwrap_or(STILL_LISTED.and_time(NaiveTime::MIN)),
+        source,
+    })
+}
+
+/// A security that is not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StockAnomaly {
+    /// It has no code that could be read; the text that stands there.
+    NoCode(String),
+    /// What is wrong with the one of this code.
+    Of(Anomaly),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetched() -> FetchedStock {
+        let day = |y, m, d| Field::Value(NaiveDate::from_ymd_opt(y, m, d).unwrap().and_time(NaiveTime::MIN));
+        FetchedStock {
+            code: Field::Value("SZ000001".to_owned()),
+            name: Field::Value("平安银行".to_owned()),
+            industry: Field::Missing,
+            list_date: day(1991, 4, 3),
+            delist_date: Field::Missing,
+        }
+    }
+
+    #[test]
+    fn a_listed_security_without_an_industry_is_sound() {
+        let stock = check(&fetched(), SourceId::TUSHARE).unwrap();
+        assert_eq!((stock.code.as_str(), stock.industry.as_str()), ("000001.SZ", ""));
+        assert_eq!(stock.delist_date.to_string(), "2100-01-01 00:00:00");
+    }
+
+    #[test]
+    fn what_is_missing_or_does_not_fit_is_named() {
+        let wrong = |change: fn(&mut FetchedStock)| {
+            let mut stock = fetched();
+            change(&mut stock);
+            match check(&stock, SourceId::TUSHARE).unwrap_err() {
+                StockAnomaly::Of(anomaly) => (anomaly.field, anomaly.rule),
+                StockAnomaly::NoCode(_) => ("code", Rule::UnreadableValue),
+            }
+        };
+        assert_eq!(wrong(|stock| stock.code = Field::Value("HK0001".into())), ("code", Rule::UnreadableValue));
+        assert_eq!(wrong(|stock| stock.name = Field::Missing), ("name", Rule::MissingValue));
+        assert_eq!(wrong(|stock| stock.name = Field::Value("长".repeat(33))), ("name", Rule::ValueOutOfRange));
+        assert_eq!(wrong(|stock| stock.list_date = Field::Missing), ("list_date", Rule::MissingValue));
+        assert_eq!(wrong(|stock| stock.list_date = Field::unreadable("soon")), ("list_date", Rule::UnreadableValue));
+    }
+}

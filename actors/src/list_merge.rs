@@ -1,0 +1,53 @@
+// Upstream: actors::batch_writer, actors::supervisor
+// Downstream: actors::fetcher, actors::ports, actors::reference_list, actors::settings, actors::store_outage, actors::supervision::board, actors::ticket
+// Role: Merges one list into the reference store, until it is done.
+
+use std::sync::Arc;
+
+use crate::fetcher::store_delays;
+use crate::ports::ReferenceStore;
+use crate::reference_list::SoundList;
+use crate::settings::{ActorSettings, ms};
+use crate::store_outage::StoreOutage;
+use crate::supervision::Board;
+use crate::ticket::{TaskReport, Ticket};
+
+/// What every merge needs.
+pub struct MergeContext {
+    /// Where the lists are kept.
+    pub store: Arc<dyn ReferenceStore>,
+    /// Tells of outages; bars go on being written meanwhile.
+    pub outage: StoreOutage,
+    /// The worker's figures.
+    pub board: Arc<Board>,
+}
+
+impl MergeContext {
+    /// Merges until it is done, or the command is another worker's.
+    pub async fn run(&self, list: &SoundList, ticket: Ticket, mut report: TaskReport, settings: &ActorSettings) {
+        let mut delays = store_delays(settings);
+        while !ticket.is_lost() {
+            let merged = match list {
+                SoundList::Stocks(stocks) => self.store.merge_stocks(stocks).await,
+                SoundList::TradeDays(days) => self.store.merge_trade_days(days).await,
+            };
+            match merged {
+                Ok(counts) => {
+                    self.outage.succeeded();
+                    self.board.progressed();
+                    tracing::info!(?counts, "a list is merged");
+                    report.counts.written += counts.added + counts.updated;
+                    report.counts.replaced += counts.updated;
+                    report.counts.unchanged += counts.unchanged;
+                    return ticket.done(report);
+                }
+                Err(error) => {
+                    let longest = ms(settings.batch.max_retry_delay_ms);
+                    let delay = if error.class.is_transient() { delays.next().unwrap_or(longest) } else { longest };
+                    self.outage.failed(&error, delay);
+                    actix_rt::time::sleep(delay).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+// Upstream: actors::command_router
+// Downstream: actors::delivery, actors::domain::command, actors::domain::task
+// Role: A command under way: what its tasks have brought so far, and what failed.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+
+use crate::delivery::Delivery;
+use crate::domain::{BarSnapshot, Subject, TaskCounts};
+
+/// Failed codes named in a dead letter; the total is always given.
+const MAX_NAMED_FAILURES: usize = 20;
+
+/// A command with tasks that are not done.
+pub struct OpenCommand {
+    /// Resolved with the last task.
+    pub delivery: Delivery,
+    /// Of a command for bars.
+    pub snapshot: Option<BarSnapshot>,
+    /// When its sender issued it.
+    pub issued_at: Option<DateTime<Utc>>,
+    /// Tasks that are not done.
+    pub num_open: usize,
+    /// What its tasks brought.
+    pub counts: TaskCounts,
+    /// The first failures, in words.
+    pub failures: Vec<(Subject, String)>,
+    /// All failures.
+    pub num_failures: usize,
+    /// The most attempts that a task of it took.
+    pub attempts: u32,
+    /// When this worker took it.
+    pub received_at: Instant,
+}
+
+impl OpenCommand {
+    /// A task of it failed for good.
+    pub fn fail(&mut self, subject: Subject, reason: String) {
+        self.num_failures += 1;
+        if self.failures.len() < MAX_NAMED_FAILURES {
+            self.failures.push((subject, reason));
+        }
+    }
+
+    /// Its failures for the dead letter.
+    pub fn failure_text(&self) -> String {
+        let named: Vec<String> = self.failures.iter().map(|(subject, reason)| format!("{subject}: {reason}")).collect();
+        let unnamed = self.num_failures - self.failures.len();
+        let more = if unnamed > 0 { format!("; and {unnamed} more") } else { String::new() };
+        format!("{} of its tasks failed: {}{more}", self.num_failures, named.join("; "))
+    }
+}

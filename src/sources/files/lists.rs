@@ -1,0 +1,79 @@
+// Upstream: sources::files
+// Downstream: actors::domain::bar, actors::domain::stock_info, actors::domain::trade_day, sources::files::csv_table, sources::labels
+// Role: Reads the stock list and the calendar from CSV files. Pure.
+
+//! `stocks.csv` has the columns `code`, `name`, `industry`, `list_date`, `delist_date`; `trade_days.csv` has `date` and
+//! `is_open` (1 or 0).
+
+use actors::domain::{FetchedStock, FetchedTradeDay, Field};
+
+use crate::sources::files::csv_table::{self, CsvError};
+use crate::sources::labels;
+
+/// The stock list's file.
+pub const STOCKS_FILE: &str = "stocks.csv";
+/// The calendar's file.
+pub const TRADE_DAYS_FILE: &str = "trade_days.csv";
+
+/// Ten times the A-share market, and its calendar of centuries: a longer file is something else.
+const MAX_ROWS: usize = 100_000;
+
+/// Reads a stock list. A row with too few or too many cells is an error: the list is taken as a whole or not at all.
+pub fn stocks(bytes: &[u8]) -> Result<Vec<FetchedStock>, CsvError> {
+    csv_table::read(bytes, &["code", "name", "industry", "list_date", "delist_date"], MAX_ROWS, |cells| {
+        let [code, name, industry, list_date, delist_date] = cells?;
+        Ok(FetchedStock {
+            code: text(&code),
+            name: text(&name),
+            industry: text(&industry),
+            list_date: labels::day_of_text(&list_date),
+            delist_date: labels::day_of_text(&delist_date),
+        })
+    })
+}
+
+/// Reads a calendar.
+pub fn trade_days(bytes: &[u8]) -> Result<Vec<FetchedTradeDay>, CsvError> {
+    csv_table::read(bytes, &["date", "is_open"], MAX_ROWS, |cells| {
+        let [date, is_open] = cells?;
+        Ok(FetchedTradeDay { date: labels::day_of_text(&date), is_open: Field::number(&is_open) })
+    })
+}
+
+fn text(cell: &str) -> Field<String> {
+    match cell.trim() {
+        "" => Field::Missing,
+        text => Field::Value(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rust_decimal::Decimal;
+
+    #[test]
+    fn both_lists_are_read_by_the_names_of_their_columns() {
+        let text = "Name,code,list_date,delist_date,industry,extra\n平安银行,000001.SZ,19910403,,银行,x\n";
+        let stocks = stocks(text.as_bytes()).unwrap();
+        assert_eq!(stocks[0].code, Field::Value("000001.SZ".to_owned()));
+        assert_eq!(stocks[0].delist_date, Field::Missing);
+        let days = trade_days(b"date,is_open\n2024-01-02,1\n20240101,0\n").unwrap();
+        assert_eq!(days[1].is_open, Field::Value(Decimal::ZERO));
+        let short = trade_days(b"date,is_open\n2024-01-02\n").unwrap_err();
+        assert_eq!(short.to_string(), "line 2: 1 cells for 2 columns");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_list_or_a_clear_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            for head in ["code,name,industry,list_date,delist_date\n", "date,is_open\n", ""] {
+                let bytes = [head.as_bytes(), &bytes].concat();
+                for error in [stocks(&bytes).err(), trade_days(&bytes).err()].into_iter().flatten() {
+                    prop_assert!(error.line >= 1 && !error.what.is_empty());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+// Upstream: sources::tushare, sources::tushare::daily, sources::tushare::stock_basic, sources::tushare::trade_cal
+// Downstream: sources::tushare::table
+// Role: What the source needs to know of one of Tushare's interfaces.
+
+use serde_json::{Map, Value};
+
+use super::table::{AnswerError, Page};
+
+/// A call to one interface of the vendor's, but for the token and the page.
+pub trait Interface: Sync {
+    /// What a row of the answer becomes.
+    type Row: PartialEq + Send;
+    /// The interface's name.
+    const NAME: &'static str;
+    /// The columns asked for.
+    const COLUMNS: &'static [&'static str];
+    /// The most rows of one answer (Tushare documentation).
+    const PAGE_ROWS: usize;
+
+    /// The parameters.
+    fn params(&self) -> Map<String, Value>;
+
+    /// Reads the body of an answer.
+    fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError>;
+}
+
+/// A literal object as parameters.
+pub fn params(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(params) => params,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,56 @@
+// Upstream: sources::tushare
+// Downstream: actors::domain::bar, actors::domain::trade_day, sources::tushare::cells, sources::tushare::interface, sources::tushare::table
+// Role: Tushare's interface `trade_cal`: the exchanges' calendar. Pure.
+
+//! Every day, open or not, of the Shanghai exchange, whose calendar all A-share exchanges share. `is_open` is documented as
+//! text and comes as a number.
+
+use actors::domain::FetchedTradeDay;
+use serde_json::{Map, Value};
+
+use super::cells;
+use super::interface::Interface;
+use super::table::{self, AnswerError, Page, Table};
+
+/// The whole calendar.
+pub struct TradeCal;
+
+const COLUMNS: [&str; 2] = ["cal_date", "is_open"];
+
+impl Interface for TradeCal {
+    type Row = FetchedTradeDay;
+    const NAME: &'static str = "trade_cal";
+    const COLUMNS: &'static [&'static str] = &COLUMNS;
+    /// The vendor names no limit; its answers hold the whole calendar of some 13,000 days. Pages are asked for all the
+    /// same, so that one that is cut off is seen.
+    const PAGE_ROWS: usize = 12_000;
+
+    fn params(&self) -> Map<String, Value> {
+        Map::new()
+    }
+
+    fn parse(&self, body: &str) -> Result<Page<FetchedTradeDay>, AnswerError> {
+        let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
+        let days = rows
+            .into_iter()
+            .map(|[cal_date, is_open]| FetchedTradeDay { date: cells::day(cal_date), is_open: cells::number(is_open) });
+        Ok(Page { rows: days.collect(), has_more })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actors::domain::Field;
+    use rust_decimal::Decimal;
+
+    #[test]
+    fn a_day_is_open_by_number_or_text() {
+        let body = r#"{"code":0,"data":{"fields":["exchange","cal_date","is_open"],
+            "items":[["SSE","20240102",1],["SSE","20240101","0"],["SSE","20231231",null]]}}"#;
+        let rows = TradeCal.parse(body).unwrap().rows;
+        assert_eq!(rows[0].is_open, Field::Value(Decimal::ONE));
+        assert_eq!(rows[1].is_open, Field::Value(Decimal::ZERO));
+        assert_eq!(rows[2].is_open, Field::Missing);
+    }
+}

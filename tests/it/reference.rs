@@ -1,0 +1,164 @@
+// Upstream: none
+// Downstream: kit::mysql, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
+// Role: The stock list and the calendar in the real MariaDB: merged as a whole, at one moment, with nothing lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kit::mysql::Tables;
+use kit::scene::{PATIENCE, Scene};
+use kit::tushare_server::{Fault, Lasting};
+use kit::wait::wait_until;
+
+use crate::main_job::{Market, PROGRAM, market};
+
+fn command(name: &str) -> Vec<u8> {
+    format!(r#"{{"command":"{name}","timestamp":"2026-08-10T21:00:00","params":{{}},"source":"task_timer"}}"#)
+        .into_bytes()
+}
+
+/// An answer of `stock_basic` with these rows: code, name, list date.
+fn stock_list(rows: &[(&str, &str, &str)]) -> Fault {
+    let items: Vec<String> =
+        rows.iter().map(|(code, name, listed)| format!(r#"["{code}","{name}","银行","{listed}",null]"#)).collect();
+    Fault::Body(format!(
+        r#"{{"code":0,"msg":"","data":{{"fields":["ts_code","name","industry","list_date","delist_date"],"items":[{}]}}}}"#,
+        items.join(",")
+    ))
+}
+
+#[test]
+fn the_stock_list_is_merged_and_rows_keep_their_identity() {
+    let Market { codes, data, .. } = market(200, 1);
+    let mut scene = Scene::new("stocks", PROGRAM, data);
+    let tables = Tables::create(&scene.name);
+    let _worker = scene.start("n1");
+    scene.send(&[command("stockinfo")]);
+    scene.wait_until_committed();
+    let first = tables.rows("SELECT code, uuid, code_name, create_at, update_at FROM stock_info ORDER BY code");
+    assert_eq!(first.len(), 200);
+    let mut listed: Vec<&str> = first.iter().map(|row| row[0].as_str()).collect();
+    listed.dedup();
+    let mut expected: Vec<&str> = codes.iter().map(String::as_str).collect();
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
+    let shape = "SELECT DISTINCT currency, market, delist_date, meta, is_del, source, length(uuid) FROM stock_info";
+    assert_eq!(tables.rows(shape), [["1", "1", "2100-01-01 00:00:00", "{}", "0", "7", "32"]]);
+
+    // The same list again touches nothing; a changed name touches one row, and a row nobody names stays.
+    scene.send(&[command("stockinfo")]);
+    scene.wait_until_committed();
+    let all = "SELECT code, uuid, code_name, create_at, update_at FROM stock_info ORDER BY code";
+    assert_eq!(tables.rows(all), first, "nothing changed, so nothing is touched");
+    tables.run("UPDATE stock_info SET update_at = '2000-01-01', create_at = '2000-01-01'");
+    scene.source.set_fault(
+        stock_list(&[(&codes[0], "新名字", "20000101"), ("000009.SZ", "新股", "20260102")]),
+        Lasting::Next(1),
+    );
+    scene.send(&[command("stockinfo")]);
+    scene.wait_until_committed();
+    let touched =
+        tables.rows("SELECT code, code_name, create_at FROM stock_info WHERE update_at > '2000-01-02' ORDER BY code");
+    let mut names: Vec<&str> = touched.iter().map(|row| row[1].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["新名字", "新股"]);
+    let uuid = tables.rows(&format!("SELECT uuid, create_at FROM stock_info WHERE code = '{}'", codes[0]));
+    let before = first.iter().find(|row| row[0] == codes[0]).expect("it was there");
+    assert_eq!(uuid, [[before[1].clone(), "2000-01-01 00:00:00".to_owned()]], "it keeps uuid and create_at");
+    assert_eq!(tables.rows("SELECT count(*) FROM stock_info"), [["201"]]);
+    assert_eq!(scene.dead_letters().len(), 0);
+}
+
+#[test]
+fn the_calendar_is_never_empty_while_it_is_merged_and_doubled_days_become_one() {
+    let Market { data, .. } = market(1, 250);
+    let mut scene = Scene::new("calendar", PROGRAM, data);
+    let tables = Tables::create(&scene.name);
+    let _worker = scene.start("n1");
+    scene.send(&[command("trade_day")]);
+    scene.wait_until_committed();
+    let days = "SELECT timestamp, is_open FROM trade_day ORDER BY timestamp";
+    let first = tables.rows(days);
+    assert!(first.len() > 250, "{} days, open and closed", first.len());
+    assert_eq!(first.iter().filter(|row| row[1] == "1").count(), 250);
+
+    // What the Python worker left: every day twice, some of them wrong.
+    tables.run(
+        "INSERT INTO trade_day SELECT market, 1 - is_open, timestamp, replace(uuid(), '-', ''), meta, `desc`, \
+         '1999-01-01', update_at, is_del, source FROM trade_day",
+    );
+    let (stop, watched) = (Arc::new(AtomicBool::new(false)), Tables::of(&scene.name));
+    let stopped = stop.clone();
+    let num_days = first.len();
+    let watcher = std::thread::spawn(move || {
+        let (mut looks, mut gaps) = (0, 0);
+        while !stopped.load(Ordering::Acquire) {
+            let found = watched.rows("SELECT count(DISTINCT timestamp) FROM trade_day");
+            gaps += u32::from(found != [[num_days.to_string()]]);
+            looks += 1;
+        }
+        (looks, gaps)
+    });
+    for _ in 0..3 {
+        scene.send(&[command("trade_day")]);
+        scene.wait_until_committed();
+    }
+    stop.store(true, Ordering::Release);
+    let (looks, gaps) = watcher.join().unwrap();
+    assert!(looks > 3, "{looks} looks");
+    assert_eq!(gaps, 0, "a reader found days missing");
+    assert_eq!(tables.rows(days), first, "each day once, as the source has it");
+    let oldest = tables.rows("SELECT DISTINCT create_at FROM trade_day");
+    assert_eq!(oldest, [["1999-01-01 00:00:00"]], "the oldest row of each day stays");
+}
+
+#[test]
+fn two_workers_at_once_add_no_row_twice() {
+    let Market { data, .. } = market(300, 2);
+    let mut scene = Scene::new("both", PROGRAM, data);
+    let tables = Tables::create(&scene.name);
+    scene.send(&vec![command("stockinfo"); 8]);
+    let _first = scene.start("n1");
+    let _second = scene.start("n2");
+    scene.wait_until_committed();
+    assert_eq!(tables.rows("SELECT count(*), count(DISTINCT code) FROM stock_info"), [["300", "300"]]);
+}
+
+#[test]
+fn an_empty_or_unsound_list_changes_nothing_and_is_a_dead_letter() {
+    let Market { data, .. } = market(5, 1);
+    let mut scene = Scene::new("emptylist", PROGRAM, data);
+    let tables = Tables::create(&scene.name);
+    let _worker = scene.start("n1");
+    scene.send(&[command("stockinfo")]);
+    scene.wait_until_committed();
+    scene.source.set_fault(stock_list(&[]), Lasting::Next(1));
+    scene.send(&[command("stockinfo")]);
+    scene.wait_until_committed();
+    scene
+        .source
+        .set_fault(stock_list(&[("no code", "x", "20000101"), ("000001.SZ", "", "20000101")]), Lasting::Next(1));
+    scene.send(&[command("stockinfo")]);
+    scene.wait_until_committed();
+    assert_eq!(tables.rows("SELECT count(*) FROM stock_info"), [["5"]]);
+    let reasons: Vec<String> = scene.dead_letters().iter().map(|letter| letter.headers["dlq.reason"].clone()).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("the list is empty")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("none of 2 rows is sound")), "{reasons:?}");
+}
+
+#[test]
+fn bars_go_on_while_the_list_cannot_be_written_and_the_list_follows() {
+    let Market { codes, data, .. } = market(30, 3);
+    let mut scene = Scene::new("nomysql", PROGRAM, data);
+    // No database of this name yet, and the user may not create one.
+    let _worker = scene.start("n1");
+    scene.send(&[command("stockinfo")]);
+    scene.send_snapshots(&codes, "");
+    wait_until("all bars", PATIENCE, || scene.database.count() == 90);
+    scene.assert_exact(&codes);
+    assert!(scene.committed().iter().sum::<i64>() < 31, "the list is not resolved");
+    let tables = Tables::create(&scene.name);
+    scene.wait_until_committed();
+    assert_eq!(tables.rows("SELECT count(*) FROM stock_info"), [["30"]]);
+}
