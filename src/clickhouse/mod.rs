@@ -1,20 +1,22 @@
 // Upstream: none
-// Downstream: clickhouse::store
-// Role: Bars in ClickHouse: everything that knows its client, its types and its error codes.
+// Downstream: clickhouse::bars
+// Role: What the worker keeps in ClickHouse: everything that knows its client, its types and its error codes.
 
-//! The port: [`store`]; the table: [`schema`]; the bytes: [`rows`]; the zone: [`clock`]; what errors mean: [`errors`].
+//! The ports: [`bars`]; one table under them: `table`; its columns: [`schema`]; the bytes: [`rows`]; the zone: [`clock`];
+//! what errors mean: [`errors`].
 
+/// Bars.
+pub mod bars;
 /// Wall clock and epoch.
 pub mod clock;
 /// What errors mean.
 pub mod errors;
 /// Rows as bytes.
 pub mod rows;
-/// The table.
+/// The tables' columns.
 pub mod schema;
 /// SQL texts.
 pub mod statements;
-/// The port.
-pub mod store;
+mod table;
 
-pub use store::ClickHouseBars;
+pub use bars::ClickHouseBars;

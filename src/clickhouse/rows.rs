@@ -1,4 +1,4 @@
-// Upstream: clickhouse::store
+// Upstream: clickhouse::bars
 // Downstream: actors::ports, clickhouse::clock
 // Role: Bars as RowBinary, in the order of the schema's columns.
 

@@ -1,50 +1,78 @@
-// Upstream: clickhouse::statements, clickhouse::store
+// Upstream: clickhouse::bars, clickhouse::statements, clickhouse::table
 // Downstream: none
-// Role: The table `bar` as Ginkgo's readers expect it: how it is created, and what must be right of one that is there.
+// Role: The tables as Ginkgo's readers expect them: how they are created, and what must be right of one that is there.
 
-/// The table's name.
-pub const TABLE: &str = "bar";
+/// A table: its columns in Ginkgo's order with the types its models declare, and how one of ours is made.
+#[derive(Debug)]
+pub struct TableSchema {
+    /// The table's name.
+    pub name: &'static str,
+    /// Name and type.
+    pub columns: &'static [(&'static str, &'static str)],
+    /// Partition and sorting key.
+    keys: &'static str,
+}
 
-/// Ginkgo's columns in their order, with the types its models declare.
-pub const COLUMNS: [(&str, &str); 13] = [
-    ("code", "String"),
-    ("open", "Decimal(16, 2)"),
-    ("high", "Decimal(16, 2)"),
-    ("low", "Decimal(16, 2)"),
-    ("close", "Decimal(16, 2)"),
-    ("volume", "Int32"),
-    ("amount", "Decimal(16, 2)"),
-    ("frequency", "Int8"),
-    ("uuid", "String"),
-    ("meta", "String"),
-    ("desc", "String"),
-    ("timestamp", "DateTime"),
-    ("source", "Int8"),
-];
+/// Bars. The key begins with Ginkgo's own (code, timestamp), so its readers' queries are as fast as before. By year,
+/// because one code's history in one INSERT would touch more than a hundred months.
+pub const BAR: TableSchema = TableSchema {
+    name: "bar",
+    columns: &[
+        ("code", "String"),
+        ("open", "Decimal(16, 2)"),
+        ("high", "Decimal(16, 2)"),
+        ("low", "Decimal(16, 2)"),
+        ("close", "Decimal(16, 2)"),
+        ("volume", "Int32"),
+        ("amount", "Decimal(16, 2)"),
+        ("frequency", "Int8"),
+        ("uuid", "String"),
+        ("meta", "String"),
+        ("desc", "String"),
+        ("timestamp", "DateTime"),
+        ("source", "Int8"),
+    ],
+    keys: "PARTITION BY toYear(timestamp) ORDER BY (code, timestamp, frequency)",
+};
 
-/// A table of ours. The key begins with Ginkgo's own (code, timestamp), so its readers' queries are as fast as before. By
-/// year, because one code's history in one INSERT would touch more than a hundred months. The window makes a repeated
-/// INSERT with the same token be taken once: without it ClickHouse ignores the token.
-pub fn create_table(database: &str) -> String {
-    let columns: Vec<String> = COLUMNS.iter().map(|(name, kind)| format!("`{name}` {kind}")).collect();
-    format!(
-        "CREATE TABLE IF NOT EXISTS {}.{TABLE} ({}) ENGINE = ReplacingMergeTree PARTITION BY toYear(timestamp) \
-         ORDER BY (code, timestamp, frequency) SETTINGS non_replicated_deduplication_window = 1000",
-        identifier(database),
-        columns.join(", ")
-    )
+impl TableSchema {
+    /// The statement that makes the table. The window makes a repeated INSERT with the same token be taken once: without
+    /// it ClickHouse ignores the token.
+    pub fn create(&self, database: &str) -> String {
+        let columns: Vec<String> = self.columns.iter().map(|(name, kind)| format!("`{name}` {kind}")).collect();
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} ({}) ENGINE = ReplacingMergeTree {} \
+             SETTINGS non_replicated_deduplication_window = 1000",
+            self.full_name(database),
+            columns.join(", "),
+            self.keys
+        )
+    }
+
+    /// The statement that inserts rows of all columns as RowBinary.
+    pub fn insert(&self, database: &str) -> String {
+        let columns: Vec<String> = self.columns.iter().map(|(name, _)| identifier(name)).collect();
+        format!("INSERT INTO {} ({}) FORMAT RowBinary", self.full_name(database), columns.join(", "))
+    }
+
+    /// The table's name in SQL.
+    pub fn full_name(&self, database: &str) -> String {
+        format!("{}.{}", identifier(database), identifier(self.name))
+    }
+
+    /// What is wrong with a table's columns, all of it in one text; `None` where nothing is.
+    pub fn mismatch(&self, database: &str, found: &[(String, String)]) -> Option<String> {
+        let problems: Vec<String> =
+            self.columns.iter().filter_map(|(name, expected)| problem(name, expected, found)).collect();
+        let advice = "change the columns with ALTER TABLE, or rename the table and let the worker create its own";
+        let table = format!("{database}.{}", self.name);
+        (!problems.is_empty()).then(|| format!("table {table}: {}; {advice}", problems.join("; ")))
+    }
 }
 
 /// A name as SQL takes it.
 pub fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
-}
-
-/// What is wrong with a table's columns, all of it in one text; `None` where nothing is.
-pub fn mismatch(table: &str, found: &[(String, String)]) -> Option<String> {
-    let problems: Vec<String> = COLUMNS.iter().filter_map(|(name, expected)| problem(name, expected, found)).collect();
-    let advice = "change the columns with ALTER TABLE, or rename the table and let the worker create its own";
-    (!problems.is_empty()).then(|| format!("table {table}: {}; {advice}", problems.join("; ")))
 }
 
 fn problem(name: &str, expected: &str, found: &[(String, String)]) -> Option<String> {
@@ -74,17 +102,17 @@ mod tests {
     use super::*;
 
     fn ours() -> Vec<(String, String)> {
-        COLUMNS.iter().map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).collect()
+        BAR.columns.iter().map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).collect()
     }
 
     #[test]
     fn every_wrong_column_is_named_with_what_is_expected_and_found() {
-        assert_eq!(mismatch("ginkgo.bar", &ours()), None);
+        assert_eq!(BAR.mismatch("ginkgo", &ours()), None);
         let mut columns = ours();
         columns[1].1 = "Float64".to_owned();
         columns.retain(|(name, _)| name != "uuid");
         columns[10].1 = "DateTime('Asia/Shanghai')".to_owned();
-        let text = mismatch("ginkgo.bar", &columns).unwrap();
+        let text = BAR.mismatch("ginkgo", &columns).unwrap();
         assert!(text.contains("column open: expected Decimal(16, 2), found Float64"), "{text}");
         assert!(text.contains("column uuid: expected String, found none"), "{text}");
         assert!(!text.contains("timestamp"), "a zone is as good as none: {text}");

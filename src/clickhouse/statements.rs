@@ -1,4 +1,4 @@
-// Upstream: clickhouse::store
+// Upstream: clickhouse::bars
 // Downstream: actors::domain::bar, actors::domain::code, actors::ports, clickhouse::clock, clickhouse::schema
 // Role: The texts of the statements that look up and remove bars, each of bounded length.
 
@@ -9,7 +9,7 @@ use actors::ports::{KeySpan, StoredBar};
 use chrono::NaiveDateTime;
 
 use crate::clickhouse::clock::{ClockError, TableClock};
-use crate::clickhouse::schema::{TABLE, identifier};
+use crate::clickhouse::schema::BAR;
 
 /// Codes in one look-up: about 30 KB of text, an eighth of what ClickHouse takes by default.
 const CODES_PER_LOOKUP: usize = 2_000;
@@ -46,8 +46,8 @@ pub fn lookups(
         }
     }
     let select = format!(
-        "SELECT code, timestamp, uuid FROM {}.{TABLE} WHERE frequency = {} AND ",
-        identifier(database),
+        "SELECT code, timestamp, uuid FROM {} WHERE frequency = {} AND ",
+        BAR.full_name(database),
         frequency.as_ginkgo()
     );
     Ok(pack(conditions).into_iter().map(|parts| format!("{select}({})", parts.join(" OR "))).collect())
@@ -100,8 +100,8 @@ pub fn removals(database: &str, frequency: Frequency, rows: &[StoredBar]) -> Vec
             codes.sort_unstable();
             codes.dedup();
             format!(
-                "DELETE FROM {}.{TABLE} WHERE frequency = {} AND code IN ({}) AND uuid IN ({})",
-                identifier(database),
+                "DELETE FROM {} WHERE frequency = {} AND code IN ({}) AND uuid IN ({})",
+                BAR.full_name(database),
                 frequency.as_ginkgo(),
                 quoted(codes.into_iter()),
                 quoted(rows.iter().map(|row| row.uuid.as_str()))
@@ -111,7 +111,7 @@ pub fn removals(database: &str, frequency: Frequency, rows: &[StoredBar]) -> Vec
 }
 
 /// Texts as SQL literals. Identities come out of the store and may hold anything.
-fn quoted<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+pub fn quoted<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     texts.map(quote).collect::<Vec<_>>().join(",")
 }

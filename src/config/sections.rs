@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::send, clickhouse::store, config, config::check, config::keys, config::load, config::schema, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::heartbeat, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, standalone, standalone::broker, standalone::news, telemetry, tests::it::sources_tushare
+// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::send, clickhouse::bars, clickhouse::table, config, config::check, config::keys, config::load, config::schema, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::heartbeat, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, standalone, standalone::broker, standalone::news, telemetry, tests::it::sources_tushare
 // Downstream: actors::settings
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 

@@ -1,67 +1,53 @@
-// Upstream: benches::pipeline::write_path, clickhouse, service_hub
-// Downstream: actors::domain::bar, actors::domain::code, actors::ports, clickhouse::clock, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, config::sections, probe
-// Role: The port to bars in ClickHouse.
+// Upstream: clickhouse::bars
+// Downstream: actors::ports, clickhouse::clock, clickhouse::errors, clickhouse::schema, config::sections, probe
+// Role: One table of a ClickHouse database: made or checked, asked, written to, each statement bounded in time.
 
-use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use ::clickhouse::Client;
 use ::clickhouse::error::Error;
-use ::clickhouse::{Client, Row};
-use actors::domain::{Code, Frequency};
-use actors::ports::{BarBatch, BarStore, KeySpan, StoreError, StoreErrorClass, StoredBar};
-use async_trait::async_trait;
-use chrono::NaiveDateTime;
+use actors::ports::{StoreError, StoreErrorClass};
+use bytes::Bytes;
 use secrecy::ExposeSecret;
-use serde::Deserialize;
 
 use crate::clickhouse::clock::TableClock;
 use crate::clickhouse::errors::{Effect, classify, text_of};
-use crate::clickhouse::schema::{COLUMNS, TABLE, create_table, deduplicates, identifier, mismatch};
-use crate::clickhouse::{rows, statements};
+use crate::clickhouse::schema::{TableSchema, deduplicates, identifier};
 use crate::config::{ClickHouseSection, Compression};
 use crate::probe::Answer;
 
 /// The first ClickHouse whose DELETE is no experiment any more; replaced rows are removed by it.
 const OLDEST_VERSION: (u32, u32) = (23, 3);
 
-/// Bars in one ClickHouse database.
-pub struct ClickHouseBars {
+/// A table of one database.
+pub struct Table {
     /// With the database as the session's, so that the server's own query log names it.
-    client: Client,
+    pub client: Client,
     /// Without one: a server refuses statements in a database that is not there yet.
     server: Client,
     address: String,
-    database: String,
+    /// The database.
+    pub database: String,
     timeout: Duration,
+    schema: &'static TableSchema,
     insert: String,
-    /// Known after [`BarStore::prepare`].
-    table: RwLock<Option<TableFacts>>,
+    /// Known after [`Table::prepare`].
+    facts: RwLock<Option<TableFacts>>,
 }
 
-/// What must be known of the table before anything is read or written.
+/// What must be known of a table before anything is read or written.
 #[derive(Debug, Clone, Copy)]
-struct TableFacts {
-    clock: TableClock,
-    deduplicates_retries: bool,
+pub struct TableFacts {
+    /// Wall clock to epoch and back.
+    pub clock: TableClock,
+    /// Whether an INSERT with the same token is taken once.
+    pub deduplicates_retries: bool,
 }
 
-#[derive(Row, Deserialize)]
-struct StoredRow {
-    code: String,
-    timestamp: u32,
-    uuid: String,
-}
-
-#[derive(Row, Deserialize)]
-struct LatestRow {
-    code: String,
-    newest: u32,
-}
-
-impl ClickHouseBars {
+impl Table {
     /// Connects to nothing yet.
-    pub fn new(config: &ClickHouseSection) -> Self {
+    pub fn new(config: &ClickHouseSection, schema: &'static TableSchema) -> Self {
         let compression = match config.compression {
             Compression::None => ::clickhouse::Compression::None,
             Compression::Lz4 => ::clickhouse::Compression::Lz4,
@@ -75,26 +61,31 @@ impl ClickHouseBars {
         if let Some(password) = &config.password {
             client = client.with_password(password.expose_secret());
         }
-        let columns: Vec<String> = COLUMNS.iter().map(|(name, _)| identifier(name)).collect();
-        let (database, columns) = (identifier(&config.database), columns.join(", "));
         Self {
             client: client.clone().with_database(&config.database),
             server: client,
             address: format!("ClickHouse {}:{}", config.host, config.port),
             database: config.database.clone(),
             timeout: Duration::from_millis(config.timeout_ms),
-            insert: format!("INSERT INTO {database}.{TABLE} ({columns}) FORMAT RowBinary"),
-            table: RwLock::new(None),
+            schema,
+            insert: schema.insert(&config.database),
+            facts: RwLock::new(None),
         }
     }
 
-    fn error(&self, operation: impl Into<String>, class: StoreErrorClass, reason: impl Into<String>) -> StoreError {
-        let store = format!("{} table {}.{TABLE}", self.address, self.database);
+    /// The table's name in SQL.
+    pub fn full_name(&self) -> String {
+        self.schema.full_name(&self.database)
+    }
+
+    /// An error about this table.
+    pub fn error(&self, operation: impl Into<String>, class: StoreErrorClass, reason: impl Into<String>) -> StoreError {
+        let store = format!("{} table {}.{}", self.address, self.database, self.schema.name);
         StoreError { store, operation: operation.into(), class, reason: reason.into() }
     }
 
     /// Bounds a request in time and says what an error of it means.
-    async fn bounded<T>(
+    pub async fn bounded<T>(
         &self,
         operation: &str,
         effect: Effect,
@@ -111,9 +102,16 @@ impl ClickHouseBars {
         })
     }
 
-    fn facts(&self, operation: &str) -> Result<TableFacts, StoreError> {
-        let facts = *self.table.read().unwrap_or_else(PoisonError::into_inner);
+    /// What is known of the table; an error before it was checked.
+    pub fn facts(&self, operation: &str) -> Result<TableFacts, StoreError> {
+        let facts = *self.facts.read().unwrap_or_else(PoisonError::into_inner);
         facts.ok_or_else(|| self.error(operation, StoreErrorClass::Transient, "the table is not checked yet"))
+    }
+
+    /// Whether an INSERT with the same token is taken once.
+    pub fn deduplicates_retries(&self) -> bool {
+        let facts = *self.facts.read().unwrap_or_else(PoisonError::into_inner);
+        facts.is_some_and(|facts| facts.deduplicates_retries)
     }
 
     async fn has_database(&self) -> Result<bool, StoreError> {
@@ -127,7 +125,7 @@ impl ClickHouseBars {
             .server
             .query("SELECT name, type FROM system.columns WHERE database = ? AND table = ?")
             .bind(&self.database)
-            .bind(TABLE);
+            .bind(self.schema.name);
         self.bounded("read the columns", Effect::None, query.fetch_all()).await
     }
 
@@ -136,7 +134,7 @@ impl ClickHouseBars {
             .server
             .query("SELECT engine, engine_full FROM system.tables WHERE database = ? AND name = ?")
             .bind(&self.database)
-            .bind(TABLE);
+            .bind(self.schema.name);
         self.bounded("read the engine", Effect::None, query.fetch_one()).await
     }
 
@@ -149,7 +147,7 @@ impl ClickHouseBars {
         let version: String =
             self.bounded("read the version", Effect::None, self.server.query("SELECT version()").fetch_one()).await?;
         let answer = Answer::default().with_version("ClickHouse", &version, OLDEST_VERSION);
-        let table = format!("{}.{TABLE}", self.database);
+        let table = format!("{}.{}", self.database, self.schema.name);
         if self.columns().await?.is_empty() {
             return Ok(answer.with(format!("table {table} is not there yet, the worker creates it at its start")));
         }
@@ -163,7 +161,7 @@ impl ClickHouseBars {
     /// Checks the table and learns what must be known of it.
     async fn inspect(&self) -> Result<TableFacts, StoreError> {
         let columns = self.columns().await?;
-        if let Some(problems) = mismatch(&format!("{}.{TABLE}", self.database), &columns) {
+        if let Some(problems) = self.schema.mismatch(&self.database, &columns) {
             return Err(self.error("check the table", StoreErrorClass::Schema, problems));
         }
         let (engine, engine_full) = self.engine().await?;
@@ -174,97 +172,61 @@ impl ClickHouseBars {
             return Err(self.error("check the table", StoreErrorClass::Schema, reason));
         };
         let deduplicates_retries = deduplicates(&engine, &engine_full);
-        tracing::info!(database = self.database, engine, ?clock, deduplicates_retries, "table checked");
+        tracing::info!(
+            database = self.database,
+            table = self.schema.name,
+            engine,
+            ?clock,
+            deduplicates_retries,
+            "table checked"
+        );
         Ok(TableFacts { clock, deduplicates_retries })
     }
-}
 
-#[async_trait]
-impl BarStore for ClickHouseBars {
-    async fn prepare(&self) -> Result<(), StoreError> {
+    /// Creates the database and the table where they are missing, and checks the table.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
         if !self.has_database().await? {
             let statement = format!("CREATE DATABASE IF NOT EXISTS {}", identifier(&self.database));
             let query = self.server.query_raw(&statement).execute();
             self.bounded("create the database", Effect::None, query).await?;
         }
         if self.columns().await?.is_empty() {
-            let statement = create_table(&self.database);
+            let statement = self.schema.create(&self.database);
             let query = self.client.query_raw(&statement).execute();
             self.bounded("create the table", Effect::None, query).await?;
             self.client.clear_cached_metadata().await;
         }
         let facts = self.inspect().await?;
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(facts);
+        *self.facts.write().unwrap_or_else(PoisonError::into_inner) = Some(facts);
         Ok(())
     }
 
-    fn deduplicates_retries(&self) -> bool {
-        let facts = *self.table.read().unwrap_or_else(PoisonError::into_inner);
-        facts.is_some_and(|facts| facts.deduplicates_retries)
-    }
-
-    async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
-        let operation = "read the newest timestamps";
-        let clock = self.facts(operation)?.clock;
-        let statement = format!(
-            "SELECT code, max(timestamp) FROM {}.{TABLE} WHERE frequency = {} GROUP BY code",
-            identifier(&self.database),
-            frequency.as_ginkgo()
-        );
-        let rows: Vec<LatestRow> =
-            self.bounded(operation, Effect::None, self.client.query_raw(&statement).fetch_all()).await?;
-        // Rows under a code that is none cannot be asked for either.
-        let known = rows.into_iter().filter_map(|row| Some((row.code.parse().ok()?, clock.to_wall_clock(row.newest))));
-        Ok(known.collect())
-    }
-
-    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
-        let operation = format!("look up stored bars of {} codes", spans.len());
-        let clock = self.facts(&operation)?.clock;
-        let lookups = statements::lookups(&self.database, frequency, spans, clock)
-            .map_err(|error| self.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
-        let mut stored = Vec::new();
-        for statement in lookups {
-            let query = self.client.query_raw(&statement).fetch_all::<StoredRow>();
-            let rows = self.bounded(&operation, Effect::None, query).await?;
-            stored.extend(rows.into_iter().filter_map(|row| {
-                let timestamp = clock.to_wall_clock(row.timestamp);
-                Some(StoredBar { code: row.code.parse().ok()?, timestamp, uuid: row.uuid })
-            }));
-        }
-        Ok(stored)
-    }
-
-    async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {
-        let operation = format!("insert {} rows", batch.rows.len());
-        let clock = self.facts(&operation)?.clock;
-        // Encoded as a whole and sent at once: a stream that waits between chunks is cut off by some servers.
-        let bytes = rows::encode(&batch.rows, clock)
-            .map_err(|error| self.error(&operation, StoreErrorClass::Schema, error.to_string()))?;
-        let num_rows = batch.rows.len().to_string();
+    /// Inserts rows that are encoded as a whole and sent at once: a stream that waits between chunks is cut off by some
+    /// servers. `token` stands for exactly these rows.
+    pub async fn insert(&self, bytes: Bytes, num_rows: usize, token: &str) -> Result<(), StoreError> {
+        let rows = num_rows.to_string();
         let mut insert = self
             .client
             .insert_formatted_with(self.insert.as_str())
             .with_setting("async_insert", "0")
             .with_setting("wait_end_of_query", "1")
             // One block, so that the token stands for the whole batch.
-            .with_setting("max_insert_block_size", num_rows.as_str())
-            .with_setting("min_insert_block_size_rows", num_rows.as_str())
+            .with_setting("max_insert_block_size", rows.as_str())
+            .with_setting("min_insert_block_size_rows", rows.as_str())
             .with_setting("insert_deduplicate", "1")
-            .with_setting("insert_deduplication_token", batch.token.as_str());
+            .with_setting("insert_deduplication_token", token);
         let sending = async {
             insert.send(bytes).await?;
             insert.end().await
         };
-        self.bounded(&operation, Effect::Insert, sending).await
+        self.bounded(&format!("insert {num_rows} rows"), Effect::Insert, sending).await
     }
 
-    async fn remove(&self, frequency: Frequency, rows: &[StoredBar]) -> Result<(), StoreError> {
-        let operation = format!("remove {} replaced rows", rows.len());
-        for statement in statements::removals(&self.database, frequency, rows) {
-            // Returns when the rows are gone for every reader.
+    /// Runs DELETE statements; returns when the rows are gone for every reader.
+    pub async fn remove(&self, operation: &str, statements: Vec<String>) -> Result<(), StoreError> {
+        for statement in statements {
             let query = self.client.query_raw(&statement).with_setting("mutations_sync", "2").execute();
-            self.bounded(&operation, Effect::None, query).await?;
+            self.bounded(operation, Effect::None, query).await?;
         }
         Ok(())
     }

@@ -1,0 +1,105 @@
+// Upstream: benches::pipeline::write_path, clickhouse, service_hub
+// Downstream: actors::domain::bar, actors::domain::code, actors::ports, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, clickhouse::table, config::sections, probe
+// Role: The port to bars in ClickHouse.
+
+use std::collections::HashMap;
+
+use ::clickhouse::Row;
+use actors::domain::{Code, Frequency};
+use actors::ports::{BarBatch, BarStore, KeySpan, StoreError, StoreErrorClass, StoredBar};
+use async_trait::async_trait;
+use chrono::NaiveDateTime;
+use serde::Deserialize;
+
+use crate::clickhouse::errors::Effect;
+use crate::clickhouse::schema::BAR;
+use crate::clickhouse::table::Table;
+use crate::clickhouse::{rows, statements};
+use crate::config::ClickHouseSection;
+use crate::probe::Answer;
+
+/// Bars in one ClickHouse database.
+pub struct ClickHouseBars {
+    table: Table,
+}
+
+#[derive(Row, Deserialize)]
+struct StoredRow {
+    code: String,
+    timestamp: u32,
+    uuid: String,
+}
+
+#[derive(Row, Deserialize)]
+struct LatestRow {
+    code: String,
+    newest: u32,
+}
+
+impl ClickHouseBars {
+    /// Connects to nothing yet.
+    pub fn new(config: &ClickHouseSection) -> Self {
+        Self { table: Table::new(config, &BAR) }
+    }
+
+    /// Tries the server: its version, and the table as it is there. Creates nothing.
+    pub async fn probe(&self) -> Result<Answer, StoreError> {
+        self.table.probe().await
+    }
+}
+
+#[async_trait]
+impl BarStore for ClickHouseBars {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.table.prepare().await
+    }
+
+    fn deduplicates_retries(&self) -> bool {
+        self.table.deduplicates_retries()
+    }
+
+    async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
+        let operation = "read the newest timestamps";
+        let clock = self.table.facts(operation)?.clock;
+        let statement = format!(
+            "SELECT code, max(timestamp) FROM {} WHERE frequency = {} GROUP BY code",
+            self.table.full_name(),
+            frequency.as_ginkgo()
+        );
+        let rows: Vec<LatestRow> =
+            self.table.bounded(operation, Effect::None, self.table.client.query_raw(&statement).fetch_all()).await?;
+        // Rows under a code that is none cannot be asked for either.
+        let known = rows.into_iter().filter_map(|row| Some((row.code.parse().ok()?, clock.to_wall_clock(row.newest))));
+        Ok(known.collect())
+    }
+
+    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
+        let operation = format!("look up stored bars of {} codes", spans.len());
+        let clock = self.table.facts(&operation)?.clock;
+        let lookups = statements::lookups(&self.table.database, frequency, spans, clock)
+            .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
+        let mut stored = Vec::new();
+        for statement in lookups {
+            let query = self.table.client.query_raw(&statement).fetch_all::<StoredRow>();
+            let rows = self.table.bounded(&operation, Effect::None, query).await?;
+            stored.extend(rows.into_iter().filter_map(|row| {
+                let timestamp = clock.to_wall_clock(row.timestamp);
+                Some(StoredBar { code: row.code.parse().ok()?, timestamp, uuid: row.uuid })
+            }));
+        }
+        Ok(stored)
+    }
+
+    async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {
+        let operation = format!("insert {} rows", batch.rows.len());
+        let clock = self.table.facts(&operation)?.clock;
+        let bytes = rows::encode(&batch.rows, clock)
+            .map_err(|error| self.table.error(&operation, StoreErrorClass::Schema, error.to_string()))?;
+        self.table.insert(bytes, batch.rows.len(), &batch.token).await
+    }
+
+    async fn remove(&self, frequency: Frequency, rows: &[StoredBar]) -> Result<(), StoreError> {
+        let operation = format!("remove {} replaced rows", rows.len());
+        self.table.remove(&operation, statements::removals(&self.table.database, frequency, rows)).await
+    }
+}
