@@ -109,7 +109,7 @@ fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
         findings.topic("kafka.command_topics", topic);
     }
     findings.topic("kafka.control_topic", &kafka.control_topic);
-    if !kafka.command_topics.contains(&kafka.parts_topic) {
+    if !kafka.parts_topic.is_empty() && !kafka.command_topics.contains(&kafka.parts_topic) {
         let reason = format!("it is {:.40?}, but it must be one of kafka.command_topics", kafka.parts_topic);
         findings.0.push(("kafka.parts_topic".into(), reason));
     }
@@ -179,13 +179,14 @@ mod tests {
     #[test]
     fn what_cannot_work_is_named() {
         type Case = (fn(&mut Settings), &'static str, &'static str);
-        let cases: [Case; 12] = [
+        let cases: [Case; 13] = [
             (|s| s.worker.node_id = "a:b".into(), "worker.node_id", "no `:`"),
             (|s| s.worker.node_id = "a b".into(), "worker.node_id", "blanks"),
             (|s| s.kafka.port = 0, "kafka.port", "1 to 65535"),
             (|s| s.mysql.host = " ".into(), "mysql.host", "not be empty"),
             (|s| s.kafka.command_topics.clear(), "kafka.command_topics", "at least one"),
             (|s| s.kafka.command_topics.push("a b".into()), "kafka.command_topics", "\"a b\""),
+            (|s| s.kafka.parts_topic = "elsewhere".into(), "kafka.parts_topic", "one of kafka.command_topics"),
             (|s| s.kafka.dead_letter_topic = "ginkgo.data.commands".into(), "kafka.dead_letter_topic", "command topic"),
             (|s| s.kafka.rebalance_drain_ms = 30_000, "kafka.rebalance_drain_ms", "below kafka.session_timeout_ms"),
             (|s| s.sources.tushare.url = "ftp://a".into(), "sources.tushare.url", "http://"),

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::send, clickhouse::bars, clickhouse::table, config, config::check, config::keys, config::load, config::schema, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::heartbeat, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, standalone, standalone::broker, standalone::news, telemetry, tests::it::sources_tushare
+// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::send, clickhouse::bars, clickhouse::factors, clickhouse::table, config, config::check, config::keys, config::load, config::schema, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::heartbeat, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, standalone, standalone::broker, standalone::news, telemetry, tests::it::sources_tushare
 // Downstream: actors::settings
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 
@@ -90,7 +90,7 @@ pub struct KafkaSection {
     /// The topic on which every instance hears operators' orders (reload, stop, pause, resume, heartbeat_test).
     pub control_topic: String,
     /// Where a command for many codes is published anew in parts, so that the whole group works on it; one of
-    /// `command_topics`.
+    /// `command_topics`; empty: the last of them.
     pub parts_topic: String,
     /// Where commands end that cannot be carried out.
     pub dead_letter_topic: String,
@@ -125,7 +125,7 @@ impl Default for KafkaSection {
             group_id: "data_worker_group".into(),
             command_topics: vec!["ginkgo.live.control.commands".into(), "ginkgo.data.commands".into()],
             control_topic: "ginkgo.live.control.commands".into(),
-            parts_topic: "ginkgo.data.commands".into(),
+            parts_topic: String::new(),
             dead_letter_topic: "ginkgo.data.commands.dlq".into(),
             notification_topic: "ginkgo.notifications".into(),
             // An evening of all A-shares, so that rows of many commands share an INSERT; about 2 MB of payloads.
@@ -135,6 +135,16 @@ impl Default for KafkaSection {
             rebalance_drain_ms: 10_000,
             commit_interval_ms: 1_000,
             stall_after_ms: 60_000,
+        }
+    }
+}
+
+impl KafkaSection {
+    /// Where the parts of a command for many codes go.
+    pub fn topic_of_parts(&self) -> &str {
+        match (self.parts_topic.as_str(), self.command_topics.last()) {
+            ("", Some(last)) => last,
+            (named, _) => named,
         }
     }
 }

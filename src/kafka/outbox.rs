@@ -49,7 +49,7 @@ impl KafkaOutbox {
             node_id: node_id.to_owned(),
             dead_letter_topic: config.dead_letter_topic.clone(),
             notification_topic: config.notification_topic.clone(),
-            parts_topic: config.parts_topic.clone(),
+            parts_topic: config.topic_of_parts().to_owned(),
         })
     }
 
