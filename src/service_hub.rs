@@ -1,5 +1,5 @@
 // Upstream: cli::connect, reload, run, standalone, standalone::demonstration, standalone::error
-// Downstream: actors::heartbeat, actors::ports, actors::supervisor, clickhouse::bars, config::load, config::sections, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
+// Downstream: actors::heartbeat, actors::ports, actors::supervisor, clickhouse::bars, clickhouse::factors, config::load, config::sections, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::path::Path;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::heartbeat::Identity;
-use actors::ports::{BarStore, HeartbeatStore, MarketSource, ReferenceStore};
+use actors::ports::{BarStore, FactorStore, HeartbeatStore, MarketSource, ReferenceStore};
 use actors::supervisor::WorkerParts;
 use futures_util::FutureExt;
 
-use crate::clickhouse::ClickHouseBars;
+use crate::clickhouse::{ClickHouseBars, ClickHouseFactors};
 use crate::config::{Loaded, Settings, SourceName};
 use crate::kafka::{self, KafkaFeed, KafkaOrders, KafkaOutbox};
 use crate::memory_heartbeats::MemoryHeartbeats;
@@ -72,6 +72,7 @@ impl ServiceHub {
             orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
             source: services.source.clone(),
             store: services.store.clone(),
+            factors: services.factors.clone(),
             reference: services.reference.clone(),
             heartbeats: services.heartbeats.clone(),
             outbox: Arc::new(outbox),
@@ -95,6 +96,7 @@ impl ServiceHub {
             config: Arc::new(NothingToReload),
             source,
             store: store.clone(),
+            factors: store.clone(),
             reference: store.clone(),
             heartbeats: heartbeats.clone(),
             outbox: Arc::new(outbox),
@@ -143,6 +145,7 @@ impl ServiceHub {
 #[derive(Clone)]
 pub struct Services {
     store: Arc<Switch<dyn BarStore>>,
+    factors: Arc<Switch<dyn FactorStore>>,
     source: Arc<Switch<dyn MarketSource>>,
     reference: Arc<Switch<dyn ReferenceStore>>,
     heartbeats: Arc<Switch<dyn HeartbeatStore>>,
@@ -155,6 +158,7 @@ impl Services {
         let heartbeats = heartbeats.map_err(ServiceError::of("Redis client"))?;
         Ok(Self {
             store: Switch::new(Arc::new(ClickHouseBars::new(&settings.clickhouse))),
+            factors: Switch::new(Arc::new(ClickHouseFactors::new(&settings.clickhouse))),
             source: Switch::new(source),
             reference: Switch::new(Arc::new(MySqlReference::new(&settings.mysql))),
             heartbeats: Switch::new(Arc::new(heartbeats)),
@@ -172,6 +176,11 @@ impl Services {
             store.prepare().await.map_err(|error| error.to_string())?;
             Ok(Arc::new(store) as Arc<dyn BarStore>)
         });
+        let factors = tried(touched("clickhouse"), "clickhouse", async {
+            let factors = ClickHouseFactors::new(&settings.clickhouse);
+            factors.prepare().await.map_err(|error| error.to_string())?;
+            Ok(Arc::new(factors) as Arc<dyn FactorStore>)
+        });
         let source = tried(touched("sources"), "sources", async {
             let source = sources::build(&settings.sources).map_err(|error| error.to_string())?;
             sources::probe(&settings.sources).await.map(|_| source)
@@ -185,12 +194,13 @@ impl Services {
             let heartbeats = heartbeats.map_err(|error| error.to_string())?;
             heartbeats.probe().await.map(|_| Arc::new(heartbeats) as Arc<dyn HeartbeatStore>)
         });
-        match tokio::join!(store, source, reference, heartbeats) {
-            (Ok(store), Ok(source), Ok(reference), Ok(heartbeats)) => {
-                Ok(Exchange { services: self.clone(), store, source, reference, heartbeats })
+        match tokio::join!(store, factors, source, reference, heartbeats) {
+            (Ok(store), Ok(factors), Ok(source), Ok(reference), Ok(heartbeats)) => {
+                Ok(Exchange { services: self.clone(), store, factors, source, reference, heartbeats })
             }
-            (store, source, reference, heartbeats) => {
-                Err([store.err(), source.err(), reference.err(), heartbeats.err()].into_iter().flatten().collect())
+            (store, factors, source, reference, heartbeats) => {
+                let reasons = [store.err(), factors.err(), source.err(), reference.err(), heartbeats.err()];
+                Err(reasons.into_iter().flatten().collect())
             }
         }
     }
@@ -214,6 +224,7 @@ async fn tried<T: ?Sized>(
 pub struct Exchange {
     services: Services,
     store: Option<Arc<dyn BarStore>>,
+    factors: Option<Arc<dyn FactorStore>>,
     source: Option<Arc<dyn MarketSource>>,
     reference: Option<Arc<dyn ReferenceStore>>,
     heartbeats: Option<Arc<dyn HeartbeatStore>>,
@@ -222,9 +233,12 @@ pub struct Exchange {
 impl Exchange {
     /// Puts them in force.
     pub fn install(self) {
-        let Self { services, store, source, reference, heartbeats } = self;
+        let Self { services, store, factors, source, reference, heartbeats } = self;
         if let Some(store) = store {
             services.store.exchange(store);
+        }
+        if let Some(factors) = factors {
+            services.factors.exchange(factors);
         }
         if let Some(source) = source {
             services.source.exchange(source);

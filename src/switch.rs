@@ -1,15 +1,17 @@
 // Upstream: service_hub
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::trade_day, actors::ports
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports
 // Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use actors::domain::{Code, FetchedBar, FetchedStock, FetchedTradeDay, Frequency, SourceId, Stock, TradeDay};
+use actors::domain::{
+    Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId, Stock, TradeDay,
+};
 use actors::ports::{
-    BarBatch, BarRequest, BarStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource, MergeCounts, ReferenceStore,
-    SourceError, StoreError, StoredBar,
+    BarBatch, BarRequest, BarStore, FactorBatch, FactorStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource,
+    MergeCounts, ReferenceStore, SeriesEnds, SourceError, StoreError, StoredBar, StoredFactor,
 };
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
@@ -79,12 +81,47 @@ impl MarketSource for Switch<dyn MarketSource> {
         self.current().bars(request).await
     }
 
+    async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
+        self.current().factors(code, range).await
+    }
+
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
         self.current().stocks().await
     }
 
     async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
         self.current().trade_days().await
+    }
+}
+
+#[async_trait]
+impl FactorStore for Switch<dyn FactorStore> {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.current().prepare().await
+    }
+
+    fn deduplicates_retries(&self) -> bool {
+        self.current().deduplicates_retries()
+    }
+
+    async fn latest(&self) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
+        self.current().latest().await
+    }
+
+    async fn ends(&self, codes: &[Code]) -> Result<HashMap<Code, SeriesEnds>, StoreError> {
+        self.current().ends(codes).await
+    }
+
+    async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError> {
+        self.current().series(codes).await
+    }
+
+    async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {
+        self.current().insert(batch).await
+    }
+
+    async fn remove(&self, rows: &[StoredFactor]) -> Result<(), StoreError> {
+        self.current().remove(rows).await
     }
 }
 

@@ -12,9 +12,11 @@ use chrono::Utc;
 
 use crate::command_split::split;
 use crate::delivery::{CommandReceived, Delivery, PartitionsWithdrawn};
-use crate::domain::{BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, Instruction, Subject, TaskCounts};
-use crate::fetcher::{FetchBars, FetchList, Fetcher};
-use crate::open_command::OpenCommand;
+use crate::domain::{
+    BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, Subject, TaskCounts,
+};
+use crate::fetcher::{FetchBars, FetchFactors, FetchList, Fetcher};
+use crate::open_command::{Job, OpenCommand};
 use crate::ports::{DeadLetter, Outbox, ReferenceStore};
 use crate::quality_monitor::{CommandRefused, QualityMonitor, TaskFailed, TaskFinished};
 use crate::reference_list::ListKind;
@@ -74,7 +76,7 @@ struct OpenTask {
 struct CodesListed {
     delivery: Delivery,
     command: ControlCommand,
-    snapshot: BarSnapshot,
+    job: Job,
     codes: Vec<Code>,
 }
 
@@ -107,15 +109,15 @@ impl CommandRouter {
         match ControlCommand::parse(&delivery.command().payload) {
             Err(error) => self.refuse(delivery, &error),
             Ok(command) => match command.instruction.clone() {
-                Instruction::BarSnapshot(snapshot) => match &snapshot.codes {
-                    CodeSelection::These(codes) => {
-                        let codes = codes.clone();
-                        self.begin_bars(delivery, &command, snapshot, &codes);
-                    }
-                    CodeSelection::AllListed => self.list_codes(delivery, command, snapshot, ctx),
-                },
-                Instruction::StockInfo => self.begin(delivery, &command, None, &[Subject::StockList]),
-                Instruction::TradeDay => self.begin(delivery, &command, None, &[Subject::Calendar]),
+                Instruction::BarSnapshot(snapshot) => {
+                    let codes = snapshot.codes.clone();
+                    self.take_codes(delivery, command, codes, Job::Bars(snapshot), ctx);
+                }
+                Instruction::AdjustFactor(FactorCommand { codes, mode }) => {
+                    self.take_codes(delivery, command, codes, Job::Factors(mode), ctx);
+                }
+                Instruction::StockInfo => self.begin_list(delivery, &command, ListKind::Stocks),
+                Instruction::TradeDay => self.begin_list(delivery, &command, ListKind::TradeDays),
                 Instruction::NotForTheGroup(name) => {
                     tracing::debug!(command = %delivery.command(), name, "passed over");
                     self.vitals.board().commands_passed_over.add(1);
@@ -131,8 +133,22 @@ impl CommandRouter {
         self.dead_letter(delivery, "bad_command", error.to_string(), 1);
     }
 
+    fn take_codes(
+        &mut self,
+        delivery: Delivery,
+        command: ControlCommand,
+        codes: CodeSelection,
+        job: Job,
+        ctx: &mut Context<Self>,
+    ) {
+        match codes {
+            CodeSelection::These(codes) => self.begin_codes(delivery, &command, job, &codes),
+            CodeSelection::AllListed => self.list_codes(delivery, command, job, ctx),
+        }
+    }
+
     /// Reads the listed codes; waits out a store that does not answer, like every other failure of a store.
-    fn list_codes(&self, delivery: Delivery, command: ControlCommand, snapshot: BarSnapshot, ctx: &mut Context<Self>) {
+    fn list_codes(&self, delivery: Delivery, command: ControlCommand, job: Job, ctx: &mut Context<Self>) {
         let (links, vitals, settings) = (self.links.clone(), self.vitals.clone(), self.settings.clone());
         let router = ctx.address();
         actix_rt::spawn(async move {
@@ -151,7 +167,7 @@ impl CommandRouter {
                     return; // another worker has the command now
                 }
             };
-            router.do_send(CodesListed { delivery, command, snapshot, codes });
+            router.do_send(CodesListed { delivery, command, job, codes });
         });
     }
 
@@ -185,23 +201,21 @@ impl CommandRouter {
         });
     }
 
-    /// Begins a command for bars, or splits it among the group.
-    fn begin_bars(&mut self, delivery: Delivery, command: &ControlCommand, snapshot: BarSnapshot, codes: &[Code]) {
+    /// Begins a command for codes, or splits it among the group.
+    fn begin_codes(&mut self, delivery: Delivery, command: &ControlCommand, job: Job, codes: &[Code]) {
         if codes.len() > self.settings.fetch.max_codes_per_command {
             return self.split(delivery, codes);
         }
         let subjects: Vec<Subject> = codes.iter().copied().map(Subject::Code).collect();
-        self.begin(delivery, command, Some(snapshot), &subjects);
+        self.begin(delivery, command, job, &subjects);
+    }
+
+    fn begin_list(&mut self, delivery: Delivery, command: &ControlCommand, kind: ListKind) {
+        self.begin(delivery, command, Job::List(kind), &[kind.subject()]);
     }
 
     /// Queues a command's tasks, one a subject.
-    fn begin(
-        &mut self,
-        delivery: Delivery,
-        command: &ControlCommand,
-        snapshot: Option<BarSnapshot>,
-        subjects: &[Subject],
-    ) {
+    fn begin(&mut self, delivery: Delivery, command: &ControlCommand, job: Job, subjects: &[Subject]) {
         if !delivery.assignment().is_held() {
             return; // dropped: the partition's next owner does it
         }
@@ -216,7 +230,7 @@ impl CommandRouter {
         self.queue.extend(subjects.iter().map(|subject| QueuedTask { command: id, subject: *subject, num_crashes: 0 }));
         let open = OpenCommand {
             delivery,
-            snapshot,
+            job,
             issued_at: command.issued_at,
             num_open: subjects.len(),
             counts: TaskCounts::default(),
@@ -233,7 +247,7 @@ impl CommandRouter {
         while self.num_fetching < self.settings.fetch.max_in_flight {
             let Some(queued) = self.queue.pop_front() else { return };
             let Some(command) = self.commands.get(&queued.command) else { continue };
-            let (assignment, snapshot) = (command.delivery.assignment().clone(), command.snapshot.clone());
+            let (assignment, job) = (command.delivery.assignment().clone(), command.job.clone());
             let id = TaskId(self.fresh_id());
             let QueuedTask { command, subject, num_crashes } = queued;
             let begun_at = Instant::now();
@@ -242,14 +256,14 @@ impl CommandRouter {
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
             let ticket = Ticket::new(id, subject, assignment, listener, self.vitals.board().clone());
             let fetcher = &self.links.fetcher;
-            match (subject, snapshot) {
-                (Subject::Code(code), Some(BarSnapshot { frequency, mode, start, end, .. })) => {
+            match (subject, job) {
+                (Subject::Code(code), Job::Bars(BarSnapshot { frequency, mode, start, end, .. })) => {
                     fetcher.do_send(FetchBars { ticket, code, frequency, mode, start, end });
                 }
-                (Subject::StockList, _) => fetcher.do_send(FetchList { ticket, kind: ListKind::Stocks }),
-                (Subject::Calendar, _) => fetcher.do_send(FetchList { ticket, kind: ListKind::TradeDays }),
-                // Not made by any command; the ticket that is dropped here would bring it back.
-                (Subject::Code(_), None) => tracing::error!(%subject, "a task of no command"),
+                (Subject::Code(code), Job::Factors(mode)) => fetcher.do_send(FetchFactors { ticket, code, mode }),
+                (_, Job::List(kind)) => fetcher.do_send(FetchList { ticket, kind }),
+                // No command makes such a task; the ticket that is dropped here brings it back, and three times ends it.
+                (subject, job) => tracing::error!(%subject, ?job, "a task that nobody can do"),
             }
         }
     }
@@ -410,13 +424,13 @@ impl Handler<CodesListed> for CommandRouter {
     type Result = ();
 
     fn handle(&mut self, message: CodesListed, ctx: &mut Self::Context) {
-        let CodesListed { delivery, command, snapshot, codes } = message;
+        let CodesListed { delivery, command, job, codes } = message;
         if codes.is_empty() {
             let reason = "the command names no code and the stock list (stock_info) is empty; send `stockinfo` first";
             self.links.quality.do_send(CommandRefused { reason: reason.to_owned() });
             return self.dead_letter(delivery, "no_codes", reason.to_owned(), 1);
         }
-        self.begin_bars(delivery, &command, snapshot, &codes);
+        self.begin_codes(delivery, &command, job, &codes);
         self.dispatch(ctx);
     }
 }

@@ -1,5 +1,5 @@
-// Upstream: actors::command_router, actors::flush, actors::lifecycle, actors::list_merge, actors::supervisor
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::latest_bars, actors::ports, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
+// Upstream: actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::latest_times, actors::ports, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use chrono::{Days, NaiveDate};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::{Code, DateRange, Frequency, SourceId, SyncMode};
-use crate::latest_bars::LatestBars;
+use crate::latest_times::LatestTimes;
 use crate::ports::{BarRequest, KeySpan, MarketSource, SourceError, SourceErrorKind};
 use crate::reference_list::{FetchedList, ListKind};
 use crate::settings::{ActorSettings, ApplySettings, ms};
@@ -19,7 +19,7 @@ use crate::shanghai;
 use crate::store_outage::StoreOutage;
 use crate::supervision::{Board, Vitals};
 use crate::ticket::{TaskReport, Ticket};
-use crate::validator::{ValidateBars, ValidateList, Validator};
+use crate::validator::{ValidateBars, ValidateFactors, ValidateList, Validator};
 
 /// Fetch one code's bars. The CommandRouter bounds how many are under way.
 #[derive(Message)]
@@ -39,6 +39,18 @@ pub struct FetchBars {
     pub end: Option<NaiveDate>,
 }
 
+/// Fetch one code's adjustment factors.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FetchFactors {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// The security.
+    pub code: Code,
+    /// From the newest stored day on, or all and in place of what is stored.
+    pub mode: SyncMode,
+}
+
 /// Fetch a whole list.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -56,10 +68,18 @@ pub struct Fetcher {
     settings: Arc<ActorSettings>,
 }
 
+/// What is known to be stored.
+pub struct KnownTimes {
+    /// The newest bar of every code.
+    pub bars: Arc<LatestTimes>,
+    /// The newest factor of every code.
+    pub factors: Arc<LatestTimes>,
+}
+
 /// What a fetch needs; outlives a restart of the actor.
 struct FetchContext {
     source: Arc<dyn MarketSource>,
-    latest: Arc<LatestBars>,
+    known: KnownTimes,
     validator: Addr<Validator>,
     outage: Arc<StoreOutage>,
     board: Arc<Board>,
@@ -109,13 +129,13 @@ impl Fetcher {
         vitals: Vitals,
         settings: Arc<ActorSettings>,
         source: Arc<dyn MarketSource>,
-        latest: Arc<LatestBars>,
+        known: KnownTimes,
         outage: Arc<StoreOutage>,
         validator: Addr<Validator>,
     ) -> Self {
         let shared = FetchContext {
             source,
-            latest,
+            known,
             outage,
             validator,
             board: vitals.board().clone(),
@@ -146,6 +166,15 @@ impl Handler<FetchBars> for Fetcher {
             vitals.fault_point("task");
             shared.run(message, &settings).await;
         });
+    }
+}
+
+impl Handler<FetchFactors> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, message: FetchFactors, _ctx: &mut Self::Context) {
+        let (shared, settings) = (self.shared.clone(), self.settings.clone());
+        actix_rt::spawn(async move { shared.run_factors(message, &settings).await });
     }
 }
 
@@ -201,6 +230,30 @@ impl FetchContext {
         }
     }
 
+    async fn run_factors(&self, FetchFactors { ticket, code, mode }: FetchFactors, settings: &ActorSettings) {
+        let newest = match mode {
+            SyncMode::Replace => None,
+            SyncMode::Incremental => self.newest(&self.known.factors, code, &ticket, settings).await,
+        };
+        let start = newest.and_then(|newest| newest.date().checked_add_days(Days::new(1)));
+        let range = DateRange { start: start.unwrap_or(DateRange::FIRST_TRADING_DAY), end: shanghai::today() };
+        if range.start > range.end {
+            return ticket.done(TaskReport::default());
+        }
+        if ticket.is_lost() {
+            return; // another worker has the command now
+        }
+        let call = async |source: Arc<dyn MarketSource>| source.factors(code, range).await;
+        match self.fetch(call, &ticket, settings).await {
+            Ok((rows, source)) => {
+                self.board.rows_fetched.add(rows.len() as u64);
+                let Some(room) = self.row_room.enter(rows.len()).await else { return };
+                self.validator.do_send(ValidateFactors { ticket, code, mode, range, source, rows, room });
+            }
+            Err((error, attempts)) => self.give_up(ticket, error, attempts),
+        }
+    }
+
     /// An empty list is no list: it would be believed that nothing is listed any more.
     async fn run_list(&self, FetchList { ticket, kind }: FetchList, settings: &ActorSettings) {
         let call = async |source: Arc<dyn MarketSource>| match kind {
@@ -235,7 +288,8 @@ impl FetchContext {
         let start = match (message.start, message.mode) {
             (Some(start), _) => start,
             (None, SyncMode::Replace) => DateRange::FIRST_TRADING_DAY,
-            (None, SyncMode::Incremental) => match self.newest(code, &message.ticket, settings).await {
+            (None, SyncMode::Incremental) => match self.newest(&self.known.bars, code, &message.ticket, settings).await
+            {
                 Some(newest) => newest.date().checked_add_days(Days::new(1))?,
                 None => DateRange::FIRST_TRADING_DAY,
             },
@@ -252,10 +306,16 @@ impl FetchContext {
 
     /// The newest stored timestamp. While the store does not answer, nothing can be written either, so this waits, with
     /// back-off, as long as the command is ours.
-    async fn newest(&self, code: Code, ticket: &Ticket, settings: &ActorSettings) -> Option<chrono::NaiveDateTime> {
+    async fn newest(
+        &self,
+        latest: &LatestTimes,
+        code: Code,
+        ticket: &Ticket,
+        settings: &ActorSettings,
+    ) -> Option<chrono::NaiveDateTime> {
         let mut delays = store_delays(settings);
         loop {
-            match self.latest.newest(code, ms(settings.fetch.latest_refresh_ms)).await {
+            match latest.newest(code, ms(settings.fetch.latest_refresh_ms)).await {
                 Ok(newest) => {
                     self.outage.succeeded();
                     return newest;

@@ -1,10 +1,9 @@
-// Upstream: actors::batch_writer
-// Downstream: actors::batch_writer, actors::domain::bar, actors::fetcher, actors::latest_bars, actors::ports, actors::settings, actors::store_outage, actors::supervision::board, actors::write_plan
+// Upstream: actors::batch_writer, actors::supervisor
+// Downstream: actors::batch_writer, actors::domain::bar, actors::latest_times, actors::ports, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
 // Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::Datelike;
 use tokio::sync::Mutex;
@@ -12,18 +11,18 @@ use uuid::Uuid;
 
 use crate::batch_writer::BufferedTask;
 use crate::domain::Frequency;
-use crate::fetcher::store_delays;
-use crate::latest_bars::LatestBars;
-use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreError, StoreErrorClass};
-use crate::settings::{ActorSettings, ms};
+use crate::latest_times::LatestTimes;
+use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreErrorClass};
+use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
+use crate::store_tries::StoreTries;
 use crate::supervision::Board;
 use crate::write_plan::{WritePlan, WriteUnit, plan};
 
 /// What every flush needs.
 pub struct FlushContext {
     store: Arc<dyn BarStore>,
-    latest: Arc<LatestBars>,
+    latest: Arc<LatestTimes>,
     outage: Arc<StoreOutage>,
     board: Arc<Board>,
     /// One flush at a time, also across restarts of the actor: what a flush sees in the store is then complete.
@@ -32,7 +31,12 @@ pub struct FlushContext {
 
 impl FlushContext {
     /// For one store.
-    pub fn new(store: Arc<dyn BarStore>, latest: Arc<LatestBars>, outage: Arc<StoreOutage>, board: Arc<Board>) -> Self {
+    pub fn new(
+        store: Arc<dyn BarStore>,
+        latest: Arc<LatestTimes>,
+        outage: Arc<StoreOutage>,
+        board: Arc<Board>,
+    ) -> Self {
         Self { store, latest, outage, board, lane: Mutex::new(()) }
     }
 }
@@ -72,7 +76,7 @@ impl Flush {
     async fn plan(&self) -> WritePlan {
         let units: Vec<&WriteUnit> = self.tasks.iter().map(|task| &task.unit).collect();
         let spans: Vec<_> = units.iter().map(|unit| unit.lookup()).collect();
-        let mut tries = Tries::new(self);
+        let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         loop {
             match self.context.store.stored(self.frequency(), &spans).await {
                 Ok(stored) => {
@@ -91,7 +95,7 @@ impl Flush {
         }
         let whole = batch_of(plan.insert.clone());
         let mut pending = vec![whole];
-        let mut tries = Tries::new(self);
+        let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         while let Some(batch) = pending.pop() {
             match self.context.store.insert(&batch).await {
                 Ok(()) => tries.succeeded(),
@@ -123,7 +127,7 @@ impl Flush {
         if plan.remove.is_empty() {
             return;
         }
-        let mut tries = Tries::new(self);
+        let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         while let Err(error) = self.context.store.remove(self.frequency(), &plan.remove).await {
             tries.wait_after(&error).await;
         }
@@ -163,30 +167,6 @@ impl Flush {
 enum Inserted {
     All,
     Unknown,
-}
-
-/// Waits between tries of the store and tells of the outage.
-struct Tries<'a> {
-    flush: &'a Flush,
-    delays: Box<dyn Iterator<Item = Duration> + Send>,
-}
-
-impl<'a> Tries<'a> {
-    fn new(flush: &'a Flush) -> Self {
-        Self { flush, delays: Box::new(store_delays(&flush.settings)) }
-    }
-
-    async fn wait_after(&mut self, error: &StoreError) {
-        let longest = ms(self.flush.settings.batch.max_retry_delay_ms);
-        // An error that only an operator can mend is tried seldom, so that it does not fill the server's logs.
-        let delay = if error.class.is_transient() { self.delays.next().unwrap_or(longest) } else { longest };
-        self.flush.context.outage.failed(error, delay);
-        actix_rt::time::sleep(delay).await;
-    }
-
-    fn succeeded(&self) {
-        self.flush.context.outage.succeeded();
-    }
 }
 
 /// The token is a name-based uuid of the rows' identities and sources, which are functions of the rows' content.

@@ -1,5 +1,5 @@
 // Upstream: actors::command_router
-// Downstream: actors::delivery, actors::domain::command, actors::domain::task
+// Downstream: actors::delivery, actors::domain::command, actors::domain::task, actors::reference_list
 // Role: A command under way: what its tasks have brought so far, and what failed.
 
 use std::time::Instant;
@@ -7,17 +7,29 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use crate::delivery::Delivery;
-use crate::domain::{BarSnapshot, Subject, TaskCounts};
+use crate::domain::{BarSnapshot, Subject, SyncMode, TaskCounts};
+use crate::reference_list::ListKind;
 
 /// Failed codes named in a dead letter; the total is always given.
 const MAX_NAMED_FAILURES: usize = 20;
+
+/// What the tasks of a command do.
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// Bars.
+    Bars(BarSnapshot),
+    /// Adjustment factors.
+    Factors(SyncMode),
+    /// A list as a whole.
+    List(ListKind),
+}
 
 /// A command with tasks that are not done.
 pub struct OpenCommand {
     /// Resolved with the last task.
     pub delivery: Delivery,
-    /// Of a command for bars.
-    pub snapshot: Option<BarSnapshot>,
+    /// What its tasks do.
+    pub job: Job,
     /// When its sender issued it.
     pub issued_at: Option<DateTime<Utc>>,
     /// Tasks that are not done.

@@ -1,5 +1,5 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::supervisor, actors::ticket, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::rows, clickhouse::statements, clickhouse::table, kafka::feed, kafka::orders, kafka::outbox, memory_heartbeats, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sources, sources::files, sources::tushare, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport, sqlite::store, standalone::error, switch, tests::it::sources_tushare
-// Downstream: actors::command_split, actors::delivery, actors::domain::bar, actors::domain::code, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::settings
+// Upstream: actors::command_router, actors::config_actor, actors::factor_flush, actors::factor_plan, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::store_tries, actors::supervisor, actors::ticket, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::rows, clickhouse::statements, clickhouse::table, kafka::feed, kafka::orders, kafka::outbox, memory_heartbeats, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sources, sources::files, sources::tushare, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport, sqlite::factors, sqlite::store, standalone::error, switch, tests::it::sources_tushare
+// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
 //! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:
@@ -16,8 +16,8 @@ use chrono::NaiveDateTime;
 use crate::command_split::CommandPart;
 use crate::delivery::{CommandReceiver, RawCommand};
 use crate::domain::{
-    Bar, Code, DateRange, FetchedBar, FetchedStock, FetchedTradeDay, Frequency, OperatorOrder, SourceId, Stock,
-    TradeDay,
+    AdjustFactor, Bar, Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency,
+    Millionths, OperatorOrder, RawFactor, SourceId, Stock, TradeDay,
 };
 use crate::settings::ActorSettings;
 
@@ -119,6 +119,9 @@ pub trait MarketSource: Send + Sync {
     /// All bars of one security in a range of days, oldest first or not, in Ginkgo's units and zone, as the source has
     /// them (unchecked). No rows is a success. One call is one attempt: adapters page, but they do not retry.
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError>;
+
+    /// The raw adjustment factors of one security in a range of days, unchecked.
+    async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError>;
 
     /// Every listed security, unchecked.
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError>;
@@ -311,6 +314,62 @@ impl StoreErrorClass {
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Transient | Self::OutcomeUnknown)
     }
+}
+
+/// Where adjustment factors are kept.
+#[async_trait]
+pub trait FactorStore: Send + Sync {
+    /// Creates the table where it is missing, or checks the one that is there.
+    async fn prepare(&self) -> Result<(), StoreError>;
+
+    /// Whether an identical batch with the same token is taken once only, however often it is sent.
+    fn deduplicates_retries(&self) -> bool;
+
+    /// The newest stored timestamp of every code, in one query.
+    async fn latest(&self) -> Result<HashMap<Code, NaiveDateTime>, StoreError>;
+
+    /// The ends of the stored series of these codes; a code without rows has none.
+    async fn ends(&self, codes: &[Code]) -> Result<HashMap<Code, SeriesEnds>, StoreError>;
+
+    /// The whole stored series of these codes, every copy of a doubled row included.
+    async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError>;
+
+    /// Writes all rows or fails.
+    async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError>;
+
+    /// Removes exactly these rows.
+    async fn remove(&self, rows: &[StoredFactor]) -> Result<(), StoreError>;
+}
+
+/// The ends of a stored series of factors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesEnds {
+    /// The oldest raw factor.
+    pub first: Millionths,
+    /// The newest raw factor.
+    pub last: Millionths,
+    /// When the newest one is of.
+    pub last_at: NaiveDateTime,
+}
+
+/// A stored factor's key, raw value and identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFactor {
+    /// The security.
+    pub code: Code,
+    /// The raw factor.
+    pub raw: RawFactor,
+    /// Its identity as stored; the Python worker's rows have random ones.
+    pub uuid: String,
+}
+
+/// Factors that are written together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactorBatch {
+    /// A pure function of the rows: the same token always stands for the same rows.
+    pub token: String,
+    /// The rows, in the order of the token.
+    pub rows: Vec<AdjustFactor>,
 }
 
 /// Where the stock list and the calendar are kept.

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::supervisor, actors::validator, config::sections, run
+// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::store_tries, actors::supervisor, actors::validator, actors::write_buffer, config::sections, run
 // Downstream: actors::setting_ranges
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 

@@ -1,4 +1,4 @@
-// Upstream: clickhouse::bars
+// Upstream: clickhouse::bars, clickhouse::factors
 // Downstream: actors::domain::bar, actors::domain::code, actors::ports, clickhouse::clock, clickhouse::schema
 // Role: The texts of the statements that look up and remove bars, each of bounded length.
 

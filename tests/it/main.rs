@@ -6,6 +6,7 @@
 
 mod config_cli;
 mod crashes;
+mod factors;
 mod group;
 mod idempotence;
 mod intake;

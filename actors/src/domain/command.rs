@@ -19,8 +19,8 @@ const MAX_DAYS: u64 = 10_000;
 /// consumer of its own, they are passed over and counted.
 const OF_OTHERS: [&str; 4] = ["paper_trading", "deploy", "unload", "update_selector"];
 
-/// Data commands Ginkgo sends that this version cannot carry out; they end in the dead-letter topic, not in silence.
-const NOT_SUPPORTED_YET: [&str; 2] = ["adjustfactor", "tick"];
+/// A data command Ginkgo sends that this version cannot carry out; it ends in the dead-letter topic, not in silence.
+const NOT_SUPPORTED_YET: [&str; 1] = ["tick"];
 
 /// A command as it came in, read and checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +42,8 @@ pub struct ControlCommand {
 pub enum Instruction {
     /// Fetch, check and store bars.
     BarSnapshot(BarSnapshot),
+    /// Fetch, check and store adjustment factors.
+    AdjustFactor(FactorCommand),
     /// Fetch and merge the whole list of securities.
     StockInfo,
     /// Fetch and merge the whole calendar.
@@ -63,6 +65,15 @@ pub struct BarSnapshot {
     pub start: Option<NaiveDate>,
     /// Last day asked for, if any.
     pub end: Option<NaiveDate>,
+}
+
+/// The parameters of `adjustfactor`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FactorCommand {
+    /// Which securities.
+    pub codes: CodeSelection,
+    /// Add what is new, or replace the whole series.
+    pub mode: SyncMode,
 }
 
 /// Which securities a command is about.
@@ -187,6 +198,7 @@ impl ControlCommand {
         let instruction = match name.as_str() {
             // Two names of the same command.
             "bar_snapshot" | "update_data" => Instruction::BarSnapshot(BarSnapshot::from_params(params)?),
+            "adjustfactor" => Instruction::AdjustFactor(FactorCommand { codes: codes(params)?, mode: mode(params)? }),
             // Their parameters are ignored, as they always were.
             "stockinfo" => Instruction::StockInfo,
             "trade_day" => Instruction::TradeDay,
@@ -215,11 +227,9 @@ impl BarSnapshot {
             return Err(CommandError::EmptyRange { start, end });
         }
         check_adjust_type(params.get("adjust_type"))?;
-        let full = flag(params, "full", "params.full")?;
-        let force = flag(params, "force", "params.force")?;
         Ok(Self {
             codes: codes(params)?,
-            mode: if full || force { SyncMode::Replace } else { SyncMode::Incremental },
+            mode: mode(params)?,
             frequency: frequency(params.get("frequency"))?,
             start,
             end,
@@ -294,6 +304,12 @@ fn flag(params: &Map<String, Value>, name: &str, field: &'static str) -> Result<
         }
         other => Err(bad_field(field, other, "true or false")),
     }
+}
+
+fn mode(params: &Map<String, Value>) -> Result<SyncMode, CommandError> {
+    let full = flag(params, "full", "params.full")?;
+    let force = flag(params, "force", "params.force")?;
+    Ok(if full || force { SyncMode::Replace } else { SyncMode::Incremental })
 }
 
 fn codes(params: &Map<String, Value>) -> Result<CodeSelection, CommandError> {

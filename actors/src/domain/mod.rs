@@ -1,9 +1,11 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::notification, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::domain::worker_status
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::notification, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::domain::worker_status
 // Role: What the worker talks about: codes, bars, commands, tasks, statuses, notifications; no I/O.
 
 //! The worker's vocabulary. Nothing here does I/O and nothing here knows a client library.
 
+/// Adjustment factors.
+pub mod adjust_factor;
 /// Bars as sources give them and as they are stored.
 pub mod bar;
 /// The name-based identity of a bar.
@@ -29,9 +31,10 @@ pub mod trade_day;
 /// Lifecycle and status.
 pub mod worker_status;
 
+pub use adjust_factor::{AdjustFactor, FetchedFactor, Millionths, RawFactor};
 pub use bar::{Bar, FetchedBar, Field, Frequency, Hundredths, SourceId};
 pub use code::{Code, CodeError};
-pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, Instruction};
+pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction};
 pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};
 pub use stock_info::{FetchedStock, Stock};

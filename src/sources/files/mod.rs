@@ -1,5 +1,5 @@
 // Upstream: sources
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports, config::sections, probe, sources, sources::files::csv_reader, sources::files::csv_table, sources::files::lists
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports, config::sections, probe, sources, sources::files::csv_reader, sources::files::csv_table, sources::files::lists
 // Role: Daily bars from a folder of CSV files, one per security.
 
 //! A folder with a file `000001.SZ.daily.csv` for each security; the columns are described in [`csv_reader`].
@@ -16,7 +16,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use actors::domain::{Code, FetchedBar, FetchedStock, FetchedTradeDay, Field, Frequency, SourceId};
+use actors::domain::{
+    Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Field, Frequency, SourceId,
+};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 
@@ -143,6 +145,19 @@ impl MarketSource for FilesSource {
         .await
     }
 
+    async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
+        let path = self.folder.join(format!("{code}.factors.csv"));
+        read_aside(format!("factors {code} {range}"), move || {
+            let mut factors = read(&path, lists::factors)?;
+            factors.retain(|row| match &row.timestamp {
+                Field::Value(timestamp) => range.contains(timestamp.date()),
+                Field::Missing | Field::Unreadable(_) => true,
+            });
+            Ok(factors)
+        })
+        .await
+    }
+
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
         let path = self.folder.join(STOCKS_FILE);
         read_aside("stock list".to_owned(), move || read(&path, lists::stocks)).await
@@ -157,7 +172,6 @@ impl MarketSource for FilesSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actors::domain::DateRange;
     use chrono::NaiveDate;
 
     fn source(folder: &Path) -> FilesSource {

@@ -1,4 +1,4 @@
-// Upstream: sources::tushare::daily, sources::tushare::stock_basic, sources::tushare::trade_cal
+// Upstream: sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stock_basic, sources::tushare::trade_cal
 // Downstream: actors::domain::bar, actors::domain::code, sources::labels
 // Role: Reads one cell of Tushare's tables: its JSON text as a number, a day, a text or a code. Pure.
 

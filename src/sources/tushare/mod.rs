@@ -1,10 +1,11 @@
 // Upstream: sources, tests::it::sources_tushare
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports, config::sections, probe, sources, sources::tushare::daily, sources::tushare::error_text, sources::tushare::interface, sources::tushare::rate_gate, sources::tushare::stock_basic, sources::tushare::table, sources::tushare::trade_cal, sources::tushare::transport
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports, config::sections, probe, sources, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::error_text, sources::tushare::interface, sources::tushare::rate_gate, sources::tushare::stock_basic, sources::tushare::table, sources::tushare::trade_cal, sources::tushare::transport
 // Role: Tushare Pro as a source: pages, the gate before the vendor's limit, errors.
 
 //! Tushare Pro. Each of its interfaces has a file that knows its parameters and reads its answers; how calls are sent and
 //! paged is the same for all.
 
+mod adj_factor;
 mod cells;
 /// Daily bars.
 pub mod daily;
@@ -26,13 +27,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::domain::{Code, DateRange, FetchedBar, FetchedStock, FetchedTradeDay, Frequency, SourceId};
+use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use self::adj_factor::AdjFactor;
 use self::daily::Daily;
 use self::interface::Interface;
 use self::rate_gate::RateGate;
@@ -189,6 +191,10 @@ impl MarketSource for TushareSource {
         }
         let call = Daily { code: request.code, range: request.range };
         self.rows(&call, &format!(" {} {}", request.code, request.range)).await
+    }
+
+    async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
+        self.rows(&AdjFactor { code, range }, &format!(" {code} {range}")).await
     }
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {

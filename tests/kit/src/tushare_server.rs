@@ -192,6 +192,11 @@ impl TushareServer {
         data.1.forget(None);
     }
 
+    /// From `day` on a security's adjustment factor is this one.
+    pub fn set_factor(&self, code: &str, day: NaiveDate, factor: f64) {
+        lock(&self.state.data).0.set_factor(code, day, factor);
+    }
+
     /// A security's rows, oldest first.
     pub fn rows(&self, code: &str) -> Vec<DailyRow> {
         lock(&self.state.data).0.rows(code).to_vec()
