@@ -1,5 +1,5 @@
 // Upstream: service_hub
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports
 // Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
 
 use std::collections::HashMap;

@@ -1,13 +1,15 @@
 // Upstream: actors::flush, actors::lifecycle, actors::supervisor, actors::validator
-// Downstream: actors::factor_flush, actors::factor_plan, actors::flush, actors::list_merge, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_buffer, actors::write_plan
+// Downstream: actors::domain::frequency, actors::factor_flush, actors::factor_plan, actors::flush, actors::list_merge, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_buffer, actors::write_plan
 // Role: The actor that gathers sound rows of many tasks and writes them together, one batch after the other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::domain::Frequency;
 use crate::factor_flush::{BufferedFactors, FactorFlush, FactorFlushContext};
 use crate::factor_plan::FactorUnit;
 use crate::flush::{Flush, FlushContext};
@@ -77,7 +79,7 @@ struct FlushEnded(Kind);
 /// What is written in batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Bars,
+    Bars(Frequency),
     Factors,
 }
 
@@ -115,7 +117,8 @@ pub struct BatchWriter {
     vitals: Vitals,
     settings: Arc<ActorSettings>,
     targets: WriteTargets,
-    bars: WriteBuffer<BufferedTask>,
+    /// By frequency; at most as many as there are.
+    bars: BTreeMap<Frequency, WriteBuffer<BufferedTask>>,
     factors: WriteBuffer<BufferedFactors>,
     draining: bool,
 }
@@ -123,23 +126,22 @@ pub struct BatchWriter {
 impl BatchWriter {
     /// A writer to these stores.
     pub fn new(vitals: Vitals, settings: Arc<ActorSettings>, targets: WriteTargets) -> Self {
-        Self {
-            vitals,
-            settings,
-            targets,
-            bars: WriteBuffer::default(),
-            factors: WriteBuffer::default(),
-            draining: false,
-        }
+        Self { vitals, settings, targets, bars: BTreeMap::new(), factors: WriteBuffer::default(), draining: false }
     }
 
     fn flush_if_due(&mut self, ctx: &mut Context<Self>) {
         let more_on_the_way = self.vitals.board().tasks_upstream.get() > 0;
         let batch = &self.settings.batch;
-        if self.bars.is_due(batch, more_on_the_way, self.draining) {
-            self.bars.is_flushing = true;
-            let tasks = self.bars.take(batch.max_rows);
-            self.run_flush(Flush::new(self.targets.bars.clone(), self.settings.clone(), tasks).run(), Kind::Bars, ctx);
+        let mut due = Vec::new();
+        for (frequency, buffer) in &mut self.bars {
+            if buffer.is_due(batch, more_on_the_way, self.draining) {
+                buffer.is_flushing = true;
+                due.push((*frequency, buffer.take(batch.max_rows)));
+            }
+        }
+        for (frequency, tasks) in due {
+            let flush = Flush::new(self.targets.bars.clone(), self.settings.clone(), frequency, tasks);
+            self.run_flush(flush.run(), Kind::Bars(frequency), ctx);
         }
         let batch = &self.settings.batch;
         if self.factors.is_due(batch, more_on_the_way, self.draining) {
@@ -182,7 +184,7 @@ impl Supervised for BatchWriter {
     /// Buffered tasks are dropped, which reports them as lost: they are fetched again. A flush under way goes on, and the
     /// next one waits for it.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
-        self.bars = WriteBuffer::default();
+        self.bars.clear();
         self.factors = WriteBuffer::default();
     }
 }
@@ -194,7 +196,7 @@ impl Handler<WriteBars> for BatchWriter {
         self.vitals.fault_point("handler");
         let WriteBars { mut ticket, unit, report, room } = message;
         ticket.buffered();
-        self.bars.push(BufferedTask { ticket, unit, report, room });
+        self.bars.entry(unit.frequency).or_default().push(BufferedTask { ticket, unit, report, room });
         self.flush_if_due(ctx);
     }
 }
@@ -229,7 +231,7 @@ impl Handler<FlushEnded> for BatchWriter {
 
     fn handle(&mut self, FlushEnded(kind): FlushEnded, ctx: &mut Self::Context) {
         match kind {
-            Kind::Bars => self.bars.is_flushing = false,
+            Kind::Bars(frequency) => self.bars.entry(frequency).or_default().is_flushing = false,
             Kind::Factors => self.factors.is_flushing = false,
         }
         self.flush_if_due(ctx);

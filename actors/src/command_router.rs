@@ -13,7 +13,8 @@ use chrono::Utc;
 use crate::command_split::split;
 use crate::delivery::{CommandReceived, Delivery, PartitionsWithdrawn};
 use crate::domain::{
-    BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, Subject, TaskCounts,
+    BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, OpenRange, Subject,
+    TaskCounts,
 };
 use crate::fetcher::{FetchBars, FetchFactors, FetchList, Fetcher};
 use crate::open_command::{Job, OpenCommand};
@@ -58,6 +59,7 @@ struct CommandId(u64);
 struct QueuedTask {
     command: CommandId,
     subject: Subject,
+    range: OpenRange,
     num_crashes: u32,
 }
 
@@ -65,6 +67,7 @@ struct QueuedTask {
 struct OpenTask {
     command: CommandId,
     subject: Subject,
+    range: OpenRange,
     num_crashes: u32,
     holds_slot: bool,
     begun_at: Instant,
@@ -214,25 +217,30 @@ impl CommandRouter {
         self.begin(delivery, command, Job::List(kind), &[kind.subject()]);
     }
 
-    /// Queues a command's tasks, one a subject.
+    /// Queues a command's tasks: one a subject, or more for days that are too many for one.
     fn begin(&mut self, delivery: Delivery, command: &ControlCommand, job: Job, subjects: &[Subject]) {
         if !delivery.assignment().is_held() {
             return; // dropped: the partition's next owner does it
         }
         let id = CommandId(self.fresh_id());
+        let ranges = job.parts();
+        let num_tasks = subjects.len() * ranges.len();
         tracing::debug!(
             command = %delivery.command(),
-            tasks = subjects.len(),
+            tasks = num_tasks,
             correlation_id = command.correlation_id,
             trace_id = command.trace_id,
             "command begins"
         );
-        self.queue.extend(subjects.iter().map(|subject| QueuedTask { command: id, subject: *subject, num_crashes: 0 }));
+        for subject in subjects.iter().copied() {
+            let tasks = ranges.iter().map(|range| QueuedTask { command: id, subject, range: *range, num_crashes: 0 });
+            self.queue.extend(tasks);
+        }
         let open = OpenCommand {
             delivery,
             job,
             issued_at: command.issued_at,
-            num_open: subjects.len(),
+            num_open: num_tasks,
             counts: TaskCounts::default(),
             failures: Vec::new(),
             num_failures: 0,
@@ -249,16 +257,16 @@ impl CommandRouter {
             let Some(command) = self.commands.get(&queued.command) else { continue };
             let (assignment, job) = (command.delivery.assignment().clone(), command.job.clone());
             let id = TaskId(self.fresh_id());
-            let QueuedTask { command, subject, num_crashes } = queued;
+            let QueuedTask { command, subject, range, num_crashes } = queued;
             let begun_at = Instant::now();
-            self.tasks.insert(id, OpenTask { command, subject, num_crashes, holds_slot: true, begun_at });
+            self.tasks.insert(id, OpenTask { command, subject, range, num_crashes, holds_slot: true, begun_at });
             self.num_fetching += 1;
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
             let ticket = Ticket::new(id, subject, assignment, listener, self.vitals.board().clone());
             let fetcher = &self.links.fetcher;
             match (subject, job) {
-                (Subject::Code(code), Job::Bars(BarSnapshot { frequency, mode, start, end, .. })) => {
-                    fetcher.do_send(FetchBars { ticket, code, frequency, mode, start, end });
+                (Subject::Code(code), Job::Bars(BarSnapshot { frequency, mode, .. })) => {
+                    fetcher.do_send(FetchBars { ticket, code, frequency, mode, range });
                 }
                 (Subject::Code(code), Job::Factors(mode)) => fetcher.do_send(FetchFactors { ticket, code, mode }),
                 (_, Job::List(kind)) => fetcher.do_send(FetchList { ticket, kind }),
@@ -315,7 +323,8 @@ impl CommandRouter {
         }
         if num_crashes < MAX_CRASHES {
             tracing::warn!(subject = %task.subject, num_crashes, "task was cut off and runs again");
-            self.queue.push_front(QueuedTask { command: task.command, subject: task.subject, num_crashes });
+            let OpenTask { command, subject, range, .. } = task;
+            self.queue.push_front(QueuedTask { command, subject, range, num_crashes });
             return;
         }
         command.attempts = command.attempts.max(num_crashes);

@@ -1,5 +1,5 @@
 // Upstream: actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::latest_times, actors::ports, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::ports, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use backon::{BackoffBuilder, ExponentialBuilder};
-use chrono::{Days, NaiveDate};
+use chrono::{Days, NaiveDate, NaiveTime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::{Code, DateRange, Frequency, SourceId, SyncMode};
-use crate::latest_times::LatestTimes;
+use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, SourceId, SyncMode};
+use crate::latest_times::{LatestBars, LatestTimes};
 use crate::ports::{BarRequest, KeySpan, MarketSource, SourceError, SourceErrorKind};
 use crate::reference_list::{FetchedList, ListKind};
 use crate::settings::{ActorSettings, ApplySettings, ms};
@@ -20,6 +20,12 @@ use crate::store_outage::StoreOutage;
 use crate::supervision::{Board, Vitals};
 use crate::ticket::{TaskReport, Ticket};
 use crate::validator::{ValidateBars, ValidateFactors, ValidateList, Validator};
+
+/// The end of a day's last bar.
+const LAST_MINUTE: NaiveTime = match NaiveTime::from_hms_opt(15, 0, 0) {
+    Some(time) => time,
+    None => NaiveTime::MIN,
+};
 
 /// Fetch one code's bars. The CommandRouter bounds how many are under way.
 #[derive(Message)]
@@ -33,10 +39,8 @@ pub struct FetchBars {
     pub frequency: Frequency,
     /// Insert what is missing, or replace.
     pub mode: SyncMode,
-    /// First day asked for, if any.
-    pub start: Option<NaiveDate>,
-    /// Last day asked for, if any.
-    pub end: Option<NaiveDate>,
+    /// The days asked for.
+    pub range: OpenRange,
 }
 
 /// Fetch one code's adjustment factors.
@@ -71,7 +75,7 @@ pub struct Fetcher {
 /// What is known to be stored.
 pub struct KnownTimes {
     /// The newest bar of every code.
-    pub bars: Arc<LatestTimes>,
+    pub bars: Arc<LatestBars>,
     /// The newest factor of every code.
     pub factors: Arc<LatestTimes>,
 }
@@ -219,7 +223,8 @@ impl FetchContext {
         let request = BarRequest { code, frequency: message.frequency, range: plan.range };
         let call = async |source: Arc<dyn MarketSource>| source.bars(&request).await;
         match self.fetch(call, &message.ticket, settings).await {
-            Ok((rows, source)) => {
+            Ok((mut rows, source)) => {
+                rows.retain(|row| is_over(row, message.frequency));
                 self.board.rows_fetched.add(rows.len() as u64);
                 let Some(room) = self.row_room.enter(rows.len()).await else { return };
                 let FetchBars { ticket, frequency, mode, .. } = message;
@@ -284,24 +289,36 @@ impl FetchContext {
     /// The days to ask for; `None` where nothing can be missing.
     async fn plan(&self, message: &FetchBars, settings: &ActorSettings) -> Option<FetchPlan> {
         let code = message.code;
-        let end = message.end.unwrap_or_else(shanghai::today);
-        let start = match (message.start, message.mode) {
+        let OpenRange { start, end } = message.range;
+        let span_start = start;
+        let start = match (start, message.mode) {
             (Some(start), _) => start,
-            (None, SyncMode::Replace) => DateRange::FIRST_TRADING_DAY,
-            (None, SyncMode::Incremental) => match self.newest(&self.known.bars, code, &message.ticket, settings).await
-            {
-                Some(newest) => newest.date().checked_add_days(Days::new(1))?,
-                None => DateRange::FIRST_TRADING_DAY,
-            },
+            (None, SyncMode::Replace) => message.frequency.first_day(),
+            (None, SyncMode::Incremental) => self.first_missing(message, settings).await?,
         };
+        let span_end = end;
+        let end = end.unwrap_or_else(shanghai::today);
         if start > end {
             return None;
         }
         let range = DateRange { start, end };
         let (from, to) = range.timestamps();
         // An end that was not asked for stays open: `full` without dates is about all that is stored of the code.
-        let span = KeySpan { code, from: message.start.map(|_| from), to: message.end.map(|_| to) };
+        let span = KeySpan { code, from: span_start.map(|_| from), to: span_end.map(|_| to) };
         Some(FetchPlan { range, span })
+    }
+
+    /// The first day whose bars may be missing.
+    async fn first_missing(&self, message: &FetchBars, settings: &ActorSettings) -> Option<NaiveDate> {
+        let FetchBars { ticket, code, frequency, .. } = message;
+        let known = self.known.bars.of(*frequency);
+        match (self.newest(&known, *code, ticket, settings).await, frequency.minutes()) {
+            // A day whose minutes are not all there is fetched once more; the BatchWriter drops those that are.
+            (Some(newest), Some(_)) if newest.time() < LAST_MINUTE => Some(newest.date()),
+            (Some(newest), _) => newest.date().checked_add_days(Days::new(1)),
+            (None, Some(_)) => shanghai::today().checked_sub_days(Days::new(settings.fetch.first_minute_days.into())),
+            (None, None) => Some(frequency.first_day()),
+        }
     }
 
     /// The newest stored timestamp. While the store does not answer, nothing can be written either, so this waits, with
@@ -361,6 +378,14 @@ impl FetchContext {
     }
 }
 
+/// Whether a bar's time is over. A minute bar bears its end; one that has not ended would be stored as it is just now.
+fn is_over(bar: &FetchedBar, frequency: Frequency) -> bool {
+    match bar.timestamp {
+        Field::Value(end) if frequency.minutes().is_some() => end <= shanghai::now(),
+        _ => true,
+    }
+}
+
 /// The vendor's own word is honoured, but no wait is longer than the longest allowed one.
 fn wait_before_retry(kind: &SourceErrorKind, delay: Duration, settings: &ActorSettings) -> Duration {
     let wanted = match kind {
@@ -390,4 +415,29 @@ pub(crate) fn store_delays(settings: &ActorSettings) -> impl Iterator<Item = Dur
         .with_jitter()
         .without_max_times()
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{Duration as Span, NaiveDateTime};
+
+    #[test]
+    fn a_minute_bar_that_has_not_ended_is_none_yet() {
+        let bar = |timestamp| FetchedBar {
+            timestamp,
+            open: Field::Missing,
+            high: Field::Missing,
+            low: Field::Missing,
+            close: Field::Missing,
+            volume: Field::Missing,
+            amount: Field::Missing,
+        };
+        let at = |time: NaiveDateTime| bar(Field::Value(time));
+        let (past, future) = (shanghai::now() - Span::minutes(1), shanghai::now() + Span::minutes(1));
+        assert!(is_over(&at(past), Frequency::Minute5));
+        assert!(!is_over(&at(future), Frequency::Minute5));
+        assert!(is_over(&at(future), Frequency::Day), "a day is labelled with its midnight");
+        assert!(is_over(&bar(Field::Missing), Frequency::Minute5), "what cannot be read is the Validator's to report");
+    }
 }

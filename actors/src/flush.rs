@@ -1,5 +1,5 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::batch_writer, actors::domain::bar, actors::latest_times, actors::ports, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
+// Downstream: actors::batch_writer, actors::domain::frequency, actors::latest_times, actors::ports, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
 // Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::batch_writer::BufferedTask;
 use crate::domain::Frequency;
-use crate::latest_times::LatestTimes;
+use crate::latest_times::LatestBars;
 use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreErrorClass};
 use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
@@ -22,7 +22,7 @@ use crate::write_plan::{WritePlan, WriteUnit, plan};
 /// What every flush needs.
 pub struct FlushContext {
     store: Arc<dyn BarStore>,
-    latest: Arc<LatestTimes>,
+    latest: Arc<LatestBars>,
     outage: Arc<StoreOutage>,
     board: Arc<Board>,
     /// One flush at a time, also across restarts of the actor: what a flush sees in the store is then complete.
@@ -31,27 +31,28 @@ pub struct FlushContext {
 
 impl FlushContext {
     /// For one store.
-    pub fn new(
-        store: Arc<dyn BarStore>,
-        latest: Arc<LatestTimes>,
-        outage: Arc<StoreOutage>,
-        board: Arc<Board>,
-    ) -> Self {
+    pub fn new(store: Arc<dyn BarStore>, latest: Arc<LatestBars>, outage: Arc<StoreOutage>, board: Arc<Board>) -> Self {
         Self { store, latest, outage, board, lane: Mutex::new(()) }
     }
 }
 
-/// One batch on its way into the store. Dropped before its end, its tasks report themselves lost.
+/// One batch of bars of one frequency on its way into the store. Dropped before its end, its tasks report themselves lost.
 pub struct Flush {
     context: Arc<FlushContext>,
     settings: Arc<ActorSettings>,
+    frequency: Frequency,
     tasks: Vec<BufferedTask>,
 }
 
 impl Flush {
-    /// A flush of these tasks.
-    pub fn new(context: Arc<FlushContext>, settings: Arc<ActorSettings>, tasks: Vec<BufferedTask>) -> Self {
-        Self { context, settings, tasks }
+    /// A flush of these tasks, all of them of this frequency.
+    pub fn new(
+        context: Arc<FlushContext>,
+        settings: Arc<ActorSettings>,
+        frequency: Frequency,
+        tasks: Vec<BufferedTask>,
+    ) -> Self {
+        Self { context, settings, frequency, tasks }
     }
 
     /// Writes until all is stored. Waits out every failure of the store, for a batch that is given up would be lost.
@@ -78,7 +79,7 @@ impl Flush {
         let spans: Vec<_> = units.iter().map(|unit| unit.lookup()).collect();
         let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         loop {
-            match self.context.store.stored(self.frequency(), &spans).await {
+            match self.context.store.stored(self.frequency, &spans).await {
                 Ok(stored) => {
                     tries.succeeded();
                     return plan(&units, stored);
@@ -128,7 +129,7 @@ impl Flush {
             return;
         }
         let mut tries = StoreTries::new(&self.context.outage, &self.settings);
-        while let Err(error) = self.context.store.remove(self.frequency(), &plan.remove).await {
+        while let Err(error) = self.context.store.remove(self.frequency, &plan.remove).await {
             tries.wait_after(&error).await;
         }
         tries.succeeded();
@@ -140,7 +141,7 @@ impl Flush {
             .iter()
             .filter_map(|task| Some((task.unit.span.code, task.unit.rows.iter().map(|row| row.timestamp).max()?)))
             .collect();
-        self.context.latest.advance(&stored).await;
+        self.context.latest.of(self.frequency).advance(&stored).await;
         let num_written: u64 = plan.counts.iter().map(|counts| counts.written).sum();
         self.context.board.rows_written.add(num_written);
         self.context.board.progressed();
@@ -155,11 +156,6 @@ impl Flush {
             report.counts.add(&counts);
             task.ticket.done(report);
         }
-    }
-
-    /// All tasks of a batch have the same frequency as long as there is only one.
-    fn frequency(&self) -> Frequency {
-        Frequency::Day
     }
 }
 

@@ -1,9 +1,9 @@
 // Upstream: actors::factor_flush, actors::fetcher, actors::flush, actors::supervisor
-// Downstream: actors::domain::bar, actors::domain::code, actors::ports
+// Downstream: actors::domain::code, actors::domain::frequency, actors::ports
 // Role: The newest stored timestamp of every code, read by one query and believed for a while.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
@@ -30,16 +30,35 @@ struct Table {
     newest: HashMap<Code, NaiveDateTime>,
 }
 
-impl LatestTimes {
+/// The newest stored bars, of each frequency by itself.
+pub struct LatestBars {
+    store: Arc<dyn BarStore>,
+    /// Of the frequencies that were asked for.
+    times: Mutex<BTreeMap<Frequency, Arc<LatestTimes>>>,
+}
+
+impl LatestBars {
     /// Reads nothing yet.
-    pub fn of_bars(store: Arc<dyn BarStore>, frequency: Frequency) -> Self {
-        Self::new(Box::new(move || {
-            let store = store.clone();
-            async move { store.latest(frequency).await }.boxed()
-        }))
+    pub fn new(store: Arc<dyn BarStore>) -> Self {
+        Self { store, times: Mutex::default() }
     }
 
-    /// The same for factors.
+    /// The newest bars of one frequency.
+    pub fn of(&self, frequency: Frequency) -> Arc<LatestTimes> {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let store = self.store.clone();
+            Arc::new(LatestTimes::new(Box::new(move || {
+                let store = store.clone();
+                async move { store.latest(frequency).await }.boxed()
+            })))
+        };
+        times.entry(frequency).or_insert_with(new).clone()
+    }
+}
+
+impl LatestTimes {
+    /// Those of factors. Reads nothing yet.
     pub fn of_factors(store: Arc<dyn FactorStore>) -> Self {
         Self::new(Box::new(move || {
             let store = store.clone();

@@ -1,5 +1,5 @@
 // Upstream: actors::command_router
-// Downstream: actors::delivery, actors::domain::command, actors::domain::task, actors::reference_list
+// Downstream: actors::delivery, actors::domain::command, actors::domain::task, actors::reference_list, actors::shanghai
 // Role: A command under way: what its tasks have brought so far, and what failed.
 
 use std::time::Instant;
@@ -7,8 +7,9 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use crate::delivery::Delivery;
-use crate::domain::{BarSnapshot, Subject, SyncMode, TaskCounts};
+use crate::domain::{BarSnapshot, OpenRange, Subject, SyncMode, TaskCounts};
 use crate::reference_list::ListKind;
+use crate::shanghai;
 
 /// Failed codes named in a dead letter; the total is always given.
 const MAX_NAMED_FAILURES: usize = 20;
@@ -22,6 +23,16 @@ pub enum Job {
     Factors(SyncMode),
     /// A list as a whole.
     List(ListKind),
+}
+
+impl Job {
+    /// The parts of a code's days that a task each is for.
+    pub fn parts(&self) -> Vec<OpenRange> {
+        match self {
+            Self::Bars(snapshot) => snapshot.parts(shanghai::today()),
+            Self::Factors(_) | Self::List(_) => vec![OpenRange::default()],
+        }
+    }
 }
 
 /// A command with tasks that are not done.

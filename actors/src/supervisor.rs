@@ -1,5 +1,5 @@
 // Upstream: actors::lifecycle, run, service_hub, standalone
-// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::bar, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
+// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::batch_writer::{BatchWriter, WriteTargets};
 use crate::command_router::{CommandRouter, RouterLinks};
 use crate::config_actor::{ConfigActor, Reload};
 use crate::delivery::{Closure, IntakeGate};
-use crate::domain::{Frequency, Lifecycle, OrderKind};
+use crate::domain::{Lifecycle, OrderKind};
 use crate::factor_flush::FactorFlushContext;
 use crate::fetcher::{Fetcher, KnownTimes};
 use crate::flush::FlushContext;
 use crate::heartbeat::{BeatNow, Heartbeat, Identity};
-use crate::latest_times::LatestTimes;
+use crate::latest_times::{LatestBars, LatestTimes};
 use crate::lifecycle::{Leaving, Starting};
 use crate::list_merge::MergeContext;
 use crate::ports::{
@@ -168,7 +168,7 @@ impl Supervisor {
             QualityMonitor::new(vitals, snapshot, outbox, node_id)
         });
         let outage = Arc::new(StoreOutage::new(gate.clone(), board.clone(), quality.clone()));
-        let latest = Arc::new(LatestTimes::of_bars(parts.store.clone(), Frequency::Day));
+        let latest = Arc::new(LatestBars::new(parts.store.clone()));
 
         let latest_factors = Arc::new(LatestTimes::of_factors(parts.factors.clone()));
         let targets = WriteTargets {

@@ -13,10 +13,12 @@ use crate::probe::Answer;
 
 /// A folder of CSV files.
 pub mod files;
-/// Labels of daily bars.
+/// Labels of bars.
 pub mod labels;
 /// Tushare Pro.
 pub mod tushare;
+/// Numbers in vendors' smaller units.
+pub mod units;
 
 use files::FilesSource;
 use tushare::TushareSource;

@@ -1,5 +1,5 @@
 // Upstream: service_hub, sqlite, sqlite::factors, standalone::outcome
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::trade_day, actors::ports
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::trade_day, actors::ports
 // Role: The bar store and the stock list on SQLite.
 
 use std::collections::HashMap;

@@ -11,6 +11,7 @@ mod group;
 mod idempotence;
 mod intake;
 mod main_job;
+mod minutes;
 mod orders;
 mod outages;
 mod panics;

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::task, actors::ports, config::sections, kit::tushare_data, kit::tushare_protocol, kit::tushare_server, sources, sources::tushare
+// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports, config::sections, kit::tushare_data, kit::tushare_protocol, kit::tushare_server, sources, sources::tushare
 // Role: The Tushare adapter against a server that speaks Tushare's protocol.
 
 use std::io::{Read, Write};

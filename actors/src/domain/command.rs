@@ -1,12 +1,12 @@
 // Upstream: actors::command_router, actors::command_split, actors::domain, actors::domain::command_tests, actors::domain::operator_order, actors::open_command
-// Downstream: actors::domain::bar, actors::domain::calendar, actors::domain::code, actors::domain::operator_order, actors::domain::task, actors::shanghai
+// Downstream: actors::domain::calendar, actors::domain::code, actors::domain::frequency, actors::domain::operator_order, actors::domain::task, actors::shanghai
 // Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::{Code, CodeError, Frequency, OrderKind, SyncMode};
+use crate::domain::{Code, CodeError, Frequency, OpenRange, OrderKind, SyncMode};
 use crate::shanghai;
 
 /// The most codes one command may name: twice the A-share market, so that a mistake cannot fill the memory.
@@ -146,12 +146,6 @@ pub enum CommandError {
         /// Its name.
         name: String,
     },
-    /// A frequency that this version does not carry out.
-    #[error("frequency `{name}` is not supported by this version of the data worker, only 1d is")]
-    FrequencyNotSupported {
-        /// Its name.
-        name: String,
-    },
 }
 
 impl ControlCommand {
@@ -215,6 +209,26 @@ impl ControlCommand {
 }
 
 impl BarSnapshot {
+    /// The parts of its days that a task each fetches, so that no task brings more than fits in memory. An outer end that
+    /// was not asked for stays open.
+    pub fn parts(&self, today: NaiveDate) -> Vec<OpenRange> {
+        let whole = vec![OpenRange { start: self.start, end: self.end }];
+        let Some(days) = self.frequency.days_per_task() else { return whole };
+        if self.mode == SyncMode::Incremental && self.start.is_none() {
+            return whole; // begins where the stored bars end
+        }
+        let (first, last) = (self.start.unwrap_or(self.frequency.first_day()), self.end.unwrap_or(today));
+        let starts: Vec<NaiveDate> = first.iter_days().step_by(days as usize).take_while(|day| *day <= last).collect();
+        if starts.is_empty() {
+            return whole;
+        }
+        let part = |(n, start): (usize, &NaiveDate)| OpenRange {
+            start: if n == 0 { self.start } else { Some(*start) },
+            end: starts.get(n + 1).map_or(self.end, NaiveDate::pred_opt),
+        };
+        starts.iter().enumerate().map(part).collect()
+    }
+
     fn from_params(params: &Map<String, Value>) -> Result<Self, CommandError> {
         let end = date(params, "end_date", "params.end_date")?;
         let start = match date(params, "start_date", "params.start_date")? {
@@ -380,9 +394,9 @@ fn frequency(found: Option<&Value>) -> Result<Frequency, CommandError> {
     match found {
         None | Some(Value::Null) => Ok(Frequency::Day),
         Some(Value::String(name)) => match name.as_str() {
-            "1d" | "d" | "day" | "" => Ok(Frequency::Day),
-            "1m" | "5m" | "15m" | "30m" | "60m" => Err(CommandError::FrequencyNotSupported { name: name.clone() }),
-            _ => Err(bad_field("params.frequency", found, "one of 1d, 1m, 5m, 15m, 30m, 60m")),
+            "d" | "day" | "" => Ok(Frequency::Day),
+            _ => Frequency::named(name)
+                .ok_or_else(|| bad_field("params.frequency", found, "one of 1d, 1m, 5m, 15m, 30m, 60m")),
         },
         other => Err(bad_field("params.frequency", other, "one of 1d, 1m, 5m, 15m, 30m, 60m")),
     }

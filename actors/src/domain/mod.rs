@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::notification, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::domain::worker_status
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::notification, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::domain::worker_status
 // Role: What the worker talks about: codes, bars, commands, tasks, statuses, notifications; no I/O.
 
 //! The worker's vocabulary. Nothing here does I/O and nothing here knows a client library.
@@ -18,6 +18,8 @@ pub mod code;
 pub mod command;
 #[cfg(test)]
 mod command_tests;
+/// How long a bar lasts.
+pub mod frequency;
 /// Messages for people.
 pub mod notification;
 /// What operators ask of running workers.
@@ -32,12 +34,13 @@ pub mod trade_day;
 pub mod worker_status;
 
 pub use adjust_factor::{AdjustFactor, FetchedFactor, Millionths, RawFactor};
-pub use bar::{Bar, FetchedBar, Field, Frequency, Hundredths, SourceId};
+pub use bar::{Bar, FetchedBar, Field, Hundredths, SourceId};
 pub use code::{Code, CodeError};
 pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction};
+pub use frequency::Frequency;
 pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};
 pub use stock_info::{FetchedStock, Stock};
-pub use task::{Anomaly, DateRange, Rule, Subject, SyncMode, TaskCounts};
+pub use task::{Anomaly, DateRange, OpenRange, Rule, Subject, SyncMode, TaskCounts};
 pub use trade_day::{FetchedTradeDay, TradeDay};
 pub use worker_status::{Lifecycle, WorkerStatus};

@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::command_router, actors::command_split, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::stock_info, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::open_command, actors::ports, actors::quality_monitor, actors::quality_summary, actors::reference_list, actors::ticket, actors::validator, actors::write_plan, actors::write_plan_tests, sources::files, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, standalone::outcome, standalone::sample, switch, tests::it::sources_tushare
+// Upstream: actors::bar_rules, actors::command_router, actors::command_split, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::stock_info, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::open_command, actors::ports, actors::quality_monitor, actors::quality_summary, actors::reference_list, actors::ticket, actors::validator, actors::write_plan, actors::write_plan_tests, sources::files, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, standalone::outcome, standalone::sample, switch, tests::it::sources_tushare
 // Downstream: actors::domain::code
 // Role: A unit of work (one code of one command): its range, its mode, what came of it.
 
@@ -42,6 +42,15 @@ impl fmt::Display for DateRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}..{}", self.start, self.end)
     }
+}
+
+/// Days of which either end may be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenRange {
+    /// First day, if there is one.
+    pub start: Option<NaiveDate>,
+    /// Last day, if there is one.
+    pub end: Option<NaiveDate>,
 }
 
 /// What a task is about.

@@ -1,5 +1,5 @@
 // Upstream: sources, tests::it::sources_tushare
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports, config::sections, probe, sources, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::error_text, sources::tushare::interface, sources::tushare::rate_gate, sources::tushare::stock_basic, sources::tushare::table, sources::tushare::trade_cal, sources::tushare::transport
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports, config::sections, probe, sources, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::error_text, sources::tushare::interface, sources::tushare::rate_gate, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::table, sources::tushare::trade_cal, sources::tushare::transport
 // Role: Tushare Pro as a source: pages, the gate before the vendor's limit, errors.
 
 //! Tushare Pro. Each of its interfaces has a file that knows its parameters and reads its answers; how calls are sent and
@@ -16,6 +16,8 @@ pub mod error_text;
 mod interface;
 /// Keeps calls back after a rate-limited answer.
 pub mod rate_gate;
+/// Minute bars.
+pub mod stk_mins;
 mod stock_basic;
 /// The table in every answer.
 pub mod table;
@@ -38,6 +40,7 @@ use self::adj_factor::AdjFactor;
 use self::daily::Daily;
 use self::interface::Interface;
 use self::rate_gate::RateGate;
+use self::stk_mins::StkMins;
 use self::stock_basic::StockBasic;
 use self::table::{AnswerError, Page};
 use self::trade_cal::TradeCal;
@@ -54,7 +57,7 @@ const PROBED_DAY: &str = "2024-01-02";
 /// Far beyond any answer (one holds 24 years of a security's days): a server that never ends is cut off here.
 const MAX_PAGES: usize = 32;
 
-/// Tushare Pro as a source of daily bars.
+/// Tushare Pro as a source.
 pub struct TushareSource {
     transport: Transport,
     token: SecretString,
@@ -186,11 +189,12 @@ impl MarketSource for TushareSource {
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
-        match request.frequency {
-            Frequency::Day => {}
+        let (code, range) = (request.code, request.range);
+        let about = format!(" {code} {} {range}", request.frequency);
+        match request.frequency.minutes() {
+            None => self.rows(&Daily { code, range }, &about).await,
+            Some(minutes) => self.rows(&StkMins { code, range, minutes }, &about).await,
         }
-        let call = Daily { code: request.code, range: request.range };
-        self.rows(&call, &format!(" {} {}", request.code, request.range)).await
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
