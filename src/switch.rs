@@ -1,17 +1,15 @@
 // Upstream: service_hub
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::trade_day, actors::ports, actors::ports::market_source
 // Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use actors::domain::{
-    Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId, Stock, TradeDay,
-};
+use actors::domain::{Code, Frequency, Stock, TradeDay};
 use actors::ports::{
-    BarBatch, BarRequest, BarStore, FactorBatch, FactorStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource,
-    MergeCounts, ReferenceStore, SeriesEnds, SourceError, StoreError, StoredBar, StoredFactor,
+    BarBatch, BarStore, DataKind, FactorBatch, FactorStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource,
+    MarketSources, MergeCounts, ReferenceStore, SeriesEnds, StoreError, StoredBar, StoredFactor,
 };
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
@@ -63,34 +61,9 @@ impl BarStore for Switch<dyn BarStore> {
     }
 }
 
-#[async_trait]
-impl MarketSource for Switch<dyn MarketSource> {
-    fn in_force(self: Arc<Self>) -> Arc<dyn MarketSource> {
-        self.current().in_force()
-    }
-
-    fn name(&self) -> &'static str {
-        self.current().name()
-    }
-
-    fn id(&self) -> SourceId {
-        self.current().id()
-    }
-
-    async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
-        self.current().bars(request).await
-    }
-
-    async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
-        self.current().factors(code, range).await
-    }
-
-    async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
-        self.current().stocks().await
-    }
-
-    async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
-        self.current().trade_days().await
+impl MarketSources for Switch<dyn MarketSources> {
+    fn of(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
+        self.current().of(kind)
     }
 }
 

@@ -1,5 +1,5 @@
 // Upstream: actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::ports, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, SourceId, SyncMode};
 use crate::latest_times::{LatestBars, LatestTimes};
-use crate::ports::{BarRequest, KeySpan, MarketSource, SourceError, SourceErrorKind};
+use crate::ports::{BarRequest, DataKind, KeySpan, MarketSource, MarketSources, SourceError, SourceErrorKind};
 use crate::reference_list::{FetchedList, ListKind};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::shanghai;
@@ -82,7 +82,7 @@ pub struct KnownTimes {
 
 /// What a fetch needs; outlives a restart of the actor.
 struct FetchContext {
-    source: Arc<dyn MarketSource>,
+    sources: Arc<dyn MarketSources>,
     known: KnownTimes,
     validator: Addr<Validator>,
     outage: Arc<StoreOutage>,
@@ -132,13 +132,13 @@ impl Fetcher {
     pub fn new(
         vitals: Vitals,
         settings: Arc<ActorSettings>,
-        source: Arc<dyn MarketSource>,
+        sources: Arc<dyn MarketSources>,
         known: KnownTimes,
         outage: Arc<StoreOutage>,
         validator: Addr<Validator>,
     ) -> Self {
         let shared = FetchContext {
-            source,
+            sources,
             known,
             outage,
             validator,
@@ -222,7 +222,7 @@ impl FetchContext {
         }
         let request = BarRequest { code, frequency: message.frequency, range: plan.range };
         let call = async |source: Arc<dyn MarketSource>| source.bars(&request).await;
-        match self.fetch(call, &message.ticket, settings).await {
+        match self.fetch(DataKind::of(message.frequency), call, &message.ticket, settings).await {
             Ok((mut rows, source)) => {
                 rows.retain(|row| is_over(row, message.frequency));
                 self.board.rows_fetched.add(rows.len() as u64);
@@ -249,7 +249,7 @@ impl FetchContext {
             return; // another worker has the command now
         }
         let call = async |source: Arc<dyn MarketSource>| source.factors(code, range).await;
-        match self.fetch(call, &ticket, settings).await {
+        match self.fetch(DataKind::Factors, call, &ticket, settings).await {
             Ok((rows, source)) => {
                 self.board.rows_fetched.add(rows.len() as u64);
                 let Some(room) = self.row_room.enter(rows.len()).await else { return };
@@ -261,16 +261,20 @@ impl FetchContext {
 
     /// An empty list is no list: it would be believed that nothing is listed any more.
     async fn run_list(&self, FetchList { ticket, kind }: FetchList, settings: &ActorSettings) {
-        let call = async |source: Arc<dyn MarketSource>| match kind {
-            ListKind::Stocks => source.stocks().await.map(FetchedList::Stocks),
-            ListKind::TradeDays => source.trade_days().await.map(FetchedList::TradeDays),
+        let data_kind = match kind {
+            ListKind::Stocks => DataKind::Stocks,
+            ListKind::TradeDays => DataKind::TradeDays,
         };
-        match self.fetch(call, &ticket, settings).await {
-            Ok((list, _)) if list.is_empty() => {
-                let kind = SourceErrorKind::BadAnswer("the list is empty".to_owned());
-                let request = ticket.subject().to_string();
-                self.give_up(ticket, SourceError { source_name: self.source.name(), request, kind }, 1);
-            }
+        let call = async |source: Arc<dyn MarketSource>| {
+            let list = match kind {
+                ListKind::Stocks => FetchedList::Stocks(source.stocks().await?),
+                ListKind::TradeDays => FetchedList::TradeDays(source.trade_days().await?),
+            };
+            let empty = || SourceErrorKind::BadAnswer("the list is empty".to_owned());
+            let error = || SourceError { source_name: source.name(), request: data_kind.to_string(), kind: empty() };
+            if list.is_empty() { Err(error()) } else { Ok(list) }
+        };
+        match self.fetch(data_kind, call, &ticket, settings).await {
             Ok((list, source)) => {
                 self.board.rows_fetched.add(list.len() as u64);
                 let Some(room) = self.row_room.enter(list.len()).await else { return };
@@ -349,25 +353,61 @@ impl FetchContext {
         }
     }
 
-    /// At most `max_attempts` attempts; permanent errors are not tried again. Also says which source answered.
+    /// Asks the sources of this kind one after the other until one answers. Also says which did.
     async fn fetch<T>(
         &self,
+        kind: DataKind,
         call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
         ticket: &Ticket,
         settings: &ActorSettings,
     ) -> Result<(T, SourceId), (SourceError, u32)> {
+        let mut failed: Option<(SourceError, u32)> = None;
+        let mut place = 0;
+        while let Some(outcome) = self.ask(kind, place, &call, ticket, settings).await {
+            match outcome {
+                Ok(answer) => return Ok(answer),
+                Err((error, attempts)) => {
+                    tracing::warn!(subject = %ticket.subject(), attempts, %error, "the source failed for good");
+                    // The preferred source's failure is the one that an operator must know of.
+                    let (first, before) = failed.take().unwrap_or((error, 0));
+                    failed = Some((first, before + attempts));
+                }
+            }
+            if ticket.is_lost() {
+                break;
+            }
+            place += 1;
+        }
+        let nobody = || SourceError {
+            source_name: "(none)",
+            request: ticket.subject().to_string(),
+            kind: SourceErrorKind::NotOffered(kind),
+        };
+        Err(failed.unwrap_or_else(|| (nobody(), 0)))
+    }
+
+    /// At most `max_attempts` attempts at the source at this place of the order; permanent errors are not tried again.
+    /// `None`: the order has no such place.
+    async fn ask<T>(
+        &self,
+        kind: DataKind,
+        place: usize,
+        call: &impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
+        ticket: &Ticket,
+        settings: &ActorSettings,
+    ) -> Option<Result<(T, SourceId), (SourceError, u32)>> {
         let mut delays = retry_delays(settings);
         let mut attempt = 1;
         loop {
             // Each attempt anew: a reload may have brought another source or another token.
-            let source = self.source.clone().in_force();
+            let source = self.sources.of(kind).into_iter().nth(place)?;
             let error = match call(source.clone()).await {
-                Ok(answer) => return Ok((answer, source.id())),
+                Ok(answer) => return Some(Ok((answer, source.id()))),
                 Err(error) => error,
             };
             self.board.progressed();
             let Some(delay) = delays.next().filter(|_| error.kind.is_transient() && !ticket.is_lost()) else {
-                return Err((error, attempt));
+                return Some(Err((error, attempt)));
             };
             let delay = wait_before_retry(&error.kind, delay, settings);
             tracing::warn!(subject = %ticket.subject(), attempt, %error, retry_in = ?delay, "fetch failed, will be tried again");

@@ -1,5 +1,5 @@
 // Upstream: actors::lifecycle, run, service_hub, standalone
-// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
+// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::latest_times::{LatestBars, LatestTimes};
 use crate::lifecycle::{Leaving, Starting};
 use crate::list_merge::MergeContext;
 use crate::ports::{
-    BarStore, CommandFeed, ConfigSource, FactorStore, HeartbeatStore, MarketSource, OrderFeed, OrderReceived, Outbox,
+    BarStore, CommandFeed, ConfigSource, FactorStore, HeartbeatStore, MarketSources, OrderFeed, OrderReceived, Outbox,
     ReferenceStore,
 };
 use crate::quality_monitor::QualityMonitor;
@@ -43,7 +43,7 @@ pub struct WorkerParts {
     /// The configuration.
     pub config: Arc<dyn ConfigSource>,
     /// Market data.
-    pub source: Arc<dyn MarketSource>,
+    pub sources: Arc<dyn MarketSources>,
     /// Bars.
     pub store: Arc<dyn BarStore>,
     /// Adjustment factors.
@@ -194,10 +194,10 @@ impl Supervisor {
         let validator = supervise(&writing, register("validator"), policy, escalation.clone(), move |vitals| {
             Validator::new(vitals, snapshot, to_writer)
         });
-        let (source, to_validator, snapshot) = (parts.source.clone(), validator.clone(), settings.clone());
+        let (sources, to_validator, snapshot) = (parts.sources.clone(), validator.clone(), settings.clone());
         let known = KnownTimes { bars: latest, factors: latest_factors };
         let fetcher = supervise(&fetching, register("fetcher"), policy, escalation.clone(), move |vitals| {
-            Fetcher::new(vitals, snapshot, source, known, outage, to_validator)
+            Fetcher::new(vitals, snapshot, sources, known, outage, to_validator)
         });
         let links = RouterLinks {
             fetcher: fetcher.clone(),

@@ -1,5 +1,5 @@
 // Upstream: actors::fetcher, actors::supervisor
-// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::factor_plan, actors::factor_rules, actors::ports, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_plan
+// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::factor_plan, actors::factor_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_plan
 // Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
 
 use std::collections::HashSet;

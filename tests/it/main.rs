@@ -7,6 +7,7 @@
 mod config_cli;
 mod crashes;
 mod factors;
+mod failover;
 mod group;
 mod idempotence;
 mod intake;

@@ -1,5 +1,5 @@
 // Upstream: sources::files
-// Downstream: actors::domain::bar, actors::domain::frequency, config::sections, sources::files::csv_table, sources::labels, sources::units
+// Downstream: actors::domain::bar, actors::domain::frequency, config::source_sections, sources::files::csv_table, sources::labels, sources::units
 // Role: Reads a CSV file of daily bars and converts its units. Pure.
 
 //! The first line names the columns `date`, `open`, `high`, `low`, `close`, `volume` and `amount`, in any order and any

@@ -1,5 +1,5 @@
 // Upstream: sources
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports, config::sections, probe, sources, sources::files::csv_reader, sources::files::csv_table, sources::files::lists
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, config::source_sections, probe, sources, sources::files::csv_reader, sources::files::csv_table, sources::files::lists
 // Role: Daily bars from a folder of CSV files, one per security.
 
 //! A folder with a file `000001.SZ.daily.csv` for each security, and `000001.SZ.5m.csv` and the like for minute bars; the
@@ -15,7 +15,6 @@ pub mod lists;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use actors::domain::{
     Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Field, Frequency, SourceId,
@@ -120,10 +119,6 @@ fn contents(path: &Path) -> Result<Vec<u8>, SourceErrorKind> {
 
 #[async_trait]
 impl MarketSource for FilesSource {
-    fn in_force(self: Arc<Self>) -> Arc<dyn MarketSource> {
-        self
-    }
-
     fn name(&self) -> &'static str {
         NAME
     }
