@@ -50,6 +50,8 @@ pub struct SourcesSection {
     pub bars: Vec<SourceName>,
     /// Where minute bars come from; empty: from those of `bars` that have them.
     pub minute_bars: Vec<SourceName>,
+    /// Where ticks come from; empty: from those of `bars` that have them.
+    pub ticks: Vec<SourceName>,
     /// Where adjustment factors come from; empty: from those of `bars` that have them.
     pub factors: Vec<SourceName>,
     /// Where the list of securities comes from; empty: from those of `bars` that have it.
@@ -73,6 +75,7 @@ impl Default for SourcesSection {
         Self {
             bars: vec![SourceName::Tushare],
             minute_bars: Vec::new(),
+            ticks: Vec::new(),
             factors: Vec::new(),
             stocks: Vec::new(),
             trade_days: Vec::new(),
@@ -91,6 +94,7 @@ impl SourcesSection {
         match kind {
             DataKind::Bars => &self.bars,
             DataKind::MinuteBars => &self.minute_bars,
+            DataKind::Ticks => &self.ticks,
             DataKind::Factors => &self.factors,
             DataKind::Stocks => &self.stocks,
             DataKind::TradeDays => &self.trade_days,

@@ -214,7 +214,7 @@ mod tests {
         let begun = Instant::now();
         let mut sent = Vec::new();
         for _ in 0..400 {
-            gate.pass(MINUTE, async || Ok(sent.push(Instant::now()))).await.unwrap();
+            sent.push(gate.pass(MINUTE, async || Ok(Instant::now())).await.unwrap());
         }
         for start in &sent {
             let in_a_minute = sent.iter().filter(|time| *time >= start && **time < *start + MINUTE).count();

@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::domain, actors::domain::adjust_factor, actors::domain::bar_identity, actors::domain::stock_info, actors::domain::trade_day, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::ports, actors::ports::market_source, actors::reference_list, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::factors, sources::files, sources::files::csv_reader, sources::files::lists, sources::labels, sources::tushare, sources::tushare::adj_factor, sources::tushare::cells, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal, sources::units, sqlite::factors, tests::it::sources_tushare
+// Upstream: actors::bar_rules, actors::domain, actors::domain::adjust_factor, actors::domain::bar_identity, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::ports, actors::ports::market_source, actors::reference_list, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::factors, sources::files, sources::files::csv_reader, sources::files::lists, sources::labels, sources::tushare, sources::tushare::adj_factor, sources::tushare::cells, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal, sources::units, sqlite::factors, tests::it::sources_tushare
 // Downstream: actors::domain::code, actors::domain::frequency
 // Role: A price bar as a source gives it (any field may be missing or unreadable) and as it is stored.
 
@@ -17,8 +17,16 @@ pub struct SourceId(pub i8);
 impl SourceId {
     /// A source Ginkgo has no number of its own for, such as a folder of files.
     pub const OTHER: Self = Self(0);
+    /// BaoStock.
+    pub const BAOSTOCK: Self = Self(4);
+    /// Yahoo Finance.
+    pub const YAHOO: Self = Self(6);
     /// Tushare Pro.
     pub const TUSHARE: Self = Self(7);
+    /// TDX.
+    pub const TDX: Self = Self(8);
+    /// A database of the user's.
+    pub const DATABASE: Self = Self(10);
 }
 
 /// A fixed-point number with two decimals, counted in hundredths: the scale of Ginkgo's price and amount columns

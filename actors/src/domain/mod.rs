@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::notification, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::domain::worker_status
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::notification, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::domain::worker_status
 // Role: What the worker talks about: codes, bars, commands, tasks, statuses, notifications; no I/O.
 
 //! The worker's vocabulary. Nothing here does I/O and nothing here knows a client library.
@@ -28,6 +28,8 @@ pub mod operator_order;
 pub mod stock_info;
 /// Units of work and what came of them.
 pub mod task;
+/// Trades.
+pub mod tick;
 /// The calendar's days.
 pub mod trade_day;
 /// Lifecycle and status.
@@ -42,5 +44,6 @@ pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};
 pub use stock_info::{FetchedStock, Stock};
 pub use task::{Anomaly, DateRange, OpenRange, Rule, Subject, SyncMode, TaskCounts};
+pub use tick::FetchedTick;
 pub use trade_day::{FetchedTradeDay, TradeDay};
 pub use worker_status::{Lifecycle, WorkerStatus};

@@ -1,5 +1,5 @@
 // Upstream: actors::fetcher, actors::ports, actors::quality_monitor, actors::quality_summary, actors::supervisor, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::files, sources::gate, sources::tushare, sources::tushare::error_text, sources::tushare::transport, switch, tests::it::sources_tushare
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day
 // Role: The port to market data: kinds of data, sources of each in order, requests, and what may go wrong.
 
 use std::fmt;
@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::NaiveDate;
 
-use crate::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
+use crate::domain::{
+    Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Frequency, SourceId,
+};
 
 /// What a source may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +20,8 @@ pub enum DataKind {
     Bars,
     /// Minute bars.
     MinuteBars,
+    /// Trades.
+    Ticks,
     /// Adjustment factors.
     Factors,
     /// The list of securities.
@@ -27,7 +32,8 @@ pub enum DataKind {
 
 impl DataKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Bars, Self::MinuteBars, Self::Factors, Self::Stocks, Self::TradeDays];
+    pub const ALL: [Self; 6] =
+        [Self::Bars, Self::MinuteBars, Self::Ticks, Self::Factors, Self::Stocks, Self::TradeDays];
 
     /// The kind of bars of a frequency.
     pub fn of(frequency: Frequency) -> Self {
@@ -39,6 +45,7 @@ impl DataKind {
         match self {
             Self::Bars => "bars",
             Self::MinuteBars => "minute_bars",
+            Self::Ticks => "ticks",
             Self::Factors => "factors",
             Self::Stocks => "stocks",
             Self::TradeDays => "trade_days",
@@ -51,6 +58,7 @@ impl fmt::Display for DataKind {
         f.write_str(match self {
             Self::Bars => "daily bars",
             Self::MinuteBars => "minute bars",
+            Self::Ticks => "ticks",
             Self::Factors => "adjustment factors",
             Self::Stocks => "list of securities",
             Self::TradeDays => "calendar",
@@ -79,6 +87,12 @@ pub trait MarketSource: Send + Sync {
     /// All bars of one security in a range of days.
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         Err(self.not_offered(DataKind::of(request.frequency)))
+    }
+
+    /// All trades of one security on a day, in their order.
+    async fn ticks(&self, code: Code, day: NaiveDate) -> Result<Vec<FetchedTick>, SourceError> {
+        let _unused = (code, day);
+        Err(self.not_offered(DataKind::Ticks))
     }
 
     /// The raw adjustment factors of one security in a range of days.
