@@ -1,5 +1,5 @@
 // Upstream: actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
+// Downstream: actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{Days, NaiveDate, NaiveTime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::cross_section::{self, CrossSections};
 use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, SourceId, SyncMode};
 use crate::latest_times::{LatestBars, LatestTimes};
 use crate::ports::{BarRequest, DataKind, KeySpan, MarketSource, MarketSources, SourceError, SourceErrorKind};
@@ -84,6 +85,7 @@ pub struct KnownTimes {
 struct FetchContext {
     sources: Arc<dyn MarketSources>,
     known: KnownTimes,
+    sections: CrossSections,
     validator: Addr<Validator>,
     outage: Arc<StoreOutage>,
     board: Arc<Board>,
@@ -140,6 +142,7 @@ impl Fetcher {
         let shared = FetchContext {
             sources,
             known,
+            sections: CrossSections::default(),
             outage,
             validator,
             board: vitals.board().clone(),
@@ -221,7 +224,11 @@ impl FetchContext {
             return; // another worker has the command now
         }
         let request = BarRequest { code, frequency: message.frequency, range: plan.range };
-        let call = async |source: Arc<dyn MarketSource>| source.bars(&request).await;
+        let days = self.shared_days(&message, plan.range, settings);
+        let call = async |source: Arc<dyn MarketSource>| match &days {
+            Some(days) if source.has_day_bars() => self.sections.bars(&source, code, days).await,
+            _ => source.bars(&request).await,
+        };
         match self.fetch(DataKind::of(message.frequency), call, &message.ticket, settings).await {
             Ok((mut rows, source)) => {
                 rows.retain(|row| is_over(row, message.frequency));
@@ -310,6 +317,14 @@ impl FetchContext {
         // An end that was not asked for stays open: `full` without dates is about all that is stored of the code.
         let span = KeySpan { code, from: span_start.map(|_| from), to: span_end.map(|_| to) };
         Some(FetchPlan { range, span })
+    }
+
+    /// The days to fetch for all securities at once: few enough, and wanted by enough other tasks.
+    fn shared_days(&self, message: &FetchBars, range: DateRange, settings: &ActorSettings) -> Option<Vec<NaiveDate>> {
+        let worth = settings.fetch.whole_days_from_tasks;
+        let is_worth_it = worth > 0 && self.board.tasks_queued.get() >= u64::from(worth);
+        let fits = message.frequency == Frequency::Day && message.mode == SyncMode::Incremental;
+        if is_worth_it && fits { cross_section::days_of(range) } else { None }
     }
 
     /// The first day whose bars may be missing.

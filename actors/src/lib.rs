@@ -22,6 +22,8 @@ pub mod command_router;
 pub mod command_split;
 /// The ConfigActor.
 pub mod config_actor;
+/// Bars of a whole day, shared.
+mod cross_section;
 /// A command on its way from the feed to its resolution.
 pub mod delivery;
 /// What the worker talks about.

@@ -46,6 +46,9 @@ pub struct FetchSettings {
     /// Codes of one command that one worker takes on; a command for more is split among the group.
     #[schemars(range(min = 1, max = 12_000))]
     pub max_codes_per_command: usize,
+    /// So many waiting tasks of daily bars make it worth to fetch the last days as a whole, for all securities by one call,
+    /// where the source can; 0: never.
+    pub whole_days_from_tasks: u32,
     /// How many days back the first fetch of a code's minute bars goes where it names no start; `full` brings all there
     /// are.
     #[schemars(range(min = 1, max = 7_000))]
@@ -63,6 +66,8 @@ impl Default for FetchSettings {
             // Vendors count by the minute: a longer wait would leave a whole window unused.
             max_retry_delay_ms: 60_000,
             max_codes_per_command: 50,
+            // One call for a day brings 5,400 rows and takes as long as a few calls for a code.
+            whole_days_from_tasks: 20,
             first_minute_days: 30,
             latest_refresh_ms: 60_000,
         }

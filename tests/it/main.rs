@@ -6,6 +6,7 @@
 
 mod config_cli;
 mod crashes;
+mod evening;
 mod factors;
 mod failover;
 mod group;

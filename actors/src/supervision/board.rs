@@ -24,6 +24,8 @@ pub struct Board {
     pub commands_unresolved: Counter,
     /// Tasks between their start and the BatchWriter's buffer.
     pub tasks_upstream: Counter,
+    /// Tasks that wait for their turn to be fetched.
+    pub tasks_queued: Counter,
     /// Rows fetched.
     pub rows_fetched: Counter,
     /// Rows newly stored.
@@ -105,6 +107,7 @@ impl Default for Board {
             commands_dead_lettered: Counter::default(),
             commands_unresolved: Counter::default(),
             tasks_upstream: Counter::default(),
+            tasks_queued: Counter::default(),
             rows_fetched: Counter::default(),
             rows_written: Counter::default(),
             rows_skipped: Counter::default(),
