@@ -49,6 +49,8 @@ pub mod list_merge;
 pub mod open_command;
 /// Traits to the outside.
 pub mod ports;
+/// News of prices.
+mod price_events;
 /// The QualityMonitor.
 pub mod quality_monitor;
 /// Summaries and alerts in words.

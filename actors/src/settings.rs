@@ -26,6 +26,8 @@ pub struct ActorSettings {
     pub heartbeat: HeartbeatSettings,
     /// Summaries.
     pub quality: QualitySettings,
+    /// What is told to other components.
+    pub events: EventSettings,
 }
 
 /// How the Fetcher works.
@@ -157,6 +159,14 @@ impl Default for QualitySettings {
     fn default() -> Self {
         Self { summary_interval_ms: 300_000, max_examples: 20 }
     }
+}
+
+/// What is told to other components.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventSettings {
+    /// Whether the newest stored daily bar of a code is published as a PriceUpdate to `kafka.market_data_topic`.
+    pub price_update: bool,
 }
 
 /// A setting that cannot work.

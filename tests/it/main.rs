@@ -17,6 +17,7 @@ mod minutes;
 mod orders;
 mod outages;
 mod panics;
+mod price_updates;
 mod reference;
 mod reload;
 mod send;

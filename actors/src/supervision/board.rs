@@ -1,4 +1,4 @@
-// Upstream: actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::ticket, actors::worker_event, run, standalone, standalone::demonstration, standalone::steps
+// Upstream: actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::price_events, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::ticket, actors::worker_event, run, standalone, standalone::demonstration, standalone::steps
 // Downstream: actors::domain::worker_status
 // Role: What is known of the running worker: lifecycle, counters, each actor's pulse, and whether work moves.
 
@@ -30,6 +30,8 @@ pub struct Board {
     pub rows_fetched: Counter,
     /// Rows newly stored.
     pub rows_written: Counter,
+    /// Price updates published.
+    pub price_updates: Counter,
     /// Invalid rows.
     pub rows_skipped: Counter,
     /// Failed fetches, failed writes and dead letters.
@@ -110,6 +112,7 @@ impl Default for Board {
             tasks_queued: Counter::default(),
             rows_fetched: Counter::default(),
             rows_written: Counter::default(),
+            price_updates: Counter::default(),
             rows_skipped: Counter::default(),
             errors: Counter::default(),
             reloads_applied: Counter::default(),
