@@ -11,6 +11,7 @@ mod http;
 mod idempotence;
 mod intake;
 mod main_job;
+mod metrics;
 mod orders;
 mod outages;
 mod panics;
