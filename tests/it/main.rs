@@ -10,6 +10,7 @@ mod group;
 mod http;
 mod idempotence;
 mod intake;
+mod logs;
 mod main_job;
 mod metrics;
 mod orders;
