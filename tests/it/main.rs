@@ -6,6 +6,8 @@
 
 mod config_cli;
 mod crashes;
+mod factors;
+mod failover;
 mod group;
 mod http;
 mod idempotence;
@@ -13,6 +15,7 @@ mod intake;
 mod logs;
 mod main_job;
 mod metrics;
+mod minutes;
 mod orders;
 mod outages;
 mod panics;
