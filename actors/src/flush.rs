@@ -1,9 +1,10 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::batch_writer, actors::domain::frequency, actors::latest_times, actors::ports, actors::price_events, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
+// Downstream: actors::batch_writer, actors::domain::frequency, actors::latest_times, actors::observation, actors::ports, actors::price_events, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
 // Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::Datelike;
 use tokio::sync::Mutex;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use crate::batch_writer::BufferedTask;
 use crate::domain::Frequency;
 use crate::latest_times::LatestBars;
+use crate::observation::Observation;
 use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreErrorClass};
 use crate::price_events::PriceEvents;
 use crate::settings::{ActorSettings, ms};
@@ -106,7 +108,11 @@ impl Flush {
         let mut pending = vec![whole];
         let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         while let Some(batch) = pending.pop() {
-            match self.context.store.insert(&batch).await {
+            let begun = Instant::now();
+            let inserted = self.context.store.insert(&batch).await;
+            let (rows, error, duration) = (batch.rows.len(), inserted.as_ref().err(), begun.elapsed());
+            self.context.board.observe(&Observation::InsertEnded { rows, error, duration });
+            match inserted {
                 Ok(()) => tries.succeeded(),
                 Err(error) if error.class == StoreErrorClass::TooManyPartitions && spans_years(&batch) => {
                     tracing::info!(

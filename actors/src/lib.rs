@@ -45,6 +45,8 @@ pub mod latest_times;
 mod lifecycle;
 /// One list on its way into the reference store.
 pub mod list_merge;
+/// What is worth counting.
+pub mod observation;
 /// A command under way.
 pub mod open_command;
 /// Traits to the outside.
@@ -57,6 +59,8 @@ pub mod quality_monitor;
 pub mod quality_summary;
 /// Lists that are taken as a whole.
 pub mod reference_list;
+/// Bounds of memory.
+mod row_room;
 /// Ranges of numbers, declared beside their fields.
 pub mod setting_ranges;
 /// Settings of all actors.

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::send, clickhouse::bars, clickhouse::factors, clickhouse::table, config, config::check, config::keys, config::load, config::schema, config::source_sections, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::heartbeat, service_hub, standalone, standalone::broker, standalone::news, telemetry
+// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::health, cli::send, cli::status, clickhouse::bars, clickhouse::factors, clickhouse::table, config, config::check, config::keys, config::load, config::schema, config::source_sections, http, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::fleet, redis::heartbeat, reload, service_hub, standalone, standalone::broker, standalone::news, telemetry
 // Downstream: actors::settings, config::source_sections
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 
@@ -45,6 +45,8 @@ pub struct Settings {
     pub quality: QualitySettings,
     /// What is told to other components.
     pub events: EventSettings,
+    /// What can be asked over HTTP: `/healthz`, `/readyz`, `/metrics`, `/status`.
+    pub http: HttpSection,
     /// Log lines.
     pub log: LogSection,
 }
@@ -269,6 +271,24 @@ impl Default for MySqlSection {
             database: "ginkgo".into(),
             timeout_ms: 30_000,
         }
+    }
+}
+
+/// What can be asked over HTTP.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSection {
+    /// Whether the worker answers over HTTP at all.
+    pub enabled: bool,
+    /// The address to listen on; `0.0.0.0` listens on all, as a container must. Nobody is asked for a password there.
+    pub host: String,
+    /// The port to listen on; 0 takes a free one, which the heartbeat tells.
+    pub port: u16,
+}
+
+impl Default for HttpSection {
+    fn default() -> Self {
+        Self { enabled: true, host: "127.0.0.1".into(), port: 9464 }
     }
 }
 

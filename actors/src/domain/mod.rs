@@ -46,7 +46,7 @@ pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};
 pub use price_update::PriceUpdate;
 pub use stock_info::{FetchedStock, Stock};
-pub use task::{Anomaly, DateRange, OpenRange, Rule, Subject, SyncMode, TaskCounts};
+pub use task::{Anomaly, DateRange, OpenRange, Rule, Stage, Subject, SyncMode, TaskCounts};
 pub use tick::FetchedTick;
 pub use trade_day::{FetchedTradeDay, TradeDay};
 pub use worker_status::{Lifecycle, WorkerStatus};

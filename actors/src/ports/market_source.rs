@@ -1,4 +1,4 @@
-// Upstream: actors::cross_section, actors::fetcher, actors::ports, actors::quality_monitor, actors::quality_summary, actors::supervisor, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::files, sources::gate, sources::tushare, sources::tushare::error_text, sources::tushare::transport, switch, tests::it::sources_tushare
+// Upstream: actors::cross_section, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::quality_summary, actors::supervisor, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::files, sources::gate, sources::tushare, sources::tushare::error_text, sources::tushare::transport, switch, tests::it::sources_tushare
 // Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day
 // Role: The port to market data: kinds of data, sources of each in order, requests, and what may go wrong.
 
@@ -189,6 +189,21 @@ pub enum SourceErrorKind {
 }
 
 impl SourceErrorKind {
+    /// The kind's name in figures.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::Server(_) => "server_error",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
+            Self::BadRequest(_) => "bad_request",
+            Self::BadAnswer(_) => "bad_answer",
+            Self::NotOffered(_) => "not_offered",
+        }
+    }
+
     /// Whether the same request may succeed later without anybody's doing.
     pub fn is_transient(&self) -> bool {
         match self {
