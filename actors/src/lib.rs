@@ -16,6 +16,8 @@
 pub mod bar_rules;
 /// The BatchWriter.
 pub mod batch_writer;
+/// The ends of commands that are published for.
+mod command_handover;
 /// The CommandRouter.
 pub mod command_router;
 /// A command for many codes, split.
@@ -75,6 +77,8 @@ pub mod store_tries;
 pub mod supervision;
 /// The Supervisor.
 pub mod supervisor;
+/// Records of ended tasks.
+pub mod sync_journal;
 /// A task's pass through the pipeline.
 pub mod ticket;
 /// The Validator.
