@@ -22,6 +22,8 @@ pub mod command_router;
 pub mod command_split;
 /// The ConfigActor.
 pub mod config_actor;
+/// Bars of a whole day, shared.
+mod cross_section;
 /// A command on its way from the feed to its resolution.
 pub mod delivery;
 /// What the worker talks about.
@@ -49,12 +51,15 @@ pub mod observation;
 pub mod open_command;
 /// Traits to the outside.
 pub mod ports;
+/// News of prices.
+mod price_events;
 /// The QualityMonitor.
 pub mod quality_monitor;
 /// Summaries and alerts in words.
 pub mod quality_summary;
 /// Lists that are taken as a whole.
 pub mod reference_list;
+mod row_room;
 /// Ranges of numbers, declared beside their fields.
 pub mod setting_ranges;
 /// Settings of all actors.

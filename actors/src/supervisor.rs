@@ -1,5 +1,5 @@
 // Upstream: actors::lifecycle, run, service_hub, standalone
-// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
+// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::price_events, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::ports::{
     BarStore, CommandFeed, ConfigSource, FactorStore, HeartbeatStore, MarketSources, OrderFeed, OrderReceived, Outbox,
     ReferenceStore,
 };
+use crate::price_events::PriceEvents;
 use crate::quality_monitor::QualityMonitor;
 use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
@@ -172,7 +173,13 @@ impl Supervisor {
 
         let latest_factors = Arc::new(LatestTimes::of_factors(parts.factors.clone()));
         let targets = WriteTargets {
-            bars: Arc::new(FlushContext::new(parts.store.clone(), latest.clone(), outage.clone(), board.clone())),
+            bars: Arc::new(FlushContext::new(
+                parts.store.clone(),
+                latest.clone(),
+                outage.clone(),
+                PriceEvents::new(parts.outbox.clone(), board.clone()),
+                board.clone(),
+            )),
             factors: Arc::new(FactorFlushContext::new(
                 parts.factors.clone(),
                 latest_factors.clone(),

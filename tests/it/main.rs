@@ -6,6 +6,7 @@
 
 mod config_cli;
 mod crashes;
+mod evening;
 mod factors;
 mod failover;
 mod group;
@@ -19,6 +20,7 @@ mod minutes;
 mod orders;
 mod outages;
 mod panics;
+mod price_updates;
 mod reference;
 mod reload;
 mod send;
