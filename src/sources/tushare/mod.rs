@@ -179,6 +179,10 @@ impl MarketSource for TushareSource {
         SourceId::TUSHARE
     }
 
+    fn held_back(&self) -> Duration {
+        self.gate.held_back()
+    }
+
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let (code, range) = (request.code, request.range);
         let about = format!(" {code} {} {range}", request.frequency);
