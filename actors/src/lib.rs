@@ -47,6 +47,8 @@ pub mod latest_times;
 mod lifecycle;
 /// One list on its way into the reference store.
 pub mod list_merge;
+/// Rules of the market.
+pub mod market_rules;
 /// What is worth counting.
 pub mod observation;
 /// A command under way.
@@ -63,6 +65,8 @@ pub mod quality_summary;
 pub mod reference_list;
 /// Bounds of memory.
 mod row_room;
+/// Which rules of the market count, and how.
+pub mod rule_settings;
 /// Ranges of numbers, declared beside their fields.
 pub mod setting_ranges;
 /// Settings of all actors.

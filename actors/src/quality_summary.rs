@@ -2,14 +2,14 @@
 // Downstream: actors::domain::code, actors::domain::notification, actors::domain::task, actors::ports, actors::ports::market_source, actors::ticket
 // Role: Adds up what tasks brought in an interval, and words it as the spec's quality report and alerts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::domain::{Anomaly, Level, Notification, Subject, TaskCounts};
+use crate::domain::{Anomaly, Level, Notification, Rule, Subject, TaskCounts};
 use crate::ports::{SourceError, StoreError};
 use crate::ticket::TaskReport;
 
@@ -109,8 +109,6 @@ impl QualitySummary {
 
     fn body(&self, success_rate: f64, since: DateTime<Utc>, now: DateTime<Utc>) -> Value {
         let skipped = self.counts.num_skipped();
-        let by_rule: serde_json::Map<String, Value> =
-            self.counts.skipped.iter().map(|(rule, count)| (rule.as_str().to_owned(), json!(count))).collect();
         let mean_delay = self.delays.sum.checked_div(self.delays.count).unwrap_or_default();
         json!({
             "report_id": Uuid::new_v4().to_string(),
@@ -125,7 +123,8 @@ impl QualitySummary {
             "success_rate": success_rate,
             "records_failed": self.num_failed,
             "records_skipped": skipped,
-            "skipped_by_rule": by_rule,
+            "skipped_by_rule": by_rule(&self.counts.skipped),
+            "warned_by_rule": by_rule(&self.counts.warned),
             "tasks_done": self.num_tasks,
             "tasks_failed": self.num_failed,
             "commands_refused": self.num_refused,
@@ -136,6 +135,10 @@ impl QualitySummary {
             "duration_seconds": (now - since).as_seconds_f64(),
         })
     }
+}
+
+fn by_rule(counts: &BTreeMap<Rule, u64>) -> Value {
+    counts.iter().map(|(rule, count)| (rule.as_str().to_owned(), json!(count))).collect()
 }
 
 fn anomaly_json(anomaly: &Anomaly) -> Value {
@@ -226,7 +229,7 @@ pub fn refusal_alert(num_refused: u64, reason: &str) -> Notification {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Code, Rule};
+    use crate::domain::Code;
 
     #[test]
     fn a_summary_adds_up_what_tasks_brought_and_bounds_its_examples() {

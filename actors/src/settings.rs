@@ -1,5 +1,5 @@
 // Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::store_tries, actors::supervisor, actors::validator, actors::write_buffer, config::sections, run
-// Downstream: actors::setting_ranges
+// Downstream: actors::rule_settings, actors::setting_ranges
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 
 //! Defaults and ranges stand here and nowhere else. Units are part of the names. The comments of fields are what
@@ -12,6 +12,7 @@ use actix::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rule_settings::RuleSettings;
 use crate::setting_ranges::out_of_range;
 
 /// What every actor is configured by.
@@ -153,11 +154,13 @@ pub struct QualitySettings {
     /// Anomalies and failed codes shown as examples in one summary.
     #[schemars(range(max = 1_000))]
     pub max_examples: usize,
+    /// Rules of the market that bars are judged by.
+    pub rules: RuleSettings,
 }
 
 impl Default for QualitySettings {
     fn default() -> Self {
-        Self { summary_interval_ms: 300_000, max_examples: 20 }
+        Self { summary_interval_ms: 300_000, max_examples: 20, rules: RuleSettings::default() }
     }
 }
 

@@ -1,5 +1,5 @@
 // Upstream: actors::fetcher, actors::supervisor
-// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::factor_plan, actors::factor_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_plan
+// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::factor_plan, actors::factor_rules, actors::market_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_plan
 // Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
 
 use std::collections::HashSet;
@@ -15,9 +15,10 @@ use crate::domain::{
 };
 use crate::factor_plan::FactorUnit;
 use crate::factor_rules::{self, FactorContext};
+use crate::market_rules::MarketRules;
 use crate::ports::{KeySpan, SourceError, SourceErrorKind};
 use crate::reference_list::{self, FetchedList};
-use crate::settings::{ActorSettings, ApplySettings};
+use crate::settings::{ActorSettings, ApplySettings, QualitySettings};
 use crate::supervision::Vitals;
 use crate::ticket::{TaskReport, Ticket};
 use crate::write_plan::WriteUnit;
@@ -121,7 +122,7 @@ impl Handler<ValidateBars> for Validator {
         let ValidateBars { ticket, code, frequency, mode, range, span, source, rows, room } = message;
         let _logged_in = ticket.span().clone().entered();
         let context = BarContext { code, frequency, range, source };
-        let checked = check_all(&rows, &context, self.settings.quality.max_examples);
+        let checked = check_all(&rows, &context, &self.settings.quality);
         drop(rows);
         self.vitals.board().rows_skipped.add(checked.counts.num_skipped());
         let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies };
@@ -190,7 +191,8 @@ struct Checked {
     unreadable_times: bool,
 }
 
-fn check_all(fetched: &[FetchedBar], context: &BarContext, max_examples: usize) -> Checked {
+fn check_all(fetched: &[FetchedBar], context: &BarContext, quality: &QualitySettings) -> Checked {
+    let max_examples = quality.max_examples;
     let mut checked = Checked {
         rows: Vec::with_capacity(fetched.len()),
         counts: TaskCounts { fetched: fetched.len() as u64, ..TaskCounts::default() },
@@ -214,10 +216,39 @@ fn check_all(fetched: &[FetchedBar], context: &BarContext, max_examples: usize) 
             }
         }
     }
+    checked.judge(context.code, quality);
     checked
 }
 
 impl Checked {
+    /// Judges the sound rows by the rules of the market, oldest first; most rows break none.
+    fn judge(&mut self, code: Code, quality: &QualitySettings) {
+        let mut market = MarketRules::new(&quality.rules, code);
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.sort_unstable_by_key(|bar| bar.timestamp);
+        rows.retain(|bar| {
+            let mut is_kept = true;
+            for broken in market.judge(bar) {
+                if broken.skips {
+                    is_kept = false;
+                    self.invalid_times.insert(bar.timestamp);
+                    self.skip(broken.anomaly, quality.max_examples);
+                } else {
+                    self.warn(broken.anomaly, quality.max_examples);
+                }
+            }
+            is_kept
+        });
+        self.rows = rows;
+    }
+
+    fn warn(&mut self, anomaly: Anomaly, max_examples: usize) {
+        *self.counts.warned.entry(anomaly.rule).or_default() += 1;
+        if self.anomalies.len() < max_examples {
+            self.anomalies.push(anomaly);
+        }
+    }
+
     fn skip(&mut self, anomaly: Anomaly, max_examples: usize) {
         *self.counts.skipped.entry(anomaly.rule).or_default() += 1;
         tracing::debug!(code = %anomaly.code, time = ?anomaly.timestamp, field = anomaly.field, value = anomaly.value, rule = anomaly.rule.as_str(), "row skipped");
@@ -254,6 +285,7 @@ mod tests {
             source: SourceId::TUSHARE,
         };
         let value = |n: i64| Field::Value(Decimal::from(n));
+        let quality = QualitySettings { max_examples: 2, ..QualitySettings::default() };
         let row = |d, open: i64| FetchedBar {
             timestamp: Field::Value(day(d).and_time(NaiveTime::MIN)),
             open: value(open),
@@ -264,9 +296,11 @@ mod tests {
             amount: value(1),
         };
         let no_time = FetchedBar { timestamp: Field::Missing, ..row(9, 7) };
-        let fetched = [row(2, 7), row(3, -1), row(2, 8), row(4, 11), row(5, 6), no_time];
-        let checked = check_all(&fetched, &context, 2);
-        assert_eq!(checked.rows.iter().map(|bar| bar.timestamp.date()).collect::<Vec<_>>(), [day(2), day(5)]);
+        let fetched = [row(2, 7), row(3, -1), row(2, 8), row(4, 11), row(5, 6), row(6, 6), no_time];
+        let checked = check_all(&fetched, &context, &quality);
+        assert_eq!(checked.rows.iter().map(|bar| bar.timestamp.date()).collect::<Vec<_>>(), [day(2), day(5), day(6)]);
+        let warned: Vec<Rule> = checked.counts.warned.keys().copied().collect();
+        assert_eq!(warned, [Rule::NonTradingDay], "a Saturday is kept and told of");
         let expected = [
             (Rule::MissingValue, 1),
             (Rule::PriceNotPositive, 1),
@@ -274,7 +308,7 @@ mod tests {
             (Rule::DuplicateTimestamp, 1),
         ];
         assert_eq!(checked.counts.skipped, expected.into_iter().collect());
-        assert_eq!((checked.counts.fetched, checked.counts.num_skipped()), (6, 4));
+        assert_eq!((checked.counts.fetched, checked.counts.num_skipped()), (7, 4));
         assert_eq!(checked.anomalies.len(), 2);
         assert!(checked.unreadable_times);
         assert_eq!(checked.invalid_times.len(), 2);

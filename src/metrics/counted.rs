@@ -32,6 +32,7 @@ pub struct Metrics {
     rows_unchanged: Counter,
     rows_replaced: Counter,
     rows_skipped: Counters<1>,
+    rows_warned: Counters<1>,
     insert_duration: Histograms<1>,
     insert_rows: Histogram,
     retries: Counters<2>,
@@ -68,6 +69,7 @@ impl Default for Metrics {
             rows_unchanged: Counter::default(),
             rows_replaced: Counter::default(),
             rows_skipped: Counters::default(),
+            rows_warned: Counters::default(),
             insert_duration: Histograms::new_with_constructor(durations),
             insert_rows: sizes(),
             retries: Counters::default(),
@@ -84,6 +86,7 @@ impl Default for Metrics {
         }
         for rule in Rule::ALL {
             drop(metrics.rows_skipped.get_or_create(&[("rule", rule.as_str())]));
+            drop(metrics.rows_warned.get_or_create(&[("rule", rule.as_str())]));
         }
         for outcome in ["ok", "transient", "outcome_unknown"] {
             drop(metrics.insert_duration.get_or_create(&[("outcome", outcome)]));
@@ -122,6 +125,8 @@ impl Metrics {
         page.register("data_worker_rows_replaced", "Stored rows removed or replaced", self.rows_replaced.clone());
         let help = "Invalid rows (anomalies), by the rule they broke";
         page.register("data_worker_rows_skipped", help, self.rows_skipped.clone());
+        let help = "Rows that were kept though they broke a rule of the market, by that rule";
+        page.register("data_worker_rows_warned", help, self.rows_warned.clone());
         page.register(
             "data_worker_insert_duration_seconds",
             "Time of one INSERT, by outcome",
@@ -155,6 +160,9 @@ impl Metrics {
         self.rows_replaced.inc_by(counts.replaced);
         for (rule, count) in &counts.skipped {
             self.rows_skipped.get_or_create(&[("rule", rule.as_str())]).inc_by(*count);
+        }
+        for (rule, count) in &counts.warned {
+            self.rows_warned.get_or_create(&[("rule", rule.as_str())]).inc_by(*count);
         }
     }
 

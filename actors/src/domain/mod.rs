@@ -24,6 +24,8 @@ pub mod frequency;
 pub mod notification;
 /// What operators ask of running workers.
 pub mod operator_order;
+/// How far prices may move in a day.
+pub mod price_limit;
 /// News of prices.
 pub mod price_update;
 /// The stock list.

@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::observation, actors::open_command, actors::ports::market_source, actors::quality_monitor, actors::quality_summary, actors::reference_list, actors::supervision::board, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, http::answers, metrics::counted, sources::files, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, standalone::outcome, standalone::sample, tests::it::sources_tushare
+// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::market_rules, actors::observation, actors::open_command, actors::ports::market_source, actors::quality_monitor, actors::quality_summary, actors::reference_list, actors::supervision::board, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, http::answers, metrics::counted, sources::files, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, standalone::outcome, standalone::sample, tests::it::sources_tushare
 // Downstream: actors::domain::code
 // Role: A unit of work (one code of one command): its range, its mode, what came of it.
 
@@ -124,7 +124,7 @@ pub enum SyncMode {
     Replace,
 }
 
-/// The rule an invalid row broke. The names are part of reports and counters: do not rename them lightly.
+/// The rule a row broke. The names are part of reports and counters: do not rename them lightly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
     /// A field is null, empty or NaN.
@@ -151,14 +151,25 @@ pub enum Rule {
     ImplausibleTimestamp,
     /// A value that its column cannot hold.
     ValueOutOfRange,
+    /// A price beyond the daily limit of its board.
+    PriceLimit,
+    /// A bar on a day on which the exchanges did not trade.
+    NonTradingDay,
+    /// Amount divided by volume lies outside the bar's prices.
+    AveragePrice,
+    /// Bars that repeat each other in every value.
+    StaleRepeat,
+    /// A minute bar that ends where none of its length ends.
+    MinuteGrid,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 17] = [
         Self::MissingValue,
         Self::UnreadableValue,
         Self::PriceNotPositive,
+        Self::FactorNotPositive,
         Self::HighBelowOpenOrClose,
         Self::LowAboveOpenOrClose,
         Self::VolumeNegative,
@@ -167,6 +178,11 @@ impl Rule {
         Self::DuplicateKey,
         Self::ImplausibleTimestamp,
         Self::ValueOutOfRange,
+        Self::PriceLimit,
+        Self::NonTradingDay,
+        Self::AveragePrice,
+        Self::StaleRepeat,
+        Self::MinuteGrid,
     ];
 
     /// The rule's name in reports and counters.
@@ -184,11 +200,16 @@ impl Rule {
             Self::DuplicateKey => "duplicate_key",
             Self::ImplausibleTimestamp => "implausible_timestamp",
             Self::ValueOutOfRange => "value_out_of_range",
+            Self::PriceLimit => "price_limit",
+            Self::NonTradingDay => "non_trading_day",
+            Self::AveragePrice => "average_price",
+            Self::StaleRepeat => "stale_repeat",
+            Self::MinuteGrid => "minute_grid",
         }
     }
 }
 
-/// One invalid row: which, what was wrong, with the value as it came.
+/// One row that broke a rule: which, what was wrong, with the value as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anomaly {
     /// The security.
@@ -216,6 +237,8 @@ pub struct TaskCounts {
     pub replaced: u64,
     /// Invalid rows by the rule they broke.
     pub skipped: BTreeMap<Rule, u64>,
+    /// Rows that were kept though they broke a rule of the market, by that rule.
+    pub warned: BTreeMap<Rule, u64>,
 }
 
 impl TaskCounts {
@@ -232,6 +255,9 @@ impl TaskCounts {
         self.replaced += other.replaced;
         for (rule, count) in &other.skipped {
             *self.skipped.entry(*rule).or_default() += count;
+        }
+        for (rule, count) in &other.warned {
+            *self.warned.entry(*rule).or_default() += count;
         }
     }
 }

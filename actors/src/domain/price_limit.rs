@@ -1,0 +1,130 @@
+// Upstream: actors::market_rules
+// Downstream: actors::domain::code
+// Role: How far a share's price may move in a day, by board and date, in whole fen.
+
+//! After the rules of the exchanges (SSE, SZSE, BSE trading rules). Only what follows from a code and a date: whether a
+//! share was under special treatment (ST, 5 % on the main boards until 2026-07-05) cannot be told from today's name, so
+//! the wider limit is taken.
+
+use chrono::NaiveDate;
+
+use crate::domain::Code;
+
+/// Where a share is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Board {
+    /// The main boards of Shanghai and Shenzhen.
+    Main,
+    /// ChiNext (Shenzhen).
+    ChiNext,
+    /// STAR (Shanghai).
+    Star,
+    /// Beijing.
+    Beijing,
+}
+
+const fn date(year: i32, month: u32, day: u32) -> NaiveDate {
+    match NaiveDate::from_ymd_opt(year, month, day) {
+        Some(date) => date,
+        None => NaiveDate::MAX,
+    }
+}
+
+/// Limits of 10 % came on this day.
+const FIRST_LIMITS: NaiveDate = date(1996, 12, 16);
+/// From this day on ChiNext has 20 %.
+const CHINEXT_REFORM: NaiveDate = date(2020, 8, 24);
+/// STAR's first day.
+const STAR_BEGAN: NaiveDate = date(2019, 7, 22);
+/// Beijing's first day.
+const BEIJING_BEGAN: NaiveDate = date(2021, 11, 15);
+
+impl Board {
+    /// The board of a code; `None` of what is no A-share, such as B shares, funds and bonds.
+    pub fn of(code: Code) -> Option<Self> {
+        match (code.exchange(), code.digits().get(..3)?) {
+            ("SH", "688" | "689") => Some(Self::Star),
+            ("SH", digits) if digits.starts_with("60") => Some(Self::Main),
+            ("SZ", "000" | "001" | "002" | "003") => Some(Self::Main),
+            ("SZ", "300" | "301" | "302") => Some(Self::ChiNext),
+            ("BJ", _) => Some(Self::Beijing),
+            _ => None,
+        }
+    }
+
+    /// The limit in percent of the reference price; `None` on days without any.
+    pub fn limit_percent(self, day: NaiveDate) -> Option<i64> {
+        let (since, percent) = match self {
+            Self::Main => (FIRST_LIMITS, 10),
+            Self::ChiNext if day < CHINEXT_REFORM => (FIRST_LIMITS, 10),
+            Self::ChiNext => (CHINEXT_REFORM, 20),
+            Self::Star => (STAR_BEGAN, 20),
+            Self::Beijing => (BEIJING_BEGAN, 30),
+        };
+        (day >= since).then_some(percent)
+    }
+
+    /// Trading days after the listing on which no limit, or a wider one, may hold: at most five anywhere.
+    pub const FIRST_DAYS: usize = 5;
+}
+
+/// The highest price of a day, in fen: rounded half up, and at least one fen above the reference price.
+pub fn upper_limit(reference: i64, percent: i64) -> i64 {
+    ((reference * (100 + percent) + 50) / 100).max(reference + 1)
+}
+
+/// Whether two prices of one day, in fen, are further apart than any reference price allows. Needs no reference price, so
+/// an ex-right does not disturb it. Each side may be rounded by, or be one whole, fen.
+pub fn too_far_apart(low: i64, high: i64, percent: i64) -> bool {
+    high * (100 - percent) - low * (100 + percent) > 200
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(code: &str, day: &str) -> Option<i64> {
+        Board::of(code.parse().unwrap())?.limit_percent(day.parse().unwrap())
+    }
+
+    #[test]
+    fn each_board_has_its_limit_at_its_time() {
+        assert_eq!(limit("600000.SH", "1996-12-13"), None);
+        assert_eq!(limit("600000.SH", "1996-12-16"), Some(10));
+        assert_eq!(limit("000001.SZ", "2026-07-06"), Some(10));
+        assert_eq!(limit("300750.SZ", "2020-08-21"), Some(10));
+        assert_eq!(limit("300750.SZ", "2020-08-24"), Some(20));
+        assert_eq!(limit("302132.SZ", "2025-01-02"), Some(20));
+        assert_eq!(limit("688981.SH", "2020-07-16"), Some(20));
+        assert_eq!(limit("830799.BJ", "2021-11-15"), Some(30));
+        assert_eq!(limit("920002.BJ", "2024-06-03"), Some(30));
+        assert_eq!(limit("830799.BJ", "2021-11-12"), None);
+    }
+
+    #[test]
+    fn what_is_no_a_share_has_no_board() {
+        for code in ["900901.SH", "200002.SZ", "510300.SH", "159915.SZ", "110059.SH"] {
+            assert_eq!(Board::of(code.parse().unwrap()), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_rounded_half_up_in_fen_and_a_tick_away_at_least() {
+        assert_eq!(upper_limit(1005, 10), 1106); // 11.055, which a binary float would round to 11.05
+        assert_eq!(upper_limit(870, 10), 957);
+        assert_eq!(upper_limit(1234, 20), 1481); // 14.808
+        assert_eq!(upper_limit(4, 10), 5);
+    }
+
+    #[test]
+    fn prices_of_one_day_lie_within_the_limits_of_some_reference_price() {
+        for reference in 1..3_000 {
+            for percent in [10, 20, 30] {
+                let low = ((reference * (100 - percent) + 50) / 100).min(reference - 1);
+                assert!(!too_far_apart(low, upper_limit(reference, percent), percent), "{reference} {percent}");
+            }
+        }
+        assert!(too_far_apart(900, 1_105, 10), "9.00 to 11.05 is more than 10 % about any price");
+        assert!(!too_far_apart(900, 1_105, 20));
+    }
+}

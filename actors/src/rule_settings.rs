@@ -1,0 +1,56 @@
+// Upstream: actors::market_rules, actors::settings
+// Downstream: none
+// Role: Which rules of the market a bar is judged by, what follows from breaking one, and their limits.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What follows from breaking a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleAction {
+    /// The rule is not looked at.
+    Ignore,
+    /// The row is stored, counted and reported.
+    Warning,
+    /// The row is skipped, counted and reported.
+    Error,
+}
+
+/// Rules of the market, beyond those without which a row cannot be stored at all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuleSettings {
+    /// A daily bar beyond the price limit of its board; not judged in a security's first days.
+    pub price_limit: RuleAction,
+    /// A bar on a day on which the exchanges did not trade.
+    pub non_trading_day: RuleAction,
+    /// Amount divided by volume lies outside the bar's prices, as where a unit is wrong.
+    pub average_price: RuleAction,
+    /// Daily bars with trades that repeat each other in every value.
+    pub stale_repeat: RuleAction,
+    /// A minute bar that ends where no bar of its length ends.
+    pub minute_grid: RuleAction,
+    /// How far the average price may lie outside lowest and highest, in percent.
+    #[schemars(range(max = 100))]
+    pub average_price_tolerance_percent: u32,
+    /// So many equal daily bars one after the other are a stale repeat.
+    #[schemars(range(min = 2, max = 250))]
+    pub stale_repeat_bars: u32,
+}
+
+impl Default for RuleSettings {
+    fn default() -> Self {
+        Self {
+            price_limit: RuleAction::Warning,
+            non_trading_day: RuleAction::Warning,
+            average_price: RuleAction::Warning,
+            stale_repeat: RuleAction::Warning,
+            minute_grid: RuleAction::Warning,
+            // Vendors round prices, lots and thousands each on its own.
+            average_price_tolerance_percent: 2,
+            // Two equal days happen with thinly traded shares.
+            stale_repeat_bars: 3,
+        }
+    }
+}
