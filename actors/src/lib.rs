@@ -12,6 +12,8 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)
 )]
 
+/// What is told of a trouble that lasts.
+mod alert_state;
 /// Rules for bars.
 pub mod bar_rules;
 /// The BatchWriter.
@@ -30,6 +32,8 @@ mod cross_section;
 pub mod delivery;
 /// What the worker talks about.
 pub mod domain;
+/// How many rows should have come.
+mod expectation;
 /// One batch of factors on its way into the store.
 pub mod factor_flush;
 /// What to write of a factor series.
@@ -57,6 +61,8 @@ pub mod open_command;
 pub mod ports;
 /// News of prices.
 mod price_events;
+/// Alerts that are judged by figures.
+mod quality_alerts;
 /// The QualityMonitor.
 pub mod quality_monitor;
 /// Summaries and alerts in words.

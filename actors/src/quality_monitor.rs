@@ -1,5 +1,5 @@
 // Upstream: actors::command_router, actors::lifecycle, actors::store_outage, actors::supervisor, actors::worker_event
-// Downstream: actors::domain::notification, actors::domain::task, actors::ports, actors::ports::market_source, actors::quality_summary, actors::settings, actors::supervision::vitals, actors::ticket
+// Downstream: actors::domain::notification, actors::domain::task, actors::ports, actors::ports::market_source, actors::quality_alerts, actors::quality_summary, actors::settings, actors::supervision::vitals, actors::ticket
 // Role: The actor that hears of every task's end, sends one summary an interval and gathered alerts in between.
 
 use std::collections::BTreeSet;
@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::{Notification, Subject};
 use crate::ports::{Outbox, SourceError, StoreError};
+use crate::quality_alerts::QualityAlerts;
 use crate::quality_summary::{QualitySummary, refusal_alert, source_alert, store_alert, store_recovery};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::Vitals;
@@ -86,6 +87,7 @@ pub struct QualityMonitor {
     node_id: Arc<str>,
     summary: QualitySummary,
     summary_since: DateTime<Utc>,
+    alerts: QualityAlerts,
     failures: Gathered<(BTreeSet<Subject>, SourceError)>,
     refusals: Gathered<String>,
 }
@@ -134,6 +136,7 @@ impl QualityMonitor {
             node_id,
             summary: QualitySummary::default(),
             summary_since: Utc::now(),
+            alerts: QualityAlerts::default(),
             failures: Gathered::default(),
             refusals: Gathered::default(),
         }
@@ -141,21 +144,30 @@ impl QualityMonitor {
 
     fn schedule_summary(&self, ctx: &mut Context<Self>) {
         ctx.run_later(ms(self.settings.quality.summary_interval_ms), |monitor, ctx| {
-            if let Some(notification) = monitor.take_summary() {
+            for notification in monitor.take_summary() {
                 monitor.send(notification);
             }
             monitor.schedule_summary(ctx);
         });
     }
 
-    fn take_summary(&mut self) -> Option<Notification> {
+    /// The interval's summary, and what its figures raise or resolve; nothing where nothing happened.
+    fn take_summary(&mut self) -> Vec<Notification> {
         let now = Utc::now();
         let since = std::mem::replace(&mut self.summary_since, now);
         let summary = std::mem::take(&mut self.summary);
-        (!summary.is_empty()).then(|| summary.to_notification(&self.node_id, since, now))
+        if summary.is_empty() {
+            return Vec::new();
+        }
+        let mut notifications = self.alerts.judge(&summary, &self.settings.quality.alerts, Instant::now());
+        notifications.push(summary.to_notification(&self.node_id, since, now));
+        notifications
     }
 
     fn take_source_alert(&mut self) -> Option<Notification> {
+        if self.failures.last.is_some() {
+            self.alerts.source_failed();
+        }
         self.failures.take().map(|(count, (subjects, error))| source_alert(&subjects, count, &error))
     }
 
@@ -204,8 +216,8 @@ impl Handler<TaskFinished> for QualityMonitor {
 
     fn handle(&mut self, message: TaskFinished, _ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
-        let TaskFinished { report, delay, duration, .. } = message;
-        self.summary.add_finished(report, delay, duration, self.settings.quality.max_examples);
+        let TaskFinished { subject, report, delay, .. } = message;
+        self.summary.add_finished(subject, report, delay, &self.settings.quality);
     }
 }
 
@@ -268,10 +280,11 @@ impl Handler<SendWhatIsLeft> for QualityMonitor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: SendWhatIsLeft, _ctx: &mut Self::Context) -> Self::Result {
-        let left = [self.take_source_alert(), self.take_refusal_alert(), self.take_summary()];
+        let alerts = [self.take_source_alert(), self.take_refusal_alert()];
+        let left: Vec<Notification> = alerts.into_iter().flatten().chain(self.take_summary()).collect();
         let (outbox, node_id) = (self.outbox.clone(), self.node_id.clone());
         Box::pin(async move {
-            for notification in left.into_iter().flatten() {
+            for notification in left {
                 publish(outbox.as_ref(), &node_id, &notification).await;
             }
         })

@@ -1,5 +1,5 @@
-// Upstream: actors::quality_monitor
-// Downstream: actors::domain::code, actors::domain::notification, actors::domain::task, actors::ports, actors::ports::market_source, actors::ticket
+// Upstream: actors::quality_alerts, actors::quality_monitor
+// Downstream: actors::domain::code, actors::domain::notification, actors::domain::task, actors::ports, actors::ports::market_source, actors::settings, actors::ticket
 // Role: Adds up what tasks brought in an interval, and words it as the spec's quality report and alerts.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::domain::{Anomaly, Level, Notification, Rule, Subject, TaskCounts};
 use crate::ports::{SourceError, StoreError};
+use crate::settings::{QualitySettings, ms};
 use crate::ticket::TaskReport;
 
 /// What happened since the last summary.
@@ -22,16 +23,69 @@ pub struct QualitySummary {
     counts: TaskCounts,
     anomalies: Vec<Anomaly>,
     failed_subjects: BTreeSet<Subject>,
-    delays: DelayFigures,
-    busy: Duration,
+    delays: Delays,
+    /// Tasks of which rows are missing, that were late, and of which rows were invalid.
+    pub(crate) incomplete: Affected,
+    pub(crate) late: Affected,
+    pub(crate) invalid: Affected,
+}
+
+/// Tasks that something is wrong with: some of their subjects, and how many there are.
+#[derive(Debug, Default)]
+pub struct Affected {
+    shown: BTreeSet<Subject>,
+    total: u64,
+}
+
+impl Affected {
+    fn add(&mut self, subject: Subject, max_shown: usize) {
+        self.total += 1;
+        if self.shown.len() < max_shown {
+            self.shown.insert(subject);
+        }
+    }
+
+    /// Those that are shown.
+    pub fn names(&self) -> Vec<String> {
+        self.shown.iter().map(Subject::to_string).collect()
+    }
+
+    /// All, shown or not.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
 }
 
 /// Delays from a command's own timestamp to its rows being readable.
 #[derive(Debug, Default)]
-struct DelayFigures {
+struct Delays {
     longest: Duration,
     sum: Duration,
     count: u32,
+    /// In milliseconds, of the interval's first tasks.
+    some: Vec<u32>,
+}
+
+impl Delays {
+    /// Three evenings of the whole market; 64 KB.
+    const MAX_KEPT: usize = 16_000;
+
+    fn add(&mut self, delay: Duration) {
+        self.longest = self.longest.max(delay);
+        self.sum += delay;
+        self.count += 1;
+        if self.some.len() < Self::MAX_KEPT {
+            self.some.push(u32::try_from(delay.as_millis()).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// The delay that so many percent of the tasks do not exceed; `None` where none is known.
+    fn percentile(&self, percent: usize) -> Option<Duration> {
+        let mut sorted = self.some.clone();
+        sorted.sort_unstable();
+        let place = (sorted.len() * percent).div_ceil(100).checked_sub(1)?;
+        sorted.get(place).map(|milliseconds| Duration::from_millis(u64::from(*milliseconds)))
+    }
 }
 
 impl QualitySummary {
@@ -43,21 +97,43 @@ impl QualitySummary {
     /// A task ended well.
     pub fn add_finished(
         &mut self,
+        subject: Subject,
         report: TaskReport,
         delay: Option<Duration>,
-        duration: Duration,
-        max_examples: usize,
+        quality: &QualitySettings,
     ) {
+        let max_examples = quality.max_examples;
+        if report.counts.missing > 0 {
+            self.incomplete.add(subject, max_examples);
+        }
+        if report.counts.num_skipped() > 0 {
+            self.invalid.add(subject, max_examples);
+        }
+        if delay.is_some_and(|delay| delay > ms(quality.alerts.delay_warning_ms)) {
+            self.late.add(subject, max_examples);
+        }
         self.num_tasks += 1;
         self.counts.add(&report.counts);
         let room = max_examples.saturating_sub(self.anomalies.len());
         self.anomalies.extend(report.anomalies.into_iter().take(room));
-        self.busy += duration;
         if let Some(delay) = delay {
-            self.delays.longest = self.delays.longest.max(delay);
-            self.delays.sum += delay;
-            self.delays.count += 1;
+            self.delays.add(delay);
         }
+    }
+
+    /// Rows of the interval.
+    pub fn counts(&self) -> &TaskCounts {
+        &self.counts
+    }
+
+    /// Whether tasks ended, and all of them well.
+    pub fn is_all_well(&self) -> bool {
+        self.num_tasks > 0 && self.num_failed == 0
+    }
+
+    /// The delay that 95 of 100 tasks do not exceed; `None` where no command told its time.
+    pub fn usual_delay(&self) -> Option<Duration> {
+        self.delays.percentile(95)
     }
 
     /// A task failed for good.
@@ -81,10 +157,13 @@ impl QualitySummary {
         let level =
             if self.num_failed > 0 || self.num_refused > 0 || skipped > 0 { Level::Warning } else { Level::Info };
         let content = format!(
-            "{} tasks done, {} failed, {} commands refused; {} rows fetched, {} written, {} unchanged, {} skipped",
+            "{} tasks done, {} failed, {} commands refused; {} rows expected, {} missing, {} fetched, {} written, \
+             {} unchanged, {} skipped",
             self.num_tasks,
             self.num_failed,
             self.num_refused,
+            self.counts.expected,
+            self.counts.missing,
             self.counts.fetched,
             self.counts.written,
             self.counts.unchanged,
@@ -97,6 +176,8 @@ impl QualitySummary {
             content,
             fields: vec![
                 ("node_id", node_id.to_owned()),
+                ("records_expected", self.counts.expected.to_string()),
+                ("records_missing", self.counts.missing.to_string()),
                 ("records_actual", (self.counts.fetched - skipped.min(self.counts.fetched)).to_string()),
                 ("records_written", self.counts.written.to_string()),
                 ("records_skipped", skipped.to_string()),
@@ -114,8 +195,10 @@ impl QualitySummary {
             "report_id": Uuid::new_v4().to_string(),
             "timestamp": now.to_rfc3339_opts(SecondsFormat::Micros, true),
             "task_type": "bar_snapshot",
-            // What the source says there is; judging it by the exchange calendar is not this summary's business.
-            "records_expected": self.counts.fetched,
+            // By the exchanges' calendar; lists and factors have no number that could be expected.
+            "records_expected": self.counts.expected,
+            "records_missing": self.counts.missing,
+            "records_fetched": self.counts.fetched,
             "records_actual": self.counts.fetched - skipped.min(self.counts.fetched),
             "records_written": self.counts.written,
             "records_unchanged": self.counts.unchanged,
@@ -130,11 +213,20 @@ impl QualitySummary {
             "commands_refused": self.num_refused,
             "failed_codes": self.failed_subjects.iter().map(Subject::to_string).collect::<Vec<_>>(),
             "anomalies": self.anomalies.iter().map(anomaly_json).collect::<Vec<_>>(),
+            "incomplete_codes": self.incomplete.names(),
+            "incomplete_codes_total": self.incomplete.total(),
             "delay_seconds_mean": mean_delay.as_secs_f64(),
+            "delay_seconds_p50": seconds(self.delays.percentile(50)),
+            "delay_seconds_p95": seconds(self.delays.percentile(95)),
             "delay_seconds_max": self.delays.longest.as_secs_f64(),
             "duration_seconds": (now - since).as_seconds_f64(),
         })
     }
+}
+
+/// A duration in seconds; `null` where there is none.
+fn seconds(duration: Option<Duration>) -> Option<f64> {
+    duration.map(|duration| duration.as_secs_f64())
 }
 
 fn by_rule(counts: &BTreeMap<Rule, u64>) -> Value {
@@ -236,20 +328,23 @@ mod tests {
         let code: Code = "000001.SZ".parse().unwrap();
         let anomaly =
             Anomaly { code, timestamp: None, field: "open", value: "-1".into(), rule: Rule::PriceNotPositive };
+        let quality = QualitySettings { max_examples: 2, ..QualitySettings::default() };
         let mut summary = QualitySummary::default();
         assert!(summary.is_empty());
         for _ in 0..3 {
-            let mut counts = TaskCounts { fetched: 10, written: 9, ..TaskCounts::default() };
+            let mut counts = TaskCounts { expected: 11, missing: 1, fetched: 10, written: 9, ..TaskCounts::default() };
             counts.skipped.insert(Rule::PriceNotPositive, 1);
             let report = TaskReport { counts, anomalies: vec![anomaly.clone()] };
-            summary.add_finished(report, Some(Duration::from_secs(2)), Duration::from_secs(1), 2);
+            summary.add_finished(Subject::Code(code), report, Some(Duration::from_secs(2)), &quality);
         }
         summary.add_failed(Subject::Code(code), 2);
         let now = Utc::now();
         let notification = summary.to_notification("h1", now - chrono::Duration::seconds(60), now);
         assert_eq!(notification.level, Level::Warning);
         let data = &notification.data;
-        assert_eq!(data["records_expected"], 30);
+        assert_eq!((&data["records_expected"], &data["records_missing"]), (&json!(33), &json!(3)));
+        assert_eq!((&data["incomplete_codes"], &data["incomplete_codes_total"]), (&json!(["000001.SZ"]), &json!(3)));
+        assert_eq!((&data["delay_seconds_p50"], &data["delay_seconds_p95"]), (&json!(2.0), &json!(2.0)));
         assert_eq!(data["records_actual"], 27);
         assert_eq!(data["records_skipped"], 3);
         assert_eq!(data["skipped_by_rule"]["price_not_positive"], 3);

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::store_tries, actors::supervisor, actors::validator, actors::write_buffer, config::sections, run
+// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_alerts, actors::quality_monitor, actors::quality_summary, actors::setting_ranges, actors::store_tries, actors::supervisor, actors::validator, actors::write_buffer, config::sections, run
 // Downstream: actors::rule_settings, actors::setting_ranges
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 
@@ -156,11 +156,61 @@ pub struct QualitySettings {
     pub max_examples: usize,
     /// Rules of the market that bars are judged by.
     pub rules: RuleSettings,
+    /// When figures become alerts.
+    pub alerts: AlertSettings,
+}
+
+/// When figures become alerts. They are judged with each summary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlertSettings {
+    /// Share of the expected rows that did not come, in percent, above which there is a warning.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub missing_warning_percent: f64,
+    /// The same for an error.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub missing_error_percent: f64,
+    /// Delay from a command's own timestamp to its rows being readable, above which there is a warning; that of the 95th of
+    /// 100 tasks counts.
+    pub delay_warning_ms: u64,
+    /// The same for an error.
+    pub delay_error_ms: u64,
+    /// Share of the fetched rows that were invalid, in percent, above which there is a warning.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub invalid_warning_percent: f64,
+    /// The same for an error.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub invalid_error_percent: f64,
+    /// Rows of an interval below which no share is judged: one suspended share alone would be 100 percent.
+    pub min_rows: u64,
+    /// An alert that lasts is told again after so long; one that escalates at once.
+    pub cool_down_ms: u64,
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self {
+            missing_warning_percent: 5.0,
+            missing_error_percent: 20.0,
+            delay_warning_ms: 300_000,
+            delay_error_ms: 600_000,
+            // The specification wants 99.9 % of all rows sound.
+            invalid_warning_percent: 0.1,
+            invalid_error_percent: 5.0,
+            min_rows: 20,
+            cool_down_ms: 3_600_000,
+        }
+    }
 }
 
 impl Default for QualitySettings {
     fn default() -> Self {
-        Self { summary_interval_ms: 300_000, max_examples: 20, rules: RuleSettings::default() }
+        Self {
+            summary_interval_ms: 300_000,
+            max_examples: 20,
+            rules: RuleSettings::default(),
+            alerts: AlertSettings::default(),
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 // Upstream: actors::fetcher, actors::supervisor
-// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::factor_plan, actors::factor_rules, actors::market_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_plan
+// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::expectation, actors::factor_plan, actors::factor_rules, actors::market_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::shanghai, actors::supervision::vitals, actors::ticket, actors::write_plan
 // Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use chrono::{NaiveDate, NaiveDateTime};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::bar_rules::{BarContext, check};
@@ -13,12 +14,14 @@ use crate::batch_writer::{BatchWriter, WriteBars, WriteFactors, WriteList};
 use crate::domain::{
     Anomaly, Bar, Code, DateRange, FetchedBar, FetchedFactor, Frequency, Rule, SourceId, SyncMode, TaskCounts,
 };
+use crate::expectation::{Expectation, expect};
 use crate::factor_plan::FactorUnit;
 use crate::factor_rules::{self, FactorContext};
 use crate::market_rules::MarketRules;
 use crate::ports::{KeySpan, SourceError, SourceErrorKind};
 use crate::reference_list::{self, FetchedList};
 use crate::settings::{ActorSettings, ApplySettings, QualitySettings};
+use crate::shanghai;
 use crate::supervision::Vitals;
 use crate::ticket::{TaskReport, Ticket};
 use crate::write_plan::WriteUnit;
@@ -122,7 +125,8 @@ impl Handler<ValidateBars> for Validator {
         let ValidateBars { ticket, code, frequency, mode, range, span, source, rows, room } = message;
         let _logged_in = ticket.span().clone().entered();
         let context = BarContext { code, frequency, range, source };
-        let checked = check_all(&rows, &context, &self.settings.quality);
+        let mut checked = check_all(&rows, &context, &self.settings.quality);
+        checked.expect(range, frequency, shanghai::now());
         drop(rows);
         self.vitals.board().rows_skipped.add(checked.counts.num_skipped());
         let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies };
@@ -186,7 +190,7 @@ struct Checked {
     counts: TaskCounts,
     anomalies: Vec<Anomaly>,
     /// Times of invalid rows: what is stored there is not touched, for nothing better is known.
-    invalid_times: HashSet<chrono::NaiveDateTime>,
+    invalid_times: HashSet<NaiveDateTime>,
     /// Whether an invalid row's time is unknown.
     unreadable_times: bool,
 }
@@ -242,6 +246,15 @@ impl Checked {
         self.rows = rows;
     }
 
+    /// Counts what should have come. A row that came and is invalid is skipped, but not missing.
+    fn expect(&mut self, range: DateRange, frequency: Frequency, now: NaiveDateTime) {
+        let mut came: Vec<NaiveDate> = self.rows.iter().map(|bar| bar.timestamp.date()).collect();
+        came.extend(self.invalid_times.iter().map(NaiveDateTime::date));
+        came.sort_unstable();
+        let Expectation { rows, missing } = expect(range, frequency, &came, now);
+        (self.counts.expected, self.counts.missing) = (rows, missing);
+    }
+
     fn warn(&mut self, anomaly: Anomaly, max_examples: usize) {
         *self.counts.warned.entry(anomaly.rule).or_default() += 1;
         if self.anomalies.len() < max_examples {
@@ -272,7 +285,7 @@ fn duplicate(bar: &Bar) -> Anomaly {
 mod tests {
     use super::*;
     use crate::domain::Field;
-    use chrono::{NaiveDate, NaiveTime};
+    use chrono::NaiveTime;
     use rust_decimal::Decimal;
 
     #[test]

@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::market_rules, actors::observation, actors::open_command, actors::ports::market_source, actors::quality_monitor, actors::quality_summary, actors::reference_list, actors::supervision::board, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, http::answers, metrics::counted, sources::files, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, standalone::outcome, standalone::sample, tests::it::sources_tushare
+// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::expectation, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::market_rules, actors::observation, actors::open_command, actors::ports::market_source, actors::quality_alerts, actors::quality_monitor, actors::quality_summary, actors::reference_list, actors::supervision::board, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, http::answers, metrics::counted, sources::files, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, standalone::outcome, standalone::sample, tests::it::sources_tushare
 // Downstream: actors::domain::code
 // Role: A unit of work (one code of one command): its range, its mode, what came of it.
 
@@ -227,6 +227,10 @@ pub struct Anomaly {
 /// What became of a task's rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskCounts {
+    /// Rows that should have come, by the exchanges' calendar; 0 where nothing tells.
+    pub expected: u64,
+    /// Those of them that did not come.
+    pub missing: u64,
     /// Rows the source gave.
     pub fetched: u64,
     /// Rows newly stored (inserted or in place of others).
@@ -249,6 +253,8 @@ impl TaskCounts {
 
     /// Adds another task's counts.
     pub fn add(&mut self, other: &Self) {
+        self.expected += other.expected;
+        self.missing += other.missing;
         self.fetched += other.fetched;
         self.written += other.written;
         self.unchanged += other.unchanged;
