@@ -35,9 +35,10 @@ impl SourceName {
 
     /// Whether the source has such data.
     pub fn offers(self, kind: DataKind) -> bool {
-        use DataKind::{Bars, Factors, MinuteBars, Stocks, TradeDays};
+        use DataKind::{Bars, Factors, MinuteBars, Stocks, Ticks, TradeDays};
         match self {
-            Self::Tushare | Self::Files => matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays),
+            Self::Tushare => matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays),
+            Self::Files => matches!(kind, Bars | MinuteBars | Ticks | Factors | Stocks | TradeDays),
         }
     }
 }

@@ -27,3 +27,4 @@ mod send;
 mod sources_tushare;
 mod standalone;
 mod sync_records;
+mod ticks;
