@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
+// Upstream: actors::command_handover, actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
 // Downstream: actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::observation, actors::ports, actors::ports::market_source, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 

@@ -16,6 +16,8 @@
 pub mod bar_rules;
 /// The BatchWriter.
 pub mod batch_writer;
+/// The ends of commands that are published for.
+mod command_handover;
 /// The CommandRouter.
 pub mod command_router;
 /// A command for many codes, split.
@@ -59,6 +61,7 @@ pub mod quality_monitor;
 pub mod quality_summary;
 /// Lists that are taken as a whole.
 pub mod reference_list;
+/// Bounds of memory.
 mod row_room;
 /// Ranges of numbers, declared beside their fields.
 pub mod setting_ranges;
@@ -74,6 +77,8 @@ pub mod store_tries;
 pub mod supervision;
 /// The Supervisor.
 pub mod supervisor;
+/// Records of ended tasks.
+pub mod sync_journal;
 /// A task's pass through the pipeline.
 pub mod ticket;
 /// The Validator.

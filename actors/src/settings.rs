@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::store_tries, actors::supervisor, actors::validator, actors::write_buffer, config::sections, run
+// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::store_tries, actors::supervisor, actors::validator, actors::write_buffer, config::sections, run
 // Downstream: actors::setting_ranges
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 
@@ -162,11 +162,19 @@ impl Default for QualitySettings {
 }
 
 /// What is told to other components.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EventSettings {
     /// Whether the newest stored daily bar of a code is published as a PriceUpdate to `kafka.market_data_topic`.
     pub price_update: bool,
+    /// Whether each ended task gets a row in MySQL's `data_sync_record`.
+    pub sync_records: bool,
+}
+
+impl Default for EventSettings {
+    fn default() -> Self {
+        Self { price_update: false, sync_records: true }
+    }
 }
 
 /// A setting that cannot work.

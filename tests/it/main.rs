@@ -26,3 +26,4 @@ mod reload;
 mod send;
 mod sources_tushare;
 mod standalone;
+mod sync_records;
