@@ -244,6 +244,7 @@ impl CommandRouter {
 
     /// Hands out queued tasks while there are free slots.
     fn dispatch(&mut self, ctx: &mut Context<Self>) {
+        // Before they are handed out: the Fetcher asks for whole days where so many wait.
         self.vitals.board().tasks_in(Stage::Waiting).set(self.queue.len() as u64);
         while self.num_fetching < self.settings.fetch.max_in_flight {
             let Some(queued) = self.queue.pop_front() else { return };
