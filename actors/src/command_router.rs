@@ -228,11 +228,8 @@ impl CommandRouter {
 
     /// Hands out queued tasks while there are free slots.
     fn dispatch(&mut self, ctx: &mut Context<Self>) {
-        self.hand_out(ctx);
+        // Before they are handed out: the Fetcher asks for whole days where so many wait.
         self.vitals.board().tasks_in(Stage::Waiting).set(self.queue.len() as u64);
-    }
-
-    fn hand_out(&mut self, ctx: &mut Context<Self>) {
         while self.num_fetching < self.settings.fetch.max_in_flight {
             let Some(queued) = self.queue.pop_front() else { return };
             let Some(command) = self.commands.get(&queued.command) else { continue };
