@@ -60,8 +60,9 @@ limits_are_in_force() {
       == '10001 0000000000000000 1 ' ]] || fail 'user or capabilities'
     [[ -z $(docker diff "$container" | grep -v '^[CA] /\(etc\|bars\|home\)' || true) ]] || fail "wrote: $(docker diff "$container")"
   done
-  [[ $(docker ps -q --filter "label=com.docker.compose.project=$project" | xargs docker inspect \
-    --format '{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}} {{end}}{{end}}' | tr -s ' \n' '\n' | sort -u) == 127.0.0.1 ]] \
+  docker ps -q --filter "label=com.docker.compose.project=$project" | xargs docker inspect \
+    --format '{{range .NetworkSettings.Ports}}{{range .}}{{println .HostIp}}{{end}}{{end}}' | sort -u >"$work/addresses"
+  [[ $(tr -d '\n' <"$work/addresses") == 127.0.0.1 ]] \
     || fail 'a port is open to others'
 }
 
