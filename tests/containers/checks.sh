@@ -2,21 +2,21 @@
 # shellcheck shell=bash
 
 compose_files_are_sound() {
-  local file
-  compose config -q
-  GINKGO_FOLDER=$work CLICKHOUSE_USER=x MYSQL_USER=x docker compose -f "$root/compose.ginkgo.yaml" config -q
+  local file version
+  version=$(sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
   for file in compose.yaml compose.ginkgo.yaml; do
-    ! env -u CLICKHOUSE_PASSWORD docker compose --env-file /dev/null -f "$root/$file" config -q 2>"$work/said" || fail "$file wants no password"
-    grep -q 'set it in .env' "$work/said" || fail "$file does not say where: $(<"$work/said")"
+    CLICKHOUSE_USER=x MYSQL_USER=x docker compose -f "$root/$file" config -q
+    ! env -u CLICKHOUSE_PASSWORD COMPOSE_ENV_FILES=/dev/null docker compose -f "$root/$file" config -q 2>"$work/said" || fail "$file wants no password"
+    grep -q 'CLICKHOUSE_PASSWORD.*set it in .env' "$work/said" || fail "$file does not say what to set: $(<"$work/said")"
+    grep -qF "ginkgo-data-worker:\${WORKER_VERSION:-$version}" "$root/$file" || fail "$file does not run version $version"
+    # Not one image without a version.
+    ! sed -n 's/#.*//; s/^ *image: //p' "$root/$file" | grep -vE '^(&kafka )?[a-z/-]+:(v?[0-9]+[0-9.]+[a-z-]*|\$\{WORKER_VERSION:-[0-9.]+\}) *$|^\*kafka$' || fail "$file"
   done
-  ! grep -hE '^ *image:' "$root"/compose*.yaml | grep -vE 'image: (&kafka [^ ]*:[0-9]|\*kafka|[^ ]*:v?[0-9]|ginkgo-data-worker:\$\{VERSION:-[0-9])' \
-    || fail 'an image without a version'
+  grep -qx "ARG VERSION=$version" "$root/docker/Dockerfile" || fail "docker/Dockerfile is not of version $version"
 }
 
 image_is_built() {
-  # shellcheck disable=SC2086  # several flags
-  docker build ${CONTAINERS_BUILD_FLAGS:-} -f "$root/docker/Dockerfile" -t "$image" "$root" >"$root/target/containers/build.log" 2>&1 \
-    || { tail -n 30 "$root/target/containers/build.log" >&2; fail 'docker build'; }
+  make_target image >"$root/target/containers/build.log" 2>&1 || { tail -n 30 "$root/target/containers/build.log" >&2; fail 'make image'; }
 }
 
 image_is_as_it_should_be() {
@@ -33,7 +33,7 @@ image_is_as_it_should_be() {
 }
 
 four_workers_beat() {
-  compose up -d --no-build --quiet-pull || { compose ps -a >&2; fail 'compose up'; }
+  make_target up >/dev/null || { compose ps -a >&2; fail 'make up'; }
   wait_until 60 'four workers run' are_running 4
   (($(redis keys 'heartbeat:data_worker:*' | wc -l) == 4)) || fail 'other heartbeats than four'
 }
@@ -75,7 +75,7 @@ runs_beside_ginkgo() {
   beside() {
     GINKGO_NETWORK=${project}_default GINKGO_FOLDER=$work/ginkgo GINKGO_KAFKA_HOST=kafka GINKGO_REDIS_HOST=redis \
     GINKGO_CLICKHOUSE_HOST=clickhouse GINKGO_MYSQL_HOST=mysql CLICKHOUSE_USER=ginkgo MYSQL_USER=ginkgo WORKER_GROUP_ID=beside \
-      docker compose --progress quiet -p "$project-beside" -f "$root/compose.ginkgo.yaml" "$@"
+      docker compose -p "$project-beside" -f "$root/compose.ginkgo.yaml" "$@"
   }
   beside up -d --scale data-worker=1
   container=$(beside ps -q data-worker)
@@ -119,21 +119,19 @@ has_restarted() { # CONTAINER RESTARTS-BEFORE
   (($(inspect "$1" '{{.RestartCount}}') > $2)) && is_running "$1" && [[ $(health_of "$1") == healthy ]]
 }
 
-scale() { compose up -d --no-build --no-recreate --no-deps --scale "data-worker=$1" data-worker; }
-
 scales_in_mid_run() {
   send 3 "$num_codes" 100 &
   wait_until 30 'rows come' has_rows 3 2000
-  scale 6
+  make_target scale N=6
   wait_until 40 'six run' are_running 6
   say "six run at $(rows_in 3) rows"
-  scale 2
+  make_target scale N=2
   wait_until 40 'two run' are_running 2
   say "two run at $(rows_in 3) rows"
   wait
   assert_exact 3 "$num_codes" 120
   members_have_partitions 2
-  scale 4
+  make_target scale N=4
   wait_until 60 'four run' are_running 4
   members_have_partitions 4
 }

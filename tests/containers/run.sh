@@ -16,7 +16,7 @@ source "$here/checks.sh"
 clean_up() {
   local code=$?
   trap '' INT TERM HUP
-  [[ -z $(jobs -p) ]] || kill $(jobs -p) 2>/dev/null || true
+  jobs -p | xargs -r kill 2>/dev/null || true
   if ((code)); then
     compose logs --no-color >"$root/target/containers/failed.log" 2>&1 || true
     say "the services' logs: target/containers/failed.log"
@@ -44,9 +44,9 @@ check() { # NAME FUNCTION [ARGUMENT…] : the first that fails ends the run, as 
   printf 'ok %d - %s (%d s)\n' "$passed" "$name" $((SECONDS - begin))
 }
 
+"$here/images.sh"
 write_environment
 write_bars
-"$here/images.sh"
 check 'the compose files are sound, want passwords and name versions' compose_files_are_sound
 check 'the image is built from docker/Dockerfile' image_is_built
 check 'the image is small, labelled, not root, and stops by SIGTERM' image_is_as_it_should_be

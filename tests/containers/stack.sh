@@ -22,15 +22,21 @@ free_ports() { # N : below the range for outgoing connections
   done
 }
 
-write_environment() { # what .env is for a user
-  local name ports
+# The same commands as a user's act on the test's own project, files and passwords.
+write_environment() {
+  local ports
   mapfile -t ports < <(free_ports 4)
   export KAFKA_PUBLISHED_PORT=${ports[0]} CLICKHOUSE_PUBLISHED_PORT=${ports[1]}
   export REDIS_PUBLISHED_PORT=${ports[2]} MYSQL_PUBLISHED_PORT=${ports[3]}
-  for name in CLICKHOUSE_PASSWORD REDIS_PASSWORD MYSQL_PASSWORD MYSQL_ROOT_PASSWORD GRAFANA_PASSWORD; do
-    export "$name=$(head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n')"
-  done
-  export VERSION=test BARS_FOLDER=$work/bars REDISCLI_AUTH=$REDIS_PASSWORD
+  export WORKER_VERSION=test BARS_FOLDER=$work/bars
+  export COMPOSE_PROJECT_NAME=$project COMPOSE_FILE=$root/compose.yaml:$here/compose.test.yaml
+  export COMPOSE_ENV_FILES=$work/env COMPOSE_PROGRESS=quiet
+  make_target "$work/env" >/dev/null
+  set -a
+  # shellcheck disable=SC1091  # written a line above
+  source "$work/env"
+  set +a
+  export REDISCLI_AUTH=$REDIS_PASSWORD
 }
 
 # A folder of made-up bars: for each code, the same days with values of its own.
@@ -54,7 +60,8 @@ write_bars() {
 
 # --- handles ---
 
-compose() { docker compose -p "$project" -f "$root/compose.yaml" -f "$here/compose.test.yaml" --project-directory "$root" --progress quiet "$@"; }
+compose() { docker compose --project-directory "$root" "$@"; }
+make_target() { make --no-print-directory -s -C "$root" DOCKER_BUILD_FLAGS="${CONTAINERS_BUILD_FLAGS:-}" "$@"; }
 workers() { compose ps -q data-worker; }                       # of those that run
 node_of() { echo "data_worker_${1:0:12}"; }                     # CONTAINER
 inspect() { docker inspect --format "$2" "$1"; }                # CONTAINER FORMAT
