@@ -1,5 +1,5 @@
 // Upstream: actors::flush, actors::lifecycle, actors::supervisor, actors::validator
-// Downstream: actors::flush, actors::latest_bars, actors::list_merge, actors::ports, actors::reference_list, actors::settings, actors::store_outage, actors::supervision::vitals, actors::ticket, actors::write_plan
+// Downstream: actors::domain::task, actors::flush, actors::latest_bars, actors::list_merge, actors::ports, actors::reference_list, actors::settings, actors::store_outage, actors::supervision::vitals, actors::ticket, actors::write_plan
 // Role: The actor that gathers sound rows of many tasks and writes them together, one batch after the other.
 
 use std::sync::Arc;
@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
+use crate::domain::Stage;
 use crate::flush::{Flush, FlushContext};
 use crate::latest_bars::LatestBars;
 use crate::list_merge::MergeContext;
@@ -115,7 +117,7 @@ impl BatchWriter {
             num_rows: self.num_rows,
             age: first.elapsed(),
             idle: last.elapsed(),
-            more_on_the_way: self.vitals.board().tasks_upstream.get() > 0,
+            more_on_the_way: self.vitals.board().tasks_upstream() > 0,
         };
         if (self.draining || is_due(&self.settings.batch, waiting)) && !self.flushing {
             self.flush(ctx);
@@ -146,8 +148,10 @@ impl BatchWriter {
                 fits
             })
             .count();
-        let batch = self.buffer.drain(..num_tasks).collect();
+        let mut batch: Vec<BufferedTask> = self.buffer.drain(..num_tasks).collect();
+        batch.iter_mut().for_each(|task| task.ticket.enter(Stage::Writing));
         self.num_rows -= num_rows;
+        self.vitals.board().rows_buffered.set(self.num_rows as u64);
         // What is left begins a batch of its own now; when its last task came has not changed.
         let times = self.times.take().filter(|_| !self.buffer.is_empty());
         self.times = times.map(|times| Times { first: Instant::now(), ..times });
@@ -219,6 +223,7 @@ impl Handler<WriteBars> for BatchWriter {
         self.vitals.fault_point("handler");
         let WriteBars { mut ticket, unit, report, room } = message;
         self.num_rows += unit.rows.len();
+        self.vitals.board().rows_buffered.set(self.num_rows as u64);
         ticket.buffered();
         self.buffer.push(BufferedTask { ticket, unit, report, room });
         let now = Instant::now();
@@ -235,11 +240,14 @@ impl Handler<WriteList> for BatchWriter {
     fn handle(&mut self, message: WriteList, _ctx: &mut Self::Context) {
         let WriteList { mut ticket, list, report, room } = message;
         ticket.buffered();
+        ticket.enter(Stage::Writing);
         let (lists, settings) = (self.lists.clone(), self.settings.clone());
-        actix_rt::spawn(async move {
+        let span = ticket.span().clone();
+        let merging = async move {
             lists.run(&list, ticket, report, &settings).await;
             drop(room);
-        });
+        };
+        actix_rt::spawn(merging.instrument(span));
     }
 }
 

@@ -1,5 +1,5 @@
 // Upstream: actors::supervisor
-// Downstream: actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::task, actors::fetcher, actors::open_command, actors::ports, actors::quality_monitor, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket
+// Downstream: actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::task, actors::fetcher, actors::observation, actors::open_command, actors::ports, actors::quality_monitor, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket
 // Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -9,11 +9,15 @@ use std::time::Instant;
 use actix::prelude::*;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::Utc;
+use tracing::{Instrument, Span};
 
 use crate::command_split::split;
 use crate::delivery::{CommandReceived, Delivery, PartitionsWithdrawn};
-use crate::domain::{BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, Instruction, Subject, TaskCounts};
+use crate::domain::{
+    BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, Instruction, Stage, Subject, TaskCounts,
+};
 use crate::fetcher::{FetchBars, FetchList, Fetcher};
+use crate::observation::{CommandOutcome, Observation, TaskEnd};
 use crate::open_command::OpenCommand;
 use crate::ports::{DeadLetter, Outbox, ReferenceStore};
 use crate::quality_monitor::{CommandRefused, QualityMonitor, TaskFailed, TaskFinished};
@@ -118,8 +122,7 @@ impl CommandRouter {
                 Instruction::TradeDay => self.begin(delivery, &command, None, &[Subject::Calendar]),
                 Instruction::NotForTheGroup(name) => {
                     tracing::debug!(command = %delivery.command(), name, "passed over");
-                    self.vitals.board().commands_passed_over.add(1);
-                    self.resolve(delivery);
+                    self.resolve(delivery, CommandOutcome::PassedOver);
                 }
             },
         }
@@ -135,7 +138,8 @@ impl CommandRouter {
     fn list_codes(&self, delivery: Delivery, command: ControlCommand, snapshot: BarSnapshot, ctx: &mut Context<Self>) {
         let (links, vitals, settings) = (self.links.clone(), self.vitals.clone(), self.settings.clone());
         let router = ctx.address();
-        actix_rt::spawn(async move {
+        let span = command.span(delivery.command());
+        let listing = async move {
             let mut delays = crate::fetcher::store_delays(&settings);
             let codes = loop {
                 match links.reference.listed_codes().await {
@@ -152,7 +156,8 @@ impl CommandRouter {
                 }
             };
             router.do_send(CodesListed { delivery, command, snapshot, codes });
-        });
+        };
+        actix_rt::spawn(listing.instrument(span));
     }
 
     /// Publishes a command for many codes anew, in parts, and resolves it when the broker has all of them. If some
@@ -164,7 +169,7 @@ impl CommandRouter {
             Err(error) => return self.refuse(delivery, &error),
         };
         let (links, board, settings) = (self.links.clone(), self.vitals.board().clone(), self.settings.clone());
-        actix_rt::spawn(async move {
+        let splitting = async move {
             tracing::info!(command = %delivery.command(), parts = parts.len(), "a command for many codes is split");
             for part in &parts {
                 let mut delays = crate::fetcher::store_delays(&settings);
@@ -179,15 +184,16 @@ impl CommandRouter {
                 }
                 board.progressed();
             }
-            board.commands_split.add(1);
-            board.commands_resolved.add(1);
+            board.observe(&Observation::CommandEnded(CommandOutcome::Split));
             delivery.resolve();
-        });
+        };
+        actix_rt::spawn(splitting.instrument(Span::current()));
     }
 
     /// Begins a command for bars, or splits it among the group.
     fn begin_bars(&mut self, delivery: Delivery, command: &ControlCommand, snapshot: BarSnapshot, codes: &[Code]) {
         if codes.len() > self.settings.fetch.max_codes_per_command {
+            let _logged_in = command.span(delivery.command()).entered();
             return self.split(delivery, codes);
         }
         let subjects: Vec<Subject> = codes.iter().copied().map(Subject::Code).collect();
@@ -206,16 +212,12 @@ impl CommandRouter {
             return; // dropped: the partition's next owner does it
         }
         let id = CommandId(self.fresh_id());
-        tracing::debug!(
-            command = %delivery.command(),
-            tasks = subjects.len(),
-            correlation_id = command.correlation_id,
-            trace_id = command.trace_id,
-            "command begins"
-        );
+        let span = command.span(delivery.command());
+        span.in_scope(|| tracing::debug!(tasks = subjects.len(), "command begins"));
         self.queue.extend(subjects.iter().map(|subject| QueuedTask { command: id, subject: *subject, num_crashes: 0 }));
         let open = OpenCommand {
             delivery,
+            span,
             snapshot,
             issued_at: command.issued_at,
             num_open: subjects.len(),
@@ -230,17 +232,23 @@ impl CommandRouter {
 
     /// Hands out queued tasks while there are free slots.
     fn dispatch(&mut self, ctx: &mut Context<Self>) {
+        self.hand_out(ctx);
+        self.vitals.board().tasks_in(Stage::Waiting).set(self.queue.len() as u64);
+    }
+
+    fn hand_out(&mut self, ctx: &mut Context<Self>) {
         while self.num_fetching < self.settings.fetch.max_in_flight {
             let Some(queued) = self.queue.pop_front() else { return };
             let Some(command) = self.commands.get(&queued.command) else { continue };
             let (assignment, snapshot) = (command.delivery.assignment().clone(), command.snapshot.clone());
+            let span = command.span.clone();
             let id = TaskId(self.fresh_id());
             let QueuedTask { command, subject, num_crashes } = queued;
             let begun_at = Instant::now();
             self.tasks.insert(id, OpenTask { command, subject, num_crashes, holds_slot: true, begun_at });
             self.num_fetching += 1;
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
-            let ticket = Ticket::new(id, subject, assignment, listener, self.vitals.board().clone());
+            let ticket = Ticket::new(id, subject, assignment, listener, self.vitals.board().clone(), span);
             let fetcher = &self.links.fetcher;
             match (subject, snapshot) {
                 (Subject::Code(code), Some(BarSnapshot { frequency, mode, start, end, .. })) => {
@@ -268,19 +276,22 @@ impl CommandRouter {
         self.free_slot(id);
         let Some(task) = self.tasks.remove(&id) else { return };
         let Some(command) = self.commands.get_mut(&task.command) else { return };
+        let (board, duration) = (self.vitals.board(), task.begun_at.elapsed());
+        let ended = |outcome| board.observe(&Observation::TaskEnded { outcome, duration });
         match outcome {
-            TaskOutcome::Lost { suspect } => return self.run_again(task, suspect),
+            TaskOutcome::Lost { suspect } => {
+                ended(TaskEnd::Lost);
+                return self.run_again(task, suspect);
+            }
             TaskOutcome::Done(report) => {
                 let now = Utc::now();
+                let delay = command.issued_at.and_then(|issued| (now - issued).to_std().ok());
+                ended(TaskEnd::Done { counts: &report.counts, delay });
                 command.counts.add(&report.counts);
-                self.links.quality.do_send(TaskFinished {
-                    subject: task.subject,
-                    report,
-                    delay: command.issued_at.and_then(|issued| (now - issued).to_std().ok()),
-                    duration: task.begun_at.elapsed(),
-                });
+                self.links.quality.do_send(TaskFinished { subject: task.subject, report, delay, duration });
             }
             TaskOutcome::Failed { error, attempts } => {
+                ended(TaskEnd::Failed);
                 command.attempts = command.attempts.max(attempts);
                 command.fail(task.subject, error.to_string());
                 self.links.quality.do_send(TaskFailed { subject: task.subject, error });
@@ -296,6 +307,7 @@ impl CommandRouter {
     fn run_again(&mut self, task: OpenTask, suspect: bool) {
         let num_crashes = task.num_crashes + u32::from(suspect);
         let Some(command) = self.commands.get_mut(&task.command) else { return };
+        let _logged_in = command.span.clone().entered();
         if !command.delivery.assignment().is_held() {
             return self.forget(task.command);
         }
@@ -315,8 +327,8 @@ impl CommandRouter {
     /// All tasks of a command are done: it is resolved, or recorded as a dead letter first.
     fn finish(&mut self, id: CommandId) {
         let Some(command) = self.commands.remove(&id) else { return };
+        let _logged_in = command.span.clone().entered();
         tracing::debug!(
-            command = %command.delivery.command(),
             written = command.counts.written,
             unchanged = command.counts.unchanged,
             skipped = command.counts.num_skipped(),
@@ -325,16 +337,14 @@ impl CommandRouter {
             "command ends"
         );
         if command.num_failures == 0 {
-            return self.resolve(command.delivery);
+            return self.resolve(command.delivery, CommandOutcome::Done);
         }
         let reason = command.failure_text();
         self.dead_letter(command.delivery, "source_error", reason, command.attempts);
     }
 
-    fn resolve(&self, delivery: Delivery) {
-        let board = self.vitals.board();
-        board.commands_resolved.add(1);
-        board.progressed();
+    fn resolve(&self, delivery: Delivery, outcome: CommandOutcome) {
+        self.vitals.board().observe(&Observation::CommandEnded(outcome));
         delivery.resolve();
     }
 
@@ -345,7 +355,7 @@ impl CommandRouter {
         let longest = ms(self.settings.batch.max_retry_delay_ms);
         let delays = ExponentialBuilder::default().with_min_delay(first_delay).with_max_delay(longest);
         let letter = DeadLetter { command: delivery.command().clone(), reason, class, attempts };
-        actix_rt::spawn(async move {
+        let recording = async move {
             let mut delays = delays.with_jitter().without_max_times().build();
             while let Err(error) = links.outbox.dead_letter(&letter).await {
                 board.record_error(&error.to_string());
@@ -358,11 +368,10 @@ impl CommandRouter {
             }
             tracing::warn!(command = %letter.command, class, reason = letter.reason, "dead letter recorded");
             board.record_error(&letter.reason);
-            board.commands_dead_lettered.add(1);
-            board.commands_resolved.add(1);
-            board.progressed();
+            board.observe(&Observation::CommandEnded(CommandOutcome::DeadLetter(class)));
             delivery.resolve();
-        });
+        };
+        actix_rt::spawn(recording.instrument(Span::current()));
     }
 
     /// Drops a command: its delivery goes back to the feed.
@@ -412,6 +421,7 @@ impl Handler<CodesListed> for CommandRouter {
     fn handle(&mut self, message: CodesListed, ctx: &mut Self::Context) {
         let CodesListed { delivery, command, snapshot, codes } = message;
         if codes.is_empty() {
+            let _logged_in = command.span(delivery.command()).entered();
             let reason = "the command names no code and the stock list (stock_info) is empty; send `stockinfo` first";
             self.links.quality.do_send(CommandRefused { reason: reason.to_owned() });
             return self.dead_letter(delivery, "no_codes", reason.to_owned(), 1);
@@ -443,7 +453,7 @@ impl Handler<PartitionsWithdrawn> for CommandRouter {
     type Result = ();
 
     /// Commands with tasks that have not begun are dropped at once; those whose tasks are all under way may finish.
-    fn handle(&mut self, _: PartitionsWithdrawn, _ctx: &mut Self::Context) {
+    fn handle(&mut self, _: PartitionsWithdrawn, ctx: &mut Self::Context) {
         let commands = &self.commands;
         let is_withdrawn =
             |id: &CommandId| commands.get(id).is_none_or(|command| !command.delivery.assignment().is_held());
@@ -452,6 +462,7 @@ impl Handler<PartitionsWithdrawn> for CommandRouter {
             self.queue.iter().map(|queued| queued.command).filter(is_withdrawn).collect();
         self.queue.retain(|queued| !hopeless.contains(&queued.command));
         self.commands.retain(|id, _| !hopeless.contains(id));
+        self.dispatch(ctx);
     }
 }
 

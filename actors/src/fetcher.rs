@@ -1,17 +1,19 @@
 // Upstream: actors::command_router, actors::flush, actors::lifecycle, actors::list_merge, actors::supervisor
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::latest_bars, actors::ports, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::latest_bars, actors::observation, actors::ports, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{Days, NaiveDate};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument;
 
-use crate::domain::{Code, DateRange, Frequency, SourceId, SyncMode};
+use crate::domain::{Code, DateRange, Frequency, SourceId, Stage, SyncMode};
 use crate::latest_bars::LatestBars;
+use crate::observation::Observation;
 use crate::ports::{BarRequest, KeySpan, MarketSource, SourceError, SourceErrorKind};
 use crate::reference_list::{FetchedList, ListKind};
 use crate::settings::{ActorSettings, ApplySettings, ms};
@@ -142,10 +144,12 @@ impl Handler<FetchBars> for Fetcher {
     fn handle(&mut self, message: FetchBars, _ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
         let (shared, settings, vitals) = (self.shared.clone(), self.settings.clone(), self.vitals.clone());
-        actix_rt::spawn(async move {
+        let span = message.ticket.span().clone();
+        let fetching = async move {
             vitals.fault_point("task");
             shared.run(message, &settings).await;
-        });
+        };
+        actix_rt::spawn(fetching.instrument(span));
     }
 }
 
@@ -154,7 +158,8 @@ impl Handler<FetchList> for Fetcher {
 
     fn handle(&mut self, message: FetchList, _ctx: &mut Self::Context) {
         let (shared, settings) = (self.shared.clone(), self.settings.clone());
-        actix_rt::spawn(async move { shared.run_list(message, &settings).await });
+        let span = message.ticket.span().clone();
+        actix_rt::spawn(async move { shared.run_list(message, &settings).await }.instrument(span));
     }
 }
 
@@ -193,7 +198,8 @@ impl FetchContext {
             Ok((rows, source)) => {
                 self.board.rows_fetched.add(rows.len() as u64);
                 let Some(room) = self.row_room.enter(rows.len()).await else { return };
-                let FetchBars { ticket, frequency, mode, .. } = message;
+                let FetchBars { mut ticket, frequency, mode, .. } = message;
+                ticket.enter(Stage::Checking);
                 let FetchPlan { range, span } = plan;
                 self.validator.do_send(ValidateBars { ticket, code, frequency, mode, range, span, source, rows, room });
             }
@@ -202,7 +208,7 @@ impl FetchContext {
     }
 
     /// An empty list is no list: it would be believed that nothing is listed any more.
-    async fn run_list(&self, FetchList { ticket, kind }: FetchList, settings: &ActorSettings) {
+    async fn run_list(&self, FetchList { mut ticket, kind }: FetchList, settings: &ActorSettings) {
         let call = async |source: Arc<dyn MarketSource>| match kind {
             ListKind::Stocks => source.stocks().await.map(FetchedList::Stocks),
             ListKind::TradeDays => source.trade_days().await.map(FetchedList::TradeDays),
@@ -216,6 +222,7 @@ impl FetchContext {
             Ok((list, source)) => {
                 self.board.rows_fetched.add(list.len() as u64);
                 let Some(room) = self.row_room.enter(list.len()).await else { return };
+                ticket.enter(Stage::Checking);
                 self.validator.do_send(ValidateList { ticket, list, source, room });
             }
             Err((error, attempts)) => self.give_up(ticket, error, attempts),
@@ -284,7 +291,11 @@ impl FetchContext {
         loop {
             // Each attempt anew: a reload may have brought another source or another token.
             let source = self.source.clone().in_force();
-            let error = match call(source.clone()).await {
+            let begun = Instant::now();
+            let answer = call(source.clone()).await;
+            let (error, duration) = (answer.as_ref().err(), begun.elapsed());
+            self.board.observe(&Observation::FetchEnded { source: source.name(), error, duration });
+            let error = match answer {
                 Ok(answer) => return Ok((answer, source.id())),
                 Err(error) => error,
             };
@@ -294,6 +305,7 @@ impl FetchContext {
             };
             let delay = wait_before_retry(&error.kind, delay, settings);
             tracing::warn!(subject = %ticket.subject(), attempt, %error, retry_in = ?delay, "fetch failed, will be tried again");
+            self.board.observe(&Observation::FetchRetried { error: &error, wait: delay });
             self.board.protect(delay);
             actix_rt::time::sleep(delay).await;
             attempt += 1;

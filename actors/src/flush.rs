@@ -1,10 +1,10 @@
 // Upstream: actors::batch_writer
-// Downstream: actors::batch_writer, actors::domain::bar, actors::fetcher, actors::latest_bars, actors::ports, actors::settings, actors::store_outage, actors::supervision::board, actors::write_plan
+// Downstream: actors::batch_writer, actors::domain::bar, actors::fetcher, actors::latest_bars, actors::observation, actors::ports, actors::settings, actors::store_outage, actors::supervision::board, actors::write_plan
 // Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Datelike;
 use tokio::sync::Mutex;
@@ -14,6 +14,7 @@ use crate::batch_writer::BufferedTask;
 use crate::domain::Frequency;
 use crate::fetcher::store_delays;
 use crate::latest_bars::LatestBars;
+use crate::observation::Observation;
 use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreError, StoreErrorClass};
 use crate::settings::{ActorSettings, ms};
 use crate::store_outage::StoreOutage;
@@ -93,7 +94,11 @@ impl Flush {
         let mut pending = vec![whole];
         let mut tries = Tries::new(self);
         while let Some(batch) = pending.pop() {
-            match self.context.store.insert(&batch).await {
+            let begun = Instant::now();
+            let inserted = self.context.store.insert(&batch).await;
+            let (rows, error, duration) = (batch.rows.len(), inserted.as_ref().err(), begun.elapsed());
+            self.context.board.observe(&Observation::InsertEnded { rows, error, duration });
+            match inserted {
                 Ok(()) => tries.succeeded(),
                 Err(error) if error.class == StoreErrorClass::TooManyPartitions && spans_years(&batch) => {
                     tracing::info!(

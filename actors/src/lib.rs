@@ -37,6 +37,8 @@ pub mod latest_bars;
 mod lifecycle;
 /// One list on its way into the reference store.
 pub mod list_merge;
+/// What is worth counting.
+pub mod observation;
 /// A command under way.
 pub mod open_command;
 /// Traits to the outside.

@@ -125,7 +125,7 @@ impl Leaving {
             if unresolved == 0 {
                 return None;
             }
-            let fetching = self.board.tasks_upstream.get();
+            let fetching = self.board.tasks_upstream();
             let late =
                 format!("{unresolved} commands unresolved, {fetching} fetches under way, the rest being written");
             if begun.elapsed() >= deadline {

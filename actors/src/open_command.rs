@@ -5,17 +5,34 @@
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use tracing::Span;
 
-use crate::delivery::Delivery;
-use crate::domain::{BarSnapshot, Subject, TaskCounts};
+use crate::delivery::{Delivery, RawCommand};
+use crate::domain::{BarSnapshot, ControlCommand, Subject, TaskCounts};
 
 /// Failed codes named in a dead letter; the total is always given.
 const MAX_NAMED_FAILURES: usize = 20;
+
+impl ControlCommand {
+    /// The span that every log line about the command lies in, with its ids. Where its sender gave it no id, it is known by
+    /// its place. Of the highest level, so that no filter of lines takes the ids away.
+    pub fn span(&self, place: &RawCommand) -> Span {
+        let trace_id = self.trace_id.as_deref();
+        let span = tracing::error_span!("command", command = %place, command_id = tracing::field::Empty, trace_id);
+        match &self.correlation_id {
+            Some(id) => span.record("command_id", id.as_str()),
+            None => span.record("command_id", tracing::field::display(place)),
+        };
+        span
+    }
+}
 
 /// A command with tasks that are not done.
 pub struct OpenCommand {
     /// Resolved with the last task.
     pub delivery: Delivery,
+    /// What is logged for it is logged in this span.
+    pub span: Span,
     /// Of a command for bars.
     pub snapshot: Option<BarSnapshot>,
     /// When its sender issued it.

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::supervisor, actors::ticket, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::rows, clickhouse::statements, clickhouse::table, kafka::feed, kafka::orders, kafka::outbox, memory_heartbeats, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sources, sources::files, sources::tushare, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport, sqlite::store, standalone::error, switch, tests::it::sources_tushare
+// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::list_merge, actors::observation, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::supervisor, actors::ticket, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::rows, clickhouse::statements, clickhouse::table, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sources, sources::files, sources::tushare, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport, sqlite::store, standalone::error, switch, tests::it::sources_tushare, worker_view
 // Downstream: actors::command_split, actors::delivery, actors::domain::bar, actors::domain::code, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
@@ -35,6 +35,9 @@ pub trait CommandFeed: Send + Sync {
 
     /// What the feed is doing just now.
     fn state(&self) -> FeedState;
+
+    /// The assigned partitions, by topic and number.
+    fn partitions(&self) -> Vec<PartitionState>;
 }
 
 /// Where operators' orders come from that every instance hears, beside the commands of the group.
@@ -64,6 +67,25 @@ pub struct FeedState {
     pub since_last_poll: Duration,
     /// Consumers rebuilt by the watchdog.
     pub num_rebuilds: u64,
+}
+
+/// One assigned partition. What the broker has said is some seconds old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Its number.
+    pub partition: i32,
+    /// The watermark: everything before it is resolved. Nothing is resolved yet: `None`.
+    pub position: Option<i64>,
+    /// What the group has committed, if anything.
+    pub committed: Option<i64>,
+    /// The offset of the next record to come, once the broker has told it.
+    pub end: Option<i64>,
+    /// Records that are not resolved, once it is known.
+    pub lag: Option<u64>,
+    /// Commands handed out and not resolved.
+    pub num_unresolved: usize,
 }
 
 /// A feed that cannot do what it should.
@@ -185,6 +207,20 @@ pub enum SourceErrorKind {
 }
 
 impl SourceErrorKind {
+    /// The kind's name in figures.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::Server(_) => "server_error",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
+            Self::BadRequest(_) => "bad_request",
+            Self::BadAnswer(_) => "bad_answer",
+        }
+    }
+
     /// Whether the same request may succeed later without anybody's doing.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -156,7 +156,7 @@ impl Supervisor {
         let policy = self.policy.restart;
         let escalation = ctx.address().recipient::<ActorGaveUp>();
         let register = |name| Vitals::register(name, board);
-        let gate = IntakeGate::default();
+        let gate = board.gate.clone();
 
         let (outbox, node_id, snapshot) = (parts.outbox.clone(), parts.identity.node_id.clone(), settings.clone());
         let quality = supervise(&here, register("quality_monitor"), policy, escalation.clone(), move |vitals| {

@@ -95,6 +95,7 @@ impl Handler<ValidateBars> for Validator {
     fn handle(&mut self, message: ValidateBars, _ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
         let ValidateBars { ticket, code, frequency, mode, range, span, source, rows, room } = message;
+        let _logged_in = ticket.span().clone().entered();
         let context = BarContext { code, frequency, range, source };
         let checked = check_all(&rows, &context, self.settings.quality.max_examples);
         drop(rows);
@@ -121,6 +122,7 @@ impl Handler<ValidateList> for Validator {
 
     fn handle(&mut self, message: ValidateList, _ctx: &mut Self::Context) {
         let ValidateList { ticket, list, source, room } = message;
+        let _logged_in = ticket.span().clone().entered();
         let checked = reference_list::check(&list, source, self.settings.quality.max_examples);
         self.vitals.board().rows_skipped.add(checked.counts.num_skipped());
         if checked.list.is_empty() {

@@ -93,6 +93,9 @@ fn servers(settings: &Settings, findings: &mut Findings) {
     ] {
         findings.text(path, host);
     }
+    if settings.http.enabled {
+        findings.text("http.host", &settings.http.host);
+    }
     findings.text("redis.key_prefix", &redis.key_prefix);
     findings.text("clickhouse.user", &clickhouse.user);
     findings.text("clickhouse.database", &clickhouse.database);

@@ -1,4 +1,4 @@
-// Upstream: cli::config, cli::send, main, reload
+// Upstream: cli::config, cli::health, cli::send, cli::status, main, reload
 // Downstream: config::check, config::environment, config::file, config::load, config::problem, config::sections, config::watch
 // Role: Typed configuration of the whole worker.
 
@@ -39,7 +39,7 @@ pub use file::named_file;
 pub use load::{Fallback, Loaded, load, load_or_defaults};
 pub use problem::{ConfigProblems, Place, Problem};
 pub use sections::{
-    AmountUnit, ClickHouseSection, Compression, FilesSection, KafkaSection, LogFormat, LogSection, MySqlSection,
-    RedisSection, Settings, SourceName, SourcesSection, TushareSection, VolumeUnit, WorkerSection,
+    AmountUnit, ClickHouseSection, Compression, FilesSection, HttpSection, KafkaSection, LogFormat, LogSection,
+    MySqlSection, RedisSection, Settings, SourceName, SourcesSection, TushareSection, VolumeUnit, WorkerSection,
 };
 pub use watch::FileWatch;

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::send, clickhouse::bars, clickhouse::factors, clickhouse::table, config, config::check, config::keys, config::load, config::schema, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::heartbeat, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, standalone, standalone::broker, standalone::news, telemetry, tests::it::sources_tushare
+// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::health, cli::send, cli::status, clickhouse::bars, clickhouse::table, config, config::check, config::keys, config::load, config::schema, http, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::fleet, redis::heartbeat, reload, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, standalone, standalone::broker, standalone::news, telemetry, tests::it::sources_tushare
 // Downstream: actors::settings
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 
@@ -41,6 +41,8 @@ pub struct Settings {
     pub heartbeat: HeartbeatSettings,
     /// Quality summaries.
     pub quality: QualitySettings,
+    /// What can be asked over HTTP: `/healthz`, `/readyz`, `/metrics`, `/status`.
+    pub http: HttpSection,
     /// Log lines.
     pub log: LogSection,
 }
@@ -345,6 +347,24 @@ pub enum AmountUnit {
     Yuan,
     /// Thousand yuan.
     ThousandYuan,
+}
+
+/// What can be asked over HTTP.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSection {
+    /// Whether the worker answers over HTTP at all.
+    pub enabled: bool,
+    /// The address to listen on; `0.0.0.0` listens on all, as a container must. Nobody is asked for a password there.
+    pub host: String,
+    /// The port to listen on; 0 takes a free one, which the heartbeat tells.
+    pub port: u16,
+}
+
+impl Default for HttpSection {
+    fn default() -> Self {
+        Self { enabled: true, host: "127.0.0.1".into(), port: 9464 }
+    }
 }
 
 /// How log lines look.

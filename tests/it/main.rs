@@ -7,6 +7,7 @@
 mod config_cli;
 mod crashes;
 mod group;
+mod http;
 mod idempotence;
 mod intake;
 mod main_job;

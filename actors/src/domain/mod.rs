@@ -35,6 +35,6 @@ pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, Inst
 pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};
 pub use stock_info::{FetchedStock, Stock};
-pub use task::{Anomaly, DateRange, Rule, Subject, SyncMode, TaskCounts};
+pub use task::{Anomaly, DateRange, Rule, Stage, Subject, SyncMode, TaskCounts};
 pub use trade_day::{FetchedTradeDay, TradeDay};
 pub use worker_status::{Lifecycle, WorkerStatus};

@@ -7,6 +7,8 @@
 
 /// Reads and faults of ClickHouse.
 pub mod clickhouse;
+/// Asking a worker.
+pub mod http;
 /// Topics, commands, offsets.
 pub mod kafka;
 /// Ginkgo's tables.

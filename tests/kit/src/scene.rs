@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, tests::it::config_cli, tests::it::crashes, tests::it::group, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::reference, tests::it::reload, tests::it::send
+// Upstream: benches::pipeline::commands, tests::it::config_cli, tests::it::crashes, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::reference, tests::it::reload, tests::it::send
 // Downstream: kit::clickhouse, kit::kafka, kit::mysql, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 
@@ -125,6 +125,7 @@ impl Scene {
             ("sources.tushare.token", TushareServer::TOKEN.to_owned()),
             ("fetch.first_retry_delay_ms", "50".to_owned()),
             ("batch.flush_interval_ms", "200".to_owned()),
+            ("http.port", "0".to_owned()),
             ("log.level", "info".to_owned()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
