@@ -47,9 +47,6 @@ install_compose() {
 
 start_engine() {
   run=$(mktemp -d /tmp/containers.XXXXXX) # a socket's path must be short
-  trap stop_engine EXIT
-  trap 'exit 130' INT
-  trap 'exit 143' TERM HUP
   setpriv --pdeathsig TERM dockerd --data-root "$state/engine" --exec-root "$run/exec" --pidfile "$run/docker.pid" \
     -H "unix://$run/docker.sock" --bridge=none --iptables=false --ip6tables=false --ip-forward=false \
     >"$state/engine.log" 2>&1 </dev/null &
@@ -65,13 +62,26 @@ start_engine() {
   no_engine 'dockerd does not start here'
 }
 
-stop_engine() {
+engine='' run='' command=''
+clean_up() {
   trap '' INT TERM HUP
-  kill -TERM "$engine" 2>/dev/null || true
-  wait "$engine" 2>/dev/null || true
-  umount "$run"/exec/netns/* 2>/dev/null || true
+  exec 2>/dev/null # the shell's notices about ended jobs
+  # The command takes down what it has started; that needs the engine.
+  if [[ -n $command ]] && kill -TERM -- "-$command"; then
+    for _ in {1..600}; do kill -0 -- "-$command" || break; sleep 0.1; done
+    kill -KILL -- "-$command" || true
+  fi
+  [[ -n $engine ]] || return 0
+  kill -TERM "$engine" || true
+  wait "$engine" || true
+  umount "$run"/exec/netns/* || true
   rm -rf "$run"
 }
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+# Each child gets a process group of its own: Ctrl-C reaches this script alone, which ends them in order.
+set -m
 
 if docker version >/dev/null 2>&1; then
   say 'using the engine that answers'
@@ -83,4 +93,8 @@ else
   start_engine
   say "started an engine, $(docker version --format '{{.Server.Version}}')"
 fi
-"$@"
+"$@" </dev/null &
+command=$!
+code=0
+wait "$command" || code=$?
+exit "$code"
