@@ -198,8 +198,20 @@ restart_resumes() {
   compose restart --timeout 35
   wait_until 90 'four run' are_running 4
   assert_exact 6 "$num_codes" 120
-  send 7 200 200
-  assert_exact 7 200 60
+}
+
+# What `make up` does when there is a new image: every worker is exchanged for a container of another name.
+upgrade_loses_nothing() {
+  local before
+  before=$(workers)
+  send 7 "$num_codes" 200 &
+  wait_until 30 'rows come' has_rows 7 2000
+  compose up -d --no-build --no-deps --force-recreate data-worker
+  say "exchanged at $(rows_in 7) rows"
+  wait_until 60 'four run' are_running 4
+  ! workers | grep -qFx "$before" || fail 'an old worker is still there'
+  wait
+  assert_exact 7 "$num_codes" 120
 }
 
 # Each worker's beats are told apart by the time each tells of the one before; looked at twice a second.

@@ -60,5 +60,6 @@ check 'from four to six to two workers in mid-run, exactly' scales_in_mid_run
 check 'a stopped worker drains in time; started again, it runs within 2 s' stops_and_starts
 check 'a hung worker becomes unhealthy and its commands are taken over' hung_worker_is_replaced
 check 'after a restart of all containers the work goes on, exactly' restart_resumes
+check 'an upgrade exchanges all workers in mid-run, nothing lost or doubled' upgrade_loses_nothing
 check "heartbeats of all workers for $heartbeat_minutes min under load: less than 1 % late or missing" heartbeats_under_load
 printf '%d passed, 0 failed\n' "$passed"
