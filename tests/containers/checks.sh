@@ -5,7 +5,7 @@ compose_files_are_sound() {
   local file version
   version=$(sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
   for file in compose.yaml compose.ginkgo.yaml; do
-    CLICKHOUSE_USER=x MYSQL_USER=x docker compose -f "$root/$file" config -q
+    CLICKHOUSE_USER=x MYSQL_USER=x docker compose -f "$root/$file" --profile monitoring config -q
     ! env -u CLICKHOUSE_PASSWORD COMPOSE_ENV_FILES=/dev/null docker compose -f "$root/$file" config -q 2>"$work/said" || fail "$file wants no password"
     grep -q 'CLICKHOUSE_PASSWORD.*set it in .env' "$work/said" || fail "$file does not say what to set: $(<"$work/said")"
     grep -qF "ginkgo-data-worker:\${WORKER_VERSION:-$version}" "$root/$file" || fail "$file does not run version $version"
@@ -33,7 +33,7 @@ image_is_as_it_should_be() {
 }
 
 four_workers_beat() {
-  make_target up >/dev/null || { compose ps -a >&2; fail 'make up'; }
+  make_target up >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; compose ps -a >&2; fail "make up"; }
   wait_until 60 'four workers run' are_running 4
   (($(redis keys 'heartbeat:data_worker:*' | wc -l) == 4)) || fail 'other heartbeats than four'
 }
