@@ -1,5 +1,5 @@
 // Upstream: cli::connect, reload, run, standalone, standalone::demonstration, standalone::error
-// Downstream: actors::heartbeat, actors::ports, actors::supervisor, clickhouse::bars, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
+// Downstream: actors::heartbeat, actors::ports, actors::ports::market_source, actors::supervisor, clickhouse::bars, clickhouse::factors, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::path::Path;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::heartbeat::Identity;
-use actors::ports::{BarStore, HeartbeatStore, MarketSource, ReferenceStore};
+use actors::ports::{BarStore, FactorStore, HeartbeatStore, MarketSources, ReferenceStore};
 use actors::supervisor::WorkerParts;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::clickhouse::ClickHouseBars;
-use crate::config::{Loaded, Settings, SourceName};
+use crate::clickhouse::{ClickHouseBars, ClickHouseFactors};
+use crate::config::{Loaded, Settings};
 use crate::http::StoreQuestion;
 use crate::kafka::{self, KafkaFeed, KafkaOrders, KafkaOutbox};
 use crate::memory_heartbeats::MemoryHeartbeats;
@@ -21,7 +21,7 @@ use crate::mysql::MySqlReference;
 use crate::probe::Probe;
 use crate::redis::RedisHeartbeats;
 use crate::reload::{ConfigPlace, ConfigReader, NothingToReload};
-use crate::sources;
+use crate::sources::{self, ConfiguredSources};
 use crate::sqlite::SqliteStore;
 use crate::switch::Switch;
 use crate::telemetry::Telemetry;
@@ -74,8 +74,9 @@ impl ServiceHub {
             identity: identity(settings),
             feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
             orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
-            source: services.source.clone(),
+            sources: services.sources.clone(),
             store: services.store.clone(),
+            factors: services.factors.clone(),
             reference: services.reference.clone(),
             heartbeats: services.heartbeats.clone(),
             outbox: Arc::new(outbox),
@@ -89,7 +90,7 @@ impl ServiceHub {
     /// file, which is created where it is missing. The settings of the servers it replaces are not looked at.
     pub async fn embedded(settings: &Settings, database: &Path) -> Result<EmbeddedServices, ServiceError> {
         let node_id = &settings.worker.node_id;
-        let source = sources::build(&settings.sources).map_err(ServiceError::of("market source"))?;
+        let sources = ConfiguredSources::build(&settings.sources).map_err(ServiceError::of("market sources"))?;
         let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
         let store = Arc::new(SqliteStore::open(database).await.map_err(ServiceError::of("database"))?);
         let heartbeats = Arc::new(MemoryHeartbeats::default());
@@ -98,8 +99,9 @@ impl ServiceHub {
             feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
             orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
             config: Arc::new(NothingToReload),
-            source,
+            sources: Arc::new(sources),
             store: store.clone(),
+            factors: store.clone(),
             reference: store.clone(),
             heartbeats: heartbeats.clone(),
             outbox: Arc::new(outbox),
@@ -112,12 +114,8 @@ impl ServiceHub {
     pub fn probes(settings: &Settings) -> Vec<Probe> {
         let Settings { kafka, redis, clickhouse, mysql, sources, worker, .. } = settings.clone();
         let at = |kind: &str, host: &str, port: u16| format!("{kind} {host}:{port}");
-        let source = match sources.bars {
-            SourceName::Tushare => format!("Tushare {}", sources.tushare.url),
-            SourceName::Files => format!("files in {}", sources.files.folder.display()),
-        };
         let probe = |target, run| Probe { target, run };
-        vec![
+        let servers = vec![
             probe(at("Kafka", &kafka.host, kafka.port), async move { kafka::probe::probe(&kafka).await }.boxed()),
             probe(
                 at("Redis", &redis.host, redis.port),
@@ -135,8 +133,12 @@ impl ServiceHub {
                 at("MySQL", &mysql.host, mysql.port),
                 async move { MySqlReference::new(&mysql).probe().await }.boxed(),
             ),
-            probe(source, async move { sources::probe(&sources).await }.boxed()),
-        ]
+        ];
+        let sources = sources.used().into_iter().map(|name| {
+            let section = sources.clone();
+            probe(sources::place(&section, name), async move { sources::probe(&section, name).await }.boxed())
+        });
+        servers.into_iter().chain(sources).collect()
     }
 
     /// Asks whether the store in force answers.
@@ -154,19 +156,21 @@ impl ServiceHub {
 #[derive(Clone)]
 pub struct Services {
     store: Arc<Switch<dyn BarStore>>,
-    source: Arc<Switch<dyn MarketSource>>,
+    factors: Arc<Switch<dyn FactorStore>>,
+    sources: Arc<Switch<dyn MarketSources>>,
     reference: Arc<Switch<dyn ReferenceStore>>,
     heartbeats: Arc<Switch<dyn HeartbeatStore>>,
 }
 
 impl Services {
     fn build(settings: &Settings) -> Result<Self, ServiceError> {
-        let source = sources::build(&settings.sources).map_err(ServiceError::of("market source"))?;
+        let sources = ConfiguredSources::build(&settings.sources).map_err(ServiceError::of("market sources"))?;
         let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
         let heartbeats = heartbeats.map_err(ServiceError::of("Redis client"))?;
         Ok(Self {
             store: Switch::new(Arc::new(ClickHouseBars::new(&settings.clickhouse))),
-            source: Switch::new(source),
+            factors: Switch::new(Arc::new(ClickHouseFactors::new(&settings.clickhouse))),
+            sources: Switch::new(Arc::new(sources)),
             reference: Switch::new(Arc::new(MySqlReference::new(&settings.mysql))),
             heartbeats: Switch::new(Arc::new(heartbeats)),
         })
@@ -183,9 +187,16 @@ impl Services {
             store.prepare().await.map_err(|error| error.to_string())?;
             Ok(Arc::new(store) as Arc<dyn BarStore>)
         });
-        let source = tried(touched("sources"), "sources", async {
-            let source = sources::build(&settings.sources).map_err(|error| error.to_string())?;
-            sources::probe(&settings.sources).await.map(|_| source)
+        let factors = tried(touched("clickhouse"), "clickhouse", async {
+            let factors = ClickHouseFactors::new(&settings.clickhouse);
+            factors.prepare().await.map_err(|error| error.to_string())?;
+            Ok(Arc::new(factors) as Arc<dyn FactorStore>)
+        });
+        let sources = tried(touched("sources"), "sources", async {
+            let sources = ConfiguredSources::build(&settings.sources).map_err(|error| error.to_string())?;
+            let probes = settings.sources.used().into_iter().map(|name| sources::probe(&settings.sources, name));
+            futures_util::future::try_join_all(probes).await?;
+            Ok(Arc::new(sources) as Arc<dyn MarketSources>)
         });
         let reference = tried(touched("mysql"), "mysql", async {
             let reference = MySqlReference::new(&settings.mysql);
@@ -196,12 +207,13 @@ impl Services {
             let heartbeats = heartbeats.map_err(|error| error.to_string())?;
             heartbeats.probe().await.map(|_| Arc::new(heartbeats) as Arc<dyn HeartbeatStore>)
         });
-        match tokio::join!(store, source, reference, heartbeats) {
-            (Ok(store), Ok(source), Ok(reference), Ok(heartbeats)) => {
-                Ok(Exchange { services: self.clone(), store, source, reference, heartbeats })
+        match tokio::join!(store, factors, sources, reference, heartbeats) {
+            (Ok(store), Ok(factors), Ok(sources), Ok(reference), Ok(heartbeats)) => {
+                Ok(Exchange { services: self.clone(), store, factors, sources, reference, heartbeats })
             }
-            (store, source, reference, heartbeats) => {
-                Err([store.err(), source.err(), reference.err(), heartbeats.err()].into_iter().flatten().collect())
+            (store, factors, sources, reference, heartbeats) => {
+                let reasons = [store.err(), factors.err(), sources.err(), reference.err(), heartbeats.err()];
+                Err(reasons.into_iter().flatten().collect())
             }
         }
     }
@@ -225,7 +237,8 @@ async fn tried<T: ?Sized>(
 pub struct Exchange {
     services: Services,
     store: Option<Arc<dyn BarStore>>,
-    source: Option<Arc<dyn MarketSource>>,
+    factors: Option<Arc<dyn FactorStore>>,
+    sources: Option<Arc<dyn MarketSources>>,
     reference: Option<Arc<dyn ReferenceStore>>,
     heartbeats: Option<Arc<dyn HeartbeatStore>>,
 }
@@ -233,12 +246,15 @@ pub struct Exchange {
 impl Exchange {
     /// Puts them in force.
     pub fn install(self) {
-        let Self { services, store, source, reference, heartbeats } = self;
+        let Self { services, store, factors, sources, reference, heartbeats } = self;
         if let Some(store) = store {
             services.store.exchange(store);
         }
-        if let Some(source) = source {
-            services.source.exchange(source);
+        if let Some(factors) = factors {
+            services.factors.exchange(factors);
+        }
+        if let Some(sources) = sources {
+            services.sources.exchange(sources);
         }
         if let Some(reference) = reference {
             services.reference.exchange(reference);

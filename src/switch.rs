@@ -1,15 +1,15 @@
 // Upstream: service_hub
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::trade_day, actors::ports
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::trade_day, actors::ports, actors::ports::market_source
 // Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use actors::domain::{Code, FetchedBar, FetchedStock, FetchedTradeDay, Frequency, SourceId, Stock, TradeDay};
+use actors::domain::{Code, Frequency, Stock, TradeDay};
 use actors::ports::{
-    BarBatch, BarRequest, BarStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource, MergeCounts, ReferenceStore,
-    SourceError, StoreError, StoredBar,
+    BarBatch, BarStore, DataKind, FactorBatch, FactorStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource,
+    MarketSources, MergeCounts, ReferenceStore, SeriesEnds, StoreError, StoredBar, StoredFactor,
 };
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
@@ -61,30 +61,40 @@ impl BarStore for Switch<dyn BarStore> {
     }
 }
 
+impl MarketSources for Switch<dyn MarketSources> {
+    fn of(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
+        self.current().of(kind)
+    }
+}
+
 #[async_trait]
-impl MarketSource for Switch<dyn MarketSource> {
-    fn in_force(self: Arc<Self>) -> Arc<dyn MarketSource> {
-        self.current().in_force()
+impl FactorStore for Switch<dyn FactorStore> {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.current().prepare().await
     }
 
-    fn name(&self) -> &'static str {
-        self.current().name()
+    fn deduplicates_retries(&self) -> bool {
+        self.current().deduplicates_retries()
     }
 
-    fn id(&self) -> SourceId {
-        self.current().id()
+    async fn latest(&self) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
+        self.current().latest().await
     }
 
-    async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
-        self.current().bars(request).await
+    async fn ends(&self, codes: &[Code]) -> Result<HashMap<Code, SeriesEnds>, StoreError> {
+        self.current().ends(codes).await
     }
 
-    async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
-        self.current().stocks().await
+    async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError> {
+        self.current().series(codes).await
     }
 
-    async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
-        self.current().trade_days().await
+    async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {
+        self.current().insert(batch).await
+    }
+
+    async fn remove(&self, rows: &[StoredFactor]) -> Result<(), StoreError> {
+        self.current().remove(rows).await
     }
 }
 

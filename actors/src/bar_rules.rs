@@ -1,8 +1,8 @@
 // Upstream: actors::validator
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task
 // Role: The rules a fetched bar must keep, and its conversion to the form that is stored.
 
-use chrono::{NaiveDateTime, NaiveTime};
+use chrono::{NaiveDateTime, NaiveTime, Timelike};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
@@ -61,12 +61,22 @@ fn timestamp(row: &FetchedBar, context: &BarContext) -> Result<NaiveDateTime, An
         Field::Missing => Err(anomaly(None, String::new(), Rule::MissingValue)),
         Field::Unreadable(text) => Err(anomaly(None, text.to_string(), Rule::UnreadableValue)),
         Field::Value(time) => {
-            let at_midnight = context.frequency != Frequency::Day || time.time() == NaiveTime::MIN;
+            let at_midnight = time.time() == NaiveTime::MIN;
+            let fits_frequency =
+                if context.frequency == Frequency::Day { at_midnight } else { is_session_minute(*time) };
             let plausible =
-                at_midnight && time.date() >= DateRange::FIRST_TRADING_DAY && context.range.contains(time.date());
+                fits_frequency && time.date() >= DateRange::FIRST_TRADING_DAY && context.range.contains(time.date());
             if plausible { Ok(*time) } else { Err(anomaly(Some(*time), time.to_string(), Rule::ImplausibleTimestamp)) }
         }
     }
+}
+
+/// Whether a minute bar may end then: within the sessions of the exchanges, the opening auction's row at 09:30 and the
+/// after-hours trading of ChiNext and STAR until 15:30 included.
+fn is_session_minute(time: NaiveDateTime) -> bool {
+    const SESSIONS: [(u32, u32); 2] = [(9 * 60 + 30, 11 * 60 + 30), (13 * 60, 15 * 60 + 30)];
+    let minute = time.hour() * 60 + time.minute();
+    time.second() == 0 && SESSIONS.iter().any(|(first, last)| (*first..=*last).contains(&minute))
 }
 
 /// Reads the fields of one row.

@@ -1,24 +1,25 @@
 // Upstream: actors::flush, actors::lifecycle, actors::supervisor, actors::validator
-// Downstream: actors::domain::task, actors::flush, actors::latest_bars, actors::list_merge, actors::ports, actors::reference_list, actors::settings, actors::store_outage, actors::supervision::vitals, actors::ticket, actors::write_plan
+// Downstream: actors::domain::frequency, actors::domain::task, actors::factor_flush, actors::factor_plan, actors::flush, actors::list_merge, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_buffer, actors::write_plan
 // Role: The actor that gathers sound rows of many tasks and writes them together, one batch after the other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
-use crate::domain::Stage;
+use crate::domain::{Frequency, Stage};
+use crate::factor_flush::{BufferedFactors, FactorFlush, FactorFlushContext};
+use crate::factor_plan::FactorUnit;
 use crate::flush::{Flush, FlushContext};
-use crate::latest_bars::LatestBars;
 use crate::list_merge::MergeContext;
-use crate::ports::BarStore;
 use crate::reference_list::SoundList;
-use crate::settings::{ActorSettings, ApplySettings, BatchSettings, ms};
-use crate::store_outage::StoreOutage;
+use crate::settings::{ActorSettings, ApplySettings};
 use crate::supervision::Vitals;
 use crate::ticket::{TaskReport, Ticket};
+use crate::write_buffer::{Buffered, WriteBuffer};
 use crate::write_plan::WriteUnit;
 
 /// How often it is looked whether a batch is due: a tenth of the shortest sensible flush interval.
@@ -32,6 +33,20 @@ pub struct WriteBars {
     pub ticket: Ticket,
     /// The rows.
     pub unit: WriteUnit,
+    /// What is known of the task so far.
+    pub report: TaskReport,
+    /// The rows' room in memory.
+    pub room: OwnedSemaphorePermit,
+}
+
+/// Write these factors.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WriteFactors {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// The factors.
+    pub unit: FactorUnit,
     /// What is known of the task so far.
     pub report: TaskReport,
     /// The rows' room in memory.
@@ -60,7 +75,14 @@ pub struct FlushWithoutWaiting;
 /// A flush ended; the next may begin.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-struct FlushEnded;
+struct FlushEnded(Kind);
+
+/// What is written in batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Bars(Frequency),
+    Factors,
+}
 
 /// A task in the buffer.
 pub struct BufferedTask {
@@ -74,126 +96,86 @@ pub struct BufferedTask {
     pub room: OwnedSemaphorePermit,
 }
 
+impl Buffered for BufferedTask {
+    fn num_rows(&self) -> usize {
+        self.unit.rows.len()
+    }
+
+    fn ticket(&mut self) -> &mut Ticket {
+        &mut self.ticket
+    }
+}
+
+/// Where rows go; outlives a restart of the actor.
+#[derive(Clone)]
+pub struct WriteTargets {
+    /// Bars.
+    pub bars: Arc<FlushContext>,
+    /// Adjustment factors.
+    pub factors: Arc<FactorFlushContext>,
+    /// Stock list and calendar.
+    pub lists: Arc<MergeContext>,
+}
+
 /// Gathers rows; writing itself is a task of its own, which outlives a restart of the actor.
 pub struct BatchWriter {
     vitals: Vitals,
     settings: Arc<ActorSettings>,
-    context: Arc<FlushContext>,
-    lists: Arc<MergeContext>,
-    buffer: Vec<BufferedTask>,
-    num_rows: usize,
-    times: Option<Times>,
-    flushing: bool,
+    targets: WriteTargets,
+    /// By frequency; at most as many as there are.
+    bars: BTreeMap<Frequency, WriteBuffer<BufferedTask>>,
+    factors: WriteBuffer<BufferedFactors>,
     draining: bool,
 }
 
 impl BatchWriter {
-    /// A writer to one store.
-    pub fn new(
-        vitals: Vitals,
-        settings: Arc<ActorSettings>,
-        store: Arc<dyn BarStore>,
-        latest: Arc<LatestBars>,
-        outage: Arc<StoreOutage>,
-        lists: Arc<MergeContext>,
-    ) -> Self {
-        let context = FlushContext::new(store, latest, outage, vitals.board().clone());
-        Self {
-            vitals,
-            settings,
-            context: Arc::new(context),
-            lists,
-            buffer: Vec::new(),
-            num_rows: 0,
-            times: None,
-            flushing: false,
-            draining: false,
-        }
+    /// A writer to these stores.
+    pub fn new(vitals: Vitals, settings: Arc<ActorSettings>, targets: WriteTargets) -> Self {
+        Self { vitals, settings, targets, bars: BTreeMap::new(), factors: WriteBuffer::default(), draining: false }
     }
 
     fn flush_if_due(&mut self, ctx: &mut Context<Self>) {
-        let Some(Times { first, last }) = self.times else { return };
-        let waiting = Waiting {
-            num_rows: self.num_rows,
-            age: first.elapsed(),
-            idle: last.elapsed(),
-            more_on_the_way: self.vitals.board().tasks_upstream() > 0,
-        };
-        if (self.draining || is_due(&self.settings.batch, waiting)) && !self.flushing {
-            self.flush(ctx);
+        let more_on_the_way = self.vitals.board().tasks_upstream() > 0;
+        let batch = &self.settings.batch;
+        let mut due = Vec::new();
+        for (frequency, buffer) in &mut self.bars {
+            if buffer.is_due(batch, more_on_the_way, self.draining) {
+                buffer.is_flushing = true;
+                due.push((*frequency, buffer.take(batch.max_rows)));
+            }
         }
+        for (frequency, tasks) in due {
+            let flush = Flush::new(self.targets.bars.clone(), self.settings.clone(), frequency, tasks);
+            self.run_flush(flush.run(), Kind::Bars(frequency), ctx);
+        }
+        let batch = &self.settings.batch;
+        if self.factors.is_due(batch, more_on_the_way, self.draining) {
+            self.factors.is_flushing = true;
+            let tasks = self.factors.take(batch.max_rows);
+            let flush = FactorFlush::new(self.targets.factors.clone(), self.settings.clone(), tasks);
+            self.run_flush(flush.run(), Kind::Factors, ctx);
+        }
+        let waiting = self.bars.values().map(WriteBuffer::num_rows).sum::<usize>() + self.factors.num_rows();
+        self.vitals.board().rows_buffered.set(waiting as u64);
     }
 
-    fn flush(&mut self, ctx: &mut Context<Self>) {
-        let tasks = self.take_batch();
-        self.flushing = true;
-        let flush = Flush::new(self.context.clone(), self.settings.clone(), tasks);
+    fn run_flush(&self, flush: impl Future<Output = ()> + 'static, kind: Kind, ctx: &mut Context<Self>) {
         let (vitals, writer) = (self.vitals.clone(), ctx.address());
         actix_rt::spawn(async move {
-            let _ended = EndOfFlush(writer);
+            let _ended = EndOfFlush(writer, kind);
             vitals.fault_point("flush");
-            flush.run().await;
+            flush.await;
         });
-    }
-
-    /// Whole tasks until `max_rows` is reached; the rest waits for the next batch.
-    fn take_batch(&mut self) -> Vec<BufferedTask> {
-        let mut num_rows = 0;
-        let num_tasks = self
-            .buffer
-            .iter()
-            .take_while(|task| {
-                let fits = num_rows == 0 || num_rows + task.unit.rows.len() <= self.settings.batch.max_rows;
-                num_rows += if fits { task.unit.rows.len() } else { 0 };
-                fits
-            })
-            .count();
-        let mut batch: Vec<BufferedTask> = self.buffer.drain(..num_tasks).collect();
-        batch.iter_mut().for_each(|task| task.ticket.enter(Stage::Writing));
-        self.num_rows -= num_rows;
-        self.vitals.board().rows_buffered.set(self.num_rows as u64);
-        // What is left begins a batch of its own now; when its last task came has not changed.
-        let times = self.times.take().filter(|_| !self.buffer.is_empty());
-        self.times = times.map(|times| Times { first: Instant::now(), ..times });
-        batch
     }
 }
 
 /// Tells the writer that a flush ended, also when it ended by a panic.
-struct EndOfFlush(Addr<BatchWriter>);
+struct EndOfFlush(Addr<BatchWriter>, Kind);
 
 impl Drop for EndOfFlush {
     fn drop(&mut self) {
-        self.0.do_send(FlushEnded);
+        self.0.do_send(FlushEnded(self.1));
     }
-}
-
-/// When the first and the last task of the buffer came.
-#[derive(Clone, Copy)]
-struct Times {
-    first: Instant,
-    last: Instant,
-}
-
-/// What waits in the buffer.
-#[derive(Clone, Copy)]
-struct Waiting {
-    num_rows: usize,
-    /// Since the first task of it came.
-    age: Duration,
-    /// Since the last task of it came.
-    idle: Duration,
-    more_on_the_way: bool,
-}
-
-/// A full batch is written at once; a waiting one after the interval if it is worth an INSERT or nothing more is on its
-/// way, and sooner if nothing has come for a while either; any batch after the longest wait.
-fn is_due(settings: &BatchSettings, waiting: Waiting) -> bool {
-    let Waiting { num_rows, age, idle, more_on_the_way } = waiting;
-    num_rows >= settings.max_rows
-        || (age >= ms(settings.flush_interval_ms) && (num_rows >= settings.min_rows || !more_on_the_way))
-        || (idle >= ms(settings.idle_flush_ms) && !more_on_the_way)
-        || age >= ms(settings.max_wait_ms)
 }
 
 impl Actor for BatchWriter {
@@ -209,10 +191,8 @@ impl Supervised for BatchWriter {
     /// Buffered tasks are dropped, which reports them as lost: they are fetched again. A flush under way goes on, and the
     /// next one waits for it.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
-        self.buffer.clear();
-        self.num_rows = 0;
-        self.times = None;
-        self.flushing = false;
+        self.bars.clear();
+        self.factors = WriteBuffer::default();
     }
 }
 
@@ -222,15 +202,20 @@ impl Handler<WriteBars> for BatchWriter {
     fn handle(&mut self, message: WriteBars, ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
         let WriteBars { mut ticket, unit, report, room } = message;
-        self.num_rows += unit.rows.len();
-        self.vitals.board().rows_buffered.set(self.num_rows as u64);
         ticket.buffered();
-        self.buffer.push(BufferedTask { ticket, unit, report, room });
-        let now = Instant::now();
-        self.times.get_or_insert(Times { first: now, last: now }).last = now;
-        if self.num_rows >= self.settings.batch.max_rows && !self.flushing {
-            self.flush(ctx);
-        }
+        self.bars.entry(unit.frequency).or_default().push(BufferedTask { ticket, unit, report, room });
+        self.flush_if_due(ctx);
+    }
+}
+
+impl Handler<WriteFactors> for BatchWriter {
+    type Result = ();
+
+    fn handle(&mut self, message: WriteFactors, ctx: &mut Self::Context) {
+        let WriteFactors { mut ticket, unit, report, room } = message;
+        ticket.buffered();
+        self.factors.push(BufferedFactors { ticket, unit, report, room });
+        self.flush_if_due(ctx);
     }
 }
 
@@ -241,7 +226,7 @@ impl Handler<WriteList> for BatchWriter {
         let WriteList { mut ticket, list, report, room } = message;
         ticket.buffered();
         ticket.enter(Stage::Writing);
-        let (lists, settings) = (self.lists.clone(), self.settings.clone());
+        let (lists, settings) = (self.targets.lists.clone(), self.settings.clone());
         let span = ticket.span().clone();
         let merging = async move {
             lists.run(&list, ticket, report, &settings).await;
@@ -254,8 +239,11 @@ impl Handler<WriteList> for BatchWriter {
 impl Handler<FlushEnded> for BatchWriter {
     type Result = ();
 
-    fn handle(&mut self, _: FlushEnded, ctx: &mut Self::Context) {
-        self.flushing = false;
+    fn handle(&mut self, FlushEnded(kind): FlushEnded, ctx: &mut Self::Context) {
+        match kind {
+            Kind::Bars(frequency) => self.bars.entry(frequency).or_default().is_flushing = false,
+            Kind::Factors => self.factors.is_flushing = false,
+        }
         self.flush_if_due(ctx);
     }
 }
@@ -275,25 +263,5 @@ impl Handler<ApplySettings> for BatchWriter {
     fn handle(&mut self, message: ApplySettings, ctx: &mut Self::Context) {
         self.settings = message.0;
         self.flush_if_due(ctx);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_written_when_it_is_full_or_has_waited_as_long_as_is_worth_it() {
-        let settings = BatchSettings::default();
-        let due = |num_rows, age, idle, more_on_the_way| {
-            is_due(&settings, Waiting { num_rows, age: ms(age), idle: ms(idle), more_on_the_way })
-        };
-        assert!(due(10_000, 0, 0, true), "full");
-        assert!(!due(9_999, 999, 249, false), "not full and not waited");
-        assert!(due(1_000, 1_000, 0, true), "worth an INSERT");
-        assert!(!due(999, 1_000, 900, true), "more is on its way");
-        assert!(due(1, 1_000, 0, false), "nothing more is on its way");
-        assert!(due(1, 250, 250, false), "nothing more is on its way and nothing has come for a while");
-        assert!(due(1, 5_000, 0, true), "the longest wait is over");
     }
 }

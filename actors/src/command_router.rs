@@ -14,11 +14,12 @@ use tracing::{Instrument, Span};
 use crate::command_split::split;
 use crate::delivery::{CommandReceived, Delivery, PartitionsWithdrawn};
 use crate::domain::{
-    BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, Instruction, Stage, Subject, TaskCounts,
+    BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, OpenRange, Stage,
+    Subject, TaskCounts,
 };
-use crate::fetcher::{FetchBars, FetchList, Fetcher};
+use crate::fetcher::{FetchBars, FetchFactors, FetchList, Fetcher};
 use crate::observation::{CommandOutcome, Observation, TaskEnd};
-use crate::open_command::OpenCommand;
+use crate::open_command::{Job, OpenCommand};
 use crate::ports::{DeadLetter, Outbox, ReferenceStore};
 use crate::quality_monitor::{CommandRefused, QualityMonitor, TaskFailed, TaskFinished};
 use crate::reference_list::ListKind;
@@ -60,6 +61,7 @@ struct CommandId(u64);
 struct QueuedTask {
     command: CommandId,
     subject: Subject,
+    range: OpenRange,
     num_crashes: u32,
 }
 
@@ -67,6 +69,7 @@ struct QueuedTask {
 struct OpenTask {
     command: CommandId,
     subject: Subject,
+    range: OpenRange,
     num_crashes: u32,
     holds_slot: bool,
     begun_at: Instant,
@@ -78,7 +81,7 @@ struct OpenTask {
 struct CodesListed {
     delivery: Delivery,
     command: ControlCommand,
-    snapshot: BarSnapshot,
+    job: Job,
     codes: Vec<Code>,
 }
 
@@ -111,15 +114,15 @@ impl CommandRouter {
         match ControlCommand::parse(&delivery.command().payload) {
             Err(error) => self.refuse(delivery, &error),
             Ok(command) => match command.instruction.clone() {
-                Instruction::BarSnapshot(snapshot) => match &snapshot.codes {
-                    CodeSelection::These(codes) => {
-                        let codes = codes.clone();
-                        self.begin_bars(delivery, &command, snapshot, &codes);
-                    }
-                    CodeSelection::AllListed => self.list_codes(delivery, command, snapshot, ctx),
-                },
-                Instruction::StockInfo => self.begin(delivery, &command, None, &[Subject::StockList]),
-                Instruction::TradeDay => self.begin(delivery, &command, None, &[Subject::Calendar]),
+                Instruction::BarSnapshot(snapshot) => {
+                    let codes = snapshot.codes.clone();
+                    self.take_codes(delivery, command, codes, Job::Bars(snapshot), ctx);
+                }
+                Instruction::AdjustFactor(FactorCommand { codes, mode }) => {
+                    self.take_codes(delivery, command, codes, Job::Factors(mode), ctx);
+                }
+                Instruction::StockInfo => self.begin_list(delivery, &command, ListKind::Stocks),
+                Instruction::TradeDay => self.begin_list(delivery, &command, ListKind::TradeDays),
                 Instruction::NotForTheGroup(name) => {
                     tracing::debug!(command = %delivery.command(), name, "passed over");
                     self.resolve(delivery, CommandOutcome::PassedOver);
@@ -134,8 +137,22 @@ impl CommandRouter {
         self.dead_letter(delivery, "bad_command", error.to_string(), 1);
     }
 
+    fn take_codes(
+        &mut self,
+        delivery: Delivery,
+        command: ControlCommand,
+        codes: CodeSelection,
+        job: Job,
+        ctx: &mut Context<Self>,
+    ) {
+        match codes {
+            CodeSelection::These(codes) => self.begin_codes(delivery, &command, job, &codes),
+            CodeSelection::AllListed => self.list_codes(delivery, command, job, ctx),
+        }
+    }
+
     /// Reads the listed codes; waits out a store that does not answer, like every other failure of a store.
-    fn list_codes(&self, delivery: Delivery, command: ControlCommand, snapshot: BarSnapshot, ctx: &mut Context<Self>) {
+    fn list_codes(&self, delivery: Delivery, command: ControlCommand, job: Job, ctx: &mut Context<Self>) {
         let (links, vitals, settings) = (self.links.clone(), self.vitals.clone(), self.settings.clone());
         let router = ctx.address();
         let span = command.span(delivery.command());
@@ -155,7 +172,7 @@ impl CommandRouter {
                     return; // another worker has the command now
                 }
             };
-            router.do_send(CodesListed { delivery, command, snapshot, codes });
+            router.do_send(CodesListed { delivery, command, job, codes });
         };
         actix_rt::spawn(listing.instrument(span));
     }
@@ -190,37 +207,40 @@ impl CommandRouter {
         actix_rt::spawn(splitting.instrument(Span::current()));
     }
 
-    /// Begins a command for bars, or splits it among the group.
-    fn begin_bars(&mut self, delivery: Delivery, command: &ControlCommand, snapshot: BarSnapshot, codes: &[Code]) {
+    /// Begins a command for codes, or splits it among the group.
+    fn begin_codes(&mut self, delivery: Delivery, command: &ControlCommand, job: Job, codes: &[Code]) {
         if codes.len() > self.settings.fetch.max_codes_per_command {
             let _logged_in = command.span(delivery.command()).entered();
             return self.split(delivery, codes);
         }
         let subjects: Vec<Subject> = codes.iter().copied().map(Subject::Code).collect();
-        self.begin(delivery, command, Some(snapshot), &subjects);
+        self.begin(delivery, command, job, &subjects);
     }
 
-    /// Queues a command's tasks, one a subject.
-    fn begin(
-        &mut self,
-        delivery: Delivery,
-        command: &ControlCommand,
-        snapshot: Option<BarSnapshot>,
-        subjects: &[Subject],
-    ) {
+    fn begin_list(&mut self, delivery: Delivery, command: &ControlCommand, kind: ListKind) {
+        self.begin(delivery, command, Job::List(kind), &[kind.subject()]);
+    }
+
+    /// Queues a command's tasks: one a subject, or more for days that are too many for one.
+    fn begin(&mut self, delivery: Delivery, command: &ControlCommand, job: Job, subjects: &[Subject]) {
         if !delivery.assignment().is_held() {
             return; // dropped: the partition's next owner does it
         }
         let id = CommandId(self.fresh_id());
+        let ranges = job.parts();
+        let num_tasks = subjects.len() * ranges.len();
         let span = command.span(delivery.command());
-        span.in_scope(|| tracing::debug!(tasks = subjects.len(), "command begins"));
-        self.queue.extend(subjects.iter().map(|subject| QueuedTask { command: id, subject: *subject, num_crashes: 0 }));
+        span.in_scope(|| tracing::debug!(tasks = num_tasks, "command begins"));
+        for subject in subjects.iter().copied() {
+            let tasks = ranges.iter().map(|range| QueuedTask { command: id, subject, range: *range, num_crashes: 0 });
+            self.queue.extend(tasks);
+        }
         let open = OpenCommand {
             delivery,
             span,
-            snapshot,
+            job,
             issued_at: command.issued_at,
-            num_open: subjects.len(),
+            num_open: num_tasks,
             counts: TaskCounts::default(),
             failures: Vec::new(),
             num_failures: 0,
@@ -240,24 +260,24 @@ impl CommandRouter {
         while self.num_fetching < self.settings.fetch.max_in_flight {
             let Some(queued) = self.queue.pop_front() else { return };
             let Some(command) = self.commands.get(&queued.command) else { continue };
-            let (assignment, snapshot) = (command.delivery.assignment().clone(), command.snapshot.clone());
+            let (assignment, job) = (command.delivery.assignment().clone(), command.job.clone());
             let span = command.span.clone();
             let id = TaskId(self.fresh_id());
-            let QueuedTask { command, subject, num_crashes } = queued;
+            let QueuedTask { command, subject, range, num_crashes } = queued;
             let begun_at = Instant::now();
-            self.tasks.insert(id, OpenTask { command, subject, num_crashes, holds_slot: true, begun_at });
+            self.tasks.insert(id, OpenTask { command, subject, range, num_crashes, holds_slot: true, begun_at });
             self.num_fetching += 1;
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
             let ticket = Ticket::new(id, subject, assignment, listener, self.vitals.board().clone(), span);
             let fetcher = &self.links.fetcher;
-            match (subject, snapshot) {
-                (Subject::Code(code), Some(BarSnapshot { frequency, mode, start, end, .. })) => {
-                    fetcher.do_send(FetchBars { ticket, code, frequency, mode, start, end });
+            match (subject, job) {
+                (Subject::Code(code), Job::Bars(BarSnapshot { frequency, mode, .. })) => {
+                    fetcher.do_send(FetchBars { ticket, code, frequency, mode, range });
                 }
-                (Subject::StockList, _) => fetcher.do_send(FetchList { ticket, kind: ListKind::Stocks }),
-                (Subject::Calendar, _) => fetcher.do_send(FetchList { ticket, kind: ListKind::TradeDays }),
-                // Not made by any command; the ticket that is dropped here would bring it back.
-                (Subject::Code(_), None) => tracing::error!(%subject, "a task of no command"),
+                (Subject::Code(code), Job::Factors(mode)) => fetcher.do_send(FetchFactors { ticket, code, mode }),
+                (_, Job::List(kind)) => fetcher.do_send(FetchList { ticket, kind }),
+                // No command makes such a task; the ticket that is dropped here brings it back, and three times ends it.
+                (subject, job) => tracing::error!(%subject, ?job, "a task that nobody can do"),
             }
         }
     }
@@ -313,7 +333,8 @@ impl CommandRouter {
         }
         if num_crashes < MAX_CRASHES {
             tracing::warn!(subject = %task.subject, num_crashes, "task was cut off and runs again");
-            self.queue.push_front(QueuedTask { command: task.command, subject: task.subject, num_crashes });
+            let OpenTask { command, subject, range, .. } = task;
+            self.queue.push_front(QueuedTask { command, subject, range, num_crashes });
             return;
         }
         command.attempts = command.attempts.max(num_crashes);
@@ -419,14 +440,14 @@ impl Handler<CodesListed> for CommandRouter {
     type Result = ();
 
     fn handle(&mut self, message: CodesListed, ctx: &mut Self::Context) {
-        let CodesListed { delivery, command, snapshot, codes } = message;
+        let CodesListed { delivery, command, job, codes } = message;
         if codes.is_empty() {
             let _logged_in = command.span(delivery.command()).entered();
             let reason = "the command names no code and the stock list (stock_info) is empty; send `stockinfo` first";
             self.links.quality.do_send(CommandRefused { reason: reason.to_owned() });
             return self.dead_letter(delivery, "no_codes", reason.to_owned(), 1);
         }
-        self.begin_bars(delivery, &command, snapshot, &codes);
+        self.begin_codes(delivery, &command, job, &codes);
         self.dispatch(ctx);
     }
 }

@@ -35,7 +35,22 @@ pub struct SettingsInForce {
     pub settings: Arc<ActorSettings>,
 }
 
-/// Holds the configuration. One reload is under way at a time; of those asked for meanwhile the last one follows.
+/// Orders that one reload answers at most; beyond it they come so fast that somebody sends them in a loop.
+const MAX_ANSWERS: usize = 100;
+
+/// Reloads asked for while one is under way: one follows for all of them, and answers each order.
+#[derive(Debug, Default)]
+struct Waiting(Option<(&'static str, Vec<String>)>);
+
+impl Waiting {
+    fn add(&mut self, Reload { cause, correlation_id }: Reload) {
+        let (last_cause, ids) = self.0.get_or_insert_with(|| (cause, Vec::new()));
+        *last_cause = cause;
+        ids.extend(correlation_id.filter(|_| ids.len() < MAX_ANSWERS));
+    }
+}
+
+/// Holds the configuration. One reload is under way at a time.
 pub struct ConfigActor {
     vitals: Vitals,
     generation: u64,
@@ -44,7 +59,7 @@ pub struct ConfigActor {
     subscribers: Vec<Recipient<ApplySettings>>,
     announcer: Announcer,
     reloading: bool,
-    next: Option<Reload>,
+    waiting: Waiting,
 }
 
 impl ConfigActor {
@@ -56,12 +71,26 @@ impl ConfigActor {
         subscribers: Vec<Recipient<ApplySettings>>,
         announcer: Announcer,
     ) -> Self {
-        Self { vitals, generation: 1, settings, source, subscribers, announcer, reloading: false, next: None }
+        Self {
+            vitals,
+            generation: 1,
+            settings,
+            source,
+            subscribers,
+            announcer,
+            reloading: false,
+            waiting: Waiting::default(),
+        }
     }
 
-    fn reload(&mut self, reload: Reload, ctx: &mut Context<Self>) {
+    /// Reads it anew if anything asks for it and nothing is under way.
+    fn reload(&mut self, ctx: &mut Context<Self>) {
+        if self.reloading {
+            return;
+        }
+        let Some((cause, orders)) = self.waiting.0.take() else { return };
         self.reloading = true;
-        tracing::info!(cause = reload.cause, "the configuration is read anew");
+        tracing::info!(cause, "the configuration is read anew");
         let source = self.source.clone();
         let preparing = async move { source.prepare().await }.into_actor(self);
         ctx.spawn(preparing.map(move |prepared, config, ctx| {
@@ -69,14 +98,9 @@ impl ConfigActor {
                 Ok(prepared) => config.install(prepared),
                 Err(refused) => config.refuse(refused.problems),
             };
-            // Nobody wants a message for every saving of a file that changes nothing.
-            if reload.correlation_id.is_some() || event != WorkerEvent::ReloadUnchanged {
-                config.answer(event, reload.correlation_id);
-            }
+            config.answer(event, orders);
             config.reloading = false;
-            if let Some(next) = config.next.take() {
-                config.reload(next, ctx);
-            }
+            config.reload(ctx);
         }));
     }
 
@@ -107,9 +131,20 @@ impl ConfigActor {
         WorkerEvent::ReloadRefused(problems)
     }
 
-    fn answer(&self, event: WorkerEvent, correlation_id: Option<String>) {
+    fn answer(&self, event: WorkerEvent, orders: Vec<String>) {
+        // Nobody wants a message for every saving of a file that changes nothing.
+        if orders.is_empty() && event == WorkerEvent::ReloadUnchanged {
+            return;
+        }
         let announcer = self.announcer.clone();
-        actix_rt::spawn(async move { announcer.announce(&event, correlation_id.as_deref()).await });
+        actix_rt::spawn(async move {
+            if orders.is_empty() {
+                announcer.announce(&event, None).await;
+            }
+            for order in orders {
+                announcer.announce(&event, Some(&order)).await;
+            }
+        });
     }
 
     fn tell(&self) {
@@ -133,7 +168,7 @@ impl Supervised for ConfigActor {
     /// What is in force stays in force: all other actors work by it. A reload under way is given up.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
         self.reloading = false;
-        self.next = None;
+        self.waiting = Waiting::default();
     }
 }
 
@@ -142,11 +177,8 @@ impl Handler<Reload> for ConfigActor {
 
     fn handle(&mut self, message: Reload, ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
-        if self.reloading {
-            self.next = Some(message);
-        } else {
-            self.reload(message, ctx);
-        }
+        self.waiting.add(message);
+        self.reload(ctx);
     }
 }
 
@@ -156,5 +188,25 @@ impl Handler<CurrentSettings> for ConfigActor {
     fn handle(&mut self, _: CurrentSettings, _ctx: &mut Self::Context) -> Self::Result {
         self.vitals.fault_point("handler");
         SettingsInForce { generation: self.generation, settings: self.settings.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_reload_follows_for_all_that_ask_meanwhile_and_forgets_no_order() {
+        let mut waiting = Waiting::default();
+        let ask = |cause, id: Option<&str>| Reload { cause, correlation_id: id.map(str::to_owned) };
+        waiting.add(ask("order", Some("a")));
+        waiting.add(ask("the file has changed", None));
+        waiting.add(ask("order", Some("b")));
+        let (cause, orders) = waiting.0.take().unwrap();
+        assert_eq!((cause, orders), ("order", vec!["a".to_owned(), "b".to_owned()]));
+        for n in 0..2 * MAX_ANSWERS {
+            waiting.add(ask("order", Some(&n.to_string())));
+        }
+        assert_eq!(waiting.0.take().unwrap().1.len(), MAX_ANSWERS);
     }
 }

@@ -1,5 +1,5 @@
-// Upstream: actors::command_router, actors::flush, actors::lifecycle, actors::list_merge, actors::supervisor
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::latest_bars, actors::observation, actors::ports, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
+// Upstream: actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::observation, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -7,21 +7,27 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use backon::{BackoffBuilder, ExponentialBuilder};
-use chrono::{Days, NaiveDate};
+use chrono::{Days, NaiveDate, NaiveTime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
-use crate::domain::{Code, DateRange, Frequency, SourceId, Stage, SyncMode};
-use crate::latest_bars::LatestBars;
+use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, SourceId, Stage, SyncMode};
+use crate::latest_times::{LatestBars, LatestTimes};
 use crate::observation::Observation;
-use crate::ports::{BarRequest, KeySpan, MarketSource, SourceError, SourceErrorKind};
+use crate::ports::{BarRequest, DataKind, KeySpan, MarketSource, MarketSources, SourceError, SourceErrorKind};
 use crate::reference_list::{FetchedList, ListKind};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::shanghai;
 use crate::store_outage::StoreOutage;
 use crate::supervision::{Board, Vitals};
 use crate::ticket::{TaskReport, Ticket};
-use crate::validator::{ValidateBars, ValidateList, Validator};
+use crate::validator::{ValidateBars, ValidateFactors, ValidateList, Validator};
+
+/// The end of a day's last bar.
+const LAST_MINUTE: NaiveTime = match NaiveTime::from_hms_opt(15, 0, 0) {
+    Some(time) => time,
+    None => NaiveTime::MIN,
+};
 
 /// Fetch one code's bars. The CommandRouter bounds how many are under way.
 #[derive(Message)]
@@ -35,10 +41,20 @@ pub struct FetchBars {
     pub frequency: Frequency,
     /// Insert what is missing, or replace.
     pub mode: SyncMode,
-    /// First day asked for, if any.
-    pub start: Option<NaiveDate>,
-    /// Last day asked for, if any.
-    pub end: Option<NaiveDate>,
+    /// The days asked for.
+    pub range: OpenRange,
+}
+
+/// Fetch one code's adjustment factors.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FetchFactors {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// The security.
+    pub code: Code,
+    /// From the newest stored day on, or all and in place of what is stored.
+    pub mode: SyncMode,
 }
 
 /// Fetch a whole list.
@@ -58,10 +74,18 @@ pub struct Fetcher {
     settings: Arc<ActorSettings>,
 }
 
+/// What is known to be stored.
+pub struct KnownTimes {
+    /// The newest bar of every code.
+    pub bars: Arc<LatestBars>,
+    /// The newest factor of every code.
+    pub factors: Arc<LatestTimes>,
+}
+
 /// What a fetch needs; outlives a restart of the actor.
 struct FetchContext {
-    source: Arc<dyn MarketSource>,
-    latest: Arc<LatestBars>,
+    sources: Arc<dyn MarketSources>,
+    known: KnownTimes,
     validator: Addr<Validator>,
     outage: Arc<StoreOutage>,
     board: Arc<Board>,
@@ -110,14 +134,14 @@ impl Fetcher {
     pub fn new(
         vitals: Vitals,
         settings: Arc<ActorSettings>,
-        source: Arc<dyn MarketSource>,
-        latest: Arc<LatestBars>,
+        sources: Arc<dyn MarketSources>,
+        known: KnownTimes,
         outage: Arc<StoreOutage>,
         validator: Addr<Validator>,
     ) -> Self {
         let shared = FetchContext {
-            source,
-            latest,
+            sources,
+            known,
             outage,
             validator,
             board: vitals.board().clone(),
@@ -150,6 +174,16 @@ impl Handler<FetchBars> for Fetcher {
             shared.run(message, &settings).await;
         };
         actix_rt::spawn(fetching.instrument(span));
+    }
+}
+
+impl Handler<FetchFactors> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, message: FetchFactors, _ctx: &mut Self::Context) {
+        let (shared, settings) = (self.shared.clone(), self.settings.clone());
+        let span = message.ticket.span().clone();
+        actix_rt::spawn(async move { shared.run_factors(message, &settings).await }.instrument(span));
     }
 }
 
@@ -194,8 +228,9 @@ impl FetchContext {
         }
         let request = BarRequest { code, frequency: message.frequency, range: plan.range };
         let call = async |source: Arc<dyn MarketSource>| source.bars(&request).await;
-        match self.fetch(call, &message.ticket, settings).await {
-            Ok((rows, source)) => {
+        match self.fetch(DataKind::of(message.frequency), call, &message.ticket, settings).await {
+            Ok((mut rows, source)) => {
+                rows.retain(|row| is_over(row, message.frequency));
                 self.board.rows_fetched.add(rows.len() as u64);
                 let Some(room) = self.row_room.enter(rows.len()).await else { return };
                 let FetchBars { mut ticket, frequency, mode, .. } = message;
@@ -207,18 +242,47 @@ impl FetchContext {
         }
     }
 
+    async fn run_factors(&self, FetchFactors { mut ticket, code, mode }: FetchFactors, settings: &ActorSettings) {
+        let newest = match mode {
+            SyncMode::Replace => None,
+            SyncMode::Incremental => self.newest(&self.known.factors, code, &ticket, settings).await,
+        };
+        let start = newest.and_then(|newest| newest.date().checked_add_days(Days::new(1)));
+        let range = DateRange { start: start.unwrap_or(DateRange::FIRST_TRADING_DAY), end: shanghai::today() };
+        if range.start > range.end {
+            return ticket.done(TaskReport::default());
+        }
+        if ticket.is_lost() {
+            return; // another worker has the command now
+        }
+        let call = async |source: Arc<dyn MarketSource>| source.factors(code, range).await;
+        match self.fetch(DataKind::Factors, call, &ticket, settings).await {
+            Ok((rows, source)) => {
+                self.board.rows_fetched.add(rows.len() as u64);
+                let Some(room) = self.row_room.enter(rows.len()).await else { return };
+                ticket.enter(Stage::Checking);
+                self.validator.do_send(ValidateFactors { ticket, code, mode, range, source, rows, room });
+            }
+            Err((error, attempts)) => self.give_up(ticket, error, attempts),
+        }
+    }
+
     /// An empty list is no list: it would be believed that nothing is listed any more.
     async fn run_list(&self, FetchList { mut ticket, kind }: FetchList, settings: &ActorSettings) {
-        let call = async |source: Arc<dyn MarketSource>| match kind {
-            ListKind::Stocks => source.stocks().await.map(FetchedList::Stocks),
-            ListKind::TradeDays => source.trade_days().await.map(FetchedList::TradeDays),
+        let data_kind = match kind {
+            ListKind::Stocks => DataKind::Stocks,
+            ListKind::TradeDays => DataKind::TradeDays,
         };
-        match self.fetch(call, &ticket, settings).await {
-            Ok((list, _)) if list.is_empty() => {
-                let kind = SourceErrorKind::BadAnswer("the list is empty".to_owned());
-                let request = ticket.subject().to_string();
-                self.give_up(ticket, SourceError { source_name: self.source.name(), request, kind }, 1);
-            }
+        let call = async |source: Arc<dyn MarketSource>| {
+            let list = match kind {
+                ListKind::Stocks => FetchedList::Stocks(source.stocks().await?),
+                ListKind::TradeDays => FetchedList::TradeDays(source.trade_days().await?),
+            };
+            let empty = || SourceErrorKind::BadAnswer("the list is empty".to_owned());
+            let error = || SourceError { source_name: source.name(), request: data_kind.to_string(), kind: empty() };
+            if list.is_empty() { Err(error()) } else { Ok(list) }
+        };
+        match self.fetch(data_kind, call, &ticket, settings).await {
             Ok((list, source)) => {
                 self.board.rows_fetched.add(list.len() as u64);
                 let Some(room) = self.row_room.enter(list.len()).await else { return };
@@ -238,31 +302,50 @@ impl FetchContext {
     /// The days to ask for; `None` where nothing can be missing.
     async fn plan(&self, message: &FetchBars, settings: &ActorSettings) -> Option<FetchPlan> {
         let code = message.code;
-        let end = message.end.unwrap_or_else(shanghai::today);
-        let start = match (message.start, message.mode) {
+        let OpenRange { start, end } = message.range;
+        let span_start = start;
+        let start = match (start, message.mode) {
             (Some(start), _) => start,
-            (None, SyncMode::Replace) => DateRange::FIRST_TRADING_DAY,
-            (None, SyncMode::Incremental) => match self.newest(code, &message.ticket, settings).await {
-                Some(newest) => newest.date().checked_add_days(Days::new(1))?,
-                None => DateRange::FIRST_TRADING_DAY,
-            },
+            (None, SyncMode::Replace) => message.frequency.first_day(),
+            (None, SyncMode::Incremental) => self.first_missing(message, settings).await?,
         };
+        let span_end = end;
+        let end = end.unwrap_or_else(shanghai::today);
         if start > end {
             return None;
         }
         let range = DateRange { start, end };
         let (from, to) = range.timestamps();
         // An end that was not asked for stays open: `full` without dates is about all that is stored of the code.
-        let span = KeySpan { code, from: message.start.map(|_| from), to: message.end.map(|_| to) };
+        let span = KeySpan { code, from: span_start.map(|_| from), to: span_end.map(|_| to) };
         Some(FetchPlan { range, span })
+    }
+
+    /// The first day whose bars may be missing.
+    async fn first_missing(&self, message: &FetchBars, settings: &ActorSettings) -> Option<NaiveDate> {
+        let FetchBars { ticket, code, frequency, .. } = message;
+        let known = self.known.bars.of(*frequency);
+        match (self.newest(&known, *code, ticket, settings).await, frequency.minutes()) {
+            // A day whose minutes are not all there is fetched once more; the BatchWriter drops those that are.
+            (Some(newest), Some(_)) if newest.time() < LAST_MINUTE => Some(newest.date()),
+            (Some(newest), _) => newest.date().checked_add_days(Days::new(1)),
+            (None, Some(_)) => shanghai::today().checked_sub_days(Days::new(settings.fetch.first_minute_days.into())),
+            (None, None) => Some(frequency.first_day()),
+        }
     }
 
     /// The newest stored timestamp. While the store does not answer, nothing can be written either, so this waits, with
     /// back-off, as long as the command is ours.
-    async fn newest(&self, code: Code, ticket: &Ticket, settings: &ActorSettings) -> Option<chrono::NaiveDateTime> {
+    async fn newest(
+        &self,
+        latest: &LatestTimes,
+        code: Code,
+        ticket: &Ticket,
+        settings: &ActorSettings,
+    ) -> Option<chrono::NaiveDateTime> {
         let mut delays = store_delays(settings);
         loop {
-            match self.latest.newest(code, ms(settings.fetch.latest_refresh_ms)).await {
+            match latest.newest(code, ms(settings.fetch.latest_refresh_ms)).await {
                 Ok(newest) => {
                     self.outage.succeeded();
                     return newest;
@@ -279,29 +362,65 @@ impl FetchContext {
         }
     }
 
-    /// At most `max_attempts` attempts; permanent errors are not tried again. Also says which source answered.
+    /// Asks the sources of this kind one after the other until one answers. Also says which did.
     async fn fetch<T>(
         &self,
+        kind: DataKind,
         call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
         ticket: &Ticket,
         settings: &ActorSettings,
     ) -> Result<(T, SourceId), (SourceError, u32)> {
+        let mut failed: Option<(SourceError, u32)> = None;
+        let mut place = 0;
+        while let Some(outcome) = self.ask(kind, place, &call, ticket, settings).await {
+            match outcome {
+                Ok(answer) => return Ok(answer),
+                Err((error, attempts)) => {
+                    tracing::warn!(subject = %ticket.subject(), attempts, %error, "the source failed for good");
+                    // The preferred source's failure is the one that an operator must know of.
+                    let (first, before) = failed.take().unwrap_or((error, 0));
+                    failed = Some((first, before + attempts));
+                }
+            }
+            if ticket.is_lost() {
+                break;
+            }
+            place += 1;
+        }
+        let nobody = || SourceError {
+            source_name: "(none)",
+            request: ticket.subject().to_string(),
+            kind: SourceErrorKind::NotOffered(kind),
+        };
+        Err(failed.unwrap_or_else(|| (nobody(), 0)))
+    }
+
+    /// At most `max_attempts` attempts at the source at this place of the order; permanent errors are not tried again.
+    /// `None`: the order has no such place.
+    async fn ask<T>(
+        &self,
+        kind: DataKind,
+        place: usize,
+        call: &impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
+        ticket: &Ticket,
+        settings: &ActorSettings,
+    ) -> Option<Result<(T, SourceId), (SourceError, u32)>> {
         let mut delays = retry_delays(settings);
         let mut attempt = 1;
         loop {
             // Each attempt anew: a reload may have brought another source or another token.
-            let source = self.source.clone().in_force();
+            let source = self.sources.of(kind).into_iter().nth(place)?;
             let begun = Instant::now();
             let answer = call(source.clone()).await;
             let (error, duration) = (answer.as_ref().err(), begun.elapsed());
             self.board.observe(&Observation::FetchEnded { source: source.name(), error, duration });
             let error = match answer {
-                Ok(answer) => return Ok((answer, source.id())),
+                Ok(answer) => return Some(Ok((answer, source.id()))),
                 Err(error) => error,
             };
             self.board.progressed();
             let Some(delay) = delays.next().filter(|_| error.kind.is_transient() && !ticket.is_lost()) else {
-                return Err((error, attempt));
+                return Some(Err((error, attempt)));
             };
             let delay = wait_before_retry(&error.kind, delay, settings);
             tracing::warn!(subject = %ticket.subject(), attempt, %error, retry_in = ?delay, "fetch failed, will be tried again");
@@ -310,6 +429,14 @@ impl FetchContext {
             actix_rt::time::sleep(delay).await;
             attempt += 1;
         }
+    }
+}
+
+/// Whether a bar's time is over. A minute bar bears its end; one that has not ended would be stored as it is just now.
+fn is_over(bar: &FetchedBar, frequency: Frequency) -> bool {
+    match bar.timestamp {
+        Field::Value(end) if frequency.minutes().is_some() => end <= shanghai::now(),
+        _ => true,
     }
 }
 
@@ -342,4 +469,29 @@ pub(crate) fn store_delays(settings: &ActorSettings) -> impl Iterator<Item = Dur
         .with_jitter()
         .without_max_times()
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{Duration as Span, NaiveDateTime};
+
+    #[test]
+    fn a_minute_bar_that_has_not_ended_is_none_yet() {
+        let bar = |timestamp| FetchedBar {
+            timestamp,
+            open: Field::Missing,
+            high: Field::Missing,
+            low: Field::Missing,
+            close: Field::Missing,
+            volume: Field::Missing,
+            amount: Field::Missing,
+        };
+        let at = |time: NaiveDateTime| bar(Field::Value(time));
+        let (past, future) = (shanghai::now() - Span::minutes(1), shanghai::now() + Span::minutes(1));
+        assert!(is_over(&at(past), Frequency::Minute5));
+        assert!(!is_over(&at(future), Frequency::Minute5));
+        assert!(is_over(&at(future), Frequency::Day), "a day is labelled with its midnight");
+        assert!(is_over(&bar(Field::Missing), Frequency::Minute5), "what cannot be read is the Validator's to report");
+    }
 }

@@ -1,10 +1,10 @@
-// Upstream: actors::batch_writer
-// Downstream: actors::batch_writer, actors::domain::bar, actors::fetcher, actors::latest_bars, actors::observation, actors::ports, actors::settings, actors::store_outage, actors::supervision::board, actors::write_plan
+// Upstream: actors::batch_writer, actors::supervisor
+// Downstream: actors::batch_writer, actors::domain::frequency, actors::latest_times, actors::observation, actors::ports, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
 // Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::Datelike;
 use tokio::sync::Mutex;
@@ -12,12 +12,12 @@ use uuid::Uuid;
 
 use crate::batch_writer::BufferedTask;
 use crate::domain::Frequency;
-use crate::fetcher::store_delays;
-use crate::latest_bars::LatestBars;
+use crate::latest_times::LatestBars;
 use crate::observation::Observation;
-use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreError, StoreErrorClass};
-use crate::settings::{ActorSettings, ms};
+use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreErrorClass};
+use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
+use crate::store_tries::StoreTries;
 use crate::supervision::Board;
 use crate::write_plan::{WritePlan, WriteUnit, plan};
 
@@ -38,17 +38,23 @@ impl FlushContext {
     }
 }
 
-/// One batch on its way into the store. Dropped before its end, its tasks report themselves lost.
+/// One batch of bars of one frequency on its way into the store. Dropped before its end, its tasks report themselves lost.
 pub struct Flush {
     context: Arc<FlushContext>,
     settings: Arc<ActorSettings>,
+    frequency: Frequency,
     tasks: Vec<BufferedTask>,
 }
 
 impl Flush {
-    /// A flush of these tasks.
-    pub fn new(context: Arc<FlushContext>, settings: Arc<ActorSettings>, tasks: Vec<BufferedTask>) -> Self {
-        Self { context, settings, tasks }
+    /// A flush of these tasks, all of them of this frequency.
+    pub fn new(
+        context: Arc<FlushContext>,
+        settings: Arc<ActorSettings>,
+        frequency: Frequency,
+        tasks: Vec<BufferedTask>,
+    ) -> Self {
+        Self { context, settings, frequency, tasks }
     }
 
     /// Writes until all is stored. Waits out every failure of the store, for a batch that is given up would be lost.
@@ -73,9 +79,9 @@ impl Flush {
     async fn plan(&self) -> WritePlan {
         let units: Vec<&WriteUnit> = self.tasks.iter().map(|task| &task.unit).collect();
         let spans: Vec<_> = units.iter().map(|unit| unit.lookup()).collect();
-        let mut tries = Tries::new(self);
+        let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         loop {
-            match self.context.store.stored(self.frequency(), &spans).await {
+            match self.context.store.stored(self.frequency, &spans).await {
                 Ok(stored) => {
                     tries.succeeded();
                     return plan(&units, stored);
@@ -92,7 +98,7 @@ impl Flush {
         }
         let whole = batch_of(plan.insert.clone());
         let mut pending = vec![whole];
-        let mut tries = Tries::new(self);
+        let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         while let Some(batch) = pending.pop() {
             let begun = Instant::now();
             let inserted = self.context.store.insert(&batch).await;
@@ -128,8 +134,8 @@ impl Flush {
         if plan.remove.is_empty() {
             return;
         }
-        let mut tries = Tries::new(self);
-        while let Err(error) = self.context.store.remove(self.frequency(), &plan.remove).await {
+        let mut tries = StoreTries::new(&self.context.outage, &self.settings);
+        while let Err(error) = self.context.store.remove(self.frequency, &plan.remove).await {
             tries.wait_after(&error).await;
         }
         tries.succeeded();
@@ -141,7 +147,7 @@ impl Flush {
             .iter()
             .filter_map(|task| Some((task.unit.span.code, task.unit.rows.iter().map(|row| row.timestamp).max()?)))
             .collect();
-        self.context.latest.advance(&stored).await;
+        self.context.latest.of(self.frequency).advance(&stored).await;
         let num_written: u64 = plan.counts.iter().map(|counts| counts.written).sum();
         self.context.board.rows_written.add(num_written);
         self.context.board.progressed();
@@ -157,41 +163,12 @@ impl Flush {
             task.ticket.done(report);
         }
     }
-
-    /// All tasks of a batch have the same frequency as long as there is only one.
-    fn frequency(&self) -> Frequency {
-        Frequency::Day
-    }
 }
 
 #[derive(PartialEq, Eq)]
 enum Inserted {
     All,
     Unknown,
-}
-
-/// Waits between tries of the store and tells of the outage.
-struct Tries<'a> {
-    flush: &'a Flush,
-    delays: Box<dyn Iterator<Item = Duration> + Send>,
-}
-
-impl<'a> Tries<'a> {
-    fn new(flush: &'a Flush) -> Self {
-        Self { flush, delays: Box::new(store_delays(&flush.settings)) }
-    }
-
-    async fn wait_after(&mut self, error: &StoreError) {
-        let longest = ms(self.flush.settings.batch.max_retry_delay_ms);
-        // An error that only an operator can mend is tried seldom, so that it does not fill the server's logs.
-        let delay = if error.class.is_transient() { self.delays.next().unwrap_or(longest) } else { longest };
-        self.flush.context.outage.failed(error, delay);
-        actix_rt::time::sleep(delay).await;
-    }
-
-    fn succeeded(&self) {
-        self.flush.context.outage.succeeded();
-    }
 }
 
 /// The token is a name-based uuid of the rows' identities and sources, which are functions of the rows' content.

@@ -26,6 +26,12 @@ pub mod config_actor;
 pub mod delivery;
 /// What the worker talks about.
 pub mod domain;
+/// One batch of factors on its way into the store.
+pub mod factor_flush;
+/// What to write of a factor series.
+pub mod factor_plan;
+/// Rules for factors.
+pub mod factor_rules;
 /// The Fetcher.
 pub mod fetcher;
 /// One batch on its way into the store.
@@ -33,7 +39,7 @@ pub mod flush;
 /// The Heartbeat.
 pub mod heartbeat;
 /// The newest stored timestamps.
-pub mod latest_bars;
+pub mod latest_times;
 mod lifecycle;
 /// One list on its way into the reference store.
 pub mod list_merge;
@@ -57,6 +63,8 @@ pub mod settings;
 pub mod shanghai;
 /// Whether the store takes rows.
 pub mod store_outage;
+/// Tries of a store.
+pub mod store_tries;
 /// Supervision.
 pub mod supervision;
 /// The Supervisor.
@@ -67,6 +75,8 @@ pub mod ticket;
 pub mod validator;
 /// The worker's own events.
 pub mod worker_event;
+/// Rows that wait to be written.
+pub mod write_buffer;
 /// What to insert and what to remove.
 pub mod write_plan;
 #[cfg(test)]

@@ -65,7 +65,11 @@ impl Starting {
     async fn prepare_store(&self) -> Result<(), String> {
         let mut delays = store_delays(&self.settings);
         loop {
-            let Err(error) = self.parts.store.prepare().await else { return Ok(()) };
+            let prepared = match self.parts.store.prepare().await {
+                Ok(()) => self.parts.factors.prepare().await,
+                failed => failed,
+            };
+            let Err(error) = prepared else { return Ok(()) };
             self.board.record_error(&error.to_string());
             if !error.class.is_transient() {
                 return Err(error.to_string());

@@ -1,14 +1,14 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::fetcher, actors::ports, actors::reference_list, actors::settings, actors::store_outage, actors::supervision::board, actors::ticket
+// Downstream: actors::ports, actors::reference_list, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::ticket
 // Role: Merges one list into the reference store, until it is done.
 
 use std::sync::Arc;
 
-use crate::fetcher::store_delays;
 use crate::ports::ReferenceStore;
 use crate::reference_list::SoundList;
-use crate::settings::{ActorSettings, ms};
+use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
+use crate::store_tries::StoreTries;
 use crate::supervision::Board;
 use crate::ticket::{TaskReport, Ticket};
 
@@ -25,7 +25,7 @@ pub struct MergeContext {
 impl MergeContext {
     /// Merges until it is done, or the command is another worker's.
     pub async fn run(&self, list: &SoundList, ticket: Ticket, mut report: TaskReport, settings: &ActorSettings) {
-        let mut delays = store_delays(settings);
+        let mut tries = StoreTries::new(&self.outage, settings);
         while !ticket.is_lost() {
             let merged = match list {
                 SoundList::Stocks(stocks) => self.store.merge_stocks(stocks).await,
@@ -33,7 +33,7 @@ impl MergeContext {
             };
             match merged {
                 Ok(counts) => {
-                    self.outage.succeeded();
+                    tries.succeeded();
                     self.board.progressed();
                     tracing::info!(?counts, "a list is merged");
                     report.counts.written += counts.added + counts.updated;
@@ -41,12 +41,7 @@ impl MergeContext {
                     report.counts.unchanged += counts.unchanged;
                     return ticket.done(report);
                 }
-                Err(error) => {
-                    let longest = ms(settings.batch.max_retry_delay_ms);
-                    let delay = if error.class.is_transient() { delays.next().unwrap_or(longest) } else { longest };
-                    self.outage.failed(&error, delay);
-                    actix_rt::time::sleep(delay).await;
-                }
+                Err(error) => tries.wait_after(&error).await,
             }
         }
     }

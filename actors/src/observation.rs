@@ -1,5 +1,5 @@
-// Upstream: actors::command_router, actors::fetcher, actors::flush, actors::heartbeat, actors::store_outage, actors::supervision::board, metrics::counted
-// Downstream: actors::domain::task, actors::ports
+// Upstream: actors::command_router, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::store_outage, actors::supervision::board, metrics::counted
+// Downstream: actors::domain::task, actors::ports, actors::ports::market_source
 // Role: What happens in the worker that is worth counting, and the port through which whoever counts hears of it.
 
 use std::fmt::Debug;

@@ -1,5 +1,5 @@
 // Upstream: actors::command_router
-// Downstream: actors::delivery, actors::domain::command, actors::domain::task
+// Downstream: actors::delivery, actors::domain::command, actors::domain::task, actors::reference_list, actors::shanghai
 // Role: A command under way: what its tasks have brought so far, and what failed.
 
 use std::time::Instant;
@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use tracing::Span;
 
 use crate::delivery::{Delivery, RawCommand};
-use crate::domain::{BarSnapshot, ControlCommand, Subject, TaskCounts};
+use crate::domain::{BarSnapshot, ControlCommand, OpenRange, Subject, SyncMode, TaskCounts};
+use crate::reference_list::ListKind;
+use crate::shanghai;
 
 /// Failed codes named in a dead letter; the total is always given.
 const MAX_NAMED_FAILURES: usize = 20;
@@ -27,14 +29,35 @@ impl ControlCommand {
     }
 }
 
+/// What the tasks of a command do.
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// Bars.
+    Bars(BarSnapshot),
+    /// Adjustment factors.
+    Factors(SyncMode),
+    /// A list as a whole.
+    List(ListKind),
+}
+
+impl Job {
+    /// The parts of a code's days that a task each is for.
+    pub fn parts(&self) -> Vec<OpenRange> {
+        match self {
+            Self::Bars(snapshot) => snapshot.parts(shanghai::today()),
+            Self::Factors(_) | Self::List(_) => vec![OpenRange::default()],
+        }
+    }
+}
+
 /// A command with tasks that are not done.
 pub struct OpenCommand {
     /// Resolved with the last task.
     pub delivery: Delivery,
     /// What is logged for it is logged in this span.
     pub span: Span,
-    /// Of a command for bars.
-    pub snapshot: Option<BarSnapshot>,
+    /// What its tasks do.
+    pub job: Job,
     /// When its sender issued it.
     pub issued_at: Option<DateTime<Utc>>,
     /// Tasks that are not done.

@@ -1,5 +1,5 @@
 // Upstream: actors::command_router, actors::lifecycle, actors::store_outage, actors::supervisor, actors::worker_event
-// Downstream: actors::domain::notification, actors::domain::task, actors::ports, actors::quality_summary, actors::settings, actors::supervision::vitals, actors::ticket
+// Downstream: actors::domain::notification, actors::domain::task, actors::ports, actors::ports::market_source, actors::quality_summary, actors::settings, actors::supervision::vitals, actors::ticket
 // Role: The actor that hears of every task's end, sends one summary an interval and gathered alerts in between.
 
 use std::collections::BTreeSet;

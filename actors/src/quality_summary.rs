@@ -1,5 +1,5 @@
 // Upstream: actors::quality_monitor
-// Downstream: actors::domain::code, actors::domain::notification, actors::domain::task, actors::ports, actors::ticket
+// Downstream: actors::domain::code, actors::domain::notification, actors::domain::task, actors::ports, actors::ports::market_source, actors::ticket
 // Role: Adds up what tasks brought in an interval, and words it as the spec's quality report and alerts.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::fetcher, actors::list_merge, actors::validator
+// Upstream: actors::batch_writer, actors::command_router, actors::fetcher, actors::list_merge, actors::open_command, actors::validator
 // Downstream: actors::domain::bar, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day
 // Role: The lists that are taken as a whole (securities, calendar): as fetched, and checked.
 

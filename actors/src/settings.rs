@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::supervisor, actors::validator, config::sections, run
+// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::store_tries, actors::supervisor, actors::validator, actors::write_buffer, config::sections, run
 // Downstream: actors::setting_ranges
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 
@@ -46,6 +46,10 @@ pub struct FetchSettings {
     /// Codes of one command that one worker takes on; a command for more is split among the group.
     #[schemars(range(min = 1, max = 12_000))]
     pub max_codes_per_command: usize,
+    /// How many days back the first fetch of a code's minute bars goes where it names no start; `full` brings all there
+    /// are.
+    #[schemars(range(min = 1, max = 7_000))]
+    pub first_minute_days: u32,
     /// How long the table of newest stored timestamps is believed before it is read again.
     pub latest_refresh_ms: u64,
 }
@@ -59,6 +63,7 @@ impl Default for FetchSettings {
             // Vendors count by the minute: a longer wait would leave a whole window unused.
             max_retry_delay_ms: 60_000,
             max_codes_per_command: 50,
+            first_minute_days: 30,
             latest_refresh_ms: 60_000,
         }
     }

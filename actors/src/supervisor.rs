@@ -1,5 +1,5 @@
 // Upstream: actors::lifecycle, run, service_hub, standalone
-// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::bar, actors::domain::operator_order, actors::domain::worker_status, actors::fetcher, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
+// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
@@ -8,18 +8,21 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::batch_writer::BatchWriter;
+use crate::batch_writer::{BatchWriter, WriteTargets};
 use crate::command_router::{CommandRouter, RouterLinks};
 use crate::config_actor::{ConfigActor, Reload};
 use crate::delivery::{Closure, IntakeGate};
-use crate::domain::{Frequency, Lifecycle, OrderKind};
-use crate::fetcher::Fetcher;
+use crate::domain::{Lifecycle, OrderKind};
+use crate::factor_flush::FactorFlushContext;
+use crate::fetcher::{Fetcher, KnownTimes};
+use crate::flush::FlushContext;
 use crate::heartbeat::{BeatNow, Heartbeat, Identity};
-use crate::latest_bars::LatestBars;
+use crate::latest_times::{LatestBars, LatestTimes};
 use crate::lifecycle::{Leaving, Starting};
 use crate::list_merge::MergeContext;
 use crate::ports::{
-    BarStore, CommandFeed, ConfigSource, HeartbeatStore, MarketSource, OrderFeed, OrderReceived, Outbox, ReferenceStore,
+    BarStore, CommandFeed, ConfigSource, FactorStore, HeartbeatStore, MarketSources, OrderFeed, OrderReceived, Outbox,
+    ReferenceStore,
 };
 use crate::quality_monitor::QualityMonitor;
 use crate::settings::ActorSettings;
@@ -40,10 +43,12 @@ pub struct WorkerParts {
     /// The configuration.
     pub config: Arc<dyn ConfigSource>,
     /// Market data.
-    pub source: Arc<dyn MarketSource>,
+    pub sources: Arc<dyn MarketSources>,
     /// Bars.
     pub store: Arc<dyn BarStore>,
-    /// The stock list.
+    /// Adjustment factors.
+    pub factors: Arc<dyn FactorStore>,
+    /// The stock list and the calendar.
     pub reference: Arc<dyn ReferenceStore>,
     /// Heartbeats.
     pub heartbeats: Arc<dyn HeartbeatStore>,
@@ -163,25 +168,36 @@ impl Supervisor {
             QualityMonitor::new(vitals, snapshot, outbox, node_id)
         });
         let outage = Arc::new(StoreOutage::new(gate.clone(), board.clone(), quality.clone()));
-        let latest = Arc::new(LatestBars::new(parts.store.clone(), Frequency::Day));
+        let latest = Arc::new(LatestBars::new(parts.store.clone()));
 
-        let lists = Arc::new(MergeContext {
-            store: parts.reference.clone(),
-            // A gate of its own: while lists cannot be merged, bars are taken on.
-            outage: StoreOutage::new(IntakeGate::default(), board.clone(), quality.clone()),
-            board: board.clone(),
-        });
-        let (store, known, trouble, snapshot) = (parts.store.clone(), latest.clone(), outage.clone(), settings.clone());
+        let latest_factors = Arc::new(LatestTimes::of_factors(parts.factors.clone()));
+        let targets = WriteTargets {
+            bars: Arc::new(FlushContext::new(parts.store.clone(), latest.clone(), outage.clone(), board.clone())),
+            factors: Arc::new(FactorFlushContext::new(
+                parts.factors.clone(),
+                latest_factors.clone(),
+                outage.clone(),
+                board.clone(),
+            )),
+            lists: Arc::new(MergeContext {
+                store: parts.reference.clone(),
+                // A gate of its own: while lists cannot be merged, bars are taken on.
+                outage: StoreOutage::new(IntakeGate::default(), board.clone(), quality.clone()),
+                board: board.clone(),
+            }),
+        };
+        let snapshot = settings.clone();
         let writer = supervise(&writing, register("batch_writer"), policy, escalation.clone(), move |vitals| {
-            BatchWriter::new(vitals, snapshot, store, known, trouble, lists)
+            BatchWriter::new(vitals, snapshot, targets)
         });
         let (to_writer, snapshot) = (writer.clone(), settings.clone());
         let validator = supervise(&writing, register("validator"), policy, escalation.clone(), move |vitals| {
             Validator::new(vitals, snapshot, to_writer)
         });
-        let (source, to_validator, snapshot) = (parts.source.clone(), validator.clone(), settings.clone());
+        let (sources, to_validator, snapshot) = (parts.sources.clone(), validator.clone(), settings.clone());
+        let known = KnownTimes { bars: latest, factors: latest_factors };
         let fetcher = supervise(&fetching, register("fetcher"), policy, escalation.clone(), move |vitals| {
-            Fetcher::new(vitals, snapshot, source, latest, outage, to_validator)
+            Fetcher::new(vitals, snapshot, sources, known, outage, to_validator)
         });
         let links = RouterLinks {
             fetcher: fetcher.clone(),

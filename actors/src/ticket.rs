@@ -1,5 +1,5 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::fetcher, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::validator
-// Downstream: actors::delivery, actors::domain::task, actors::ports, actors::supervision::board
+// Upstream: actors::batch_writer, actors::command_router, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::validator, actors::write_buffer
+// Downstream: actors::delivery, actors::domain::task, actors::ports::market_source, actors::supervision::board
 // Role: A task's pass through the pipeline: it is settled once, and never vanishes silently.
 
 use std::sync::Arc;

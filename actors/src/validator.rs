@@ -1,5 +1,5 @@
 // Upstream: actors::fetcher, actors::supervisor
-// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_plan
+// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::factor_plan, actors::factor_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_plan
 // Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
 
 use std::collections::HashSet;
@@ -9,8 +9,12 @@ use actix::prelude::*;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::bar_rules::{BarContext, check};
-use crate::batch_writer::{BatchWriter, WriteBars, WriteList};
-use crate::domain::{Anomaly, Bar, Code, DateRange, FetchedBar, Frequency, Rule, SourceId, SyncMode, TaskCounts};
+use crate::batch_writer::{BatchWriter, WriteBars, WriteFactors, WriteList};
+use crate::domain::{
+    Anomaly, Bar, Code, DateRange, FetchedBar, FetchedFactor, Frequency, Rule, SourceId, SyncMode, TaskCounts,
+};
+use crate::factor_plan::FactorUnit;
+use crate::factor_rules::{self, FactorContext};
 use crate::ports::{KeySpan, SourceError, SourceErrorKind};
 use crate::reference_list::{self, FetchedList};
 use crate::settings::{ActorSettings, ApplySettings};
@@ -38,6 +42,26 @@ pub struct ValidateBars {
     pub source: SourceId,
     /// The rows as they came.
     pub rows: Vec<FetchedBar>,
+    /// The rows' room in memory; freed when they are stored.
+    pub room: OwnedSemaphorePermit,
+}
+
+/// Check the factors of one answer.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ValidateFactors {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// The security.
+    pub code: Code,
+    /// Add to what is stored, or replace it.
+    pub mode: SyncMode,
+    /// The days that were asked for.
+    pub range: DateRange,
+    /// Who gave the rows.
+    pub source: SourceId,
+    /// The rows as they came.
+    pub rows: Vec<FetchedFactor>,
     /// The rows' room in memory; freed when they are stored.
     pub room: OwnedSemaphorePermit,
 }
@@ -114,6 +138,26 @@ impl Handler<ValidateBars> for Validator {
             keep_unmatched: checked.unreadable_times,
         };
         self.writer.do_send(WriteBars { ticket, unit, report, room });
+    }
+}
+
+impl Handler<ValidateFactors> for Validator {
+    type Result = ();
+
+    fn handle(&mut self, message: ValidateFactors, _ctx: &mut Self::Context) {
+        let ValidateFactors { ticket, code, mode, range, source, rows, room } = message;
+        let _logged_in = ticket.span().clone().entered();
+        let context = FactorContext { code, range, source };
+        let checked = factor_rules::check_all(&rows, &context, self.settings.quality.max_examples);
+        let num_skipped = checked.counts.num_skipped();
+        self.vitals.board().rows_skipped.add(num_skipped);
+        let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies };
+        if checked.rows.is_empty() {
+            return ticket.done(report);
+        }
+        // Where an invalid row came, what is stored for its day is the best that is known: nothing is removed then.
+        let mode = if num_skipped == 0 { mode } else { SyncMode::Incremental };
+        self.writer.do_send(WriteFactors { ticket, unit: FactorUnit { code, mode, rows: checked.rows }, report, room });
     }
 }
 

@@ -1,5 +1,5 @@
 // Upstream: actors::batch_writer, actors::flush, actors::validator, actors::write_plan_tests
-// Downstream: actors::domain::bar, actors::domain::bar_identity, actors::domain::code, actors::domain::task, actors::ports
+// Downstream: actors::domain::bar, actors::domain::bar_identity, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports
 // Role: Decides, from what shall be stored and what is stored, which rows are inserted and which are removed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};

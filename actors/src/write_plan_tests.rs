@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors::domain::bar, actors::domain::bar_identity, actors::domain::code, actors::domain::task, actors::ports, actors::write_plan
+// Downstream: actors::domain::bar, actors::domain::bar_identity, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports, actors::write_plan
 // Role: Tests of the write plan, among them a property test against a plain model of the store.
 
 use std::collections::{BTreeMap, HashSet};

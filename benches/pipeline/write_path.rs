@@ -1,5 +1,5 @@
 // Upstream: benches::pipeline
-// Downstream: actors::domain::bar, actors::domain::bar_identity, actors::ports, benches::pipeline, clickhouse::bars, config::sections, kit::clickhouse, kit::services
+// Downstream: actors::domain::bar, actors::domain::bar_identity, actors::domain::frequency, actors::ports, benches::pipeline, clickhouse::bars, config::sections, kit::clickhouse, kit::services
 // Role: Rows a second of the worker's own store adapter beside curl sending prepared bytes to the same server.
 
 use std::path::Path;

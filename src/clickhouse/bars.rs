@@ -1,5 +1,5 @@
 // Upstream: benches::pipeline::write_path, clickhouse, service_hub
-// Downstream: actors::domain::bar, actors::domain::code, actors::ports, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, clickhouse::table, config::sections, probe
+// Downstream: actors::domain::code, actors::domain::frequency, actors::ports, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, clickhouse::table, config::sections, probe
 // Role: The port to bars in ClickHouse.
 
 use std::collections::HashMap;

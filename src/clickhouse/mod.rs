@@ -1,8 +1,8 @@
 // Upstream: none
-// Downstream: clickhouse::bars
+// Downstream: clickhouse::bars, clickhouse::factors
 // Role: What the worker keeps in ClickHouse: everything that knows its client, its types and its error codes.
 
-//! The ports: [`bars`]; one table under them: `table`; its columns: [`schema`]; the bytes: [`rows`]; the zone: [`clock`];
+//! The ports: [`bars`], [`factors`]; one table under them: `table`; its columns: [`schema`]; the bytes: [`rows`]; the zone: [`clock`];
 //! what errors mean: [`errors`].
 
 /// Bars.
@@ -11,6 +11,8 @@ pub mod bars;
 pub mod clock;
 /// What errors mean.
 pub mod errors;
+/// Adjustment factors.
+pub mod factors;
 /// Rows as bytes.
 pub mod rows;
 /// The tables' columns.
@@ -20,3 +22,4 @@ pub mod statements;
 mod table;
 
 pub use bars::ClickHouseBars;
+pub use factors::ClickHouseFactors;

@@ -1,7 +1,8 @@
-// Upstream: clickhouse::bars
-// Downstream: actors::ports, clickhouse::clock
-// Role: Bars as RowBinary, in the order of the schema's columns.
+// Upstream: clickhouse::bars, clickhouse::factors
+// Downstream: actors::domain::adjust_factor, actors::ports, clickhouse::clock
+// Role: Bars and factors as RowBinary, in the order of the schema's columns.
 
+use actors::domain::AdjustFactor;
 use actors::ports::IdentifiedBar;
 use bytes::Bytes;
 
@@ -37,6 +38,23 @@ pub fn encode(rows: &[IdentifiedBar], clock: TableClock) -> Result<Bytes, ClockE
         put_text(&mut bytes, DESC);
         bytes.extend_from_slice(&epoch.to_le_bytes());
         bytes.extend_from_slice(&bar.source.0.to_le_bytes());
+    }
+    Ok(bytes.into())
+}
+
+/// Encodes factors. `Decimal(16, 6)` as 64-bit millionths.
+pub fn encode_factors(rows: &[AdjustFactor], clock: TableClock) -> Result<Bytes, ClockError> {
+    let mut bytes = Vec::with_capacity(rows.len() * ROW_BYTES);
+    for row in rows {
+        put_text(&mut bytes, row.code.as_str());
+        for factor in [row.fore, row.back, row.raw.factor] {
+            bytes.extend_from_slice(&factor.0.to_le_bytes());
+        }
+        put_text(&mut bytes, &row.uuid());
+        put_text(&mut bytes, META);
+        put_text(&mut bytes, DESC);
+        bytes.extend_from_slice(&clock.to_epoch(row.raw.timestamp)?.to_le_bytes());
+        bytes.extend_from_slice(&row.raw.source.0.to_le_bytes());
     }
     Ok(bytes.into())
 }

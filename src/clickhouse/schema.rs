@@ -1,4 +1,4 @@
-// Upstream: clickhouse::bars, clickhouse::statements, clickhouse::table
+// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::statements, clickhouse::table
 // Downstream: none
 // Role: The tables as Ginkgo's readers expect them: how they are created, and what must be right of one that is there.
 
@@ -33,6 +33,23 @@ pub const BAR: TableSchema = TableSchema {
         ("source", "Int8"),
     ],
     keys: "PARTITION BY toYear(timestamp) ORDER BY (code, timestamp, frequency)",
+};
+
+/// Adjustment factors, with Ginkgo's own key.
+pub const ADJUSTFACTOR: TableSchema = TableSchema {
+    name: "adjustfactor",
+    columns: &[
+        ("code", "String"),
+        ("foreadjustfactor", "Decimal(16, 6)"),
+        ("backadjustfactor", "Decimal(16, 6)"),
+        ("adjustfactor", "Decimal(16, 6)"),
+        ("uuid", "String"),
+        ("meta", "String"),
+        ("desc", "String"),
+        ("timestamp", "DateTime"),
+        ("source", "Int8"),
+    ],
+    keys: "ORDER BY (code, timestamp)",
 };
 
 impl TableSchema {

@@ -1,5 +1,5 @@
-// Upstream: clickhouse::bars
-// Downstream: actors::domain::bar, actors::domain::code, actors::ports, clickhouse::clock, clickhouse::schema
+// Upstream: clickhouse::bars, clickhouse::factors
+// Downstream: actors::domain::code, actors::domain::frequency, actors::ports, clickhouse::clock, clickhouse::schema
 // Role: The texts of the statements that look up and remove bars, each of bounded length.
 
 use std::collections::BTreeMap;

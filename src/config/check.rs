@@ -1,12 +1,14 @@
 // Upstream: config, config::load
-// Downstream: actors::setting_ranges, config::sections, telemetry
+// Downstream: actors::ports::market_source, actors::setting_ranges, config::sections, config::source_sections, telemetry
 // Role: Finds settings that are well formed but cannot work, alone or together.
 
+use actors::ports::DataKind;
 use actors::setting_ranges::out_of_range;
 
 use crate::telemetry;
 
-use super::sections::{KafkaSection, Settings, SourceName, SourcesSection};
+use super::sections::{KafkaSection, Settings};
+use super::source_sections::{SourceName, SourcesSection};
 
 /// A setting's path and what is wrong with its value.
 pub type Finding = (String, String);
@@ -38,7 +40,7 @@ pub fn problems(settings: &Settings) -> Vec<Finding> {
 /// What will work only in part: worth a line at the start.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let tushare_without_token =
-        settings.sources.bars == SourceName::Tushare && settings.sources.tushare.token.is_none();
+        settings.sources.used().contains(&SourceName::Tushare) && settings.sources.tushare.token.is_none();
     let warning = "sources.tushare.token is not set, so every fetch from Tushare will be refused; set TUSHARE_TOKEN, \
                    or choose sources.bars: files";
     tushare_without_token.then(|| warning.to_owned()).into_iter().collect()
@@ -136,8 +138,19 @@ fn sources(sources: &SourcesSection, findings: &mut Findings) {
     if let Err(reason) = check_url(&sources.tushare.url) {
         findings.0.push(("sources.tushare.url".into(), reason));
     }
-    if sources.bars == SourceName::Files && sources.files.folder.as_os_str().is_empty() {
-        let reason = "it must name a folder, because sources.bars is `files`";
+    if sources.bars.is_empty() {
+        findings.0.push(("sources.bars".into(), "it must name at least one source".into()));
+    }
+    for kind in DataKind::ALL {
+        for name in sources.named(kind).iter().filter(|name| !name.offers(kind)) {
+            let offering = SourceName::ALL.iter().filter(|name| name.offers(kind)).map(|name| name.as_str());
+            let offering = offering.collect::<Vec<_>>().join(", ");
+            let reason = format!("{} has no {kind}; sources that have: {offering}", name.as_str());
+            findings.0.push((format!("sources.{}", kind.key()), reason));
+        }
+    }
+    if sources.used().contains(&SourceName::Files) && sources.files.folder.as_os_str().is_empty() {
+        let reason = "it must name a folder, because `files` is one of the sources";
         findings.0.push(("sources.files.folder".into(), reason.into()));
     }
 }
@@ -193,7 +206,7 @@ mod tests {
             (|s| s.kafka.dead_letter_topic = "ginkgo.data.commands".into(), "kafka.dead_letter_topic", "command topic"),
             (|s| s.kafka.rebalance_drain_ms = 30_000, "kafka.rebalance_drain_ms", "below kafka.session_timeout_ms"),
             (|s| s.sources.tushare.url = "ftp://a".into(), "sources.tushare.url", "http://"),
-            (|s| s.sources.bars = SourceName::Files, "sources.files.folder", "folder"),
+            (|s| s.sources.bars = vec![SourceName::Files], "sources.files.folder", "folder"),
             (|s| s.log.level = "loud".into(), "log.level", "loud"),
             (|s| s.fetch.max_attempts = 4, "fetch.max_attempts", "1 to 3"),
         ];

@@ -4,8 +4,8 @@
 
 use std::sync::OnceLock;
 
-use serde::de::value::{Error, SeqDeserializer, StrDeserializer};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor};
+use serde::de::value::{Error, StrDeserializer};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::Settings;
@@ -36,6 +36,7 @@ impl Key {
             (Kind::Real, None) => "a number".to_owned(),
             (Kind::Flag, _) => "true or false".to_owned(),
             (Kind::Choice(words), _) => format!("one of: {}", words.join(", ")),
+            (Kind::Choices(words), _) => format!("one or more of: {}", words.join(", ")),
             (Kind::List, _) => "a list of texts, such as [first, second]".to_owned(),
         }
     }
@@ -77,6 +78,8 @@ pub enum Kind {
     Flag,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// Some of these words, in an order.
+    Choices(&'static [&'static str]),
     /// Several texts.
     List,
 }
@@ -197,8 +200,14 @@ impl<'de> Deserializer<'de> for Explorer<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.note(Kind::List);
-        visitor.visit_seq(SeqDeserializer::new(std::iter::empty::<String>()))
+        // The list gets one item, whose type tells its kind.
+        let mut items = Vec::new();
+        let value = visitor.visit_seq(OneItem { path: self.path.clone(), items: &mut items })?;
+        self.note(match items.first().map(|item| item.kind) {
+            Some(Kind::Choice(words)) => Kind::Choices(words),
+            _ => Kind::List,
+        });
+        Ok(value)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -219,6 +228,22 @@ impl<'de> Deserializer<'de> for Explorer<'_> {
     forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u128 f32 char str bytes byte_buf unit unit_struct newtype_struct tuple tuple_struct map
         identifier ignored_any
+    }
+}
+
+struct OneItem<'a> {
+    path: String,
+    items: &'a mut Vec<Key>,
+}
+
+impl<'de> SeqAccess<'de> for OneItem<'_> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        if !self.items.is_empty() {
+            return Ok(None);
+        }
+        seed.deserialize(Explorer { path: self.path.clone(), keys: self.items }).map(Some)
     }
 }
 
@@ -256,7 +281,8 @@ mod tests {
         assert_eq!(kind("kafka.command_topics"), Kind::List);
         assert_eq!(kind("batch.max_rows"), Kind::Number { max: u64::MAX });
         assert_eq!(kind("redis.database"), Kind::Number { max: 255 });
-        assert_eq!(kind("sources.bars"), Kind::Choice(&["tushare", "files"]));
+        assert_eq!(kind("sources.bars"), Kind::Choices(&["tushare", "files"]));
+        assert_eq!(kind("log.format"), Kind::Choice(&["json", "text", "auto"]));
         assert_eq!(kind("sources.files.folder"), Kind::Text);
         assert!(keys().len() > 40, "{}", keys().len());
         assert!(is_section("sources.tushare") && !is_section("sources.tushare.url") && !is_section("source"));
@@ -289,7 +315,7 @@ mod tests {
         for key in keys() {
             assert!(key.about.description.ends_with('.'), "{}: {:?}", key.path, key.about.description);
             assert_eq!(key.about.default.is_none(), key.secret, "{}: {:?}", key.path, key.about.default);
-            if let Kind::Choice(words) = key.kind {
+            if let Kind::Choice(words) | Kind::Choices(words) = key.kind {
                 let described: Vec<&str> = key.about.words.iter().map(|(word, _)| word.as_str()).collect();
                 assert_eq!(described, words, "{}", key.path);
             }

@@ -1,5 +1,5 @@
 // Upstream: cli::config, cli::health, cli::send, cli::status, main, reload
-// Downstream: config::check, config::environment, config::file, config::load, config::problem, config::sections, config::watch
+// Downstream: config::check, config::environment, config::file, config::load, config::problem, config::sections, config::source_sections, config::watch
 // Role: Typed configuration of the whole worker.
 
 //! Typed configuration: what may be set, with defaults and units, where it is read from, and what is wrong with it.
@@ -26,6 +26,8 @@ pub mod reference;
 mod schema;
 /// Every setting with its default.
 pub mod sections;
+/// Settings of market data.
+mod source_sections;
 /// One setting's value.
 mod value;
 /// Changes of the file.
@@ -39,7 +41,10 @@ pub use file::named_file;
 pub use load::{Fallback, Loaded, load, load_or_defaults};
 pub use problem::{ConfigProblems, Place, Problem};
 pub use sections::{
-    AmountUnit, ClickHouseSection, Compression, FilesSection, HttpSection, KafkaSection, LogFormat, LogSection,
-    MySqlSection, RedisSection, Settings, SourceName, SourcesSection, TushareSection, VolumeUnit, WorkerSection,
+    ClickHouseSection, Compression, HttpSection, KafkaSection, LogFormat, LogSection, MySqlSection, RedisSection,
+    Settings, WorkerSection,
+};
+pub use source_sections::{
+    AmountUnit, FilesSection, RequestLimits, SourceName, SourcesSection, TushareSection, VolumeUnit,
 };
 pub use watch::FileWatch;

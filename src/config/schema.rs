@@ -53,6 +53,7 @@ fn description(node: &Value) -> String {
 }
 
 fn words(node: &Value) -> Vec<(String, String)> {
+    let node = node.get("items").unwrap_or(node);
     let variants = node.get("oneOf").and_then(Value::as_array).into_iter().flatten();
     variants.filter_map(|word| Some((word.get("const")?.as_str()?.to_owned(), description(word)))).collect()
 }
@@ -76,7 +77,7 @@ mod tests {
     #[test]
     fn a_choice_has_its_words_with_their_meaning() {
         let bars = about("sources.bars");
-        assert_eq!(bars.default, Some(json!("tushare")));
+        assert_eq!(bars.default, Some(json!(["tushare"])));
         assert_eq!(
             bars.words,
             [("tushare", "Tushare Pro."), ("files", "A folder of CSV files.")]

@@ -1,19 +1,19 @@
-// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::health, cli::send, cli::status, clickhouse::bars, clickhouse::table, config, config::check, config::keys, config::load, config::schema, http, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::fleet, redis::heartbeat, reload, service_hub, sources, sources::files, sources::files::csv_reader, sources::tushare, standalone, standalone::broker, standalone::news, telemetry, tests::it::sources_tushare
-// Downstream: actors::settings
+// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::health, cli::send, cli::status, clickhouse::bars, clickhouse::factors, clickhouse::table, config, config::check, config::keys, config::load, config::schema, config::source_sections, http, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::fleet, redis::heartbeat, reload, service_hub, standalone, standalone::broker, standalone::news, telemetry
+// Downstream: actors::settings, config::source_sections
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
-
-use std::path::PathBuf;
 
 use actors::settings::{ActorSettings, BatchSettings, FetchSettings, HeartbeatSettings, QualitySettings};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::source_sections::SourcesSection;
+
 /// Stands for a secret wherever settings are shown.
 pub const MASK: &str = "***";
 
-/// Whether a secret is set is no secret.
-fn masked<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+/// Writes the mask. Whether a secret is set is no secret.
+pub fn masked<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| MASK).serialize(serializer)
 }
 
@@ -264,89 +264,6 @@ impl Default for MySqlSection {
             timeout_ms: 30_000,
         }
     }
-}
-
-/// A source's name in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SourceName {
-    /// Tushare Pro.
-    Tushare,
-    /// A folder of CSV files.
-    Files,
-}
-
-/// Market data.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SourcesSection {
-    /// Where bars come from.
-    pub bars: SourceName,
-    /// Tushare Pro.
-    pub tushare: TushareSection,
-    /// A folder of CSV files, one per code.
-    pub files: FilesSection,
-}
-
-impl Default for SourcesSection {
-    fn default() -> Self {
-        Self { bars: SourceName::Tushare, tushare: TushareSection::default(), files: FilesSection::default() }
-    }
-}
-
-/// Tushare Pro.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct TushareSection {
-    /// Base address; the interface's name is appended as in the vendor's own client.
-    pub url: String,
-    /// The account's token; without it Tushare refuses every call.
-    #[serde(serialize_with = "masked")]
-    #[schemars(with = "Option<String>")]
-    pub token: Option<SecretString>,
-    /// Longest wait for one answer.
-    #[schemars(range(min = 100, max = 600_000))]
-    pub timeout_ms: u64,
-}
-
-impl Default for TushareSection {
-    fn default() -> Self {
-        Self { url: "http://api.waditu.com/dataapi".into(), token: None, timeout_ms: 30_000 }
-    }
-}
-
-/// A folder of CSV files, one per code.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct FilesSection {
-    /// The folder, needed where `sources.bars` is `files`; files are named `000001.SZ.daily.csv`.
-    pub folder: PathBuf,
-    /// What the column `volume` counts.
-    pub volume_unit: VolumeUnit,
-    /// What the column `amount` counts.
-    pub amount_unit: AmountUnit,
-}
-
-/// What a volume counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum VolumeUnit {
-    /// Single shares.
-    #[default]
-    Shares,
-    /// Lots of 100 shares.
-    Lots,
-}
-
-/// What an amount counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AmountUnit {
-    /// Yuan.
-    #[default]
-    Yuan,
-    /// Thousand yuan.
-    ThousandYuan,
 }
 
 /// What can be asked over HTTP.

@@ -15,12 +15,12 @@ const MAX_SHOWN: usize = 60;
 pub fn from_file(key: &Key, value: &ValueKind) -> Result<Option<ValueKind>, String> {
     match (key.kind, value) {
         (_, ValueKind::Nil) => Ok(None),
-        (Kind::List, ValueKind::Array(items)) => {
+        (Kind::List | Kind::Choices(_), ValueKind::Array(items)) => {
             let texts = items.iter().map(|item| match &item.kind {
                 ValueKind::String(text) => Ok(text.clone()),
                 other => Err(wrong(key, &shown(other))),
             });
-            Ok(Some(list(texts.collect::<Result<_, _>>()?)))
+            chosen(key, texts.collect::<Result<_, _>>()?).map(Some)
         }
         (Kind::List, ValueKind::String(text)) => Err(wrong(key, text)),
         (Kind::Number { max }, ValueKind::I64(number)) => match u64::try_from(*number) {
@@ -51,11 +51,28 @@ pub fn from_text(key: &Key, text: &str) -> Result<Option<ValueKind>, String> {
             let word = trimmed.to_ascii_lowercase();
             words.contains(&word.as_str()).then_some(ValueKind::String(word))
         }
-        Kind::List => {
-            Some(list(trimmed.split(',').map(|item| item.trim().to_owned()).filter(|i| !i.is_empty()).collect()))
+        Kind::List | Kind::Choices(_) => {
+            let items = trimmed.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty());
+            return chosen(key, items.collect()).map(Some);
         }
     };
     value.map(Some).ok_or_else(|| wrong(key, text))
+}
+
+/// A list, of words that may be chosen where not any will do; each is named once.
+fn chosen(key: &Key, texts: Vec<String>) -> Result<ValueKind, String> {
+    let Kind::Choices(words) = key.kind else { return Ok(list(texts)) };
+    let mut chosen: Vec<String> = Vec::new();
+    for text in texts {
+        let word = text.to_ascii_lowercase();
+        if !words.contains(&word.as_str()) {
+            return Err(wrong(key, &text));
+        }
+        if !chosen.contains(&word) {
+            chosen.push(word);
+        }
+    }
+    Ok(list(chosen))
 }
 
 fn list(texts: Vec<String>) -> ValueKind {
@@ -92,7 +109,14 @@ mod tests {
     #[test]
     fn values_are_read_by_their_kind() {
         assert_eq!(read("kafka.port", " 19092 "), Ok(Some(ValueKind::U64(19092))));
-        assert_eq!(read("sources.bars", "Files"), Ok(Some(ValueKind::String("files".into()))));
+        assert_eq!(read("log.format", "Text"), Ok(Some(ValueKind::String("text".into()))));
+        assert_eq!(read("sources.bars", "Files"), Ok(Some(list(vec!["files".into()]))));
+        assert_eq!(
+            read("sources.bars", "files, tushare, files"),
+            Ok(Some(list(vec!["files".into(), "tushare".into()])))
+        );
+        let bars = find("sources.bars").unwrap();
+        assert_eq!(from_file(bars, &ValueKind::String("tushare".into())), Ok(Some(list(vec!["tushare".into()]))));
         assert_eq!(read("kafka.command_topics", "a, b,"), Ok(Some(list(vec!["a".into(), "b".into()]))));
         assert_eq!(read("clickhouse.password", "\"\""), Ok(None));
     }
@@ -101,7 +125,7 @@ mod tests {
     fn a_wrong_value_is_shown_in_short_but_a_secret_never() {
         assert_eq!(read("kafka.port", "70000").unwrap_err(), "it must be a whole number, 1 to 65535, but is \"70000\"");
         assert!(read("kafka.port", &"9".repeat(5_000)).unwrap_err().len() < 150);
-        assert!(read("sources.bars", "tdx").unwrap_err().contains("one of: tushare, files"));
+        assert!(read("sources.bars", "tushare, weather").unwrap_err().contains("one or more of: tushare, files"));
         let password = find("redis.password").unwrap();
         let error = from_file(password, &ValueKind::I64(4711)).unwrap_err();
         assert!(error.contains("put it in quotes") && !error.contains("4711"), "{error}");

@@ -17,12 +17,17 @@ use crate::worker_view::WorkerView;
 #[derive(Debug)]
 pub(super) struct Looked(pub(super) WorkerView);
 
+/// The meaning of a metric with a full stop, as the registry writes it for those that are counted.
+fn sentence(help: &str) -> String {
+    format!("{help}.")
+}
+
 /// A page that is being written.
 struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+        self.0.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
     fn gauges<L: EncodeLabelSet>(
@@ -31,12 +36,12 @@ impl Page<'_> {
         help: &str,
         values: impl IntoIterator<Item = (L, f64)>,
     ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut metric = self.0.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?;
         values.into_iter().try_for_each(|(labels, value)| metric.encode_family(&labels)?.encode_gauge(&value))
     }
 
     fn counter(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut metric = self.0.encode_descriptor(name, &sentence(help), None, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, f64, f64>(&value, None)
     }
 
@@ -46,7 +51,7 @@ impl Page<'_> {
         help: &str,
         values: impl IntoIterator<Item = (L, f64)>,
     ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut metric = self.0.encode_descriptor(name, &sentence(help), None, MetricType::Counter)?;
         values.into_iter().try_for_each(|(labels, value)| {
             metric.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)
         })
@@ -66,12 +71,8 @@ impl Collector for Looked {
 
 fn worker(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     let (board, identity) = (&view.board, &view.identity);
-    let info = [
-        ("version", env!("CARGO_PKG_VERSION")),
-        ("node_id", identity.node_id.as_ref()),
-        ("host", identity.host.as_ref()),
-    ];
-    page.gauges("data_worker_build_info", "The worker's version and name; always 1", [(info, 1.0)])?;
+    let info = [("version", env!("CARGO_PKG_VERSION")), ("host", identity.host.as_ref())];
+    page.gauges("data_worker_build_info", "The worker's version and host; always 1", [(info, 1.0)])?;
     page.gauge("data_worker_uptime_seconds", "Time since the start", board.uptime().as_secs_f64())?;
     let now = view.lifecycle();
     let states = [Lifecycle::Stopped, Lifecycle::Starting, Lifecycle::Running, Lifecycle::Stopping, Lifecycle::Error];

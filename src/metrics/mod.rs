@@ -31,7 +31,9 @@ impl Exposition {
 
     /// The page of one worker.
     pub fn new(metrics: &Metrics, view: WorkerView) -> Self {
-        let mut registry = Registry::default();
+        // On every series, because workers that a scraper finds by DNS have no other name than an address.
+        let node_id = ("node_id".into(), view.identity.node_id.to_string().into());
+        let mut registry = Registry::with_labels([node_id].into_iter());
         metrics.register(&mut registry);
         registry.register_collector(Box::new(Looked(view)));
         Self(registry)

@@ -34,6 +34,20 @@ pub fn day_of_text(text: &str) -> Field<NaiveDateTime> {
     midnight(day, text)
 }
 
+/// The minute a text names, as wall clock in Shanghai: `2024-01-02 09:31:00` with or without seconds, or an instant with a
+/// zone. An empty text and the like are missing.
+pub fn time_of_text(text: &str) -> Field<NaiveDateTime> {
+    let text = text.trim();
+    if matches!(text, "" | "null" | "None" | "NaN" | "nan" | "NaT") {
+        return Field::Missing;
+    }
+    let wall_clock = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"]
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    let instant = || Some(DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Shanghai).naive_local());
+    wall_clock.or_else(instant).map_or_else(|| Field::unreadable(text), Field::Value)
+}
+
 /// The day a number names (its JSON text), as midnight in Shanghai: `20240102`, Unix seconds or milliseconds.
 pub fn day_of_number(text: &str) -> Field<NaiveDateTime> {
     midnight(number_day(text), text)
@@ -103,6 +117,18 @@ mod tests {
 
     fn second_of_january() -> Field<NaiveDateTime> {
         Field::Value(NaiveDate::from_ymd_opt(2024, 1, 2).unwrap().and_time(NaiveTime::MIN))
+    }
+
+    #[test]
+    fn a_minute_is_a_wall_clock_in_shanghai() {
+        let expected = Field::Value("2024-01-02T09:31:00".parse().unwrap());
+        for text in ["2024-01-02 09:31:00", " 2024-01-02T09:31 ", "2024-01-02T01:31:00Z", "2024-01-02T09:31:00+08:00"] {
+            assert_eq!(time_of_text(text), expected, "{text}");
+        }
+        assert_eq!(time_of_text(""), Field::Missing);
+        for text in ["2024-01-02", "09:31", "2024-13-02 09:31:00", "soon"] {
+            assert_eq!(time_of_text(text), Field::unreadable(text));
+        }
     }
 
     #[test]

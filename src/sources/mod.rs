@@ -1,22 +1,27 @@
 // Upstream: service_hub, sources::files, sources::tushare, sources::tushare::transport, tests::it::sources_tushare
-// Downstream: actors::ports, config::sections, probe, sources::files, sources::tushare
-// Role: Builds the configured market source.
+// Downstream: actors::ports::market_source, config::source_sections, probe, sources::files, sources::tushare
+// Role: Builds the configured market sources.
 
 //! Vendors and folders of market data. Each converts to Ginkgo's units and zone and leaves the checking to others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actors::ports::MarketSource;
+use actors::ports::{DataKind, MarketSource, MarketSources};
 
 use crate::config::{SourceName, SourcesSection};
 use crate::probe::Answer;
 
 /// A folder of CSV files.
 pub mod files;
-/// Labels of daily bars.
+/// What stands before every request to a vendor.
+pub mod gate;
+/// Labels of bars.
 pub mod labels;
 /// Tushare Pro.
 pub mod tushare;
+/// Numbers in vendors' smaller units.
+pub mod units;
 
 use files::FilesSource;
 use tushare::TushareSource;
@@ -51,10 +56,10 @@ pub enum SourceSetupError {
     },
 }
 
-/// Tries the source that gives the bars.
-pub async fn probe(section: &SourcesSection) -> Result<Answer, String> {
-    match section.bars {
-        SourceName::Tushare => match TushareSource::new(&section.tushare) {
+/// Tries a source.
+pub async fn probe(section: &SourcesSection, name: SourceName) -> Result<Answer, String> {
+    match name {
+        SourceName::Tushare => match TushareSource::new(&section.tushare, section.tushare.limits(section)) {
             Ok(source) => source.probe().await.map_err(|kind| kind.to_string()),
             Err(error) => Err(error.to_string()),
         },
@@ -65,10 +70,38 @@ pub async fn probe(section: &SourcesSection) -> Result<Answer, String> {
     }
 }
 
-/// The source that gives the bars.
-pub fn build(section: &SourcesSection) -> Result<Arc<dyn MarketSource>, SourceSetupError> {
-    Ok(match section.bars {
-        SourceName::Tushare => Arc::new(TushareSource::new(&section.tushare)?),
+/// A source's name and place, for people.
+pub fn place(section: &SourcesSection, name: SourceName) -> String {
+    match name {
+        SourceName::Tushare => format!("Tushare {}", section.tushare.url),
+        SourceName::Files => format!("files in {}", section.files.folder.display()),
+    }
+}
+
+fn build(section: &SourcesSection, name: SourceName) -> Result<Arc<dyn MarketSource>, SourceSetupError> {
+    Ok(match name {
+        SourceName::Tushare => Arc::new(TushareSource::new(&section.tushare, section.tushare.limits(section))?),
         SourceName::Files => Arc::new(FilesSource::new(&section.files)?),
     })
+}
+
+/// The configured sources of each kind of data. A source that has several kinds is one: its limits hold for all of them.
+pub struct ConfiguredSources(BTreeMap<DataKind, Vec<Arc<dyn MarketSource>>>);
+
+impl ConfiguredSources {
+    /// Builds every source that is used for anything.
+    pub fn build(section: &SourcesSection) -> Result<Self, SourceSetupError> {
+        let mut built = BTreeMap::new();
+        for name in section.used() {
+            built.insert(name, build(section, name)?);
+        }
+        let of = |kind| section.of(kind).iter().filter_map(|name| built.get(name).cloned()).collect();
+        Ok(Self(DataKind::ALL.into_iter().map(|kind| (kind, of(kind))).collect()))
+    }
+}
+
+impl MarketSources for ConfiguredSources {
+    fn of(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
+        self.0.get(&kind).cloned().unwrap_or_default()
+    }
 }

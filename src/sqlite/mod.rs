@@ -2,7 +2,9 @@
 // Downstream: sqlite::store
 // Role: Bars and stock list in one SQLite file, in place of ClickHouse and MySQL, for the standalone worker.
 
-/// Both ports.
+/// Adjustment factors.
+mod factors;
+/// Bars, stock list and calendar.
 pub mod store;
 
 pub use store::{CodeSummary, SqliteStore};

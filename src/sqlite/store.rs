@@ -1,5 +1,5 @@
-// Upstream: service_hub, sqlite, standalone::outcome
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::trade_day, actors::ports
+// Upstream: service_hub, sqlite, sqlite::factors, standalone::outcome
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::trade_day, actors::ports
 // Role: The bar store and the stock list on SQLite.
 
 use std::collections::HashMap;
@@ -27,11 +27,12 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS trade_day (timestamp TEXT NOT NULL PRIMARY KEY, is_open INTEGER NOT NULL);";
 
 /// How timestamps are written: they sort as text.
-const TIME: &str = "%Y-%m-%d %H:%M:%S";
+pub const TIME: &str = "%Y-%m-%d %H:%M:%S";
 
 /// Bars and stock list in one file.
 pub struct SqliteStore {
-    pool: SqlitePool,
+    /// Connections to the file.
+    pub pool: SqlitePool,
     file: String,
 }
 
@@ -84,7 +85,8 @@ impl SqliteStore {
         self.pool.close().await;
     }
 
-    fn error(&self, operation: &str, error: &sqlx::Error) -> StoreError {
+    /// An error about this file.
+    pub fn error(&self, operation: &str, error: &sqlx::Error) -> StoreError {
         error_of(&self.file, operation, error)
     }
 }
@@ -98,7 +100,8 @@ fn error_of(file: &str, operation: &str, error: &sqlx::Error) -> StoreError {
     StoreError { store: format!("SQLite {file}"), operation: operation.to_owned(), class, reason: error.to_string() }
 }
 
-fn time_of(text: &str) -> Option<NaiveDateTime> {
+/// Reads a timestamp as it is written.
+pub fn time_of(text: &str) -> Option<NaiveDateTime> {
     NaiveDateTime::parse_from_str(text, TIME).ok()
 }
 

@@ -1,5 +1,5 @@
 // Upstream: main, standalone::demonstration
-// Downstream: actors::supervision::board, actors::supervisor, config::sections, run, service_hub, standalone::broker, standalone::demonstration, standalone::error, standalone::news, standalone::run_folder, telemetry
+// Downstream: actors::supervision::board, actors::supervisor, config::sections, config::source_sections, run, service_hub, standalone::broker, standalone::demonstration, standalone::error, standalone::news, standalone::run_folder, telemetry
 // Role: `data-worker standalone`: runs the worker with everything it needs inside the process, and shows it at work.
 
 //! A worker without servers: librdkafka's in-process broker, SQLite in place of ClickHouse and MySQL, heartbeats in
@@ -90,7 +90,7 @@ fn settings(kafka: KafkaSection, broker: &Broker, folder: &RunFolder) -> Setting
     let mut settings = Settings::default();
     settings.worker.node_id = "data_worker_standalone".to_owned();
     settings.kafka = KafkaSection { host: broker.host().to_owned(), port: broker.port(), ..kafka };
-    settings.sources.bars = SourceName::Files;
+    settings.sources.bars = vec![SourceName::Files];
     settings.sources.files.folder = folder.bars().to_owned();
     settings.batch.flush_interval_ms = 100;
     settings.quality.summary_interval_ms = 1_000;

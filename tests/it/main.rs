@@ -6,11 +6,16 @@
 
 mod config_cli;
 mod crashes;
+mod factors;
+mod failover;
 mod group;
 mod http;
 mod idempotence;
 mod intake;
+mod logs;
 mod main_job;
+mod metrics;
+mod minutes;
 mod orders;
 mod outages;
 mod panics;

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::task, actors::ports, config::sections, kit::tushare_data, kit::tushare_protocol, kit::tushare_server, sources, sources::tushare
+// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::source_sections, kit::tushare_data, kit::tushare_protocol, kit::tushare_server, sources, sources::tushare
 // Role: The Tushare adapter against a server that speaks Tushare's protocol.
 
 use std::io::{Read, Write};
@@ -10,6 +10,7 @@ use actors::domain::{DateRange, FetchedBar, Field, Frequency};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use chrono::{Days, NaiveDate, NaiveTime};
 use data_worker::config::{SourcesSection, TushareSection};
+use data_worker::sources::ConfiguredSources;
 use data_worker::sources::tushare::TushareSource;
 use kit::tushare_server::{DailyRow, Dataset, Fault, LabelForm, Lasting, Options, TushareServer, codes, trading_days};
 use rust_decimal::Decimal;
@@ -30,11 +31,15 @@ fn server() -> TushareServer {
 }
 
 fn section(url: String, token: &str) -> TushareSection {
-    TushareSection { url, token: Some(token.to_owned().into()), timeout_ms: 20_000 }
+    TushareSection { url, token: Some(token.to_owned().into()), timeout_ms: 20_000, ..TushareSection::default() }
+}
+
+fn connect(section: &TushareSection) -> TushareSource {
+    TushareSource::new(section, section.limits(&SourcesSection::default())).unwrap()
 }
 
 fn source(server: &TushareServer) -> TushareSource {
-    TushareSource::new(&section(server.url(), TOKEN)).unwrap()
+    connect(&section(server.url(), TOKEN))
 }
 
 fn request(start: &str, end: &str) -> BarRequest {
@@ -74,7 +79,7 @@ async fn bars_come_with_the_values_the_server_has_in_both_forms_of_address() {
     let received = server.last_request();
     assert_eq!(received.path, "/dataapi/daily");
     assert_eq!(received.user_agent, concat!("ginkgo-data-worker/", env!("CARGO_PKG_VERSION")));
-    let root = TushareSource::new(&section(server.root_url(), TOKEN)).unwrap();
+    let root = connect(&section(server.root_url(), TOKEN));
     assert_eq!(root.bars(&first_quarter()).await.unwrap(), bars);
     assert_eq!(server.last_request().path, "/");
     assert_eq!((server.requests(), server.rejected()), (2, 0));
@@ -190,7 +195,7 @@ async fn a_closed_port_is_unreachable() {
 async fn a_silent_server_is_left_after_the_timeout_and_a_slow_one_is_waited_for() {
     let server = server();
     let impatient = TushareSection { timeout_ms: 200, ..section(server.url(), TOKEN) };
-    let source = TushareSource::new(&impatient).unwrap();
+    let source = connect(&impatient);
     server.set_fault(Fault::Hang, Lasting::Next(1));
     let error = source.bars(&first_quarter()).await.unwrap_err();
     assert_eq!(error.kind, SourceErrorKind::Timeout(Duration::from_millis(200)));
@@ -201,7 +206,7 @@ async fn a_silent_server_is_left_after_the_timeout_and_a_slow_one_is_waited_for(
 #[tokio::test]
 async fn a_wrong_token_is_told_and_never_shown() {
     let server = server();
-    let source = TushareSource::new(&section(server.url(), "geheim-4711")).unwrap();
+    let source = connect(&section(server.url(), "geheim-4711"));
     let error = source.bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(&error.kind, SourceErrorKind::Unauthorized(text) if text.contains("40101")), "{error}");
     // A server that sends back what it was sent.
@@ -221,7 +226,7 @@ async fn a_wrong_token_is_told_and_never_shown() {
     let without = TushareSection { token: None, ..section(server.url(), "") };
     for section in [without, section(server.url(), " ")] {
         let sources = SourcesSection { tushare: section, ..SourcesSection::default() };
-        let error = data_worker::sources::build(&sources).err().unwrap().to_string();
+        let error = ConfiguredSources::build(&sources).err().unwrap().to_string();
         assert!(error.contains("sources.tushare.token"), "{error}");
     }
 }
@@ -309,16 +314,16 @@ fn raw_server(head: &'static str, chunk: Vec<u8>, count: usize) -> String {
 #[tokio::test]
 async fn a_connection_that_breaks_within_an_answer_is_unreachable() {
     let url = raw_server("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", b"{\"code\":0".to_vec(), 1);
-    let error = TushareSource::new(&section(url, TOKEN)).unwrap().bars(&first_quarter()).await.unwrap_err();
+    let error = connect(&section(url, TOKEN)).bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(error.kind, SourceErrorKind::Unreachable(_)), "{error:?}");
     let url = raw_server("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"3\r\nabc\r\n".to_vec(), 1);
-    let error = TushareSource::new(&section(url, TOKEN)).unwrap().bars(&first_quarter()).await.unwrap_err();
+    let error = connect(&section(url, TOKEN)).bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(error.kind, SourceErrorKind::Unreachable(_)), "{error:?}");
 }
 
 #[tokio::test]
 async fn an_answer_without_end_is_cut_off() {
     let url = raw_server("HTTP/1.1 200 OK\r\n\r\n", vec![b' '; 1 << 20], 80);
-    let error = TushareSource::new(&section(url, TOKEN)).unwrap().bars(&first_quarter()).await.unwrap_err();
+    let error = connect(&section(url, TOKEN)).bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(&error.kind, SourceErrorKind::BadAnswer(text) if text.contains("more than")), "{error:?}");
 }

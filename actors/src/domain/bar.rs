@@ -1,5 +1,5 @@
-// Upstream: actors::bar_rules, actors::domain, actors::domain::bar_identity, actors::domain::command, actors::domain::stock_info, actors::domain::trade_day, actors::fetcher, actors::flush, actors::latest_bars, actors::ports, actors::reference_list, actors::supervisor, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::statements, sources::files, sources::files::csv_reader, sources::files::lists, sources::labels, sources::tushare, sources::tushare::cells, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::stock_basic, sources::tushare::trade_cal, sqlite::store, switch, tests::it::sources_tushare
-// Downstream: actors::domain::code
+// Upstream: actors::bar_rules, actors::domain, actors::domain::adjust_factor, actors::domain::bar_identity, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::ports, actors::ports::market_source, actors::reference_list, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::factors, sources::files, sources::files::csv_reader, sources::files::lists, sources::labels, sources::tushare, sources::tushare::adj_factor, sources::tushare::cells, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal, sources::units, sqlite::factors, tests::it::sources_tushare
+// Downstream: actors::domain::code, actors::domain::frequency
 // Role: A price bar as a source gives it (any field may be missing or unreadable) and as it is stored.
 
 use std::fmt;
@@ -8,30 +8,7 @@ use chrono::NaiveDateTime;
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use crate::domain::Code;
-
-/// How long a bar lasts, with Ginkgo's integer for it (column `frequency`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Frequency {
-    /// One trading day; the timestamp is midnight of the day.
-    Day,
-}
-
-impl Frequency {
-    /// Ginkgo's `FREQUENCY_TYPES` value, as the column `frequency` holds it.
-    pub fn as_ginkgo(self) -> i8 {
-        match self {
-            Self::Day => 1,
-        }
-    }
-
-    /// The name commands use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Day => "1d",
-        }
-    }
-}
+use crate::domain::{Code, Frequency};
 
 /// Where a row came from: Ginkgo's `SOURCE_TYPES` value (column `source`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,8 +17,16 @@ pub struct SourceId(pub i8);
 impl SourceId {
     /// A source Ginkgo has no number of its own for, such as a folder of files.
     pub const OTHER: Self = Self(0);
+    /// BaoStock.
+    pub const BAOSTOCK: Self = Self(4);
+    /// Yahoo Finance.
+    pub const YAHOO: Self = Self(6);
     /// Tushare Pro.
     pub const TUSHARE: Self = Self(7);
+    /// TDX.
+    pub const TDX: Self = Self(8);
+    /// A database of the user's.
+    pub const DATABASE: Self = Self(10);
 }
 
 /// A fixed-point number with two decimals, counted in hundredths: the scale of Ginkgo's price and amount columns

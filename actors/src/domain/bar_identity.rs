@@ -1,5 +1,5 @@
 // Upstream: actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path
-// Downstream: actors::domain::bar
+// Downstream: actors::domain::bar, actors::domain::frequency
 // Role: The name-based identity of a bar: same key and values, same uuid.
 
 use uuid::Uuid;

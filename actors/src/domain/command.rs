@@ -1,12 +1,12 @@
 // Upstream: actors::command_router, actors::command_split, actors::domain, actors::domain::command_tests, actors::domain::operator_order, actors::open_command
-// Downstream: actors::domain::bar, actors::domain::calendar, actors::domain::code, actors::domain::operator_order, actors::domain::task, actors::shanghai
+// Downstream: actors::domain::calendar, actors::domain::code, actors::domain::frequency, actors::domain::operator_order, actors::domain::task, actors::shanghai
 // Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::{Code, CodeError, Frequency, OrderKind, SyncMode};
+use crate::domain::{Code, CodeError, Frequency, OpenRange, OrderKind, SyncMode};
 use crate::shanghai;
 
 /// The most codes one command may name: twice the A-share market, so that a mistake cannot fill the memory.
@@ -19,8 +19,8 @@ const MAX_DAYS: u64 = 10_000;
 /// consumer of its own, they are passed over and counted.
 const OF_OTHERS: [&str; 4] = ["paper_trading", "deploy", "unload", "update_selector"];
 
-/// Data commands Ginkgo sends that this version cannot carry out; they end in the dead-letter topic, not in silence.
-const NOT_SUPPORTED_YET: [&str; 2] = ["adjustfactor", "tick"];
+/// A data command Ginkgo sends that this version cannot carry out; it ends in the dead-letter topic, not in silence.
+const NOT_SUPPORTED_YET: [&str; 1] = ["tick"];
 
 /// A command as it came in, read and checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +42,8 @@ pub struct ControlCommand {
 pub enum Instruction {
     /// Fetch, check and store bars.
     BarSnapshot(BarSnapshot),
+    /// Fetch, check and store adjustment factors.
+    AdjustFactor(FactorCommand),
     /// Fetch and merge the whole list of securities.
     StockInfo,
     /// Fetch and merge the whole calendar.
@@ -63,6 +65,15 @@ pub struct BarSnapshot {
     pub start: Option<NaiveDate>,
     /// Last day asked for, if any.
     pub end: Option<NaiveDate>,
+}
+
+/// The parameters of `adjustfactor`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FactorCommand {
+    /// Which securities.
+    pub codes: CodeSelection,
+    /// Add what is new, or replace the whole series.
+    pub mode: SyncMode,
 }
 
 /// Which securities a command is about.
@@ -135,12 +146,6 @@ pub enum CommandError {
         /// Its name.
         name: String,
     },
-    /// A frequency that this version does not carry out.
-    #[error("frequency `{name}` is not supported by this version of the data worker, only 1d is")]
-    FrequencyNotSupported {
-        /// Its name.
-        name: String,
-    },
 }
 
 impl ControlCommand {
@@ -187,6 +192,7 @@ impl ControlCommand {
         let instruction = match name.as_str() {
             // Two names of the same command.
             "bar_snapshot" | "update_data" => Instruction::BarSnapshot(BarSnapshot::from_params(params)?),
+            "adjustfactor" => Instruction::AdjustFactor(FactorCommand { codes: codes(params)?, mode: mode(params)? }),
             // Their parameters are ignored, as they always were.
             "stockinfo" => Instruction::StockInfo,
             "trade_day" => Instruction::TradeDay,
@@ -203,6 +209,26 @@ impl ControlCommand {
 }
 
 impl BarSnapshot {
+    /// The parts of its days that a task each fetches, so that no task brings more than fits in memory. An outer end that
+    /// was not asked for stays open.
+    pub fn parts(&self, today: NaiveDate) -> Vec<OpenRange> {
+        let whole = vec![OpenRange { start: self.start, end: self.end }];
+        let Some(days) = self.frequency.days_per_task() else { return whole };
+        if self.mode == SyncMode::Incremental && self.start.is_none() {
+            return whole; // begins where the stored bars end
+        }
+        let (first, last) = (self.start.unwrap_or(self.frequency.first_day()), self.end.unwrap_or(today));
+        let starts: Vec<NaiveDate> = first.iter_days().step_by(days as usize).take_while(|day| *day <= last).collect();
+        if starts.is_empty() {
+            return whole;
+        }
+        let part = |(n, start): (usize, &NaiveDate)| OpenRange {
+            start: if n == 0 { self.start } else { Some(*start) },
+            end: starts.get(n + 1).map_or(self.end, NaiveDate::pred_opt),
+        };
+        starts.iter().enumerate().map(part).collect()
+    }
+
     fn from_params(params: &Map<String, Value>) -> Result<Self, CommandError> {
         let end = date(params, "end_date", "params.end_date")?;
         let start = match date(params, "start_date", "params.start_date")? {
@@ -215,11 +241,9 @@ impl BarSnapshot {
             return Err(CommandError::EmptyRange { start, end });
         }
         check_adjust_type(params.get("adjust_type"))?;
-        let full = flag(params, "full", "params.full")?;
-        let force = flag(params, "force", "params.force")?;
         Ok(Self {
             codes: codes(params)?,
-            mode: if full || force { SyncMode::Replace } else { SyncMode::Incremental },
+            mode: mode(params)?,
             frequency: frequency(params.get("frequency"))?,
             start,
             end,
@@ -296,6 +320,12 @@ fn flag(params: &Map<String, Value>, name: &str, field: &'static str) -> Result<
     }
 }
 
+fn mode(params: &Map<String, Value>) -> Result<SyncMode, CommandError> {
+    let full = flag(params, "full", "params.full")?;
+    let force = flag(params, "force", "params.force")?;
+    Ok(if full || force { SyncMode::Replace } else { SyncMode::Incremental })
+}
+
 fn codes(params: &Map<String, Value>) -> Result<CodeSelection, CommandError> {
     let mut texts: Vec<&str> = Vec::new();
     match params.get("code") {
@@ -364,9 +394,9 @@ fn frequency(found: Option<&Value>) -> Result<Frequency, CommandError> {
     match found {
         None | Some(Value::Null) => Ok(Frequency::Day),
         Some(Value::String(name)) => match name.as_str() {
-            "1d" | "d" | "day" | "" => Ok(Frequency::Day),
-            "1m" | "5m" | "15m" | "30m" | "60m" => Err(CommandError::FrequencyNotSupported { name: name.clone() }),
-            _ => Err(bad_field("params.frequency", found, "one of 1d, 1m, 5m, 15m, 30m, 60m")),
+            "d" | "day" | "" => Ok(Frequency::Day),
+            _ => Frequency::named(name)
+                .ok_or_else(|| bad_field("params.frequency", found, "one of 1d, 1m, 5m, 15m, 30m, 60m")),
         },
         other => Err(bad_field("params.frequency", other, "one of 1d, 1m, 5m, 15m, 30m, 60m")),
     }

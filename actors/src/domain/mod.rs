@@ -1,9 +1,11 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::notification, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::domain::worker_status
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::notification, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::domain::worker_status
 // Role: What the worker talks about: codes, bars, commands, tasks, statuses, notifications; no I/O.
 
 //! The worker's vocabulary. Nothing here does I/O and nothing here knows a client library.
 
+/// Adjustment factors.
+pub mod adjust_factor;
 /// Bars as sources give them and as they are stored.
 pub mod bar;
 /// The name-based identity of a bar.
@@ -16,6 +18,8 @@ pub mod code;
 pub mod command;
 #[cfg(test)]
 mod command_tests;
+/// How long a bar lasts.
+pub mod frequency;
 /// Messages for people.
 pub mod notification;
 /// What operators ask of running workers.
@@ -24,17 +28,22 @@ pub mod operator_order;
 pub mod stock_info;
 /// Units of work and what came of them.
 pub mod task;
+/// Trades.
+pub mod tick;
 /// The calendar's days.
 pub mod trade_day;
 /// Lifecycle and status.
 pub mod worker_status;
 
-pub use bar::{Bar, FetchedBar, Field, Frequency, Hundredths, SourceId};
+pub use adjust_factor::{AdjustFactor, FetchedFactor, Millionths, RawFactor};
+pub use bar::{Bar, FetchedBar, Field, Hundredths, SourceId};
 pub use code::{Code, CodeError};
-pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, Instruction};
+pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction};
+pub use frequency::Frequency;
 pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};
 pub use stock_info::{FetchedStock, Stock};
-pub use task::{Anomaly, DateRange, Rule, Stage, Subject, SyncMode, TaskCounts};
+pub use task::{Anomaly, DateRange, OpenRange, Rule, Stage, Subject, SyncMode, TaskCounts};
+pub use tick::FetchedTick;
 pub use trade_day::{FetchedTradeDay, TradeDay};
 pub use worker_status::{Lifecycle, WorkerStatus};

@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::stock_info, actors::fetcher, actors::observation, actors::open_command, actors::ports, actors::quality_monitor, actors::quality_summary, actors::reference_list, actors::supervision::board, actors::ticket, actors::validator, actors::write_plan, actors::write_plan_tests, http::answers, metrics::counted, sources::files, sources::tushare, sources::tushare::daily, standalone::outcome, standalone::sample, tests::it::sources_tushare
+// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::stock_info, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::observation, actors::open_command, actors::ports::market_source, actors::quality_monitor, actors::quality_summary, actors::reference_list, actors::supervision::board, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, http::answers, metrics::counted, sources::files, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, standalone::outcome, standalone::sample, tests::it::sources_tushare
 // Downstream: actors::domain::code
 // Role: A unit of work (one code of one command): its range, its mode, what came of it.
 
@@ -42,6 +42,15 @@ impl fmt::Display for DateRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}..{}", self.start, self.end)
     }
+}
+
+/// Days of which either end may be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenRange {
+    /// First day, if there is one.
+    pub start: Option<NaiveDate>,
+    /// Last day, if there is one.
+    pub end: Option<NaiveDate>,
 }
 
 /// What a task is about.
@@ -124,6 +133,8 @@ pub enum Rule {
     UnreadableValue,
     /// A price is zero or negative.
     PriceNotPositive,
+    /// An adjustment factor is zero or negative.
+    FactorNotPositive,
     /// The highest price is below the opening or closing price.
     HighBelowOpenOrClose,
     /// The lowest price is above the opening or closing price.
@@ -164,6 +175,7 @@ impl Rule {
             Self::MissingValue => "missing_value",
             Self::UnreadableValue => "unreadable_value",
             Self::PriceNotPositive => "price_not_positive",
+            Self::FactorNotPositive => "factor_not_positive",
             Self::HighBelowOpenOrClose => "high_below_open_or_close",
             Self::LowAboveOpenOrClose => "low_above_open_or_close",
             Self::VolumeNegative => "volume_negative",

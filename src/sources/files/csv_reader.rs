@@ -1,24 +1,26 @@
 // Upstream: sources::files
-// Downstream: actors::domain::bar, config::sections, sources::files::csv_table, sources::labels
+// Downstream: actors::domain::bar, actors::domain::frequency, config::source_sections, sources::files::csv_table, sources::labels, sources::units
 // Role: Reads a CSV file of daily bars and converts its units. Pure.
 
 //! The first line names the columns `date`, `open`, `high`, `low`, `close`, `volume` and `amount`, in any order and any
-//! case; further columns are ignored. Prices are in yuan; volume and amount in the configured units.
+//! case; further columns are ignored. In files of minute bars `time` stands for `date`, and names the bar's end. Prices are in yuan; volume and amount in the configured units.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use actors::domain::{FetchedBar, Field};
-use rust_decimal::Decimal;
+use actors::domain::{FetchedBar, Field, Frequency};
+use chrono::NaiveDateTime;
 
 use crate::config::{AmountUnit, VolumeUnit};
 use crate::sources::files::csv_table::{self, CsvError};
-use crate::sources::labels;
+use crate::sources::{labels, units as smaller_unit};
 
 /// The columns of a row.
 const COLUMNS: [&str; 7] = ["date", "open", "high", "low", "close", "volume", "amount"];
-/// Two centuries of trading days: a longer file is something else.
-const MAX_ROWS: usize = 50_000;
+/// The columns of a minute bar's row.
+const MINUTE_COLUMNS: [&str; 7] = ["time", "open", "high", "low", "close", "volume", "amount"];
+/// Eight years of minutes, or many centuries of days: a longer file is something else.
+const MAX_ROWS: usize = 500_000;
 
 /// The units of a file's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,38 +33,34 @@ pub struct Units {
 
 /// Reads a file's bytes. A cell that cannot be read stays as an unreadable field, and so does every cell of a row with
 /// too few or too many of them (where each belongs is unknown): the row is reported, not dropped.
-pub fn parse(bytes: &[u8], units: Units) -> Result<Vec<FetchedBar>, CsvError> {
-    csv_table::read(bytes, &COLUMNS, MAX_ROWS, |cells| {
-        Ok(cells.map_or_else(|text| unreadable_bar(&text), |cells| bar(&cells, units)))
+pub fn parse(bytes: &[u8], units: Units, frequency: Frequency) -> Result<Vec<FetchedBar>, CsvError> {
+    let of_day = frequency == Frequency::Day;
+    let columns = if of_day { &COLUMNS } else { &MINUTE_COLUMNS };
+    let label = if of_day { labels::day_of_text } else { labels::time_of_text };
+    csv_table::read(bytes, columns, MAX_ROWS, |cells| {
+        Ok(cells.map_or_else(|text| unreadable_bar(&text), |cells| bar(&cells, units, label)))
     })
 }
 
-fn bar([date, open, high, low, close, volume, amount]: &[Cow<'_, str>; COLUMNS.len()], units: Units) -> FetchedBar {
+fn bar(
+    [time, open, high, low, close, volume, amount]: &[Cow<'_, str>; COLUMNS.len()],
+    units: Units,
+    label: impl Fn(&str) -> Field<NaiveDateTime>,
+) -> FetchedBar {
     FetchedBar {
-        timestamp: labels::day_of_text(date),
+        timestamp: label(time),
         open: Field::number(open),
         high: Field::number(high),
         low: Field::number(low),
         close: Field::number(close),
         volume: match units.volume {
-            VolumeUnit::Shares => shifted(volume, 2),
+            VolumeUnit::Shares => smaller_unit::smaller(Field::number(volume), smaller_unit::SHARES),
             VolumeUnit::Lots => Field::number(volume),
         },
         amount: match units.amount {
-            AmountUnit::Yuan => shifted(amount, 3),
+            AmountUnit::Yuan => smaller_unit::smaller(Field::number(amount), smaller_unit::YUAN),
             AmountUnit::ThousandYuan => Field::number(amount),
         },
-    }
-}
-
-/// A number with its decimal point moved to the left: exact, or unreadable where a decimal has no room for it.
-fn shifted(text: &str, places: u32) -> Field<Decimal> {
-    match Field::number(text) {
-        Field::Value(mut number) => match number.set_scale(number.scale() + places) {
-            Ok(()) => Field::Value(number),
-            Err(_) => Field::unreadable(text),
-        },
-        other => other,
     }
 }
 
@@ -83,9 +81,10 @@ fn unreadable_bar(text: &impl fmt::Display) -> FetchedBar {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rust_decimal::Decimal;
 
     fn rows(text: &str) -> Vec<FetchedBar> {
-        parse(text.as_bytes(), Units::default()).unwrap()
+        parse(text.as_bytes(), Units::default(), Frequency::Day).unwrap()
     }
 
     fn value(text: &str) -> Field<Decimal> {
@@ -101,7 +100,7 @@ mod tests {
         assert_eq!(rows[0].amount, value("90923.2405"));
         assert_eq!(rows[0].high, value("12.21"));
         let units = Units { volume: VolumeUnit::Lots, amount: AmountUnit::ThousandYuan };
-        let same = parse(text.as_bytes(), units).unwrap();
+        let same = parse(text.as_bytes(), units, Frequency::Day).unwrap();
         assert_eq!(same[0].volume, value("7877950"));
         assert_eq!(same[0].amount, value("90923240.5"));
     }
@@ -119,12 +118,12 @@ mod tests {
 
     #[test]
     fn a_header_that_does_not_fit_is_named_with_its_line() {
-        let error = |text: &str| parse(text.as_bytes(), Units::default()).unwrap_err().to_string();
+        let error = |text: &str| parse(text.as_bytes(), Units::default(), Frequency::Day).unwrap_err().to_string();
         assert!(error("").contains("line 1: the file is empty"));
         assert_eq!(error("date,open,high,low,close,volume"), "line 1: column `amount` is missing");
         assert_eq!(error("date,open,high,low,close,volume,amount,Open"), "line 1: column `open` is there twice");
         let long = format!("date,open,high,low,close,volume,amount\n{}", "1,1,1,1,1,1,1\n".repeat(MAX_ROWS + 1));
-        assert_eq!(error(&long), "line 50002: more than 50000 rows");
+        assert_eq!(error(&long), "line 500002: more than 500000 rows");
     }
 
     proptest! {
@@ -132,7 +131,7 @@ mod tests {
         fn any_bytes_give_rows_or_a_clear_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let with_header = [b"date,open,high,low,close,volume,amount\n", bytes.as_slice()].concat();
             for bytes in [bytes, with_header] {
-                if let Err(error) = parse(&bytes, Units::default()) {
+                if let Err(error) = parse(&bytes, Units::default(), Frequency::Day) {
                     prop_assert!(error.line >= 1 && !error.what.is_empty());
                 }
             }
@@ -142,7 +141,7 @@ mod tests {
         fn any_cells_give_a_row(cells in prop::collection::vec("[-+0-9.eE a-z\"]{0,12}", 7)) {
             let line = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect::<Vec<_>>().join(",");
             let text = format!("date,open,high,low,close,volume,amount\n{line}\n");
-            prop_assert_eq!(parse(text.as_bytes(), Units::default()).unwrap().len(), 1);
+            prop_assert_eq!(parse(text.as_bytes(), Units::default(), Frequency::Day).unwrap().len(), 1);
         }
 
         #[test]

@@ -1,11 +1,11 @@
 // Upstream: sources::files
-// Downstream: actors::domain::bar, actors::domain::stock_info, actors::domain::trade_day, sources::files::csv_table, sources::labels
-// Role: Reads the stock list and the calendar from CSV files. Pure.
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::stock_info, actors::domain::trade_day, sources::files::csv_table, sources::labels
+// Role: Reads the stock list, the calendar and adjustment factors from CSV files. Pure.
 
-//! `stocks.csv` has the columns `code`, `name`, `industry`, `list_date`, `delist_date`; `trade_days.csv` has `date` and
+//! A folder holds `000001.SZ.factors.csv` for each security beside its bars; `stocks.csv` has the columns `code`, `name`, `industry`, `list_date`, `delist_date`; `trade_days.csv` has `date` and
 //! `is_open` (1 or 0).
 
-use actors::domain::{FetchedStock, FetchedTradeDay, Field};
+use actors::domain::{FetchedFactor, FetchedStock, FetchedTradeDay, Field};
 
 use crate::sources::files::csv_table::{self, CsvError};
 use crate::sources::labels;
@@ -37,6 +37,14 @@ pub fn trade_days(bytes: &[u8]) -> Result<Vec<FetchedTradeDay>, CsvError> {
     csv_table::read(bytes, &["date", "is_open"], MAX_ROWS, |cells| {
         let [date, is_open] = cells?;
         Ok(FetchedTradeDay { date: labels::day_of_text(&date), is_open: Field::number(&is_open) })
+    })
+}
+
+/// Reads a security's adjustment factors: the columns `date` and `adj_factor`.
+pub fn factors(bytes: &[u8]) -> Result<Vec<FetchedFactor>, CsvError> {
+    csv_table::read(bytes, &["date", "adj_factor"], MAX_ROWS, |cells| {
+        let [date, factor] = cells?;
+        Ok(FetchedFactor { timestamp: labels::day_of_text(&date), factor: Field::number(&factor) })
     })
 }
 

@@ -1,8 +1,9 @@
 // Upstream: sources
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports, config::sections, probe, sources, sources::files::csv_reader, sources::files::csv_table, sources::files::lists
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, config::source_sections, probe, sources, sources::files::csv_reader, sources::files::csv_table, sources::files::lists
 // Role: Daily bars from a folder of CSV files, one per security.
 
-//! A folder with a file `000001.SZ.daily.csv` for each security; the columns are described in [`csv_reader`].
+//! A folder with a file `000001.SZ.daily.csv` for each security, and `000001.SZ.5m.csv` and the like for minute bars; the
+//! columns are described in [`csv_reader`]. A file's adjustment factors are in `000001.SZ.factors.csv`.
 
 /// Bars in CSV.
 pub mod csv_reader;
@@ -14,9 +15,10 @@ pub mod lists;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use actors::domain::{Code, FetchedBar, FetchedStock, FetchedTradeDay, Field, Frequency, SourceId};
+use actors::domain::{
+    Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Field, Frequency, SourceId,
+};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 
@@ -31,7 +33,7 @@ use crate::sources::SourceSetupError;
 const NAME: &str = "files";
 /// A file's name is a code and this.
 const FILE_END: &str = ".daily.csv";
-/// A security's whole history is below 1 MB: a larger file is something else, and memory is not given to it.
+/// A security's whole history of days is below 1 MB, a year of minutes about 4 MB: a larger file is something else, and memory is not given to it.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// A folder of CSV files as a source of daily bars.
@@ -73,8 +75,11 @@ impl FilesSource {
     }
 
     /// A code's form is fixed, so the path cannot leave the folder.
-    fn path_of(&self, code: Code) -> PathBuf {
-        self.folder.join(format!("{code}{FILE_END}"))
+    fn path_of(&self, code: Code, frequency: Frequency) -> PathBuf {
+        match frequency {
+            Frequency::Day => self.folder.join(format!("{code}{FILE_END}")),
+            minutes => self.folder.join(format!("{code}.{minutes}.csv")),
+        }
     }
 }
 
@@ -114,10 +119,6 @@ fn contents(path: &Path) -> Result<Vec<u8>, SourceErrorKind> {
 
 #[async_trait]
 impl MarketSource for FilesSource {
-    fn in_force(self: Arc<Self>) -> Arc<dyn MarketSource> {
-        self
-    }
-
     fn name(&self) -> &'static str {
         NAME
     }
@@ -127,18 +128,29 @@ impl MarketSource for FilesSource {
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
-        match request.frequency {
-            Frequency::Day => {}
-        }
-        let (path, units, range) = (self.path_of(request.code), self.units, request.range);
-        read_aside(format!("daily {} {range}", request.code), move || {
-            let mut bars = read(&path, |bytes| csv_reader::parse(bytes, units))?;
+        let BarRequest { code, frequency, range } = *request;
+        let (path, units) = (self.path_of(code, frequency), self.units);
+        read_aside(format!("bars {code} {frequency} {range}"), move || {
+            let mut bars = read(&path, |bytes| csv_reader::parse(bytes, units, frequency))?;
             // A row whose day cannot be read may belong to any range: it is passed on, so that it is reported.
             bars.retain(|bar| match &bar.timestamp {
                 Field::Value(timestamp) => range.contains(timestamp.date()),
                 Field::Missing | Field::Unreadable(_) => true,
             });
             Ok(bars)
+        })
+        .await
+    }
+
+    async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
+        let path = self.folder.join(format!("{code}.factors.csv"));
+        read_aside(format!("factors {code} {range}"), move || {
+            let mut factors = read(&path, lists::factors)?;
+            factors.retain(|row| match &row.timestamp {
+                Field::Value(timestamp) => range.contains(timestamp.date()),
+                Field::Missing | Field::Unreadable(_) => true,
+            });
+            Ok(factors)
         })
         .await
     }
@@ -157,7 +169,6 @@ impl MarketSource for FilesSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actors::domain::DateRange;
     use chrono::NaiveDate;
 
     fn source(folder: &Path) -> FilesSource {

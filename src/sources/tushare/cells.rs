@@ -1,4 +1,4 @@
-// Upstream: sources::tushare::daily, sources::tushare::stock_basic, sources::tushare::trade_cal
+// Upstream: sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal
 // Downstream: actors::domain::bar, actors::domain::code, sources::labels
 // Role: Reads one cell of Tushare's tables: its JSON text as a number, a day, a text or a code. Pure.
 
@@ -18,6 +18,14 @@ pub fn day(cell: &str) -> Field<NaiveDateTime> {
     match cell {
         "null" => Field::Missing,
         _ => with_text(cell, labels::day_of_text).unwrap_or_else(|| labels::day_of_number(cell)),
+    }
+}
+
+/// A moment, as wall clock in Shanghai.
+pub fn time(cell: &str) -> Field<NaiveDateTime> {
+    match cell {
+        "null" => Field::Missing,
+        _ => with_text(cell, labels::time_of_text).unwrap_or_else(|| Field::unreadable(cell)),
     }
 }
 

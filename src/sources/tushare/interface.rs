@@ -1,4 +1,4 @@
-// Upstream: sources::tushare, sources::tushare::daily, sources::tushare::stock_basic, sources::tushare::trade_cal
+// Upstream: sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal
 // Downstream: sources::tushare::table
 // Role: What the source needs to know of one of Tushare's interfaces.
 

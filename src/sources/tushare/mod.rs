@@ -1,10 +1,11 @@
 // Upstream: sources, tests::it::sources_tushare
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports, config::sections, probe, sources, sources::tushare::daily, sources::tushare::error_text, sources::tushare::interface, sources::tushare::rate_gate, sources::tushare::stock_basic, sources::tushare::table, sources::tushare::trade_cal, sources::tushare::transport
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, config::source_sections, probe, sources, sources::gate, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::error_text, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::table, sources::tushare::trade_cal, sources::tushare::transport
 // Role: Tushare Pro as a source: pages, the gate before the vendor's limit, errors.
 
 //! Tushare Pro. Each of its interfaces has a file that knows its parameters and reads its answers; how calls are sent and
 //! paged is the same for all.
 
+mod adj_factor;
 mod cells;
 /// Daily bars.
 pub mod daily;
@@ -13,8 +14,8 @@ mod daily_tests;
 /// The meaning of business codes and texts.
 pub mod error_text;
 mod interface;
-/// Keeps calls back after a rate-limited answer.
-pub mod rate_gate;
+/// Minute bars.
+pub mod stk_mins;
 mod stock_basic;
 /// The table in every answer.
 pub mod table;
@@ -23,26 +24,27 @@ mod trade_cal;
 mod transport;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use actors::domain::{Code, DateRange, FetchedBar, FetchedStock, FetchedTradeDay, Frequency, SourceId};
+use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use self::adj_factor::AdjFactor;
 use self::daily::Daily;
 use self::interface::Interface;
-use self::rate_gate::RateGate;
+use self::stk_mins::StkMins;
 use self::stock_basic::StockBasic;
 use self::table::{AnswerError, Page};
 use self::trade_cal::TradeCal;
 use self::transport::Transport;
-use crate::config::TushareSection;
+use crate::config::{RequestLimits, TushareSection};
 use crate::probe::Answer;
 use crate::sources::SourceSetupError;
+use crate::sources::gate::Gate;
 
 /// The name in configuration, logs and reports.
 const NAME: &str = "tushare";
@@ -52,12 +54,12 @@ const PROBED_DAY: &str = "2024-01-02";
 /// Far beyond any answer (one holds 24 years of a security's days): a server that never ends is cut off here.
 const MAX_PAGES: usize = 32;
 
-/// Tushare Pro as a source of daily bars.
+/// Tushare Pro as a source.
 pub struct TushareSource {
     transport: Transport,
     token: SecretString,
     timeout: Duration,
-    gate: RateGate,
+    gate: Gate,
 }
 
 #[derive(Serialize)]
@@ -70,7 +72,7 @@ struct Call<'a> {
 
 impl TushareSource {
     /// A source that has not connected yet. Fails where the address or the token cannot work.
-    pub fn new(section: &TushareSection) -> Result<Self, SourceSetupError> {
+    pub fn new(section: &TushareSection, limits: RequestLimits) -> Result<Self, SourceSetupError> {
         let token = section.token.as_ref().map(|token| token.expose_secret().trim()).filter(|token| !token.is_empty());
         let token = SecretString::from(token.ok_or(SourceSetupError::TokenMissing)?);
         let timeout = Duration::from_millis(section.timeout_ms);
@@ -78,7 +80,7 @@ impl TushareSource {
             return Err(SourceSetupError::TimeoutZero);
         }
         let transport = Transport::new(&section.url, timeout, token.clone())?;
-        Ok(Self { transport, token, timeout, gate: RateGate::default() })
+        Ok(Self { transport, token, timeout, gate: Gate::new(limits) })
     }
 
     /// Tries the vendor and the token with the smallest call there is: one code on one day.
@@ -98,20 +100,17 @@ impl TushareSource {
         }
     }
 
-    /// One answer. Waits at the gate for as long as for an answer at most, then for the answer.
+    /// One answer. Waits at a closed gate for as long as for an answer at most, then for the answer.
     async fn page<I: Interface>(&self, call: &I, offset: usize) -> Result<Page<I::Row>, SourceErrorKind> {
-        self.gate.pass(self.timeout).await?;
-        let outcome = match self.transport.post(I::NAME, self.body(call, offset)?).await {
-            Ok(body) => call.parse(&body).map_err(|error| match error {
+        let body = self.body(call, offset)?;
+        let request = async || {
+            let answer = self.transport.post(I::NAME, body).await?;
+            call.parse(&answer).map_err(|error| match error {
                 AnswerError::Refused { code, message } => error_text::classify(code, &message),
                 AnswerError::Unreadable(reason) => SourceErrorKind::BadAnswer(reason),
-            }),
-            Err(kind) => Err(kind),
+            })
         };
-        if let Err(SourceErrorKind::RateLimited { message, retry_after }) = &outcome {
-            self.gate.close(message, *retry_after);
-        }
-        outcome
+        self.gate.pass(self.timeout, request).await
     }
 
     fn body<I: Interface>(&self, call: &I, offset: usize) -> Result<Vec<u8>, SourceErrorKind> {
@@ -171,10 +170,6 @@ fn promised_nothing(num_rows: usize) -> SourceErrorKind {
 
 #[async_trait]
 impl MarketSource for TushareSource {
-    fn in_force(self: Arc<Self>) -> Arc<dyn MarketSource> {
-        self
-    }
-
     fn name(&self) -> &'static str {
         NAME
     }
@@ -184,11 +179,16 @@ impl MarketSource for TushareSource {
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
-        match request.frequency {
-            Frequency::Day => {}
+        let (code, range) = (request.code, request.range);
+        let about = format!(" {code} {} {range}", request.frequency);
+        match request.frequency.minutes() {
+            None => self.rows(&Daily { code, range }, &about).await,
+            Some(minutes) => self.rows(&StkMins { code, range, minutes }, &about).await,
         }
-        let call = Daily { code: request.code, range: request.range };
-        self.rows(&call, &format!(" {} {}", request.code, request.range)).await
+    }
+
+    async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
+        self.rows(&AdjFactor { code, range }, &format!(" {code} {range}")).await
     }
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {

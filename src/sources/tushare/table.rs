@@ -1,4 +1,4 @@
-// Upstream: sources::tushare, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::interface, sources::tushare::stock_basic, sources::tushare::trade_cal, sources::tushare::transport
+// Upstream: sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal, sources::tushare::transport
 // Downstream: none
 // Role: Reads the table in any answer of Tushare's: cells as JSON text, or why there are none. Pure.
 

@@ -1,5 +1,5 @@
 // Upstream: sources::tushare
-// Downstream: actors::ports, sources, sources::tushare::table
+// Downstream: actors::ports::market_source, sources, sources::tushare::table
 // Role: HTTP to Tushare: one bounded POST, its failures told apart.
 
 use std::error::Error;

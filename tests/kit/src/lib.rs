@@ -7,12 +7,16 @@
 
 /// Reads and faults of ClickHouse.
 pub mod clickhouse;
+/// Prometheus' text format.
+pub mod exposition;
 /// Asking a worker.
 pub mod http;
 /// Topics, commands, offsets.
 pub mod kafka;
 /// Ginkgo's tables.
 pub mod mysql;
+/// A Prometheus server.
+pub mod prometheus;
 /// A Redis server to kill.
 pub mod redis;
 /// One test's own world.

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, kit::bin::tushare_server, kit::scene, kit::tushare_other, kit::tushare_protocol, kit::tushare_server, tests::it::config_cli, tests::it::idempotence, tests::it::main_job, tests::it::sources_tushare
+// Upstream: benches::pipeline::commands, kit::bin::tushare_server, kit::scene, kit::tushare_other, kit::tushare_protocol, kit::tushare_server, tests::it::config_cli, tests::it::idempotence, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::sources_tushare
 // Downstream: none
 // Role: Daily bars for the Tushare server: given rows, or generated ones that hold together like real ones.
 
@@ -40,6 +40,8 @@ impl DailyRow {
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
     rows: BTreeMap<String, Vec<DailyRow>>,
+    /// By code: from this day on this adjustment factor.
+    factors: BTreeMap<String, BTreeMap<NaiveDate, f64>>,
 }
 
 impl Dataset {
@@ -79,6 +81,21 @@ impl Dataset {
     /// A security's rows, oldest first; none of an unknown one.
     pub fn rows(&self, code: &str) -> &[DailyRow] {
         self.rows.get(code).map_or(&[], Vec::as_slice)
+    }
+
+    /// From `day` on a security's adjustment factor is this one, until the next such day.
+    pub fn set_factor(&mut self, code: &str, day: NaiveDate, factor: f64) {
+        self.factors.entry(code.to_owned()).or_default().insert(day, factor);
+    }
+
+    /// A security's adjustment factor on a day: as set, else 1.05 from the middle of its days on and 1 before.
+    pub fn factor(&self, code: &str, day: NaiveDate) -> f64 {
+        if let Some((_, factor)) = self.factors.get(code).and_then(|set| set.range(..=day).next_back()) {
+            return *factor;
+        }
+        let rows = self.rows(code);
+        let event = rows.get(rows.len() / 2).map(|row| row.date);
+        if Some(day) < event { 1.0 } else { 1.05 }
     }
 
     /// All codes in order.

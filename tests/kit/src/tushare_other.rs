@@ -61,11 +61,9 @@ fn factors(dataset: &Dataset, call: &Call) -> Vec<Value> {
     let (first, last) = call.days();
     let mut rows = Vec::new();
     for code in call.codes() {
-        let all = dataset.rows(&code);
-        let event = all.get(all.len() / 2).map(|row| row.date);
-        let asked = all.iter().rev().filter(|row| first <= row.date && row.date <= last);
+        let asked = dataset.rows(&code).iter().rev().filter(|row| first <= row.date && row.date <= last);
         rows.extend(asked.map(|row| {
-            let factor = if Some(row.date) < event { 1.0 } else { 1.05 };
+            let factor = dataset.factor(&code, row.date);
             json!({"ts_code": code, "trade_date": ymd(row.date), "adj_factor": factor})
         }));
     }

@@ -1,4 +1,4 @@
-// Upstream: kit::bin::tushare_server, kit::scene, tests::it::crashes, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::outages, tests::it::panics, tests::it::reference, tests::it::reload, tests::it::sources_tushare
+// Upstream: kit::bin::tushare_server, kit::scene, tests::it::crashes, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::metrics, tests::it::outages, tests::it::panics, tests::it::reference, tests::it::reload, tests::it::sources_tushare
 // Downstream: kit::tushare_data, kit::tushare_other, kit::tushare_protocol
 // Role: A server that speaks Tushare's protocol on a free local port, with data and faults a test sets.
 
@@ -190,6 +190,11 @@ impl TushareServer {
         let mut data = lock(&self.state.data);
         data.0.append_day(day);
         data.1.forget(None);
+    }
+
+    /// From `day` on a security's adjustment factor is this one.
+    pub fn set_factor(&self, code: &str, day: NaiveDate, factor: f64) {
+        lock(&self.state.data).0.set_factor(code, day, factor);
     }
 
     /// A security's rows, oldest first.

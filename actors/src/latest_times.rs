@@ -1,23 +1,27 @@
-// Upstream: actors::batch_writer, actors::fetcher, actors::flush, actors::supervisor
-// Downstream: actors::domain::bar, actors::domain::code, actors::ports
+// Upstream: actors::factor_flush, actors::fetcher, actors::flush, actors::supervisor
+// Downstream: actors::domain::code, actors::domain::frequency, actors::ports
 // Role: The newest stored timestamp of every code, read by one query and believed for a while.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::RwLock;
 
 use crate::domain::{Code, Frequency};
-use crate::ports::{BarStore, StoreError};
+use crate::ports::{BarStore, FactorStore, StoreError};
+
+/// Reads the newest stored timestamp of every code.
+type Read = Box<dyn Fn() -> BoxFuture<'static, Result<HashMap<Code, NaiveDateTime>, StoreError>> + Send + Sync>;
 
 /// Where incremental fetches start. Other workers write too, so it may lag behind: then a fetch asks for a little more
 /// than it needs, and the BatchWriter drops what is stored already. It must not run ahead for ever (somebody may delete
 /// rows to have them fetched again), hence the limited belief.
-pub struct LatestBars {
-    store: Arc<dyn BarStore>,
-    frequency: Frequency,
+pub struct LatestTimes {
+    read: Read,
     table: RwLock<Option<Table>>,
 }
 
@@ -26,10 +30,44 @@ struct Table {
     newest: HashMap<Code, NaiveDateTime>,
 }
 
+/// The newest stored bars, of each frequency by itself.
+pub struct LatestBars {
+    store: Arc<dyn BarStore>,
+    /// Of the frequencies that were asked for.
+    times: Mutex<BTreeMap<Frequency, Arc<LatestTimes>>>,
+}
+
 impl LatestBars {
     /// Reads nothing yet.
-    pub fn new(store: Arc<dyn BarStore>, frequency: Frequency) -> Self {
-        Self { store, frequency, table: RwLock::new(None) }
+    pub fn new(store: Arc<dyn BarStore>) -> Self {
+        Self { store, times: Mutex::default() }
+    }
+
+    /// The newest bars of one frequency.
+    pub fn of(&self, frequency: Frequency) -> Arc<LatestTimes> {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let store = self.store.clone();
+            Arc::new(LatestTimes::new(Box::new(move || {
+                let store = store.clone();
+                async move { store.latest(frequency).await }.boxed()
+            })))
+        };
+        times.entry(frequency).or_insert_with(new).clone()
+    }
+}
+
+impl LatestTimes {
+    /// Those of factors. Reads nothing yet.
+    pub fn of_factors(store: Arc<dyn FactorStore>) -> Self {
+        Self::new(Box::new(move || {
+            let store = store.clone();
+            async move { store.latest().await }.boxed()
+        }))
+    }
+
+    fn new(read: Read) -> Self {
+        Self { read, table: RwLock::new(None) }
     }
 
     /// The newest stored timestamp of a code; `None` where nothing is stored. Reads the whole table, once, when what is
@@ -47,7 +85,7 @@ impl LatestBars {
             return Ok(table.newest.get(&code).copied());
         }
         let read_at = Instant::now();
-        let newest = self.store.latest(self.frequency).await?;
+        let newest = (self.read)().await?;
         tracing::debug!(codes = newest.len(), elapsed = ?read_at.elapsed(), "newest stored timestamps read");
         let answer = newest.get(&code).copied();
         *known = Some(Table { read_at, newest });

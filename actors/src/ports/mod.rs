@@ -1,9 +1,11 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_bars, actors::lifecycle, actors::list_merge, actors::observation, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::supervisor, actors::ticket, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::rows, clickhouse::statements, clickhouse::table, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sources, sources::files, sources::tushare, sources::tushare::error_text, sources::tushare::rate_gate, sources::tushare::transport, sqlite::store, standalone::error, switch, tests::it::sources_tushare, worker_view
-// Downstream: actors::command_split, actors::delivery, actors::domain::bar, actors::domain::code, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::settings
+// Upstream: actors::command_router, actors::config_actor, actors::factor_flush, actors::factor_plan, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::observation, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::store_tries, actors::supervisor, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::rows, clickhouse::statements, clickhouse::table, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sqlite::factors, sqlite::store, standalone::error, switch, worker_view
+// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::operator_order, actors::domain::stock_info, actors::domain::trade_day, actors::ports::market_source, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
 //! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:
 //! what failed, where, with which value, what to do.
+
+mod market_source;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,11 +17,10 @@ use chrono::NaiveDateTime;
 
 use crate::command_split::CommandPart;
 use crate::delivery::{CommandReceiver, RawCommand};
-use crate::domain::{
-    Bar, Code, DateRange, FetchedBar, FetchedStock, FetchedTradeDay, Frequency, OperatorOrder, SourceId, Stock,
-    TradeDay,
-};
+use crate::domain::{AdjustFactor, Bar, Code, Frequency, Millionths, OperatorOrder, RawFactor, Stock, TradeDay};
 use crate::settings::ActorSettings;
+
+pub use market_source::{BarRequest, DataKind, MarketSource, MarketSources, SourceError, SourceErrorKind};
 
 /// Where commands come from: a consumer group's member, with a thread of its own.
 #[async_trait]
@@ -123,111 +124,6 @@ pub struct PreparedConfig {
 pub struct ConfigRefused {
     /// Everything that is wrong: place, setting, reason; no secrets.
     pub problems: Vec<String>,
-}
-
-/// A vendor or a folder of market data.
-#[async_trait]
-pub trait MarketSource: Send + Sync {
-    /// The source that answers now: itself, unless sources are exchanged behind it. Whoever asks for rows and for who
-    /// gave them holds on to this one meanwhile.
-    fn in_force(self: Arc<Self>) -> Arc<dyn MarketSource>;
-
-    /// The name in configuration, logs and reports.
-    fn name(&self) -> &'static str;
-
-    /// Ginkgo's number for it.
-    fn id(&self) -> SourceId;
-
-    /// All bars of one security in a range of days, oldest first or not, in Ginkgo's units and zone, as the source has
-    /// them (unchecked). No rows is a success. One call is one attempt: adapters page, but they do not retry.
-    async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError>;
-
-    /// Every listed security, unchecked.
-    async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError>;
-
-    /// Every day of the exchanges' calendar, unchecked.
-    async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError>;
-}
-
-/// What to fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BarRequest {
-    /// The security.
-    pub code: Code,
-    /// How long a bar lasts.
-    pub frequency: Frequency,
-    /// Shanghai days, both ends included.
-    pub range: DateRange,
-}
-
-/// Why a fetch failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("source {source_name}: {request}: {kind}")]
-pub struct SourceError {
-    /// The source's name.
-    pub source_name: &'static str,
-    /// The request in short, without the token.
-    pub request: String,
-    /// What happened.
-    pub kind: SourceErrorKind,
-}
-
-/// What happened at a source; decides whether another attempt makes sense.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SourceErrorKind {
-    /// No connection, or it broke.
-    #[error("not reachable: {0}")]
-    Unreachable(String),
-    /// No complete answer in time.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    /// The server failed (HTTP 5xx and the like).
-    #[error("server error: {0}")]
-    Server(String),
-    /// The vendor asks to slow down; `retry_after` is its own word or the window its text names.
-    #[error("rate limit: {message} (next try in {retry_after:?})")]
-    RateLimited {
-        /// The vendor's text.
-        message: String,
-        /// How long to stay away.
-        retry_after: Duration,
-    },
-    /// The token is wrong. An operator must act.
-    #[error("token refused: {0}; check the source's token in the configuration")]
-    Unauthorized(String),
-    /// The account may not use this interface. An operator must act.
-    #[error("no permission: {0}; the account needs more points or another interface")]
-    Forbidden(String),
-    /// The source does not know what was asked for.
-    #[error("request refused: {0}")]
-    BadRequest(String),
-    /// The answer is not what the protocol promises.
-    #[error("unreadable answer: {0}")]
-    BadAnswer(String),
-}
-
-impl SourceErrorKind {
-    /// The kind's name in figures.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Unreachable(_) => "unreachable",
-            Self::Timeout(_) => "timeout",
-            Self::Server(_) => "server_error",
-            Self::RateLimited { .. } => "rate_limited",
-            Self::Unauthorized(_) => "unauthorized",
-            Self::Forbidden(_) => "forbidden",
-            Self::BadRequest(_) => "bad_request",
-            Self::BadAnswer(_) => "bad_answer",
-        }
-    }
-
-    /// Whether the same request may succeed later without anybody's doing.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Unreachable(_) | Self::Timeout(_) | Self::Server(_) | Self::RateLimited { .. } => true,
-            Self::Unauthorized(_) | Self::Forbidden(_) | Self::BadRequest(_) | Self::BadAnswer(_) => false,
-        }
-    }
 }
 
 /// Where bars are kept.
@@ -347,6 +243,62 @@ impl StoreErrorClass {
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Transient | Self::OutcomeUnknown)
     }
+}
+
+/// Where adjustment factors are kept.
+#[async_trait]
+pub trait FactorStore: Send + Sync {
+    /// Creates the table where it is missing, or checks the one that is there.
+    async fn prepare(&self) -> Result<(), StoreError>;
+
+    /// Whether an identical batch with the same token is taken once only, however often it is sent.
+    fn deduplicates_retries(&self) -> bool;
+
+    /// The newest stored timestamp of every code, in one query.
+    async fn latest(&self) -> Result<HashMap<Code, NaiveDateTime>, StoreError>;
+
+    /// The ends of the stored series of these codes; a code without rows has none.
+    async fn ends(&self, codes: &[Code]) -> Result<HashMap<Code, SeriesEnds>, StoreError>;
+
+    /// The whole stored series of these codes, every copy of a doubled row included.
+    async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError>;
+
+    /// Writes all rows or fails.
+    async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError>;
+
+    /// Removes exactly these rows.
+    async fn remove(&self, rows: &[StoredFactor]) -> Result<(), StoreError>;
+}
+
+/// The ends of a stored series of factors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesEnds {
+    /// The oldest raw factor.
+    pub first: Millionths,
+    /// The newest raw factor.
+    pub last: Millionths,
+    /// When the newest one is of.
+    pub last_at: NaiveDateTime,
+}
+
+/// A stored factor's key, raw value and identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFactor {
+    /// The security.
+    pub code: Code,
+    /// The raw factor.
+    pub raw: RawFactor,
+    /// Its identity as stored; the Python worker's rows have random ones.
+    pub uuid: String,
+}
+
+/// Factors that are written together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactorBatch {
+    /// A pure function of the rows: the same token always stands for the same rows.
+    pub token: String,
+    /// The rows, in the order of the token.
+    pub rows: Vec<AdjustFactor>,
 }
 
 /// Where the stock list and the calendar are kept.

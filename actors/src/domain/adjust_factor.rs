@@ -1,0 +1,113 @@
+// Upstream: actors::domain, actors::factor_flush, actors::factor_plan, actors::factor_rules, actors::ports, actors::ports::market_source, actors::validator, clickhouse::factors, clickhouse::rows, sources::files, sources::files::lists, sources::tushare, sources::tushare::adj_factor, sqlite::factors
+// Downstream: actors::domain::bar, actors::domain::code
+// Role: Adjustment factors of a security: as fetched, as stored, and how the stored ones follow from the raw ones.
+
+use chrono::NaiveDateTime;
+use rust_decimal::prelude::ToPrimitive;
+use rust_decimal::{Decimal, RoundingStrategy};
+use uuid::Uuid;
+
+use crate::domain::{Code, Field, SourceId};
+
+/// The name space of the identities of factors; a constant, so that every worker gives a row the same uuid.
+const FACTOR_NAMESPACE: Uuid = Uuid::from_u128(0x1f0b_7d64_52a9_4c37_9b1e_83d5_60f2_c48a);
+
+/// A raw factor as a source gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedFactor {
+    /// Midnight of the day.
+    pub timestamp: Field<NaiveDateTime>,
+    /// The factor; above zero.
+    pub factor: Field<Decimal>,
+}
+
+/// A fixed-point number with six decimals, counted in millionths: the scale of Ginkgo's factor columns
+/// (`Decimal(16, 6)`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Millionths(pub i64);
+
+impl Millionths {
+    /// `Decimal(16, 6)` holds fewer than 10^16 millionths.
+    const LIMIT: i64 = 10_000_000_000_000_000;
+
+    /// Rounds half away from zero to six decimals; `None` where the value does not fit `Decimal(16, 6)`.
+    pub fn from_decimal(value: Decimal) -> Option<Self> {
+        let rounded = value.round_dp_with_strategy(6, RoundingStrategy::MidpointAwayFromZero);
+        let millionths = rounded.checked_mul(Decimal::from(1_000_000))?.to_i64()?;
+        (millionths.abs() < Self::LIMIT).then_some(Self(millionths))
+    }
+
+    /// The value as an exact decimal.
+    pub fn to_decimal(self) -> Decimal {
+        Decimal::new(self.0, 6)
+    }
+
+    /// A quotient of two factors; `None` where it does not fit.
+    fn by(self, divisor: Self) -> Option<Self> {
+        Self::from_decimal(self.to_decimal().checked_div(divisor.to_decimal())?)
+    }
+}
+
+/// A raw factor that passed every rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawFactor {
+    /// Midnight of the day.
+    pub timestamp: NaiveDateTime,
+    /// Above zero.
+    pub factor: Millionths,
+    /// Who gave it.
+    pub source: SourceId,
+}
+
+/// A stored row: the raw factor and what Ginkgo's readers multiply prices by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdjustFactor {
+    /// The security.
+    pub code: Code,
+    /// The raw factor.
+    pub raw: RawFactor,
+    /// The last raw factor by this one.
+    pub fore: Millionths,
+    /// This raw factor by the first one.
+    pub back: Millionths,
+}
+
+impl AdjustFactor {
+    /// The row of one day in a series that begins and ends with these raw factors; `None` where a value does not fit.
+    pub fn of(code: Code, raw: RawFactor, first: Millionths, last: Millionths) -> Option<Self> {
+        Some(Self { code, raw, fore: last.by(raw.factor)?, back: raw.factor.by(first)? })
+    }
+
+    /// Its identity, 32 hexadecimal digits of a UUID version 5 over key and values: an unchanged row is recognised in the
+    /// store and not written again.
+    pub fn uuid(&self) -> String {
+        let mut name = Vec::with_capacity(48);
+        name.extend_from_slice(self.code.as_str().as_bytes());
+        name.extend_from_slice(&self.raw.timestamp.and_utc().timestamp().to_le_bytes());
+        for value in [self.raw.factor, self.fore, self.back] {
+            name.extend_from_slice(&value.0.to_le_bytes());
+        }
+        Uuid::new_v5(&FACTOR_NAMESPACE, &name).simple().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::NaiveDate;
+
+    #[test]
+    fn fore_and_back_are_the_readers_formulas() {
+        let day = NaiveDate::from_ymd_opt(2024, 1, 2).unwrap().and_hms_opt(0, 0, 0).unwrap();
+        let millionths = |text: &str| Millionths::from_decimal(text.parse().unwrap()).unwrap();
+        let raw = RawFactor { timestamp: day, factor: millionths("108.031"), source: SourceId::TUSHARE };
+        let code = "000001.SZ".parse().unwrap();
+        let row = AdjustFactor::of(code, raw, millionths("1"), millionths("124.06")).unwrap();
+        assert_eq!(row.fore, millionths("1.148374"), "last / factor, rounded half up");
+        assert_eq!(row.back, millionths("108.031"), "factor / first");
+        let later = AdjustFactor::of(code, raw, millionths("1"), millionths("125")).unwrap();
+        assert_ne!(row.uuid(), later.uuid(), "another last factor is another row");
+        assert_eq!(row.uuid(), row.uuid());
+        assert_eq!(row.uuid().len(), 32);
+    }
+}

@@ -1,0 +1,113 @@
+// Upstream: actors::bar_rules, actors::batch_writer, actors::domain, actors::domain::bar, actors::domain::bar_identity, actors::domain::command, actors::fetcher, actors::flush, actors::latest_times, actors::ports, actors::ports::market_source, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::statements, sources::files, sources::files::csv_reader, sources::tushare, sqlite::store, switch, tests::it::sources_tushare
+// Downstream: actors::domain::task
+// Role: How long a bar lasts: its names, Ginkgo's numbers for it, and how far its history reaches.
+
+use std::fmt;
+
+use chrono::NaiveDate;
+
+use crate::domain::DateRange;
+
+/// How long a bar lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Frequency {
+    /// One trading day; the timestamp is midnight of the day.
+    Day,
+    /// One minute; the timestamp of this and all below is the bar's end.
+    Minute1,
+    /// Five minutes.
+    Minute5,
+    /// A quarter of an hour.
+    Minute15,
+    /// Half an hour.
+    Minute30,
+    /// An hour.
+    Minute60,
+}
+
+impl Frequency {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Day, Self::Minute1, Self::Minute5, Self::Minute15, Self::Minute30, Self::Minute60];
+
+    /// No source has older minute bars (Tushare documentation of `stk_mins`: from 2009 on).
+    const FIRST_MINUTE_DAY: NaiveDate = match NaiveDate::from_ymd_opt(2009, 1, 1) {
+        Some(day) => day,
+        None => NaiveDate::MIN,
+    };
+
+    /// The name commands use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "1d",
+            Self::Minute1 => "1m",
+            Self::Minute5 => "5m",
+            Self::Minute15 => "15m",
+            Self::Minute30 => "30m",
+            Self::Minute60 => "60m",
+        }
+    }
+
+    /// The frequency of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|frequency| frequency.as_str() == name)
+    }
+
+    /// Ginkgo's `FREQUENCY_TYPES` value, as the column `frequency` holds it.
+    pub fn as_ginkgo(self) -> i8 {
+        match self {
+            Self::Day => 1,
+            Self::Minute1 => 2,
+            Self::Minute5 => 3,
+            Self::Minute15 => 4,
+            Self::Minute30 => 5,
+            Self::Minute60 => 6,
+        }
+    }
+
+    /// The minutes of a bar; `None` for a day.
+    pub fn minutes(self) -> Option<u32> {
+        match self {
+            Self::Day => None,
+            Self::Minute1 => Some(1),
+            Self::Minute5 => Some(5),
+            Self::Minute15 => Some(15),
+            Self::Minute30 => Some(30),
+            Self::Minute60 => Some(60),
+        }
+    }
+
+    /// The first day that a bar can be of.
+    pub fn first_day(self) -> NaiveDate {
+        match self {
+            Self::Day => DateRange::FIRST_TRADING_DAY,
+            _ => Self::FIRST_MINUTE_DAY,
+        }
+    }
+
+    /// The most days whose bars one task fetches, so that they fit in memory: about 60,000 bars of a minute. A day's bars
+    /// of all times are fewer.
+    pub fn days_per_task(self) -> Option<u32> {
+        self.minutes().map(|_| 366)
+    }
+}
+
+impl fmt::Display for Frequency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_frequency_has_a_name_and_a_number_of_its_own() {
+        for frequency in Frequency::ALL {
+            assert_eq!(Frequency::named(frequency.as_str()), Some(frequency));
+            assert_eq!(Frequency::ALL.iter().filter(|other| other.as_ginkgo() == frequency.as_ginkgo()).count(), 1);
+        }
+        assert_eq!(Frequency::named("7m"), None);
+    }
+}

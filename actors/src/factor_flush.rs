@@ -1,0 +1,169 @@
+// Upstream: actors::batch_writer, actors::supervisor
+// Downstream: actors::domain::adjust_factor, actors::domain::code, actors::factor_plan, actors::latest_times, actors::observation, actors::ports, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::ticket, actors::write_buffer
+// Role: Writes one batch of factors: looks where the stored series end, inserts, removes what is replaced, until done.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
+use uuid::Uuid;
+
+use crate::domain::{AdjustFactor, Code};
+use crate::factor_plan::{FactorPlan, FactorUnit, codes_to_read, plan};
+use crate::latest_times::LatestTimes;
+use crate::observation::Observation;
+use crate::ports::{FactorBatch, FactorStore, StoreError, StoreErrorClass};
+use crate::settings::ActorSettings;
+use crate::store_outage::StoreOutage;
+use crate::store_tries::StoreTries;
+use crate::supervision::Board;
+use crate::ticket::{TaskReport, Ticket};
+use crate::write_buffer::Buffered;
+
+/// A task in the buffer.
+pub struct BufferedFactors {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// Its rows.
+    pub unit: FactorUnit,
+    /// What is known of it.
+    pub report: TaskReport,
+    /// Its room; freed with it.
+    pub room: OwnedSemaphorePermit,
+}
+
+impl Buffered for BufferedFactors {
+    fn num_rows(&self) -> usize {
+        self.unit.rows.len()
+    }
+
+    fn ticket(&mut self) -> &mut Ticket {
+        &mut self.ticket
+    }
+}
+
+/// What every flush of factors needs.
+pub struct FactorFlushContext {
+    store: Arc<dyn FactorStore>,
+    latest: Arc<LatestTimes>,
+    outage: Arc<StoreOutage>,
+    board: Arc<Board>,
+    /// One flush at a time, also across restarts of the actor: what a flush sees in the store is then complete.
+    lane: Mutex<()>,
+}
+
+impl FactorFlushContext {
+    /// For one store.
+    pub fn new(
+        store: Arc<dyn FactorStore>,
+        latest: Arc<LatestTimes>,
+        outage: Arc<StoreOutage>,
+        board: Arc<Board>,
+    ) -> Self {
+        Self { store, latest, outage, board, lane: Mutex::new(()) }
+    }
+}
+
+/// One batch of factors on its way into the store. Dropped before its end, its tasks report themselves lost.
+pub struct FactorFlush {
+    context: Arc<FactorFlushContext>,
+    settings: Arc<ActorSettings>,
+    tasks: Vec<BufferedFactors>,
+}
+
+impl FactorFlush {
+    /// A flush of these tasks.
+    pub fn new(context: Arc<FactorFlushContext>, settings: Arc<ActorSettings>, tasks: Vec<BufferedFactors>) -> Self {
+        Self { context, settings, tasks }
+    }
+
+    /// Writes until all is stored.
+    pub async fn run(mut self) {
+        let context = self.context.clone();
+        let _lane = context.lane.lock().await;
+        let mut tries = StoreTries::new(&context.outage, &self.settings);
+        let plan = loop {
+            // What belongs to another worker by now is that worker's to write.
+            self.tasks.retain(|task| !task.ticket.is_lost());
+            if self.tasks.is_empty() {
+                return;
+            }
+            match self.write().await {
+                Ok(plan) => break plan,
+                Err(error) => tries.wait_after(&error).await,
+            }
+        };
+        tries.succeeded();
+        self.settle(plan).await;
+    }
+
+    /// Plans by what is stored now and writes it. After a failure it is planned anew: what arrived meanwhile is seen then.
+    async fn write(&self) -> Result<FactorPlan, StoreError> {
+        let store = &self.context.store;
+        let units: Vec<&FactorUnit> = self.tasks.iter().map(|task| &task.unit).collect();
+        let mut codes: Vec<Code> = units.iter().map(|unit| unit.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        let ends = store.ends(&codes).await?;
+        let to_read = codes_to_read(&units, &ends);
+        let stored = if to_read.is_empty() { Vec::new() } else { store.series(&to_read).await? };
+        let plan = plan(&units, &ends, stored);
+        for rows in plan.insert.chunks(self.settings.batch.max_rows) {
+            self.insert(batch_of(rows)).await?;
+        }
+        if !plan.remove.is_empty() {
+            store.remove(&plan.remove).await?;
+        }
+        Ok(plan)
+    }
+
+    /// Where the table takes a batch once, one whose answer is lost is sent again at once, with the same token.
+    async fn insert(&self, batch: FactorBatch) -> Result<(), StoreError> {
+        match self.try_insert(&batch).await {
+            Err(error)
+                if error.class == StoreErrorClass::OutcomeUnknown && self.context.store.deduplicates_retries() =>
+            {
+                self.try_insert(&batch).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let inserted = self.context.store.insert(batch).await;
+        let (rows, error, duration) = (batch.rows.len(), inserted.as_ref().err(), begun.elapsed());
+        self.context.board.observe(&Observation::InsertEnded { rows, error, duration });
+        inserted
+    }
+
+    async fn settle(mut self, plan: FactorPlan) {
+        let stored: Vec<_> =
+            self.tasks.iter().filter_map(|task| Some((task.unit.code, task.unit.rows.last()?.timestamp))).collect();
+        self.context.latest.advance(&stored).await;
+        self.context.board.rows_written.add(plan.counts.iter().map(|counts| counts.written).sum());
+        self.context.board.progressed();
+        tracing::info!(
+            tasks = self.tasks.len(),
+            inserted = plan.insert.len(),
+            removed = plan.remove.len(),
+            "batch of factors stored"
+        );
+        for (task, counts) in self.tasks.drain(..).zip(plan.counts) {
+            let mut report = task.report;
+            report.counts.add(&counts);
+            task.ticket.done(report);
+        }
+    }
+}
+
+/// The token is a name-based uuid of the rows' identities and sources, which are functions of the rows' content.
+fn batch_of(rows: &[AdjustFactor]) -> FactorBatch {
+    let mut content = Vec::with_capacity(rows.len() * 33);
+    for row in rows {
+        content.extend_from_slice(row.uuid().as_bytes());
+        content.extend_from_slice(&row.raw.source.0.to_le_bytes());
+    }
+    let token = Uuid::new_v5(&Uuid::NAMESPACE_OID, &content).simple().to_string();
+    FactorBatch { token, rows: rows.to_vec() }
+}

@@ -1,0 +1,207 @@
+// Upstream: actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::quality_summary, actors::supervisor, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::files, sources::gate, sources::tushare, sources::tushare::error_text, sources::tushare::transport, switch, tests::it::sources_tushare
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day
+// Role: The port to market data: kinds of data, sources of each in order, requests, and what may go wrong.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::NaiveDate;
+
+use crate::domain::{
+    Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Frequency, SourceId,
+};
+
+/// What a source may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DataKind {
+    /// Daily bars.
+    Bars,
+    /// Minute bars.
+    MinuteBars,
+    /// Trades.
+    Ticks,
+    /// Adjustment factors.
+    Factors,
+    /// The list of securities.
+    Stocks,
+    /// The exchanges' calendar.
+    TradeDays,
+}
+
+impl DataKind {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Bars, Self::MinuteBars, Self::Ticks, Self::Factors, Self::Stocks, Self::TradeDays];
+
+    /// The kind of bars of a frequency.
+    pub fn of(frequency: Frequency) -> Self {
+        if frequency == Frequency::Day { Self::Bars } else { Self::MinuteBars }
+    }
+
+    /// The setting below `sources` that lists its sources.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Bars => "bars",
+            Self::MinuteBars => "minute_bars",
+            Self::Ticks => "ticks",
+            Self::Factors => "factors",
+            Self::Stocks => "stocks",
+            Self::TradeDays => "trade_days",
+        }
+    }
+}
+
+impl fmt::Display for DataKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bars => "daily bars",
+            Self::MinuteBars => "minute bars",
+            Self::Ticks => "ticks",
+            Self::Factors => "adjustment factors",
+            Self::Stocks => "list of securities",
+            Self::TradeDays => "calendar",
+        })
+    }
+}
+
+/// The sources of each kind of data.
+pub trait MarketSources: Send + Sync {
+    /// Those in force now, the preferred one first. The next one is asked when one fails for good.
+    fn of(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>>;
+}
+
+/// A vendor or a store of market data. An adapter implements what the source has.
+///
+/// One call is one attempt: adapters page, but they do not retry. Rows come in Ginkgo's units and zone, oldest first or
+/// not, as the source has them: unchecked. No rows is a success.
+#[async_trait]
+pub trait MarketSource: Send + Sync {
+    /// The name in configuration, logs and reports.
+    fn name(&self) -> &'static str;
+
+    /// Ginkgo's number for it.
+    fn id(&self) -> SourceId;
+
+    /// All bars of one security in a range of days.
+    async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
+        Err(self.not_offered(DataKind::of(request.frequency)))
+    }
+
+    /// All trades of one security on a day, in their order.
+    async fn ticks(&self, code: Code, day: NaiveDate) -> Result<Vec<FetchedTick>, SourceError> {
+        let _unused = (code, day);
+        Err(self.not_offered(DataKind::Ticks))
+    }
+
+    /// The raw adjustment factors of one security in a range of days.
+    async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
+        let _unused = (code, range);
+        Err(self.not_offered(DataKind::Factors))
+    }
+
+    /// Every listed security.
+    async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
+        Err(self.not_offered(DataKind::Stocks))
+    }
+
+    /// Every day of the exchanges' calendar.
+    async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
+        Err(self.not_offered(DataKind::TradeDays))
+    }
+
+    /// The error of a source that is asked for what it does not have.
+    fn not_offered(&self, kind: DataKind) -> SourceError {
+        SourceError { source_name: self.name(), request: kind.to_string(), kind: SourceErrorKind::NotOffered(kind) }
+    }
+}
+
+/// What to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BarRequest {
+    /// The security.
+    pub code: Code,
+    /// How long a bar lasts.
+    pub frequency: Frequency,
+    /// Shanghai days, both ends included.
+    pub range: DateRange,
+}
+
+/// Why a fetch failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("source {source_name}: {request}: {kind}")]
+pub struct SourceError {
+    /// The source's name.
+    pub source_name: &'static str,
+    /// The request in short, without the token.
+    pub request: String,
+    /// What happened.
+    pub kind: SourceErrorKind,
+}
+
+/// What happened at a source; decides whether another attempt makes sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceErrorKind {
+    /// No connection, or it broke.
+    #[error("not reachable: {0}")]
+    Unreachable(String),
+    /// No complete answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The server failed (HTTP 5xx and the like).
+    #[error("server error: {0}")]
+    Server(String),
+    /// The vendor asks to slow down; `retry_after` is its own word or the window its text names.
+    #[error("rate limit: {message} (next try in {retry_after:?})")]
+    RateLimited {
+        /// The vendor's text.
+        message: String,
+        /// How long to stay away.
+        retry_after: Duration,
+    },
+    /// The token is wrong. An operator must act.
+    #[error("token refused: {0}; check the source's token in the configuration")]
+    Unauthorized(String),
+    /// The account may not use this interface. An operator must act.
+    #[error("no permission: {0}; the account needs more points or another interface")]
+    Forbidden(String),
+    /// The source does not know what was asked for.
+    #[error("request refused: {0}")]
+    BadRequest(String),
+    /// The answer is not what the protocol promises.
+    #[error("unreadable answer: {0}")]
+    BadAnswer(String),
+    /// The source has no such data.
+    #[error("it has no {0}; name another source in sources.{key}", key = .0.key())]
+    NotOffered(DataKind),
+}
+
+impl SourceErrorKind {
+    /// The kind's name in figures.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::Server(_) => "server_error",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
+            Self::BadRequest(_) => "bad_request",
+            Self::BadAnswer(_) => "bad_answer",
+            Self::NotOffered(_) => "not_offered",
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody's doing.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Timeout(_) | Self::Server(_) | Self::RateLimited { .. } => true,
+            Self::Unauthorized(_)
+            | Self::Forbidden(_)
+            | Self::BadRequest(_)
+            | Self::BadAnswer(_)
+            | Self::NotOffered(_) => false,
+        }
+    }
+}

@@ -1,0 +1,216 @@
+// Upstream: config, config::check, config::sections, sources, sources::files, sources::files::csv_reader, sources::gate, sources::tushare, standalone, tests::it::sources_tushare
+// Downstream: actors::ports::market_source, config::sections
+// Role: The settings of market data: which source of what, in which order, and each source's own.
+
+use std::path::PathBuf;
+
+use actors::ports::DataKind;
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::sections::masked;
+
+/// A source's name in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceName {
+    /// Tushare Pro.
+    Tushare,
+    /// A folder of CSV files.
+    Files,
+}
+
+impl SourceName {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Tushare, Self::Files];
+
+    /// The name as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tushare => "tushare",
+            Self::Files => "files",
+        }
+    }
+
+    /// Whether the source has such data.
+    pub fn offers(self, kind: DataKind) -> bool {
+        use DataKind::{Bars, Factors, MinuteBars, Stocks, TradeDays};
+        match self {
+            Self::Tushare | Self::Files => matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays),
+        }
+    }
+}
+
+/// Market data.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourcesSection {
+    /// Where daily bars come from: the preferred source first, the next one is asked when one fails for good.
+    pub bars: Vec<SourceName>,
+    /// Where minute bars come from; empty: from those of `bars` that have them.
+    pub minute_bars: Vec<SourceName>,
+    /// Where ticks come from; empty: from those of `bars` that have them.
+    pub ticks: Vec<SourceName>,
+    /// Where adjustment factors come from; empty: from those of `bars` that have them.
+    pub factors: Vec<SourceName>,
+    /// Where the list of securities comes from; empty: from those of `bars` that have it.
+    pub stocks: Vec<SourceName>,
+    /// Where the calendar comes from; empty: from those of `bars` that have it.
+    pub trade_days: Vec<SourceName>,
+    /// Failures in a row (not reachable, no answer, a server's error) after which a source is left alone for a while.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub pause_after_failures: u32,
+    /// How long a source is left alone then; one call tries it afterwards.
+    #[schemars(range(min = 100, max = 3_600_000))]
+    pub pause_ms: u64,
+    /// Tushare Pro.
+    pub tushare: TushareSection,
+    /// A folder of CSV files, one per code.
+    pub files: FilesSection,
+}
+
+impl Default for SourcesSection {
+    fn default() -> Self {
+        Self {
+            bars: vec![SourceName::Tushare],
+            minute_bars: Vec::new(),
+            ticks: Vec::new(),
+            factors: Vec::new(),
+            stocks: Vec::new(),
+            trade_days: Vec::new(),
+            // As many as a batch of fetches under way makes at once; a single lost answer stops nothing.
+            pause_after_failures: 20,
+            pause_ms: 5_000,
+            tushare: TushareSection::default(),
+            files: FilesSection::default(),
+        }
+    }
+}
+
+impl SourcesSection {
+    /// The sources that the configuration names for a kind of data.
+    pub fn named(&self, kind: DataKind) -> &[SourceName] {
+        match kind {
+            DataKind::Bars => &self.bars,
+            DataKind::MinuteBars => &self.minute_bars,
+            DataKind::Ticks => &self.ticks,
+            DataKind::Factors => &self.factors,
+            DataKind::Stocks => &self.stocks,
+            DataKind::TradeDays => &self.trade_days,
+        }
+    }
+
+    /// The sources of a kind of data, the preferred one first.
+    pub fn of(&self, kind: DataKind) -> Vec<SourceName> {
+        match self.named(kind) {
+            [] => self.bars.iter().copied().filter(|name| name.offers(kind)).collect(),
+            named => named.to_vec(),
+        }
+    }
+
+    /// Every source that is used for anything.
+    pub fn used(&self) -> Vec<SourceName> {
+        let mut names: Vec<SourceName> = DataKind::ALL.iter().flat_map(|kind| self.of(*kind)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// What a vendor may be asked for at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// In any minute; 0: no limit of ours.
+    pub per_minute: u32,
+    /// On a Shanghai day; 0: no limit of ours.
+    pub per_day: u32,
+    /// At the same time.
+    pub max_concurrent: u32,
+    /// Failures in a row after which nothing is sent for `pause_ms`.
+    pub pause_after_failures: u32,
+    /// Milliseconds.
+    pub pause_ms: u64,
+}
+
+/// Tushare Pro.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TushareSection {
+    /// Base address; the interface's name is appended as in the vendor's own client.
+    pub url: String,
+    /// The account's token; without it Tushare refuses every call.
+    #[serde(serialize_with = "masked")]
+    #[schemars(with = "Option<String>")]
+    pub token: Option<SecretString>,
+    /// Longest wait for one answer.
+    #[schemars(range(min = 100, max = 600_000))]
+    pub timeout_ms: u64,
+    /// Calls in any minute; 0: no limit of ours, only the vendor's own. An account of 5,000 points has 500.
+    pub requests_per_minute: u32,
+    /// Calls on a Shanghai day; 0: no limit of ours.
+    pub requests_per_day: u32,
+    /// Calls at the same time.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub max_concurrent: u32,
+}
+
+impl Default for TushareSection {
+    fn default() -> Self {
+        Self {
+            url: "http://api.waditu.com/dataapi".into(),
+            token: None,
+            timeout_ms: 30_000,
+            requests_per_minute: 480,
+            requests_per_day: 0,
+            max_concurrent: 32,
+        }
+    }
+}
+
+impl TushareSection {
+    /// What the vendor may be asked for at most.
+    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
+        RequestLimits {
+            per_minute: self.requests_per_minute,
+            per_day: self.requests_per_day,
+            max_concurrent: self.max_concurrent,
+            pause_after_failures: sources.pause_after_failures,
+            pause_ms: sources.pause_ms,
+        }
+    }
+}
+
+/// A folder of CSV files, one per code.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilesSection {
+    /// The folder, needed where `files` is a source of anything; files are named `000001.SZ.daily.csv`.
+    pub folder: PathBuf,
+    /// What the column `volume` counts.
+    pub volume_unit: VolumeUnit,
+    /// What the column `amount` counts.
+    pub amount_unit: AmountUnit,
+}
+
+/// What a volume counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VolumeUnit {
+    /// Single shares.
+    #[default]
+    Shares,
+    /// Lots of 100 shares.
+    Lots,
+}
+
+/// What an amount counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AmountUnit {
+    /// Yuan.
+    #[default]
+    Yuan,
+    /// Thousand yuan.
+    ThousandYuan,
+}

@@ -1,0 +1,283 @@
+// Upstream: sources::tushare
+// Downstream: actors::ports::market_source, actors::shanghai, config::source_sections
+// Role: Stands before every request to a vendor: its limits, the vendor's own words about them, and pauses after failures.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use actors::ports::SourceErrorKind;
+use actors::shanghai;
+use chrono::{NaiveDate, NaiveTime};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::config::RequestLimits;
+
+/// Share of a minute's requests that may be sent at once. The rest is spread over the minute, so that no minute, wherever
+/// it begins, has more requests than allowed.
+const BURST_SHARE: f64 = 0.25;
+
+/// The longest closure. A vendor's hour or day is probed every minute: its limit may have been raised meanwhile.
+const LONGEST_CLOSURE: Duration = Duration::from_secs(60);
+
+/// One for all requests to a vendor. A refused or failed request holds the others back, too, so that the fetches under way
+/// do not each run into the same wall.
+#[derive(Debug)]
+pub struct Gate {
+    limits: RequestLimits,
+    slots: Semaphore,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    closed: Option<Closure>,
+    /// Requests that may be sent at once.
+    tokens: f64,
+    counted_at: Instant,
+    day: NaiveDate,
+    sent_today: u32,
+    failures_in_a_row: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Closure {
+    opens: Instant,
+    /// When the vendor's window is over, which may be later.
+    window_ends: Instant,
+    message: String,
+    /// Whether the vendor asked for it, and did not just fail.
+    is_limit: bool,
+}
+
+/// What must happen before a request may be sent.
+enum Step {
+    Send,
+    WaitUntil(Instant),
+    Closed(Closure),
+    DayIsFull(Duration),
+}
+
+impl Gate {
+    /// An open gate with these limits.
+    pub fn new(limits: RequestLimits) -> Self {
+        let state = State {
+            closed: None,
+            tokens: burst(&limits),
+            counted_at: Instant::now(),
+            day: shanghai::today(),
+            sent_today: 0,
+            failures_in_a_row: 0,
+        };
+        Self { limits, slots: Semaphore::new(limits.max_concurrent.max(1) as usize), state: Mutex::new(state) }
+    }
+
+    /// Sends a request when it may be sent. A closed gate is waited for as long as `patience`; beyond that the request
+    /// fails at once with the vendor's own text, and its caller decides whether to come back. Our own limits are waited
+    /// for however long it takes, below a minute for each that is already waiting.
+    pub async fn pass<T>(
+        &self,
+        patience: Duration,
+        request: impl AsyncFnOnce() -> Result<T, SourceErrorKind>,
+    ) -> Result<T, SourceErrorKind> {
+        // The semaphore is never closed.
+        let _slot = self.slots.acquire().await;
+        self.wait(patience).await?;
+        let outcome = request().await;
+        self.note(outcome.as_ref().err());
+        outcome
+    }
+
+    async fn wait(&self, patience: Duration) -> Result<(), SourceErrorKind> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.step() {
+                Step::Send => return Ok(()),
+                Step::WaitUntil(time) => tokio::time::sleep_until(time).await,
+                // Another answer may close the gate again while this request waits.
+                Step::Closed(closure) if closure.opens <= deadline => tokio::time::sleep_until(closure.opens).await,
+                Step::Closed(closure) => return Err(closure.error()),
+                Step::DayIsFull(retry_after) => {
+                    let message = format!("not sent: the {} requests of the day are used up", self.limits.per_day);
+                    return Err(SourceErrorKind::RateLimited { message, retry_after });
+                }
+            }
+        }
+    }
+
+    fn step(&self) -> Step {
+        let mut state = self.lock();
+        let (now, today) = (Instant::now(), shanghai::today());
+        if state.closed.as_ref().is_some_and(|closure| closure.opens <= now) {
+            state.closed = None;
+        }
+        if let Some(closure) = &state.closed {
+            return Step::Closed(closure.clone());
+        }
+        if state.day != today {
+            (state.day, state.sent_today) = (today, 0);
+        }
+        if self.limits.per_day > 0 && state.sent_today >= self.limits.per_day {
+            return Step::DayIsFull(until_midnight());
+        }
+        if self.limits.per_minute > 0 {
+            let per_second = f64::from(self.limits.per_minute) * (1.0 - BURST_SHARE) / 60.0;
+            let earned = now.duration_since(state.counted_at).as_secs_f64() * per_second;
+            state.tokens = (state.tokens + earned).min(burst(&self.limits));
+            state.counted_at = now;
+            if state.tokens < 1.0 {
+                return Step::WaitUntil(now + Duration::from_secs_f64((1.0 - state.tokens) / per_second));
+            }
+            state.tokens -= 1.0;
+        }
+        state.sent_today += 1;
+        Step::Send
+    }
+
+    /// Learns from an answer.
+    fn note(&self, error: Option<&SourceErrorKind>) {
+        match error {
+            Some(SourceErrorKind::RateLimited { message, retry_after }) => self.close(message, *retry_after, true),
+            Some(
+                kind @ (SourceErrorKind::Unreachable(_) | SourceErrorKind::Timeout(_) | SourceErrorKind::Server(_)),
+            ) => {
+                let failures = {
+                    let mut state = self.lock();
+                    state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
+                    state.failures_in_a_row
+                };
+                if failures >= self.limits.pause_after_failures {
+                    self.close(&kind.to_string(), Duration::from_millis(self.limits.pause_ms), false);
+                    // One more failure after the pause closes it again.
+                    self.lock().failures_in_a_row = self.limits.pause_after_failures.saturating_sub(1);
+                }
+            }
+            _ => self.lock().failures_in_a_row = 0,
+        }
+    }
+
+    /// Nothing is sent for `retry_after`, at most a minute. Never opens earlier than it would have.
+    fn close(&self, message: &str, retry_after: Duration, is_limit: bool) {
+        let now = Instant::now();
+        let opens = now + retry_after.min(LONGEST_CLOSURE);
+        let window_ends = now.checked_add(retry_after).unwrap_or(opens);
+        let mut state = self.lock();
+        if state.closed.as_ref().is_none_or(|closure| closure.opens < opens) {
+            state.closed = Some(Closure { opens, window_ends, message: message.to_owned(), is_limit });
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Closure {
+    fn error(&self) -> SourceErrorKind {
+        let text = &self.message;
+        if self.is_limit {
+            let retry_after = self.window_ends.saturating_duration_since(Instant::now());
+            let message = format!("not sent, an earlier call was refused: {text}");
+            return SourceErrorKind::RateLimited { message, retry_after };
+        }
+        SourceErrorKind::Unreachable(format!("not sent, the source failed again and again and is left alone: {text}"))
+    }
+}
+
+fn burst(limits: &RequestLimits) -> f64 {
+    (f64::from(limits.per_minute) * BURST_SHARE).max(1.0)
+}
+
+fn until_midnight() -> Duration {
+    let now = shanghai::now();
+    let midnight = now.date().succ_opt().unwrap_or(now.date()).and_time(NaiveTime::MIN);
+    (midnight - now).to_std().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn limits() -> RequestLimits {
+        RequestLimits { per_minute: 0, per_day: 0, max_concurrent: 4, pause_after_failures: 3, pause_ms: 10_000 }
+    }
+
+    fn limited(text: &str, seconds: u64) -> SourceErrorKind {
+        SourceErrorKind::RateLimited { message: text.to_owned(), retry_after: Duration::from_secs(seconds) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_minute_has_more_requests_than_allowed_and_all_of_them_are_used() {
+        let gate = Gate::new(RequestLimits { per_minute: 100, ..limits() });
+        let begun = Instant::now();
+        let mut sent = Vec::new();
+        for _ in 0..400 {
+            sent.push(gate.pass(MINUTE, async || Ok(Instant::now())).await.unwrap());
+        }
+        for start in &sent {
+            let in_a_minute = sent.iter().filter(|time| *time >= start && **time < *start + MINUTE).count();
+            assert!(in_a_minute <= 100, "{in_a_minute}");
+        }
+        assert!(begun.elapsed() < 5 * MINUTE + MINUTE / 6, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_vendors_word_closes_the_gate_and_is_waited_for_when_patience_allows() {
+        let gate = Gate::new(limits());
+        let refused = gate.pass(MINUTE, async || Err::<(), _>(limited("slow down", 40))).await;
+        assert_eq!(refused, Err(limited("slow down", 40)));
+        let before = Instant::now();
+        assert_eq!(gate.pass(MINUTE, async || Ok(())).await, Ok(()));
+        assert_eq!(before.elapsed().as_secs(), 40);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_patience_a_request_fails_with_the_vendors_text_and_window() {
+        let gate = Gate::new(limits());
+        let _refused = gate.pass(MINUTE, async || Err::<(), _>(limited("every hour 20 calls", 3_600))).await;
+        let Err(SourceErrorKind::RateLimited { message, retry_after }) =
+            gate.pass(Duration::from_secs(1), async || Ok(())).await
+        else {
+            panic!("the gate must be closed");
+        };
+        assert!(message.contains("every hour 20 calls"), "{message}");
+        assert!(retry_after > Duration::from_secs(3_500), "{retry_after:?}");
+        // The closure itself lasts a minute only.
+        assert_eq!(gate.pass(MINUTE, async || Ok(())).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_in_a_row_pause_the_source_and_one_call_tries_it_again() {
+        let gate = Gate::new(limits());
+        let down = async || Err::<(), _>(SourceErrorKind::Unreachable("refused".into()));
+        for _ in 0..2 {
+            assert!(gate.pass(Duration::ZERO, down).await.is_err());
+        }
+        gate.pass(Duration::ZERO, async || Ok(())).await.unwrap();
+        for _ in 0..3 {
+            assert!(!gate.pass(Duration::ZERO, down).await.unwrap_err().to_string().contains("not sent"));
+        }
+        let held_back = gate.pass(Duration::ZERO, async || Ok(())).await.unwrap_err().to_string();
+        assert!(held_back.contains("left alone") && held_back.contains("refused"), "{held_back}");
+        let before = Instant::now();
+        assert!(gate.pass(MINUTE, down).await.is_err());
+        assert_eq!(before.elapsed().as_secs(), 10);
+        assert!(gate.pass(Duration::ZERO, async || Ok(())).await.is_err(), "still down: another pause");
+        gate.pass(MINUTE, async || Ok(())).await.unwrap();
+        gate.pass(Duration::ZERO, async || Ok(())).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_requests_of_a_day_are_counted() {
+        let gate = Gate::new(RequestLimits { per_day: 2, ..limits() });
+        for _ in 0..2 {
+            gate.pass(Duration::ZERO, async || Ok(())).await.unwrap();
+        }
+        let Err(SourceErrorKind::RateLimited { message, .. }) = gate.pass(Duration::ZERO, async || Ok(())).await else {
+            panic!("the day is full");
+        };
+        assert!(message.contains("2 requests of the day"), "{message}");
+    }
+}

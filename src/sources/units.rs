@@ -1,0 +1,26 @@
+// Upstream: sources::files::csv_reader, sources::tushare::stk_mins
+// Downstream: actors::domain::bar
+// Role: Numbers counted in a vendor's smaller unit, turned into Ginkgo's unit without rounding.
+
+use actors::domain::Field;
+use rust_decimal::Decimal;
+
+/// From shares to lots of 100 shares.
+pub const SHARES: u32 = 2;
+/// From yuan to thousand yuan.
+pub const YUAN: u32 = 3;
+
+/// A number counted in a unit that is 10 to the power of `places` smaller than ours: its decimal point moves to the left.
+/// Exact, or unreadable where a decimal has no room for it.
+pub fn smaller(number: Field<Decimal>, places: u32) -> Field<Decimal> {
+    match number {
+        Field::Value(mut value) => {
+            let text = value.to_string();
+            match value.set_scale(value.scale() + places) {
+                Ok(()) => Field::Value(value),
+                Err(_) => Field::unreadable(&text),
+            }
+        }
+        other => other,
+    }
+}

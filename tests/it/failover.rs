@@ -1,0 +1,76 @@
+// Upstream: none
+// Downstream: kit::scene, kit::tushare_server, tests::it::main_job
+// Role: Several sources in an order: the next one steps in, and the row says who gave it; limits of our own are kept.
+
+use std::time::{Duration, Instant};
+
+use kit::scene::Scene;
+use kit::tushare_server::{Fault, Lasting};
+
+use crate::main_job::{Market, PROGRAM, market};
+
+/// Writes the source's bars as files, with every volume one lot more, so that it is seen where a row came from.
+fn write_files(scene: &Scene, codes: &[String]) -> std::path::PathBuf {
+    let folder = scene.folder().join("bars");
+    std::fs::create_dir(&folder).unwrap();
+    for code in codes {
+        let mut text = "date,open,high,low,close,volume,amount\n".to_owned();
+        for row in scene.source.rows(code) {
+            let [open, high, low, close, _, volume, amount] = row.cells();
+            let lots = volume.split('.').next().unwrap().parse::<u64>().unwrap() + 1;
+            text.push_str(&format!("{},{open},{high},{low},{close},{lots},{amount}\n", row.date));
+        }
+        std::fs::write(folder.join(format!("{code}.daily.csv")), text).unwrap();
+    }
+    folder
+}
+
+fn by_source(scene: &Scene) -> String {
+    scene.database.query("SELECT source, count() FROM bar GROUP BY source ORDER BY source").trim().to_owned()
+}
+
+#[test]
+fn the_next_source_steps_in_when_the_first_fails_for_good_and_the_rows_say_so() {
+    let Market { codes, data, .. } = market(20, 5);
+    let mut scene = Scene::new("failover", PROGRAM, data);
+    let folder = write_files(&scene, &codes[..15]);
+    scene
+        .set("sources.bars", "[tushare, files]")
+        .set("sources.files.folder", folder.display())
+        .set("sources.files.volume_unit", "lots")
+        .set("sources.files.amount_unit", "thousand_yuan")
+        .set("sources.pause_ms", 100);
+    scene.source.set_fault(Fault::Status(500, None), Lasting::UntilCleared);
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    assert_eq!(by_source(&scene), "0\t75");
+    // Five codes neither has: a dead letter names the preferred source's failure.
+    let letters = scene.dead_letters();
+    assert_eq!(letters.len(), 5);
+    assert!(letters.iter().all(|letter| letter.headers["dlq.reason"].contains("source tushare")), "{letters:?}");
+
+    // The preferred one is back: it is asked again, and its rows replace the others.
+    scene.source.clear_fault();
+    scene.send_snapshots(&codes, r#""full":true"#);
+    scene.wait_until_committed();
+    assert_eq!(by_source(&scene), "7\t100");
+    scene.assert_exact(&codes);
+}
+
+#[test]
+fn the_limits_of_a_source_are_kept_and_fail_nothing() {
+    let Market { codes, data, .. } = market(60, 2);
+    let mut scene = Scene::new("limits", PROGRAM, data);
+    // A quarter of a minute's calls at once, then 15 more in 10 seconds.
+    scene.set("sources.tushare.requests_per_minute", 120).set("sources.tushare.max_concurrent", 4);
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    let begun = Instant::now();
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    assert!(begun.elapsed() >= Duration::from_secs(19), "60 calls: 30 at once, 30 in 20 s; {:?}", begun.elapsed());
+    scene.assert_exact(&codes);
+    assert_eq!((scene.source.rejected(), scene.dead_letters().len()), (0, 0));
+    assert_eq!(scene.source.requests(), 60);
+}
