@@ -38,6 +38,14 @@ four_workers_beat() {
   (($(redis keys 'heartbeat:data_worker:*' | wc -l) == 4)) || fail 'other heartbeats than four'
 }
 
+# As docs/operations.md names them.
+operators_commands_answer() {
+  compose run --rm --no-deps -T data-worker config check --connect >"$work/said" 2>&1 || { cat "$work/said" >&2; fail 'config check --connect'; }
+  compose exec -T data-worker data-worker status >"$work/said" || fail 'status'
+  (($(grep -c 'data_worker_.*running' "$work/said") == 4)) || { cat "$work/said" >&2; fail 'status shows other workers than four'; }
+  compose exec -T data-worker data-worker send --wait reload >"$work/said" || { cat "$work/said" >&2; fail 'send reload'; }
+}
+
 members_have_partitions() { # NUMBER
   wait_until 60 "$1 members with partitions" has_members "$1"
 }
@@ -212,6 +220,15 @@ upgrade_loses_nothing() {
   ! workers | grep -qFx "$before" || fail 'an old worker is still there'
   wait
   assert_exact 7 "$num_codes" 120
+}
+
+data_survives_down() {
+  make_target down
+  [[ -z $(docker ps -aq --filter "label=com.docker.compose.project=$project") ]] || fail 'a container is still there'
+  make_target up >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; fail 'make up'; }
+  wait_until 60 'four run' are_running 4
+  assert_exact 7 "$num_codes" 10
+  members_have_partitions 4
 }
 
 # Each worker's beats are told apart by the time each tells of the one before; looked at twice a second.

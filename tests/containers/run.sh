@@ -52,6 +52,7 @@ check 'the image is built from docker/Dockerfile' image_is_built
 check 'the image is small, labelled, not root, and stops by SIGTERM' image_is_as_it_should_be
 check 'the stack comes up with four workers that beat' four_workers_beat
 check 'the group has four members, each with partitions' members_have_partitions 4
+check 'the commands of the operations page answer inside a worker' operators_commands_answer
 check 'limits, read-only, user, capabilities, restarts and logs are in force' limits_are_in_force
 check 'one worker runs on the network of another stack, with its variables and files' runs_beside_ginkgo
 check 'all four work off 2,000 commands, exactly' all_work_off_two_thousand
@@ -61,5 +62,6 @@ check 'a stopped worker drains in time; started again, it runs within 2 s' stops
 check 'a hung worker becomes unhealthy and its commands are taken over' hung_worker_is_replaced
 check 'after a restart of all containers the work goes on, exactly' restart_resumes
 check 'an upgrade exchanges all workers in mid-run, nothing lost or doubled' upgrade_loses_nothing
+check 'make down and make up: rows, offsets and topics are still there' data_survives_down
 check "heartbeats of all workers for $heartbeat_minutes min under load: less than 1 % late or missing" heartbeats_under_load
 printf '%d passed, 0 failed\n' "$passed"
