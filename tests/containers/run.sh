@@ -33,7 +33,7 @@ passed=0
 check() { # NAME FUNCTION [ARGUMENT…] : the first that fails ends the run, as the others stand on it
   local name=$1 begin=$SECONDS code=0; shift
   set +e
-  (set -e; "$@")
+  (set -eE; trap 'echo "FAILED: $BASH_COMMAND" >&2' ERR; "$@")
   code=$?
   set -e
   if ((code)); then
