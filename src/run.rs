@@ -72,7 +72,12 @@ impl Equipment {
             return Ok(Self { parts, board, serving: None });
         };
         parts.identity.http_address = Some(server.address().into());
-        let view = WorkerView { identity: parts.identity.clone(), board: board.clone(), feed: parts.feed.clone() };
+        let view = WorkerView {
+            identity: parts.identity.clone(),
+            board: board.clone(),
+            feed: parts.feed.clone(),
+            sources: parts.sources.clone(),
+        };
         let page = Exposition::new(&metrics, view.clone());
         let serving = server.start(Answers::new(view, page, StoreCheck::new(hub.store_question())))?;
         Ok(Self { parts, board, serving: Some(serving) })

@@ -1,13 +1,15 @@
 // Upstream: http::answers, metrics, metrics::looked, run
-// Downstream: actors::domain::worker_status, actors::heartbeat, actors::ports, actors::supervision::board
+// Downstream: actors::domain::worker_status, actors::heartbeat, actors::ports, actors::ports::market_source, actors::supervision::board
 // Role: A running worker as it is looked at from outside: who it is, its board, its feed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actors::domain::Lifecycle;
 use actors::heartbeat::Identity;
-use actors::ports::{CommandFeed, PartitionState};
+use actors::ports::{CommandFeed, DataKind, MarketSources, PartitionState};
 use actors::supervision::Board;
 
 /// Looks only; every look is cheap.
@@ -19,6 +21,8 @@ pub struct WorkerView {
     pub board: Arc<Board>,
     /// Where its commands come from.
     pub feed: Arc<dyn CommandFeed>,
+    /// Where its data comes from.
+    pub sources: Arc<dyn MarketSources>,
 }
 
 impl fmt::Debug for WorkerView {
@@ -42,6 +46,12 @@ impl WorkerView {
     /// The configuration in force: 1 at the start, one more with each change.
     pub fn config_generation(&self) -> u64 {
         1 + self.board.reloads_applied.get()
+    }
+
+    /// For how long requests to each source in force have waited for limits, all added up.
+    pub fn held_back(&self) -> BTreeMap<&'static str, Duration> {
+        let sources = DataKind::ALL.into_iter().flat_map(|kind| self.sources.of(kind));
+        sources.map(|source| (source.name(), source.held_back())).collect()
     }
 
     /// The assigned partitions, by topic and number.

@@ -1,5 +1,5 @@
 // Upstream: actors::supervisor
-// Downstream: actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::task, actors::fetcher, actors::observation, actors::open_command, actors::ports, actors::quality_monitor, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket
+// Downstream: actors::command_handover, actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::sync_record, actors::domain::task, actors::fetcher, actors::observation, actors::open_command, actors::ports, actors::quality_monitor, actors::reference_list, actors::settings, actors::supervision::vitals, actors::sync_journal, actors::ticket
 // Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -7,24 +7,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::Utc;
 use tracing::{Instrument, Span};
 
+use crate::command_handover::Handover;
 use crate::command_split::split;
 use crate::delivery::{CommandReceived, Delivery, PartitionsWithdrawn};
 use crate::domain::{
     BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, OpenRange, Stage,
-    Subject, TaskCounts,
+    Subject, SyncRecord, TaskCounts,
 };
 use crate::fetcher::{FetchBars, FetchFactors, FetchList, Fetcher};
 use crate::observation::{CommandOutcome, Observation, TaskEnd};
 use crate::open_command::{Job, OpenCommand};
-use crate::ports::{DeadLetter, Outbox, ReferenceStore};
+use crate::ports::{Outbox, ReferenceStore};
 use crate::quality_monitor::{CommandRefused, QualityMonitor, TaskFailed, TaskFinished};
 use crate::reference_list::ListKind;
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::Vitals;
+use crate::sync_journal::SyncJournal;
 use crate::ticket::{TaskBuffered, TaskId, TaskListener, TaskOutcome, TaskSettled, Ticket};
 
 /// Crashes with the same command or task in hand that are still answered by another try: as often as a fetch is tried.
@@ -40,6 +41,8 @@ pub struct RouterLinks {
     pub outbox: Arc<dyn Outbox>,
     /// Knows all listed codes.
     pub reference: Arc<dyn ReferenceStore>,
+    /// Keeps records of ended tasks.
+    pub journal: SyncJournal,
 }
 
 /// Takes commands from the feed and follows each to its resolution.
@@ -177,34 +180,23 @@ impl CommandRouter {
         actix_rt::spawn(listing.instrument(span));
     }
 
-    /// Publishes a command for many codes anew, in parts, and resolves it when the broker has all of them. If some
-    /// were published before a crash they are published again, and find their rows stored.
+    /// Splits a command for many codes among the group.
     fn split(&self, delivery: Delivery, codes: &[Code]) {
         let max_codes = self.settings.fetch.max_codes_per_command;
-        let parts = match split(&delivery.command().payload, codes, max_codes, &delivery.command().to_string()) {
-            Ok(parts) => parts,
-            Err(error) => return self.refuse(delivery, &error),
-        };
-        let (links, board, settings) = (self.links.clone(), self.vitals.board().clone(), self.settings.clone());
-        let splitting = async move {
-            tracing::info!(command = %delivery.command(), parts = parts.len(), "a command for many codes is split");
-            for part in &parts {
-                let mut delays = crate::fetcher::store_delays(&settings);
-                while let Err(error) = links.outbox.command(part).await {
-                    board.record_error(&error.to_string());
-                    let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
-                    tracing::error!(command = %delivery.command(), %error, retry_in = ?delay, "a part is not published yet");
-                    actix_rt::time::sleep(delay).await;
-                }
-                if !delivery.assignment().is_held() {
-                    return; // another worker has the command now
-                }
-                board.progressed();
+        match split(&delivery.command().payload, codes, max_codes, &delivery.command().to_string()) {
+            Ok(parts) => {
+                actix_rt::spawn(self.handover().parts(delivery, parts).instrument(Span::current()));
             }
-            board.observe(&Observation::CommandEnded(CommandOutcome::Split));
-            delivery.resolve();
-        };
-        actix_rt::spawn(splitting.instrument(Span::current()));
+            Err(error) => self.refuse(delivery, &error),
+        }
+    }
+
+    fn handover(&self) -> Handover {
+        Handover {
+            outbox: self.links.outbox.clone(),
+            board: self.vitals.board().clone(),
+            settings: self.settings.clone(),
+        }
     }
 
     /// Begins a command for codes, or splits it among the group.
@@ -298,6 +290,13 @@ impl CommandRouter {
         let Some(command) = self.commands.get_mut(&task.command) else { return };
         let (board, duration) = (self.vitals.board(), task.begun_at.elapsed());
         let ended = |outcome| board.observe(&Observation::TaskEnded { outcome, duration });
+        let note = |job: &Job, counts, error| {
+            if self.settings.events.sync_records {
+                let (kind, mode, subject) = (job.kind(), job.mode(), task.subject);
+                let ended_at = Utc::now();
+                self.links.journal.note(SyncRecord { kind, subject, mode, ended_at, duration, counts, error });
+            }
+        };
         match outcome {
             TaskOutcome::Lost { suspect } => {
                 ended(TaskEnd::Lost);
@@ -308,12 +307,14 @@ impl CommandRouter {
                 let delay = command.issued_at.and_then(|issued| (now - issued).to_std().ok());
                 ended(TaskEnd::Done { counts: &report.counts, delay });
                 command.counts.add(&report.counts);
+                note(&command.job, report.counts.clone(), None);
                 self.links.quality.do_send(TaskFinished { subject: task.subject, report, delay, duration });
             }
             TaskOutcome::Failed { error, attempts } => {
                 ended(TaskEnd::Failed);
                 command.attempts = command.attempts.max(attempts);
                 command.fail(task.subject, error.to_string());
+                note(&command.job, TaskCounts::default(), Some(error.to_string()));
                 self.links.quality.do_send(TaskFailed { subject: task.subject, error });
             }
         }
@@ -369,29 +370,9 @@ impl CommandRouter {
         delivery.resolve();
     }
 
-    /// Records the command in the dead-letter topic, then resolves it. Without the record it stays unresolved.
+    /// Records the command in the dead-letter topic, then resolves it.
     fn dead_letter(&self, delivery: Delivery, class: &'static str, reason: String, attempts: u32) {
-        let (links, board) = (self.links.clone(), self.vitals.board().clone());
-        let first_delay = ms(self.settings.batch.first_retry_delay_ms);
-        let longest = ms(self.settings.batch.max_retry_delay_ms);
-        let delays = ExponentialBuilder::default().with_min_delay(first_delay).with_max_delay(longest);
-        let letter = DeadLetter { command: delivery.command().clone(), reason, class, attempts };
-        let recording = async move {
-            let mut delays = delays.with_jitter().without_max_times().build();
-            while let Err(error) = links.outbox.dead_letter(&letter).await {
-                board.record_error(&error.to_string());
-                let delay = delays.next().unwrap_or(longest);
-                tracing::error!(command = %letter.command, %error, retry_in = ?delay, "dead letter is not recorded yet");
-                actix_rt::time::sleep(delay).await;
-                if delivery.assignment().is_lost() {
-                    return; // another worker has the command now
-                }
-            }
-            tracing::warn!(command = %letter.command, class, reason = letter.reason, "dead letter recorded");
-            board.record_error(&letter.reason);
-            board.observe(&Observation::CommandEnded(CommandOutcome::DeadLetter(class)));
-            delivery.resolve();
-        };
+        let recording = self.handover().dead_letter(delivery, class, reason, attempts);
         actix_rt::spawn(recording.instrument(Span::current()));
     }
 

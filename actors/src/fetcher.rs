@@ -1,5 +1,5 @@
-// Upstream: actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::observation, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
+// Upstream: actors::command_handover, actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
+// Downstream: actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::observation, actors::ports, actors::ports::market_source, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{Days, NaiveDate, NaiveTime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
+use crate::cross_section::{self, CrossSections};
 use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, SourceId, Stage, SyncMode};
 use crate::latest_times::{LatestBars, LatestTimes};
 use crate::observation::Observation;
 use crate::ports::{BarRequest, DataKind, KeySpan, MarketSource, MarketSources, SourceError, SourceErrorKind};
 use crate::reference_list::{FetchedList, ListKind};
+use crate::row_room::RowRoom;
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::shanghai;
 use crate::store_outage::StoreOutage;
@@ -86,47 +87,11 @@ pub struct KnownTimes {
 struct FetchContext {
     sources: Arc<dyn MarketSources>,
     known: KnownTimes,
+    sections: CrossSections,
     validator: Addr<Validator>,
     outage: Arc<StoreOutage>,
     board: Arc<Board>,
     row_room: RowRoom,
-}
-
-/// Room for rows between source and store. A fetch that brought rows waits here until there is room for them.
-struct RowRoom {
-    semaphore: Arc<Semaphore>,
-    size: std::sync::Mutex<usize>,
-}
-
-impl RowRoom {
-    fn new(size: usize) -> Self {
-        Self { semaphore: Arc::new(Semaphore::new(size)), size: std::sync::Mutex::new(size) }
-    }
-
-    /// Waits for room for `rows` rows. A task with more rows than the whole room takes all of it.
-    async fn enter(&self, rows: usize) -> Option<OwnedSemaphorePermit> {
-        let whole = *self.size.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let permits = u32::try_from(rows.clamp(1, whole.max(1))).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        self.semaphore.clone().acquire_many_owned(permits).await.ok()
-    }
-
-    /// Changes the room's size; a smaller one takes effect as rows leave.
-    fn resize(&self, new_size: usize) {
-        let mut size = self.size.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if new_size > *size {
-            self.semaphore.add_permits(new_size - *size);
-        } else if new_size < *size {
-            let excess = u32::try_from(*size - new_size).unwrap_or(u32::MAX);
-            let semaphore = self.semaphore.clone();
-            actix_rt::spawn(async move {
-                if let Ok(permits) = semaphore.acquire_many_owned(excess).await {
-                    permits.forget();
-                }
-            });
-        }
-        *size = new_size;
-    }
 }
 
 impl Fetcher {
@@ -142,6 +107,7 @@ impl Fetcher {
         let shared = FetchContext {
             sources,
             known,
+            sections: CrossSections::default(),
             outage,
             validator,
             board: vitals.board().clone(),
@@ -227,7 +193,11 @@ impl FetchContext {
             return; // another worker has the command now
         }
         let request = BarRequest { code, frequency: message.frequency, range: plan.range };
-        let call = async |source: Arc<dyn MarketSource>| source.bars(&request).await;
+        let days = self.shared_days(&message, plan.range, settings);
+        let call = async |source: Arc<dyn MarketSource>| match &days {
+            Some(days) if source.has_day_bars() => self.sections.bars(&source, code, days).await,
+            _ => source.bars(&request).await,
+        };
         match self.fetch(DataKind::of(message.frequency), call, &message.ticket, settings).await {
             Ok((mut rows, source)) => {
                 rows.retain(|row| is_over(row, message.frequency));
@@ -319,6 +289,14 @@ impl FetchContext {
         // An end that was not asked for stays open: `full` without dates is about all that is stored of the code.
         let span = KeySpan { code, from: span_start.map(|_| from), to: span_end.map(|_| to) };
         Some(FetchPlan { range, span })
+    }
+
+    /// The days to fetch for all securities at once: few enough, and wanted by enough other tasks.
+    fn shared_days(&self, message: &FetchBars, range: DateRange, settings: &ActorSettings) -> Option<Vec<NaiveDate>> {
+        let worth = settings.fetch.whole_days_from_tasks;
+        let is_worth_it = worth > 0 && self.board.tasks_in(Stage::Waiting).get() >= u64::from(worth);
+        let fits = message.frequency == Frequency::Day && message.mode == SyncMode::Incremental;
+        if is_worth_it && fits { cross_section::days_of(range) } else { None }
     }
 
     /// The first day whose bars may be missing.

@@ -41,6 +41,25 @@ pub enum Job {
 }
 
 impl Job {
+    /// Ginkgo's word for what is synchronised.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Bars(_) => "bars",
+            Self::Factors(_) => "adjustfactor",
+            Self::List(ListKind::Stocks) => "stockinfo",
+            Self::List(ListKind::TradeDays) => "trade_day",
+        }
+    }
+
+    /// How: a list is always taken as a whole.
+    pub fn mode(&self) -> SyncMode {
+        match self {
+            Self::Bars(snapshot) => snapshot.mode,
+            Self::Factors(mode) => *mode,
+            Self::List(_) => SyncMode::Replace,
+        }
+    }
+
     /// The parts of a code's days that a task each is for.
     pub fn parts(&self) -> Vec<OpenRange> {
         match self {

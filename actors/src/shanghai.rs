@@ -1,4 +1,4 @@
-// Upstream: actors::domain::command, actors::fetcher, actors::heartbeat, actors::open_command, cli::send, cli::status, mysql::store, sources::gate, standalone::steps
+// Upstream: actors::domain::command, actors::fetcher, actors::heartbeat, actors::open_command, cli::send, cli::status, mysql::store, mysql::sync_record, sources::gate, sqlite::store, standalone::steps
 // Downstream: none
 // Role: The Shanghai wall clock, the only zone in which the worker thinks.
 

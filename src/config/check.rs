@@ -118,9 +118,11 @@ fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
         let reason = format!("it is {:.40?}, but it must be one of kafka.command_topics", kafka.parts_topic);
         findings.0.push(("kafka.parts_topic".into(), reason));
     }
-    for (path, topic) in
-        [("kafka.dead_letter_topic", &kafka.dead_letter_topic), ("kafka.notification_topic", &kafka.notification_topic)]
-    {
+    for (path, topic) in [
+        ("kafka.dead_letter_topic", &kafka.dead_letter_topic),
+        ("kafka.notification_topic", &kafka.notification_topic),
+        ("kafka.market_data_topic", &kafka.market_data_topic),
+    ] {
         findings.topic(path, topic);
         if kafka.command_topics.contains(topic) {
             let reason = format!("it is {topic:.40?}, which is a command topic: the worker would read what it writes");

@@ -2,7 +2,9 @@
 // Downstream: actors::settings, config::source_sections
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 
-use actors::settings::{ActorSettings, BatchSettings, FetchSettings, HeartbeatSettings, QualitySettings};
+use actors::settings::{
+    ActorSettings, BatchSettings, EventSettings, FetchSettings, HeartbeatSettings, QualitySettings,
+};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
@@ -41,6 +43,8 @@ pub struct Settings {
     pub heartbeat: HeartbeatSettings,
     /// Quality summaries.
     pub quality: QualitySettings,
+    /// What is told to other components.
+    pub events: EventSettings,
     /// What can be asked over HTTP: `/healthz`, `/readyz`, `/metrics`, `/status`.
     pub http: HttpSection,
     /// Log lines.
@@ -55,6 +59,7 @@ impl Settings {
             batch: self.batch.clone(),
             heartbeat: self.heartbeat.clone(),
             quality: self.quality.clone(),
+            events: self.events.clone(),
         }
     }
 }
@@ -98,6 +103,8 @@ pub struct KafkaSection {
     pub dead_letter_topic: String,
     /// Where messages for people go.
     pub notification_topic: String,
+    /// Where price updates go, for strategies and risk managers; see `events.price_update`.
+    pub market_data_topic: String,
     /// Commands taken and not resolved at once; consumption pauses there. Bounds the memory of a worker and what is
     /// done again after a crash.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -130,6 +137,7 @@ impl Default for KafkaSection {
             parts_topic: String::new(),
             dead_letter_topic: "ginkgo.data.commands.dlq".into(),
             notification_topic: "ginkgo.notifications".into(),
+            market_data_topic: "ginkgo.live.market.data".into(),
             // An evening of all A-shares, so that rows of many commands share an INSERT; about 2 MB of payloads.
             max_unresolved: 6_000,
             static_membership: true,

@@ -111,7 +111,7 @@ impl Metrics {
         page.register("data_worker_task_duration_seconds", help, self.task_duration.clone());
         let help = "Time from a command's own timestamp until the rows of one of its tasks are readable";
         page.register("data_worker_task_delay_seconds", help, self.task_delay.clone());
-        let help = "Time of one fetch, its waits for the vendor's limit included, by source and outcome";
+        let help = "Time of a task's fetch, waits for limits included, by source and outcome";
         page.register("data_worker_fetch_duration_seconds", help, self.fetch_duration.clone());
         let help = "Waits before another attempt because the vendor limits the rate";
         page.register("data_worker_rate_limit_wait_seconds", help, self.rate_limit_wait.clone());

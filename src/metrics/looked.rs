@@ -104,6 +104,13 @@ fn work(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     page.gauges("data_worker_tasks", "Tasks under way (queue lengths), by stage", tasks)?;
     let help = "Rows that wait for their INSERT";
     page.gauge("data_worker_buffered_rows", help, board.rows_buffered.get() as f64)?;
+    let help = "Waits of requests for limits, our own and the vendor's, all added up, by source";
+    let held_back = view.held_back().into_iter().map(|(source, time)| ([("source", source)], time.as_secs_f64()));
+    page.counters("data_worker_source_held_back_seconds", help, held_back)?;
+    let help = "Price updates published";
+    page.counter("data_worker_price_updates", help, board.price_updates.get() as f64)?;
+    let help = "Records of ended tasks that could not be kept in data_sync_record";
+    page.counter("data_worker_sync_records_lost", help, board.sync_records_lost.get() as f64)?;
     let help = "Time since work last moved; it grows in idleness, too";
     page.gauge("data_worker_progress_age_seconds", help, board.since_last_progress().as_secs_f64())
 }

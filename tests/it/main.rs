@@ -6,6 +6,7 @@
 
 mod config_cli;
 mod crashes;
+mod evening;
 mod factors;
 mod failover;
 mod group;
@@ -19,8 +20,10 @@ mod minutes;
 mod orders;
 mod outages;
 mod panics;
+mod price_updates;
 mod reference;
 mod reload;
 mod send;
 mod sources_tushare;
 mod standalone;
+mod sync_records;

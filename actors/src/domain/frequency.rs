@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::batch_writer, actors::domain, actors::domain::bar, actors::domain::bar_identity, actors::domain::command, actors::fetcher, actors::flush, actors::latest_times, actors::ports, actors::ports::market_source, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::statements, sources::files, sources::files::csv_reader, sources::tushare, sqlite::store, switch, tests::it::sources_tushare
+// Upstream: actors::bar_rules, actors::batch_writer, actors::domain, actors::domain::bar, actors::domain::bar_identity, actors::domain::command, actors::domain::price_update, actors::fetcher, actors::flush, actors::latest_times, actors::ports, actors::ports::market_source, actors::price_events, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::statements, sources::files, sources::files::csv_reader, sources::tushare, sqlite::store, switch, tests::it::sources_tushare
 // Downstream: actors::domain::task
 // Role: How long a bar lasts: its names, Ginkgo's numbers for it, and how far its history reaches.
 

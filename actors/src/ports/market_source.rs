@@ -1,4 +1,4 @@
-// Upstream: actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::quality_summary, actors::supervisor, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::files, sources::gate, sources::tushare, sources::tushare::error_text, sources::tushare::transport, switch, tests::it::sources_tushare
+// Upstream: actors::cross_section, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::quality_summary, actors::supervisor, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::files, sources::gate, sources::tushare, sources::tushare::error_text, sources::tushare::transport, switch, tests::it::sources_tushare, worker_view
 // Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day
 // Role: The port to market data: kinds of data, sources of each in order, requests, and what may go wrong.
 
@@ -84,9 +84,25 @@ pub trait MarketSource: Send + Sync {
     /// Ginkgo's number for it.
     fn id(&self) -> SourceId;
 
+    /// For how long requests have waited so far, all added up, because of limits: our own and the vendor's.
+    fn held_back(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// All bars of one security in a range of days.
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         Err(self.not_offered(DataKind::of(request.frequency)))
+    }
+
+    /// Whether [`Self::day_bars`] can be asked for.
+    fn has_day_bars(&self) -> bool {
+        false
+    }
+
+    /// The bars of all securities of one day, by one call.
+    async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
+        let _unused = day;
+        Err(self.not_offered(DataKind::Bars))
     }
 
     /// All trades of one security on a day, in their order.

@@ -1,4 +1,4 @@
-// Upstream: actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::ticket, actors::worker_event, http::answers, run, standalone, standalone::demonstration, standalone::steps, worker_view
+// Upstream: actors::command_handover, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::price_events, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::sync_journal, actors::ticket, actors::worker_event, http::answers, run, standalone, standalone::demonstration, standalone::steps, worker_view
 // Downstream: actors::delivery, actors::domain::task, actors::domain::worker_status, actors::observation
 // Role: What is known of the running worker: lifecycle, counters, each actor's pulse, and whether work moves.
 
@@ -35,6 +35,10 @@ pub struct Board {
     pub rows_fetched: Counter,
     /// Rows newly stored.
     pub rows_written: Counter,
+    /// Records of ended tasks that could not be kept.
+    pub sync_records_lost: Counter,
+    /// Price updates published.
+    pub price_updates: Counter,
     /// Invalid rows.
     pub rows_skipped: Counter,
     /// Failed fetches, failed writes and dead letters.
@@ -156,6 +160,8 @@ impl Default for Board {
             rows_buffered: Counter::default(),
             rows_fetched: Counter::default(),
             rows_written: Counter::default(),
+            sync_records_lost: Counter::default(),
+            price_updates: Counter::default(),
             rows_skipped: Counter::default(),
             errors: Counter::default(),
             reloads_applied: Counter::default(),
