@@ -2,7 +2,9 @@
 # Runs a command with a Docker engine and Compose v2: engine.sh COMMAND…
 # An engine that answers is used as it is. Otherwise one is started for the time of the command, with all its state below
 # target/containers and without a change to this machine's network: no bridge, no packet filter, images are built in the
-# host's network. Exit code 3: there is no engine and none can be started.
+# host's network. Exit code 3: there is no engine and none can be started, or the
+# command's own 3: it lacks something, too.
+# shellcheck disable=SC2317  # functions are called by traps
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 state=$(cd "$here/../.." && pwd)/target/containers

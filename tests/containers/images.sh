@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes sure that the images which compose.yaml and docker/Dockerfile name are there. What cannot be pulled gets a stand-in
 # of the same name, but only in an engine that the tests have started: nobody's own engine is given images that are not
-# what they are called.   QUICK=1: the stand-in of rust builds faster and optimises less.
+# what they are called. Exit code 3: an image is not to be had.
+#   QUICK=1  the stand-in of rust builds faster and optimises less
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -11,7 +12,7 @@ work=$(mktemp -d "$root/target/containers/images.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 say() { printf 'containers: %s\n' "$*"; }
-die() { say "$*" >&2; exit 1; }
+die() { say "NO IMAGE: $*" >&2; exit 3; }
 quietly() { "$@" >"$work/log" 2>&1 || { tail -n 30 "$work/log" >&2; die "failed: $*"; }; }
 
 there() { # IMAGE : and is no stand-in of the other kind
