@@ -5,8 +5,13 @@
 //! The test kit: a [`scene::Scene`] has topics, a database and a source of its own on the real servers, and starts the
 //! real worker against them.
 
+mod baostock_data;
+/// A server that speaks BaoStock's protocol.
+pub mod baostock_server;
 /// Reads and faults of ClickHouse.
 pub mod clickhouse;
+/// What a protocol server does wrong.
+pub mod fault;
 /// Topics, commands, offsets.
 pub mod kafka;
 /// Ginkgo's tables.
@@ -28,3 +33,6 @@ pub mod tushare_server;
 pub mod wait;
 /// The worker's process.
 pub mod worker;
+mod yahoo_data;
+/// A server that speaks Yahoo's chart protocol.
+pub mod yahoo_server;
