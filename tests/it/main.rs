@@ -19,5 +19,7 @@ mod panics;
 mod reference;
 mod reload;
 mod send;
+mod sources_baostock;
 mod sources_tushare;
+mod sources_yahoo;
 mod standalone;

@@ -249,7 +249,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(30_000))]
+        #![proptest_config(ProptestConfig::with_cases(25_000))]
 
         #[test]
         fn any_bytes_give_a_message_or_a_clear_error(bytes in prop::collection::vec(any::<u8>(), 0..80), length in 0..60_usize) {

@@ -1,4 +1,4 @@
-// Upstream: sources
+// Upstream: sources, tests::it::sources_baostock
 // Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, actors::shanghai, config::source_sections, probe, sources, sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::connection, sources::baostock::error_text, sources::baostock::frame, sources::baostock::k_data, sources::baostock::query, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::gate
 // Role: BaoStock as a source: sessions, pages, the gate before every request.
 

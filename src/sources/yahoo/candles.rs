@@ -248,7 +248,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #![proptest_config(ProptestConfig::with_cases(15_000))]
 
         #[test]
         fn any_candle_gives_a_bar_or_none(start: i64, mantissa: i64, scale in 0..28_u32, split: i64, ratio in 1_u64..) {

@@ -1,4 +1,4 @@
-// Upstream: sources
+// Upstream: sources, tests::it::sources_yahoo
 // Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::ports::market_source, actors::shanghai, config::source_sections, probe, sources, sources::gate, sources::http, sources::yahoo::candles, sources::yahoo::chart, sources::yahoo::window
 // Role: Yahoo Finance as a source: the chart interface, the gate before every request.
 

@@ -1,4 +1,4 @@
-// Upstream: kit::bin::baostock_server
+// Upstream: kit::bin::baostock_server, tests::it::sources_baostock
 // Downstream: kit::baostock_data, kit::fault, kit::tushare_data, kit::tushare_server
 // Role: A server that speaks BaoStock's protocol on a free local port, with data and faults a test sets.
 
