@@ -17,24 +17,24 @@ use super::sections::masked;
 pub enum SourceName {
     /// BaoStock.
     BaoStock,
-    /// Tushare Pro.
-    Tushare,
     /// A folder of CSV files.
     Files,
+    /// Tushare Pro.
+    Tushare,
     /// Yahoo Finance.
     Yahoo,
 }
 
 impl SourceName {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::BaoStock, Self::Tushare, Self::Files, Self::Yahoo];
+    pub const ALL: [Self; 4] = [Self::BaoStock, Self::Files, Self::Tushare, Self::Yahoo];
 
     /// The name as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BaoStock => "baostock",
-            Self::Tushare => "tushare",
             Self::Files => "files",
+            Self::Tushare => "tushare",
             Self::Yahoo => "yahoo",
         }
     }
@@ -43,7 +43,7 @@ impl SourceName {
     pub fn offers(self, kind: DataKind) -> bool {
         use DataKind::{Bars, Factors, MinuteBars, Stocks, TradeDays};
         match self {
-            Self::BaoStock | Self::Tushare | Self::Files => {
+            Self::BaoStock | Self::Files | Self::Tushare => {
                 matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays)
             }
             Self::Yahoo => matches!(kind, Bars | MinuteBars),
@@ -75,10 +75,10 @@ pub struct SourcesSection {
     pub pause_ms: u64,
     /// BaoStock.
     pub baostock: BaoStockSection,
-    /// Tushare Pro.
-    pub tushare: TushareSection,
     /// A folder of CSV files, one per code.
     pub files: FilesSection,
+    /// Tushare Pro.
+    pub tushare: TushareSection,
     /// Yahoo Finance.
     pub yahoo: YahooSection,
 }
@@ -96,8 +96,8 @@ impl Default for SourcesSection {
             pause_after_failures: 20,
             pause_ms: 5_000,
             baostock: BaoStockSection::default(),
-            tushare: TushareSection::default(),
             files: FilesSection::default(),
+            tushare: TushareSection::default(),
             yahoo: YahooSection::default(),
         }
     }

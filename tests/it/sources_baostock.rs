@@ -169,9 +169,9 @@ async fn factors_lists_and_the_bars_of_all_on_a_day_are_the_servers() {
     assert_eq!(days.len(), 88, "from the second of January to the twenty-ninth of March");
     assert_eq!(days.iter().filter(|day| value(&day.is_open) == Decimal::ONE).count(), 58);
 
-    let all = source.bars_of_all(day("2024-01-02")).await.unwrap();
+    let all = source.day_bars(day("2024-01-02")).await.unwrap();
     assert_eq!(all.len(), 3);
-    let (_, bar) = all.iter().find(|(code, _)| *code == text("sh.600000")).unwrap();
+    let (_, bar) = all.iter().find(|(code, _)| code.as_str() == CODE).unwrap();
     assert_eq!(*bar, expected_of(&server)[0]);
 }
 

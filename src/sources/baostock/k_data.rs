@@ -85,14 +85,14 @@ impl Query for KData {
     }
 }
 
-/// Daily bars of all securities on one day, in one answer. Each with the code as it is written.
+/// Daily bars of all securities on one day, in one answer.
 pub struct AllOfDay(
     /// The day.
     pub NaiveDate,
 );
 
 impl Query for AllOfDay {
-    type Row = (Field<String>, FetchedBar);
+    type Row = (Code, FetchedBar);
     const METHOD: &'static str = "query_daily_history_k_AStock";
     const KIND: &'static str = "98";
     const PAGED: bool = false;
@@ -104,7 +104,11 @@ impl Query for AllOfDay {
     fn parse(&self, message: &Message, page: usize) -> Result<Page<Self::Row>, AnswerError> {
         let layout = Layout { page_at: None, rows_at: 4, columns_at: 5 };
         let records = answer::table(message, Self::METHOD, page, layout, &DAY_COLUMNS)?;
-        let rows = records.iter().filter_map(|record| Some((cells::text(record[1]), day_bar(record)?)));
+        // Rows of what is no A-share are passed over: nobody can ask for them.
+        let rows = records.iter().filter_map(|record| {
+            let Field::Value(text) = cells::text(record[1]) else { return None };
+            Some((text.parse().ok()?, day_bar(record)?))
+        });
         Ok(Page { rows: rows.collect(), num_records: records.len() })
     }
 }
@@ -224,7 +228,7 @@ mod tests {
         let message = Message { kind: "99".to_owned(), body: fields.join("\u{1}") };
         let page = AllOfDay("2024-01-02".parse().unwrap()).parse(&message, 1).unwrap();
         assert_eq!((page.rows.len(), page.num_records), (1, 2));
-        assert_eq!(page.rows[0].0, Field::Value("sh.600000".to_owned()));
+        assert_eq!(page.rows[0].0.as_str(), "600000.SH");
         assert_eq!(page.rows[0].1.volume, value("10"));
     }
 

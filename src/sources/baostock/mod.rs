@@ -24,7 +24,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Field, SourceId};
+use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, SourceId};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use actors::shanghai;
 use async_trait::async_trait;
@@ -102,11 +102,6 @@ impl BaoStockSource {
         let query = KData::new(code, DateRange { start: day, end: day }, None)?;
         self.all_pages(&query).await?;
         Ok(Answer::of("the account is accepted"))
-    }
-
-    /// Daily bars of all securities on a day, each with its code as BaoStock writes it.
-    pub async fn bars_of_all(&self, day: NaiveDate) -> Result<Vec<(Field<String>, FetchedBar)>, SourceError> {
-        self.rows(Ok(AllOfDay(day)), &day.to_string()).await
     }
 
     /// All rows of a query, with the query in the error's words.
@@ -235,9 +230,18 @@ impl MarketSource for BaoStockSource {
         SourceId::BAOSTOCK
     }
 
+    fn held_back(&self) -> Duration {
+        self.gate.held_back()
+    }
+
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let BarRequest { code, frequency, range } = *request;
         self.rows(KData::new(code, range, frequency.minutes()), &format!("{code} {frequency} {range}")).await
+    }
+
+    /// Not offered through `has_day_bars`: the columns of this answer are known from no recorded one.
+    async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
+        self.rows(Ok(AllOfDay(day)), &format!("of all on {day}")).await
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {

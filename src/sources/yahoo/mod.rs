@@ -13,6 +13,7 @@ mod window;
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use actors::domain::{Code, FetchedBar, Frequency, SourceId};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
@@ -108,6 +109,10 @@ impl MarketSource for YahooSource {
 
     fn id(&self) -> SourceId {
         SourceId::YAHOO
+    }
+
+    fn held_back(&self) -> Duration {
+        self.gate.held_back()
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {

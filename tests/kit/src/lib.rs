@@ -10,12 +10,18 @@ mod baostock_data;
 pub mod baostock_server;
 /// Reads and faults of ClickHouse.
 pub mod clickhouse;
+/// Prometheus' text format.
+pub mod exposition;
 /// What a protocol server does wrong.
 pub mod fault;
+/// Asking a worker.
+pub mod http;
 /// Topics, commands, offsets.
 pub mod kafka;
 /// Ginkgo's tables.
 pub mod mysql;
+/// A Prometheus server.
+pub mod prometheus;
 /// A Redis server to kill.
 pub mod redis;
 /// One test's own world.
