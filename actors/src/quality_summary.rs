@@ -334,7 +334,7 @@ mod tests {
         for _ in 0..3 {
             let mut counts = TaskCounts { expected: 11, missing: 1, fetched: 10, written: 9, ..TaskCounts::default() };
             counts.skipped.insert(Rule::PriceNotPositive, 1);
-            let report = TaskReport { counts, anomalies: vec![anomaly.clone()] };
+            let report = TaskReport { counts, anomalies: vec![anomaly.clone()], backfill: None };
             summary.add_finished(Subject::Code(code), report, Some(Duration::from_secs(2)), &quality);
         }
         summary.add_failed(Subject::Code(code), 2);

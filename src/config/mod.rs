@@ -45,6 +45,7 @@ pub use sections::{
     Settings, WorkerSection,
 };
 pub use source_sections::{
-    AmountUnit, FilesSection, RequestLimits, SourceName, SourcesSection, TushareSection, VolumeUnit,
+    AmountUnit, BaoStockSection, FilesSection, RequestLimits, SourceName, SourcesSection, TushareSection, VolumeUnit,
+    YahooSection,
 };
 pub use watch::FileWatch;

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, tests::it::config_cli, tests::it::crashes, tests::it::evening, tests::it::factors, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::price_updates, tests::it::reference, tests::it::reload, tests::it::send, tests::it::sync_records
+// Upstream: benches::pipeline::commands, tests::it::config_cli, tests::it::crashes, tests::it::evening, tests::it::factors, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::price_updates, tests::it::reference, tests::it::reload, tests::it::send, tests::it::sources_baostock, tests::it::sources_yahoo, tests::it::sync_records, tests::it::ticks
 // Downstream: kit::clickhouse, kit::kafka, kit::mysql, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 
@@ -248,8 +248,9 @@ impl Scene {
     /// Waits until the group has committed everything in the command topic, parts of split commands included.
     pub fn wait_until_all_is_committed(&self) {
         wait_until(&format!("the end of {}", self.topic()), PATIENCE, || {
-            let num_records = self.broker.records(&self.topic(), PARTITIONS).len() as i64;
-            num_records > 0 && self.committed().iter().sum::<i64>() == num_records
+            // In this order: the parts of a command are published before it is committed.
+            let num_committed = self.committed().iter().sum::<i64>();
+            num_committed > 0 && self.broker.records(&self.topic(), PARTITIONS).len() as i64 == num_committed
         });
     }
 

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, kit::bin::tushare_server, kit::scene, kit::tushare_other, kit::tushare_protocol, kit::tushare_server, tests::it::config_cli, tests::it::evening, tests::it::idempotence, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::sources_tushare, tests::it::sync_records
+// Upstream: benches::pipeline::commands, kit::baostock_data, kit::baostock_server, kit::bin::baostock_server, kit::bin::tushare_server, kit::bin::yahoo_server, kit::scene, kit::tushare_other, kit::tushare_protocol, kit::tushare_server, kit::yahoo_data, kit::yahoo_server, tests::it::config_cli, tests::it::evening, tests::it::idempotence, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::sources_baostock, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::sync_records, tests::it::ticks
 // Downstream: none
 // Role: Daily bars for the Tushare server: given rows, or generated ones that hold together like real ones.
 

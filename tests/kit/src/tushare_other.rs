@@ -1,4 +1,4 @@
-// Upstream: kit::tushare_server
+// Upstream: kit::baostock_data, kit::tushare_server, kit::yahoo_data
 // Downstream: kit::tushare_data, kit::tushare_protocol
 // Role: Tushare's interfaces besides `daily` that its own client needs: factors, calendar, securities, minutes.
 
@@ -109,11 +109,21 @@ fn minutes_per_bar(call: &Call) -> Option<usize> {
     [1, 5, 15, 30, 60].contains(&step).then_some(step)
 }
 
-/// Bars of a day's price going straight from open to close; labelled with their end. At one minute there is a further
-/// row at 09:30, for the opening auction.
 fn minutes(dataset: &Dataset, call: &Call, code: &str, step: usize) -> Vec<Value> {
     let (from, to) = (call.param("start_date").unwrap_or_default(), call.param("end_date"));
     let (first, last) = call.days();
+    let mut rows = minute_bars(dataset, code, step, first, last);
+    rows.retain(|row| {
+        let time = row["trade_time"].as_str().unwrap_or_default();
+        from.as_str() <= time && to.as_ref().is_none_or(|to| time <= to.as_str())
+    });
+    rows
+}
+
+/// A security's bars of `step` minutes from day `first` to day `last`, newest first, in shares and yuan: a day's price goes
+/// straight from open to close. Labelled with their end. At one minute there is a further row at 09:30, for the opening
+/// auction.
+pub fn minute_bars(dataset: &Dataset, code: &str, step: usize, first: NaiveDate, last: NaiveDate) -> Vec<Value> {
     let trading = (571..=690).chain(781..=900);
     let mut ends: Vec<u32> = trading.skip(step - 1).step_by(step).collect();
     if step == 1 {
@@ -128,12 +138,10 @@ fn minutes(dataset: &Dataset, call: &Call, code: &str, step: usize) -> Vec<Value
         for (index, minute) in ends.iter().enumerate().rev() {
             let time = format!("{} {:02}:{:02}:00", row.date, minute / 60, minute % 60);
             let (open, close) = (price(index), price(index + 1));
-            if from <= time && to.as_ref().is_none_or(|to| time <= *to) {
-                rows.push(json!({
-                    "ts_code": code, "trade_time": time, "open": open, "close": close, "high": open.max(close),
-                    "low": open.min(close), "vol": shares, "amount": (shares * close * 100.0).round() / 100.0,
-                }));
-            }
+            rows.push(json!({
+                "ts_code": code, "trade_time": time, "open": open, "close": close, "high": open.max(close),
+                "low": open.min(close), "vol": shares, "amount": (shares * close * 100.0).round() / 100.0,
+            }));
         }
     }
     rows
