@@ -1,4 +1,4 @@
-// Upstream: actors::validator
+// Upstream: actors::quality_score_tests, actors::validator
 // Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task
 // Role: The rules a fetched bar must keep, and its conversion to the form that is stored.
 

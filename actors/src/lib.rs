@@ -65,6 +65,8 @@ mod price_events;
 mod quality_alerts;
 /// The QualityMonitor.
 pub mod quality_monitor;
+#[cfg(test)]
+mod quality_score_tests;
 /// Summaries and alerts in words.
 pub mod quality_summary;
 /// Lists that are taken as a whole.

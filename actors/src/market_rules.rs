@@ -22,6 +22,7 @@ pub struct MarketRules<'a> {
 
 /// The last bar that was kept, without what is the same of all.
 struct Previous {
+    date: NaiveDate,
     prices: [i64; 4],
     volume: i32,
     amount: i64,
@@ -103,14 +104,17 @@ impl<'a> MarketRules<'a> {
         (too_high || too_low).then(|| ("amount", format!("{} for {} lots", bar.amount, bar.volume)))
     }
 
-    /// From the close before only the upper limit follows: an ex-right lowers the price of reference, never raises it.
+    /// From the close of the trading day before only the upper limit follows: an ex-right lowers the price of reference,
+    /// never raises it. After a day without a sound row the close before is not known.
     fn price_limit(&mut self, bar: &Bar) -> Option<Finding> {
         if bar.frequency != Frequency::Day || self.num_before < Board::FIRST_DAYS {
             return None; // what came first may be the first days of the security
         }
         let percent = self.board?.limit_percent(bar.timestamp.date())?;
-        let [.., close] = self.previous.as_ref()?.prices;
-        let too_high = bar.high.0 > upper_limit(close, percent);
+        let previous = self.previous.as_ref()?;
+        let is_next = self.calendar.previous(bar.timestamp.date()) == Some(previous.date);
+        let [.., close] = previous.prices;
+        let too_high = is_next && bar.high.0 > upper_limit(close, percent);
         let apart = too_far_apart(bar.low.0, bar.high.0, percent);
         (too_high || apart).then(|| ("high", bar.high.to_string()))
     }
@@ -132,7 +136,7 @@ type Check<'a> = fn(&mut MarketRules<'a>, &Bar) -> Option<Finding>;
 impl Previous {
     fn of(bar: &Bar) -> Self {
         let prices = [bar.open, bar.high, bar.low, bar.close].map(|price| price.0);
-        Self { prices, volume: bar.volume, amount: bar.amount.0 }
+        Self { date: bar.timestamp.date(), prices, volume: bar.volume, amount: bar.amount.0 }
     }
 
     fn equals(&self, bar: &Bar) -> bool {

@@ -1,4 +1,4 @@
-// Upstream: actors::quality_monitor
+// Upstream: actors::quality_monitor, actors::quality_score_tests
 // Downstream: actors::alert_state, actors::domain::code, actors::domain::notification, actors::domain::task, actors::quality_summary, actors::settings, actors::ticket
 // Role: Judges an interval's figures against their limits, and words what begins, worsens, lasts or is over.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::quality_alerts, actors::quality_monitor
+// Upstream: actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests
 // Downstream: actors::domain::code, actors::domain::notification, actors::domain::task, actors::ports, actors::ports::market_source, actors::settings, actors::ticket
 // Role: Adds up what tasks brought in an interval, and words it as the spec's quality report and alerts.
 
@@ -157,17 +157,17 @@ impl QualitySummary {
         let level =
             if self.num_failed > 0 || self.num_refused > 0 || skipped > 0 { Level::Warning } else { Level::Info };
         let content = format!(
-            "{} tasks done, {} failed, {} commands refused; {} rows expected, {} missing, {} fetched, {} written, \
-             {} unchanged, {} skipped",
+            "{} tasks done, {} failed, {} commands refused; {} rows fetched, {} written, {} unchanged, {} skipped; \
+             {} expected, {} missing",
             self.num_tasks,
             self.num_failed,
             self.num_refused,
-            self.counts.expected,
-            self.counts.missing,
             self.counts.fetched,
             self.counts.written,
             self.counts.unchanged,
-            skipped
+            skipped,
+            self.counts.expected,
+            self.counts.missing
         );
         Notification {
             kind: "data_quality_report",

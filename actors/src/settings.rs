@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_alerts, actors::quality_monitor, actors::quality_summary, actors::setting_ranges, actors::source_calls, actors::store_tries, actors::supervisor, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer, config::sections, run
+// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::setting_ranges, actors::source_calls, actors::store_tries, actors::supervisor, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer, config::sections, run
 // Downstream: actors::rule_settings, actors::setting_ranges
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 

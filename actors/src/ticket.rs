@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_alerts, actors::quality_monitor, actors::quality_summary, actors::source_calls, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer
+// Upstream: actors::batch_writer, actors::command_router, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::source_calls, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer
 // Downstream: actors::delivery, actors::domain::task, actors::ports::market_source, actors::supervision::board, actors::tick_days
 // Role: A task's pass through the pipeline: it is settled once, and never vanishes silently.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::fetcher, actors::supervisor, actors::tick_fetch
+// Upstream: actors::fetcher, actors::quality_score_tests, actors::supervisor, actors::tick_fetch
 // Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::domain::tick, actors::expectation, actors::factor_plan, actors::factor_rules, actors::market_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::shanghai, actors::supervision::vitals, actors::tick_days, actors::tick_plan, actors::tick_rules, actors::ticket, actors::write_plan
 // Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
 
@@ -226,17 +226,17 @@ impl Handler<ValidateList> for Validator {
 }
 
 /// The rows of one answer, checked.
-struct Checked {
+pub(crate) struct Checked {
     rows: Vec<Bar>,
-    counts: TaskCounts,
-    anomalies: Vec<Anomaly>,
+    pub(crate) counts: TaskCounts,
+    pub(crate) anomalies: Vec<Anomaly>,
     /// Times of invalid rows: what is stored there is not touched, for nothing better is known.
     invalid_times: HashSet<NaiveDateTime>,
     /// Whether an invalid row's time is unknown.
     unreadable_times: bool,
 }
 
-fn check_all(fetched: &[FetchedBar], context: &BarContext, quality: &QualitySettings) -> Checked {
+pub(crate) fn check_all(fetched: &[FetchedBar], context: &BarContext, quality: &QualitySettings) -> Checked {
     let max_examples = quality.max_examples;
     let mut checked = Checked {
         rows: Vec::with_capacity(fetched.len()),
@@ -288,7 +288,7 @@ impl Checked {
     }
 
     /// Counts what should have come. A row that came and is invalid is skipped, but not missing.
-    fn expect(&mut self, range: DateRange, frequency: Frequency, now: NaiveDateTime) {
+    pub(crate) fn expect(&mut self, range: DateRange, frequency: Frequency, now: NaiveDateTime) {
         let mut came: Vec<NaiveDate> = self.rows.iter().map(|bar| bar.timestamp.date()).collect();
         came.extend(self.invalid_times.iter().map(NaiveDateTime::date));
         came.sort_unstable();

@@ -27,6 +27,8 @@ pub struct Metrics {
     task_delay: Histogram,
     fetch_duration: Histograms<2>,
     rate_limit_wait: Histogram,
+    rows_expected: Counter,
+    rows_missing: Counter,
     rows_fetched: Counter,
     rows_written: Counter,
     rows_unchanged: Counter,
@@ -64,6 +66,8 @@ impl Default for Metrics {
             task_delay: delays(),
             fetch_duration: Histograms::new_with_constructor(durations),
             rate_limit_wait: durations(),
+            rows_expected: Counter::default(),
+            rows_missing: Counter::default(),
             rows_fetched: Counter::default(),
             rows_written: Counter::default(),
             rows_unchanged: Counter::default(),
@@ -118,6 +122,9 @@ impl Metrics {
         page.register("data_worker_fetch_duration_seconds", help, self.fetch_duration.clone());
         let help = "Waits before another attempt because the vendor limits the rate";
         page.register("data_worker_rate_limit_wait_seconds", help, self.rate_limit_wait.clone());
+        let help = "Rows that should have come, by the exchanges' calendar";
+        page.register("data_worker_rows_expected", help, self.rows_expected.clone());
+        page.register("data_worker_rows_missing", "Expected rows that did not come", self.rows_missing.clone());
         page.register("data_worker_rows_fetched", "Rows of finished tasks as they came", self.rows_fetched.clone());
         page.register("data_worker_rows_written", "Rows newly stored", self.rows_written.clone());
         let help = "Rows that were stored already as they came";
@@ -154,6 +161,8 @@ impl Metrics {
     }
 
     fn rows(&self, counts: &TaskCounts) {
+        self.rows_expected.inc_by(counts.expected);
+        self.rows_missing.inc_by(counts.missing);
         self.rows_fetched.inc_by(counts.fetched);
         self.rows_written.inc_by(counts.written);
         self.rows_unchanged.inc_by(counts.unchanged);

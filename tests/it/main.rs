@@ -21,6 +21,7 @@ mod orders;
 mod outages;
 mod panics;
 mod price_updates;
+mod quality;
 mod reference;
 mod reload;
 mod send;

@@ -1,0 +1,118 @@
+// Upstream: none
+// Downstream: kit::scene, kit::tushare_data, kit::wait, tests::it::main_job
+// Role: What people are told of missing and odd rows, in a form that Ginkgo's NotificationWorker delivers.
+
+use chrono::NaiveDate;
+use kit::scene::{PATIENCE, Scene};
+use kit::tushare_data::{DailyRow, Dataset, codes};
+use kit::wait::wait_until;
+use serde_json::{Value, json};
+
+use crate::main_job::PROGRAM;
+
+/// The days of January 2024 on which the exchanges traded, but for the first.
+fn days() -> Vec<NaiveDate> {
+    let month = (NaiveDate::from_ymd_opt(2024, 1, 3).unwrap(), NaiveDate::from_ymd_opt(2024, 1, 31).unwrap());
+    kit::tushare_data::trading_days(month.0, month.1)
+}
+
+const MONTH: &str = r#""start_date":"20240103","end_date":"20240131","full":true"#;
+
+/// What the NotificationWorker asks of a `custom_fields` message, or it is lost, and what it makes of the level.
+fn assert_deliverable(message: &Value) {
+    assert_eq!(message["message_type"], "custom_fields", "{message}");
+    for text in ["content", "group_name", "title", "module", "type", "timestamp", "source"] {
+        assert!(message[text].as_str().is_some_and(|text| !text.is_empty()), "{text} of {message}");
+    }
+    let levels = [("INFO", "INFO"), ("WARN", "WARNING"), ("ERROR", "ERROR")];
+    assert!(levels.iter().any(|(level, severity)| message["level"] == *level && message["severity"] == *severity));
+    let fields = message["fields"].as_array().expect("fields");
+    assert!(!fields.is_empty(), "{message}");
+    for field in fields {
+        assert!(field["name"].is_string() && field["value"].is_string() && field["inline"].is_boolean(), "{message}");
+    }
+    assert!(message["data"].is_object(), "{message}");
+    assert!(message.to_string().len() < 64 * 1024, "a message is of bounded size");
+}
+
+fn states(scene: &Scene, alert_type: &str) -> Vec<Value> {
+    scene.notifications_with("alert_type", alert_type).iter().map(|alert| alert["data"]["state"].clone()).collect()
+}
+
+fn reports(scene: &Scene) -> Vec<Value> {
+    let reports = scene.notifications().into_iter().filter(|message| message["type"] == "data_quality_report");
+    reports.map(|report| report["data"].clone()).collect()
+}
+
+fn sum(scene: &Scene, figure: &str) -> u64 {
+    reports(scene).iter().filter_map(|report| report.pointer(figure)?.as_u64()).sum()
+}
+
+#[test]
+fn missing_days_are_told_once_with_their_codes_and_once_when_they_came() {
+    let (codes, days) = (codes(30), days());
+    let whole = Dataset::generated(&codes, &days);
+    let mut holed = whole.clone();
+    for code in &codes {
+        let rows = whole.rows(code).iter().filter(|row| row.date != days[7] && row.date != days[12]);
+        holed.set_rows(code, rows.cloned().collect());
+    }
+    let mut scene = Scene::new("missing", PROGRAM, holed);
+    scene.set("quality.summary_interval_ms", 1_000);
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, MONTH);
+    scene.wait_until_committed();
+    let expected = (codes.len() * days.len()) as u64;
+    wait_until("all tasks in reports", PATIENCE, || sum(&scene, "/records_expected") == expected);
+    assert_eq!(sum(&scene, "/records_missing"), 60);
+    assert_eq!(states(&scene, "data_missing"), [json!("raised")], "2 of 21 days are missing everywhere");
+    let alert = scene.notifications_with("alert_type", "data_missing").remove(0);
+    assert_eq!((&alert["level"], &alert["data"]["threshold"]), (&json!("WARN"), &json!(5.0)));
+    let (shown, total) = (&alert["data"]["affected_codes"], &alert["data"]["affected_codes_total"]);
+    assert!(shown.as_array().unwrap().len() <= 20 && total.as_u64().unwrap() >= 1, "{alert}");
+
+    for code in &codes {
+        scene.source.set_rows(code, whole.rows(code).to_vec());
+    }
+    scene.send_snapshots(&codes, MONTH);
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    wait_until("all tasks in reports", PATIENCE, || sum(&scene, "/records_expected") == 2 * expected);
+    assert_eq!(states(&scene, "data_missing"), [json!("raised"), json!("resolved")]);
+    for none in ["data_delayed", "validation_error", "source_error"] {
+        assert_eq!(states(&scene, none), [json!(null); 0], "{none}");
+    }
+    scene.notifications().iter().for_each(assert_deliverable);
+}
+
+#[test]
+fn a_rule_warns_until_a_reload_lets_it_skip() {
+    let (codes, days) = (codes(1), days());
+    let mut data = Dataset::generated(&codes, &days);
+    let mut rows = data.rows(&codes[0]).to_vec();
+    let saturday = NaiveDate::from_ymd_opt(2024, 1, 13).unwrap();
+    rows.push(DailyRow::new(saturday, ["10.00", "10.50", "9.50", "10.20", "10.00", "1000.00", "1000.000"]));
+    data.set_rows(&codes[0], rows);
+    let mut scene = Scene::new("rules", PROGRAM, data);
+    scene.set("quality.summary_interval_ms", 1_000);
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, MONTH);
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    let warned = |scene: &Scene| sum(scene, "/warned_by_rule/non_trading_day");
+    let skipped = |scene: &Scene| sum(scene, "/skipped_by_rule/non_trading_day");
+    wait_until("the warning", PATIENCE, || warned(&scene) == 1);
+    assert_eq!(skipped(&scene), 0);
+    let report = reports(&scene).remove(0);
+    let example = report["anomalies"].as_array().unwrap().iter().find(|example| example["reason"] == "non_trading_day");
+    assert_eq!(example.unwrap()["date"], "2024-01-13T00:00:00");
+
+    scene.set("quality.rules.non_trading_day", "error");
+    scene.write_config("n1");
+    wait_until("the reload", PATIENCE, || !scene.notifications_with("event", "RELOADED").is_empty());
+    scene.send_snapshots(&codes, MONTH);
+    scene.wait_until_committed();
+    wait_until("the skipped row", PATIENCE, || skipped(&scene) == 1);
+    assert_eq!(warned(&scene), 1);
+    scene.notifications().iter().for_each(assert_deliverable);
+}
