@@ -132,8 +132,19 @@ fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
 }
 
 fn sources(sources: &SourcesSection, findings: &mut Findings) {
-    if let Err(reason) = check_url(&sources.tushare.url) {
-        findings.0.push(("sources.tushare.url".into(), reason));
+    for (path, url) in [
+        ("sources.eastmoney.url", &sources.eastmoney.url),
+        ("sources.eastmoney.list_url", &sources.eastmoney.list_url),
+        ("sources.tushare.url", &sources.tushare.url),
+    ] {
+        if let Err(reason) = check_url(url) {
+            findings.0.push((path.into(), reason));
+        }
+    }
+    if !sources.tdx.names_servers() {
+        let hosts = sources.tdx.hosts.join(", ");
+        let reason = format!("it is {hosts:.80?}, but it must name servers as host:port");
+        findings.0.push(("sources.tdx.hosts".into(), reason));
     }
     if sources.bars.is_empty() {
         findings.0.push(("sources.bars".into(), "it must name at least one source".into()));
@@ -192,7 +203,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_named() {
         type Case = (fn(&mut Settings), &'static str, &'static str);
-        let cases: [Case; 13] = [
+        let cases: [Case; 14] = [
             (|s| s.worker.node_id = "a:b".into(), "worker.node_id", "no `:`"),
             (|s| s.worker.node_id = "a b".into(), "worker.node_id", "blanks"),
             (|s| s.kafka.port = 0, "kafka.port", "1 to 65535"),
@@ -203,6 +214,7 @@ mod tests {
             (|s| s.kafka.dead_letter_topic = "ginkgo.data.commands".into(), "kafka.dead_letter_topic", "command topic"),
             (|s| s.kafka.rebalance_drain_ms = 30_000, "kafka.rebalance_drain_ms", "below kafka.session_timeout_ms"),
             (|s| s.sources.tushare.url = "ftp://a".into(), "sources.tushare.url", "http://"),
+            (|s| s.sources.tdx.hosts = vec!["host".into()], "sources.tdx.hosts", "host:port"),
             (|s| s.sources.bars = vec![SourceName::Files], "sources.files.folder", "folder"),
             (|s| s.log.level = "loud".into(), "log.level", "loud"),
             (|s| s.fetch.max_attempts = 4, "fetch.max_attempts", "1 to 3"),

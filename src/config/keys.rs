@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(kind("kafka.command_topics"), Kind::List);
         assert_eq!(kind("batch.max_rows"), Kind::Number { max: u64::MAX });
         assert_eq!(kind("redis.database"), Kind::Number { max: 255 });
-        assert_eq!(kind("sources.bars"), Kind::Choices(&["tushare", "files"]));
+        assert_eq!(kind("sources.bars"), Kind::Choices(&["eastmoney", "files", "tdx", "tushare"]));
         assert_eq!(kind("log.format"), Kind::Choice(&["json", "text", "auto"]));
         assert_eq!(kind("sources.files.folder"), Kind::Text);
         assert!(keys().len() > 40, "{}", keys().len());

@@ -45,6 +45,7 @@ pub use sections::{
     WorkerSection,
 };
 pub use source_sections::{
-    AmountUnit, FilesSection, RequestLimits, SourceName, SourcesSection, TushareSection, VolumeUnit,
+    AmountUnit, EastMoneySection, FilesSection, RequestLimits, SourceName, SourcesSection, TdxSection, TushareSection,
+    VolumeUnit,
 };
 pub use watch::FileWatch;

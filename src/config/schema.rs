@@ -80,8 +80,13 @@ mod tests {
         assert_eq!(bars.default, Some(json!(["tushare"])));
         assert_eq!(
             bars.words,
-            [("tushare", "Tushare Pro."), ("files", "A folder of CSV files.")]
-                .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            [
+                ("eastmoney", "EastMoney's quotation pages."),
+                ("files", "A folder of CSV files."),
+                ("tdx", "TDX's quotation servers."),
+                ("tushare", "Tushare Pro."),
+            ]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
         );
     }
 }

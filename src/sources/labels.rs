@@ -1,4 +1,4 @@
-// Upstream: sources::files::csv_reader, sources::files::lists, sources::tushare::cells
+// Upstream: sources::eastmoney::clist, sources::eastmoney::klines, sources::files::csv_reader, sources::files::lists, sources::tushare::cells
 // Downstream: actors::domain::bar
 // Role: Every way a source may label a daily bar, turned into midnight of its Shanghai day.
 

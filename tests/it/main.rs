@@ -19,5 +19,7 @@ mod panics;
 mod reference;
 mod reload;
 mod send;
+mod sources_eastmoney;
+mod sources_tdx;
 mod sources_tushare;
 mod standalone;

@@ -1,4 +1,4 @@
-// Upstream: actors::domain, actors::ports::market_source
+// Upstream: actors::domain, actors::ports::market_source, sources::tdx, sources::tdx::ticks, sources::tdx::walk, tests::it::sources_tdx
 // Downstream: actors::domain::bar
 // Role: A trade of a day, as a source gives it.
 

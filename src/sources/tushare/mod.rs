@@ -77,7 +77,7 @@ impl TushareSource {
         let token = SecretString::from(token.ok_or(SourceSetupError::TokenMissing)?);
         let timeout = Duration::from_millis(section.timeout_ms);
         if timeout.is_zero() {
-            return Err(SourceSetupError::TimeoutZero);
+            return Err(SourceSetupError::TimeoutZero { section: NAME });
         }
         let transport = Transport::new(&section.url, timeout, token.clone())?;
         Ok(Self { transport, token, timeout, gate: Gate::new(limits) })

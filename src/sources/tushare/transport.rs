@@ -44,7 +44,11 @@ impl Transport {
     pub fn new(url: &str, timeout: Duration, token: SecretString) -> Result<Self, SourceSetupError> {
         // What stands before an @ may be a secret, so it is not repeated.
         let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("…@{host}"));
-        let bad_url = |reason: &str| SourceSetupError::BadUrl { url: shown.clone(), reason: reason.to_owned() };
+        let bad_url = |reason: &str| SourceSetupError::BadUrl {
+            section: "tushare",
+            url: shown.clone(),
+            reason: reason.to_owned(),
+        };
         let base = Url::parse(url).map_err(|error| bad_url(&error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(bad_url("it must begin with http:// or https:// and name a host"));
@@ -63,7 +67,8 @@ impl Transport {
             .no_proxy();
         // Without TLS no certificates are needed: a minimal image may have none, and looking for them would fail.
         let client = if base.scheme() == "http" { client.tls_certs_only([]) } else { client };
-        let client = client.build().map_err(|error| SourceSetupError::Client(chain(&error)))?;
+        let client =
+            client.build().map_err(|error| SourceSetupError::Client { section: "tushare", reason: chain(&error) })?;
         Ok(Self { client, base, timeout, token })
     }
 

@@ -7,8 +7,14 @@
 
 /// Reads and faults of ClickHouse.
 pub mod clickhouse;
+/// Answers of an EastMoney server.
+pub mod eastmoney_data;
+/// A server that speaks EastMoney's protocol.
+pub mod eastmoney_server;
 /// Topics, commands, offsets.
 pub mod kafka;
+/// The minutes of daily bars.
+pub mod minute_rows;
 /// Ginkgo's tables.
 pub mod mysql;
 /// A Redis server to kill.
@@ -17,6 +23,10 @@ pub mod redis;
 pub mod scene;
 /// Where the real servers are.
 pub mod services;
+/// Answers of a TDX server.
+pub mod tdx_data;
+/// A server that speaks TDX's protocol.
+pub mod tdx_server;
 /// Bars for the Tushare server.
 pub mod tushare_data;
 mod tushare_other;

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, tests::it::config_cli, tests::it::crashes, tests::it::factors, tests::it::failover, tests::it::group, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::reference, tests::it::reload, tests::it::send
+// Upstream: benches::pipeline::commands, tests::it::config_cli, tests::it::crashes, tests::it::factors, tests::it::failover, tests::it::group, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::reference, tests::it::reload, tests::it::send, tests::it::sources_eastmoney, tests::it::sources_tdx
 // Downstream: kit::clickhouse, kit::kafka, kit::mysql, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 
