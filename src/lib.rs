@@ -15,10 +15,14 @@ pub mod cli;
 pub mod clickhouse;
 /// Typed configuration.
 pub mod config;
+/// What can be asked over HTTP.
+pub mod http;
 /// Kafka.
 pub mod kafka;
 /// Heartbeats in memory.
 pub mod memory_heartbeats;
+/// Figures for Prometheus.
+pub mod metrics;
 /// The stock list in MySQL.
 pub mod mysql;
 /// Trying a server once.
@@ -41,3 +45,5 @@ pub mod standalone;
 pub mod switch;
 /// Logs.
 pub mod telemetry;
+/// A worker, looked at.
+pub mod worker_view;

@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: cli::config, cli::send, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
+// Downstream: cli::config, cli::health, cli::send, cli::status, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
 // Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.
@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use data_worker::cli::config::ConfigCommand;
+use data_worker::cli::health::HealthOptions;
 use data_worker::cli::send::SendOptions;
+use data_worker::cli::status::StatusOptions;
 use data_worker::config::{self, ConfigProblems, Environment, Fallback, LogSection};
 use data_worker::reload::ConfigPlace;
 use data_worker::{run, standalone, telemetry};
@@ -35,6 +37,10 @@ enum Command {
     },
     /// Sends a command to the workers, or an order, and follows its outcome.
     Send(SendOptions),
+    /// Asks the worker on this machine whether it lives; exit code 1 if not.
+    Health(HealthOptions),
+    /// Shows all workers: their heartbeats and, where they can be asked, their own word.
+    Status(StatusOptions),
     /// Checks, shows and documents the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -48,6 +54,8 @@ fn main() -> ExitCode {
     match Arguments::parse().command.unwrap_or(Command::Run { config: None, node_id: None }) {
         Command::Run { config, node_id } => run_worker(config, node_id),
         Command::Send(options) => options.run(),
+        Command::Health(options) => options.run(),
+        Command::Status(options) => options.run(),
         Command::Config(command) => command.run(),
         Command::Standalone(options) => standalone::run(&options),
     }

@@ -1,5 +1,5 @@
 // Upstream: main, run, service_hub
-// Downstream: actors::ports, config, config::environment, config::load, config::problem, service_hub, telemetry
+// Downstream: actors::ports, config, config::environment, config::load, config::problem, config::sections, service_hub, telemetry
 // Role: Reads the configuration anew while the worker runs, and builds and tries what its changes need.
 
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use actors::ports::{ConfigRefused, ConfigSource, PreparedConfig};
 use async_trait::async_trait;
 
-use crate::config::{self, ConfigProblems, Environment, Loaded};
+use crate::config::{self, ConfigProblems, Environment, Loaded, Settings};
 use crate::service_hub::Services;
 use crate::telemetry::Telemetry;
 
@@ -39,6 +39,11 @@ impl ConfigReader {
     /// A reader that compares with `in_force`.
     pub fn new(place: ConfigPlace, in_force: Loaded, services: Services, telemetry: Telemetry) -> Self {
         Self { place, services, telemetry, in_force: Arc::new(Mutex::new(in_force)) }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        self.in_force().settings.clone()
     }
 
     fn in_force(&self) -> MutexGuard<'_, Loaded> {

@@ -1,5 +1,5 @@
 // Upstream: main, standalone
-// Downstream: actors::settings, actors::supervision::board, actors::supervision::restart_policy, actors::supervisor, config::load, config::watch, reload, service_hub, telemetry
+// Downstream: actors::settings, actors::supervision::board, actors::supervision::restart_policy, actors::supervisor, config::load, config::watch, http, http::answers, http::store_check, metrics, metrics::counted, reload, service_hub, telemetry, worker_view
 // Role: Runs a worker on the actix system from its start to its exit code; listens to signals.
 
 use std::path::Path;
@@ -14,9 +14,12 @@ use actors::supervisor::{ExitReport, LifePolicy, ReloadWanted, Stop, Supervisor,
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{FileWatch, Loaded};
+use crate::http::{Answers, HttpError, HttpServer, Serving, StoreCheck};
+use crate::metrics::{Exposition, Metrics};
 use crate::reload::ConfigPlace;
-use crate::service_hub::ServiceHub;
+use crate::service_hub::{ServiceError, ServiceHub};
 use crate::telemetry::Telemetry;
+use crate::worker_view::WorkerView;
 
 /// Runs the worker that the configuration describes until a signal or an order stops it. Exit code 0: drained; 1: it
 /// failed; 2: it was stopped but not drained in time.
@@ -25,10 +28,10 @@ pub fn run(loaded: Loaded, place: ConfigPlace, telemetry: Telemetry) -> ExitCode
     let report = System::new().block_on(async {
         // Inside the system: some clients want its runtime from the start.
         let file = loaded.origin.clone().or_else(|| place.file.clone());
-        match ServiceHub::build(&loaded, place, telemetry) {
-            Ok(hub) => {
+        match Equipment::set_up(&loaded, place, telemetry) {
+            Ok(Equipment { parts, board, serving: _serving }) => {
                 let settings = loaded.settings.actor_settings();
-                let mut life = launch(hub.parts(), settings, drain_deadline, Arc::default());
+                let mut life = launch(parts, settings, drain_deadline, board);
                 life.stop_on_signals();
                 life.reload_on_signals();
                 let _watch = file.and_then(|file| life.reload_on_change_of(&file));
@@ -38,6 +41,47 @@ pub fn run(loaded: Loaded, place: ConfigPlace, telemetry: Telemetry) -> ExitCode
         }
     });
     exit_code(&report)
+}
+
+/// What a worker works with.
+struct Equipment {
+    parts: WorkerParts,
+    board: Arc<Board>,
+    /// Answers from before the worker's start to after its end.
+    serving: Option<Serving>,
+}
+
+/// Why a worker cannot begin.
+#[derive(Debug, thiserror::Error)]
+enum SetUpError {
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("http: its thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl Equipment {
+    fn set_up(loaded: &Loaded, place: ConfigPlace, telemetry: Telemetry) -> Result<Self, SetUpError> {
+        let hub = ServiceHub::build(loaded, place, telemetry)?;
+        let mut parts = hub.parts();
+        let metrics = Arc::new(Metrics::default());
+        let board = Arc::new(Board::observed_by(metrics.clone()));
+        let Some(server) = HttpServer::bind(&loaded.settings.http, &parts.identity.host)? else {
+            return Ok(Self { parts, board, serving: None });
+        };
+        parts.identity.http_address = Some(server.address().into());
+        let view = WorkerView {
+            identity: parts.identity.clone(),
+            board: board.clone(),
+            feed: parts.feed.clone(),
+            sources: parts.sources.clone(),
+        };
+        let page = Exposition::new(&metrics, view.clone());
+        let serving = server.start(Answers::new(view, page, StoreCheck::new(hub.store_question())))?;
+        Ok(Self { parts, board, serving: Some(serving) })
+    }
 }
 
 /// A running worker.

@@ -1,5 +1,5 @@
 // Upstream: cli::connect, reload, run, standalone, standalone::demonstration, standalone::error
-// Downstream: actors::heartbeat, actors::ports, actors::ports::market_source, actors::supervisor, clickhouse::bars, clickhouse::factors, config::load, config::sections, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
+// Downstream: actors::heartbeat, actors::ports, actors::ports::market_source, actors::supervisor, clickhouse::bars, clickhouse::factors, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::path::Path;
@@ -10,9 +10,11 @@ use actors::heartbeat::Identity;
 use actors::ports::{BarStore, FactorStore, HeartbeatStore, MarketSources, ReferenceStore};
 use actors::supervisor::WorkerParts;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
 use crate::clickhouse::{ClickHouseBars, ClickHouseFactors};
 use crate::config::{Loaded, Settings};
+use crate::http::StoreQuestion;
 use crate::kafka::{self, KafkaFeed, KafkaOrders, KafkaOutbox};
 use crate::memory_heartbeats::MemoryHeartbeats;
 use crate::mysql::MySqlReference;
@@ -30,6 +32,7 @@ const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 /// The services of one worker.
 pub struct ServiceHub {
     parts: WorkerParts,
+    store_question: StoreQuestion,
 }
 
 /// The services of a worker that needs no server but a broker, with what can be looked at from outside.
@@ -66,6 +69,7 @@ impl ServiceHub {
         let node_id = &settings.worker.node_id;
         let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
         let services = Services::build(settings)?;
+        let config = Arc::new(ConfigReader::new(place, loaded.clone(), services.clone(), telemetry));
         let parts = WorkerParts {
             identity: identity(settings),
             feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
@@ -76,9 +80,10 @@ impl ServiceHub {
             reference: services.reference.clone(),
             heartbeats: services.heartbeats.clone(),
             outbox: Arc::new(outbox),
-            config: Arc::new(ConfigReader::new(place, loaded.clone(), services, telemetry)),
+            config: config.clone(),
         };
-        Ok(Self { parts })
+        let store_question = Arc::new(move || ask_store(&config.settings()));
+        Ok(Self { parts, store_question })
     }
 
     /// Builds the adapters of a worker whose bars, stock list and heartbeats stay with itself: `database` is an SQLite
@@ -101,7 +106,8 @@ impl ServiceHub {
             heartbeats: heartbeats.clone(),
             outbox: Arc::new(outbox),
         };
-        Ok(EmbeddedServices { hub: Self { parts }, store, heartbeats })
+        let store_question: StoreQuestion = Arc::new(|| std::future::ready(Ok(())).boxed());
+        Ok(EmbeddedServices { hub: Self { parts, store_question }, store, heartbeats })
     }
 
     /// A probe of every server the settings name, in the order of the settings.
@@ -133,6 +139,11 @@ impl ServiceHub {
             probe(sources::place(&section, name), async move { sources::probe(&section, name).await }.boxed())
         });
         servers.into_iter().chain(sources).collect()
+    }
+
+    /// Asks whether the store in force answers.
+    pub fn store_question(&self) -> StoreQuestion {
+        self.store_question.clone()
     }
 
     /// All ports together, as the supervisor takes them.
@@ -254,9 +265,16 @@ impl Exchange {
     }
 }
 
+/// Asks on a connection of its own: what is asked here must not wait behind a batch.
+fn ask_store(settings: &Settings) -> BoxFuture<'static, Result<(), String>> {
+    let store = ClickHouseBars::new(&settings.clickhouse);
+    async move { store.probe().await.map(|_| ()).map_err(|error| error.reason) }.boxed()
+}
+
 fn identity(settings: &Settings) -> Identity {
     Identity {
         node_id: settings.worker.node_id.as_str().into(),
         host: gethostname::gethostname().to_string_lossy().as_ref().into(),
+        http_address: None,
     }
 }

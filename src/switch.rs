@@ -1,12 +1,12 @@
 // Upstream: service_hub
-// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::trade_day, actors::ports, actors::ports::market_source
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::ports::market_source
 // Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use actors::domain::{Code, Frequency, Stock, TradeDay};
+use actors::domain::{Code, Frequency, Stock, SyncRecord, TradeDay};
 use actors::ports::{
     BarBatch, BarStore, DataKind, FactorBatch, FactorStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource,
     MarketSources, MergeCounts, ReferenceStore, SeriesEnds, StoreError, StoredBar, StoredFactor,
@@ -110,6 +110,10 @@ impl ReferenceStore for Switch<dyn ReferenceStore> {
 
     async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError> {
         self.current().merge_trade_days(days).await
+    }
+
+    async fn record_syncs(&self, records: &[SyncRecord]) -> Result<(), StoreError> {
+        self.current().record_syncs(records).await
     }
 }
 

@@ -1,5 +1,5 @@
 // Upstream: actors::flush, actors::lifecycle, actors::supervisor, actors::validator
-// Downstream: actors::domain::frequency, actors::factor_flush, actors::factor_plan, actors::flush, actors::list_merge, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_buffer, actors::write_plan
+// Downstream: actors::domain::frequency, actors::domain::task, actors::factor_flush, actors::factor_plan, actors::flush, actors::list_merge, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_buffer, actors::write_plan
 // Role: The actor that gathers sound rows of many tasks and writes them together, one batch after the other.
 
 use std::collections::BTreeMap;
@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
-use crate::domain::Frequency;
+use crate::domain::{Frequency, Stage};
 use crate::factor_flush::{BufferedFactors, FactorFlush, FactorFlushContext};
 use crate::factor_plan::FactorUnit;
 use crate::flush::{Flush, FlushContext};
@@ -99,6 +100,10 @@ impl Buffered for BufferedTask {
     fn num_rows(&self) -> usize {
         self.unit.rows.len()
     }
+
+    fn ticket(&mut self) -> &mut Ticket {
+        &mut self.ticket
+    }
 }
 
 /// Where rows go; outlives a restart of the actor.
@@ -130,7 +135,7 @@ impl BatchWriter {
     }
 
     fn flush_if_due(&mut self, ctx: &mut Context<Self>) {
-        let more_on_the_way = self.vitals.board().tasks_upstream.get() > 0;
+        let more_on_the_way = self.vitals.board().tasks_upstream() > 0;
         let batch = &self.settings.batch;
         let mut due = Vec::new();
         for (frequency, buffer) in &mut self.bars {
@@ -150,6 +155,8 @@ impl BatchWriter {
             let flush = FactorFlush::new(self.targets.factors.clone(), self.settings.clone(), tasks);
             self.run_flush(flush.run(), Kind::Factors, ctx);
         }
+        let waiting = self.bars.values().map(WriteBuffer::num_rows).sum::<usize>() + self.factors.num_rows();
+        self.vitals.board().rows_buffered.set(waiting as u64);
     }
 
     fn run_flush(&self, flush: impl Future<Output = ()> + 'static, kind: Kind, ctx: &mut Context<Self>) {
@@ -218,11 +225,14 @@ impl Handler<WriteList> for BatchWriter {
     fn handle(&mut self, message: WriteList, _ctx: &mut Self::Context) {
         let WriteList { mut ticket, list, report, room } = message;
         ticket.buffered();
+        ticket.enter(Stage::Writing);
         let (lists, settings) = (self.targets.lists.clone(), self.settings.clone());
-        actix_rt::spawn(async move {
+        let span = ticket.span().clone();
+        let merging = async move {
             lists.run(&list, ticket, report, &settings).await;
             drop(room);
-        });
+        };
+        actix_rt::spawn(merging.instrument(span));
     }
 }
 

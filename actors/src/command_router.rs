@@ -1,5 +1,5 @@
 // Upstream: actors::supervisor
-// Downstream: actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::task, actors::fetcher, actors::open_command, actors::ports, actors::quality_monitor, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket
+// Downstream: actors::command_handover, actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::sync_record, actors::domain::task, actors::fetcher, actors::observation, actors::open_command, actors::ports, actors::quality_monitor, actors::reference_list, actors::settings, actors::supervision::vitals, actors::sync_journal, actors::ticket
 // Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -7,22 +7,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::Utc;
+use tracing::{Instrument, Span};
 
+use crate::command_handover::Handover;
 use crate::command_split::split;
 use crate::delivery::{CommandReceived, Delivery, PartitionsWithdrawn};
 use crate::domain::{
-    BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, OpenRange, Subject,
-    TaskCounts,
+    BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, OpenRange, Stage,
+    Subject, SyncRecord, TaskCounts,
 };
 use crate::fetcher::{FetchBars, FetchFactors, FetchList, Fetcher};
+use crate::observation::{CommandOutcome, Observation, TaskEnd};
 use crate::open_command::{Job, OpenCommand};
-use crate::ports::{DeadLetter, Outbox, ReferenceStore};
+use crate::ports::{Outbox, ReferenceStore};
 use crate::quality_monitor::{CommandRefused, QualityMonitor, TaskFailed, TaskFinished};
 use crate::reference_list::ListKind;
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::Vitals;
+use crate::sync_journal::SyncJournal;
 use crate::ticket::{TaskBuffered, TaskId, TaskListener, TaskOutcome, TaskSettled, Ticket};
 
 /// Crashes with the same command or task in hand that are still answered by another try: as often as a fetch is tried.
@@ -38,6 +41,8 @@ pub struct RouterLinks {
     pub outbox: Arc<dyn Outbox>,
     /// Knows all listed codes.
     pub reference: Arc<dyn ReferenceStore>,
+    /// Keeps records of ended tasks.
+    pub journal: SyncJournal,
 }
 
 /// Takes commands from the feed and follows each to its resolution.
@@ -123,8 +128,7 @@ impl CommandRouter {
                 Instruction::TradeDay => self.begin_list(delivery, &command, ListKind::TradeDays),
                 Instruction::NotForTheGroup(name) => {
                     tracing::debug!(command = %delivery.command(), name, "passed over");
-                    self.vitals.board().commands_passed_over.add(1);
-                    self.resolve(delivery);
+                    self.resolve(delivery, CommandOutcome::PassedOver);
                 }
             },
         }
@@ -154,7 +158,8 @@ impl CommandRouter {
     fn list_codes(&self, delivery: Delivery, command: ControlCommand, job: Job, ctx: &mut Context<Self>) {
         let (links, vitals, settings) = (self.links.clone(), self.vitals.clone(), self.settings.clone());
         let router = ctx.address();
-        actix_rt::spawn(async move {
+        let span = command.span(delivery.command());
+        let listing = async move {
             let mut delays = crate::fetcher::store_delays(&settings);
             let codes = loop {
                 match links.reference.listed_codes().await {
@@ -171,42 +176,33 @@ impl CommandRouter {
                 }
             };
             router.do_send(CodesListed { delivery, command, job, codes });
-        });
+        };
+        actix_rt::spawn(listing.instrument(span));
     }
 
-    /// Publishes a command for many codes anew, in parts, and resolves it when the broker has all of them. If some
-    /// were published before a crash they are published again, and find their rows stored.
+    /// Splits a command for many codes among the group.
     fn split(&self, delivery: Delivery, codes: &[Code]) {
         let max_codes = self.settings.fetch.max_codes_per_command;
-        let parts = match split(&delivery.command().payload, codes, max_codes, &delivery.command().to_string()) {
-            Ok(parts) => parts,
-            Err(error) => return self.refuse(delivery, &error),
-        };
-        let (links, board, settings) = (self.links.clone(), self.vitals.board().clone(), self.settings.clone());
-        actix_rt::spawn(async move {
-            tracing::info!(command = %delivery.command(), parts = parts.len(), "a command for many codes is split");
-            for part in &parts {
-                let mut delays = crate::fetcher::store_delays(&settings);
-                while let Err(error) = links.outbox.command(part).await {
-                    board.record_error(&error.to_string());
-                    let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
-                    tracing::error!(command = %delivery.command(), %error, retry_in = ?delay, "a part is not published yet");
-                    actix_rt::time::sleep(delay).await;
-                }
-                if !delivery.assignment().is_held() {
-                    return; // another worker has the command now
-                }
-                board.progressed();
+        match split(&delivery.command().payload, codes, max_codes, &delivery.command().to_string()) {
+            Ok(parts) => {
+                actix_rt::spawn(self.handover().parts(delivery, parts).instrument(Span::current()));
             }
-            board.commands_split.add(1);
-            board.commands_resolved.add(1);
-            delivery.resolve();
-        });
+            Err(error) => self.refuse(delivery, &error),
+        }
+    }
+
+    fn handover(&self) -> Handover {
+        Handover {
+            outbox: self.links.outbox.clone(),
+            board: self.vitals.board().clone(),
+            settings: self.settings.clone(),
+        }
     }
 
     /// Begins a command for codes, or splits it among the group.
     fn begin_codes(&mut self, delivery: Delivery, command: &ControlCommand, job: Job, codes: &[Code]) {
         if codes.len() > self.settings.fetch.max_codes_per_command {
+            let _logged_in = command.span(delivery.command()).entered();
             return self.split(delivery, codes);
         }
         let subjects: Vec<Subject> = codes.iter().copied().map(Subject::Code).collect();
@@ -225,19 +221,15 @@ impl CommandRouter {
         let id = CommandId(self.fresh_id());
         let ranges = job.parts();
         let num_tasks = subjects.len() * ranges.len();
-        tracing::debug!(
-            command = %delivery.command(),
-            tasks = num_tasks,
-            correlation_id = command.correlation_id,
-            trace_id = command.trace_id,
-            "command begins"
-        );
+        let span = command.span(delivery.command());
+        span.in_scope(|| tracing::debug!(tasks = num_tasks, "command begins"));
         for subject in subjects.iter().copied() {
             let tasks = ranges.iter().map(|range| QueuedTask { command: id, subject, range: *range, num_crashes: 0 });
             self.queue.extend(tasks);
         }
         let open = OpenCommand {
             delivery,
+            span,
             job,
             issued_at: command.issued_at,
             num_open: num_tasks,
@@ -252,17 +244,23 @@ impl CommandRouter {
 
     /// Hands out queued tasks while there are free slots.
     fn dispatch(&mut self, ctx: &mut Context<Self>) {
+        self.hand_out(ctx);
+        self.vitals.board().tasks_in(Stage::Waiting).set(self.queue.len() as u64);
+    }
+
+    fn hand_out(&mut self, ctx: &mut Context<Self>) {
         while self.num_fetching < self.settings.fetch.max_in_flight {
             let Some(queued) = self.queue.pop_front() else { return };
             let Some(command) = self.commands.get(&queued.command) else { continue };
             let (assignment, job) = (command.delivery.assignment().clone(), command.job.clone());
+            let span = command.span.clone();
             let id = TaskId(self.fresh_id());
             let QueuedTask { command, subject, range, num_crashes } = queued;
             let begun_at = Instant::now();
             self.tasks.insert(id, OpenTask { command, subject, range, num_crashes, holds_slot: true, begun_at });
             self.num_fetching += 1;
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
-            let ticket = Ticket::new(id, subject, assignment, listener, self.vitals.board().clone());
+            let ticket = Ticket::new(id, subject, assignment, listener, self.vitals.board().clone(), span);
             let fetcher = &self.links.fetcher;
             match (subject, job) {
                 (Subject::Code(code), Job::Bars(BarSnapshot { frequency, mode, .. })) => {
@@ -290,21 +288,33 @@ impl CommandRouter {
         self.free_slot(id);
         let Some(task) = self.tasks.remove(&id) else { return };
         let Some(command) = self.commands.get_mut(&task.command) else { return };
+        let (board, duration) = (self.vitals.board(), task.begun_at.elapsed());
+        let ended = |outcome| board.observe(&Observation::TaskEnded { outcome, duration });
+        let note = |job: &Job, counts, error| {
+            if self.settings.events.sync_records {
+                let (kind, mode, subject) = (job.kind(), job.mode(), task.subject);
+                let ended_at = Utc::now();
+                self.links.journal.note(SyncRecord { kind, subject, mode, ended_at, duration, counts, error });
+            }
+        };
         match outcome {
-            TaskOutcome::Lost { suspect } => return self.run_again(task, suspect),
+            TaskOutcome::Lost { suspect } => {
+                ended(TaskEnd::Lost);
+                return self.run_again(task, suspect);
+            }
             TaskOutcome::Done(report) => {
                 let now = Utc::now();
+                let delay = command.issued_at.and_then(|issued| (now - issued).to_std().ok());
+                ended(TaskEnd::Done { counts: &report.counts, delay });
                 command.counts.add(&report.counts);
-                self.links.quality.do_send(TaskFinished {
-                    subject: task.subject,
-                    report,
-                    delay: command.issued_at.and_then(|issued| (now - issued).to_std().ok()),
-                    duration: task.begun_at.elapsed(),
-                });
+                note(&command.job, report.counts.clone(), None);
+                self.links.quality.do_send(TaskFinished { subject: task.subject, report, delay, duration });
             }
             TaskOutcome::Failed { error, attempts } => {
+                ended(TaskEnd::Failed);
                 command.attempts = command.attempts.max(attempts);
                 command.fail(task.subject, error.to_string());
+                note(&command.job, TaskCounts::default(), Some(error.to_string()));
                 self.links.quality.do_send(TaskFailed { subject: task.subject, error });
             }
         }
@@ -318,6 +328,7 @@ impl CommandRouter {
     fn run_again(&mut self, task: OpenTask, suspect: bool) {
         let num_crashes = task.num_crashes + u32::from(suspect);
         let Some(command) = self.commands.get_mut(&task.command) else { return };
+        let _logged_in = command.span.clone().entered();
         if !command.delivery.assignment().is_held() {
             return self.forget(task.command);
         }
@@ -338,8 +349,8 @@ impl CommandRouter {
     /// All tasks of a command are done: it is resolved, or recorded as a dead letter first.
     fn finish(&mut self, id: CommandId) {
         let Some(command) = self.commands.remove(&id) else { return };
+        let _logged_in = command.span.clone().entered();
         tracing::debug!(
-            command = %command.delivery.command(),
             written = command.counts.written,
             unchanged = command.counts.unchanged,
             skipped = command.counts.num_skipped(),
@@ -348,44 +359,21 @@ impl CommandRouter {
             "command ends"
         );
         if command.num_failures == 0 {
-            return self.resolve(command.delivery);
+            return self.resolve(command.delivery, CommandOutcome::Done);
         }
         let reason = command.failure_text();
         self.dead_letter(command.delivery, "source_error", reason, command.attempts);
     }
 
-    fn resolve(&self, delivery: Delivery) {
-        let board = self.vitals.board();
-        board.commands_resolved.add(1);
-        board.progressed();
+    fn resolve(&self, delivery: Delivery, outcome: CommandOutcome) {
+        self.vitals.board().observe(&Observation::CommandEnded(outcome));
         delivery.resolve();
     }
 
-    /// Records the command in the dead-letter topic, then resolves it. Without the record it stays unresolved.
+    /// Records the command in the dead-letter topic, then resolves it.
     fn dead_letter(&self, delivery: Delivery, class: &'static str, reason: String, attempts: u32) {
-        let (links, board) = (self.links.clone(), self.vitals.board().clone());
-        let first_delay = ms(self.settings.batch.first_retry_delay_ms);
-        let longest = ms(self.settings.batch.max_retry_delay_ms);
-        let delays = ExponentialBuilder::default().with_min_delay(first_delay).with_max_delay(longest);
-        let letter = DeadLetter { command: delivery.command().clone(), reason, class, attempts };
-        actix_rt::spawn(async move {
-            let mut delays = delays.with_jitter().without_max_times().build();
-            while let Err(error) = links.outbox.dead_letter(&letter).await {
-                board.record_error(&error.to_string());
-                let delay = delays.next().unwrap_or(longest);
-                tracing::error!(command = %letter.command, %error, retry_in = ?delay, "dead letter is not recorded yet");
-                actix_rt::time::sleep(delay).await;
-                if delivery.assignment().is_lost() {
-                    return; // another worker has the command now
-                }
-            }
-            tracing::warn!(command = %letter.command, class, reason = letter.reason, "dead letter recorded");
-            board.record_error(&letter.reason);
-            board.commands_dead_lettered.add(1);
-            board.commands_resolved.add(1);
-            board.progressed();
-            delivery.resolve();
-        });
+        let recording = self.handover().dead_letter(delivery, class, reason, attempts);
+        actix_rt::spawn(recording.instrument(Span::current()));
     }
 
     /// Drops a command: its delivery goes back to the feed.
@@ -435,6 +423,7 @@ impl Handler<CodesListed> for CommandRouter {
     fn handle(&mut self, message: CodesListed, ctx: &mut Self::Context) {
         let CodesListed { delivery, command, job, codes } = message;
         if codes.is_empty() {
+            let _logged_in = command.span(delivery.command()).entered();
             let reason = "the command names no code and the stock list (stock_info) is empty; send `stockinfo` first";
             self.links.quality.do_send(CommandRefused { reason: reason.to_owned() });
             return self.dead_letter(delivery, "no_codes", reason.to_owned(), 1);
@@ -466,7 +455,7 @@ impl Handler<PartitionsWithdrawn> for CommandRouter {
     type Result = ();
 
     /// Commands with tasks that have not begun are dropped at once; those whose tasks are all under way may finish.
-    fn handle(&mut self, _: PartitionsWithdrawn, _ctx: &mut Self::Context) {
+    fn handle(&mut self, _: PartitionsWithdrawn, ctx: &mut Self::Context) {
         let commands = &self.commands;
         let is_withdrawn =
             |id: &CommandId| commands.get(id).is_none_or(|command| !command.delivery.assignment().is_held());
@@ -475,6 +464,7 @@ impl Handler<PartitionsWithdrawn> for CommandRouter {
             self.queue.iter().map(|queued| queued.command).filter(is_withdrawn).collect();
         self.queue.retain(|queued| !hopeless.contains(&queued.command));
         self.commands.retain(|id, _| !hopeless.contains(id));
+        self.dispatch(ctx);
     }
 }
 

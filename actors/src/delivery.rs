@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::lifecycle, actors::open_command, actors::ports, actors::store_outage, actors::supervisor, actors::ticket, kafka::consumer_context, kafka::consumer_thread, kafka::feed, kafka::intake
+// Upstream: actors::command_handover, actors::command_router, actors::lifecycle, actors::open_command, actors::ports, actors::store_outage, actors::supervision::board, actors::supervisor, actors::ticket, http::answers, kafka::consumer_context, kafka::consumer_thread, kafka::feed, kafka::intake
 // Downstream: none
 // Role: A command on its way from the feed to its resolution: it is settled once, and never vanishes silently.
 
@@ -174,6 +174,16 @@ pub enum Closure {
     Paused = 2,
 }
 
+impl Closure {
+    /// The reason's name in figures.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StoreOutage => "store_outage",
+            Self::Paused => "paused",
+        }
+    }
+}
+
 /// Whether new commands may be taken: while there is no reason against it.
 #[derive(Debug, Clone, Default)]
 pub struct IntakeGate(Arc<AtomicU8>);
@@ -187,6 +197,11 @@ impl IntakeGate {
     /// This reason is gone.
     pub fn open(&self, reason: Closure) {
         self.0.fetch_and(!(reason as u8), Ordering::AcqRel);
+    }
+
+    /// Whether this reason keeps commands out.
+    pub fn is_closed_by(&self, reason: Closure) -> bool {
+        self.0.load(Ordering::Acquire) & (reason as u8) != 0
     }
 
     /// Whether commands may be taken.

@@ -1,8 +1,9 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::domain::adjust_factor, actors::domain::code, actors::factor_plan, actors::latest_times, actors::ports, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::ticket, actors::write_buffer
+// Downstream: actors::domain::adjust_factor, actors::domain::code, actors::factor_plan, actors::latest_times, actors::observation, actors::ports, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::ticket, actors::write_buffer
 // Role: Writes one batch of factors: looks where the stored series end, inserts, removes what is replaced, until done.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 use uuid::Uuid;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 use crate::domain::{AdjustFactor, Code};
 use crate::factor_plan::{FactorPlan, FactorUnit, codes_to_read, plan};
 use crate::latest_times::LatestTimes;
+use crate::observation::Observation;
 use crate::ports::{FactorBatch, FactorStore, StoreError, StoreErrorClass};
 use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
@@ -33,6 +35,10 @@ pub struct BufferedFactors {
 impl Buffered for BufferedFactors {
     fn num_rows(&self) -> usize {
         self.unit.rows.len()
+    }
+
+    fn ticket(&mut self) -> &mut Ticket {
+        &mut self.ticket
     }
 }
 
@@ -113,14 +119,22 @@ impl FactorFlush {
 
     /// Where the table takes a batch once, one whose answer is lost is sent again at once, with the same token.
     async fn insert(&self, batch: FactorBatch) -> Result<(), StoreError> {
-        match self.context.store.insert(&batch).await {
+        match self.try_insert(&batch).await {
             Err(error)
                 if error.class == StoreErrorClass::OutcomeUnknown && self.context.store.deduplicates_retries() =>
             {
-                self.context.store.insert(&batch).await
+                self.try_insert(&batch).await
             }
             outcome => outcome,
         }
+    }
+
+    async fn try_insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let inserted = self.context.store.insert(batch).await;
+        let (rows, error, duration) = (batch.rows.len(), inserted.as_ref().err(), begun.elapsed());
+        self.context.board.observe(&Observation::InsertEnded { rows, error, duration });
+        inserted
     }
 
     async fn settle(mut self, plan: FactorPlan) {

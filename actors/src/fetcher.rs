@@ -1,19 +1,22 @@
-// Upstream: actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
+// Upstream: actors::command_handover, actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
+// Downstream: actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::observation, actors::ports, actors::ports::market_source, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{Days, NaiveDate, NaiveTime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument;
 
-use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, SourceId, SyncMode};
+use crate::cross_section::{self, CrossSections};
+use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, SourceId, Stage, SyncMode};
 use crate::latest_times::{LatestBars, LatestTimes};
+use crate::observation::Observation;
 use crate::ports::{BarRequest, DataKind, KeySpan, MarketSource, MarketSources, SourceError, SourceErrorKind};
 use crate::reference_list::{FetchedList, ListKind};
+use crate::row_room::RowRoom;
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::shanghai;
 use crate::store_outage::StoreOutage;
@@ -84,47 +87,11 @@ pub struct KnownTimes {
 struct FetchContext {
     sources: Arc<dyn MarketSources>,
     known: KnownTimes,
+    sections: CrossSections,
     validator: Addr<Validator>,
     outage: Arc<StoreOutage>,
     board: Arc<Board>,
     row_room: RowRoom,
-}
-
-/// Room for rows between source and store. A fetch that brought rows waits here until there is room for them.
-struct RowRoom {
-    semaphore: Arc<Semaphore>,
-    size: std::sync::Mutex<usize>,
-}
-
-impl RowRoom {
-    fn new(size: usize) -> Self {
-        Self { semaphore: Arc::new(Semaphore::new(size)), size: std::sync::Mutex::new(size) }
-    }
-
-    /// Waits for room for `rows` rows. A task with more rows than the whole room takes all of it.
-    async fn enter(&self, rows: usize) -> Option<OwnedSemaphorePermit> {
-        let whole = *self.size.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let permits = u32::try_from(rows.clamp(1, whole.max(1))).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        self.semaphore.clone().acquire_many_owned(permits).await.ok()
-    }
-
-    /// Changes the room's size; a smaller one takes effect as rows leave.
-    fn resize(&self, new_size: usize) {
-        let mut size = self.size.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if new_size > *size {
-            self.semaphore.add_permits(new_size - *size);
-        } else if new_size < *size {
-            let excess = u32::try_from(*size - new_size).unwrap_or(u32::MAX);
-            let semaphore = self.semaphore.clone();
-            actix_rt::spawn(async move {
-                if let Ok(permits) = semaphore.acquire_many_owned(excess).await {
-                    permits.forget();
-                }
-            });
-        }
-        *size = new_size;
-    }
 }
 
 impl Fetcher {
@@ -140,6 +107,7 @@ impl Fetcher {
         let shared = FetchContext {
             sources,
             known,
+            sections: CrossSections::default(),
             outage,
             validator,
             board: vitals.board().clone(),
@@ -166,10 +134,12 @@ impl Handler<FetchBars> for Fetcher {
     fn handle(&mut self, message: FetchBars, _ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
         let (shared, settings, vitals) = (self.shared.clone(), self.settings.clone(), self.vitals.clone());
-        actix_rt::spawn(async move {
+        let span = message.ticket.span().clone();
+        let fetching = async move {
             vitals.fault_point("task");
             shared.run(message, &settings).await;
-        });
+        };
+        actix_rt::spawn(fetching.instrument(span));
     }
 }
 
@@ -178,7 +148,8 @@ impl Handler<FetchFactors> for Fetcher {
 
     fn handle(&mut self, message: FetchFactors, _ctx: &mut Self::Context) {
         let (shared, settings) = (self.shared.clone(), self.settings.clone());
-        actix_rt::spawn(async move { shared.run_factors(message, &settings).await });
+        let span = message.ticket.span().clone();
+        actix_rt::spawn(async move { shared.run_factors(message, &settings).await }.instrument(span));
     }
 }
 
@@ -187,7 +158,8 @@ impl Handler<FetchList> for Fetcher {
 
     fn handle(&mut self, message: FetchList, _ctx: &mut Self::Context) {
         let (shared, settings) = (self.shared.clone(), self.settings.clone());
-        actix_rt::spawn(async move { shared.run_list(message, &settings).await });
+        let span = message.ticket.span().clone();
+        actix_rt::spawn(async move { shared.run_list(message, &settings).await }.instrument(span));
     }
 }
 
@@ -221,13 +193,18 @@ impl FetchContext {
             return; // another worker has the command now
         }
         let request = BarRequest { code, frequency: message.frequency, range: plan.range };
-        let call = async |source: Arc<dyn MarketSource>| source.bars(&request).await;
+        let days = self.shared_days(&message, plan.range, settings);
+        let call = async |source: Arc<dyn MarketSource>| match &days {
+            Some(days) if source.has_day_bars() => self.sections.bars(&source, code, days).await,
+            _ => source.bars(&request).await,
+        };
         match self.fetch(DataKind::of(message.frequency), call, &message.ticket, settings).await {
             Ok((mut rows, source)) => {
                 rows.retain(|row| is_over(row, message.frequency));
                 self.board.rows_fetched.add(rows.len() as u64);
                 let Some(room) = self.row_room.enter(rows.len()).await else { return };
-                let FetchBars { ticket, frequency, mode, .. } = message;
+                let FetchBars { mut ticket, frequency, mode, .. } = message;
+                ticket.enter(Stage::Checking);
                 let FetchPlan { range, span } = plan;
                 self.validator.do_send(ValidateBars { ticket, code, frequency, mode, range, span, source, rows, room });
             }
@@ -235,7 +212,7 @@ impl FetchContext {
         }
     }
 
-    async fn run_factors(&self, FetchFactors { ticket, code, mode }: FetchFactors, settings: &ActorSettings) {
+    async fn run_factors(&self, FetchFactors { mut ticket, code, mode }: FetchFactors, settings: &ActorSettings) {
         let newest = match mode {
             SyncMode::Replace => None,
             SyncMode::Incremental => self.newest(&self.known.factors, code, &ticket, settings).await,
@@ -253,6 +230,7 @@ impl FetchContext {
             Ok((rows, source)) => {
                 self.board.rows_fetched.add(rows.len() as u64);
                 let Some(room) = self.row_room.enter(rows.len()).await else { return };
+                ticket.enter(Stage::Checking);
                 self.validator.do_send(ValidateFactors { ticket, code, mode, range, source, rows, room });
             }
             Err((error, attempts)) => self.give_up(ticket, error, attempts),
@@ -260,7 +238,7 @@ impl FetchContext {
     }
 
     /// An empty list is no list: it would be believed that nothing is listed any more.
-    async fn run_list(&self, FetchList { ticket, kind }: FetchList, settings: &ActorSettings) {
+    async fn run_list(&self, FetchList { mut ticket, kind }: FetchList, settings: &ActorSettings) {
         let data_kind = match kind {
             ListKind::Stocks => DataKind::Stocks,
             ListKind::TradeDays => DataKind::TradeDays,
@@ -278,6 +256,7 @@ impl FetchContext {
             Ok((list, source)) => {
                 self.board.rows_fetched.add(list.len() as u64);
                 let Some(room) = self.row_room.enter(list.len()).await else { return };
+                ticket.enter(Stage::Checking);
                 self.validator.do_send(ValidateList { ticket, list, source, room });
             }
             Err((error, attempts)) => self.give_up(ticket, error, attempts),
@@ -310,6 +289,14 @@ impl FetchContext {
         // An end that was not asked for stays open: `full` without dates is about all that is stored of the code.
         let span = KeySpan { code, from: span_start.map(|_| from), to: span_end.map(|_| to) };
         Some(FetchPlan { range, span })
+    }
+
+    /// The days to fetch for all securities at once: few enough, and wanted by enough other tasks.
+    fn shared_days(&self, message: &FetchBars, range: DateRange, settings: &ActorSettings) -> Option<Vec<NaiveDate>> {
+        let worth = settings.fetch.whole_days_from_tasks;
+        let is_worth_it = worth > 0 && self.board.tasks_in(Stage::Waiting).get() >= u64::from(worth);
+        let fits = message.frequency == Frequency::Day && message.mode == SyncMode::Incremental;
+        if is_worth_it && fits { cross_section::days_of(range) } else { None }
     }
 
     /// The first day whose bars may be missing.
@@ -401,7 +388,11 @@ impl FetchContext {
         loop {
             // Each attempt anew: a reload may have brought another source or another token.
             let source = self.sources.of(kind).into_iter().nth(place)?;
-            let error = match call(source.clone()).await {
+            let begun = Instant::now();
+            let answer = call(source.clone()).await;
+            let (error, duration) = (answer.as_ref().err(), begun.elapsed());
+            self.board.observe(&Observation::FetchEnded { source: source.name(), error, duration });
+            let error = match answer {
                 Ok(answer) => return Some(Ok((answer, source.id()))),
                 Err(error) => error,
             };
@@ -411,6 +402,7 @@ impl FetchContext {
             };
             let delay = wait_before_retry(&error.kind, delay, settings);
             tracing::warn!(subject = %ticket.subject(), attempt, %error, retry_in = ?delay, "fetch failed, will be tried again");
+            self.board.observe(&Observation::FetchRetried { error: &error, wait: delay });
             self.board.protect(delay);
             actix_rt::time::sleep(delay).await;
             attempt += 1;

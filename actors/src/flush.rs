@@ -1,9 +1,10 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::batch_writer, actors::domain::frequency, actors::latest_times, actors::ports, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
+// Downstream: actors::batch_writer, actors::domain::frequency, actors::latest_times, actors::observation, actors::ports, actors::price_events, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
 // Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::Datelike;
 use tokio::sync::Mutex;
@@ -12,8 +13,10 @@ use uuid::Uuid;
 use crate::batch_writer::BufferedTask;
 use crate::domain::Frequency;
 use crate::latest_times::LatestBars;
+use crate::observation::Observation;
 use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreErrorClass};
-use crate::settings::ActorSettings;
+use crate::price_events::PriceEvents;
+use crate::settings::{ActorSettings, ms};
 use crate::store_outage::StoreOutage;
 use crate::store_tries::StoreTries;
 use crate::supervision::Board;
@@ -24,6 +27,7 @@ pub struct FlushContext {
     store: Arc<dyn BarStore>,
     latest: Arc<LatestBars>,
     outage: Arc<StoreOutage>,
+    events: PriceEvents,
     board: Arc<Board>,
     /// One flush at a time, also across restarts of the actor: what a flush sees in the store is then complete.
     lane: Mutex<()>,
@@ -31,8 +35,14 @@ pub struct FlushContext {
 
 impl FlushContext {
     /// For one store.
-    pub fn new(store: Arc<dyn BarStore>, latest: Arc<LatestBars>, outage: Arc<StoreOutage>, board: Arc<Board>) -> Self {
-        Self { store, latest, outage, board, lane: Mutex::new(()) }
+    pub fn new(
+        store: Arc<dyn BarStore>,
+        latest: Arc<LatestBars>,
+        outage: Arc<StoreOutage>,
+        events: PriceEvents,
+        board: Arc<Board>,
+    ) -> Self {
+        Self { store, latest, outage, events, board, lane: Mutex::new(()) }
     }
 }
 
@@ -98,7 +108,11 @@ impl Flush {
         let mut pending = vec![whole];
         let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         while let Some(batch) = pending.pop() {
-            match self.context.store.insert(&batch).await {
+            let begun = Instant::now();
+            let inserted = self.context.store.insert(&batch).await;
+            let (rows, error, duration) = (batch.rows.len(), inserted.as_ref().err(), begun.elapsed());
+            self.context.board.observe(&Observation::InsertEnded { rows, error, duration });
+            match inserted {
                 Ok(()) => tries.succeeded(),
                 Err(error) if error.class == StoreErrorClass::TooManyPartitions && spans_years(&batch) => {
                     tracing::info!(
@@ -141,7 +155,12 @@ impl Flush {
             .iter()
             .filter_map(|task| Some((task.unit.span.code, task.unit.rows.iter().map(|row| row.timestamp).max()?)))
             .collect();
-        self.context.latest.of(self.frequency).advance(&stored).await;
+        let latest = self.context.latest.of(self.frequency);
+        if self.settings.events.price_update {
+            let max_age = ms(self.settings.fetch.latest_refresh_ms);
+            self.context.events.tell(&plan.insert, &latest, max_age).await;
+        }
+        latest.advance(&stored).await;
         let num_written: u64 = plan.counts.iter().map(|counts| counts.written).sum();
         self.context.board.rows_written.add(num_written);
         self.context.board.progressed();

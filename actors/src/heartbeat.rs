@@ -1,5 +1,5 @@
-// Upstream: actors::lifecycle, actors::supervisor, actors::worker_event, service_hub
-// Downstream: actors::domain::worker_status, actors::ports, actors::settings, actors::shanghai, actors::supervision::board, actors::supervision::vitals
+// Upstream: actors::lifecycle, actors::supervisor, actors::worker_event, service_hub, worker_view
+// Downstream: actors::domain::worker_status, actors::observation, actors::ports, actors::settings, actors::shanghai, actors::supervision::board, actors::supervision::vitals
 // Role: The actor that beats to the heartbeat store, with a status that comes from progress and not from its own timer.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +9,7 @@ use actix::prelude::*;
 use chrono::Utc;
 
 use crate::domain::{Lifecycle, WorkerStatus};
+use crate::observation::Observation;
 use crate::ports::{CommandFeed, HeartbeatStore};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::shanghai;
@@ -21,6 +22,8 @@ pub struct Identity {
     pub node_id: Arc<str>,
     /// The host's name.
     pub host: Arc<str>,
+    /// Where it can be asked over HTTP, if it can: `http://host:port`.
+    pub http_address: Option<Arc<str>>,
 }
 
 /// Beat now, not at the next interval: the lifecycle changed.
@@ -49,7 +52,6 @@ struct StatusReader {
     feed: Arc<dyn CommandFeed>,
     board: Arc<Board>,
     last_beat: Mutex<Option<f64>>,
-    was_ill: Mutex<bool>,
 }
 
 impl Heartbeat {
@@ -62,7 +64,7 @@ impl Heartbeat {
         identity: Identity,
     ) -> Self {
         let board = vitals.board().clone();
-        let status = StatusReader { identity, feed, board, last_beat: Mutex::default(), was_ill: Mutex::default() };
+        let status = StatusReader { identity, feed, board, last_beat: Mutex::default() };
         Self { vitals, settings, store, status: Arc::new(status), removed: false, next: None }
     }
 
@@ -83,7 +85,9 @@ impl Heartbeat {
         let value = self.status.read(stall_after).to_heartbeat_json();
         let (store, status) = (self.store.clone(), self.status.clone());
         actix_rt::spawn(async move {
-            match store.beat(&value, ttl).await {
+            let sent = store.beat(&value, ttl).await;
+            status.board.observe(&Observation::HeartbeatSent { arrived: sent.is_ok() });
+            match sent {
                 Ok(()) => status.note_beat(),
                 // Never fatal: a worker without heartbeats still works, and the readers see it vanish.
                 Err(error) => tracing::warn!(%error, "heartbeat is not set"),
@@ -101,6 +105,7 @@ impl StatusReader {
             lifecycle: self.lifecycle(stall_after, feed.since_last_poll),
             timestamp: shanghai::now(),
             host: self.identity.host.to_string(),
+            http_address: self.identity.http_address.as_deref().map(str::to_owned),
             pid: std::process::id(),
             messages_processed: self.board.commands_resolved.get(),
             bars_written: self.board.rows_written.get(),
@@ -121,14 +126,13 @@ impl StatusReader {
         if lifecycle != Lifecycle::Running {
             return lifecycle;
         }
-        let mut was_ill = self.was_ill.lock().unwrap_or_else(PoisonError::into_inner);
         match self.board.health(stall_after, feed_silent_for) {
             Health::Well => {
-                *was_ill = false;
+                self.board.set_illness(None);
                 Lifecycle::Running
             }
             Health::Ill(reason) => {
-                if !std::mem::replace(&mut *was_ill, true) {
+                if self.board.set_illness(Some(reason.clone())) {
                     self.board.record_error(&reason);
                     tracing::error!(reason, "the worker stands still");
                 }

@@ -16,12 +16,16 @@
 pub mod bar_rules;
 /// The BatchWriter.
 pub mod batch_writer;
+/// The ends of commands that are published for.
+mod command_handover;
 /// The CommandRouter.
 pub mod command_router;
 /// A command for many codes, split.
 pub mod command_split;
 /// The ConfigActor.
 pub mod config_actor;
+/// Bars of a whole day, shared.
+mod cross_section;
 /// A command on its way from the feed to its resolution.
 pub mod delivery;
 /// What the worker talks about.
@@ -43,16 +47,22 @@ pub mod latest_times;
 mod lifecycle;
 /// One list on its way into the reference store.
 pub mod list_merge;
+/// What is worth counting.
+pub mod observation;
 /// A command under way.
 pub mod open_command;
 /// Traits to the outside.
 pub mod ports;
+/// News of prices.
+mod price_events;
 /// The QualityMonitor.
 pub mod quality_monitor;
 /// Summaries and alerts in words.
 pub mod quality_summary;
 /// Lists that are taken as a whole.
 pub mod reference_list;
+/// Bounds of memory.
+mod row_room;
 /// Ranges of numbers, declared beside their fields.
 pub mod setting_ranges;
 /// Settings of all actors.
@@ -67,6 +77,8 @@ pub mod store_tries;
 pub mod supervision;
 /// The Supervisor.
 pub mod supervisor;
+/// Records of ended tasks.
+pub mod sync_journal;
 /// A task's pass through the pipeline.
 pub mod ticket;
 /// The Validator.

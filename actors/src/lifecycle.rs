@@ -129,7 +129,7 @@ impl Leaving {
             if unresolved == 0 {
                 return None;
             }
-            let fetching = self.board.tasks_upstream.get();
+            let fetching = self.board.tasks_upstream();
             let late =
                 format!("{unresolved} commands unresolved, {fetching} fetches under way, the rest being written");
             if begun.elapsed() >= deadline {
@@ -153,6 +153,9 @@ impl Leaving {
     }
 
     async fn say_goodbye(&self) {
+        if actix_rt::time::timeout(LEAVING, self.children.journal.write_out()).await.is_err() {
+            tracing::warn!("some records of ended tasks are not written in time");
+        }
         let goodbye = async {
             if let Err(error) = self.children.quality.send(SendWhatIsLeft).await {
                 tracing::warn!(%error, "the last summary is not sent");

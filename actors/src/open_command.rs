@@ -5,14 +5,29 @@
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use tracing::Span;
 
-use crate::delivery::Delivery;
-use crate::domain::{BarSnapshot, OpenRange, Subject, SyncMode, TaskCounts};
+use crate::delivery::{Delivery, RawCommand};
+use crate::domain::{BarSnapshot, ControlCommand, OpenRange, Subject, SyncMode, TaskCounts};
 use crate::reference_list::ListKind;
 use crate::shanghai;
 
 /// Failed codes named in a dead letter; the total is always given.
 const MAX_NAMED_FAILURES: usize = 20;
+
+impl ControlCommand {
+    /// The span that every log line about the command lies in, with its ids. Where its sender gave it no id, it is known by
+    /// its place. Of the highest level, so that no filter of lines takes the ids away.
+    pub fn span(&self, place: &RawCommand) -> Span {
+        let trace_id = self.trace_id.as_deref();
+        let span = tracing::error_span!("command", command = %place, command_id = tracing::field::Empty, trace_id);
+        match &self.correlation_id {
+            Some(id) => span.record("command_id", id.as_str()),
+            None => span.record("command_id", tracing::field::display(place)),
+        };
+        span
+    }
+}
 
 /// What the tasks of a command do.
 #[derive(Debug, Clone)]
@@ -26,6 +41,25 @@ pub enum Job {
 }
 
 impl Job {
+    /// Ginkgo's word for what is synchronised.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Bars(_) => "bars",
+            Self::Factors(_) => "adjustfactor",
+            Self::List(ListKind::Stocks) => "stockinfo",
+            Self::List(ListKind::TradeDays) => "trade_day",
+        }
+    }
+
+    /// How: a list is always taken as a whole.
+    pub fn mode(&self) -> SyncMode {
+        match self {
+            Self::Bars(snapshot) => snapshot.mode,
+            Self::Factors(mode) => *mode,
+            Self::List(_) => SyncMode::Replace,
+        }
+    }
+
     /// The parts of a code's days that a task each is for.
     pub fn parts(&self) -> Vec<OpenRange> {
         match self {
@@ -39,6 +73,8 @@ impl Job {
 pub struct OpenCommand {
     /// Resolved with the last task.
     pub delivery: Delivery,
+    /// What is logged for it is logged in this span.
+    pub span: Span,
     /// What its tasks do.
     pub job: Job,
     /// When its sender issued it.

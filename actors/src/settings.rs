@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::store_tries, actors::supervisor, actors::validator, actors::write_buffer, config::sections, run
+// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::store_tries, actors::supervisor, actors::validator, actors::write_buffer, config::sections, run
 // Downstream: actors::setting_ranges
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 
@@ -26,6 +26,8 @@ pub struct ActorSettings {
     pub heartbeat: HeartbeatSettings,
     /// Summaries.
     pub quality: QualitySettings,
+    /// What is told to other components.
+    pub events: EventSettings,
 }
 
 /// How the Fetcher works.
@@ -46,6 +48,9 @@ pub struct FetchSettings {
     /// Codes of one command that one worker takes on; a command for more is split among the group.
     #[schemars(range(min = 1, max = 12_000))]
     pub max_codes_per_command: usize,
+    /// So many waiting tasks of daily bars make it worth to fetch the last days as a whole, for all securities by one call,
+    /// where the source can; 0: never.
+    pub whole_days_from_tasks: u32,
     /// How many days back the first fetch of a code's minute bars goes where it names no start; `full` brings all there
     /// are.
     #[schemars(range(min = 1, max = 7_000))]
@@ -63,6 +68,8 @@ impl Default for FetchSettings {
             // Vendors count by the minute: a longer wait would leave a whole window unused.
             max_retry_delay_ms: 60_000,
             max_codes_per_command: 50,
+            // One call for a day brings 5,400 rows and takes as long as a few calls for a code.
+            whole_days_from_tasks: 20,
             first_minute_days: 30,
             latest_refresh_ms: 60_000,
         }
@@ -151,6 +158,22 @@ pub struct QualitySettings {
 impl Default for QualitySettings {
     fn default() -> Self {
         Self { summary_interval_ms: 300_000, max_examples: 20 }
+    }
+}
+
+/// What is told to other components.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventSettings {
+    /// Whether the newest stored daily bar of a code is published as a PriceUpdate to `kafka.market_data_topic`.
+    pub price_update: bool,
+    /// Whether each ended task gets a row in MySQL's `data_sync_record`.
+    pub sync_records: bool,
+}
+
+impl Default for EventSettings {
+    fn default() -> Self {
+        Self { price_update: false, sync_records: true }
     }
 }
 

@@ -1,5 +1,5 @@
 // Upstream: actors::factor_flush, actors::fetcher, actors::flush, actors::list_merge, actors::store_tries, actors::supervisor
-// Downstream: actors::delivery, actors::ports, actors::quality_monitor, actors::supervision::board
+// Downstream: actors::delivery, actors::observation, actors::ports, actors::quality_monitor, actors::supervision::board
 // Role: Knows whether the store takes rows; closes the intake while it does not, and raises one alert per outage.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 
 use crate::delivery::{Closure, IntakeGate};
+use crate::observation::Observation;
 use crate::ports::StoreError;
 use crate::quality_monitor::{QualityMonitor, StoreFailing, StoreRecovered};
 use crate::supervision::Board;
@@ -39,6 +40,7 @@ impl StoreOutage {
     pub fn failed(&self, error: &StoreError, retry_in: Duration) {
         self.gate.close(Closure::StoreOutage);
         self.board.record_error(&error.to_string());
+        self.board.observe(&Observation::StoreRetried(error));
         tracing::warn!(%error, ?retry_in, "the store does not take or give rows; no new commands are taken");
         let mut outage = self.lock();
         let outage = outage.get_or_insert(Outage { since: Instant::now(), tries: 0, alerted: false });

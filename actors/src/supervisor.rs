@@ -1,5 +1,5 @@
 // Upstream: actors::lifecycle, run, service_hub, standalone
-// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::validator, actors::worker_event
+// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::price_events, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::sync_journal, actors::validator, actors::worker_event
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
@@ -24,10 +24,12 @@ use crate::ports::{
     BarStore, CommandFeed, ConfigSource, FactorStore, HeartbeatStore, MarketSources, OrderFeed, OrderReceived, Outbox,
     ReferenceStore,
 };
+use crate::price_events::PriceEvents;
 use crate::quality_monitor::QualityMonitor;
 use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
 use crate::supervision::{ActorGaveUp, Board, RestartPolicy, Vitals, supervise};
+use crate::sync_journal::SyncJournal;
 use crate::validator::Validator;
 use crate::worker_event::{Announcer, WorkerEvent};
 
@@ -116,6 +118,7 @@ pub(crate) struct Children {
     pub(crate) config: Addr<ConfigActor>,
     pub(crate) gate: IntakeGate,
     pub(crate) announcer: Announcer,
+    pub(crate) journal: SyncJournal,
 }
 
 /// The worker could not be started.
@@ -161,7 +164,7 @@ impl Supervisor {
         let policy = self.policy.restart;
         let escalation = ctx.address().recipient::<ActorGaveUp>();
         let register = |name| Vitals::register(name, board);
-        let gate = IntakeGate::default();
+        let gate = board.gate.clone();
 
         let (outbox, node_id, snapshot) = (parts.outbox.clone(), parts.identity.node_id.clone(), settings.clone());
         let quality = supervise(&here, register("quality_monitor"), policy, escalation.clone(), move |vitals| {
@@ -172,7 +175,13 @@ impl Supervisor {
 
         let latest_factors = Arc::new(LatestTimes::of_factors(parts.factors.clone()));
         let targets = WriteTargets {
-            bars: Arc::new(FlushContext::new(parts.store.clone(), latest.clone(), outage.clone(), board.clone())),
+            bars: Arc::new(FlushContext::new(
+                parts.store.clone(),
+                latest.clone(),
+                outage.clone(),
+                PriceEvents::new(parts.outbox.clone(), board.clone()),
+                board.clone(),
+            )),
             factors: Arc::new(FactorFlushContext::new(
                 parts.factors.clone(),
                 latest_factors.clone(),
@@ -199,11 +208,13 @@ impl Supervisor {
         let fetcher = supervise(&fetching, register("fetcher"), policy, escalation.clone(), move |vitals| {
             Fetcher::new(vitals, snapshot, sources, known, outage, to_validator)
         });
+        let journal = SyncJournal::start(parts.reference.clone(), board.clone());
         let links = RouterLinks {
             fetcher: fetcher.clone(),
             quality: quality.clone(),
             outbox: parts.outbox.clone(),
             reference: parts.reference.clone(),
+            journal: journal.clone(),
         };
         let snapshot = settings.clone();
         let router = supervise(&here, register("command_router"), policy, escalation.clone(), move |vitals| {
@@ -228,7 +239,7 @@ impl Supervisor {
         let config = supervise(&here, register("config_actor"), policy, escalation, move |vitals| {
             ConfigActor::new(vitals, settings, source, subscribers, speaker)
         });
-        Children { router, writer, quality, heartbeat, config, gate, announcer }
+        Children { router, writer, quality, heartbeat, config, gate, announcer, journal }
     }
 
     fn end(&mut self, reason: &str, ctx: &mut Context<Self>) {

@@ -1,13 +1,14 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::validator
+// Upstream: actors::batch_writer, actors::command_router, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::validator, actors::write_buffer
 // Downstream: actors::delivery, actors::domain::task, actors::ports::market_source, actors::supervision::board
 // Role: A task's pass through the pipeline: it is settled once, and never vanishes silently.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
+use tracing::Span;
 
 use crate::delivery::Assignment;
-use crate::domain::{Anomaly, Subject, TaskCounts};
+use crate::domain::{Anomaly, Stage, Subject, TaskCounts};
 use crate::ports::SourceError;
 use crate::supervision::Board;
 
@@ -75,26 +76,34 @@ pub struct Ticket {
     assignment: Assignment,
     listener: TaskListener,
     board: Arc<Board>,
-    upstream: bool,
+    span: Span,
+    stage: Stage,
     settled: bool,
 }
 
 impl Ticket {
-    /// A ticket for one run of a task.
+    /// A ticket for one run of a task, which is about to be fetched; `span` is its command's.
     pub fn new(
         task: TaskId,
         subject: Subject,
         assignment: Assignment,
         listener: TaskListener,
         board: Arc<Board>,
+        span: Span,
     ) -> Self {
-        board.tasks_upstream.add(1);
-        Self { task, subject, assignment, listener, board, upstream: true, settled: false }
+        let stage = Stage::Fetching;
+        board.tasks_in(stage).add(1);
+        Self { task, subject, assignment, listener, board, span, stage, settled: false }
     }
 
     /// What the task is about.
     pub fn subject(&self) -> Subject {
         self.subject
+    }
+
+    /// The command's span: what is logged for the task is logged in it.
+    pub fn span(&self) -> &Span {
+        &self.span
     }
 
     /// Whether the command's partition went to another worker: then nothing of this task may be written any more.
@@ -104,8 +113,9 @@ impl Ticket {
 
     /// The task's rows are buffered; its fetch slot is free.
     pub fn buffered(&mut self) {
-        if self.upstream {
-            self.leave_upstream();
+        if self.is_upstream() {
+            self.enter(Stage::Buffered);
+            self.board.progressed();
             self.listener.buffered.do_send(TaskBuffered(self.task));
         }
     }
@@ -126,16 +136,22 @@ impl Ticket {
 
     fn report(&mut self, outcome: TaskOutcome) {
         self.settled = true;
-        if self.upstream {
-            self.leave_upstream();
+        self.board.tasks_in(self.stage).subtract(1);
+        if self.is_upstream() {
+            self.board.progressed();
         }
         self.listener.settled.do_send(TaskSettled { task: self.task, outcome });
     }
 
-    fn leave_upstream(&mut self) {
-        self.upstream = false;
-        self.board.tasks_upstream.subtract(1);
-        self.board.progressed();
+    /// The task goes on to another stage.
+    pub fn enter(&mut self, stage: Stage) {
+        self.board.tasks_in(self.stage).subtract(1);
+        self.board.tasks_in(stage).add(1);
+        self.stage = stage;
+    }
+
+    fn is_upstream(&self) -> bool {
+        matches!(self.stage, Stage::Fetching | Stage::Checking)
     }
 }
 

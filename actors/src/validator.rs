@@ -119,6 +119,7 @@ impl Handler<ValidateBars> for Validator {
     fn handle(&mut self, message: ValidateBars, _ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
         let ValidateBars { ticket, code, frequency, mode, range, span, source, rows, room } = message;
+        let _logged_in = ticket.span().clone().entered();
         let context = BarContext { code, frequency, range, source };
         let checked = check_all(&rows, &context, self.settings.quality.max_examples);
         drop(rows);
@@ -145,6 +146,7 @@ impl Handler<ValidateFactors> for Validator {
 
     fn handle(&mut self, message: ValidateFactors, _ctx: &mut Self::Context) {
         let ValidateFactors { ticket, code, mode, range, source, rows, room } = message;
+        let _logged_in = ticket.span().clone().entered();
         let context = FactorContext { code, range, source };
         let checked = factor_rules::check_all(&rows, &context, self.settings.quality.max_examples);
         let num_skipped = checked.counts.num_skipped();
@@ -164,6 +166,7 @@ impl Handler<ValidateList> for Validator {
 
     fn handle(&mut self, message: ValidateList, _ctx: &mut Self::Context) {
         let ValidateList { ticket, list, source, room } = message;
+        let _logged_in = ticket.span().clone().entered();
         let checked = reference_list::check(&list, source, self.settings.quality.max_examples);
         self.vitals.board().rows_skipped.add(checked.counts.num_skipped());
         if checked.list.is_empty() {

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_long_list_of_problems_is_cut_and_counted() {
-        let identity = Identity { node_id: "n1".into(), host: "h1".into() };
+        let identity = Identity { node_id: "n1".into(), host: "h1".into(), http_address: None };
         let problems: Vec<String> = (0..30).map(|n| format!("problem {n}")).collect();
         let refused = WorkerEvent::ReloadRefused(problems);
         let notification = refused.to_notification(&identity, &Board::default(), Some("c1"));

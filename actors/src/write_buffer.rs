@@ -1,15 +1,20 @@
 // Upstream: actors::batch_writer, actors::factor_flush
-// Downstream: actors::settings
+// Downstream: actors::domain::task, actors::settings, actors::ticket
 // Role: Rows of many tasks that wait to be written together, and when they are due.
 
 use std::time::{Duration, Instant};
 
+use crate::domain::Stage;
 use crate::settings::{BatchSettings, ms};
+use crate::ticket::Ticket;
 
 /// A task with rows.
 pub trait Buffered {
     /// How many.
     fn num_rows(&self) -> usize;
+
+    /// Its pass.
+    fn ticket(&mut self) -> &mut Ticket;
 }
 
 /// Tasks in the order they came.
@@ -36,6 +41,11 @@ impl<T: Buffered> WriteBuffer<T> {
         self.times.get_or_insert(Times { first: now, last: now }).last = now;
     }
 
+    /// Rows that wait.
+    pub fn num_rows(&self) -> usize {
+        self.num_rows
+    }
+
     /// Whether a batch may and shall be written now. `more_on_the_way`: further rows are being fetched; `at_once`: nothing
     /// is waited for.
     pub fn is_due(&self, settings: &BatchSettings, more_on_the_way: bool, at_once: bool) -> bool {
@@ -56,7 +66,8 @@ impl<T: Buffered> WriteBuffer<T> {
                 fits
             })
             .count();
-        let batch = self.tasks.drain(..num_tasks).collect();
+        let mut batch: Vec<T> = self.tasks.drain(..num_tasks).collect();
+        batch.iter_mut().for_each(|task| task.ticket().enter(Stage::Writing));
         self.num_rows -= num_rows;
         // What is left begins a batch of its own now; when its last task came has not changed.
         let times = self.times.take().filter(|_| !self.tasks.is_empty());

@@ -1,4 +1,4 @@
-// Upstream: cli::config, cli::connect
+// Upstream: cli::config, cli::connect, cli::health, cli::status
 // Downstream: none
 // Role: The commands of `data-worker` beside the worker itself.
 
@@ -7,11 +7,16 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+mod ask;
 /// `data-worker config …`.
 pub mod config;
 mod connect;
+/// `data-worker health`.
+pub mod health;
 /// `data-worker send …`.
 pub mod send;
+/// `data-worker status`.
+pub mod status;
 
 /// Prints a command's result. A reader that has gone away makes it a failure, not a panic.
 fn print(text: &str) -> ExitCode {

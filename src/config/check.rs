@@ -95,6 +95,9 @@ fn servers(settings: &Settings, findings: &mut Findings) {
     ] {
         findings.text(path, host);
     }
+    if settings.http.enabled {
+        findings.text("http.host", &settings.http.host);
+    }
     findings.text("redis.key_prefix", &redis.key_prefix);
     findings.text("clickhouse.user", &clickhouse.user);
     findings.text("clickhouse.database", &clickhouse.database);
@@ -115,9 +118,11 @@ fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
         let reason = format!("it is {:.40?}, but it must be one of kafka.command_topics", kafka.parts_topic);
         findings.0.push(("kafka.parts_topic".into(), reason));
     }
-    for (path, topic) in
-        [("kafka.dead_letter_topic", &kafka.dead_letter_topic), ("kafka.notification_topic", &kafka.notification_topic)]
-    {
+    for (path, topic) in [
+        ("kafka.dead_letter_topic", &kafka.dead_letter_topic),
+        ("kafka.notification_topic", &kafka.notification_topic),
+        ("kafka.market_data_topic", &kafka.market_data_topic),
+    ] {
         findings.topic(path, topic);
         if kafka.command_topics.contains(topic) {
             let reason = format!("it is {topic:.40?}, which is a command topic: the worker would read what it writes");

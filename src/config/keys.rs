@@ -51,6 +51,7 @@ impl Key {
 pub const NEED_RESTART: &[(&str, &str)] = &[
     ("worker.node_id", "the name is part of the heartbeat's key and of Kafka's client id"),
     ("kafka", "the worker is a member of one cluster, one group and its topics for as long as it runs"),
+    ("http", "the address is part of the heartbeat, and those who ask there know it"),
     ("log.format", "the form of log lines is chosen once for a process"),
 ];
 

@@ -1,4 +1,4 @@
-// Upstream: cli::config, cli::send, main, reload
+// Upstream: cli::config, cli::health, cli::send, cli::status, main, reload
 // Downstream: config::check, config::environment, config::file, config::load, config::problem, config::sections, config::source_sections, config::watch
 // Role: Typed configuration of the whole worker.
 
@@ -41,8 +41,8 @@ pub use file::named_file;
 pub use load::{Fallback, Loaded, load, load_or_defaults};
 pub use problem::{ConfigProblems, Place, Problem};
 pub use sections::{
-    ClickHouseSection, Compression, KafkaSection, LogFormat, LogSection, MySqlSection, RedisSection, Settings,
-    WorkerSection,
+    ClickHouseSection, Compression, HttpSection, KafkaSection, LogFormat, LogSection, MySqlSection, RedisSection,
+    Settings, WorkerSection,
 };
 pub use source_sections::{
     AmountUnit, EastMoneySection, FilesSection, RequestLimits, SourceName, SourcesSection, TdxSection, TushareSection,

@@ -1,8 +1,10 @@
-// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::send, clickhouse::bars, clickhouse::factors, clickhouse::table, config, config::check, config::keys, config::load, config::schema, config::source_sections, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::heartbeat, service_hub, standalone, standalone::broker, standalone::news, telemetry
+// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::health, cli::send, cli::status, clickhouse::bars, clickhouse::factors, clickhouse::table, config, config::check, config::keys, config::load, config::schema, config::source_sections, http, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::fleet, redis::heartbeat, reload, service_hub, standalone, standalone::broker, standalone::news, telemetry
 // Downstream: actors::settings, config::source_sections
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 
-use actors::settings::{ActorSettings, BatchSettings, FetchSettings, HeartbeatSettings, QualitySettings};
+use actors::settings::{
+    ActorSettings, BatchSettings, EventSettings, FetchSettings, HeartbeatSettings, QualitySettings,
+};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
@@ -41,6 +43,10 @@ pub struct Settings {
     pub heartbeat: HeartbeatSettings,
     /// Quality summaries.
     pub quality: QualitySettings,
+    /// What is told to other components.
+    pub events: EventSettings,
+    /// What can be asked over HTTP: `/healthz`, `/readyz`, `/metrics`, `/status`.
+    pub http: HttpSection,
     /// Log lines.
     pub log: LogSection,
 }
@@ -53,6 +59,7 @@ impl Settings {
             batch: self.batch.clone(),
             heartbeat: self.heartbeat.clone(),
             quality: self.quality.clone(),
+            events: self.events.clone(),
         }
     }
 }
@@ -96,6 +103,8 @@ pub struct KafkaSection {
     pub dead_letter_topic: String,
     /// Where messages for people go.
     pub notification_topic: String,
+    /// Where price updates go, for strategies and risk managers; see `events.price_update`.
+    pub market_data_topic: String,
     /// Commands taken and not resolved at once; consumption pauses there. Bounds the memory of a worker and what is
     /// done again after a crash.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -128,6 +137,7 @@ impl Default for KafkaSection {
             parts_topic: String::new(),
             dead_letter_topic: "ginkgo.data.commands.dlq".into(),
             notification_topic: "ginkgo.notifications".into(),
+            market_data_topic: "ginkgo.live.market.data".into(),
             // An evening of all A-shares, so that rows of many commands share an INSERT; about 2 MB of payloads.
             max_unresolved: 6_000,
             static_membership: true,
@@ -261,6 +271,24 @@ impl Default for MySqlSection {
             database: "ginkgo".into(),
             timeout_ms: 30_000,
         }
+    }
+}
+
+/// What can be asked over HTTP.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSection {
+    /// Whether the worker answers over HTTP at all.
+    pub enabled: bool,
+    /// The address to listen on; `0.0.0.0` listens on all, as a container must. Nobody is asked for a password there.
+    pub host: String,
+    /// The port to listen on; 0 takes a free one, which the heartbeat tells.
+    pub port: u16,
+}
+
+impl Default for HttpSection {
+    fn default() -> Self {
+        Self { enabled: true, host: "127.0.0.1".into(), port: 9464 }
     }
 }
 

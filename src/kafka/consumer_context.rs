@@ -1,5 +1,5 @@
 // Upstream: kafka::consumer_thread, kafka::feed
-// Downstream: actors::delivery, kafka::intake
+// Downstream: actors::delivery, actors::ports, kafka::intake
 // Role: What librdkafka calls back: rebalances, statistics, its own log lines. Runs on the thread that polls.
 
 use std::collections::HashMap;
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actors::delivery::{CommandReceiver, PartitionsWithdrawn};
+use actors::ports::PartitionState;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
@@ -16,6 +17,17 @@ use rdkafka::statistics::Statistics;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::kafka::intake::{FeedEvent, Intake, PartitionKey};
+
+/// What the broker has of a partition.
+#[derive(Debug, Clone, Copy)]
+pub struct BrokerOffsets {
+    /// The first record's offset.
+    first: i64,
+    /// The offset of the next record to come.
+    next: i64,
+    /// What the group has committed, if anything.
+    committed: Option<i64>,
+}
 
 /// What the poll loop and the callbacks share; outlives a consumer that is rebuilt. The loop holds no lock while it polls.
 pub struct FeedShared {
@@ -29,8 +41,8 @@ pub struct FeedShared {
     pub joined: AtomicBool,
     /// Set by a rebalance: what was paused is not any more.
     pub resumed_by_rebalance: AtomicBool,
-    /// First and next offset of each partition on its broker, by librdkafka's own statistics.
-    pub watermarks: Mutex<HashMap<PartitionKey, (i64, i64)>>,
+    /// What the broker has of each partition, by librdkafka's own statistics.
+    pub broker_offsets: Mutex<HashMap<PartitionKey, BrokerOffsets>>,
     receiver: CommandReceiver,
     drain: Duration,
 }
@@ -44,7 +56,7 @@ impl FeedShared {
             deferred: Mutex::default(),
             joined: AtomicBool::new(false),
             resumed_by_rebalance: AtomicBool::new(false),
-            watermarks: Mutex::default(),
+            broker_offsets: Mutex::default(),
             receiver,
             drain,
         }
@@ -105,9 +117,9 @@ impl FeedShared {
             return Ok(0);
         }
         let committed = consumer.committed_offsets(list, deadline)?;
-        let watermarks = lock(&self.watermarks);
+        let on_broker = lock(&self.broker_offsets);
         let behind = committed.elements().into_iter().filter_map(|element| {
-            let (first, next) = watermarks.get(&(element.topic().into(), element.partition()))?;
+            let BrokerOffsets { first, next, .. } = on_broker.get(&(element.topic().into(), element.partition()))?;
             let done = match element.offset() {
                 Offset::Offset(offset) => offset,
                 _ => *first, // nothing is committed yet
@@ -125,6 +137,20 @@ impl FeedShared {
             Err(KafkaError::ConsumerCommit(rdkafka::types::RDKafkaErrorCode::NoOffset)) => Ok(()),
             outcome => outcome,
         }
+    }
+
+    /// The assigned partitions, by topic and number.
+    pub fn partitions(&self) -> Vec<PartitionState> {
+        let mut partitions = lock(&self.intake).partitions();
+        let on_broker = lock(&self.broker_offsets);
+        for partition in &mut partitions {
+            let Some(offsets) = on_broker.get(&(partition.topic.clone(), partition.partition)) else { continue };
+            let done = partition.position.or(offsets.committed).unwrap_or(offsets.first);
+            partition.committed = offsets.committed;
+            partition.end = Some(offsets.next);
+            partition.lag = Some(u64::try_from(offsets.next - done).unwrap_or(0));
+        }
+        partitions
     }
 
     fn revoke(&self, consumer: &BaseConsumer<FeedContext>, keys: &[PartitionKey]) {
@@ -146,13 +172,15 @@ pub struct FeedContext(pub Arc<FeedShared>);
 
 impl ClientContext for FeedContext {
     fn stats(&self, statistics: Statistics) {
-        let mut watermarks = lock(&self.0.watermarks);
-        watermarks.clear();
+        let mut on_broker = lock(&self.0.broker_offsets);
+        on_broker.clear();
         for topic in statistics.topics.values() {
             let known = topic.partitions.values().filter(|partition| partition.hi_offset >= 0);
-            watermarks.extend(known.map(|partition| {
+            on_broker.extend(known.map(|partition| {
                 let key = (topic.topic.as_str().into(), partition.partition);
-                (key, (partition.lo_offset.max(0), partition.hi_offset))
+                // Negative numbers stand for "none" and "not known".
+                let committed = Some(partition.committed_offset).filter(|offset| *offset >= 0);
+                (key, BrokerOffsets { first: partition.lo_offset.max(0), next: partition.hi_offset, committed })
             }));
         }
     }

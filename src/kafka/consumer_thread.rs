@@ -1,5 +1,5 @@
 // Upstream: kafka::feed
-// Downstream: actors::delivery, config::sections, kafka::consumer_context, kafka::intake, kafka::log_limit, kafka::watchdog
+// Downstream: actors::delivery, config::sections, kafka::consumer_context, kafka::intake, kafka::watchdog
 // Role: The thread that polls Kafka: hands commands out, stores resolved offsets, pauses, redelivers, rebuilds.
 
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use rdkafka::message::{BorrowedMessage, Message};
 use crate::config::KafkaSection;
 use crate::kafka::consumer_context::{FeedContext, FeedShared, lock, partition_list};
 use crate::kafka::intake::{FeedEvent, Intake};
-use crate::kafka::log_limit::LogLimit;
 use crate::kafka::watchdog::Watchdog;
 
 /// Longest wait for a record: also the longest delay of a pause, a redelivery or a stop.
@@ -81,7 +80,6 @@ pub struct ConsumerThread {
     stopping: bool,
     watchdog: Watchdog,
     last_redelivery: Instant,
-    poll_errors: LogLimit,
 }
 
 /// Why one consumer's life ended.
@@ -122,17 +120,7 @@ impl ConsumerThread {
         }
         let now = Instant::now();
         let watchdog = Watchdog::new(Duration::from_millis(config.stall_after_ms));
-        Self {
-            config,
-            client,
-            shared,
-            figures,
-            paused: false,
-            stopping: false,
-            watchdog,
-            last_redelivery: now,
-            poll_errors: LogLimit::default(),
-        }
+        Self { config, client, shared, figures, paused: false, stopping: false, watchdog, last_redelivery: now }
     }
 
     /// Runs until it is told to close.
@@ -179,11 +167,7 @@ impl ConsumerThread {
                 None => {}
                 Some(Ok(message)) => self.hand_out(&message),
                 Some(Err(error)) if is_fatal(&error) => return End::Rebuild(error.to_string()),
-                Some(Err(error)) => {
-                    if let Some(kept_back) = self.poll_errors.allow() {
-                        tracing::warn!(%error, kept_back, "poll failed, polling goes on");
-                    }
-                }
+                Some(Err(error)) => tracing::warn!(%error, "poll failed, polling goes on"),
             }
             if self.stands_still(consumer) {
                 return End::Rebuild("it stands still although its partitions hold more".to_owned());

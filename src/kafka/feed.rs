@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actors::delivery::CommandReceiver;
-use actors::ports::{CommandFeed, FeedError, FeedState};
+use actors::ports::{CommandFeed, FeedError, FeedState, PartitionState};
 use async_trait::async_trait;
 
 use crate::config::KafkaSection;
@@ -23,12 +23,20 @@ pub struct KafkaFeed {
     figures: Arc<FeedFigures>,
     /// To the thread, once it runs.
     orders: Mutex<Option<Sender<FeedEvent>>>,
+    /// What the thread knows, while it runs.
+    shared: Mutex<Option<Arc<FeedShared>>>,
 }
 
 impl KafkaFeed {
     /// Connects to nothing yet.
     pub fn new(config: &KafkaSection, node_id: &str) -> Self {
-        Self { config: config.clone(), node_id: node_id.to_owned(), figures: Arc::default(), orders: Mutex::default() }
+        Self {
+            config: config.clone(),
+            node_id: node_id.to_owned(),
+            figures: Arc::default(),
+            orders: Mutex::default(),
+            shared: Mutex::default(),
+        }
     }
 
     fn error(&self, what: &'static str, reason: impl std::fmt::Display) -> FeedError {
@@ -43,12 +51,13 @@ impl CommandFeed for KafkaFeed {
         let (orders, events) = channel();
         let drain = Duration::from_millis(self.config.rebalance_drain_ms);
         let shared = Arc::new(FeedShared::new(Intake::new(orders.clone()), events, receiver, drain));
-        let thread = ConsumerThread::new(self.config.clone(), &self.node_id, shared, self.figures.clone());
+        let thread = ConsumerThread::new(self.config.clone(), &self.node_id, shared.clone(), self.figures.clone());
         std::thread::Builder::new()
             .name("kafka-consumer".to_owned())
             .spawn(move || thread.run())
             .map_err(|error| self.error("start", error))?;
         *lock(&self.orders) = Some(orders);
+        *lock(&self.shared) = Some(shared);
         Ok(())
     }
 
@@ -62,6 +71,7 @@ impl CommandFeed for KafkaFeed {
 
     async fn close(&self, deadline: Duration) -> Result<(), FeedError> {
         let Some(orders) = lock(&self.orders).take() else { return Ok(()) };
+        *lock(&self.shared) = None;
         let (answer, closed) = tokio::sync::oneshot::channel();
         if orders.send(FeedEvent::Close(answer)).is_err() {
             return Err(self.error("close", "its thread has ended already"));
@@ -72,6 +82,10 @@ impl CommandFeed for KafkaFeed {
             Ok(Err(_)) => Err(self.error("close", "its thread ended without an answer")),
             Err(_) => Err(self.error("close", format!("not done within {deadline:?}"))),
         }
+    }
+
+    fn partitions(&self) -> Vec<PartitionState> {
+        lock(&self.shared).as_ref().map(|shared| shared.partitions()).unwrap_or_default()
     }
 
     fn state(&self) -> FeedState {

@@ -1,5 +1,5 @@
 // Upstream: kafka::consumer_context, kafka::consumer_thread, kafka::feed
-// Downstream: actors::delivery, kafka::watermark
+// Downstream: actors::delivery, actors::ports, kafka::watermark
 // Role: What is handed out of which partition, what came back, and what may be committed; no Kafka client in it.
 
 use std::collections::HashMap;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use actors::delivery::{Assignment, Delivery, RawCommand, Settlement, SettlementSink};
+use actors::ports::PartitionState;
 
 use crate::kafka::watermark::Watermark;
 
@@ -172,6 +173,22 @@ impl Intake {
     /// The positions of some partitions, as far as they have any.
     pub fn positions(&self, keys: &[PartitionKey]) -> Vec<(PartitionKey, i64)> {
         keys.iter().filter_map(|key| Some((key.clone(), self.partitions.get(key)?.watermark.position()?))).collect()
+    }
+
+    /// The assigned partitions as far as this worker knows them itself, by topic and number.
+    pub fn partitions(&self) -> Vec<PartitionState> {
+        let state = |((topic, number), partition): (&PartitionKey, &Partition)| PartitionState {
+            topic: topic.clone(),
+            partition: *number,
+            position: partition.watermark.position(),
+            committed: None,
+            end: None,
+            lag: None,
+            num_unresolved: partition.watermark.num_unresolved(),
+        };
+        let mut states: Vec<PartitionState> = self.partitions.iter().map(state).collect();
+        states.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        states
     }
 
     /// These partitions are being given back: nothing new of them begins.

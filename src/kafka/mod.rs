@@ -13,7 +13,6 @@ pub mod courier;
 pub mod feed;
 /// What is out and what came back.
 pub mod intake;
-mod log_limit;
 /// Operators' orders.
 pub mod orders;
 /// The producer.

@@ -1,5 +1,5 @@
 // Upstream: kafka, service_hub
-// Downstream: actors::domain::operator_order, actors::ports, config::sections, kafka::log_limit
+// Downstream: actors::domain::operator_order, actors::ports, config::sections
 // Role: Operators' orders from the control topic, heard by every instance from the newest offset on.
 
 //! A consumer group hands a message to one member, but an order concerns all: so each worker reads the topic by itself,
@@ -18,7 +18,6 @@ use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::config::KafkaSection;
-use crate::kafka::log_limit::LogLimit;
 
 /// Longest wait for a record: also the longest delay of the end.
 const POLL: Duration = Duration::from_millis(100);
@@ -59,8 +58,7 @@ impl OrderFeed for KafkaOrders {
             .set("queued.max.messages.kbytes", "1024")
             .set("fetch.message.max.bytes", "65536");
         let topic = self.config.control_topic.clone();
-        let reader =
-            Reader { topic, receiver, closed: self.closed.clone(), num_partitions: 0, errors: LogLimit::default() };
+        let reader = Reader { topic, receiver, closed: self.closed.clone(), num_partitions: 0 };
         let spawned = std::thread::Builder::new().name("kafka-orders".to_owned()).spawn(move || reader.run(&client));
         spawned.map(drop).map_err(|error| FeedError {
             feed: format!("{}:{} topic {}", self.config.host, self.config.port, self.config.control_topic),
@@ -80,7 +78,6 @@ struct Reader {
     receiver: Recipient<OrderReceived>,
     closed: Arc<AtomicBool>,
     num_partitions: i32,
-    errors: LogLimit,
 }
 
 impl Reader {
@@ -139,9 +136,7 @@ impl Reader {
         }
     }
 
-    fn complain(&mut self, error: &KafkaError) {
-        if let Some(kept_back) = self.errors.allow() {
-            tracing::warn!(%error, kept_back, topic = self.topic, "orders cannot be read just now");
-        }
+    fn complain(&self, error: &KafkaError) {
+        tracing::warn!(%error, topic = self.topic, "orders cannot be read just now");
     }
 }

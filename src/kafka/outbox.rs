@@ -1,13 +1,15 @@
 // Upstream: kafka, service_hub
-// Downstream: actors::command_split, actors::ports, config::sections
+// Downstream: actors::command_split, actors::domain::price_update, actors::ports, config::sections
 // Role: What the worker publishes: notifications, and dead letters with their original bytes.
 
 use std::time::Duration;
 
 use actors::command_split::CommandPart;
+use actors::domain::PriceUpdate;
 use actors::ports::{DeadLetter, Outbox, OutboxError};
 use async_trait::async_trait;
 use chrono::{SecondsFormat, Utc};
+use futures_util::future::try_join_all;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -29,6 +31,7 @@ pub struct KafkaOutbox {
     dead_letter_topic: String,
     notification_topic: String,
     parts_topic: String,
+    market_data_topic: String,
 }
 
 impl KafkaOutbox {
@@ -50,6 +53,7 @@ impl KafkaOutbox {
             dead_letter_topic: config.dead_letter_topic.clone(),
             notification_topic: config.notification_topic.clone(),
             parts_topic: config.topic_of_parts().to_owned(),
+            market_data_topic: config.market_data_topic.clone(),
         })
     }
 
@@ -67,6 +71,15 @@ impl Outbox for KafkaOutbox {
     async fn notify(&self, message: &str) -> Result<(), OutboxError> {
         let key = self.node_id.as_bytes();
         self.send(FutureRecord::to(&self.notification_topic).key(key).payload(message.as_bytes())).await
+    }
+
+    async fn price_updates(&self, updates: &[PriceUpdate]) -> Result<(), OutboxError> {
+        // All are handed over before the first answer is waited for: one round trip for many.
+        let sending = updates.iter().map(|update| {
+            let record = FutureRecord::to(&self.market_data_topic);
+            self.send(record.key(update.key.as_bytes()).payload(update.payload.as_bytes()))
+        });
+        try_join_all(sending).await.map(drop)
     }
 
     async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {

@@ -8,6 +8,8 @@ mod merge;
 mod stock_info;
 /// The port.
 pub mod store;
+/// Records of ended tasks.
+mod sync_record;
 /// The calendar's table.
 mod trade_day;
 

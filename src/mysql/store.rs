@@ -1,10 +1,11 @@
-// Upstream: mysql, mysql::stock_info, mysql::trade_day, service_hub
-// Downstream: actors::domain::code, actors::domain::stock_info, actors::domain::trade_day, actors::ports, actors::shanghai, config::sections, mysql::stock_info, mysql::trade_day, probe
+// Upstream: mysql, mysql::stock_info, mysql::sync_record, mysql::trade_day, service_hub
+// Downstream: actors::domain::code, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai, config::sections, mysql::stock_info, mysql::sync_record, mysql::trade_day, probe
 // Role: The port to stock list and calendar in Ginkgo's MySQL database.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actors::domain::{Code, Stock, TradeDay};
+use actors::domain::{Code, Stock, SyncRecord, TradeDay};
 use actors::ports::{MergeCounts, ReferenceStore, StoreError, StoreErrorClass};
 use actors::shanghai;
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::{ConnectOptions, Executor, MySqlConnection};
 
 use crate::config::MySqlSection;
-use crate::mysql::{stock_info, trade_day};
+use crate::mysql::{stock_info, sync_record, trade_day};
 use crate::probe::Answer;
 
 /// The oldest MySQL and MariaDB the worker is meant for.
@@ -42,6 +43,8 @@ pub struct MySqlReference {
     pool: MySqlPool,
     store: String,
     timeout: Duration,
+    /// Whether the table of ended tasks is known to be there.
+    has_sync_records: AtomicBool,
 }
 
 impl MySqlReference {
@@ -61,7 +64,7 @@ impl MySqlReference {
             .acquire_timeout(timeout)
             .connect_lazy_with(options);
         let store = format!("MySQL {}:{} database {}", config.host, config.port, config.database);
-        Self { pool, store, timeout }
+        Self { pool, store, timeout, has_sync_records: AtomicBool::new(false) }
     }
 
     /// Tries the server: its version, and whether the table is there.
@@ -153,6 +156,18 @@ impl ReferenceStore for MySqlReference {
 
     async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError> {
         self.bounded(&format!("merge {} days", days.len()), self.merge_days_now(days)).await
+    }
+
+    async fn record_syncs(&self, records: &[SyncRecord]) -> Result<(), StoreError> {
+        let adding = async {
+            let mut connection = self.pool.acquire().await?;
+            if !self.has_sync_records.load(Ordering::Acquire) {
+                (&mut *connection).execute(sync_record::CREATE).await?;
+                self.has_sync_records.store(true, Ordering::Release);
+            }
+            sync_record::add(&mut connection, records).await
+        };
+        self.bounded(&format!("record {} ended tasks", records.len()), adding).await
     }
 }
 

@@ -1,4 +1,4 @@
-// Upstream: redis, service_hub
+// Upstream: redis, redis::fleet, service_hub
 // Downstream: actors::ports, config::sections, probe
 // Role: Heartbeats in Redis, as keys that vanish unless they are set again.
 
@@ -49,14 +49,7 @@ impl RedisHeartbeats {
     pub fn new(section: &RedisSection, node_id: &str) -> Result<Self, HeartbeatError> {
         let key = format!("{}:{node_id}", section.key_prefix);
         let store = format!("redis://{}:{}/{} key {key}", section.host, section.port, section.database);
-        let mut login = RedisConnectionInfo::default().set_db(section.database.into());
-        if let Some(password) = &section.password {
-            login = login.set_password(password.expose_secret());
-        }
-        let client = ConnectionAddr::Tcp(section.host.clone(), section.port)
-            .into_connection_info()
-            .and_then(|address| Client::open(address.set_redis_settings(login)))
-            .map_err(|error| HeartbeatError { store: store.clone(), reason: explain(&error) })?;
+        let client = open(section).map_err(|error| HeartbeatError { store: store.clone(), reason: explain(&error) })?;
         Ok(Self { client, key, store, connection: Mutex::new(None) })
     }
 
@@ -69,16 +62,9 @@ impl RedisHeartbeats {
         Err(HeartbeatError { store: self.store.clone(), reason })
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(STEP_DEADLINE))
-            .set_response_timeout(Some(STEP_DEADLINE));
-        self.client.get_multiplexed_async_connection_with_config(&config).await
-    }
-
     /// Tries the server: logs in, pings it and asks for its version.
     pub async fn probe(&self) -> Result<Answer, String> {
-        let mut connection = self.connect().await.map_err(|error| explain(&error))?;
+        let mut connection = connect(&self.client).await.map_err(|error| explain(&error))?;
         redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| explain(&error))?;
         let info: Result<InfoDict, RedisError> = redis::cmd("INFO").arg("server").query_async(&mut connection).await;
         Ok(match info.map(|info| info.get::<String>("redis_version")) {
@@ -98,7 +84,7 @@ impl RedisHeartbeats {
             *kept = Some(connection);
             return Ok(());
         }
-        let mut connection = self.connect().await?;
+        let mut connection = connect(&self.client).await?;
         command.exec_async(&mut connection).await?;
         *kept = Some(connection);
         Ok(())
@@ -118,8 +104,26 @@ impl HeartbeatStore for RedisHeartbeats {
     }
 }
 
+/// A client of the server that the settings name; it is not connected yet.
+pub(super) fn open(section: &RedisSection) -> Result<Client, RedisError> {
+    let mut login = RedisConnectionInfo::default().set_db(section.database.into());
+    if let Some(password) = &section.password {
+        login = login.set_password(password.expose_secret());
+    }
+    let address = ConnectionAddr::Tcp(section.host.clone(), section.port).into_connection_info()?;
+    Client::open(address.set_redis_settings(login))
+}
+
+/// A connection whose every step is bounded in time.
+pub(super) async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(STEP_DEADLINE))
+        .set_response_timeout(Some(STEP_DEADLINE));
+    client.get_multiplexed_async_connection_with_config(&config).await
+}
+
 /// The server's or the client's words, with what to do about them.
-fn explain(error: &RedisError) -> String {
+pub(super) fn explain(error: &RedisError) -> String {
     match error.code() {
         Some("WRONGPASS" | "NOAUTH" | "NOPERM") => format!("{error}; check redis.password in the configuration"),
         _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {

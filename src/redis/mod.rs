@@ -4,6 +4,8 @@
 
 //! What the worker keeps in Redis.
 
+/// All workers' heartbeats, read.
+pub mod fleet;
 /// Heartbeats.
 pub mod heartbeat;
 

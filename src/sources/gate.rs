@@ -2,6 +2,7 @@
 // Downstream: actors::ports::market_source, actors::shanghai, config::source_sections
 // Role: Stands before every request to a vendor: its limits, the vendor's own words about them, and pauses after failures.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub struct Gate {
     limits: RequestLimits,
     slots: Semaphore,
     state: Mutex<State>,
+    held_back_ms: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,8 @@ impl Gate {
             sent_today: 0,
             failures_in_a_row: 0,
         };
-        Self { limits, slots: Semaphore::new(limits.max_concurrent.max(1) as usize), state: Mutex::new(state) }
+        let slots = Semaphore::new(limits.max_concurrent.max(1) as usize);
+        Self { limits, slots, state: Mutex::new(state), held_back_ms: AtomicU64::default() }
     }
 
     /// Sends a request when it may be sent. A closed gate is waited for as long as `patience`; beyond that the request
@@ -80,12 +83,20 @@ impl Gate {
         patience: Duration,
         request: impl AsyncFnOnce() -> Result<T, SourceErrorKind>,
     ) -> Result<T, SourceErrorKind> {
+        let begun = Instant::now();
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await;
-        self.wait(patience).await?;
+        let waited = self.wait(patience).await;
+        self.held_back_ms.fetch_add(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+        waited?;
         let outcome = request().await;
         self.note(outcome.as_ref().err());
         outcome
+    }
+
+    /// For how long requests have waited here so far, all added up.
+    pub fn held_back(&self) -> Duration {
+        Duration::from_millis(self.held_back_ms.load(Ordering::Relaxed))
     }
 
     async fn wait(&self, patience: Duration) -> Result<(), SourceErrorKind> {

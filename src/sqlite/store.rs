@@ -1,16 +1,18 @@
 // Upstream: service_hub, sqlite, sqlite::factors, standalone::outcome
-// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::trade_day, actors::ports
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai
 // Role: The bar store and the stock list on SQLite.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use actors::domain::{Code, Frequency, Stock, TradeDay};
+use actors::domain::{Code, Frequency, Stock, SyncRecord, TradeDay};
 use actors::ports::{
     BarBatch, BarStore, IdentifiedBar, KeySpan, MergeCounts, ReferenceStore, StoreError, StoreErrorClass, StoredBar,
 };
+use actors::shanghai;
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
+use sqlx::QueryBuilder;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 
 /// Ginkgo's columns. A key may hold two rows for a moment, the new one before the old one goes, so the identity belongs to
@@ -24,6 +26,10 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS stock_info (
         code TEXT NOT NULL PRIMARY KEY, code_name TEXT NOT NULL DEFAULT '', industry TEXT NOT NULL DEFAULT '',
         list_date TEXT NOT NULL DEFAULT '', delist_date TEXT NOT NULL DEFAULT '');
+    CREATE TABLE IF NOT EXISTS data_sync_record (
+        sync_type TEXT NOT NULL, code TEXT NOT NULL, status TEXT NOT NULL, completed_at TEXT NOT NULL,
+        duration_ms INTEGER NOT NULL, records_processed INTEGER NOT NULL, records_added INTEGER NOT NULL,
+        records_updated INTEGER NOT NULL, records_failed INTEGER NOT NULL, error_message TEXT, sync_strategy TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS trade_day (timestamp TEXT NOT NULL PRIMARY KEY, is_open INTEGER NOT NULL);";
 
 /// How timestamps are written: they sort as text.
@@ -258,6 +264,22 @@ impl ReferenceStore for SqliteStore {
         }
         transaction.commit().await.map_err(failed)?;
         Ok(counts)
+    }
+
+    async fn record_syncs(&self, records: &[SyncRecord]) -> Result<(), StoreError> {
+        let mut query = QueryBuilder::new("INSERT INTO data_sync_record ");
+        query.push_values(records, |mut row, record| {
+            let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            let (added, updated) = record.added_and_updated();
+            row.push_bind(record.kind).push_bind(record.code().to_owned()).push_bind(record.status());
+            row.push_bind(shanghai::wall_clock(record.ended_at).format(TIME).to_string());
+            row.push_bind(i64::try_from(record.duration.as_millis()).unwrap_or(i64::MAX));
+            row.push_bind(number(record.counts.fetched)).push_bind(number(added)).push_bind(number(updated));
+            row.push_bind(number(record.counts.num_skipped()));
+            row.push_bind(record.error.clone()).push_bind(record.strategy());
+        });
+        let added = query.build().execute(&self.pool).await;
+        added.map(drop).map_err(|error| self.error("record ended tasks", &error))
     }
 }
 

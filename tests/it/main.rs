@@ -6,16 +6,21 @@
 
 mod config_cli;
 mod crashes;
+mod evening;
 mod factors;
 mod failover;
 mod group;
+mod http;
 mod idempotence;
 mod intake;
+mod logs;
 mod main_job;
+mod metrics;
 mod minutes;
 mod orders;
 mod outages;
 mod panics;
+mod price_updates;
 mod reference;
 mod reload;
 mod send;
@@ -23,3 +28,4 @@ mod sources_eastmoney;
 mod sources_tdx;
 mod sources_tushare;
 mod standalone;
+mod sync_records;

@@ -43,7 +43,7 @@ apt_install() { # PACKAGE… : installs those that are missing
   fi
   quietly as_root apt-get update
   quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
-  for p in redis-server mariadb; do # nor at the next boot, if this installation has brought them
+  for p in redis-server mariadb prometheus; do # nor at the next boot, if this installation has brought them
     [[ " ${missing[*]} " == *" ${p/mariadb/mariadb-server} "* ]] && [[ -d /run/systemd/system ]] \
       && quietly as_root systemctl disable "$p"
   done
@@ -87,7 +87,7 @@ install_fallback() {
   rm -rf "$dir/wheel"
 }
 
-apt_install gcc g++ make pkg-config zlib1g-dev redis-server mariadb-server python3 python3-venv curl kcat
+apt_install gcc g++ make pkg-config zlib1g-dev redis-server mariadb-server python3 python3-venv curl kcat prometheus
 
 stamp=chdb-core==26.9.0
 if [[ $(cat "$dir/venv/installed" 2>/dev/null) != "$stamp" ]]; then

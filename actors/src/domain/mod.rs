@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::notification, actors::domain::operator_order, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::domain::worker_status
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::notification, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::domain::worker_status
 // Role: What the worker talks about: codes, bars, commands, tasks, statuses, notifications; no I/O.
 
 //! The worker's vocabulary. Nothing here does I/O and nothing here knows a client library.
@@ -24,8 +24,12 @@ pub mod frequency;
 pub mod notification;
 /// What operators ask of running workers.
 pub mod operator_order;
+/// News of prices.
+pub mod price_update;
 /// The stock list.
 pub mod stock_info;
+/// Records of ended tasks.
+pub mod sync_record;
 /// Units of work and what came of them.
 pub mod task;
 /// Trades.
@@ -42,8 +46,10 @@ pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, Fact
 pub use frequency::Frequency;
 pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};
+pub use price_update::PriceUpdate;
 pub use stock_info::{FetchedStock, Stock};
-pub use task::{Anomaly, DateRange, OpenRange, Rule, Subject, SyncMode, TaskCounts};
+pub use sync_record::SyncRecord;
+pub use task::{Anomaly, DateRange, OpenRange, Rule, Stage, Subject, SyncMode, TaskCounts};
 pub use tick::FetchedTick;
 pub use trade_day::{FetchedTradeDay, TradeDay};
 pub use worker_status::{Lifecycle, WorkerStatus};

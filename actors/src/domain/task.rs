@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::command_router, actors::command_split, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::stock_info, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::open_command, actors::ports::market_source, actors::quality_monitor, actors::quality_summary, actors::reference_list, actors::ticket, actors::validator, actors::write_plan, actors::write_plan_tests, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::reach, sources::tdx, sources::tdx::factors, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, standalone::outcome, standalone::sample, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
+// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::observation, actors::open_command, actors::ports::market_source, actors::quality_monitor, actors::quality_summary, actors::reference_list, actors::supervision::board, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, http::answers, metrics::counted, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::reach, sources::tdx, sources::tdx::factors, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, standalone::outcome, standalone::sample, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
 // Downstream: actors::domain::code
 // Role: A unit of work (one code of one command): its range, its mode, what came of it.
 
@@ -74,6 +74,47 @@ impl fmt::Display for Subject {
     }
 }
 
+/// Where a task is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Waits for a free slot.
+    Waiting,
+    /// Its rows are being fetched, or wait for room in memory.
+    Fetching,
+    /// Its rows are being checked.
+    Checking,
+    /// Its rows wait for their batch.
+    Buffered,
+    /// Its rows are being written.
+    Writing,
+}
+
+impl Stage {
+    /// All stages, in their order.
+    pub const ALL: [Self; 5] = [Self::Waiting, Self::Fetching, Self::Checking, Self::Buffered, Self::Writing];
+
+    /// The stage's name in figures.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Fetching => "fetching",
+            Self::Checking => "checking",
+            Self::Buffered => "buffered",
+            Self::Writing => "writing",
+        }
+    }
+
+    /// The actor that holds the task meanwhile.
+    pub fn actor(self) -> &'static str {
+        match self {
+            Self::Waiting => "command_router",
+            Self::Fetching => "fetcher",
+            Self::Checking => "validator",
+            Self::Buffered | Self::Writing => "batch_writer",
+        }
+    }
+}
+
 /// What fetched rows do to stored ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncMode {
@@ -113,6 +154,21 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All rules.
+    pub const ALL: [Self; 11] = [
+        Self::MissingValue,
+        Self::UnreadableValue,
+        Self::PriceNotPositive,
+        Self::HighBelowOpenOrClose,
+        Self::LowAboveOpenOrClose,
+        Self::VolumeNegative,
+        Self::AmountNegative,
+        Self::DuplicateTimestamp,
+        Self::DuplicateKey,
+        Self::ImplausibleTimestamp,
+        Self::ValueOutOfRange,
+    ];
+
     /// The rule's name in reports and counters.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-// Upstream: actors::domain, actors::heartbeat, actors::lifecycle, actors::supervision::board, actors::supervisor
+// Upstream: actors::domain, actors::heartbeat, actors::lifecycle, actors::supervision::board, actors::supervisor, http::answers, worker_view
 // Downstream: none
 // Role: The worker's lifecycle and its status entity, with the JSON that Ginkgo's readers of heartbeats expect.
 
@@ -69,6 +69,8 @@ pub struct WorkerStatus {
     pub timestamp: NaiveDateTime,
     /// Host name.
     pub host: String,
+    /// Where the worker can be asked over HTTP, if it can.
+    pub http_address: Option<String>,
     /// Process id.
     pub pid: u32,
     /// Commands resolved since the start, whatever their outcome.
@@ -110,6 +112,7 @@ struct HeartbeatStats<'a> {
     // Ginkgo's readers take the fields above; everything of ours stays inside `stats`, where none of them minds it.
     status_code: u8,
     host: &'a str,
+    http_address: Option<&'a str>,
     pid: u32,
     commands_unresolved: u64,
     actor_restarts: u64,
@@ -133,6 +136,7 @@ impl WorkerStatus {
                 last_heartbeat: self.last_heartbeat,
                 status_code: self.lifecycle.code(),
                 host: &self.host,
+                http_address: self.http_address.as_deref(),
                 pid: self.pid,
                 commands_unresolved: self.commands_unresolved,
                 actor_restarts: self.actor_restarts,
@@ -159,6 +163,7 @@ mod tests {
             lifecycle: Lifecycle::Running,
             timestamp: NaiveDate::from_ymd_opt(2026, 8, 10).unwrap().and_hms_micro_opt(21, 10, 0, 123_456).unwrap(),
             host: "host1".into(),
+            http_address: None,
             pid: 7,
             messages_processed: 3,
             bars_written: 10,

@@ -1,4 +1,4 @@
-// Upstream: actors::fetcher, actors::ports, actors::quality_monitor, actors::quality_summary, actors::supervisor, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::eastmoney, sources::files, sources::gate, sources::http, sources::reach, sources::tdx, sources::tdx::connection, sources::tdx::pool, sources::tdx::request, sources::tdx::walk, sources::tushare, sources::tushare::error_text, sources::tushare::transport, switch, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
+// Upstream: actors::cross_section, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::quality_summary, actors::supervisor, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::eastmoney, sources::files, sources::gate, sources::http, sources::reach, sources::tdx, sources::tdx::connection, sources::tdx::pool, sources::tdx::request, sources::tdx::walk, sources::tushare, sources::tushare::error_text, sources::tushare::transport, switch, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, worker_view
 // Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day
 // Role: The port to market data: kinds of data, sources of each in order, requests, and what may go wrong.
 
@@ -84,9 +84,25 @@ pub trait MarketSource: Send + Sync {
     /// Ginkgo's number for it.
     fn id(&self) -> SourceId;
 
+    /// For how long requests have waited so far, all added up, because of limits: our own and the vendor's.
+    fn held_back(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// All bars of one security in a range of days.
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         Err(self.not_offered(DataKind::of(request.frequency)))
+    }
+
+    /// Whether [`Self::day_bars`] can be asked for.
+    fn has_day_bars(&self) -> bool {
+        false
+    }
+
+    /// The bars of all securities of one day, by one call.
+    async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
+        let _unused = day;
+        Err(self.not_offered(DataKind::Bars))
     }
 
     /// All trades of one security on a day, in their order.
@@ -178,6 +194,21 @@ pub enum SourceErrorKind {
 }
 
 impl SourceErrorKind {
+    /// The kind's name in figures.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::Server(_) => "server_error",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
+            Self::BadRequest(_) => "bad_request",
+            Self::BadAnswer(_) => "bad_answer",
+            Self::NotOffered(_) => "not_offered",
+        }
+    }
+
     /// Whether the same request may succeed later without anybody's doing.
     pub fn is_transient(&self) -> bool {
         match self {

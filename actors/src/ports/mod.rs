@@ -1,5 +1,5 @@
-// Upstream: actors::command_router, actors::config_actor, actors::factor_flush, actors::factor_plan, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::store_tries, actors::supervisor, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::rows, clickhouse::statements, clickhouse::table, kafka::feed, kafka::orders, kafka::outbox, memory_heartbeats, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sqlite::factors, sqlite::store, standalone::error, switch
-// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::operator_order, actors::domain::stock_info, actors::domain::trade_day, actors::ports::market_source, actors::settings
+// Upstream: actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::factor_plan, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::observation, actors::price_events, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::store_tries, actors::supervisor, actors::sync_journal, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::rows, clickhouse::statements, clickhouse::table, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sqlite::factors, sqlite::store, standalone::error, switch, worker_view
+// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports::market_source, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
 //! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:
@@ -17,7 +17,9 @@ use chrono::NaiveDateTime;
 
 use crate::command_split::CommandPart;
 use crate::delivery::{CommandReceiver, RawCommand};
-use crate::domain::{AdjustFactor, Bar, Code, Frequency, Millionths, OperatorOrder, RawFactor, Stock, TradeDay};
+use crate::domain::{
+    AdjustFactor, Bar, Code, Frequency, Millionths, OperatorOrder, PriceUpdate, RawFactor, Stock, SyncRecord, TradeDay,
+};
 use crate::settings::ActorSettings;
 
 pub use market_source::{BarRequest, DataKind, MarketSource, MarketSources, SourceError, SourceErrorKind};
@@ -36,6 +38,9 @@ pub trait CommandFeed: Send + Sync {
 
     /// What the feed is doing just now.
     fn state(&self) -> FeedState;
+
+    /// The assigned partitions, by topic and number.
+    fn partitions(&self) -> Vec<PartitionState>;
 }
 
 /// Where operators' orders come from that every instance hears, beside the commands of the group.
@@ -65,6 +70,25 @@ pub struct FeedState {
     pub since_last_poll: Duration,
     /// Consumers rebuilt by the watchdog.
     pub num_rebuilds: u64,
+}
+
+/// One assigned partition. What the broker has said is some seconds old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Its number.
+    pub partition: i32,
+    /// The watermark: everything before it is resolved. Nothing is resolved yet: `None`.
+    pub position: Option<i64>,
+    /// What the group has committed, if anything.
+    pub committed: Option<i64>,
+    /// The offset of the next record to come, once the broker has told it.
+    pub end: Option<i64>,
+    /// Records that are not resolved, once it is known.
+    pub lag: Option<u64>,
+    /// Commands handed out and not resolved.
+    pub num_unresolved: usize,
 }
 
 /// A feed that cannot do what it should.
@@ -291,6 +315,9 @@ pub trait ReferenceStore: Send + Sync {
 
     /// The same for the calendar.
     async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError>;
+
+    /// Keeps the records of ended tasks.
+    async fn record_syncs(&self, records: &[SyncRecord]) -> Result<(), StoreError>;
 }
 
 /// What a merge did.
@@ -329,6 +356,9 @@ pub struct HeartbeatError {
 pub trait Outbox: Send + Sync {
     /// Publishes a message for people (a JSON object); returns when the broker has it.
     async fn notify(&self, message: &str) -> Result<(), OutboxError>;
+
+    /// Publishes price updates; returns when the broker has all of them.
+    async fn price_updates(&self, updates: &[PriceUpdate]) -> Result<(), OutboxError>;
 
     /// Publishes a part of a command to the topic the whole group reads; returns when the broker has it.
     async fn command(&self, part: &CommandPart) -> Result<(), OutboxError>;

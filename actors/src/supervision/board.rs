@@ -1,17 +1,23 @@
-// Upstream: actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::ticket, actors::worker_event, run, standalone, standalone::demonstration, standalone::steps
-// Downstream: actors::domain::worker_status
+// Upstream: actors::command_handover, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::price_events, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::sync_journal, actors::ticket, actors::worker_event, http::answers, run, standalone, standalone::demonstration, standalone::steps, worker_view
+// Downstream: actors::delivery, actors::domain::task, actors::domain::worker_status, actors::observation
 // Role: What is known of the running worker: lifecycle, counters, each actor's pulse, and whether work moves.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::domain::Lifecycle;
+use crate::delivery::IntakeGate;
+use crate::domain::{Lifecycle, Stage};
+use crate::observation::{CommandOutcome, Observation, Observer, Unobserved};
 
 /// Shared by all actors; every method is cheap and takes no lock for longer than a copy.
 #[derive(Debug)]
 pub struct Board {
     born: Instant,
+    observer: Arc<dyn Observer>,
+    /// Whether new commands are taken, and why not.
+    pub gate: IntakeGate,
     /// Commands resolved, whatever their outcome.
     pub commands_resolved: Counter,
     /// Commands that another component or another consumer acts on.
@@ -22,12 +28,17 @@ pub struct Board {
     pub commands_dead_lettered: Counter,
     /// Commands taken and not resolved.
     pub commands_unresolved: Counter,
-    /// Tasks between their start and the BatchWriter's buffer.
-    pub tasks_upstream: Counter,
+    tasks: [Counter; Stage::ALL.len()],
+    /// Rows in the BatchWriter's buffer.
+    pub rows_buffered: Counter,
     /// Rows fetched.
     pub rows_fetched: Counter,
     /// Rows newly stored.
     pub rows_written: Counter,
+    /// Records of ended tasks that could not be kept.
+    pub sync_records_lost: Counter,
+    /// Price updates published.
+    pub price_updates: Counter,
     /// Invalid rows.
     pub rows_skipped: Counter,
     /// Failed fetches, failed writes and dead letters.
@@ -39,9 +50,11 @@ pub struct Board {
     /// Reloads that were refused.
     pub reloads_refused: Counter,
     last_progress_ms: AtomicU64,
+    last_beat_ms: AtomicU64,
     protected_until_ms: AtomicU64,
     lifecycle: Mutex<Lifecycle>,
     last_error: Mutex<Option<String>>,
+    illness: Mutex<Option<String>>,
     actors: Mutex<Vec<Arc<ActorVitals>>>,
 }
 
@@ -83,6 +96,43 @@ pub struct ActorVitals {
     down: AtomicBool,
 }
 
+/// One actor, looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActorLook {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it waits for a restart.
+    pub is_down: bool,
+    /// Restarts since the start.
+    pub num_restarts: u64,
+    /// Since its last pulse.
+    pub silent_for: Duration,
+}
+
+/// A part of the worker that has not moved for longer than it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    /// The actor's name, or `feed`.
+    pub part: &'static str,
+    /// Since it last moved.
+    pub silent_for: Duration,
+}
+
+impl Late {
+    /// The longest that a part may be silent; many times the pulse's interval and the feed's poll.
+    pub const BOUND: Duration = Duration::from_secs(30);
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.silent_for.as_secs();
+        match self.part {
+            "feed" => write!(f, "the command feed has not polled for {seconds} s"),
+            actor => write!(f, "actor {actor} has not moved for {seconds} s"),
+        }
+    }
+}
+
 /// Whether the worker does what it should, with the reason where it does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
@@ -92,36 +142,108 @@ pub enum Health {
     Ill(String),
 }
 
-/// An actor whose pulse is older than this is taken for stuck; many times the pulse's interval.
-const PULSE_LIMIT: Duration = Duration::from_secs(30);
+/// A beat that never was.
+const NEVER: u64 = u64::MAX;
 
 impl Default for Board {
     fn default() -> Self {
         Self {
             born: Instant::now(),
+            observer: Arc::new(Unobserved),
+            gate: IntakeGate::default(),
             commands_resolved: Counter::default(),
             commands_passed_over: Counter::default(),
             commands_split: Counter::default(),
             commands_dead_lettered: Counter::default(),
             commands_unresolved: Counter::default(),
-            tasks_upstream: Counter::default(),
+            tasks: Default::default(),
+            rows_buffered: Counter::default(),
             rows_fetched: Counter::default(),
             rows_written: Counter::default(),
+            sync_records_lost: Counter::default(),
+            price_updates: Counter::default(),
             rows_skipped: Counter::default(),
             errors: Counter::default(),
             reloads_applied: Counter::default(),
             reloads_unchanged: Counter::default(),
             reloads_refused: Counter::default(),
             last_progress_ms: AtomicU64::default(),
+            last_beat_ms: AtomicU64::new(NEVER),
             protected_until_ms: AtomicU64::default(),
             lifecycle: Mutex::new(Lifecycle::Stopped),
             last_error: Mutex::default(),
+            illness: Mutex::default(),
             actors: Mutex::default(),
         }
     }
 }
 
 impl Board {
+    /// A board whose observations `observer` hears.
+    pub fn observed_by(observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..Self::default() }
+    }
+
+    /// Something happened.
+    pub fn observe(&self, observation: &Observation<'_>) {
+        match observation {
+            Observation::CommandEnded(outcome) => {
+                match outcome {
+                    CommandOutcome::Done => {}
+                    CommandOutcome::PassedOver => self.commands_passed_over.add(1),
+                    CommandOutcome::Split => self.commands_split.add(1),
+                    CommandOutcome::DeadLetter(_) => self.commands_dead_lettered.add(1),
+                }
+                self.commands_resolved.add(1);
+                self.progressed();
+            }
+            Observation::HeartbeatSent { arrived: true } => self.last_beat_ms.store(self.now_ms(), Ordering::Relaxed),
+            _ => {}
+        }
+        self.observer.observe(observation);
+    }
+
+    /// Tasks in a stage.
+    pub fn tasks_in(&self, stage: Stage) -> &Counter {
+        let [waiting, fetching, checking, buffered, writing] = &self.tasks;
+        match stage {
+            Stage::Waiting => waiting,
+            Stage::Fetching => fetching,
+            Stage::Checking => checking,
+            Stage::Buffered => buffered,
+            Stage::Writing => writing,
+        }
+    }
+
+    /// Tasks between their start and the BatchWriter's buffer.
+    pub fn tasks_upstream(&self) -> u64 {
+        self.tasks_in(Stage::Fetching).get() + self.tasks_in(Stage::Checking).get()
+    }
+
+    /// Since the heartbeat store last took a beat.
+    pub fn since_last_beat(&self) -> Option<Duration> {
+        let last = self.last_beat_ms.load(Ordering::Relaxed);
+        (last != NEVER).then(|| Duration::from_millis(self.now_ms().saturating_sub(last)))
+    }
+
+    /// Since work last moved.
+    pub fn since_last_progress(&self) -> Duration {
+        Duration::from_millis(self.now_ms().saturating_sub(self.last_progress_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Why the worker stands still, by its last heartbeat.
+    pub fn illness(&self) -> Option<String> {
+        lock(&self.illness).clone()
+    }
+
+    /// The worker stands still, or moves again. Returns whether this is news.
+    pub fn set_illness(&self, illness: Option<String>) -> bool {
+        let mut known = lock(&self.illness);
+        let is_news = known.is_some() != illness.is_some();
+        *known = illness;
+        is_news
+    }
+
     fn now_ms(&self) -> u64 {
         // Milliseconds of a process's life fit 64 bits for half a billion years.
         self.born.elapsed().as_millis() as u64
@@ -192,18 +314,31 @@ impl Board {
         actor.last_pulse_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 
+    /// All actors in the order of their start.
+    pub fn actors(&self) -> Vec<ActorLook> {
+        let now = self.now_ms();
+        let look = |actor: &Arc<ActorVitals>| ActorLook {
+            name: actor.name,
+            is_down: actor.is_down(),
+            num_restarts: actor.restarts.get(),
+            silent_for: Duration::from_millis(now.saturating_sub(actor.last_pulse_ms.load(Ordering::Relaxed))),
+        };
+        lock(&self.actors).iter().map(look).collect()
+    }
+
+    /// The parts that have not moved within their bound. `feed_silent_for` is the age of the feed's last poll.
+    pub fn late(&self, feed_silent_for: Duration) -> Vec<Late> {
+        let feed = Late { part: "feed", silent_for: feed_silent_for };
+        let actors = self.actors().into_iter().map(|actor| Late { part: actor.name, silent_for: actor.silent_for });
+        std::iter::once(feed).chain(actors).filter(|part| part.silent_for > Late::BOUND).collect()
+    }
+
     /// Judges by what moved, not by what says that it lives. `feed_silent_for` is the age of the feed's last poll.
     pub fn health(&self, stall_after: Duration, feed_silent_for: Duration) -> Health {
-        if feed_silent_for > PULSE_LIMIT {
-            return Health::Ill(format!("the command feed has not polled for {} s", feed_silent_for.as_secs()));
+        if let Some(late) = self.late(feed_silent_for).first() {
+            return Health::Ill(late.to_string());
         }
         let now = self.now_ms();
-        for actor in lock(&self.actors).iter() {
-            let silent = Duration::from_millis(now.saturating_sub(actor.last_pulse_ms.load(Ordering::Relaxed)));
-            if silent > PULSE_LIMIT {
-                return Health::Ill(format!("actor {} has not moved for {} s", actor.name, silent.as_secs()));
-            }
-        }
         let waiting = self.commands_unresolved.get();
         let expected_since =
             self.last_progress_ms.load(Ordering::Relaxed).max(self.protected_until_ms.load(Ordering::Relaxed));

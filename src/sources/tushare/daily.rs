@@ -1,10 +1,11 @@
 // Upstream: sources::tushare, sources::tushare::daily_tests
 // Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, sources::tushare::cells, sources::tushare::interface, sources::tushare::table
-// Role: Reads Tushare's answer to `daily`: bars of one security. Pure.
+// Role: Reads Tushare's answer to `daily`: bars of one security, or of all on one day. Pure.
 
 //! Unadjusted daily bars, newest first. Units are Ginkgo's own already: lots of 100 shares and thousand yuan.
 
-use actors::domain::{Code, DateRange, FetchedBar};
+use actors::domain::{Code, DateRange, FetchedBar, Field};
+use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 
 use super::interface::Interface;
@@ -17,6 +18,33 @@ pub struct Daily {
     pub code: Code,
     /// Both ends included.
     pub range: DateRange,
+}
+
+/// Bars of all securities on one day.
+pub struct DailyOfAll {
+    /// The day.
+    pub day: NaiveDate,
+}
+
+impl Interface for DailyOfAll {
+    type Row = (Code, FetchedBar);
+    const NAME: &'static str = "daily";
+    const COLUMNS: &'static [&'static str] = &COLUMNS;
+    const PAGE_ROWS: usize = 6_000;
+
+    fn params(&self) -> Map<String, Value> {
+        interface::params(json!({"trade_date": self.day.format("%Y%m%d").to_string()}))
+    }
+
+    /// Rows of what is no A-share are passed over: nobody can ask for them.
+    fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError> {
+        let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
+        let bars = rows.iter().filter_map(|row| {
+            let Field::Value(text) = cells::text(row[0]) else { return None };
+            Some((text.parse().ok()?, bar(row)))
+        });
+        Ok(Page { rows: bars.collect(), has_more })
+    }
 }
 
 impl Interface for Daily {
@@ -45,20 +73,24 @@ const COLUMNS: [&str; 8] = ["ts_code", "trade_date", "open", "high", "low", "clo
 pub fn parse(body: &str, code: Code) -> Result<Page<FetchedBar>, AnswerError> {
     let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
     let bars = rows.iter().enumerate().map(|(number, row)| {
-        let [ts_code, trade_date, open, high, low, close, vol, amount] = *row;
+        let [ts_code, ..] = *row;
         if !cells::names(ts_code, code) {
             let reason = format!("row {number} is of {}, asked was {code}", excerpt(ts_code));
             return Err(unreadable("`items`", &reason, body));
         }
-        Ok(FetchedBar {
-            timestamp: cells::day(trade_date),
-            open: cells::number(open),
-            high: cells::number(high),
-            low: cells::number(low),
-            close: cells::number(close),
-            volume: cells::number(vol),
-            amount: cells::number(amount),
-        })
+        Ok(bar(row))
     });
     Ok(Page { rows: bars.collect::<Result<_, _>>()?, has_more })
+}
+
+fn bar([_, trade_date, open, high, low, close, vol, amount]: &[&str; COLUMNS.len()]) -> FetchedBar {
+    FetchedBar {
+        timestamp: cells::day(trade_date),
+        open: cells::number(open),
+        high: cells::number(high),
+        low: cells::number(low),
+        close: cells::number(close),
+        volume: cells::number(vol),
+        amount: cells::number(amount),
+    }
 }

@@ -29,12 +29,13 @@ use std::time::Duration;
 use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
+use chrono::NaiveDate;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use self::adj_factor::AdjFactor;
-use self::daily::Daily;
+use self::daily::{Daily, DailyOfAll};
 use self::interface::Interface;
 use self::stk_mins::StkMins;
 use self::stock_basic::StockBasic;
@@ -178,6 +179,10 @@ impl MarketSource for TushareSource {
         SourceId::TUSHARE
     }
 
+    fn held_back(&self) -> Duration {
+        self.gate.held_back()
+    }
+
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let (code, range) = (request.code, request.range);
         let about = format!(" {code} {} {range}", request.frequency);
@@ -185,6 +190,14 @@ impl MarketSource for TushareSource {
             None => self.rows(&Daily { code, range }, &about).await,
             Some(minutes) => self.rows(&StkMins { code, range, minutes }, &about).await,
         }
+    }
+
+    fn has_day_bars(&self) -> bool {
+        true
+    }
+
+    async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
+        self.rows(&DailyOfAll { day }, &format!(" of all securities on {day}")).await
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {

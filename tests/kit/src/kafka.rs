@@ -1,4 +1,4 @@
-// Upstream: kit::scene, tests::it::standalone
+// Upstream: kit::scene, tests::it::price_updates, tests::it::standalone
 // Downstream: none
 // Role: Topics, commands, offsets and records on the real broker, all blocking.
 
@@ -96,14 +96,24 @@ impl Broker {
         while at_end < partitions {
             assert!(Instant::now() < deadline, "the end of {topic} is not reached");
             match consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => records.push(Record {
-                    value: message.payload().unwrap_or_default().to_vec(),
-                    key: message.key().map(<[u8]>::to_vec),
-                    headers: headers_of(&message),
-                }),
+                Some(Ok(message)) => records.push(record_of(&message)),
                 Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => at_end += 1,
                 Some(Err(error)) => assert!(Instant::now() < deadline, "{error}"),
                 None => {}
+            }
+        }
+        records
+    }
+
+    /// What a member of a group of its own gets of a topic, until it has `count` records.
+    pub fn follow(&self, topic: &str, group: &str, count: usize, deadline: Duration) -> Vec<Record> {
+        let consumer = self.consumer(group);
+        consumer.subscribe(&[topic]).expect("subscribed");
+        let (begun, mut records) = (Instant::now(), Vec::new());
+        while records.len() < count {
+            assert!(begun.elapsed() < deadline, "{} of {count} records of {topic} in {group}", records.len());
+            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+                records.push(record_of(&message));
             }
         }
         records
@@ -120,6 +130,14 @@ impl Broker {
             return vec![-1; usize::try_from(partitions).unwrap_or(0)];
         };
         committed.elements().iter().map(|element| element.offset().to_raw().unwrap_or(0).max(0)).collect()
+    }
+}
+
+fn record_of(message: &impl Message) -> Record {
+    Record {
+        value: message.payload().unwrap_or_default().to_vec(),
+        key: message.key().map(<[u8]>::to_vec),
+        headers: headers_of(message),
     }
 }
 

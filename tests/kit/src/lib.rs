@@ -11,12 +11,18 @@ pub mod clickhouse;
 pub mod eastmoney_data;
 /// A server that speaks EastMoney's protocol.
 pub mod eastmoney_server;
+/// Prometheus' text format.
+pub mod exposition;
+/// Asking a worker.
+pub mod http;
 /// Topics, commands, offsets.
 pub mod kafka;
 /// The minutes of daily bars.
 pub mod minute_rows;
 /// Ginkgo's tables.
 pub mod mysql;
+/// A Prometheus server.
+pub mod prometheus;
 /// A Redis server to kill.
 pub mod redis;
 /// One test's own world.

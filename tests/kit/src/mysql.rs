@@ -1,4 +1,4 @@
-// Upstream: kit::scene, tests::it::reference, tests::it::sources_eastmoney, tests::it::sources_tdx
+// Upstream: kit::scene, tests::it::reference, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sync_records
 // Downstream: kit::services
 // Role: Ginkgo's tables in the real MariaDB, created and filled as Ginkgo itself does.
 
@@ -64,11 +64,15 @@ impl Tables {
 
     /// The rows of a query, each cell as text.
     pub fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        self.try_rows(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The same of a query that may fail.
+    pub fn try_rows(&self, sql: &str) -> Result<Vec<Vec<String>>, String> {
         block_on(async {
             let mut connection = self.connect().await;
-            let rows =
-                sqlx::raw_sql(sql).fetch_all(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-            rows.iter().map(|row| (0..row.len()).map(|n| cell(row, n)).collect()).collect()
+            let rows = sqlx::raw_sql(sql).fetch_all(&mut connection).await.map_err(|error| error.to_string())?;
+            Ok(rows.iter().map(|row| (0..row.len()).map(|n| cell(row, n)).collect()).collect())
         })
     }
 

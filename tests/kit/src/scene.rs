@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, tests::it::config_cli, tests::it::crashes, tests::it::factors, tests::it::failover, tests::it::group, tests::it::idempotence, tests::it::intake, tests::it::main_job, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::reference, tests::it::reload, tests::it::send, tests::it::sources_eastmoney, tests::it::sources_tdx
+// Upstream: benches::pipeline::commands, tests::it::config_cli, tests::it::crashes, tests::it::evening, tests::it::factors, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::price_updates, tests::it::reference, tests::it::reload, tests::it::send, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sync_records
 // Downstream: kit::clickhouse, kit::kafka, kit::mysql, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 
@@ -45,6 +45,11 @@ pub struct Scene {
 impl Scene {
     /// Creates topics and an empty database; starts a Tushare-protocol server with this data.
     pub fn new(name: &str, program: &str, data: Dataset) -> Self {
+        Self::with_source(name, program, TushareServer::start(data).expect("a Tushare server"))
+    }
+
+    /// The same with a server of one's own.
+    pub fn with_source(name: &str, program: &str, source: TushareServer) -> Self {
         let name = unique(name);
         let broker = Broker::connect(&required("TEST_KAFKA_BROKER"));
         broker.create_topics(&[
@@ -52,13 +57,14 @@ impl Scene {
             (&format!("{name}.control"), 2),
             (&format!("{name}.dlq"), 1),
             (&format!("{name}.notifications"), 1),
+            (&format!("{name}.market"), 3),
         ]);
         let database = Database::shared(&name);
         database.create();
         Self {
             database,
             broker,
-            source: TushareServer::start(data).expect("a Tushare server"),
+            source,
             redis_url: required("TEST_REDIS_URL"),
             sent: vec![0; PARTITIONS as usize],
             folder: tempfile::tempdir().expect("a folder"),
@@ -104,6 +110,7 @@ impl Scene {
             ("kafka.control_topic", format!("{name}.control")),
             ("kafka.dead_letter_topic", format!("{name}.dlq")),
             ("kafka.notification_topic", format!("{name}.notifications")),
+            ("kafka.market_data_topic", format!("{name}.market")),
             ("kafka.static_membership", keeps_static_members().to_string()),
             ("kafka.session_timeout_ms", "6000".to_owned()),
             ("kafka.rebalance_drain_ms", "4000".to_owned()),
@@ -125,6 +132,7 @@ impl Scene {
             ("sources.tushare.token", TushareServer::TOKEN.to_owned()),
             ("fetch.first_retry_delay_ms", "50".to_owned()),
             ("batch.flush_interval_ms", "200".to_owned()),
+            ("http.port", "0".to_owned()),
             ("log.level", "info".to_owned()),
         ]
         .map(|(key, value)| (key.to_owned(), value))

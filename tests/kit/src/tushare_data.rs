@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, kit::bin::eastmoney_server, kit::bin::tdx_server, kit::bin::tushare_server, kit::eastmoney_data, kit::eastmoney_server, kit::minute_rows, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_other, kit::tushare_protocol, kit::tushare_server, tests::it::config_cli, tests::it::idempotence, tests::it::main_job, tests::it::minutes, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
+// Upstream: benches::pipeline::commands, kit::bin::eastmoney_server, kit::bin::tdx_server, kit::bin::tushare_server, kit::eastmoney_data, kit::eastmoney_server, kit::minute_rows, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_other, kit::tushare_protocol, kit::tushare_server, tests::it::config_cli, tests::it::evening, tests::it::idempotence, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sync_records
 // Downstream: none
 // Role: Daily bars for the Tushare server: given rows, or generated ones that hold together like real ones.
 

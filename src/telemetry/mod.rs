@@ -1,30 +1,36 @@
 // Upstream: config::check, main, reload, run, service_hub, standalone, standalone::error
-// Downstream: config::sections
+// Downstream: config::sections, telemetry::ginkgo_json, telemetry::text
 // Role: Log lines: Ginkgo's JSON shape or text, the level filter, and panics as one line each.
 
 //! Logging.
 //!
 //! JSON lines have the shape Ginkgo's log collector routes: `@timestamp` in UTC, `log.level`, `message`,
-//! `ginkgo.log_category`. An event's other fields, and those of the spans around it, are `labels`.
+//! `ginkgo.log_category`. An event's other fields, and those of the spans around it, are `labels`; a command's trace id is
+//! `trace.id`. In both forms repeated warnings and errors are limited.
 
-use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::str::FromStr;
 
-use chrono::{SecondsFormat, Utc};
-use serde_json::{Map, Value, json};
-use tracing::field::{Field, Visit};
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
+/// Lines for Ginkgo's collector.
+mod ginkgo_json;
+/// Repeated lines.
+mod repeats;
+/// Lines for people.
+mod text;
+
 use crate::config::{LogFormat, LogSection};
+use ginkgo_json::GinkgoJson;
+use text::Text;
 
 /// Logging that cannot begin or change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +120,8 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     // Without the library's own messages about lines it cannot write: it would panic where the error stream is closed.
-    tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false)
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
+    layer.event_format(Text::default())
 }
 
 fn json_lines<S, W>(writer: W) -> impl Layer<S>
@@ -122,7 +129,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let format = GinkgoJson { host: gethostname::gethostname().to_string_lossy().into_owned() };
+    let format = GinkgoJson::new(gethostname::gethostname().to_string_lossy().into_owned());
     tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(false)
@@ -146,100 +153,10 @@ fn log_panics() {
     }));
 }
 
-struct GinkgoJson {
-    host: String,
-}
-
-impl<S, N> FormatEvent<S, N> for GinkgoJson
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let metadata = event.metadata();
-        let mut fields = Labels::default();
-        for span in ctx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
-            let extensions = span.extensions();
-            let formatted = extensions.get::<FormattedFields<N>>();
-            let parsed = formatted.and_then(|fields| serde_json::from_str::<Map<String, Value>>(fields).ok());
-            fields.labels.extend(parsed.unwrap_or_default());
-        }
-        event.record(&mut fields);
-        let line = json!({
-            "@timestamp": Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
-            "log": {
-                "level": level_name(*metadata.level()),
-                "logger": metadata.target(),
-                "origin": { "file": metadata.file(), "line": metadata.line() },
-            },
-            "message": fields.message,
-            "logger": metadata.target(),
-            "labels": fields.labels,
-            "process": { "pid": std::process::id(), "name": "data-worker" },
-            "host": { "hostname": self.host },
-            "ginkgo": { "log_category": "component" },
-        });
-        writeln!(writer, "{line}")
-    }
-}
-
-/// The names of Ginkgo's logs.
-fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "error",
-        Level::WARN => "warning",
-        Level::INFO => "info",
-        Level::DEBUG | Level::TRACE => "debug",
-    }
-}
-
-#[derive(Default)]
-struct Labels {
-    message: String,
-    labels: Map<String, Value>,
-}
-
-impl Labels {
-    fn put(&mut self, field: &Field, value: Value) {
-        self.labels.insert(field.name().to_owned(), value);
-    }
-}
-
-impl Visit for Labels {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match field.name() {
-            "message" => self.message = format!("{value:?}"),
-            _ => self.put(field, format!("{value:?}").into()),
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => self.message = value.to_owned(),
-            _ => self.put(field, value.into()),
-        }
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value.into());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value.into());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
     use std::io;
     use std::sync::{Arc, Mutex};
 
@@ -284,6 +201,30 @@ mod tests {
         assert!(line["logger"].as_str().unwrap().starts_with("data_worker::telemetry"));
         let timestamp = line["@timestamp"].as_str().unwrap();
         assert!(timestamp.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(timestamp).is_ok(), "{timestamp}");
+    }
+
+    #[test]
+    fn a_commands_ids_are_on_every_line_in_its_span() {
+        let lines = logged("error", || {
+            let command = tracing::error_span!("command", command_id = "c1", trace_id = "t1");
+            let _entered = command.entered();
+            tracing::error!("failed");
+        });
+        assert_eq!((&lines[0]["trace"], &lines[0]["labels"]), (&json!({"id": "t1"}), &json!({"command_id": "c1"})));
+        assert!(logged("error", || tracing::error!("alone"))[0].get("trace").is_none());
+    }
+
+    #[test]
+    fn of_many_equal_errors_some_are_shown_and_of_other_lines_all() {
+        let lines = logged("info", || {
+            for n in 0..100 {
+                tracing::warn!(n, "again");
+                tracing::info!(n, "news");
+            }
+            tracing::warn!("another place");
+        });
+        let shown = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
+        assert_eq!((shown("again"), shown("news"), shown("another place")), (20, 100, 1));
     }
 
     #[test]

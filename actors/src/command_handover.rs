@@ -1,0 +1,66 @@
+// Upstream: actors::command_router
+// Downstream: actors::command_split, actors::delivery, actors::fetcher, actors::observation, actors::ports, actors::settings, actors::supervision::board
+// Role: Ends a command by handing it over: to the group in parts, or to the dead letters. Only what is published is resolved.
+
+use std::sync::Arc;
+
+use crate::command_split::CommandPart;
+use crate::delivery::Delivery;
+use crate::fetcher::store_delays;
+use crate::observation::{CommandOutcome, Observation};
+use crate::ports::{DeadLetter, Outbox};
+use crate::settings::{ActorSettings, ms};
+use crate::supervision::Board;
+
+/// What handing over needs.
+#[derive(Clone)]
+pub struct Handover {
+    /// Publishes.
+    pub outbox: Arc<dyn Outbox>,
+    /// Counts.
+    pub board: Arc<Board>,
+    /// Waits between tries.
+    pub settings: Arc<ActorSettings>,
+}
+
+impl Handover {
+    /// Publishes a command anew in parts, and resolves it when the broker has all of them. If some were published before a
+    /// crash they are published again, and find their rows stored.
+    pub async fn parts(self, delivery: Delivery, parts: Vec<CommandPart>) {
+        tracing::info!(command = %delivery.command(), parts = parts.len(), "a command for many codes is split");
+        for part in &parts {
+            let mut delays = store_delays(&self.settings);
+            while let Err(error) = self.outbox.command(part).await {
+                self.board.record_error(&error.to_string());
+                let delay = delays.next().unwrap_or(ms(self.settings.batch.max_retry_delay_ms));
+                tracing::error!(command = %delivery.command(), %error, retry_in = ?delay, "a part is not published yet");
+                actix_rt::time::sleep(delay).await;
+            }
+            if !delivery.assignment().is_held() {
+                return; // another worker has the command now
+            }
+            self.board.progressed();
+        }
+        self.board.observe(&Observation::CommandEnded(CommandOutcome::Split));
+        delivery.resolve();
+    }
+
+    /// Records a command in the dead-letter topic, then resolves it. Without the record it stays unresolved.
+    pub async fn dead_letter(self, delivery: Delivery, class: &'static str, reason: String, attempts: u32) {
+        let letter = DeadLetter { command: delivery.command().clone(), reason, class, attempts };
+        let mut delays = store_delays(&self.settings);
+        while let Err(error) = self.outbox.dead_letter(&letter).await {
+            self.board.record_error(&error.to_string());
+            let delay = delays.next().unwrap_or(ms(self.settings.batch.max_retry_delay_ms));
+            tracing::error!(command = %letter.command, %error, retry_in = ?delay, "dead letter is not recorded yet");
+            actix_rt::time::sleep(delay).await;
+            if delivery.assignment().is_lost() {
+                return; // another worker has the command now
+            }
+        }
+        tracing::warn!(command = %letter.command, class, reason = letter.reason, "dead letter recorded");
+        self.board.record_error(&letter.reason);
+        self.board.observe(&Observation::CommandEnded(CommandOutcome::DeadLetter(class)));
+        delivery.resolve();
+    }
+}

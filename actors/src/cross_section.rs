@@ -1,0 +1,191 @@
+// Upstream: actors::fetcher
+// Downstream: actors::domain::bar, actors::domain::calendar, actors::domain::code, actors::domain::task, actors::ports::market_source
+// Role: Bars of all securities of a day, fetched by one call and shared by the tasks that wait for that day.
+
+//! An evening's increments all want the same one or two days. Asked code by code they are 5,500 calls, by the day one each.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::domain::calendar::TradingCalendar;
+use crate::domain::{Code, DateRange, FetchedBar};
+use crate::ports::{MarketSource, SourceError};
+
+/// How long a fetched day is believed: an evening's commands come within seconds, and a vendor adds to the newest day for
+/// hours after its close.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
+/// Days of one range that are fetched as a whole: a longer gap is rare and asked for code by code. Also bounds the memory:
+/// a day of the whole market is about 1 MB.
+pub const MAX_DAYS: usize = 5;
+
+/// Days kept at once.
+const MAX_KEPT: usize = 2 * MAX_DAYS;
+
+type Section = Arc<HashMap<Code, Vec<FetchedBar>>>;
+
+/// The days fetched lately.
+#[derive(Default)]
+pub struct CrossSections {
+    days: Mutex<HashMap<(&'static str, NaiveDate), Entry>>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    begun_at: Instant,
+    section: Arc<OnceCell<Section>>,
+}
+
+/// The days of a range on which shares may have been traded, if they are few enough to be fetched as a whole.
+pub fn days_of(range: DateRange) -> Option<Vec<NaiveDate>> {
+    let calendar = TradingCalendar::built_in();
+    let known = calendar.range()?;
+    if !known.contains(range.start) || !known.contains(range.end) {
+        return None;
+    }
+    let days = calendar.trading_days(range);
+    (days.len() <= MAX_DAYS).then(|| days.to_vec())
+}
+
+impl CrossSections {
+    /// The bars of one security on these days. Tasks that want a day that is being fetched wait for that one call; if it
+    /// fails, the next of them tries.
+    pub async fn bars(
+        &self,
+        source: &Arc<dyn MarketSource>,
+        code: Code,
+        days: &[NaiveDate],
+    ) -> Result<Vec<FetchedBar>, SourceError> {
+        let mut bars = Vec::with_capacity(days.len());
+        for day in days {
+            let section = self.entry(source.name(), *day).section;
+            let section = section.get_or_try_init(|| fetch(source, *day)).await?;
+            bars.extend(section.get(&code).into_iter().flatten().cloned());
+        }
+        Ok(bars)
+    }
+
+    fn entry(&self, source: &'static str, day: NaiveDate) -> Entry {
+        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        days.retain(|_, entry| now.duration_since(entry.begun_at) < MAX_AGE);
+        if days.len() >= MAX_KEPT
+            && let Some(oldest) = days.iter().min_by_key(|(_, entry)| entry.begun_at).map(|(key, _)| *key)
+        {
+            days.remove(&oldest);
+        }
+        days.entry((source, day)).or_insert_with(|| Entry { begun_at: now, section: Arc::default() }).clone()
+    }
+}
+
+async fn fetch(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section, SourceError> {
+    let rows = source.day_bars(day).await?;
+    tracing::info!(source = source.name(), %day, rows = rows.len(), "a day of all securities is fetched");
+    let mut section: HashMap<Code, Vec<FetchedBar>> = HashMap::with_capacity(rows.len());
+    for (code, bar) in rows {
+        section.entry(code).or_default().push(bar);
+    }
+    Ok(Arc::new(section))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Field, SourceId};
+    use crate::ports::SourceErrorKind;
+    use async_trait::async_trait;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Gives one bar of every code; the first `failures` calls fail.
+    struct Vendor {
+        calls: AtomicU32,
+        failures: u32,
+    }
+
+    #[async_trait]
+    impl MarketSource for Vendor {
+        fn name(&self) -> &'static str {
+            "vendor"
+        }
+
+        fn id(&self) -> SourceId {
+            SourceId::OTHER
+        }
+
+        async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
+            let call = self.calls.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            if call < self.failures {
+                let kind = SourceErrorKind::Server("busy".into());
+                return Err(SourceError { source_name: "vendor", request: day.to_string(), kind });
+            }
+            let bar = FetchedBar {
+                timestamp: Field::Value(day.and_time(chrono::NaiveTime::MIN)),
+                open: Field::Missing,
+                high: Field::Missing,
+                low: Field::Missing,
+                close: Field::Missing,
+                volume: Field::Missing,
+                amount: Field::Missing,
+            };
+            Ok((0..100).map(|n| (code(n), bar.clone())).collect())
+        }
+    }
+
+    fn code(n: u32) -> Code {
+        format!("{n:06}.SZ").parse().unwrap()
+    }
+
+    fn vendor(failures: u32) -> (Arc<Vendor>, Arc<dyn MarketSource>) {
+        let vendor = Arc::new(Vendor { calls: AtomicU32::new(0), failures });
+        (vendor.clone(), vendor)
+    }
+
+    fn day(d: u32) -> NaiveDate {
+        NaiveDate::from_ymd_opt(2024, 1, d).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_tasks_share_one_call_a_day_until_it_is_old() {
+        let (vendor, source) = vendor(0);
+        let sections = Arc::new(CrossSections::default());
+        let tasks = (0..100).map(|n| {
+            let (sections, source) = (sections.clone(), source.clone());
+            tokio::spawn(async move { sections.bars(&source, code(n), &[day(2), day(3)]).await.unwrap().len() })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            assert_eq!(task.await.unwrap(), 2);
+        }
+        assert_eq!(vendor.calls.load(Ordering::SeqCst), 2);
+        assert_eq!(sections.bars(&source, code(500), &[day(2)]).await.unwrap(), [], "a code without a bar that day");
+        tokio::time::advance(MAX_AGE).await;
+        sections.bars(&source, code(1), &[day(2)]).await.unwrap();
+        assert_eq!(vendor.calls.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_failed_is_made_again_by_the_next_that_wants_the_day() {
+        let (vendor, source) = vendor(1);
+        let sections = CrossSections::default();
+        let days = [day(2)];
+        let (first, second) =
+            tokio::join!(sections.bars(&source, code(1), &days), sections.bars(&source, code(2), &days));
+        assert_eq!((first.is_err(), second.map(|bars| bars.len())), (true, Ok(1)));
+        assert_eq!(vendor.calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn only_a_few_known_trading_days_are_fetched_as_a_whole() {
+        let range = |start, end| DateRange { start: day(start), end: day(end) };
+        assert_eq!(days_of(range(5, 9)), Some(vec![day(5), day(8), day(9)]));
+        assert_eq!(days_of(range(6, 7)), Some(vec![]), "a weekend");
+        assert_eq!(days_of(range(1, 31)), None);
+        let beyond = DateRange { start: day(1), end: NaiveDate::from_ymd_opt(2999, 1, 1).unwrap() };
+        assert_eq!(days_of(beyond), None);
+    }
+}

@@ -1,0 +1,225 @@
+// Upstream: main
+// Downstream: actors::shanghai, cli, cli::ask, config, config::environment, config::load, config::sections, redis::fleet
+// Role: `data-worker status`: all workers by their heartbeats and, where they can be asked, by their own word.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use actors::shanghai;
+use chrono::NaiveDateTime;
+use clap::Args;
+use futures_util::StreamExt;
+use futures_util::stream;
+use reqwest::Client;
+use serde_json::{Value, json};
+
+use super::ask;
+use crate::config::{self, Environment, RedisSection};
+use crate::redis::fleet::{FoundHeartbeat, heartbeats};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The longest wait for one worker's own word.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Workers asked at once.
+const ASKED_AT_ONCE: usize = 32;
+
+/// The last error's longest text in the table.
+const MAX_ERROR: usize = 60;
+
+/// What to show, and how.
+#[derive(Debug, Args)]
+pub struct StatusOptions {
+    /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Looks again every two seconds, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
+    /// Prints JSON with all that is known, instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl StatusOptions {
+    /// Shows the workers. Exit code 1 if there is none, or Redis cannot be read.
+    pub fn run(self) -> ExitCode {
+        let loaded = match config::load(self.config.as_deref(), &Environment::of_process()) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                eprintln!("{problems}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let outcome = runtime
+            .map_err(|error| error.to_string())
+            .and_then(|runtime| runtime.block_on(self.show(&loaded.settings.redis)));
+        outcome.unwrap_or_else(|reason| {
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        })
+    }
+
+    async fn show(&self, redis: &RedisSection) -> Result<ExitCode, String> {
+        let client = ask::client()?;
+        loop {
+            let workers = look(redis, &client).await?;
+            let text = if self.json { format!("{}\n", json_of(&workers)) } else { table(&workers, shanghai::now()) };
+            let clear = if self.watch && !self.json && std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+            let told = super::print(&format!("{clear}{text}"));
+            if workers.is_empty() {
+                eprintln!("no worker beats at redis://{}:{}, key {}:*", redis.host, redis.port, redis.key_prefix);
+            }
+            if !self.watch || told != ExitCode::SUCCESS {
+                return Ok(if workers.is_empty() { ExitCode::FAILURE } else { told });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// One worker as it is known from outside.
+struct SeenWorker {
+    heartbeat: FoundHeartbeat,
+    beat: Value,
+    /// Its own word, or why there is none.
+    own: Result<Value, String>,
+}
+
+async fn look(redis: &RedisSection, client: &Client) -> Result<Vec<SeenWorker>, String> {
+    let found = heartbeats(redis).await?;
+    let asked = stream::iter(found).map(|heartbeat| async move {
+        let beat: Value = serde_json::from_str(&heartbeat.value).unwrap_or_default();
+        let own = match beat.pointer("/stats/http_address").and_then(Value::as_str) {
+            Some(address) => own_word(client, address).await,
+            None => Err("it has no HTTP address".to_owned()),
+        };
+        SeenWorker { heartbeat, beat, own }
+    });
+    Ok(asked.buffered(ASKED_AT_ONCE).collect().await)
+}
+
+async fn own_word(client: &Client, address: &str) -> Result<Value, String> {
+    let (_, body) = ask::get(client, &format!("{address}/status"), DEADLINE).await?;
+    serde_json::from_str(&body).map_err(|error| format!("{address}: {error}"))
+}
+
+fn json_of(workers: &[SeenWorker]) -> Value {
+    let one = |worker: &SeenWorker| {
+        json!({
+            "node_id": worker.heartbeat.node_id,
+            "heartbeat": worker.beat,
+            "ttl_seconds": worker.heartbeat.ttl.as_secs_f64(),
+            "status": worker.own.as_ref().ok(),
+            "status_problem": worker.own.as_ref().err(),
+        })
+    };
+    workers.iter().map(one).collect()
+}
+
+const HEAD: [&str; 13] =
+    ["NODE", "STATE", "HTTP", "UP", "BEAT", "PARTS", "LAG", "OPEN", "DONE", "ROWS", "ERRORS", "RESTARTS", "LAST ERROR"];
+
+/// A line for each worker; numbers on the right.
+fn table(workers: &[SeenWorker], now: NaiveDateTime) -> String {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(workers.iter().map(|worker| row(worker, now)));
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let line = |row: &[String; 13]| {
+        let cells = row.iter().enumerate().map(|(column, cell)| match column {
+            0..=2 => format!("{cell:<width$}", width = width(column)),
+            12 => cell.clone(),
+            _ => format!("{cell:>width$}", width = width(column)),
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+fn row(worker: &SeenWorker, now: NaiveDateTime) -> [String; 13] {
+    let SeenWorker { heartbeat, beat, own } = worker;
+    let own = own.as_ref().ok();
+    let text = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let stat = |name: &str| text(beat.pointer(&format!("/stats/{name}")));
+    let of_own = |pointer: &str| text(own.and_then(|own| own.pointer(pointer)));
+    let seconds = beat.pointer("/stats/uptime_seconds").and_then(Value::as_u64);
+    let age = beat.get("timestamp").and_then(Value::as_str).and_then(|text| text.parse::<NaiveDateTime>().ok());
+    let num_partitions = own.and_then(|own| own.get("partitions")?.as_array()).map(Vec::len);
+    let error: String = stat("last_error").chars().take(MAX_ERROR).collect();
+    [
+        heartbeat.node_id.clone(),
+        text(beat.get("status")),
+        if own.is_some() { "ok" } else { "no answer" }.to_owned(),
+        seconds.map_or("-".to_owned(), duration),
+        age.map_or("-".to_owned(), |at| format!("{} s", (now - at).num_seconds().max(0))),
+        num_partitions.map_or("-".to_owned(), |count| count.to_string()),
+        of_own("/feed/lag"),
+        stat("commands_unresolved"),
+        stat("messages_processed"),
+        stat("bars_written"),
+        stat("errors"),
+        stat("actor_restarts"),
+        error,
+    ]
+}
+
+/// The two largest units.
+fn duration(seconds: u64) -> String {
+    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, s) => format!("{s}s"),
+        (0, 0, m, s) => format!("{m}m{s}s"),
+        (0, h, m, _) => format!("{h}h{m}m"),
+        (d, h, ..) => format!("{d}d{h}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::NaiveDate;
+
+    #[test]
+    fn the_table_shows_what_is_known_and_a_dash_for_what_is_not() {
+        let beat = json!({
+            "status": "running",
+            "timestamp": "2026-08-10T21:10:00.123456",
+            "node_id": "a",
+            "stats": {"messages_processed": 5, "bars_written": 1200, "errors": 1, "uptime_seconds": 3725,
+                "commands_unresolved": 2, "actor_restarts": 0, "last_error": "ClickHouse is away"},
+        });
+        let seen = |node_id: &str, own| SeenWorker {
+            heartbeat: FoundHeartbeat {
+                node_id: node_id.to_owned(),
+                value: String::new(),
+                ttl: Duration::from_secs(30),
+            },
+            beat: beat.clone(),
+            own,
+        };
+        let own = json!({"feed": {"lag": 7}, "partitions": [{}, {}]});
+        let now = NaiveDate::from_ymd_opt(2026, 8, 10).unwrap().and_hms_opt(21, 10, 4).unwrap();
+        let text = table(&[seen("a", Ok(own)), seen("b", Err("away".to_owned()))], now);
+        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split("  ").map(str::trim).collect()).collect();
+        let cells = |line: usize| words[line].iter().filter(|cell| !cell.is_empty()).copied().collect::<Vec<_>>();
+        assert_eq!(cells(0), HEAD);
+        let counts = ["2", "5", "1200", "1", "0", "ClickHouse is away"];
+        assert_eq!(cells(1), [&["a", "running", "ok", "1h2m", "3 s", "2", "7"], counts.as_slice()].concat());
+        assert_eq!(cells(2), [&["b", "running", "no answer", "1h2m", "3 s", "-", "-"], counts.as_slice()].concat());
+    }
+
+    #[test]
+    fn a_duration_has_its_two_largest_units() {
+        assert_eq!([0, 61, 3_600, 90_000].map(duration), ["0s", "1m1s", "1h0m", "1d1h"]);
+    }
+}

@@ -1,0 +1,74 @@
+// Upstream: none
+// Downstream: kit::scene, kit::tushare_data, kit::tushare_server, tests::it::main_job
+// Role: An evening's increments of the whole market, against a vendor that answers slowly and limits its calls.
+
+use std::time::{Duration, Instant};
+
+use kit::scene::Scene;
+use kit::tushare_data::{Dataset, codes, last_trading_days};
+use kit::tushare_server::{Fault, Lasting, Options, TushareServer};
+
+use crate::main_job::PROGRAM;
+
+/// A vendor with bars of these days; 50 ms to an answer, 500 calls a minute.
+fn vendor(codes: &[String], days: &[chrono::NaiveDate]) -> TushareServer {
+    let options = Options { calls_per_minute: Some(500), ..Options::default() };
+    let server = TushareServer::start_with(Dataset::generated(codes, days), options).unwrap();
+    server.set_fault(Fault::Slow(Duration::from_millis(50)), Lasting::UntilCleared);
+    server
+}
+
+#[test]
+fn five_thousand_increments_cost_calls_in_the_order_of_the_missing_days() {
+    let codes = codes(5_500);
+    let today = (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive();
+    let days = last_trading_days(today, 3);
+    let mut scene = Scene::with_source("evening", PROGRAM, vendor(&codes, &days[..1]));
+    // A first worker fetches the first day of every code. It is stored the same way as ever.
+    scene.set("fetch.whole_days_from_tasks", 20);
+    let start = format!(r#""start_date":"{0}","end_date":"{0}""#, days[0].format("%Y%m%d"));
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, &start);
+    scene.wait_until_committed();
+    assert_eq!(scene.database.count(), 5_500);
+
+    scene.source.append_day(days[1]);
+    scene.source.append_day(days[2]);
+    let (before, begun) = (scene.source.requests(), Instant::now());
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    let (calls, took) = (scene.source.requests() - before, begun.elapsed());
+    scene.assert_exact(&codes);
+    assert!(calls <= 60, "{calls} calls for 2 days of 5,500 codes");
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert_eq!((scene.source.rejected(), scene.dead_letters().len()), (0, 0));
+    println!("5,500 increments of 2 days: {calls} calls, {took:?}");
+}
+
+#[test]
+fn a_code_that_was_not_traded_and_one_with_an_older_gap_are_right_as_well() {
+    let codes = codes(200);
+    let today = (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive();
+    let days = last_trading_days(today, 12);
+    let mut scene = Scene::with_source("gaps", PROGRAM, vendor(&codes, &days[..9]));
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.source.append_day(days[9]);
+    scene.source.append_day(days[10]);
+    // One code is suspended on the last day, of another most is missing, a third is not known to the vendor at all.
+    let mut rows = scene.source.rows(&codes[0]);
+    rows.pop();
+    scene.source.set_rows(&codes[0], rows);
+    scene
+        .database
+        .query(&format!("DELETE FROM bar WHERE code = '{}' AND timestamp > '{} 00:00:00'", codes[1], days[0]));
+    scene.source.set_rows(&codes[2], Vec::new());
+    scene.database.query(&format!("DELETE FROM bar WHERE code = '{}'", codes[2]));
+    drop(_worker);
+    let _second = scene.start("n2");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert_eq!(scene.dead_letters().len(), 0);
+}

@@ -1,0 +1,95 @@
+// Upstream: none
+// Downstream: kit::exposition, kit::http, kit::scene, kit::tushare_server, kit::wait, tests::it::http, tests::it::main_job
+// Role: A worker's log as it is written: Ginkgo's shape, the command's ids on its lines, repeated errors limited, text.
+
+use std::time::Duration;
+
+use kit::scene::{PATIENCE, Scene};
+use kit::tushare_server::{Fault, Lasting};
+use kit::wait::wait_until;
+use serde_json::Value;
+
+use crate::main_job::{Market, PROGRAM, market};
+
+fn command(code: &str, ids: &str) -> Vec<u8> {
+    format!(r#"{{"command":"bar_snapshot","params":{{"code":"{code}"}}{ids}}}"#).into_bytes()
+}
+
+#[test]
+fn every_line_of_a_commands_task_holds_the_commands_ids() {
+    let Market { codes, data, .. } = market(3, 3);
+    let mut scene = Scene::new("ids", PROGRAM, data);
+    scene.set("log.level", "debug");
+    scene.source.set_fault(Fault::Status(500, None), Lasting::UntilCleared);
+    let mut worker = scene.start("n1");
+    scene.send(&[
+        command(&codes[0], r#","correlation_id":"c-0","trace_id":"t-0""#),
+        command(&codes[1], r#","correlation_id":"c-1","trace_id":"t-1""#),
+        command(&codes[2], ""),
+    ]);
+    scene.wait_until_committed();
+    scene.source.clear_fault();
+    scene.send(&[command(&codes[0], r#","correlation_id":"c-3","trace_id":"t-3""#)]);
+    scene.wait_until_committed();
+    worker.terminate();
+    worker.wait(Duration::from_secs(25));
+
+    let log = worker.log_text();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for line in &lines {
+        assert_eq!(line["ginkgo"]["log_category"], "component", "{line}");
+        assert!(line["@timestamp"].is_string() && line["message"].is_string(), "{line}");
+        assert!(line["log"]["level"].is_string() && line["process"]["pid"].is_u64(), "{line}");
+    }
+    // From the first to the last word about the command, in the router, the fetcher and on the way of its dead letter.
+    let of = |id: &str| -> Vec<&str> {
+        let own = lines.iter().filter(|line| line["labels"]["command_id"] == id);
+        own.map(|line| line["message"].as_str().unwrap()).collect()
+    };
+    let failing =
+        ["command begins", "fetch failed, will be tried again", "fetch failed for good", "dead letter recorded"];
+    for (n, id) in ["c-0", "c-1"].iter().enumerate() {
+        let words = of(id);
+        assert!(failing.iter().all(|message| words.contains(message)), "{words:?}");
+        let own = lines.iter().filter(|line| line["labels"]["command_id"] == *id);
+        assert!(own.clone().all(|line| line["trace"]["id"] == format!("t-{n}")), "{:?}", own.collect::<Vec<_>>());
+    }
+    assert!(of("c-3").contains(&"command begins") && of("c-3").contains(&"command ends"), "{:?}", of("c-3"));
+    let place = format!("{}[2]@0", scene.topic());
+    assert!(of(&place).contains(&"fetch failed for good"), "without an id of its sender, its place stands for it");
+    // And no line about a task is without.
+    for line in lines.iter().filter(|line| line["labels"]["subject"].is_string()) {
+        assert!(line["labels"]["command_id"].is_string() && line["labels"]["command"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn three_hundred_equal_errors_are_not_three_hundred_lines_and_all_are_counted() {
+    let Market { data, .. } = market(1, 1);
+    let mut scene = Scene::new("repeats", PROGRAM, data);
+    let worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send(&vec![b"not json".to_vec(); 300]);
+    scene.wait_until_committed();
+    assert_eq!(scene.dead_letters().len(), 300);
+    let shown = worker.log_text().matches(r#""message":"dead letter recorded""#).count();
+    // Two windows at most, or three on a machine that takes 20 s for it.
+    assert!((20..=60).contains(&shown), "{shown} lines");
+    let address = crate::http::address(&scene, "n1");
+    let page = kit::exposition::Page::parse(&kit::http::get(&address, "/metrics").body);
+    assert!((page.value("data_worker_dead_letters_total", &["bad_command"]) - 300.0).abs() < 0.5);
+}
+
+#[test]
+fn text_is_for_people_and_holds_the_ids_too() {
+    let Market { codes, data, .. } = market(1, 1);
+    let mut scene = Scene::new("text", PROGRAM, data);
+    scene.set("log.format", "text").set("log.level", "debug");
+    let worker = scene.start("n1");
+    scene.send(&[command(&codes[0], r#","correlation_id":"c-0","trace_id":"t-0""#)]);
+    scene.wait_until_committed();
+    wait_until("the command's end", PATIENCE, || worker.log_text().contains("command ends"));
+    let log = worker.log_text();
+    let line = log.lines().find(|line| line.contains("command begins")).unwrap();
+    assert!(!line.starts_with('{') && line.contains("c-0") && line.contains("t-0"), "{line}");
+}

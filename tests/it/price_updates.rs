@@ -1,0 +1,100 @@
+// Upstream: none
+// Downstream: kit::kafka, kit::scene, tests::it::main_job
+// Role: What strategies and risk managers hear of stored bars, each in a group of its own.
+
+use std::collections::BTreeSet;
+
+use kit::kafka::Record;
+use kit::scene::{PATIENCE, Scene};
+use serde_json::Value;
+
+use crate::main_job::{Market, PROGRAM, market};
+
+fn updates(scene: &Scene) -> Vec<Record> {
+    scene.broker.records(&format!("{}.market", scene.name), 3)
+}
+
+fn value(record: &Record) -> Value {
+    serde_json::from_slice(&record.value).unwrap()
+}
+
+#[test]
+fn three_groups_hear_the_newest_bar_of_every_code_at_the_same_time() {
+    let Market { codes, data, last_day } = market(150, 4);
+    let mut scene = Scene::new("prices", PROGRAM, data);
+    scene.set("events.price_update", true);
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    let topic = format!("{}.market", scene.name);
+    let (name, address) = (scene.name.clone(), scene.broker.address.clone());
+    let followers: Vec<_> = ["strategies", "position_ratio_risk", "loss_limit_risk"]
+        .map(|group| {
+            let (topic, group, address) = (topic.clone(), format!("{name}.{group}"), address.clone());
+            // Each hears the first evening and the next one.
+            std::thread::spawn(move || kit::kafka::Broker::connect(&address).follow(&topic, &group, 300, PATIENCE))
+        })
+        .into_iter()
+        .collect();
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.source.append_day(last_day);
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    let expected: BTreeSet<(String, String, u64)> = codes
+        .iter()
+        .flat_map(|code| {
+            let rows = scene.source.rows(code);
+            rows[3..5]
+                .iter()
+                .map(|row| {
+                    let close: f64 = row.cells()[3].parse().unwrap();
+                    (code.clone(), format!("{}T00:00:00", row.date), (close * 100.0).round() as u64)
+                })
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    for follower in followers {
+        let records = follower.join().unwrap();
+        let heard: BTreeSet<(String, String, u64)> = records
+            .iter()
+            .map(|record| {
+                let update = value(record);
+                assert_eq!(record.key.as_deref(), update["symbol"].as_str().map(str::as_bytes));
+                let text = |field: &str| update[field].as_str().unwrap().to_owned();
+                (text("symbol"), text("timestamp"), (update["price"].as_f64().unwrap() * 100.0).round() as u64)
+            })
+            .collect();
+        assert_eq!(heard, expected, "each stored newest bar once");
+    }
+    assert_eq!(updates(&scene).len(), 300);
+}
+
+#[test]
+fn what_is_stored_already_or_older_is_no_news_and_nothing_is_told_unless_it_is_wanted() {
+    let Market { codes, data, .. } = market(10, 6);
+    let mut scene = Scene::new("nonews", PROGRAM, data);
+    let silent = scene.start("n1");
+    scene.send_snapshots(&codes[..5], "");
+    scene.wait_until_committed();
+    assert_eq!(updates(&scene).len(), 0, "off by default");
+    drop(silent);
+
+    scene.set("events.price_update", true);
+    let worker = scene.start("n2");
+    let days = scene.source.rows(&codes[0]);
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    assert_eq!(updates(&scene).len(), 5, "of the codes that were new");
+    scene.send_snapshots(&codes, r#""full":true"#);
+    scene.wait_until_committed();
+    assert_eq!(updates(&scene).len(), 5, "the same rows again are no news");
+    // A hole in the past is filled, by a worker that knows nothing yet: no price moves by that.
+    drop(worker);
+    let _worker = scene.start("n3");
+    let hole = days[2].date;
+    scene.database.query(&format!("DELETE FROM bar WHERE timestamp = '{hole} 00:00:00'"));
+    scene.send_snapshots(&codes, &format!(r#""start_date":"{0}","end_date":"{0}""#, hole.format("%Y%m%d")));
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert_eq!(updates(&scene).len(), 5);
+}

@@ -1,0 +1,102 @@
+// Upstream: none
+// Downstream: kit::mysql, kit::scene, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::main_job
+// Role: The record of every ended task in the real MariaDB, written behind the tasks and never in their way.
+
+use std::time::Duration;
+
+use kit::mysql::Tables;
+use kit::scene::{PATIENCE, Scene};
+use kit::wait::wait_until;
+
+use crate::main_job::{Market, PROGRAM, market};
+
+fn command(name: &str, params: &str) -> Vec<u8> {
+    format!(r#"{{"command":"{name}","params":{{{params}}},"source":"task_timer"}}"#).into_bytes()
+}
+
+fn wait_for_rows(tables: &Tables, num_rows: usize) {
+    wait_until(&format!("{num_rows} records of tasks"), PATIENCE, || {
+        tables.try_rows("SELECT count(*) FROM data_sync_record").is_ok_and(|rows| rows == [[num_rows.to_string()]])
+    });
+}
+
+#[test]
+fn every_ended_task_has_a_row_with_what_came_of_it() {
+    let Market { codes, data, .. } = market(30, 6);
+    let mut scene = Scene::new("records", PROGRAM, data);
+    let tables = Tables::create(&scene.name);
+    // A row the rules refuse, of one code.
+    let mut rows = scene.source.rows(&codes[3]);
+    let date = rows[2].date;
+    rows[2] = kit::tushare_data::DailyRow::new(date, ["-1", "2", "1", "1", "1", "100", "100"]);
+    scene.source.set_rows(&codes[3], rows);
+    let mut worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    wait_for_rows(&tables, 30);
+    let shape = "SELECT DISTINCT sync_type, status, records_processed, records_added, records_updated, records_failed, \
+                 sync_strategy, length(uuid), is_del, error_message IS NULL FROM data_sync_record ORDER BY status";
+    assert_eq!(
+        tables.rows(shape),
+        [
+            ["bars", "partial", "6", "5", "0", "1", "incremental", "32", "0", "1"],
+            ["bars", "success", "6", "6", "0", "0", "incremental", "32", "0", "1"],
+        ]
+    );
+    let partial = tables.rows("SELECT code FROM data_sync_record WHERE status = 'partial'");
+    assert_eq!(partial, [[codes[3].clone()]]);
+
+    // Every kind of task, and one that fails; a graceful stop writes what is not written yet.
+    scene.send(&[
+        command("stockinfo", ""),
+        command("trade_day", ""),
+        command("adjustfactor", &format!(r#""code":"{}""#, codes[0])),
+        command("bar_snapshot", &format!(r#""code":"{}","full":true"#, codes[0])),
+    ]);
+    scene.wait_until_committed();
+    scene.source.set_fault(kit::tushare_server::Fault::Status(500, None), kit::tushare_server::Lasting::UntilCleared);
+    scene.send(&[command("bar_snapshot", &format!(r#""code":"{}","days":3"#, codes[0]))]);
+    scene.wait_until_committed();
+    worker.terminate();
+    assert_eq!(worker.wait(Duration::from_secs(25)).code(), Some(0));
+    let last = "SELECT sync_type, code, status, sync_strategy FROM data_sync_record ORDER BY completed_at DESC, sync_type, \
+                status LIMIT 100";
+    let mut found: Vec<String> =
+        tables.rows(last).iter().map(|row| row.join(" ")).filter(|row| !row.contains("incremental")).collect();
+    found.sort();
+    let expected = [
+        format!("adjustfactor {} success incremental", codes[0]),
+        format!("bars {} success full", codes[0]),
+        "stockinfo ALL success full".to_owned(),
+        "trade_day ALL success full".to_owned(),
+    ];
+    assert_eq!(found, expected[1..]);
+    assert_eq!(tables.rows("SELECT count(*) FROM data_sync_record WHERE sync_type = 'adjustfactor'"), [["1"]]);
+    let failed = tables.rows("SELECT code, error_message FROM data_sync_record WHERE status = 'failed'");
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0][0] == codes[0] && failed[0][1].contains("source tushare"), "{failed:?}");
+    let times = "SELECT count(*) FROM data_sync_record WHERE started_at > completed_at OR duration_ms < 0 OR \
+                 completed_at < DATE_SUB(DATE_ADD(UTC_TIMESTAMP(), INTERVAL 8 HOUR), INTERVAL 10 MINUTE)";
+    assert_eq!(tables.rows(times), [["0"]]);
+}
+
+#[test]
+fn a_database_that_is_away_holds_no_command_up_and_records_can_be_switched_off() {
+    let Market { codes, data, .. } = market(20, 3);
+    let mut scene = Scene::new("norecords", PROGRAM, data);
+    let tables = Tables::create(&scene.name);
+    scene.set("mysql.port", kit::services::free_port());
+    let away = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    drop(away);
+
+    scene.set("mysql.port", kit::services::required("TEST_MYSQL_PORT")).set("events.sync_records", false);
+    let mut silent = scene.start("n2");
+    scene.send_snapshots(&codes, r#""full":true"#);
+    scene.wait_until_committed();
+    silent.terminate();
+    silent.wait(Duration::from_secs(25));
+    assert!(tables.try_rows("SELECT count(*) FROM data_sync_record").is_err(), "not even the table is made");
+}
