@@ -219,7 +219,7 @@ impl Default for TdxSection {
         Self {
             hosts: hosts.map(str::to_owned).to_vec(),
             timeout_ms: 15_000,
-            // The vendor names no limit. This is what its own program may send when somebody turns pages quickly.
+            // The vendor names no limit; this one is ours, so that nobody has a reason to make one.
             requests_per_minute: 1_200,
             requests_per_day: 0,
             max_concurrent: 4,

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::source_sections, kit::clickhouse, kit::eastmoney_server, kit::minute_rows, kit::mysql, kit::scene, kit::tushare_data, sources, sources::eastmoney, tests::it::main_job
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, actors::shanghai, config::source_sections, kit::clickhouse, kit::eastmoney_server, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, sources, sources::eastmoney, tests::it::main_job
 // Role: The EastMoney adapter against a server that speaks EastMoney's protocol, and the whole worker on EastMoney alone.
 
 use std::io::{Read, Write};
@@ -16,6 +16,7 @@ use kit::eastmoney_server::{EastMoneyServer, Fault, Options};
 use kit::minute_rows::{MinuteRow, minute_rows};
 use kit::mysql::Tables;
 use kit::scene::Scene;
+use kit::tdx_server::TdxServer;
 use kit::tushare_data::{DailyRow, Dataset, codes, trading_days};
 use rust_decimal::{Decimal, RoundingStrategy};
 
@@ -104,6 +105,7 @@ async fn daily_bars_come_with_the_values_the_server_has() {
     assert_eq!(server.requests().len(), 3);
     assert!(server.requests()[1].contains("fqt=0&secid=1.600000&beg=20240103&end=20240105"), "{:?}", server.requests());
     assert_eq!((source.name(), source.id()), ("eastmoney", SourceId::OTHER));
+    assert_eq!(source.probe().await.unwrap().facts, ["it answers"]);
 }
 
 #[tokio::test]
@@ -227,22 +229,35 @@ async fn a_closed_port_is_unreachable_and_a_silent_server_is_left_after_the_time
     assert!(matches!(error.kind, SourceErrorKind::Unreachable(_)), "{error}");
 }
 
-#[tokio::test]
-async fn an_answer_without_end_is_cut_off() {
+/// The address of a server that sends `head` and then `chunk`, `count` times, to the first connection, and closes it.
+fn raw_server(head: &'static str, chunk: Vec<u8>, count: usize) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let _request = stream.read(&mut [0; 4096]).unwrap();
-        let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
-        let chunk = vec![b' '; 1 << 20];
-        for _ in 0..80 {
+        let mut sent = stream.write_all(head.as_bytes());
+        for _ in 0..count {
             // The client may leave before the end.
             sent = sent.and_then(|()| stream.write_all(&chunk));
         }
     });
-    let error = connect(&section(url)).bars(&first_quarter()).await.unwrap_err();
-    assert!(matches!(&error.kind, SourceErrorKind::BadAnswer(text) if text.contains("more than")), "{error}");
+    url
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off_packed_or_not() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::copy(&mut std::io::repeat(b' ').take(80 << 20), &mut encoder).unwrap();
+    let bomb = encoder.finish().unwrap();
+    assert!(bomb.len() < 1 << 20);
+    for url in [
+        raw_server("HTTP/1.1 200 OK\r\n\r\n", vec![b' '; 1 << 20], 80),
+        raw_server("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n", bomb, 1),
+    ] {
+        let error = connect(&section(url)).bars(&first_quarter()).await.unwrap_err();
+        assert!(matches!(&error.kind, SourceErrorKind::BadAnswer(text) if text.contains("more than")), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -326,4 +341,21 @@ fn commands_become_exact_rows_with_eastmoney_alone() {
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
     assert_eq!(scene.database.bars(), expected(&server), "the increment: one new row a code");
+}
+
+#[test]
+fn what_tdx_does_not_have_comes_from_the_next_source() {
+    let codes = ["430047.BJ".to_owned(), "600000.SH".to_owned()];
+    let days = kit::tushare_data::last_trading_days(actors::shanghai::today().pred_opt().unwrap(), 5);
+    let data = Dataset::generated(&codes, &days);
+    let (first, second) = (TdxServer::start(data.clone()).unwrap(), EastMoneyServer::start(data).unwrap());
+    let mut scene = Scene::new("tdxnext", PROGRAM, Dataset::empty());
+    scene.set("sources.bars", "[tdx, eastmoney]").set("sources.eastmoney.url", second.url());
+    scene.set("sources.tdx.hosts", format!("[\"{}\"]", first.address()));
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    let by_code = scene.database.query("SELECT code, source, count() FROM bar GROUP BY code, source ORDER BY code");
+    assert_eq!(by_code.trim(), "430047.BJ\t0\t5\n600000.SH\t8\t5");
+    assert_eq!(scene.dead_letters().len(), 0);
 }

@@ -121,6 +121,7 @@ async fn daily_bars_come_with_the_values_the_server_has() {
     assert_eq!(source.bars(&request(Frequency::Day, range("2024-02-10", "2024-02-17"))).await.unwrap(), []);
     assert_eq!(server.connections(), 1, "requests one after the other share a connection");
     assert_eq!((source.name(), source.id()), ("tdx", SourceId::TDX));
+    assert_eq!(source.probe().await.unwrap().facts, [format!("{} has 3 securities of Shanghai", server.address())]);
 }
 
 #[tokio::test]
