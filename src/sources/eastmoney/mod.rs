@@ -170,6 +170,10 @@ impl MarketSource for EastMoneySource {
         SourceId::OTHER
     }
 
+    fn held_back(&self) -> Duration {
+        self.gate.held_back()
+    }
+
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let BarRequest { code, frequency, range } = request;
         self.bars_of(request).await.map_err(|kind| SourceError {

@@ -153,6 +153,10 @@ impl MarketSource for TdxSource {
         SourceId::TDX
     }
 
+    fn held_back(&self) -> Duration {
+        self.gate.held_back()
+    }
+
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let BarRequest { code, frequency, range } = request;
         self.told(self.bars_of(request).await, format!("{frequency} bars of {code} {range}"))
