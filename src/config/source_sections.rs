@@ -1,4 +1,4 @@
-// Upstream: config, config::check, config::sections, sources, sources::eastmoney, sources::files, sources::files::csv_reader, sources::gate, sources::tdx, sources::tushare, standalone, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
+// Upstream: config, config::check, config::sections, sources, sources::baostock, sources::eastmoney, sources::files, sources::files::csv_reader, sources::gate, sources::tdx, sources::tushare, sources::yahoo, standalone, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
 // Downstream: actors::ports::market_source, config::sections
 // Role: The settings of market data: which source of what, in which order, and each source's own.
 
@@ -15,6 +15,8 @@ use super::sections::masked;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceName {
+    /// BaoStock.
+    BaoStock,
     /// EastMoney's quotation pages.
     EastMoney,
     /// A folder of CSV files.
@@ -23,19 +25,23 @@ pub enum SourceName {
     Tdx,
     /// Tushare Pro.
     Tushare,
+    /// Yahoo Finance.
+    Yahoo,
 }
 
 impl SourceName {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::EastMoney, Self::Files, Self::Tdx, Self::Tushare];
+    pub const ALL: [Self; 6] = [Self::BaoStock, Self::EastMoney, Self::Files, Self::Tdx, Self::Tushare, Self::Yahoo];
 
     /// The name as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::BaoStock => "baostock",
             Self::EastMoney => "eastmoney",
             Self::Files => "files",
             Self::Tdx => "tdx",
             Self::Tushare => "tushare",
+            Self::Yahoo => "yahoo",
         }
     }
 
@@ -43,9 +49,12 @@ impl SourceName {
     pub fn offers(self, kind: DataKind) -> bool {
         use DataKind::{Bars, Factors, MinuteBars, Stocks, Ticks, TradeDays};
         match self {
+            Self::BaoStock | Self::Files | Self::Tushare => {
+                matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays)
+            }
             Self::EastMoney => matches!(kind, Bars | MinuteBars | Stocks),
-            Self::Tushare | Self::Files => matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays),
             Self::Tdx => matches!(kind, Bars | MinuteBars | Ticks | Factors | Stocks),
+            Self::Yahoo => matches!(kind, Bars | MinuteBars),
         }
     }
 }
@@ -72,6 +81,8 @@ pub struct SourcesSection {
     /// How long a source is left alone then; one call tries it afterwards.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub pause_ms: u64,
+    /// BaoStock.
+    pub baostock: BaoStockSection,
     /// EastMoney's quotation pages.
     pub eastmoney: EastMoneySection,
     /// A folder of CSV files, one per code.
@@ -80,6 +91,8 @@ pub struct SourcesSection {
     pub tdx: TdxSection,
     /// Tushare Pro.
     pub tushare: TushareSection,
+    /// Yahoo Finance.
+    pub yahoo: YahooSection,
 }
 
 impl Default for SourcesSection {
@@ -94,10 +107,12 @@ impl Default for SourcesSection {
             // As many as a batch of fetches under way makes at once; a single lost answer stops nothing.
             pause_after_failures: 20,
             pause_ms: 5_000,
+            baostock: BaoStockSection::default(),
             eastmoney: EastMoneySection::default(),
             files: FilesSection::default(),
             tdx: TdxSection::default(),
             tushare: TushareSection::default(),
+            yahoo: YahooSection::default(),
         }
     }
 }
@@ -145,6 +160,57 @@ pub struct RequestLimits {
     pub pause_after_failures: u32,
     /// Milliseconds.
     pub pause_ms: u64,
+}
+
+/// BaoStock.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BaoStockSection {
+    /// Host and port of the vendor's server.
+    pub address: String,
+    /// The account; `anonymous` is everybody's.
+    pub user: String,
+    /// The account's password; not set: that of `anonymous`.
+    #[serde(serialize_with = "masked")]
+    #[schemars(with = "Option<String>")]
+    pub password: Option<SecretString>,
+    /// Longest wait for one answer, connecting included.
+    #[schemars(range(min = 100, max = 600_000))]
+    pub timeout_ms: u64,
+    /// Requests and logins in any minute; 0: no limit of ours.
+    pub requests_per_minute: u32,
+    /// Requests and logins on a Shanghai day; 0: no limit of ours.
+    pub requests_per_day: u32,
+    /// Connections at the same time, each with one request under way; the vendor counts an account's logins.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_concurrent: u32,
+}
+
+impl Default for BaoStockSection {
+    fn default() -> Self {
+        Self {
+            address: "public-api.baostock.com:10030".into(),
+            user: "anonymous".into(),
+            password: None,
+            timeout_ms: 30_000,
+            requests_per_minute: 0,
+            requests_per_day: 0,
+            max_concurrent: 2,
+        }
+    }
+}
+
+impl BaoStockSection {
+    /// What the vendor may be asked for at most.
+    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
+        RequestLimits {
+            per_minute: self.requests_per_minute,
+            per_day: self.requests_per_day,
+            max_concurrent: self.max_concurrent,
+            pause_after_failures: sources.pause_after_failures,
+            pause_ms: sources.pause_ms,
+        }
+    }
 }
 
 /// EastMoney's quotation pages.
@@ -332,4 +398,50 @@ pub enum AmountUnit {
     Yuan,
     /// Thousand yuan.
     ThousandYuan,
+}
+
+/// Yahoo Finance.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct YahooSection {
+    /// Base address of the chart interface.
+    pub url: String,
+    /// What the worker calls itself; Yahoo refuses names it takes for none of a browser.
+    pub user_agent: String,
+    /// Longest wait for one answer.
+    #[schemars(range(min = 100, max = 600_000))]
+    pub timeout_ms: u64,
+    /// Requests in any minute; 0: no limit of ours. Yahoo names no limit and refuses whoever asks too often.
+    pub requests_per_minute: u32,
+    /// Requests on a Shanghai day; 0: no limit of ours.
+    pub requests_per_day: u32,
+    /// Requests at the same time.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub max_concurrent: u32,
+}
+
+impl Default for YahooSection {
+    fn default() -> Self {
+        Self {
+            url: "https://query2.finance.yahoo.com".into(),
+            user_agent: "Mozilla/5.0".into(),
+            timeout_ms: 30_000,
+            requests_per_minute: 60,
+            requests_per_day: 0,
+            max_concurrent: 2,
+        }
+    }
+}
+
+impl YahooSection {
+    /// What the vendor may be asked for at most.
+    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
+        RequestLimits {
+            per_minute: self.requests_per_minute,
+            per_day: self.requests_per_day,
+            max_concurrent: self.max_concurrent,
+            pause_after_failures: sources.pause_after_failures,
+            pause_ms: sources.pause_ms,
+        }
+    }
 }

@@ -5,6 +5,9 @@
 //! The test kit: a [`scene::Scene`] has topics, a database and a source of its own on the real servers, and starts the
 //! real worker against them.
 
+mod baostock_data;
+/// A server that speaks BaoStock's protocol.
+pub mod baostock_server;
 /// Reads and faults of ClickHouse.
 pub mod clickhouse;
 /// Answers of an EastMoney server.
@@ -13,6 +16,8 @@ pub mod eastmoney_data;
 pub mod eastmoney_server;
 /// Prometheus' text format.
 pub mod exposition;
+/// What a protocol server does wrong.
+pub mod fault;
 /// Asking a worker.
 pub mod http;
 /// Topics, commands, offsets.
@@ -44,3 +49,6 @@ pub mod tushare_server;
 pub mod wait;
 /// The worker's process.
 pub mod worker;
+mod yahoo_data;
+/// A server that speaks Yahoo's chart protocol.
+pub mod yahoo_server;

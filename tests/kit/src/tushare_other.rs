@@ -1,4 +1,4 @@
-// Upstream: kit::tushare_server
+// Upstream: kit::baostock_data, kit::tushare_server, kit::yahoo_data
 // Downstream: kit::minute_rows, kit::tushare_data, kit::tushare_protocol
 // Role: Tushare's interfaces besides `daily` that its own client needs: factors, calendar, securities, minutes.
 
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use chrono::{Days, NaiveDate};
 use serde_json::{Value, json};
 
-use crate::minute_rows::minute_rows;
+use crate::minute_rows::{MinuteRow, minute_rows};
 use crate::tushare_data::Dataset;
 use crate::tushare_protocol::{Call, answer};
 
@@ -110,25 +110,30 @@ fn minutes_per_bar(call: &Call) -> Option<usize> {
     [1, 5, 15, 30, 60].contains(&step).then_some(step)
 }
 
-/// Newest first; at one minute there is a further row at 09:30, for the opening auction.
 fn minutes(dataset: &Dataset, call: &Call, code: &str, step: usize) -> Vec<Value> {
     let (from, to) = (call.param("start_date").unwrap_or_default(), call.param("end_date"));
     let (first, last) = call.days();
-    let rows = dataset.rows(code).iter().filter(|row| first <= row.date && row.date <= last);
-    let bars = rows.flat_map(|row| minute_rows(row, step, step == 1));
-    let mut rows: Vec<Value> = bars
-        .filter_map(|bar| {
-            let time = bar.end.format("%Y-%m-%d %H:%M:%S").to_string();
-            let is_asked = from <= time && to.as_ref().is_none_or(|to| time <= *to);
-            let yuan = |hundredths: i64| hundredths as f64 / 100.0;
-            is_asked.then(|| {
-                json!({
-                    "ts_code": code, "trade_time": time, "open": yuan(bar.open), "close": yuan(bar.close),
-                    "high": yuan(bar.high()), "low": yuan(bar.low()), "vol": bar.shares, "amount": yuan(bar.amount()),
-                })
-            })
-        })
-        .collect();
-    rows.reverse();
+    let mut rows = minute_bars(dataset, code, step, first, last);
+    rows.retain(|row| {
+        let time = row["trade_time"].as_str().unwrap_or_default();
+        from.as_str() <= time && to.as_ref().is_none_or(|to| time <= to.as_str())
+    });
     rows
+}
+
+/// A security's bars of `step` minutes from day `first` to day `last`, newest first, in shares and yuan: a day's price goes
+/// straight from open to close. Labelled with their end. At one minute there is a further row at 09:30, for the opening
+/// auction.
+pub fn minute_bars(dataset: &Dataset, code: &str, step: usize, first: NaiveDate, last: NaiveDate) -> Vec<Value> {
+    let days = dataset.rows(code).iter().rev().filter(|row| first <= row.date && row.date <= last);
+    let bars = days.flat_map(|row| minute_rows(row, step, step == 1).into_iter().rev());
+    let yuan = |hundredths: i64| hundredths as f64 / 100.0;
+    let row = |bar: MinuteRow| {
+        json!({
+            "ts_code": code, "trade_time": bar.end.format("%Y-%m-%d %H:%M:%S").to_string(), "open": yuan(bar.open),
+            "close": yuan(bar.close), "high": yuan(bar.high()), "low": yuan(bar.low()), "vol": bar.shares as f64,
+            "amount": yuan(bar.amount()),
+        })
+    };
+    bars.map(row).collect()
 }
