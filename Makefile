@@ -5,11 +5,15 @@ SHELL := bash
 CARGO_FLAGS ?=
 TEST_FLAGS ?=
 SERVICES := tests/services
+WORKER_VERSION ?= $(shell sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+DOCKER_BUILD_FLAGS ?=
+COMPOSE_ENV_FILES ?= .env
+export WORKER_VERSION COMPOSE_ENV_FILES
 
-.PHONY: help run test services bench docs fmt lint check clean rust build-packages
+.PHONY: help run test services bench docs fmt lint check clean image up down scale logs test-containers rust build-packages compose
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: rust build-packages ## builds the worker and runs it on its own, without other servers
 	cargo run --release $(CARGO_FLAGS) -- standalone
@@ -47,8 +51,38 @@ lint: rust build-packages ## runs clippy
 check: ## runs everything a change has to pass
 	.ci/run
 
+image: ## builds the worker's image, ginkgo-data-worker:VERSION
+	docker build $(DOCKER_BUILD_FLAGS) -f docker/Dockerfile -t ginkgo-data-worker:$(WORKER_VERSION) --build-arg VERSION=$(WORKER_VERSION) \
+	  --build-arg REVISION=$$(git describe --always --dirty 2>/dev/null || echo unknown) .
+
+up: compose image $(COMPOSE_ENV_FILES) ## starts four workers and all they need as containers; makes passwords at the first time
+	docker compose up -d --no-build
+
+down: compose ## stops and removes the containers; their data stays
+	docker compose down
+
+scale: compose ## makes it N workers, e.g. `make scale N=6`
+	docker compose up -d --no-build --no-recreate --no-deps --scale data-worker=$${N:?is missing, e.g. make scale N=6} data-worker
+
+logs: compose ## follows the workers' logs
+	docker compose logs -f --tail 100 data-worker
+
+test-containers: rust build-packages ## tests the image and the compose files with a real engine (HEARTBEAT_MINUTES=10)
+	@$(SERVICES)/install.sh
+	@tests/containers/engine.sh tests/containers/run.sh
+
 clean: ## removes build results and the installed test servers
 	rm -rf target
+
+$(COMPOSE_ENV_FILES):
+	@(umask 077; while IFS= read -r line; do \
+	  [[ $$line != *_PASSWORD= ]] || line+=$$(head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n'); \
+	  printf '%s\n' "$$line"; \
+	done <.env.example >$@)
+	@echo 'passwords are in $@; set TUSHARE_TOKEN there'
+
+compose:
+	@docker compose version >/dev/null 2>&1 || { echo 'needed: Docker with Compose v2 (`docker compose`)' >&2; exit 1; }
 
 rust:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust (rust-version in Cargo.toml), see rustup or your distribution' >&2; exit 1; }

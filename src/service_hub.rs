@@ -1,5 +1,5 @@
 // Upstream: cli::connect, reload, run, standalone, standalone::demonstration, standalone::error
-// Downstream: actors::heartbeat, actors::ports, actors::ports::market_source, actors::supervisor, clickhouse::bars, clickhouse::factors, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
+// Downstream: actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::path::Path;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::heartbeat::Identity;
-use actors::ports::{BarStore, FactorStore, HeartbeatStore, MarketSources, ReferenceStore};
+use actors::ports::{BarStore, FactorStore, HeartbeatStore, MarketSources, ReferenceStore, TickStore};
 use actors::supervisor::WorkerParts;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::clickhouse::{ClickHouseBars, ClickHouseFactors};
+use crate::clickhouse::{ClickHouseBars, ClickHouseFactors, ClickHouseTicks};
 use crate::config::{Loaded, Settings};
 use crate::http::StoreQuestion;
 use crate::kafka::{self, KafkaFeed, KafkaOrders, KafkaOutbox};
@@ -77,6 +77,7 @@ impl ServiceHub {
             sources: services.sources.clone(),
             store: services.store.clone(),
             factors: services.factors.clone(),
+            ticks: services.ticks.clone(),
             reference: services.reference.clone(),
             heartbeats: services.heartbeats.clone(),
             outbox: Arc::new(outbox),
@@ -102,6 +103,7 @@ impl ServiceHub {
             sources: Arc::new(sources),
             store: store.clone(),
             factors: store.clone(),
+            ticks: store.clone(),
             reference: store.clone(),
             heartbeats: heartbeats.clone(),
             outbox: Arc::new(outbox),
@@ -157,6 +159,7 @@ impl ServiceHub {
 pub struct Services {
     store: Arc<Switch<dyn BarStore>>,
     factors: Arc<Switch<dyn FactorStore>>,
+    ticks: Arc<Switch<dyn TickStore>>,
     sources: Arc<Switch<dyn MarketSources>>,
     reference: Arc<Switch<dyn ReferenceStore>>,
     heartbeats: Arc<Switch<dyn HeartbeatStore>>,
@@ -170,6 +173,7 @@ impl Services {
         Ok(Self {
             store: Switch::new(Arc::new(ClickHouseBars::new(&settings.clickhouse))),
             factors: Switch::new(Arc::new(ClickHouseFactors::new(&settings.clickhouse))),
+            ticks: Switch::new(Arc::new(ClickHouseTicks::new(&settings.clickhouse))),
             sources: Switch::new(Arc::new(sources)),
             reference: Switch::new(Arc::new(MySqlReference::new(&settings.mysql))),
             heartbeats: Switch::new(Arc::new(heartbeats)),
@@ -209,7 +213,10 @@ impl Services {
         });
         match tokio::join!(store, factors, sources, reference, heartbeats) {
             (Ok(store), Ok(factors), Ok(sources), Ok(reference), Ok(heartbeats)) => {
-                Ok(Exchange { services: self.clone(), store, factors, sources, reference, heartbeats })
+                // Tables of ticks are made and checked when they are used; the two above tried the server.
+                let ticks = touched("clickhouse")
+                    .then(|| Arc::new(ClickHouseTicks::new(&settings.clickhouse)) as Arc<dyn TickStore>);
+                Ok(Exchange { services: self.clone(), store, factors, ticks, sources, reference, heartbeats })
             }
             (store, factors, sources, reference, heartbeats) => {
                 let reasons = [store.err(), factors.err(), sources.err(), reference.err(), heartbeats.err()];
@@ -238,6 +245,7 @@ pub struct Exchange {
     services: Services,
     store: Option<Arc<dyn BarStore>>,
     factors: Option<Arc<dyn FactorStore>>,
+    ticks: Option<Arc<dyn TickStore>>,
     sources: Option<Arc<dyn MarketSources>>,
     reference: Option<Arc<dyn ReferenceStore>>,
     heartbeats: Option<Arc<dyn HeartbeatStore>>,
@@ -246,12 +254,15 @@ pub struct Exchange {
 impl Exchange {
     /// Puts them in force.
     pub fn install(self) {
-        let Self { services, store, factors, sources, reference, heartbeats } = self;
+        let Self { services, store, factors, ticks, sources, reference, heartbeats } = self;
         if let Some(store) = store {
             services.store.exchange(store);
         }
         if let Some(factors) = factors {
             services.factors.exchange(factors);
+        }
+        if let Some(ticks) = ticks {
+            services.ticks.exchange(ticks);
         }
         if let Some(sources) = sources {
             services.sources.exchange(sources);

@@ -1,18 +1,19 @@
 // Upstream: service_hub
-// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::ports::market_source
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::trade_day, actors::ports, actors::ports::market_source, actors::ports::tick_store
 // Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use actors::domain::{Code, Frequency, Stock, SyncRecord, TradeDay};
+use actors::domain::{Code, DateRange, Frequency, Stock, SyncRecord, TradeDay};
 use actors::ports::{
     BarBatch, BarStore, DataKind, FactorBatch, FactorStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource,
-    MarketSources, MergeCounts, ReferenceStore, SeriesEnds, StoreError, StoredBar, StoredFactor,
+    MarketSources, MergeCounts, ReferenceStore, SeriesEnds, StoreError, StoredBar, StoredFactor, StoredTick, TickBatch,
+    TickStore,
 };
 use async_trait::async_trait;
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime};
 
 /// A port with the adapter that is in force behind it.
 pub struct Switch<T: ?Sized>(RwLock<Arc<T>>);
@@ -95,6 +96,33 @@ impl FactorStore for Switch<dyn FactorStore> {
 
     async fn remove(&self, rows: &[StoredFactor]) -> Result<(), StoreError> {
         self.current().remove(rows).await
+    }
+}
+
+#[async_trait]
+impl TickStore for Switch<dyn TickStore> {
+    async fn newest_day(&self, code: Code) -> Result<Option<NaiveDate>, StoreError> {
+        self.current().newest_day(code).await
+    }
+
+    async fn stored_days(&self, code: Code, range: DateRange) -> Result<BTreeSet<NaiveDate>, StoreError> {
+        self.current().stored_days(code, range).await
+    }
+
+    async fn stored(&self, code: Code, range: DateRange) -> Result<Vec<StoredTick>, StoreError> {
+        self.current().stored(code, range).await
+    }
+
+    async fn deduplicates_retries(&self, code: Code) -> Result<bool, StoreError> {
+        self.current().deduplicates_retries(code).await
+    }
+
+    async fn insert(&self, code: Code, batch: &TickBatch) -> Result<(), StoreError> {
+        self.current().insert(code, batch).await
+    }
+
+    async fn remove(&self, code: Code, rows: &[StoredTick]) -> Result<(), StoreError> {
+        self.current().remove(code, rows).await
     }
 }
 

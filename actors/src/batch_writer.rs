@@ -1,5 +1,5 @@
 // Upstream: actors::flush, actors::lifecycle, actors::supervisor, actors::validator
-// Downstream: actors::domain::frequency, actors::domain::task, actors::factor_flush, actors::factor_plan, actors::flush, actors::list_merge, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_buffer, actors::write_plan
+// Downstream: actors::domain::frequency, actors::domain::task, actors::factor_flush, actors::factor_plan, actors::flush, actors::list_merge, actors::reference_list, actors::settings, actors::supervision::vitals, actors::tick_plan, actors::tick_write, actors::ticket, actors::write_buffer, actors::write_plan
 // Role: The actor that gathers sound rows of many tasks and writes them together, one batch after the other.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ use crate::list_merge::MergeContext;
 use crate::reference_list::SoundList;
 use crate::settings::{ActorSettings, ApplySettings};
 use crate::supervision::Vitals;
+use crate::tick_plan::TickUnit;
+use crate::tick_write::TickWrites;
 use crate::ticket::{TaskReport, Ticket};
 use crate::write_buffer::{Buffered, WriteBuffer};
 use crate::write_plan::WriteUnit;
@@ -47,6 +49,20 @@ pub struct WriteFactors {
     pub ticket: Ticket,
     /// The factors.
     pub unit: FactorUnit,
+    /// What is known of the task so far.
+    pub report: TaskReport,
+    /// The rows' room in memory.
+    pub room: OwnedSemaphorePermit,
+}
+
+/// Write these ticks.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WriteTicks {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// The ticks.
+    pub unit: TickUnit,
     /// What is known of the task so far.
     pub report: TaskReport,
     /// The rows' room in memory.
@@ -113,6 +129,8 @@ pub struct WriteTargets {
     pub bars: Arc<FlushContext>,
     /// Adjustment factors.
     pub factors: Arc<FactorFlushContext>,
+    /// Ticks.
+    pub ticks: Arc<TickWrites>,
     /// Stock list and calendar.
     pub lists: Arc<MergeContext>,
 }
@@ -216,6 +234,24 @@ impl Handler<WriteFactors> for BatchWriter {
         ticket.buffered();
         self.factors.push(BufferedFactors { ticket, unit, report, room });
         self.flush_if_due(ctx);
+    }
+}
+
+impl Handler<WriteTicks> for BatchWriter {
+    type Result = ();
+
+    /// Ticks go to a table for each security: there is nothing to gather.
+    fn handle(&mut self, message: WriteTicks, _ctx: &mut Self::Context) {
+        let WriteTicks { mut ticket, unit, report, room } = message;
+        ticket.buffered();
+        ticket.enter(Stage::Writing);
+        let (ticks, settings) = (self.targets.ticks.clone(), self.settings.clone());
+        let span = ticket.span().clone();
+        let writing = async move {
+            ticks.run(&unit, ticket, report, &settings).await;
+            drop(room);
+        };
+        actix_rt::spawn(writing.instrument(span));
     }
 }
 

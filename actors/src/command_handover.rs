@@ -1,15 +1,15 @@
 // Upstream: actors::command_router
-// Downstream: actors::command_split, actors::delivery, actors::fetcher, actors::observation, actors::ports, actors::settings, actors::supervision::board
+// Downstream: actors::command_split, actors::delivery, actors::observation, actors::ports, actors::settings, actors::store_tries, actors::supervision::board
 // Role: Ends a command by handing it over: to the group in parts, or to the dead letters. Only what is published is resolved.
 
 use std::sync::Arc;
 
 use crate::command_split::CommandPart;
 use crate::delivery::Delivery;
-use crate::fetcher::store_delays;
 use crate::observation::{CommandOutcome, Observation};
 use crate::ports::{DeadLetter, Outbox};
 use crate::settings::{ActorSettings, ms};
+use crate::store_tries::store_delays;
 use crate::supervision::Board;
 
 /// What handing over needs.

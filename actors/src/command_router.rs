@@ -1,5 +1,5 @@
 // Upstream: actors::supervisor
-// Downstream: actors::command_handover, actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::sync_record, actors::domain::task, actors::fetcher, actors::observation, actors::open_command, actors::ports, actors::quality_monitor, actors::reference_list, actors::settings, actors::supervision::vitals, actors::sync_journal, actors::ticket
+// Downstream: actors::command_handover, actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::sync_record, actors::domain::task, actors::fetcher, actors::observation, actors::open_command, actors::ports, actors::quality_monitor, actors::reference_list, actors::settings, actors::store_tries, actors::supervision::vitals, actors::sync_journal, actors::tick_days, actors::ticket
 // Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -14,18 +14,19 @@ use crate::command_handover::Handover;
 use crate::command_split::split;
 use crate::delivery::{CommandReceived, Delivery, PartitionsWithdrawn};
 use crate::domain::{
-    BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, OpenRange, Stage,
-    Subject, SyncRecord, TaskCounts,
+    BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, Stage, Subject,
+    SyncRecord, TaskCounts,
 };
-use crate::fetcher::{FetchBars, FetchFactors, FetchList, Fetcher};
+use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, Fetcher};
 use crate::observation::{CommandOutcome, Observation, TaskEnd};
-use crate::open_command::{Job, OpenCommand};
+use crate::open_command::{CommandId, Job, OpenCommand, OpenTask, QueuedTask};
 use crate::ports::{Outbox, ReferenceStore};
 use crate::quality_monitor::{CommandRefused, QualityMonitor, TaskFailed, TaskFinished};
 use crate::reference_list::ListKind;
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::Vitals;
 use crate::sync_journal::SyncJournal;
+use crate::tick_days::{BackfillDays, next_part};
 use crate::ticket::{TaskBuffered, TaskId, TaskListener, TaskOutcome, TaskSettled, Ticket};
 
 /// Crashes with the same command or task in hand that are still answered by another try: as often as a fetch is tried.
@@ -55,27 +56,6 @@ pub struct CommandRouter {
     commands: HashMap<CommandId, OpenCommand>,
     tasks: HashMap<TaskId, OpenTask>,
     queue: VecDeque<QueuedTask>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct CommandId(u64);
-
-/// A task that waits for its turn.
-struct QueuedTask {
-    command: CommandId,
-    subject: Subject,
-    range: OpenRange,
-    num_crashes: u32,
-}
-
-/// A task under way.
-struct OpenTask {
-    command: CommandId,
-    subject: Subject,
-    range: OpenRange,
-    num_crashes: u32,
-    holds_slot: bool,
-    begun_at: Instant,
 }
 
 /// The listed codes were read for a command that named none.
@@ -124,6 +104,10 @@ impl CommandRouter {
                 Instruction::AdjustFactor(FactorCommand { codes, mode }) => {
                     self.take_codes(delivery, command, codes, Job::Factors(mode), ctx);
                 }
+                Instruction::Tick(tick) => {
+                    let codes = tick.codes.clone();
+                    self.take_codes(delivery, command, codes, Job::Ticks(tick), ctx);
+                }
                 Instruction::StockInfo => self.begin_list(delivery, &command, ListKind::Stocks),
                 Instruction::TradeDay => self.begin_list(delivery, &command, ListKind::TradeDays),
                 Instruction::NotForTheGroup(name) => {
@@ -160,7 +144,7 @@ impl CommandRouter {
         let router = ctx.address();
         let span = command.span(delivery.command());
         let listing = async move {
-            let mut delays = crate::fetcher::store_delays(&settings);
+            let mut delays = crate::store_tries::store_delays(&settings);
             let codes = loop {
                 match links.reference.listed_codes().await {
                     Ok(codes) => break codes,
@@ -224,7 +208,7 @@ impl CommandRouter {
         let span = command.span(delivery.command());
         span.in_scope(|| tracing::debug!(tasks = num_tasks, "command begins"));
         for subject in subjects.iter().copied() {
-            let tasks = ranges.iter().map(|range| QueuedTask { command: id, subject, range: *range, num_crashes: 0 });
+            let tasks = ranges.iter().map(|range| QueuedTask::new(id, subject, *range, BackfillDays::default()));
             self.queue.extend(tasks);
         }
         let open = OpenCommand {
@@ -244,20 +228,18 @@ impl CommandRouter {
 
     /// Hands out queued tasks while there are free slots.
     fn dispatch(&mut self, ctx: &mut Context<Self>) {
-        self.hand_out(ctx);
+        // Before they are handed out: the Fetcher asks for whole days where so many wait.
         self.vitals.board().tasks_in(Stage::Waiting).set(self.queue.len() as u64);
-    }
-
-    fn hand_out(&mut self, ctx: &mut Context<Self>) {
         while self.num_fetching < self.settings.fetch.max_in_flight {
             let Some(queued) = self.queue.pop_front() else { return };
             let Some(command) = self.commands.get(&queued.command) else { continue };
             let (assignment, job) = (command.delivery.assignment().clone(), command.job.clone());
             let span = command.span.clone();
             let id = TaskId(self.fresh_id());
-            let QueuedTask { command, subject, range, num_crashes } = queued;
+            let QueuedTask { command, subject, range, backfill, num_crashes } = queued;
             let begun_at = Instant::now();
-            self.tasks.insert(id, OpenTask { command, subject, range, num_crashes, holds_slot: true, begun_at });
+            self.tasks
+                .insert(id, OpenTask { command, subject, range, backfill, num_crashes, holds_slot: true, begun_at });
             self.num_fetching += 1;
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
             let ticket = Ticket::new(id, subject, assignment, listener, self.vitals.board().clone(), span);
@@ -267,6 +249,10 @@ impl CommandRouter {
                     fetcher.do_send(FetchBars { ticket, code, frequency, mode, range });
                 }
                 (Subject::Code(code), Job::Factors(mode)) => fetcher.do_send(FetchFactors { ticket, code, mode }),
+                (Subject::Code(code), Job::Ticks(tick)) => {
+                    let backfill = tick.full.then_some(backfill);
+                    fetcher.do_send(FetchTicks { ticket, code, range, overwrite: tick.overwrite, backfill });
+                }
                 (_, Job::List(kind)) => fetcher.do_send(FetchList { ticket, kind }),
                 // No command makes such a task; the ticket that is dropped here brings it back, and three times ends it.
                 (subject, job) => tracing::error!(%subject, ?job, "a task that nobody can do"),
@@ -306,6 +292,13 @@ impl CommandRouter {
                 let now = Utc::now();
                 let delay = command.issued_at.and_then(|issued| (now - issued).to_std().ok());
                 ended(TaskEnd::Done { counts: &report.counts, delay });
+                let stop_after = self.settings.fetch.tick_stop_after_empty_days;
+                if let Some(days) = report.backfill
+                    && let Some(range) = next_part(task.range, days, stop_after)
+                {
+                    command.num_open += 1;
+                    self.queue.push_back(QueuedTask::new(task.command, task.subject, range, days));
+                }
                 command.counts.add(&report.counts);
                 note(&command.job, report.counts.clone(), None);
                 self.links.quality.do_send(TaskFinished { subject: task.subject, report, delay, duration });
@@ -334,8 +327,8 @@ impl CommandRouter {
         }
         if num_crashes < MAX_CRASHES {
             tracing::warn!(subject = %task.subject, num_crashes, "task was cut off and runs again");
-            let OpenTask { command, subject, range, .. } = task;
-            self.queue.push_front(QueuedTask { command, subject, range, num_crashes });
+            let OpenTask { command, subject, range, backfill, .. } = task;
+            self.queue.push_front(QueuedTask { command, subject, range, backfill, num_crashes });
             return;
         }
         command.attempts = command.attempts.max(num_crashes);

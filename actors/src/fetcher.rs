@@ -1,26 +1,27 @@
-// Upstream: actors::command_handover, actors::command_router, actors::lifecycle, actors::store_tries, actors::supervisor
-// Downstream: actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::observation, actors::ports, actors::ports::market_source, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::supervision::board, actors::supervision::vitals, actors::ticket, actors::validator
+// Upstream: actors::command_router, actors::source_calls, actors::supervisor, actors::tick_fetch
+// Downstream: actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::tick_days, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono::{Days, NaiveDate, NaiveTime};
 use tracing::Instrument;
 
 use crate::cross_section::{self, CrossSections};
-use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, SourceId, Stage, SyncMode};
+use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, Stage, SyncMode};
 use crate::latest_times::{LatestBars, LatestTimes};
-use crate::observation::Observation;
-use crate::ports::{BarRequest, DataKind, KeySpan, MarketSource, MarketSources, SourceError, SourceErrorKind};
+use crate::ports::{
+    BarRequest, DataKind, KeySpan, MarketSource, MarketSources, SourceError, SourceErrorKind, TickStore,
+};
 use crate::reference_list::{FetchedList, ListKind};
 use crate::row_room::RowRoom;
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::shanghai;
 use crate::store_outage::StoreOutage;
+use crate::store_tries::store_delays;
 use crate::supervision::{Board, Vitals};
+use crate::tick_days::BackfillDays;
 use crate::ticket::{TaskReport, Ticket};
 use crate::validator::{ValidateBars, ValidateFactors, ValidateList, Validator};
 
@@ -58,6 +59,22 @@ pub struct FetchFactors {
     pub mode: SyncMode,
 }
 
+/// Fetch one code's ticks.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FetchTicks {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// The security.
+    pub code: Code,
+    /// The days asked for; without a first one, on from the newest stored day.
+    pub range: OpenRange,
+    /// Whether days that are stored are fetched and replaced.
+    pub overwrite: bool,
+    /// How the backfill went so far, if the task is a part of one.
+    pub backfill: Option<BackfillDays>,
+}
+
 /// Fetch a whole list.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -81,17 +98,20 @@ pub struct KnownTimes {
     pub bars: Arc<LatestBars>,
     /// The newest factor of every code.
     pub factors: Arc<LatestTimes>,
+    /// Ticks, asked for by code.
+    pub ticks: Arc<dyn TickStore>,
 }
 
 /// What a fetch needs; outlives a restart of the actor.
-struct FetchContext {
-    sources: Arc<dyn MarketSources>,
+pub(crate) struct FetchContext {
+    pub(crate) sources: Arc<dyn MarketSources>,
     known: KnownTimes,
     sections: CrossSections,
-    validator: Addr<Validator>,
-    outage: Arc<StoreOutage>,
-    board: Arc<Board>,
-    row_room: RowRoom,
+    pub(crate) validator: Addr<Validator>,
+    pub(crate) outage: Arc<StoreOutage>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) row_room: RowRoom,
+    pub(crate) ticks: Arc<dyn TickStore>,
 }
 
 impl Fetcher {
@@ -106,6 +126,7 @@ impl Fetcher {
     ) -> Self {
         let shared = FetchContext {
             sources,
+            ticks: known.ticks.clone(),
             known,
             sections: CrossSections::default(),
             outage,
@@ -150,6 +171,16 @@ impl Handler<FetchFactors> for Fetcher {
         let (shared, settings) = (self.shared.clone(), self.settings.clone());
         let span = message.ticket.span().clone();
         actix_rt::spawn(async move { shared.run_factors(message, &settings).await }.instrument(span));
+    }
+}
+
+impl Handler<FetchTicks> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, message: FetchTicks, _ctx: &mut Self::Context) {
+        let (shared, settings) = (self.shared.clone(), self.settings.clone());
+        let span = message.ticket.span().clone();
+        actix_rt::spawn(async move { shared.run_ticks(message, &settings).await }.instrument(span));
     }
 }
 
@@ -263,7 +294,7 @@ impl FetchContext {
         }
     }
 
-    fn give_up(&self, ticket: Ticket, error: SourceError, attempts: u32) {
+    pub(crate) fn give_up(&self, ticket: Ticket, error: SourceError, attempts: u32) {
         self.board.record_error(&error.to_string());
         tracing::error!(subject = %ticket.subject(), attempts, %error, "fetch failed for good");
         ticket.failed(error, attempts);
@@ -339,75 +370,6 @@ impl FetchContext {
             }
         }
     }
-
-    /// Asks the sources of this kind one after the other until one answers. Also says which did.
-    async fn fetch<T>(
-        &self,
-        kind: DataKind,
-        call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
-        ticket: &Ticket,
-        settings: &ActorSettings,
-    ) -> Result<(T, SourceId), (SourceError, u32)> {
-        let mut failed: Option<(SourceError, u32)> = None;
-        let mut place = 0;
-        while let Some(outcome) = self.ask(kind, place, &call, ticket, settings).await {
-            match outcome {
-                Ok(answer) => return Ok(answer),
-                Err((error, attempts)) => {
-                    tracing::warn!(subject = %ticket.subject(), attempts, %error, "the source failed for good");
-                    // The preferred source's failure is the one that an operator must know of.
-                    let (first, before) = failed.take().unwrap_or((error, 0));
-                    failed = Some((first, before + attempts));
-                }
-            }
-            if ticket.is_lost() {
-                break;
-            }
-            place += 1;
-        }
-        let nobody = || SourceError {
-            source_name: "(none)",
-            request: ticket.subject().to_string(),
-            kind: SourceErrorKind::NotOffered(kind),
-        };
-        Err(failed.unwrap_or_else(|| (nobody(), 0)))
-    }
-
-    /// At most `max_attempts` attempts at the source at this place of the order; permanent errors are not tried again.
-    /// `None`: the order has no such place.
-    async fn ask<T>(
-        &self,
-        kind: DataKind,
-        place: usize,
-        call: &impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
-        ticket: &Ticket,
-        settings: &ActorSettings,
-    ) -> Option<Result<(T, SourceId), (SourceError, u32)>> {
-        let mut delays = retry_delays(settings);
-        let mut attempt = 1;
-        loop {
-            // Each attempt anew: a reload may have brought another source or another token.
-            let source = self.sources.of(kind).into_iter().nth(place)?;
-            let begun = Instant::now();
-            let answer = call(source.clone()).await;
-            let (error, duration) = (answer.as_ref().err(), begun.elapsed());
-            self.board.observe(&Observation::FetchEnded { source: source.name(), error, duration });
-            let error = match answer {
-                Ok(answer) => return Some(Ok((answer, source.id()))),
-                Err(error) => error,
-            };
-            self.board.progressed();
-            let Some(delay) = delays.next().filter(|_| error.kind.is_transient() && !ticket.is_lost()) else {
-                return Some(Err((error, attempt)));
-            };
-            let delay = wait_before_retry(&error.kind, delay, settings);
-            tracing::warn!(subject = %ticket.subject(), attempt, %error, retry_in = ?delay, "fetch failed, will be tried again");
-            self.board.observe(&Observation::FetchRetried { error: &error, wait: delay });
-            self.board.protect(delay);
-            actix_rt::time::sleep(delay).await;
-            attempt += 1;
-        }
-    }
 }
 
 /// Whether a bar's time is over. A minute bar bears its end; one that has not ended would be stored as it is just now.
@@ -416,37 +378,6 @@ fn is_over(bar: &FetchedBar, frequency: Frequency) -> bool {
         Field::Value(end) if frequency.minutes().is_some() => end <= shanghai::now(),
         _ => true,
     }
-}
-
-/// The vendor's own word is honoured, but no wait is longer than the longest allowed one.
-fn wait_before_retry(kind: &SourceErrorKind, delay: Duration, settings: &ActorSettings) -> Duration {
-    let wanted = match kind {
-        SourceErrorKind::RateLimited { retry_after, .. } => (*retry_after).max(delay),
-        _ => delay,
-    };
-    wanted.min(ms(settings.fetch.max_retry_delay_ms))
-}
-
-/// The waits between attempts; one fewer than attempts.
-fn retry_delays(settings: &ActorSettings) -> impl Iterator<Item = Duration> + use<> {
-    let fetch = &settings.fetch;
-    ExponentialBuilder::default()
-        .with_min_delay(ms(fetch.first_retry_delay_ms))
-        .with_max_delay(ms(fetch.max_retry_delay_ms))
-        .with_jitter()
-        .with_max_times(fetch.max_attempts.saturating_sub(1) as usize)
-        .build()
-}
-
-/// The waits between tries of the store: without end, because giving up would lose rows.
-pub(crate) fn store_delays(settings: &ActorSettings) -> impl Iterator<Item = Duration> + use<> {
-    let batch = &settings.batch;
-    ExponentialBuilder::default()
-        .with_min_delay(ms(batch.first_retry_delay_ms))
-        .with_max_delay(ms(batch.max_retry_delay_ms))
-        .with_jitter()
-        .without_max_times()
-        .build()
 }
 
 #[cfg(test)]

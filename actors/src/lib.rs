@@ -69,6 +69,8 @@ pub mod setting_ranges;
 pub mod settings;
 /// The Shanghai wall clock.
 pub mod shanghai;
+/// Calls to sources.
+mod source_calls;
 /// Whether the store takes rows.
 pub mod store_outage;
 /// Tries of a store.
@@ -79,6 +81,16 @@ pub mod supervision;
 pub mod supervisor;
 /// Records of ended tasks.
 pub mod sync_journal;
+/// Days of ticks.
+mod tick_days;
+/// The fetch of ticks.
+mod tick_fetch;
+/// What is done to stored ticks.
+mod tick_plan;
+/// Rules of ticks.
+mod tick_rules;
+/// Ticks on their way into the store.
+mod tick_write;
 /// A task's pass through the pipeline.
 pub mod ticket;
 /// The Validator.

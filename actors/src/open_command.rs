@@ -1,5 +1,5 @@
 // Upstream: actors::command_router
-// Downstream: actors::delivery, actors::domain::command, actors::domain::task, actors::reference_list, actors::shanghai
+// Downstream: actors::delivery, actors::domain::command, actors::domain::task, actors::reference_list, actors::shanghai, actors::tick_days
 // Role: A command under way: what its tasks have brought so far, and what failed.
 
 use std::time::Instant;
@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use tracing::Span;
 
 use crate::delivery::{Delivery, RawCommand};
-use crate::domain::{BarSnapshot, ControlCommand, OpenRange, Subject, SyncMode, TaskCounts};
+use crate::domain::{BarSnapshot, ControlCommand, OpenRange, Subject, SyncMode, TaskCounts, TickCommand};
 use crate::reference_list::ListKind;
 use crate::shanghai;
+use crate::tick_days::{BackfillDays, part_until};
 
 /// Failed codes named in a dead letter; the total is always given.
 const MAX_NAMED_FAILURES: usize = 20;
@@ -36,6 +37,8 @@ pub enum Job {
     Bars(BarSnapshot),
     /// Adjustment factors.
     Factors(SyncMode),
+    /// Ticks.
+    Ticks(TickCommand),
     /// A list as a whole.
     List(ListKind),
 }
@@ -46,6 +49,7 @@ impl Job {
         match self {
             Self::Bars(_) => "bars",
             Self::Factors(_) => "adjustfactor",
+            Self::Ticks(_) => "ticks",
             Self::List(ListKind::Stocks) => "stockinfo",
             Self::List(ListKind::TradeDays) => "trade_day",
         }
@@ -56,7 +60,8 @@ impl Job {
         match self {
             Self::Bars(snapshot) => snapshot.mode,
             Self::Factors(mode) => *mode,
-            Self::List(_) => SyncMode::Replace,
+            Self::Ticks(TickCommand { full: false, overwrite: false, .. }) => SyncMode::Incremental,
+            Self::Ticks(_) | Self::List(_) => SyncMode::Replace,
         }
     }
 
@@ -64,6 +69,10 @@ impl Job {
     pub fn parts(&self) -> Vec<OpenRange> {
         match self {
             Self::Bars(snapshot) => snapshot.parts(shanghai::today()),
+            Self::Ticks(TickCommand { full: true, range, .. }) => {
+                vec![part_until(range.end.unwrap_or_else(shanghai::today))]
+            }
+            Self::Ticks(TickCommand { range, .. }) => vec![*range],
             Self::Factors(_) | Self::List(_) => vec![OpenRange::default()],
         }
     }
@@ -109,4 +118,47 @@ impl OpenCommand {
         let more = if unnamed > 0 { format!("; and {unnamed} more") } else { String::new() };
         format!("{} of its tasks failed: {}{more}", self.num_failures, named.join("; "))
     }
+}
+
+/// A command under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CommandId(pub u64);
+
+/// A task that waits for its turn.
+pub struct QueuedTask {
+    /// Whose task it is.
+    pub command: CommandId,
+    /// What it is about.
+    pub subject: Subject,
+    /// Its days.
+    pub range: OpenRange,
+    /// How the backfill went before it, if it is a part of one.
+    pub backfill: BackfillDays,
+    /// Runs of it that a panic ended.
+    pub num_crashes: u32,
+}
+
+impl QueuedTask {
+    /// A task that has not run yet.
+    pub fn new(command: CommandId, subject: Subject, range: OpenRange, backfill: BackfillDays) -> Self {
+        Self { command, subject, range, backfill, num_crashes: 0 }
+    }
+}
+
+/// A task under way.
+pub struct OpenTask {
+    /// Whose task it is.
+    pub command: CommandId,
+    /// What it is about.
+    pub subject: Subject,
+    /// Its days.
+    pub range: OpenRange,
+    /// How the backfill went before it, if it is a part of one.
+    pub backfill: BackfillDays,
+    /// Runs of it that a panic ended.
+    pub num_crashes: u32,
+    /// Whether it counts as being fetched.
+    pub holds_slot: bool,
+    /// When this run began.
+    pub begun_at: Instant,
 }

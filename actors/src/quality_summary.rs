@@ -238,7 +238,7 @@ mod tests {
         for _ in 0..3 {
             let mut counts = TaskCounts { fetched: 10, written: 9, ..TaskCounts::default() };
             counts.skipped.insert(Rule::PriceNotPositive, 1);
-            let report = TaskReport { counts, anomalies: vec![anomaly.clone()] };
+            let report = TaskReport { counts, anomalies: vec![anomaly.clone()], backfill: None };
             summary.add_finished(report, Some(Duration::from_secs(2)), Duration::from_secs(1), 2);
         }
         summary.add_failed(Subject::Code(code), 2);

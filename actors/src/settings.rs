@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::store_tries, actors::supervisor, actors::validator, actors::write_buffer, config::sections, run
+// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_monitor, actors::setting_ranges, actors::source_calls, actors::store_tries, actors::supervisor, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer, config::sections, run
 // Downstream: actors::setting_ranges
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 
@@ -55,6 +55,9 @@ pub struct FetchSettings {
     /// are.
     #[schemars(range(min = 1, max = 7_000))]
     pub first_minute_days: u32,
+    /// Trading days in a row without a tick after which a backfill of ticks (`tick` with `full`) ends.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub tick_stop_after_empty_days: u32,
     /// How long the table of newest stored timestamps is believed before it is read again.
     pub latest_refresh_ms: u64,
 }
@@ -71,6 +74,7 @@ impl Default for FetchSettings {
             // One call for a day brings 5,400 rows and takes as long as a few calls for a code.
             whole_days_from_tasks: 20,
             first_minute_days: 30,
+            tick_stop_after_empty_days: 365,
             latest_refresh_ms: 60_000,
         }
     }

@@ -1,10 +1,11 @@
-// Upstream: actors::factor_flush, actors::flush, actors::list_merge
-// Downstream: actors::fetcher, actors::ports, actors::settings, actors::store_outage
+// Upstream: actors::command_handover, actors::command_router, actors::factor_flush, actors::fetcher, actors::flush, actors::lifecycle, actors::list_merge, actors::tick_fetch, actors::tick_write
+// Downstream: actors::ports, actors::settings, actors::store_outage
 // Role: The waits between tries of a store, and the word of its outage.
 
 use std::time::Duration;
 
-use crate::fetcher::store_delays;
+use backon::{BackoffBuilder, ExponentialBuilder};
+
 use crate::ports::StoreError;
 use crate::settings::{ActorSettings, ms};
 use crate::store_outage::StoreOutage;
@@ -34,4 +35,15 @@ impl<'a> StoreTries<'a> {
     pub fn succeeded(&self) {
         self.outage.succeeded();
     }
+}
+
+/// The waits between tries of the store: without end, because giving up would lose rows.
+pub(crate) fn store_delays(settings: &ActorSettings) -> impl Iterator<Item = Duration> + use<> {
+    let batch = &settings.batch;
+    ExponentialBuilder::default()
+        .with_min_delay(ms(batch.first_retry_delay_ms))
+        .with_max_delay(ms(batch.max_retry_delay_ms))
+        .with_jitter()
+        .without_max_times()
+        .build()
 }

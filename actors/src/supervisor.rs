@@ -1,5 +1,5 @@
 // Upstream: actors::lifecycle, run, service_hub, standalone
-// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::price_events, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::sync_journal, actors::validator, actors::worker_event
+// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::sync_journal, actors::tick_write, actors::validator, actors::worker_event
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::lifecycle::{Leaving, Starting};
 use crate::list_merge::MergeContext;
 use crate::ports::{
     BarStore, CommandFeed, ConfigSource, FactorStore, HeartbeatStore, MarketSources, OrderFeed, OrderReceived, Outbox,
-    ReferenceStore,
+    ReferenceStore, TickStore,
 };
 use crate::price_events::PriceEvents;
 use crate::quality_monitor::QualityMonitor;
@@ -30,6 +30,7 @@ use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
 use crate::supervision::{ActorGaveUp, Board, RestartPolicy, Vitals, supervise};
 use crate::sync_journal::SyncJournal;
+use crate::tick_write::TickWrites;
 use crate::validator::Validator;
 use crate::worker_event::{Announcer, WorkerEvent};
 
@@ -50,6 +51,8 @@ pub struct WorkerParts {
     pub store: Arc<dyn BarStore>,
     /// Adjustment factors.
     pub factors: Arc<dyn FactorStore>,
+    /// Ticks.
+    pub ticks: Arc<dyn TickStore>,
     /// The stock list and the calendar.
     pub reference: Arc<dyn ReferenceStore>,
     /// Heartbeats.
@@ -188,6 +191,7 @@ impl Supervisor {
                 outage.clone(),
                 board.clone(),
             )),
+            ticks: Arc::new(TickWrites::new(parts.ticks.clone(), outage.clone(), board.clone())),
             lists: Arc::new(MergeContext {
                 store: parts.reference.clone(),
                 // A gate of its own: while lists cannot be merged, bars are taken on.
@@ -204,7 +208,7 @@ impl Supervisor {
             Validator::new(vitals, snapshot, to_writer)
         });
         let (sources, to_validator, snapshot) = (parts.sources.clone(), validator.clone(), settings.clone());
-        let known = KnownTimes { bars: latest, factors: latest_factors };
+        let known = KnownTimes { bars: latest, factors: latest_factors, ticks: parts.ticks.clone() };
         let fetcher = supervise(&fetching, register("fetcher"), policy, escalation.clone(), move |vitals| {
             Fetcher::new(vitals, snapshot, sources, known, outage, to_validator)
         });

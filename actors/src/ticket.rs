@@ -1,5 +1,5 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::validator, actors::write_buffer
-// Downstream: actors::delivery, actors::domain::task, actors::ports::market_source, actors::supervision::board
+// Upstream: actors::batch_writer, actors::command_router, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_monitor, actors::quality_summary, actors::source_calls, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer
+// Downstream: actors::delivery, actors::domain::task, actors::ports::market_source, actors::supervision::board, actors::tick_days
 // Role: A task's pass through the pipeline: it is settled once, and never vanishes silently.
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use crate::delivery::Assignment;
 use crate::domain::{Anomaly, Stage, Subject, TaskCounts};
 use crate::ports::SourceError;
 use crate::supervision::Board;
+use crate::tick_days::BackfillDays;
 
 /// One run of a task. A task that is run again gets a new id, so that a late word of the old run changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +43,8 @@ pub struct TaskReport {
     pub counts: TaskCounts,
     /// Examples of invalid rows, a bounded number.
     pub anomalies: Vec<Anomaly>,
+    /// How a backfill of ticks went so far, if the task is a part of one.
+    pub backfill: Option<BackfillDays>,
 }
 
 /// A task's run ended.

@@ -1,17 +1,19 @@
-// Upstream: actors::fetcher, actors::supervisor
-// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::factor_plan, actors::factor_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::supervision::vitals, actors::ticket, actors::write_plan
+// Upstream: actors::fetcher, actors::supervisor, actors::tick_fetch
+// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::domain::tick, actors::factor_plan, actors::factor_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::supervision::vitals, actors::tick_days, actors::tick_plan, actors::tick_rules, actors::ticket, actors::write_plan
 // Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use chrono::NaiveDate;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::bar_rules::{BarContext, check};
-use crate::batch_writer::{BatchWriter, WriteBars, WriteFactors, WriteList};
+use crate::batch_writer::{BatchWriter, WriteBars, WriteFactors, WriteList, WriteTicks};
 use crate::domain::{
-    Anomaly, Bar, Code, DateRange, FetchedBar, FetchedFactor, Frequency, Rule, SourceId, SyncMode, TaskCounts,
+    Anomaly, Bar, Code, DateRange, FetchedBar, FetchedFactor, FetchedTick, Frequency, Rule, SourceId, SyncMode,
+    TaskCounts,
 };
 use crate::factor_plan::FactorUnit;
 use crate::factor_rules::{self, FactorContext};
@@ -19,6 +21,9 @@ use crate::ports::{KeySpan, SourceError, SourceErrorKind};
 use crate::reference_list::{self, FetchedList};
 use crate::settings::{ActorSettings, ApplySettings};
 use crate::supervision::Vitals;
+use crate::tick_days::BackfillDays;
+use crate::tick_plan::TickUnit;
+use crate::tick_rules;
 use crate::ticket::{TaskReport, Ticket};
 use crate::write_plan::WriteUnit;
 
@@ -62,6 +67,26 @@ pub struct ValidateFactors {
     pub source: SourceId,
     /// The rows as they came.
     pub rows: Vec<FetchedFactor>,
+    /// The rows' room in memory; freed when they are stored.
+    pub room: OwnedSemaphorePermit,
+}
+
+/// Check the ticks of some days.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ValidateTicks {
+    /// The task's pass.
+    pub ticket: Ticket,
+    /// The security.
+    pub code: Code,
+    /// Whether stored days are replaced in any case.
+    pub overwrite: bool,
+    /// Days with their ticks as they came.
+    pub days: Vec<(NaiveDate, Vec<FetchedTick>)>,
+    /// Who gave them.
+    pub source: SourceId,
+    /// How the backfill went so far, if it is one.
+    pub backfill: Option<BackfillDays>,
     /// The rows' room in memory; freed when they are stored.
     pub room: OwnedSemaphorePermit,
 }
@@ -124,7 +149,7 @@ impl Handler<ValidateBars> for Validator {
         let checked = check_all(&rows, &context, self.settings.quality.max_examples);
         drop(rows);
         self.vitals.board().rows_skipped.add(checked.counts.num_skipped());
-        let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies };
+        let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill: None };
         if checked.rows.is_empty() {
             // Nothing sound came: nothing is written, and a replacement by nothing is not believed.
             return ticket.done(report);
@@ -151,13 +176,30 @@ impl Handler<ValidateFactors> for Validator {
         let checked = factor_rules::check_all(&rows, &context, self.settings.quality.max_examples);
         let num_skipped = checked.counts.num_skipped();
         self.vitals.board().rows_skipped.add(num_skipped);
-        let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies };
+        let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill: None };
         if checked.rows.is_empty() {
             return ticket.done(report);
         }
         // Where an invalid row came, what is stored for its day is the best that is known: nothing is removed then.
         let mode = if num_skipped == 0 { mode } else { SyncMode::Incremental };
         self.writer.do_send(WriteFactors { ticket, unit: FactorUnit { code, mode, rows: checked.rows }, report, room });
+    }
+}
+
+impl Handler<ValidateTicks> for Validator {
+    type Result = ();
+
+    fn handle(&mut self, message: ValidateTicks, _ctx: &mut Self::Context) {
+        let ValidateTicks { ticket, code, overwrite, days, source, backfill, room } = message;
+        let _logged_in = ticket.span().clone().entered();
+        let checked = tick_rules::check_all(&days, code, source, self.settings.quality.max_examples);
+        self.vitals.board().rows_skipped.add(checked.counts.num_skipped());
+        let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill };
+        if checked.rows.is_empty() {
+            return ticket.done(report);
+        }
+        let unit = TickUnit { code, overwrite, rows: checked.rows, unsound_days: checked.unsound_days };
+        self.writer.do_send(WriteTicks { ticket, unit, report, room });
     }
 }
 
@@ -174,7 +216,7 @@ impl Handler<ValidateList> for Validator {
             let request = ticket.subject().to_string();
             return ticket.failed(SourceError { source_name: "(validator)", request, kind }, 1);
         }
-        let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies };
+        let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill: None };
         self.writer.do_send(WriteList { ticket, list: checked.list, report, room });
     }
 }
@@ -241,7 +283,7 @@ fn duplicate(bar: &Bar) -> Anomaly {
 mod tests {
     use super::*;
     use crate::domain::Field;
-    use chrono::{NaiveDate, NaiveTime};
+    use chrono::NaiveTime;
     use rust_decimal::Decimal;
 
     #[test]

@@ -39,7 +39,7 @@ struct LatestRow {
 impl ClickHouseBars {
     /// Connects to nothing yet.
     pub fn new(config: &ClickHouseSection) -> Self {
-        Self { table: Table::new(config, &BAR) }
+        Self { table: Table::new(config, BAR) }
     }
 
     /// Tries the server: its version, and the table as it is there. Creates nothing.

@@ -55,7 +55,7 @@ struct SeriesRow {
 impl ClickHouseFactors {
     /// Connects to nothing yet.
     pub fn new(config: &ClickHouseSection) -> Self {
-        Self { table: Table::new(config, &ADJUSTFACTOR) }
+        Self { table: Table::new(config, ADJUSTFACTOR) }
     }
 
     /// The rows of a query for some of these codes at a time; `{codes}` stands for their list.

@@ -1,8 +1,8 @@
 // Upstream: none
-// Downstream: clickhouse::bars, clickhouse::factors
+// Downstream: clickhouse::bars, clickhouse::factors, clickhouse::ticks
 // Role: What the worker keeps in ClickHouse: everything that knows its client, its types and its error codes.
 
-//! The ports: [`bars`], [`factors`]; one table under them: `table`; its columns: [`schema`]; the bytes: [`rows`]; the zone: [`clock`];
+//! The ports: [`bars`], [`factors`], [`ticks`]; one table under them: `table`; its columns: [`schema`]; the bytes: [`rows`]; the zone: [`clock`];
 //! what errors mean: [`errors`].
 
 /// Bars.
@@ -20,6 +20,9 @@ pub mod schema;
 /// SQL texts.
 pub mod statements;
 mod table;
+/// Ticks.
+pub mod ticks;
 
 pub use bars::ClickHouseBars;
 pub use factors::ClickHouseFactors;
+pub use ticks::ClickHouseTicks;

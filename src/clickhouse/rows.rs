@@ -1,8 +1,8 @@
-// Upstream: clickhouse::bars, clickhouse::factors
-// Downstream: actors::domain::adjust_factor, actors::ports, clickhouse::clock
-// Role: Bars and factors as RowBinary, in the order of the schema's columns.
+// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::ticks
+// Downstream: actors::domain::adjust_factor, actors::domain::tick, actors::ports, clickhouse::clock
+// Role: Bars, factors and ticks as RowBinary, in the order of the schema's columns.
 
-use actors::domain::AdjustFactor;
+use actors::domain::{AdjustFactor, Tick};
 use actors::ports::IdentifiedBar;
 use bytes::Bytes;
 
@@ -55,6 +55,23 @@ pub fn encode_factors(rows: &[AdjustFactor], clock: TableClock) -> Result<Bytes,
         put_text(&mut bytes, DESC);
         bytes.extend_from_slice(&clock.to_epoch(row.raw.timestamp)?.to_le_bytes());
         bytes.extend_from_slice(&row.raw.source.0.to_le_bytes());
+    }
+    Ok(bytes.into())
+}
+
+/// Encodes ticks.
+pub fn encode_ticks(rows: &[Tick], clock: TableClock) -> Result<Bytes, ClockError> {
+    let mut bytes = Vec::with_capacity(rows.len() * ROW_BYTES);
+    for row in rows {
+        put_text(&mut bytes, row.code.as_str());
+        bytes.extend_from_slice(&row.price.0.to_le_bytes());
+        bytes.extend_from_slice(&row.volume.to_le_bytes());
+        bytes.extend_from_slice(&row.direction.to_le_bytes());
+        put_text(&mut bytes, &row.uuid());
+        put_text(&mut bytes, META);
+        put_text(&mut bytes, DESC);
+        bytes.extend_from_slice(&clock.to_epoch(row.timestamp)?.to_le_bytes());
+        bytes.extend_from_slice(&row.source.0.to_le_bytes());
     }
     Ok(bytes.into())
 }

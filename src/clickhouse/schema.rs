@@ -1,14 +1,18 @@
-// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::statements, clickhouse::table
+// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::statements, clickhouse::table, clickhouse::ticks
 // Downstream: none
 // Role: The tables as Ginkgo's readers expect them: how they are created, and what must be right of one that is there.
 
+use std::borrow::Cow;
+
 /// A table: its columns in Ginkgo's order with the types its models declare, and how one of ours is made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TableSchema {
     /// The table's name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Name and type.
     pub columns: &'static [(&'static str, &'static str)],
+    /// The engine of one of ours.
+    engine: &'static str,
     /// Partition and sorting key.
     keys: &'static str,
 }
@@ -16,7 +20,7 @@ pub struct TableSchema {
 /// Bars. The key begins with Ginkgo's own (code, timestamp), so its readers' queries are as fast as before. By year,
 /// because one code's history in one INSERT would touch more than a hundred months.
 pub const BAR: TableSchema = TableSchema {
-    name: "bar",
+    name: Cow::Borrowed("bar"),
     columns: &[
         ("code", "String"),
         ("open", "Decimal(16, 2)"),
@@ -32,12 +36,13 @@ pub const BAR: TableSchema = TableSchema {
         ("timestamp", "DateTime"),
         ("source", "Int8"),
     ],
+    engine: "ReplacingMergeTree",
     keys: "PARTITION BY toYear(timestamp) ORDER BY (code, timestamp, frequency)",
 };
 
 /// Adjustment factors, with Ginkgo's own key.
 pub const ADJUSTFACTOR: TableSchema = TableSchema {
-    name: "adjustfactor",
+    name: Cow::Borrowed("adjustfactor"),
     columns: &[
         ("code", "String"),
         ("foreadjustfactor", "Decimal(16, 6)"),
@@ -49,19 +54,41 @@ pub const ADJUSTFACTOR: TableSchema = TableSchema {
         ("timestamp", "DateTime"),
         ("source", "Int8"),
     ],
+    engine: "ReplacingMergeTree",
     keys: "ORDER BY (code, timestamp)",
 };
 
 impl TableSchema {
+    /// The ticks of a security: `000001_SZ_Tick`, as Ginkgo's models name and sort it. Several trades of a minute share their
+    /// time, and the order of their INSERT is kept: so its engine must not make one of them.
+    pub fn tick(code: &str) -> Self {
+        Self {
+            name: Cow::Owned(format!("{}_Tick", code.replace('.', "_"))),
+            columns: &[
+                ("code", "String"),
+                ("price", "Decimal(16, 2)"),
+                ("volume", "Int32"),
+                ("direction", "Int8"),
+                ("uuid", "String"),
+                ("meta", "String"),
+                ("desc", "String"),
+                ("timestamp", "DateTime"),
+                ("source", "Int8"),
+            ],
+            engine: "MergeTree",
+            keys: "ORDER BY timestamp",
+        }
+    }
+
     /// The statement that makes the table. The window makes a repeated INSERT with the same token be taken once: without
     /// it ClickHouse ignores the token.
     pub fn create(&self, database: &str) -> String {
         let columns: Vec<String> = self.columns.iter().map(|(name, kind)| format!("`{name}` {kind}")).collect();
         format!(
-            "CREATE TABLE IF NOT EXISTS {} ({}) ENGINE = ReplacingMergeTree {} \
-             SETTINGS non_replicated_deduplication_window = 1000",
+            "CREATE TABLE IF NOT EXISTS {} ({}) ENGINE = {} {} SETTINGS non_replicated_deduplication_window = 1000",
             self.full_name(database),
             columns.join(", "),
+            self.engine,
             self.keys
         )
     }
@@ -74,7 +101,7 @@ impl TableSchema {
 
     /// The table's name in SQL.
     pub fn full_name(&self, database: &str) -> String {
-        format!("{}.{}", identifier(database), identifier(self.name))
+        format!("{}.{}", identifier(database), identifier(&self.name))
     }
 
     /// What is wrong with a table's columns, all of it in one text; `None` where nothing is.

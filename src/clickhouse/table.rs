@@ -1,4 +1,4 @@
-// Upstream: clickhouse::bars, clickhouse::factors
+// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::ticks
 // Downstream: actors::ports, clickhouse::clock, clickhouse::errors, clickhouse::schema, config::sections, probe
 // Role: One table of a ClickHouse database: made or checked, asked, written to, each statement bounded in time.
 
@@ -30,7 +30,7 @@ pub struct Table {
     /// The database.
     pub database: String,
     timeout: Duration,
-    schema: &'static TableSchema,
+    schema: TableSchema,
     insert: String,
     /// Known after [`Table::prepare`].
     facts: RwLock<Option<TableFacts>>,
@@ -47,7 +47,7 @@ pub struct TableFacts {
 
 impl Table {
     /// Connects to nothing yet.
-    pub fn new(config: &ClickHouseSection, schema: &'static TableSchema) -> Self {
+    pub fn new(config: &ClickHouseSection, schema: TableSchema) -> Self {
         let compression = match config.compression {
             Compression::None => ::clickhouse::Compression::None,
             Compression::Lz4 => ::clickhouse::Compression::Lz4,
@@ -67,10 +67,29 @@ impl Table {
             address: format!("ClickHouse {}:{}", config.host, config.port),
             database: config.database.clone(),
             timeout: Duration::from_millis(config.timeout_ms),
-            schema,
             insert: schema.insert(&config.database),
+            schema,
             facts: RwLock::new(None),
         }
+    }
+
+    /// Another table of the same database, over the same connections.
+    pub fn beside(&self, schema: TableSchema) -> Self {
+        Self {
+            client: self.client.clone(),
+            server: self.server.clone(),
+            address: self.address.clone(),
+            database: self.database.clone(),
+            timeout: self.timeout,
+            insert: schema.insert(&self.database),
+            schema,
+            facts: RwLock::new(None),
+        }
+    }
+
+    /// Whether the table is there.
+    pub async fn is_there(&self) -> Result<bool, StoreError> {
+        Ok(!self.columns().await?.is_empty())
     }
 
     /// The table's name in SQL.
@@ -125,7 +144,7 @@ impl Table {
             .server
             .query("SELECT name, type FROM system.columns WHERE database = ? AND table = ?")
             .bind(&self.database)
-            .bind(self.schema.name);
+            .bind(&self.schema.name);
         self.bounded("read the columns", Effect::None, query.fetch_all()).await
     }
 
@@ -134,7 +153,7 @@ impl Table {
             .server
             .query("SELECT engine, engine_full FROM system.tables WHERE database = ? AND name = ?")
             .bind(&self.database)
-            .bind(self.schema.name);
+            .bind(&self.schema.name);
         self.bounded("read the engine", Effect::None, query.fetch_one()).await
     }
 
@@ -174,7 +193,7 @@ impl Table {
         let deduplicates_retries = deduplicates(&engine, &engine_full);
         tracing::info!(
             database = self.database,
-            table = self.schema.name,
+            table = %self.schema.name,
             engine,
             ?clock,
             deduplicates_retries,

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::health, cli::send, cli::status, clickhouse::bars, clickhouse::factors, clickhouse::table, config, config::check, config::keys, config::load, config::schema, config::source_sections, http, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::fleet, redis::heartbeat, reload, service_hub, standalone, standalone::broker, standalone::news, telemetry
+// Upstream: benches::pipeline::write_path, cli::config, cli::connect, cli::health, cli::send, cli::status, clickhouse::bars, clickhouse::factors, clickhouse::table, clickhouse::ticks, config, config::check, config::keys, config::load, config::schema, config::source_sections, http, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::fleet, redis::heartbeat, reload, service_hub, standalone, standalone::broker, standalone::news, telemetry
 // Downstream: actors::settings, config::source_sections
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 

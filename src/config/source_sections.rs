@@ -49,9 +49,8 @@ impl SourceName {
     pub fn offers(self, kind: DataKind) -> bool {
         use DataKind::{Bars, Factors, MinuteBars, Stocks, Ticks, TradeDays};
         match self {
-            Self::BaoStock | Self::Files | Self::Tushare => {
-                matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays)
-            }
+            Self::BaoStock | Self::Tushare => matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays),
+            Self::Files => matches!(kind, Bars | MinuteBars | Ticks | Factors | Stocks | TradeDays),
             Self::EastMoney => matches!(kind, Bars | MinuteBars | Stocks),
             Self::Tdx => matches!(kind, Bars | MinuteBars | Ticks | Factors | Stocks),
             Self::Yahoo => matches!(kind, Bars | MinuteBars),

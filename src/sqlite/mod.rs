@@ -6,5 +6,7 @@
 mod factors;
 /// Bars, stock list and calendar.
 pub mod store;
+/// Ticks.
+mod ticks;
 
 pub use store::{CodeSummary, SqliteStore};

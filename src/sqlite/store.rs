@@ -1,4 +1,4 @@
-// Upstream: service_hub, sqlite, sqlite::factors, standalone::outcome
+// Upstream: service_hub, sqlite, sqlite::factors, sqlite::ticks, standalone::outcome
 // Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai
 // Role: The bar store and the stock list on SQLite.
 
@@ -30,6 +30,9 @@ const SCHEMA: &str = "
         sync_type TEXT NOT NULL, code TEXT NOT NULL, status TEXT NOT NULL, completed_at TEXT NOT NULL,
         duration_ms INTEGER NOT NULL, records_processed INTEGER NOT NULL, records_added INTEGER NOT NULL,
         records_updated INTEGER NOT NULL, records_failed INTEGER NOT NULL, error_message TEXT, sync_strategy TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS tick (
+        code TEXT NOT NULL, timestamp TEXT NOT NULL, price TEXT NOT NULL, volume INTEGER NOT NULL,
+        direction INTEGER NOT NULL, uuid TEXT NOT NULL, source INTEGER NOT NULL, PRIMARY KEY (code, uuid)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS trade_day (timestamp TEXT NOT NULL PRIMARY KEY, is_open INTEGER NOT NULL);";
 
 /// How timestamps are written: they sort as text.

@@ -31,3 +31,5 @@ mod sources_tushare;
 mod sources_yahoo;
 mod standalone;
 mod sync_records;
+mod tdx_worker;
+mod ticks;

@@ -1,6 +1,6 @@
-// Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::domain::tick, actors::ports::market_source, actors::shanghai, config::source_sections, kit::clickhouse, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_data, sources, sources::tdx, tests::it::main_job
-// Role: The TDX adapter against servers that speak TDX's protocol, and the whole worker on TDX alone.
+// Upstream: tests::it::tdx_worker
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::domain::tick, actors::ports::market_source, actors::shanghai, config::source_sections, kit::minute_rows, kit::tdx_data, kit::tdx_server, kit::tushare_data, sources, sources::tdx
+// Role: The TDX adapter against servers that speak TDX's protocol.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,10 @@ use chrono::{NaiveDate, NaiveTime};
 use data_worker::config::{SourcesSection, TdxSection};
 use data_worker::sources::ConfiguredSources;
 use data_worker::sources::tdx::TdxSource;
-use kit::clickhouse::StoredBar;
 use kit::minute_rows::{MinuteRow, minute_rows};
-use kit::mysql::Tables;
-use kit::scene::Scene;
 use kit::tdx_server::{Fault, TdxServer, ticks};
 use kit::tushare_data::{DailyRow, Dataset, codes, trading_days};
 use rust_decimal::{Decimal, RoundingStrategy};
-
-use crate::main_job::{Market, PROGRAM, market};
 
 const CODE: &str = "600000.SH";
 
@@ -75,7 +70,7 @@ fn value(number: Decimal) -> Field<Decimal> {
 }
 
 /// What the adapter must make of a day: whole lots, thousand yuan.
-fn daily(row: &DailyRow) -> FetchedBar {
+pub fn daily(row: &DailyRow) -> FetchedBar {
     let [open, high, low, close, _, volume, amount] = row.cells().map(decimal);
     let yuan = (amount * Decimal::ONE_THOUSAND).to_string().parse::<f64>().unwrap();
     FetchedBar {
@@ -411,75 +406,4 @@ async fn what_tdx_does_not_have_is_refused_without_a_request() {
         let error = ConfiguredSources::build(&sources).err().unwrap().to_string();
         assert!(error.contains("sources.tdx.hosts"), "{error}");
     }
-}
-
-/// A day as the store must show it.
-fn stored(code: &str, row: &DailyRow) -> StoredBar {
-    let bar = daily(row);
-    let text = |field: &Field<Decimal>| match field {
-        Field::Value(number) => {
-            number.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero).normalize().to_string()
-        }
-        other => panic!("{other:?}"),
-    };
-    let values = [&bar.open, &bar.high, &bar.low, &bar.close, &bar.volume, &bar.amount].map(text);
-    StoredBar { code: code.to_owned(), timestamp: format!("{} 00:00:00", row.date), values }
-}
-
-#[test]
-fn commands_become_exact_rows_with_tdx_alone() {
-    let Market { codes, data, last_day } = market(20, 30);
-    let server = TdxServer::start(data).unwrap();
-    let mut scene = Scene::new("tdx", PROGRAM, Dataset::empty());
-    let tables = Tables::create(&scene.name);
-    let event = server.rows(&codes[0])[20].date;
-    server.set_events(&codes[0], vec![(event, 1, [3.0, 0.0, 5.0, 0.0])]);
-    scene.set("sources.bars", "[tdx]").set("sources.tdx.hosts", format!("[\"{}\"]", server.address()));
-    scene.set("sources.tdx.requests_per_minute", 0);
-    let _worker = scene.start("n1");
-    let first = server.rows(&codes[0])[0].date.format("%Y%m%d");
-    let command = |code: &String, frequency: &str| {
-        let params = format!(r#"{{"code":"{code}","frequency":"{frequency}","start_date":"{first}"}}"#);
-        format!(r#"{{"command":"bar_snapshot","params":{params}}}"#).into_bytes()
-    };
-    let factors = format!(r#"{{"command":"adjustfactor","params":{{"code":"{}"}}}}"#, codes[0]).into_bytes();
-    scene.send_snapshots(&codes, "");
-    scene.send(&[command(&codes[0], "1m"), command(&codes[0], "30m"), factors]);
-    scene.wait_until_committed();
-    assert_eq!(scene.dead_letters().len(), 0);
-    let expected = |server: &TdxServer| {
-        let mut bars: Vec<StoredBar> = codes
-            .iter()
-            .flat_map(|code| server.rows(code).iter().map(|row| stored(code, row)).collect::<Vec<_>>())
-            .collect();
-        bars.sort();
-        bars
-    };
-    let count = |condition: &str| {
-        scene.database.query(&format!("SELECT count(), uniqExact(code, timestamp) FROM bar WHERE {condition}"))
-    };
-    assert_eq!(count("frequency = 2").trim(), format!("{0}\t{0}", 30 * 240));
-    assert_eq!(count("frequency = 5").trim(), format!("{0}\t{0}", 30 * 8));
-    assert_eq!(scene.database.query("SELECT DISTINCT source FROM bar").trim(), "8");
-    let factors = "SELECT count(), uniqExact(adjustfactor), any(source) FROM adjustfactor";
-    assert_eq!(scene.database.query(factors).trim(), "30\t2\t8");
-    scene.database.query("DELETE FROM bar WHERE frequency != 1");
-    assert_eq!(scene.database.bars(), expected(&server));
-
-    // The list tells no first day and no industry: what others told stays.
-    let list = br#"{"command":"stockinfo","params":{}}"#.to_vec();
-    scene.send(std::slice::from_ref(&list));
-    scene.wait_until_committed();
-    let values = "SELECT DISTINCT industry, date(list_date), source FROM stock_info";
-    assert_eq!(tables.rows(values), [["", "1970-01-01", "8"]]);
-    tables.run("UPDATE stock_info SET industry = '银行', list_date = '1999-11-10', source = 7");
-    scene.send(&[list]);
-    scene.wait_until_committed();
-    assert_eq!(tables.rows(values), [["银行", "1999-11-10", "7"]]);
-    assert_eq!(tables.rows("SELECT count(*) FROM stock_info"), [["20"]]);
-
-    server.append_day(last_day);
-    scene.send_snapshots(&codes, "");
-    scene.wait_until_committed();
-    assert_eq!(scene.database.bars(), expected(&server), "the increment: one new row a code");
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The ClickHouse engine (chdb) as a small HTTP server for the tests. Loopback only.
+"""The ClickHouse engine (chdb) as a small HTTP server for the tests.
 
-    clickhouse_http.py [--port 8123] [--path DIR] [--user U --password-env NAME] [--verbose]
+    clickhouse_http.py [--host 127.0.0.1] [--port 8123] [--path DIR] [--user U --password-env NAME] [--verbose]
 
 Needs `chdb-core` and `lz4`. Serves what a ClickHouse client needs of the HTTP interface: statements with the database,
 parameters and settings in the URL, inserts in any input format (plain or in ClickHouse's LZ4 frames), error codes,
@@ -163,7 +163,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads, request_queue_size = True, 256
 
     def __init__(self, a):
-        super().__init__(('127.0.0.1', a.port), Handler)
+        super().__init__((a.host, a.port), Handler)
         self.verbose, self.user = a.verbose, a.user
         self.password = os.environ.get(a.password_env, '') if a.password_env else ''
         self.engine = Engine(a.path)
@@ -337,6 +337,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument('--host', default='127.0.0.1', help='for a container, whose network is its own')
     ap.add_argument('--port', type=int, default=8123, help='0: a free one (it is printed)')
     ap.add_argument('--path', help='data directory; without it the data is gone at the end')
     ap.add_argument('--user')
@@ -346,7 +347,7 @@ def main():
     # After the engine's start, which sets handlers of its own.
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, lambda *_: threading.Thread(target=server.shutdown).start())
-    print(f'listening on http://127.0.0.1:{server.server_address[1]}', flush=True)
+    print(f'listening on http://{server.server_address[0]}:{server.server_address[1]}', flush=True)
     server.serve_forever(poll_interval=0.1)
     server.server_close()
     deadline = time.monotonic() + 5

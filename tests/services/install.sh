@@ -51,7 +51,7 @@ apt_install() { # PACKAGE… : installs those that are missing
 }
 
 version=$(sed -n '/kafka_2.13</{n;s/.*<version>\(.*\)<.*/\1/p}' "$here/kafka/pom.xml")
-have_apache() { [[ -f $dir/kafka/kafka_2.13-$version.jar ]]; }
+have_apache() { [[ -f $dir/kafka/kafka_2.13-$version.jar && -f $dir/kafka/kafka-tools-$version.jar ]]; }
 have_fallback() { [[ -x $dir/tansu ]]; }
 maven=(mvn -q -B -ntp -f "$here/kafka/pom.xml" -Dmaven.repo.local="$dir/m2")
 

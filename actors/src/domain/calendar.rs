@@ -1,4 +1,4 @@
-// Upstream: actors::cross_section, actors::domain::command, standalone::outcome
+// Upstream: actors::cross_section, actors::domain::command, actors::tick_days, standalone::outcome
 // Downstream: actors::domain::task
 // Role: The trading days of the A-share exchanges that the worker comes with.
 

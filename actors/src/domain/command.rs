@@ -19,9 +19,6 @@ const MAX_DAYS: u64 = 10_000;
 /// consumer of its own, they are passed over and counted.
 const OF_OTHERS: [&str; 4] = ["paper_trading", "deploy", "unload", "update_selector"];
 
-/// A data command Ginkgo sends that this version cannot carry out; it ends in the dead-letter topic, not in silence.
-const NOT_SUPPORTED_YET: [&str; 1] = ["tick"];
-
 /// A command as it came in, read and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControlCommand {
@@ -44,6 +41,8 @@ pub enum Instruction {
     BarSnapshot(BarSnapshot),
     /// Fetch, check and store adjustment factors.
     AdjustFactor(FactorCommand),
+    /// Fetch, check and store ticks.
+    Tick(TickCommand),
     /// Fetch and merge the whole list of securities.
     StockInfo,
     /// Fetch and merge the whole calendar.
@@ -74,6 +73,19 @@ pub struct FactorCommand {
     pub codes: CodeSelection,
     /// Add what is new, or replace the whole series.
     pub mode: SyncMode,
+}
+
+/// The parameters of `tick`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TickCommand {
+    /// Which securities.
+    pub codes: CodeSelection,
+    /// Go back into the past, day by day, and not only on from what is stored.
+    pub full: bool,
+    /// Replace days that are stored already.
+    pub overwrite: bool,
+    /// The days asked for.
+    pub range: OpenRange,
 }
 
 /// Which securities a command is about.
@@ -140,12 +152,6 @@ pub enum CommandError {
         /// Its name.
         name: String,
     },
-    /// A command that this version does not carry out.
-    #[error("command `{name}` is not supported by this version of the data worker")]
-    NotSupported {
-        /// Its name.
-        name: String,
-    },
 }
 
 impl ControlCommand {
@@ -176,9 +182,6 @@ impl ControlCommand {
             let instruction = Instruction::NotForTheGroup(name.clone());
             return Ok(Self { instruction, ..Self::nothing_to_do() });
         }
-        if NOT_SUPPORTED_YET.contains(&name.as_str()) {
-            return Err(CommandError::NotSupported { name: name.clone() });
-        }
         let no_params = Map::new();
         let params = match message.get("params") {
             None => &no_params,
@@ -193,6 +196,7 @@ impl ControlCommand {
             // Two names of the same command.
             "bar_snapshot" | "update_data" => Instruction::BarSnapshot(BarSnapshot::from_params(params)?),
             "adjustfactor" => Instruction::AdjustFactor(FactorCommand { codes: codes(params)?, mode: mode(params)? }),
+            "tick" => Instruction::Tick(TickCommand::from_params(params)?),
             // Their parameters are ignored, as they always were.
             "stockinfo" => Instruction::StockInfo,
             "trade_day" => Instruction::TradeDay,
@@ -204,6 +208,19 @@ impl ControlCommand {
             source: optional_text(message, "source")?,
             correlation_id,
             trace_id: optional_text(message, "trace_id")?,
+        })
+    }
+}
+
+impl TickCommand {
+    fn from_params(params: &Map<String, Value>) -> Result<Self, CommandError> {
+        let range = range(params)?;
+        Ok(Self {
+            codes: codes(params)?,
+            full: flag(params, "full", "params.full")? && range.start.is_none(),
+            // The force of other commands; Ginkgo's own command line says overwrite here.
+            overwrite: flag(params, "overwrite", "params.overwrite")? || flag(params, "force", "params.force")?,
+            range,
         })
     }
 }
@@ -230,16 +247,7 @@ impl BarSnapshot {
     }
 
     fn from_params(params: &Map<String, Value>) -> Result<Self, CommandError> {
-        let end = date(params, "end_date", "params.end_date")?;
-        let start = match date(params, "start_date", "params.start_date")? {
-            Some(start) => Some(start),
-            None => last_days(params.get("days"), end)?,
-        };
-        if let (Some(start), Some(end)) = (start, end)
-            && start > end
-        {
-            return Err(CommandError::EmptyRange { start, end });
-        }
+        let OpenRange { start, end } = range(params)?;
         check_adjust_type(params.get("adjust_type"))?;
         Ok(Self {
             codes: codes(params)?,
@@ -248,6 +256,19 @@ impl BarSnapshot {
             start,
             end,
         })
+    }
+}
+
+/// `start_date` and `end_date`, or `days` in place of the start.
+fn range(params: &Map<String, Value>) -> Result<OpenRange, CommandError> {
+    let end = date(params, "end_date", "params.end_date")?;
+    let start = match date(params, "start_date", "params.start_date")? {
+        Some(start) => Some(start),
+        None => last_days(params.get("days"), end)?,
+    };
+    match (start, end) {
+        (Some(start), Some(end)) if start > end => Err(CommandError::EmptyRange { start, end }),
+        _ => Ok(OpenRange { start, end }),
     }
 }
 

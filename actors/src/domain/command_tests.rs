@@ -102,7 +102,6 @@ fn a_refusal_names_the_field_the_value_and_what_belongs_there() {
     assert!(refusal(r#"{"params":{}}"#).contains("field `command` is absent"));
     assert!(refusal(r#"{"command":7}"#).contains("field `command` is number 7"));
     assert!(refusal(r#"{"command":"frobnicate"}"#).contains("unknown command `frobnicate`"));
-    assert!(refusal(r#"{"command":"tick"}"#).contains("not supported by this version"));
     assert!(refusal(r#"{"command":"bar_snapshot","params":[]}"#).contains("field `params` is list []"));
     assert!(refusal(r#"{"command":"bar_snapshot","timestamp":"soon"}"#).contains("field `timestamp`"));
     assert!(refusal(r#"{"command":"bar_snapshot","correlation_id":5}"#).contains("correlation_id"));
@@ -173,4 +172,17 @@ fn the_lists_are_taken_as_a_whole_whatever_their_parameters() {
         let command = ControlCommand::parse(payload.as_bytes()).unwrap();
         assert_eq!((command.instruction, command.correlation_id.as_deref()), (expected, Some("m")));
     }
+}
+
+#[test]
+fn a_tick_command_says_how_far_back_and_whether_to_replace() {
+    let tick = |params: &str| {
+        let command = ControlCommand::parse(format!(r#"{{"command":"tick","params":{params}}}"#).as_bytes()).unwrap();
+        let Instruction::Tick(tick) = command.instruction else { panic!("{command:?}") };
+        (tick.full, tick.overwrite, tick.range.start.is_some())
+    };
+    assert_eq!(tick(r#"{"full":false,"overwrite":false,"code":"000001.SZ"}"#), (false, false, false));
+    assert_eq!(tick(r#"{"code":"000001.SZ","full":true,"overwrite":true}"#), (true, true, false));
+    assert_eq!(tick(r#"{"code":"000001.SZ","force":true,"days":3}"#), (false, true, true));
+    assert_eq!(tick(r#"{"code":"000001.SZ","full":true,"start_date":"20240102"}"#), (false, false, true));
 }

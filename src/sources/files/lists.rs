@@ -1,11 +1,11 @@
 // Upstream: sources::files
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::stock_info, actors::domain::trade_day, sources::files::csv_table, sources::labels
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, sources::files::csv_table, sources::labels
 // Role: Reads the stock list, the calendar and adjustment factors from CSV files. Pure.
 
 //! A folder holds `000001.SZ.factors.csv` for each security beside its bars; `stocks.csv` has the columns `code`, `name`, `industry`, `list_date`, `delist_date`; `trade_days.csv` has `date` and
 //! `is_open` (1 or 0).
 
-use actors::domain::{FetchedFactor, FetchedStock, FetchedTradeDay, Field};
+use actors::domain::{FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field};
 
 use crate::sources::files::csv_table::{self, CsvError};
 use crate::sources::labels;
@@ -17,6 +17,9 @@ pub const TRADE_DAYS_FILE: &str = "trade_days.csv";
 
 /// Ten times the A-share market, and its calendar of centuries: a longer file is something else.
 const MAX_ROWS: usize = 100_000;
+
+/// A year of ticks of a busy security.
+const MAX_TICKS: usize = 2_000_000;
 
 /// Reads a stock list. A row with too few or too many cells is an error: the list is taken as a whole or not at all.
 pub fn stocks(bytes: &[u8]) -> Result<Vec<FetchedStock>, CsvError> {
@@ -45,6 +48,19 @@ pub fn factors(bytes: &[u8]) -> Result<Vec<FetchedFactor>, CsvError> {
     csv_table::read(bytes, &["date", "adj_factor"], MAX_ROWS, |cells| {
         let [date, factor] = cells?;
         Ok(FetchedFactor { timestamp: labels::day_of_text(&date), factor: Field::number(&factor) })
+    })
+}
+
+/// Reads a security's ticks: the columns `time`, `price`, `volume` (lots) and `direction`, in the order of the trades.
+pub fn ticks(bytes: &[u8]) -> Result<Vec<FetchedTick>, CsvError> {
+    csv_table::read(bytes, &["time", "price", "volume", "direction"], MAX_TICKS, |cells| {
+        let [time, price, volume, direction] = cells?;
+        Ok(FetchedTick {
+            timestamp: labels::time_of_text(&time),
+            price: Field::number(&price),
+            volume: Field::number(&volume),
+            direction: Field::number(&direction),
+        })
     })
 }
 

@@ -1,9 +1,10 @@
 // Upstream: sources
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, config::source_sections, probe, sources, sources::files::csv_reader, sources::files::csv_table, sources::files::lists
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::ports::market_source, config::source_sections, probe, sources, sources::files::csv_reader, sources::files::csv_table, sources::files::lists
 // Role: Daily bars from a folder of CSV files, one per security.
 
 //! A folder with a file `000001.SZ.daily.csv` for each security, and `000001.SZ.5m.csv` and the like for minute bars; the
-//! columns are described in [`csv_reader`]. A file's adjustment factors are in `000001.SZ.factors.csv`.
+//! columns are described in [`csv_reader`]. Adjustment factors are in `000001.SZ.factors.csv`, ticks in
+//! `000001.SZ.ticks.csv`.
 
 /// Bars in CSV.
 pub mod csv_reader;
@@ -17,10 +18,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use actors::domain::{
-    Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Field, Frequency, SourceId,
+    Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field, Frequency, SourceId,
 };
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
+use chrono::NaiveDate;
 
 use self::csv_reader::Units;
 use self::csv_table::CsvError;
@@ -142,6 +144,19 @@ impl MarketSource for FilesSource {
         .await
     }
 
+    async fn ticks(&self, code: Code, day: NaiveDate) -> Result<Vec<FetchedTick>, SourceError> {
+        let path = self.folder.join(format!("{code}.ticks.csv"));
+        read_aside(format!("ticks {code} {day}"), move || {
+            let mut ticks = read(&path, lists::ticks)?;
+            ticks.retain(|tick| match &tick.timestamp {
+                Field::Value(timestamp) => timestamp.date() == day,
+                Field::Missing | Field::Unreadable(_) => true,
+            });
+            Ok(ticks)
+        })
+        .await
+    }
+
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
         let path = self.folder.join(format!("{code}.factors.csv"));
         read_aside(format!("factors {code} {range}"), move || {
@@ -169,7 +184,6 @@ impl MarketSource for FilesSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::NaiveDate;
 
     fn source(folder: &Path) -> FilesSource {
         FilesSource::new(&FilesSection { folder: folder.to_owned(), ..FilesSection::default() }).unwrap()

@@ -1,0 +1,106 @@
+// Upstream: none
+// Downstream: actors::domain::bar, actors::fetcher, actors::observation, actors::ports::market_source, actors::settings, actors::ticket
+// Role: Asks the sources of a kind of data in their order, each a few times, and says which answered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+
+use crate::domain::SourceId;
+use crate::fetcher::FetchContext;
+use crate::observation::Observation;
+use crate::ports::{DataKind, MarketSource, SourceError, SourceErrorKind};
+use crate::settings::{ActorSettings, ms};
+use crate::ticket::Ticket;
+
+impl FetchContext {
+    /// Asks the sources of this kind one after the other until one answers. Also says which did.
+    pub(crate) async fn fetch<T>(
+        &self,
+        kind: DataKind,
+        call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
+        ticket: &Ticket,
+        settings: &ActorSettings,
+    ) -> Result<(T, SourceId), (SourceError, u32)> {
+        let mut failed: Option<(SourceError, u32)> = None;
+        let mut place = 0;
+        while let Some(outcome) = self.ask(kind, place, &call, ticket, settings).await {
+            match outcome {
+                Ok(answer) => return Ok(answer),
+                Err((error, attempts)) => {
+                    tracing::warn!(subject = %ticket.subject(), attempts, %error, "the source failed for good");
+                    // The preferred source's failure is the one that an operator must know of.
+                    let (first, before) = failed.take().unwrap_or((error, 0));
+                    failed = Some((first, before + attempts));
+                }
+            }
+            if ticket.is_lost() {
+                break;
+            }
+            place += 1;
+        }
+        let nobody = || SourceError {
+            source_name: "(none)",
+            request: ticket.subject().to_string(),
+            kind: SourceErrorKind::NotOffered(kind),
+        };
+        Err(failed.unwrap_or_else(|| (nobody(), 0)))
+    }
+
+    /// At most `max_attempts` attempts at the source at this place of the order; permanent errors are not tried again.
+    /// `None`: the order has no such place.
+    async fn ask<T>(
+        &self,
+        kind: DataKind,
+        place: usize,
+        call: &impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
+        ticket: &Ticket,
+        settings: &ActorSettings,
+    ) -> Option<Result<(T, SourceId), (SourceError, u32)>> {
+        let mut delays = retry_delays(settings);
+        let mut attempt = 1;
+        loop {
+            // Each attempt anew: a reload may have brought another source or another token.
+            let source = self.sources.of(kind).into_iter().nth(place)?;
+            let begun = Instant::now();
+            let answer = call(source.clone()).await;
+            let (error, duration) = (answer.as_ref().err(), begun.elapsed());
+            self.board.observe(&Observation::FetchEnded { source: source.name(), error, duration });
+            let error = match answer {
+                Ok(answer) => return Some(Ok((answer, source.id()))),
+                Err(error) => error,
+            };
+            self.board.progressed();
+            let Some(delay) = delays.next().filter(|_| error.kind.is_transient() && !ticket.is_lost()) else {
+                return Some(Err((error, attempt)));
+            };
+            let delay = wait_before_retry(&error.kind, delay, settings);
+            tracing::warn!(subject = %ticket.subject(), attempt, %error, retry_in = ?delay, "fetch failed, will be tried again");
+            self.board.observe(&Observation::FetchRetried { error: &error, wait: delay });
+            self.board.protect(delay);
+            actix_rt::time::sleep(delay).await;
+            attempt += 1;
+        }
+    }
+}
+
+/// The vendor's own word is honoured, but no wait is longer than the longest allowed one.
+fn wait_before_retry(kind: &SourceErrorKind, delay: Duration, settings: &ActorSettings) -> Duration {
+    let wanted = match kind {
+        SourceErrorKind::RateLimited { retry_after, .. } => (*retry_after).max(delay),
+        _ => delay,
+    };
+    wanted.min(ms(settings.fetch.max_retry_delay_ms))
+}
+
+/// The waits between attempts; one fewer than attempts.
+fn retry_delays(settings: &ActorSettings) -> impl Iterator<Item = Duration> + use<> {
+    let fetch = &settings.fetch;
+    ExponentialBuilder::default()
+        .with_min_delay(ms(fetch.first_retry_delay_ms))
+        .with_max_delay(ms(fetch.max_retry_delay_ms))
+        .with_jitter()
+        .with_max_times(fetch.max_attempts.saturating_sub(1) as usize)
+        .build()
+}

@@ -1,0 +1,82 @@
+// Upstream: actors::command_router, actors::fetcher, actors::open_command, actors::tick_fetch, actors::ticket, actors::validator
+// Downstream: actors::domain::calendar, actors::domain::task
+// Role: Which days' ticks a task fetches, and how a backfill goes on into the past and ends.
+
+use chrono::{Datelike, Days, NaiveDate, Weekday};
+
+use crate::domain::calendar::TradingCalendar;
+use crate::domain::{DateRange, OpenRange};
+
+/// Trading days of one task: their ticks, some 5,000 a day and far more of a few, are in memory together.
+pub const DAYS_PER_TASK: u32 = 10;
+
+/// How far back an increment goes where nothing is stored, in calendar days: as the Python worker did.
+pub const FIRST_DAYS: u64 = 7;
+
+/// The days in a range on which shares may have been traded, oldest first; beyond the known calendar all weekdays.
+pub fn trading_days(range: DateRange) -> Vec<NaiveDate> {
+    let calendar = TradingCalendar::built_in();
+    let weekday = |day: NaiveDate| !matches!(day.weekday(), Weekday::Sat | Weekday::Sun);
+    let is_open = |day: &NaiveDate| calendar.is_trading_day(*day).unwrap_or(weekday(*day));
+    range.start.iter_days().take_while(|day| *day <= range.end).filter(is_open).collect()
+}
+
+/// The part of a backfill that ends with `end`.
+pub fn part_until(end: NaiveDate) -> OpenRange {
+    OpenRange { start: Some(TradingCalendar::built_in().nth_last(DAYS_PER_TASK, end)), end: Some(end) }
+}
+
+/// How a backfill went so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BackfillDays {
+    /// Trading days without a tick, going back from the last one that had any.
+    pub empty: u32,
+}
+
+impl BackfillDays {
+    /// After a part: what it found, given newest day first, whether each had ticks.
+    pub fn after(self, days: impl Iterator<Item = bool>) -> Self {
+        Self { empty: days.fold(self.empty, |empty, has_ticks| if has_ticks { 0 } else { empty + 1 }) }
+    }
+}
+
+/// The part before `done`; `None` where the backfill ends: so many days in a row without ticks, or no older day.
+pub fn next_part(done: OpenRange, days: BackfillDays, stop_after: u32) -> Option<OpenRange> {
+    let end = done.start?.checked_sub_days(Days::new(1))?;
+    (days.empty < stop_after && end >= DateRange::FIRST_TRADING_DAY).then(|| part_until(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_backfill_goes_back_part_by_part_and_ends_after_enough_empty_days() {
+        let first = part_until(day("2024-01-19"));
+        assert_eq!(first.start, Some(day("2024-01-08")));
+        let found = BackfillDays::default().after([true, true, false, false].into_iter());
+        assert_eq!(found.empty, 2);
+        let second = next_part(first, found, 3).unwrap();
+        assert_eq!(second.end, Some(day("2024-01-07")));
+        assert_eq!(next_part(second, found.after(std::iter::once(false)), 3), None);
+        assert_eq!(found.after([false, true].into_iter()).empty, 0);
+        let oldest = OpenRange { start: Some(DateRange::FIRST_TRADING_DAY), end: None };
+        assert_eq!(next_part(oldest, BackfillDays::default(), 365), None);
+    }
+
+    #[test]
+    fn only_trading_days_are_asked_for() {
+        let range = |start, end| DateRange { start: day(start), end: day(end) };
+        let days = trading_days(range("2024-02-07", "2024-02-20"));
+        assert_eq!(days, [day("2024-02-07"), day("2024-02-08"), day("2024-02-19"), day("2024-02-20")]);
+        assert_eq!(
+            trading_days(range("2999-01-04", "2999-01-06")),
+            [day("2999-01-04")],
+            "a Friday beyond the calendar"
+        );
+    }
+}

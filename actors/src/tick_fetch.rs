@@ -1,0 +1,117 @@
+// Upstream: none
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::domain::tick, actors::fetcher, actors::ports, actors::ports::market_source, actors::settings, actors::shanghai, actors::store_tries, actors::tick_days, actors::ticket, actors::validator
+// Role: Fetches a task's days of ticks, newest first, leaving out those that are stored.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{Days, NaiveDate};
+
+use crate::domain::{Code, DateRange, FetchedTick, SourceId, Stage};
+use crate::fetcher::{FetchContext, FetchTicks};
+use crate::ports::{DataKind, MarketSource, SourceError, StoreError};
+use crate::settings::{ActorSettings, ms};
+use crate::shanghai;
+use crate::store_tries::store_delays;
+use crate::tick_days::{FIRST_DAYS, trading_days};
+use crate::ticket::{TaskReport, Ticket};
+use crate::validator::ValidateTicks;
+
+/// Days with their ticks, newest first.
+type FetchedDays = Vec<(NaiveDate, Vec<FetchedTick>)>;
+
+impl FetchContext {
+    pub(crate) async fn run_ticks(&self, message: FetchTicks, settings: &ActorSettings) {
+        let FetchTicks { mut ticket, code, range, overwrite, backfill } = message;
+        let newest = async || self.ticks.newest_day(code).await;
+        let range = match range.start {
+            Some(start) => DateRange { start, end: range.end.unwrap_or_else(shanghai::today) },
+            // The newest stored day may have been fetched before its end: it is fetched once more.
+            None => match self.waited_for(newest, &ticket, settings).await {
+                Some(newest) => DateRange {
+                    start: newest.unwrap_or(shanghai::today() - Days::new(FIRST_DAYS)),
+                    end: range.end.unwrap_or_else(shanghai::today),
+                },
+                None => return, // another worker has the command now
+            },
+        };
+        let is_increment = message.range.start.is_none();
+        let stored = async || self.ticks.stored_days(code, range).await;
+        let stored = match overwrite || is_increment {
+            true => BTreeSet::new(),
+            false => match self.waited_for(stored, &ticket, settings).await {
+                Some(stored) => stored,
+                None => return,
+            },
+        };
+        let mut wanted = trading_days(range);
+        wanted.reverse();
+        let days: Vec<NaiveDate> = wanted.iter().copied().filter(|day| !stored.contains(day)).collect();
+        let (fetched, source) = match self.days(code, &days, &ticket, settings).await {
+            Ok(fetched) => fetched,
+            Err(failed) => {
+                let (error, attempts) = *failed;
+                return self.give_up(ticket, error, attempts);
+            }
+        };
+        let has_ticks = |day: &NaiveDate| {
+            stored.contains(day) || fetched.iter().any(|(fetched, ticks)| fetched == day && !ticks.is_empty())
+        };
+        let backfill = backfill.map(|before| before.after(wanted.iter().map(has_ticks)));
+        let num_rows = fetched.iter().map(|(_, ticks)| ticks.len()).sum();
+        let Some(source) = source.filter(|_| num_rows > 0) else {
+            return ticket.done(TaskReport { backfill, ..TaskReport::default() });
+        };
+        self.board.rows_fetched.add(num_rows as u64);
+        let Some(room) = self.row_room.enter(num_rows).await else { return };
+        ticket.enter(Stage::Checking);
+        self.validator.do_send(ValidateTicks { ticket, code, overwrite, days: fetched, source, backfill, room });
+    }
+
+    /// The ticks of these days; a failure of one is the failure of all.
+    async fn days(
+        &self,
+        code: Code,
+        days: &[NaiveDate],
+        ticket: &Ticket,
+        settings: &ActorSettings,
+    ) -> Result<(FetchedDays, Option<SourceId>), Box<(SourceError, u32)>> {
+        let mut fetched = Vec::with_capacity(days.len());
+        let mut source = None;
+        for day in days {
+            if ticket.is_lost() {
+                break;
+            }
+            let call = async |source: Arc<dyn MarketSource>| source.ticks(code, *day).await;
+            let (ticks, from) = self.fetch(DataKind::Ticks, call, ticket, settings).await.map_err(Box::new)?;
+            self.board.progressed();
+            fetched.push((*day, ticks));
+            source = Some(from);
+        }
+        Ok((fetched, source))
+    }
+
+    /// An answer of the store, waited for with back-off as long as the command is ours.
+    async fn waited_for<T>(
+        &self,
+        read: impl AsyncFn() -> Result<T, StoreError>,
+        ticket: &Ticket,
+        settings: &ActorSettings,
+    ) -> Option<T> {
+        let mut delays = store_delays(settings);
+        while !ticket.is_lost() {
+            match read().await {
+                Ok(answer) => {
+                    self.outage.succeeded();
+                    return Some(answer);
+                }
+                Err(error) => {
+                    let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
+                    self.outage.failed(&error, delay);
+                    actix_rt::time::sleep(delay).await;
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,132 @@
+// Upstream: actors::batch_writer, actors::tick_write, actors::validator
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::domain::tick, actors::ports::tick_store
+// Role: Decides, from the ticks of whole days and what is stored of those days, which are inserted and which removed.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use chrono::NaiveDate;
+
+use crate::domain::{Code, TaskCounts, Tick};
+use crate::ports::StoredTick;
+
+/// The sound ticks of some days of one security, in the order they came.
+#[derive(Debug, Clone)]
+pub struct TickUnit {
+    /// The security.
+    pub code: Code,
+    /// Whether stored days become exactly these ticks even where they have fewer.
+    pub overwrite: bool,
+    /// The ticks.
+    pub rows: Vec<Tick>,
+    /// Days of which a row was refused.
+    pub unsound_days: BTreeSet<NaiveDate>,
+}
+
+/// What to do to the store.
+#[derive(Debug, Default, PartialEq)]
+pub struct TickPlan {
+    /// Ticks to insert, first, in their order.
+    pub insert: Vec<Tick>,
+    /// Rows to remove, once the inserted ones are there.
+    pub remove: Vec<StoredTick>,
+    /// What becomes of the ticks.
+    pub counts: TaskCounts,
+}
+
+/// Plans. A day only grows while it is traded, so a stored tick that was not fetched is one of the Python worker, whose
+/// identities are random, or the fetched day is not whole: it goes where at least as many ticks came as are stored.
+pub fn plan(unit: &TickUnit, stored: Vec<StoredTick>) -> TickPlan {
+    let mut fetched: BTreeMap<NaiveDate, Vec<&Tick>> = BTreeMap::new();
+    for tick in &unit.rows {
+        fetched.entry(tick.timestamp.date()).or_default().push(tick);
+    }
+    let mut known: BTreeMap<NaiveDate, Vec<StoredTick>> = BTreeMap::new();
+    for row in stored {
+        known.entry(row.timestamp.date()).or_default().push(row);
+    }
+    let mut result = TickPlan::default();
+    for (day, ticks) in fetched {
+        let stored = known.remove(&day).unwrap_or_default();
+        let wanted: HashSet<String> = ticks.iter().map(|tick| tick.uuid()).collect();
+        let (right, wrong): (Vec<_>, Vec<_>) = stored.into_iter().partition(|row| wanted.contains(&row.uuid));
+        let is_whole = unit.overwrite || ticks.len() >= right.len() + wrong.len();
+        if !wrong.is_empty() && (!is_whole || unit.unsound_days.contains(&day)) {
+            // What is stored is the best that is known.
+            result.counts.unchanged += ticks.len() as u64;
+            continue;
+        }
+        let right: HashSet<String> = right.into_iter().map(|row| row.uuid).collect();
+        result.counts.unchanged += right.len() as u64;
+        result.counts.replaced += wrong.len() as u64;
+        result.insert.extend(ticks.into_iter().filter(|tick| !right.contains(&tick.uuid())).cloned());
+        result.remove.extend(wrong);
+    }
+    result.counts.written = result.insert.len() as u64;
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Hundredths, SourceId};
+    use chrono::NaiveDateTime;
+
+    fn tick(time: &str, price: i64, nth: u32) -> Tick {
+        Tick {
+            code: "000001.SZ".parse().unwrap(),
+            timestamp: time.parse().unwrap(),
+            price: Hundredths(price),
+            volume: 7,
+            direction: 0,
+            source: SourceId::TDX,
+            nth,
+        }
+    }
+
+    fn unit(rows: &[Tick], overwrite: bool) -> TickUnit {
+        TickUnit { code: "000001.SZ".parse().unwrap(), overwrite, rows: rows.to_vec(), unsound_days: BTreeSet::new() }
+    }
+
+    fn stored(tick: &Tick) -> StoredTick {
+        StoredTick { timestamp: tick.timestamp, uuid: tick.uuid() }
+    }
+
+    fn foreign(time: &str) -> StoredTick {
+        StoredTick { timestamp: time.parse::<NaiveDateTime>().unwrap(), uuid: "random".to_owned() }
+    }
+
+    #[test]
+    fn a_day_grows_by_what_is_new_and_the_same_day_again_changes_nothing() {
+        let rows = [
+            tick("2024-01-02T09:30:00", 1150, 0),
+            tick("2024-01-02T09:30:00", 1150, 1),
+            tick("2024-01-02T09:31:00", 1151, 0),
+        ];
+        let grown = plan(&unit(&rows, false), vec![stored(&rows[0])]);
+        assert_eq!((grown.insert.as_slice(), grown.remove.len()), (&rows[1..], 0));
+        assert_eq!((grown.counts.written, grown.counts.unchanged), (2, 1));
+        let again = plan(&unit(&rows, false), rows.iter().map(stored).collect());
+        assert_eq!((again.insert.len(), again.remove.len(), again.counts.unchanged), (0, 0, 3));
+    }
+
+    #[test]
+    fn rows_of_the_python_worker_are_replaced_where_as_many_came_and_never_by_fewer_unless_wanted() {
+        let rows = [tick("2024-01-02T09:30:00", 1150, 0), tick("2024-01-02T09:31:00", 1151, 0)];
+        let old = [foreign("2024-01-02T09:30:00"), foreign("2024-01-02T09:31:00")];
+        let replaced = plan(&unit(&rows, false), old.to_vec());
+        assert_eq!((replaced.insert.len(), replaced.remove.len(), replaced.counts.replaced), (2, 2, 2));
+        let fewer = plan(&unit(&rows[..1], false), old.to_vec());
+        assert_eq!((fewer.insert.len(), fewer.remove.len()), (0, 0));
+        let overwritten = plan(&unit(&rows[..1], true), old.to_vec());
+        assert_eq!((overwritten.insert.len(), overwritten.remove.len()), (1, 2));
+        let unsound = TickUnit { unsound_days: BTreeSet::from([rows[0].timestamp.date()]), ..unit(&rows, true) };
+        assert_eq!(plan(&unsound, old.to_vec()).remove.len(), 0, "a day of which a row was refused removes nothing");
+    }
+
+    #[test]
+    fn a_stored_day_that_was_not_fetched_is_left_alone() {
+        let rows = [tick("2024-01-02T09:30:00", 1150, 0)];
+        let plan = plan(&unit(&rows, true), vec![foreign("2024-01-03T09:30:00")]);
+        assert_eq!((plan.insert.len(), plan.remove.len()), (1, 0));
+    }
+}

@@ -1,0 +1,100 @@
+// Upstream: actors::batch_writer, actors::supervisor
+// Downstream: actors::domain::task, actors::domain::tick, actors::ports, actors::ports::tick_store, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::tick_plan, actors::ticket
+// Role: Writes the ticks of one task into the table of its security, until it is done.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::domain::{DateRange, Tick};
+use crate::ports::{StoreError, StoreErrorClass, TickBatch, TickStore};
+use crate::settings::ActorSettings;
+use crate::store_outage::StoreOutage;
+use crate::store_tries::StoreTries;
+use crate::supervision::Board;
+use crate::tick_plan::{TickPlan, TickUnit, plan};
+use crate::ticket::{TaskReport, Ticket};
+
+/// Writes at the same time. Each goes to a table of its own, so they cannot be one INSERT, and a server takes a few side by
+/// side well.
+const MAX_CONCURRENT: usize = 4;
+
+/// What every write of ticks needs; outlives a restart of the actor.
+pub struct TickWrites {
+    store: Arc<dyn TickStore>,
+    outage: Arc<StoreOutage>,
+    board: Arc<Board>,
+    slots: Semaphore,
+}
+
+impl TickWrites {
+    /// For one store.
+    pub fn new(store: Arc<dyn TickStore>, outage: Arc<StoreOutage>, board: Arc<Board>) -> Self {
+        Self { store, outage, board, slots: Semaphore::new(MAX_CONCURRENT) }
+    }
+
+    /// Writes until all is stored, or the command is another worker's.
+    pub async fn run(&self, unit: &TickUnit, ticket: Ticket, mut report: TaskReport, settings: &ActorSettings) {
+        // The semaphore is never closed.
+        let _slot = self.slots.acquire().await;
+        let mut tries = StoreTries::new(&self.outage, settings);
+        while !ticket.is_lost() {
+            match self.write(unit, settings).await {
+                Ok(plan) => {
+                    tries.succeeded();
+                    self.board.rows_written.add(plan.counts.written);
+                    self.board.progressed();
+                    tracing::info!(
+                        code = %unit.code,
+                        inserted = plan.insert.len(),
+                        removed = plan.remove.len(),
+                        "ticks stored"
+                    );
+                    report.counts.add(&plan.counts);
+                    return ticket.done(report);
+                }
+                Err(error) => tries.wait_after(&error).await,
+            }
+        }
+    }
+
+    /// Plans by what is stored now and writes it. After a failure it is planned anew: what arrived meanwhile is seen then.
+    async fn write(&self, unit: &TickUnit, settings: &ActorSettings) -> Result<TickPlan, StoreError> {
+        let days = || unit.rows.iter().map(|row| row.timestamp.date());
+        let (Some(start), Some(end)) = (days().min(), days().max()) else { return Ok(TickPlan::default()) };
+        let stored = self.store.stored(unit.code, DateRange { start, end }).await?;
+        let plan = plan(unit, stored);
+        for rows in plan.insert.chunks(settings.batch.max_rows) {
+            self.insert(unit, batch_of(rows)).await?;
+        }
+        if !plan.remove.is_empty() {
+            self.store.remove(unit.code, &plan.remove).await?;
+        }
+        Ok(plan)
+    }
+
+    /// Where the table takes a batch once, one whose answer is lost is sent again at once, with the same token.
+    async fn insert(&self, unit: &TickUnit, batch: TickBatch) -> Result<(), StoreError> {
+        match self.store.insert(unit.code, &batch).await {
+            Err(error)
+                if error.class == StoreErrorClass::OutcomeUnknown
+                    && self.store.deduplicates_retries(unit.code).await? =>
+            {
+                self.store.insert(unit.code, &batch).await
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// The token is a name-based uuid of the ticks' identities and sources.
+fn batch_of(rows: &[Tick]) -> TickBatch {
+    let mut content = Vec::with_capacity(rows.len() * 33);
+    for row in rows {
+        content.extend_from_slice(row.uuid().as_bytes());
+        content.extend_from_slice(&row.source.0.to_le_bytes());
+    }
+    let token = Uuid::new_v5(&Uuid::NAMESPACE_OID, &content).simple().to_string();
+    TickBatch { token, rows: rows.to_vec() }
+}

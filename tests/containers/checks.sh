@@ -1,0 +1,253 @@
+# What the container tests check, each in a subshell of its own; sourced by run.sh.
+# shellcheck shell=bash
+
+compose_files_are_sound() {
+  local file version
+  version=$(sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+  for file in compose.yaml compose.ginkgo.yaml; do
+    CLICKHOUSE_USER=x MYSQL_USER=x docker compose -f "$root/$file" --profile monitoring config -q
+    ! env -u CLICKHOUSE_PASSWORD COMPOSE_ENV_FILES=/dev/null docker compose -f "$root/$file" config -q 2>"$work/said" || fail "$file wants no password"
+    grep -q 'CLICKHOUSE_PASSWORD.*set it in .env' "$work/said" || fail "$file does not say what to set: $(<"$work/said")"
+    grep -qF "ginkgo-data-worker:\${WORKER_VERSION:-$version}" "$root/$file" || fail "$file does not run version $version"
+    # Not one image without a version.
+    ! sed -n 's/#.*//; s/^ *image: //p' "$root/$file" | grep -vE '^(&kafka )?[a-z/-]+:(v?[0-9]+[0-9.]+[a-z-]*|\$\{WORKER_VERSION:-[0-9.]+\}) *$|^\*kafka$' || fail "$file"
+  done
+  grep -qx "ARG VERSION=$version" "$root/docker/Dockerfile" || fail "docker/Dockerfile is not of version $version"
+}
+
+image_is_built() {
+  make_target image >"$root/target/containers/build.log" 2>&1 || { tail -n 30 "$root/target/containers/build.log" >&2; fail 'make image'; }
+}
+
+image_is_as_it_should_be() {
+  local base size above
+  base=$(sed -n 's/^ARG RUNTIME_IMAGE=//p' "$root/docker/Dockerfile")
+  size=$(inspect "$image" '{{.Size}}')
+  above=$(((size - $(inspect "$base" '{{.Size}}')) / 1000000))
+  say "the image is $above MB above $base"
+  ((above < 60)) || fail "$above MB"
+  [[ $(inspect "$image" '{{.Config.User}} {{.Config.StopSignal}}') == '10001:10001 SIGTERM' ]] || fail 'user or signal'
+  [[ $(inspect "$image" '{{json .Config.Healthcheck.Test}}') == '["CMD","data-worker","health"]' ]] || fail 'health check'
+  [[ $(inspect "$image" '{{json .Config.Entrypoint}}{{json .Config.Cmd}}') == '["data-worker"]["run"]' ]] || fail 'entry point'
+  [[ $(inspect "$image" '{{index .Config.Labels "org.opencontainers.image.licenses"}}') == MIT ]] || fail 'labels'
+}
+
+four_workers_beat() {
+  make_target up >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; compose ps -a >&2; fail "make up"; }
+  wait_until 60 'four workers run' are_running 4
+  (($(redis keys 'heartbeat:data_worker:*' | wc -l) == 4)) || fail 'other heartbeats than four'
+}
+
+# As docs/operations.md names them.
+operators_commands_answer() {
+  compose run --rm --no-deps -T data-worker config check --connect >"$work/said" 2>&1 || { cat "$work/said" >&2; fail 'config check --connect'; }
+  compose exec -T data-worker data-worker status >"$work/said" || fail 'status'
+  (($(grep -c 'data_worker_.*running' "$work/said") == 4)) || { cat "$work/said" >&2; fail 'status shows other workers than four'; }
+  compose exec -T data-worker data-worker send --wait reload >"$work/said" || { cat "$work/said" >&2; fail 'send reload'; }
+}
+
+members_have_partitions() { # NUMBER
+  wait_until 60 "$1 members with partitions" has_members "$1"
+}
+
+has_members() { # columns: group, consumer, (instance,) host, client, number of partitions
+  kafka_group --members | awk -v want="$1" '
+    NR > 1 && NF && $1 != "GROUP" { n++; if ($NF < 1) idle++; all += $NF }
+    END { exit !(n == want && !idle && all == 24) }'
+}
+
+limits_are_in_force() {
+  local container
+  for container in $(workers); do
+    [[ $(inspect "$container" '{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}} {{.HostConfig.MemoryReservation}} {{.HostConfig.PidsLimit}}') \
+      == "1000000000 $((512 << 20)) $((128 << 20)) 256" ]] || fail 'limits'
+    [[ $(inspect "$container" '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.LogConfig.Config}} {{.Config.StopTimeout}}') \
+      == 'true [ALL] always map[max-file:3 max-size:20m] 35' ]] || fail "$(inspect "$container" '{{json .HostConfig}}')"
+    # What the kernel says of the process: user, capabilities, no way to new ones.
+    [[ $(awk '/^(Uid|CapEff|NoNewPrivs):/ { printf "%s ", $2 }' "/proc/$(inspect "$container" '{{.State.Pid}}')/status") \
+      == '10001 0000000000000000 1 ' ]] || fail 'user or capabilities'
+    [[ -z $(docker diff "$container" | grep -v '^[CA] /\(etc\|bars\|home\)' || true) ]] || fail "wrote: $(docker diff "$container")"
+  done
+  docker ps -q --filter "label=com.docker.compose.project=$project" | xargs docker inspect \
+    --format '{{range .NetworkSettings.Ports}}{{range .}}{{println .HostIp}}{{end}}{{end}}' | sort -u >"$work/addresses"
+  [[ $(tr -d '\n' <"$work/addresses") == 127.0.0.1 ]] \
+    || fail 'a port is open to others'
+}
+
+# The stack under test plays Ginkgo: its network, its variables, and a file in the mounted folder.
+runs_beside_ginkgo() {
+  local container
+  mkdir -p "$work/ginkgo"
+  printf 'redis: {password: "%s"}\nsources: {bars: files, files: {folder: /home/ginkgo/.ginkgo}}\n' "$REDIS_PASSWORD" >"$work/ginkgo/data_worker.yml"
+  chmod -R a+rX "$work/ginkgo"
+  beside() {
+    GINKGO_NETWORK=${project}_default GINKGO_FOLDER=$work/ginkgo GINKGO_KAFKA_HOST=kafka GINKGO_REDIS_HOST=redis \
+    GINKGO_CLICKHOUSE_HOST=clickhouse GINKGO_MYSQL_HOST=mysql CLICKHOUSE_USER=ginkgo MYSQL_USER=ginkgo WORKER_GROUP_ID=beside \
+      docker compose -p "$project-beside" -f "$root/compose.ginkgo.yaml" "$@"
+  }
+  beside up -d --scale data-worker=1
+  container=$(beside ps -q data-worker)
+  wait_until 30 'it runs' is_running "$container"
+  beside down --timeout 35
+}
+
+is_running() { [[ $(status_of "$1") == running ]]; } # CONTAINER
+
+all_work_off_two_thousand() {
+  local container before=() n sum=0 i=0
+  for container in $(workers); do before+=("$(processed_by "$container")"); done
+  send 1 "$num_codes" 400
+  assert_exact 1 "$num_codes" 120
+  sleep 11 # the next heartbeat of each tells the last commands, too
+  for container in $(workers); do
+    n=$(($(processed_by "$container") - before[i++]))
+    say "$(node_of "$container"): $n commands"
+    ((n > 100)) || fail 'a worker had next to nothing'
+    sum=$((sum + n))
+  done
+  ((sum == num_codes)) || fail "$sum commands"
+}
+
+killed_worker_comes_back() {
+  local victim restarts begin
+  victim=$(workers | sed -n 1p)
+  restarts=$(inspect "$victim" '{{.RestartCount}}')
+  send 2 "$num_codes" 200 &
+  wait_until 30 'rows come' has_rows 2 2000
+  begin=$SECONDS
+  kill -KILL "$(inspect "$victim" '{{.State.Pid}}')"
+  wait_until 30 'the worker is back' has_restarted "$victim" "$restarts"
+  say "back and healthy after $((SECONDS - begin)) s"
+  wait
+  assert_exact 2 "$num_codes" 120
+  members_have_partitions 4
+}
+
+has_restarted() { # CONTAINER RESTARTS-BEFORE
+  (($(inspect "$1" '{{.RestartCount}}') > $2)) && is_running "$1" && [[ $(health_of "$1") == healthy ]]
+}
+
+scales_in_mid_run() {
+  send 3 "$num_codes" 100 &
+  wait_until 30 'rows come' has_rows 3 2000
+  make_target scale N=6
+  wait_until 40 'six run' are_running 6
+  say "six run at $(rows_in 3) rows"
+  make_target scale N=2
+  wait_until 40 'two run' are_running 2
+  say "two run at $(rows_in 3) rows"
+  wait
+  assert_exact 3 "$num_codes" 120
+  members_have_partitions 2
+  make_target scale N=4
+  wait_until 60 'four run' are_running 4
+  members_have_partitions 4
+}
+
+stops_and_starts() {
+  local container took
+  container=$(workers | sed -n '$p')
+  send 4 "$num_codes" 200 &
+  wait_until 30 'rows come' has_rows 4 2000
+  took=$SECONDS
+  docker stop "$container" >/dev/null
+  took=$((SECONDS - took))
+  [[ $(inspect "$container" '{{.State.ExitCode}}') == 0 ]] || fail "exit code $(inspect "$container" '{{.State.ExitCode}}')"
+  ((took < 35)) || fail "$took s"
+  [[ -z $(heartbeat "$container") ]] || fail 'its heartbeat is still there'
+  say "drained in $took s"
+  docker start "$container" >/dev/null
+  took=$(wait_for_start "$container")
+  say "runs $took ms after its start"
+  ((took < 2000)) || fail "$took ms"
+  wait
+  assert_exact 4 "$num_codes" 120
+}
+
+wait_for_start() { # CONTAINER : milliseconds from the engine's start of it to the first heartbeat that says running
+  local begin end=$((SECONDS + 30))
+  begin=$(date -d "$(inspect "$1" '{{.State.StartedAt}}')" +%s%3N)
+  until is_running "$1"; do ((SECONDS < end)) || fail 'it does not run'; sleep 0.02; done
+  echo $(($(date +%s%3N) - begin))
+}
+
+hung_worker_is_replaced() {
+  local container pid begin
+  container=$(workers | sed -n 1p)
+  pid=$(inspect "$container" '{{.State.Pid}}')
+  wait_until 60 'it is healthy before' is_healthy "$container"
+  send 5 "$num_codes" 200 &
+  wait_until 30 'rows come' has_rows 5 2000
+  begin=$SECONDS
+  kill -STOP "$pid"
+  trap 'kill -CONT "$pid" 2>/dev/null' EXIT
+  wait_until 90 'it is unhealthy' is_unhealthy "$container"
+  say "unhealthy after $((SECONDS - begin)) s"
+  wait
+  # FINAL: what it had in hand when it froze, others may have written meanwhile; such rows are identical.
+  assert_exact 5 "$num_codes" 120 FINAL
+  say "all its commands are done after $((SECONDS - begin)) s"
+  [[ -z $(heartbeat "$container") ]] || fail 'a hung worker beats'
+  kill -CONT "$pid"
+  trap - EXIT
+  wait_until 90 'it is healthy again' is_healthy "$container"
+  wait_until 60 'it runs again' is_running "$container"
+  assert_exact 5 "$num_codes" 10 FINAL
+  members_have_partitions 4
+}
+
+is_healthy() { [[ $(health_of "$1") == healthy ]]; }
+is_unhealthy() { [[ $(health_of "$1") == unhealthy ]]; }
+
+restart_resumes() {
+  send 6 "$num_codes" 2000
+  wait_until 30 'rows come' has_rows 6 1
+  say "restarted at $(rows_in 6) rows"
+  compose restart --timeout 35
+  wait_until 90 'four run' are_running 4
+  assert_exact 6 "$num_codes" 120
+}
+
+# What `make up` does when there is a new image: every worker is exchanged for a container of another name.
+upgrade_loses_nothing() {
+  local before
+  before=$(workers)
+  send 7 "$num_codes" 200 &
+  wait_until 30 'rows come' has_rows 7 2000
+  compose up -d --no-build --no-deps --force-recreate data-worker
+  say "exchanged at $(rows_in 7) rows"
+  wait_until 60 'four run' are_running 4
+  [[ -z $(workers | grep -Fx "$before" || true) ]] || fail 'an old worker is still there'
+  wait
+  assert_exact 7 "$num_codes" 120
+}
+
+data_survives_down() {
+  make_target down
+  [[ -z $(docker ps -aq --filter "label=com.docker.compose.project=$project") ]] || fail 'a container is still there'
+  make_target up >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; fail 'make up'; }
+  wait_until 60 'four run' are_running 4
+  assert_exact 7 "$num_codes" 10
+  members_have_partitions 4
+}
+
+# Each worker's beats are told apart by the time each tells of the one before; looked at twice a second.
+heartbeats_under_load() {
+  local end=$((SECONDS + heartbeat_minutes * 60)) container nodes=() node
+  for container in $(workers); do nodes+=("heartbeat:data_worker:$(node_of "$container")"); done
+  while ((SECONDS < end)); do send 8 "$num_codes" 50; done >"$work/load" 2>&1 &
+  while ((SECONDS < end)); do
+    for node in "${nodes[@]}"; do redis get "$node" | jq -r --arg node "$node" '"\($node) \(.stats.last_heartbeat) \(.status)"' || echo "$node missing"; done
+    sleep 0.5
+  done >"$work/beats"
+  wait
+  assert_exact 8 "$num_codes" 180
+  awk -v expected=$((heartbeat_minutes * 6 * ${#nodes[@]})) '
+    $2 == "missing" || $3 != "running" { absent++; next }
+    !($1 in last) { last[$1] = $2; next }
+    $2 != last[$1] { beats++; gap = $2 - last[$1]; if (gap > 11) late += int(gap / 10); last[$1] = $2 }
+    END {
+      printf "containers: %d beats of about %d, %d late or missing, %d looks without a beat\n", beats, expected, late, absent
+      exit !(beats >= expected * 0.95 - 4 && late < expected / 100 && absent == 0)
+    }' "$work/beats" || fail 'heartbeats'
+}

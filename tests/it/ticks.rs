@@ -1,0 +1,202 @@
+// Upstream: none
+// Downstream: kit::scene, kit::tushare_data, kit::wait, tests::it::main_job
+// Role: Ticks on the real engine: a table for each security, days that grow, days that are replaced, and the way back.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use kit::scene::Scene;
+use kit::tushare_data::{Dataset, last_trading_days};
+
+use crate::main_job::PROGRAM;
+
+const CODE: &str = "000001.SZ";
+const PER_DAY: usize = 240;
+
+fn command(params: &str) -> Vec<u8> {
+    format!(r#"{{"command":"tick","timestamp":"2026-08-10T21:15:00.5","params":{{"code":"{CODE}"{params}}},"source":"task_timer"}}"#)
+        .into_bytes()
+}
+
+/// A day's trades: two equal ones in each minute of the morning.
+fn lines(day: NaiveDate, num_ticks: usize) -> String {
+    let mut text = String::new();
+    for n in 0..num_ticks {
+        let minute = 570 + n / 2;
+        writeln!(
+            text,
+            "{day} {:02}:{:02},{}.{:02},{},{}",
+            minute / 60,
+            minute % 60,
+            10 + n / 100,
+            n / 2 % 100,
+            5,
+            n / 2 % 3
+        )
+        .unwrap();
+    }
+    text
+}
+
+struct Market {
+    scene: Scene,
+    folder: PathBuf,
+}
+
+impl Market {
+    fn new(name: &str) -> Self {
+        let mut scene = Scene::new(name, PROGRAM, Dataset::empty());
+        let folder = scene.folder().join("ticks");
+        std::fs::create_dir(&folder).unwrap();
+        scene.set("sources.ticks", "[files]").set("sources.files.folder", folder.display());
+        Self { scene, folder }
+    }
+
+    fn has(&self, text: &str) {
+        let whole = format!("time,price,volume,direction\n{text}");
+        std::fs::write(self.folder.join(format!("{CODE}.ticks.csv")), whole).unwrap();
+    }
+
+    fn send(&mut self, params: &str) {
+        self.scene.send(&[command(params)]);
+        self.scene.wait_until_committed();
+    }
+
+    /// Ticks by day, physical rows.
+    fn stored(&self) -> Vec<(NaiveDate, usize)> {
+        let sql = "SELECT toDate(timestamp), count() FROM `000001_SZ_Tick` GROUP BY 1 ORDER BY 1";
+        let text = self.scene.database.try_query(sql).unwrap_or_default();
+        let row = |line: &str| {
+            let (day, count) = line.split_once('\t').unwrap();
+            (day.parse().unwrap(), count.parse().unwrap())
+        };
+        text.lines().map(row).collect()
+    }
+}
+
+fn days(count: usize) -> Vec<NaiveDate> {
+    let today = (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive();
+    last_trading_days(today.pred_opt().unwrap(), count)
+}
+
+#[test]
+fn an_increment_begins_a_week_back_and_goes_on_within_a_day() {
+    let mut market = Market::new("ticks");
+    let days = days(12);
+    let (half, whole) = (lines(days[11], 100), lines(days[11], PER_DAY));
+    let before: String = days[..11].iter().map(|day| lines(*day, PER_DAY)).collect();
+    market.has(&(before.clone() + &half));
+    let _worker = market.scene.start("n1");
+    market.send("");
+    let week = chrono::Utc::now().date_naive() - chrono::Days::new(7);
+    let stored = market.stored();
+    assert!(stored.iter().all(|(day, _)| *day >= week), "{stored:?}");
+    assert_eq!(stored.last(), Some(&(days[11], 100)));
+    assert!(stored[..stored.len() - 1].iter().all(|(_, count)| *count == PER_DAY), "{stored:?}");
+    let shape = market.scene.database.query("SELECT DISTINCT code, source, length(uuid), meta FROM `000001_SZ_Tick`");
+    assert_eq!(shape.trim(), "000001.SZ\t0\t32\t{}");
+    let first = market.scene.database.query(&format!(
+        "SELECT toString(price), volume, direction, formatDateTime(timestamp, '%H:%i') FROM `000001_SZ_Tick` \
+         WHERE toDate(timestamp) = '{}' LIMIT 3",
+        days[11]
+    ));
+    assert_eq!(first.lines().collect::<Vec<_>>(), ["10\t5\t0\t09:30", "10\t5\t0\t09:30", "10.01\t5\t1\t09:31"]);
+
+    // The day goes on: only what is new is written. The same again changes nothing.
+    market.has(&(before + &whole));
+    for _ in 0..2 {
+        let statements = market.scene.database.statements();
+        market.send("");
+        assert_eq!(market.stored().last(), Some(&(days[11], PER_DAY)));
+        assert_eq!(market.scene.database.statements()["delete"], statements["delete"]);
+    }
+    assert_eq!(market.scene.dead_letters().len(), 0);
+}
+
+#[test]
+fn a_backfill_goes_back_until_nothing_comes_leaves_stored_days_alone_and_overwrites_where_wanted() {
+    let mut market = Market::new("backfill");
+    let days = days(60);
+    // Nothing for the oldest 20 days; a hole of four days in between.
+    let traded: Vec<NaiveDate> =
+        days.iter().enumerate().filter(|(n, _)| *n >= 20 && !(40..44).contains(n)).map(|(_, day)| *day).collect();
+    market.has(&traded.iter().map(|day| lines(*day, PER_DAY)).collect::<String>());
+    market.scene.set("fetch.tick_stop_after_empty_days", 6);
+    let _worker = market.scene.start("n1");
+    market.send(r#","full":true"#);
+    let expected: Vec<(NaiveDate, usize)> = traded.iter().map(|day| (*day, PER_DAY)).collect();
+    assert_eq!(market.stored(), expected, "the hole is shorter than what ends it");
+
+    // The vendor has other ticks now, and fewer of one day: only `overwrite` believes that.
+    let changed: String =
+        traded.iter().enumerate().map(|(n, day)| lines(*day, if n == 3 { 80 } else { PER_DAY + 20 })).collect();
+    market.has(&changed);
+    market.send(r#","full":true"#);
+    assert_eq!(market.stored(), expected, "stored days are not fetched again");
+    let watched = market.scene.database.clone();
+    let least = expected.iter().map(|(_, count)| count).sum::<usize>() - PER_DAY + 80;
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let watcher = std::thread::spawn(move || {
+        let (mut looks, mut gaps) = (0, 0);
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            let found: usize = watched.query("SELECT count() FROM `000001_SZ_Tick`").trim().parse().unwrap();
+            gaps += usize::from(found < least);
+            looks += 1;
+        }
+        (looks, gaps)
+    });
+    market.send(r#","full":true,"overwrite":true"#);
+    stop.send(()).unwrap();
+    let (looks, gaps) = watcher.join().unwrap();
+    assert!(looks > 0 && gaps == 0, "{gaps} of {looks} looks found ticks missing");
+    let expected: Vec<(NaiveDate, usize)> =
+        traded.iter().enumerate().map(|(n, day)| (*day, if n == 3 { 80 } else { PER_DAY + 20 })).collect();
+    assert_eq!(market.stored(), expected);
+}
+
+#[test]
+fn ticks_of_the_python_worker_are_replaced_and_a_crash_doubles_nothing() {
+    let mut market = Market::new("pythonticks");
+    let days = days(2);
+    market.has(&(lines(days[0], PER_DAY) + &lines(days[1], PER_DAY)));
+    // Its table, plain and without a window for tokens, with random identities.
+    market.scene.database.query(
+        "CREATE TABLE `000001_SZ_Tick` (code String, price Decimal(16,2), volume Int32, direction Int8, uuid String, \
+         meta String, `desc` String, timestamp DateTime, source Int8) ENGINE = MergeTree ORDER BY timestamp",
+    );
+    market.scene.database.query(&format!(
+        "INSERT INTO `000001_SZ_Tick` SELECT '{CODE}', 10, 5, 0, replace(toString(generateUUIDv4()), '-', ''), '{{}}', '', \
+         toDateTime('{} 09:30:00') + intDiv(number, 2) * 60, 8 FROM numbers(200)",
+        days[1]
+    ));
+    market.scene.send(&[command(""), command(r#","days":2"#), command("")]);
+    let mut first = market.scene.start("n1");
+    kit::wait::wait_until("the first ticks", kit::scene::PATIENCE, || {
+        market.stored().iter().any(|(_, count)| *count > 200)
+    });
+    first.kill();
+    let _second = market.scene.start("n2");
+    market.scene.wait_until_committed();
+    market.send("");
+    assert_eq!(market.stored().last(), Some(&(days[1], PER_DAY)));
+    assert!(market.stored().iter().all(|(_, count)| *count == PER_DAY), "{:?}", market.stored());
+}
+
+#[test]
+fn a_row_that_cannot_be_is_skipped_and_removes_nothing_and_a_missing_file_is_a_dead_letter() {
+    let mut market = Market::new("badticks");
+    let day = days(1)[0];
+    market.has(&lines(day, PER_DAY));
+    let _worker = market.scene.start("n1");
+    market.send("");
+    market.has(&(lines(day, 50) + &format!("{day} 10:00,-1,5,0\n{day} 10:00,10,5,3\n")));
+    market.send(r#","days":1,"overwrite":true"#);
+    let stored: usize = market.stored().iter().filter(|(stored, _)| *stored == day).map(|(_, count)| count).sum();
+    assert_eq!(stored, PER_DAY, "what is stored is the best that is known");
+    market.scene.send(&[br#"{"command":"tick","params":{"code":"600000.SH"}}"#.to_vec()]);
+    market.scene.wait_until_committed();
+    let letters = market.scene.dead_letters();
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].headers["dlq.reason"].contains("600000.SH.ticks.csv"), "{:?}", letters[0].headers);
+}
