@@ -45,7 +45,7 @@ pub use sections::{
     Settings, WorkerSection,
 };
 pub use source_sections::{
-    AmountUnit, BaoStockSection, FilesSection, RequestLimits, SourceName, SourcesSection, TushareSection, VolumeUnit,
-    YahooSection,
+    AmountUnit, BaoStockSection, EastMoneySection, FilesSection, RequestLimits, SourceName, SourcesSection, TdxSection,
+    TushareSection, VolumeUnit, YahooSection,
 };
 pub use watch::FileWatch;
