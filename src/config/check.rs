@@ -137,10 +137,20 @@ fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
 }
 
 fn sources(sources: &SourcesSection, findings: &mut Findings) {
-    for (path, url) in [("sources.tushare.url", &sources.tushare.url), ("sources.yahoo.url", &sources.yahoo.url)] {
+    for (path, url) in [
+        ("sources.eastmoney.url", &sources.eastmoney.url),
+        ("sources.eastmoney.list_url", &sources.eastmoney.list_url),
+        ("sources.tushare.url", &sources.tushare.url),
+        ("sources.yahoo.url", &sources.yahoo.url),
+    ] {
         if let Err(reason) = check_url(url) {
             findings.0.push((path.into(), reason));
         }
+    }
+    if !sources.tdx.names_servers() {
+        let hosts = sources.tdx.hosts.join(", ");
+        let reason = format!("it is {hosts:.80?}, but it must name servers as host:port");
+        findings.0.push(("sources.tdx.hosts".into(), reason));
     }
     let is_address = |(host, port): (&str, &str)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0);
     let baostock = &sources.baostock;
@@ -207,7 +217,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_named() {
         type Case = (fn(&mut Settings), &'static str, &'static str);
-        let cases: [Case; 16] = [
+        let cases: [Case; 17] = [
             (|s| s.worker.node_id = "a:b".into(), "worker.node_id", "no `:`"),
             (|s| s.worker.node_id = "a b".into(), "worker.node_id", "blanks"),
             (|s| s.kafka.port = 0, "kafka.port", "1 to 65535"),
@@ -218,6 +228,7 @@ mod tests {
             (|s| s.kafka.dead_letter_topic = "ginkgo.data.commands".into(), "kafka.dead_letter_topic", "command topic"),
             (|s| s.kafka.rebalance_drain_ms = 30_000, "kafka.rebalance_drain_ms", "below kafka.session_timeout_ms"),
             (|s| s.sources.tushare.url = "ftp://a".into(), "sources.tushare.url", "http://"),
+            (|s| s.sources.tdx.hosts = vec!["host".into()], "sources.tdx.hosts", "host:port"),
             (|s| s.sources.bars = vec![SourceName::Files], "sources.files.folder", "folder"),
             (|s| s.sources.baostock.address = "a:0".into(), "sources.baostock.address", "host and a port"),
             (|s| s.sources.yahoo.url = "ftp://a".into(), "sources.yahoo.url", "http://"),

@@ -1,4 +1,4 @@
-// Upstream: sources::tushare::transport, sources::yahoo
+// Upstream: sources::eastmoney, sources::tushare::transport, sources::yahoo
 // Downstream: actors::ports::market_source, sources, sources::excerpt
 // Role: HTTP to a vendor: bounded requests, their failures told apart, secrets taken out of what comes back.
 

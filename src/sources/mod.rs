@@ -1,5 +1,5 @@
-// Upstream: service_hub, sources::baostock, sources::files, sources::http, sources::tushare, sources::tushare::transport, sources::yahoo, tests::it::sources_tushare
-// Downstream: actors::ports::market_source, config::source_sections, probe, sources::baostock, sources::files, sources::tushare, sources::yahoo
+// Upstream: service_hub, sources::baostock, sources::eastmoney, sources::files, sources::http, sources::tdx, sources::tushare, sources::tushare::transport, sources::yahoo, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
+// Downstream: actors::ports::market_source, config::source_sections, probe, sources::baostock, sources::eastmoney, sources::files, sources::tdx, sources::tushare, sources::yahoo
 // Role: Builds the configured market sources.
 
 //! Vendors and folders of market data. Each converts to Ginkgo's units and zone and leaves the checking to others.
@@ -16,6 +16,8 @@ use crate::probe::Answer;
 pub mod baostock;
 /// Cells of a vendor's JSON table.
 mod cells;
+/// EastMoney.
+pub mod eastmoney;
 /// The beginning of a vendor's text.
 mod excerpt;
 /// A folder of CSV files.
@@ -28,6 +30,10 @@ mod http;
 mod json_rows;
 /// Labels of bars.
 pub mod labels;
+/// How far back minute bars reach.
+mod reach;
+/// TDX.
+pub mod tdx;
 /// Tushare Pro.
 pub mod tushare;
 /// Numbers in vendors' smaller units.
@@ -36,7 +42,9 @@ pub mod units;
 pub mod yahoo;
 
 use baostock::BaoStockSource;
+use eastmoney::EastMoneySource;
 use files::FilesSource;
+use tdx::TdxSource;
 use tushare::TushareSource;
 use yahoo::YahooSource;
 
@@ -75,6 +83,9 @@ pub enum SourceSetupError {
     /// A login that cannot be sent.
     #[error("sources.baostock.user or password holds a control character, with which BaoStock separates fields")]
     ControlCharacters,
+    /// No servers, or something that is none.
+    #[error("sources.tdx.hosts is `{0}`: it must name servers as host:port")]
+    BadHosts(String),
     /// No folder, or none that can be read.
     #[error("sources.files.folder is `{folder}`: {reason}")]
     BadFolder {
@@ -92,12 +103,20 @@ pub async fn probe(section: &SourcesSection, name: SourceName) -> Result<Answer,
             Ok(source) => source.probe().await.map_err(|kind| kind.to_string()),
             Err(error) => Err(error.to_string()),
         },
+        SourceName::EastMoney => match EastMoneySource::new(&section.eastmoney, section.eastmoney.limits(section)) {
+            Ok(source) => source.probe().await.map_err(|kind| kind.to_string()),
+            Err(error) => Err(error.to_string()),
+        },
         SourceName::Tushare => match TushareSource::new(&section.tushare, section.tushare.limits(section)) {
             Ok(source) => source.probe().await.map_err(|kind| kind.to_string()),
             Err(error) => Err(error.to_string()),
         },
         SourceName::Files => match FilesSource::new(&section.files) {
             Ok(source) => source.probe().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        },
+        SourceName::Tdx => match TdxSource::new(&section.tdx, section.tdx.limits(section)) {
+            Ok(source) => source.probe().await.map_err(|kind| kind.to_string()),
             Err(error) => Err(error.to_string()),
         },
         SourceName::Yahoo => match YahooSource::new(&section.yahoo, section.yahoo.limits(section)) {
@@ -114,6 +133,8 @@ pub fn place(section: &SourcesSection, name: SourceName) -> String {
         SourceName::Tushare => format!("Tushare {}", section.tushare.url),
         SourceName::Files => format!("files in {}", section.files.folder.display()),
         SourceName::Yahoo => format!("Yahoo {}", section.yahoo.url),
+        SourceName::EastMoney => format!("EastMoney {}", section.eastmoney.url),
+        SourceName::Tdx => format!("TDX {}", section.tdx.hosts.join(", ")),
     }
 }
 
@@ -123,6 +144,8 @@ fn build(section: &SourcesSection, name: SourceName) -> Result<Arc<dyn MarketSou
         SourceName::Tushare => Arc::new(TushareSource::new(&section.tushare, section.tushare.limits(section))?),
         SourceName::Files => Arc::new(FilesSource::new(&section.files)?),
         SourceName::Yahoo => Arc::new(YahooSource::new(&section.yahoo, section.yahoo.limits(section))?),
+        SourceName::EastMoney => Arc::new(EastMoneySource::new(&section.eastmoney, section.eastmoney.limits(section))?),
+        SourceName::Tdx => Arc::new(TdxSource::new(&section.tdx, section.tdx.limits(section))?),
     })
 }
 

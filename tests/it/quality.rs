@@ -1,10 +1,15 @@
 // Upstream: none
-// Downstream: kit::scene, kit::tushare_data, kit::wait, tests::it::main_job
+// Downstream: kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: What people are told of missing and odd rows, in a form that Ginkgo's NotificationWorker delivers.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
 use chrono::NaiveDate;
+use jsonschema::Validator;
 use kit::scene::{PATIENCE, Scene};
 use kit::tushare_data::{DailyRow, Dataset, codes};
+use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
 use serde_json::{Value, json};
 
@@ -18,20 +23,15 @@ fn days() -> Vec<NaiveDate> {
 
 const MONTH: &str = r#""start_date":"20240103","end_date":"20240131","full":true"#;
 
-/// What the NotificationWorker asks of a `custom_fields` message, or it is lost, and what it makes of the level.
+/// A message that NotificationWorker delivers and docs/notifications.schema.json describes, of bounded size.
 fn assert_deliverable(message: &Value) {
-    assert_eq!(message["message_type"], "custom_fields", "{message}");
-    for text in ["content", "group_name", "title", "module", "type", "timestamp", "source"] {
-        assert!(message[text].as_str().is_some_and(|text| !text.is_empty()), "{text} of {message}");
-    }
-    let levels = [("INFO", "INFO"), ("WARN", "WARNING"), ("ERROR", "ERROR")];
-    assert!(levels.iter().any(|(level, severity)| message["level"] == *level && message["severity"] == *severity));
-    let fields = message["fields"].as_array().expect("fields");
-    assert!(!fields.is_empty(), "{message}");
-    for field in fields {
-        assert!(field["name"].is_string() && field["value"].is_string() && field["inline"].is_boolean(), "{message}");
-    }
-    assert!(message["data"].is_object(), "{message}");
+    static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
+        let schema = serde_json::from_str(include_str!("../../docs/notifications.schema.json")).unwrap();
+        jsonschema::validator_for(&schema).unwrap()
+    });
+    let faults: Vec<String> =
+        SCHEMA.iter_errors(message).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
+    assert!(faults.is_empty(), "{faults:?} in {message}");
     assert!(message.to_string().len() < 64 * 1024, "a message is of bounded size");
 }
 
@@ -115,4 +115,38 @@ fn a_rule_warns_until_a_reload_lets_it_skip() {
     wait_until("the skipped row", PATIENCE, || skipped(&scene) == 1);
     assert_eq!(warned(&scene), 1);
     scene.notifications().iter().for_each(assert_deliverable);
+}
+
+#[test]
+fn every_message_of_an_eventful_run_is_deliverable() {
+    let (codes, days) = (codes(12), days());
+    let mut data = Dataset::generated(&codes, &days);
+    let mut rows = data.rows(&codes[0]).to_vec();
+    rows[3] = DailyRow::new(rows[3].date, ["-1.00", "10.50", "9.50", "10.20", "10.00", "1000.00", "1000.000"]);
+    data.set_rows(&codes[0], rows);
+    let mut scene = Scene::new("eventful", PROGRAM, data);
+    scene.set("quality.summary_interval_ms", 1_000);
+    let mut worker = scene.start("n1");
+    scene.send_snapshots(&codes, MONTH);
+    scene.send(&[b"no command".to_vec()]);
+    scene.wait_until_committed();
+    wait_until("the skipped row", PATIENCE, || sum(&scene, "/records_skipped") == 1);
+    scene.source.set_fault(Fault::Status(500, None), Lasting::UntilCleared);
+    scene.send_snapshots(&codes[..2], MONTH);
+    wait_until("the source's alert", PATIENCE, || !states(&scene, "source_error").is_empty());
+    scene.wait_until_committed();
+    wait_until("the failures in reports", PATIENCE, || sum(&scene, "/tasks_failed") == 2);
+    scene.source.clear_fault();
+    scene.send_snapshots(&codes[..2], MONTH);
+    wait_until("the source's recovery", PATIENCE, || states(&scene, "source_error").contains(&json!("resolved")));
+    wait_until("the refusal", PATIENCE, || !states(&scene, "command_error").is_empty());
+    scene.order("pause", None, "p");
+    scene.order("resume", None, "r");
+    wait_until("both", PATIENCE, || !scene.notifications_with("event", "RESUMED").is_empty());
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    let messages = scene.notifications();
+    let kinds: BTreeSet<&str> = messages.iter().filter_map(|message| message["type"].as_str()).collect();
+    assert_eq!(kinds.len(), 3, "{kinds:?}");
+    messages.iter().for_each(assert_deliverable);
 }

@@ -10,6 +10,10 @@ mod baostock_data;
 pub mod baostock_server;
 /// Reads and faults of ClickHouse.
 pub mod clickhouse;
+/// Answers of an EastMoney server.
+pub mod eastmoney_data;
+/// A server that speaks EastMoney's protocol.
+pub mod eastmoney_server;
 /// Prometheus' text format.
 pub mod exposition;
 /// What a protocol server does wrong.
@@ -18,6 +22,8 @@ pub mod fault;
 pub mod http;
 /// Topics, commands, offsets.
 pub mod kafka;
+/// The minutes of daily bars.
+pub mod minute_rows;
 /// Ginkgo's tables.
 pub mod mysql;
 /// A Prometheus server.
@@ -28,6 +34,10 @@ pub mod redis;
 pub mod scene;
 /// Where the real servers are.
 pub mod services;
+/// Answers of a TDX server.
+pub mod tdx_data;
+/// A server that speaks TDX's protocol.
+pub mod tdx_server;
 /// Bars for the Tushare server.
 pub mod tushare_data;
 mod tushare_other;
