@@ -1,4 +1,4 @@
-// Upstream: cli::config, cli::connect, cli::health, cli::status
+// Upstream: cli::config, cli::connect, cli::health, cli::reports, cli::status
 // Downstream: none
 // Role: The commands of `data-worker` beside the worker itself.
 
@@ -13,6 +13,8 @@ pub mod config;
 mod connect;
 /// `data-worker health`.
 pub mod health;
+/// `data-worker reports`.
+pub mod reports;
 /// `data-worker send …`.
 pub mod send;
 /// `data-worker status`.

@@ -1,4 +1,4 @@
-// Upstream: cli::send
+// Upstream: cli::reports, cli::send
 // Downstream: config::sections
 // Role: Sends a message to a topic and follows what becomes of it: for the command line, all blocking.
 
@@ -79,19 +79,44 @@ impl Courier {
 
     /// How far a topic has come.
     pub fn mark(&self, topic: &str) -> Result<Mark, CourierError> {
+        self.watermarks(topic, |(_, end)| end)
+    }
+
+    /// The beginning of what a topic still holds.
+    pub fn oldest(&self, topic: &str) -> Result<Mark, CourierError> {
+        self.watermarks(topic, |(beginning, _)| beginning)
+    }
+
+    fn watermarks(&self, topic: &str, which: impl Fn((i64, i64)) -> i64) -> Result<Mark, CourierError> {
         let consumer = self.consumer()?;
         let metadata = consumer.fetch_metadata(Some(topic), BROKER_ANSWER)?;
         let found = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
         if found == 0 {
             return Err(CourierError::NoTopic(topic.to_owned()));
         }
-        let ends = (0..i32::try_from(found).unwrap_or(i32::MAX))
-            .map(|partition| Ok(consumer.fetch_watermarks(topic, partition, BROKER_ANSWER)?.1));
-        Ok(Mark { topic: topic.to_owned(), next: ends.collect::<KafkaResult<_>>()? })
+        let offsets = (0..i32::try_from(found).unwrap_or(i32::MAX))
+            .map(|partition| Ok(which(consumer.fetch_watermarks(topic, partition, BROKER_ANSWER)?)));
+        Ok(Mark { topic: topic.to_owned(), next: offsets.collect::<KafkaResult<_>>()? })
     }
 
     /// What came to a topic since a mark.
     pub fn since(&self, mark: &Mark) -> Result<Vec<Letter>, CourierError> {
+        Ok(self.read(mark)?.into_iter().map(|(_, letter)| letter).collect())
+    }
+
+    /// What came since a mark, which goes on behind it. Of much, a part: the next call brings more.
+    pub fn next(&self, mark: &mut Mark) -> Result<Vec<Letter>, CourierError> {
+        let read = self.read(mark)?;
+        for (position, _) in &read {
+            let place = usize::try_from(position.partition).ok().and_then(|partition| mark.next.get_mut(partition));
+            if let Some(next) = place {
+                *next = (*next).max(position.offset + 1);
+            }
+        }
+        Ok(read.into_iter().map(|(_, letter)| letter).collect())
+    }
+
+    fn read(&self, mark: &Mark) -> Result<Vec<(Position, Letter)>, CourierError> {
         let consumer = self.consumer()?;
         let mut list = TopicPartitionList::new();
         for (partition, next) in (0_i32..).zip(&mark.next) {
@@ -101,7 +126,10 @@ impl Courier {
         let (mut letters, mut num_at_end, deadline) = (Vec::new(), 0, Instant::now() + BROKER_ANSWER);
         while num_at_end < mark.next.len() && Instant::now() < deadline {
             match consumer.poll(POLL) {
-                Some(Ok(message)) => letters.push(letter(&message)),
+                Some(Ok(message)) => {
+                    let (partition, offset) = (message.partition(), message.offset());
+                    letters.push((Position { topic: mark.topic.clone(), partition, offset }, letter(&message)));
+                }
                 Some(Err(KafkaError::PartitionEOF(_))) => num_at_end += 1,
                 Some(Err(error)) => return Err(error.into()),
                 None => {}

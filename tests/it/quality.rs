@@ -3,6 +3,7 @@
 // Role: What people are told of missing and odd rows, in a form that Ginkgo's NotificationWorker delivers.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::LazyLock;
 
 use chrono::NaiveDate;
@@ -149,4 +150,21 @@ fn every_message_of_an_eventful_run_is_deliverable() {
     let kinds: BTreeSet<&str> = messages.iter().filter_map(|message| message["type"].as_str()).collect();
     assert_eq!(kinds.len(), 3, "{kinds:?}");
     messages.iter().for_each(assert_deliverable);
+
+    let config = scene.write_config("reader");
+    let shown = |arguments: &[&str]| {
+        let mut program = Command::new(PROGRAM);
+        program.args(["reports", "--config"]).arg(&config).args(arguments).env("GINKGO_DIR", scene.folder());
+        let output = program.output().expect("the program runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let is_of_quality = |message: &&Value| message["type"] != "data_worker_event";
+    let num_of_quality = messages.iter().filter(is_of_quality).count();
+    assert_eq!(shown(&[]).lines().count(), num_of_quality);
+    let errors = shown(&["--severity", "error", "--since", "1h", "--json"]);
+    let errors: Vec<Value> = errors.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let expected = messages.iter().filter(is_of_quality).filter(|message| message["severity"] == "ERROR");
+    assert_eq!(errors.len(), expected.count());
+    errors.iter().for_each(assert_deliverable);
 }

@@ -1,0 +1,197 @@
+// Upstream: main
+// Downstream: cli, config, config::environment, config::load, config::sections, kafka::courier
+// Role: `data-worker reports`: quality reports and alerts from the notification topic, as lines for people or as JSON.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::config::{self, Environment, KafkaSection};
+use crate::kafka::courier::{Courier, CourierError, Letter};
+
+/// Between two looks for further messages.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Shanghai, in which the exchanges and Ginkgo think: UTC+8, without summer time.
+const SHANGHAI_SECONDS: i32 = 8 * 3_600;
+
+/// How serious a message is at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Severity {
+    /// For the record.
+    Info,
+    /// Somebody should look at it during the day.
+    Warning,
+    /// Somebody should look at it now.
+    Error,
+}
+
+impl Severity {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+/// What to show, and how.
+#[derive(Debug, Args)]
+pub struct ReportsOptions {
+    /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Goes on with what comes, until Ctrl-C.
+    #[arg(long)]
+    follow: bool,
+    /// Only messages that are no older: `30m`, `12h`, `7d`, or a day of Shanghai's calendar such as 2024-01-31.
+    #[arg(long, value_parser = since)]
+    since: Option<DateTime<Utc>>,
+    /// Only messages that are at least so serious.
+    #[arg(long, value_enum, default_value = "info")]
+    severity: Severity,
+    /// Prints the messages as they are, one a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A message of the topic, as far as it is shown.
+#[derive(Debug, Deserialize)]
+struct Message {
+    #[serde(rename = "type")]
+    kind: String,
+    timestamp: DateTime<Utc>,
+    source: String,
+    severity: Severity,
+    content: String,
+}
+
+fn since(text: &str) -> Result<DateTime<Utc>, String> {
+    let wrong = || format!("`{text}` is no time; give one like 30m, 12h, 7d or 2024-01-31");
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        let midnight = day.and_time(NaiveTime::MIN) - TimeDelta::seconds(SHANGHAI_SECONDS.into());
+        return Ok(midnight.and_utc());
+    }
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let number: i64 = number.parse().ok().filter(|number| *number >= 0).ok_or_else(wrong)?;
+    let span = match unit {
+        "m" => TimeDelta::try_minutes(number),
+        "h" => TimeDelta::try_hours(number),
+        "d" => TimeDelta::try_days(number),
+        _ => None,
+    };
+    span.and_then(|span| Utc::now().checked_sub_signed(span)).ok_or_else(wrong)
+}
+
+impl ReportsOptions {
+    /// Shows them, oldest first. Exit code 1 if the topic cannot be read.
+    pub fn run(self) -> ExitCode {
+        let loaded = match config::load(self.config.as_deref(), &Environment::of_process()) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                eprintln!("{problems}");
+                return ExitCode::FAILURE;
+            }
+        };
+        self.show(&loaded.settings.kafka).unwrap_or_else(|error| {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        })
+    }
+
+    fn show(&self, kafka: &KafkaSection) -> Result<ExitCode, CourierError> {
+        let courier = Courier::new(kafka)?;
+        let mut mark = courier.oldest(&kafka.notification_topic)?;
+        loop {
+            let letters = courier.next(&mut mark)?;
+            let told = super::print(&self.text(&letters));
+            if told != ExitCode::SUCCESS || (letters.is_empty() && !self.follow) {
+                return Ok(told);
+            }
+            if letters.is_empty() {
+                std::thread::sleep(LOOK);
+            }
+        }
+    }
+
+    /// What is wanted of these, oldest first. What is no message of a data worker is passed over: others write there, too.
+    fn text(&self, letters: &[Letter]) -> String {
+        let read = |letter: &Letter| {
+            let message: Message = serde_json::from_slice(&letter.payload).ok()?;
+            let is_wanted = matches!(message.kind.as_str(), "data_quality_report" | "data_collection_alert")
+                && message.severity >= self.severity
+                && self.since.is_none_or(|since| message.timestamp >= since);
+            let line =
+                if self.json { String::from_utf8_lossy(&letter.payload).into_owned() } else { message.to_string() };
+            is_wanted.then_some((message.timestamp, line))
+        };
+        let mut lines: Vec<(DateTime<Utc>, String)> = letters.iter().filter_map(read).collect();
+        lines.sort();
+        lines.into_iter().map(|(_, line)| line + "\n").collect()
+    }
+}
+
+impl std::fmt::Display for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let time = FixedOffset::east_opt(SHANGHAI_SECONDS).map_or_else(
+            || self.timestamp.naive_utc(),
+            |shanghai| self.timestamp.with_timezone(&shanghai).naive_local(),
+        );
+        let kind = if self.kind == "data_quality_report" { "report" } else { "alert" };
+        let (time, word) = (time.format("%Y-%m-%d %H:%M:%S"), self.severity.word());
+        // A message is of one line here; what others write is not trusted to be.
+        let content: String = self.content.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        write!(f, "{time}  {word:<7}  {kind:<6}  {:<20}  {content}", self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_span_or_a_day_in_shanghai() {
+        assert_eq!(since("2024-01-31").unwrap().to_rfc3339(), "2024-01-30T16:00:00+00:00");
+        let hours = (Utc::now() - since("12h").unwrap()).num_minutes();
+        assert!((719..=721).contains(&hours), "{hours}");
+        for text in ["", "h", "12", "-3d", "9999999999999999d", "soon", "中"] {
+            assert!(since(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_shown_oldest_first() {
+        let letter = |kind: &str, second: u32, severity: &str| {
+            Letter {
+            headers: Default::default(),
+            payload: format!(
+                r#"{{"type":"{kind}","timestamp":"2024-01-31T12:00:{second:02}Z","source":"n1","severity":"{severity}","content":"c\n{second}"}}"#
+            )
+            .into_bytes(),
+        }
+        };
+        let letters = [
+            letter("data_quality_report", 9, "INFO"),
+            letter("data_collection_alert", 3, "WARNING"),
+            letter("data_worker_event", 4, "ERROR"),
+            Letter { headers: Default::default(), payload: b"no JSON".to_vec() },
+            letter("data_collection_alert", 1, "ERROR"),
+        ];
+        let options = |severity| ReportsOptions { config: None, follow: false, since: None, severity, json: false };
+        let text = options(Severity::Warning).text(&letters);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(
+            lines[0].starts_with("2024-01-31 20:00:01  ERROR    alert   n1") && lines[0].ends_with("c 1"),
+            "{text}"
+        );
+        assert!(lines[1].contains("20:00:03  WARNING"), "{text}");
+        assert_eq!(options(Severity::Info).text(&letters).lines().count(), 3);
+    }
+}
