@@ -9,6 +9,8 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)
 )]
 
+/// Filling the past.
+pub mod backfill;
 /// Commands beside the worker itself.
 pub mod cli;
 /// Bars in ClickHouse.

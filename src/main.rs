@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: cli::config, cli::health, cli::send, cli::status, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
+// Downstream: backfill, cli::config, cli::health, cli::send, cli::status, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
 // Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use data_worker::backfill::BackfillOptions;
 use data_worker::cli::config::ConfigCommand;
 use data_worker::cli::health::HealthOptions;
 use data_worker::cli::send::SendOptions;
@@ -44,6 +45,8 @@ enum Command {
     /// Checks, shows and documents the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Fills a range of days without Kafka, and goes on where it was after a stop or a kill.
+    Backfill(BackfillOptions),
     /// Shows a worker at work without any server: a first run and demonstrations, not for production.
     Standalone(standalone::Options),
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Health(options) => options.run(),
         Command::Status(options) => options.run(),
         Command::Config(command) => command.run(),
+        Command::Backfill(options) => options.run(),
         Command::Standalone(options) => standalone::run(&options),
     }
 }

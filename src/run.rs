@@ -1,4 +1,4 @@
-// Upstream: main, standalone
+// Upstream: backfill, main, standalone
 // Downstream: actors::settings, actors::supervision::board, actors::supervision::restart_policy, actors::supervisor, config::load, config::watch, http, http::answers, http::store_check, metrics, metrics::counted, reload, service_hub, telemetry, worker_view
 // Role: Runs a worker on the actix system from its start to its exit code; listens to signals.
 

@@ -1,13 +1,17 @@
-// Upstream: cli::connect, reload, run, standalone, standalone::demonstration, standalone::error
-// Downstream: actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
+// Upstream: backfill, cli::connect, reload, run, standalone, standalone::demonstration, standalone::error
+// Downstream: actors::domain::code, actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::domain::Code;
 use actors::heartbeat::Identity;
-use actors::ports::{BarStore, FactorStore, HeartbeatStore, MarketSources, ReferenceStore, TickStore};
+use actors::ports::{
+    BarStore, CommandFeed, FactorStore, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore, StoreError,
+    TickStore,
+};
 use actors::supervisor::WorkerParts;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -85,6 +89,34 @@ impl ServiceHub {
         };
         let store_question = Arc::new(move || ask_store(&config.settings()));
         Ok(Self { parts, store_question })
+    }
+
+    /// Builds the adapters of a worker that gets its commands elsewhere than from Kafka, and that nobody looks for.
+    pub fn without_kafka(
+        settings: &Settings,
+        feed: Arc<dyn CommandFeed>,
+        orders: Arc<dyn OrderFeed>,
+        outbox: Arc<dyn Outbox>,
+    ) -> Result<WorkerParts, ServiceError> {
+        let services = Services::build(settings)?;
+        Ok(WorkerParts {
+            identity: identity(settings),
+            feed,
+            orders,
+            sources: services.sources.clone(),
+            store: services.store.clone(),
+            factors: services.factors.clone(),
+            ticks: services.ticks.clone(),
+            reference: services.reference.clone(),
+            heartbeats: Arc::new(MemoryHeartbeats::default()),
+            outbox,
+            config: Arc::new(NothingToReload),
+        })
+    }
+
+    /// All codes of the stock list.
+    pub async fn listed_codes(settings: &Settings) -> Result<Vec<Code>, StoreError> {
+        MySqlReference::new(&settings.mysql).listed_codes().await
     }
 
     /// Builds the adapters of a worker whose bars, stock list and heartbeats stay with itself: `database` is an SQLite

@@ -36,7 +36,11 @@ pub fn check(row: &FetchedBar, context: &BarContext) -> Result<Bar, Anomaly> {
         return Err(read.anomaly("low", low.to_string(), Rule::LowAboveOpenOrClose));
     }
     let volume = read.not_negative("volume", &row.volume, Rule::VolumeNegative)?;
-    let amount = read.not_negative("amount", &row.amount, Rule::AmountNegative)?;
+    let amount = if context.source.knows_amounts() {
+        read.not_negative("amount", &row.amount, Rule::AmountNegative)?
+    } else {
+        Decimal::ZERO
+    };
     // Ginkgo cuts the fraction of a lot.
     let lots = volume.trunc().to_i32();
     let volume = lots.ok_or_else(|| read.anomaly("volume", volume.to_string(), Rule::ValueOutOfRange))?;
@@ -179,6 +183,14 @@ mod tests {
     #[test]
     fn a_day_without_trading_is_a_sound_bar() {
         assert!(check(&row(["8.5", "8.5", "8.5", "8.5", "0", "0"]), &context()).is_ok());
+    }
+
+    #[test]
+    fn an_amount_is_unknown_only_where_the_source_has_none() {
+        let row = row(["8.5", "9", "8", "8.5", "1", ""]);
+        assert_eq!(check(&row, &context()).unwrap_err().rule, Rule::MissingValue);
+        let yahoo = BarContext { source: SourceId::YAHOO, ..context() };
+        assert_eq!(check(&row, &yahoo).unwrap().amount, Hundredths(0));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-// Upstream: actors::command_handover, actors::command_router, actors::ports, kafka::outbox
+// Upstream: actors::command_handover, actors::command_router, actors::ports, backfill::feed, kafka::outbox
 // Downstream: actors::domain::code, actors::domain::command, actors::domain::task
 // Role: Splits a command for many codes into commands for a few each, so that the whole group works on it.
 

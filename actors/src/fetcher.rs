@@ -21,7 +21,7 @@ use crate::shanghai;
 use crate::store_outage::StoreOutage;
 use crate::store_tries::store_delays;
 use crate::supervision::{Board, Vitals};
-use crate::tick_days::BackfillDays;
+use crate::tick_days::{BackfillDays, trading_days};
 use crate::ticket::{TaskReport, Ticket};
 use crate::validator::{ValidateBars, ValidateFactors, ValidateList, Validator};
 
@@ -224,6 +224,11 @@ impl FetchContext {
             return; // another worker has the command now
         }
         let request = BarRequest { code, frequency: message.frequency, range: plan.range };
+        // A whole answer of minutes is large: there must be room for it before it is asked for.
+        let reserved = match message.frequency.minutes() {
+            Some(_) => self.row_room.enter(message.frequency.most_bars(trading_days(plan.range).len())).await,
+            None => None,
+        };
         let days = self.shared_days(&message, plan.range, settings);
         let call = async |source: Arc<dyn MarketSource>| match &days {
             Some(days) if source.has_day_bars() => self.sections.bars(&source, code, days).await,
@@ -233,7 +238,11 @@ impl FetchContext {
             Ok((mut rows, source)) => {
                 rows.retain(|row| is_over(row, message.frequency));
                 self.board.rows_fetched.add(rows.len() as u64);
-                let Some(room) = self.row_room.enter(rows.len()).await else { return };
+                let room = match reserved {
+                    Some(room) => Some(room),
+                    None => self.row_room.enter(rows.len()).await,
+                };
+                let Some(room) = room else { return };
                 let FetchBars { mut ticket, frequency, mode, .. } = message;
                 ticket.enter(Stage::Checking);
                 let FetchPlan { range, span } = plan;

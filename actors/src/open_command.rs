@@ -11,7 +11,7 @@ use crate::delivery::{Delivery, RawCommand};
 use crate::domain::{BarSnapshot, ControlCommand, OpenRange, Subject, SyncMode, TaskCounts, TickCommand};
 use crate::reference_list::ListKind;
 use crate::shanghai;
-use crate::tick_days::{BackfillDays, part_until};
+use crate::tick_days::{BackfillDays, part_until, parts_of};
 
 /// Failed codes named in a dead letter; the total is always given.
 const MAX_NAMED_FAILURES: usize = 20;
@@ -72,7 +72,7 @@ impl Job {
             Self::Ticks(TickCommand { full: true, range, .. }) => {
                 vec![part_until(range.end.unwrap_or_else(shanghai::today))]
             }
-            Self::Ticks(TickCommand { range, .. }) => vec![*range],
+            Self::Ticks(TickCommand { range, .. }) => parts_of(*range, shanghai::today()),
             Self::Factors(_) | Self::List(_) => vec![OpenRange::default()],
         }
     }

@@ -59,10 +59,12 @@ impl FetchContext {
         settings: &ActorSettings,
     ) -> Option<Result<(T, SourceId), (SourceError, u32)>> {
         let mut delays = retry_delays(settings);
-        let mut attempt = 1;
+        let (mut attempt, mut num_refusals) = (1, 0);
         loop {
             // Each attempt anew: a reload may have brought another source or another token.
-            let source = self.sources.of(kind).into_iter().nth(place)?;
+            let sources = self.sources.of(kind);
+            let source = sources.get(place)?.clone();
+            let is_last = place + 1 >= sources.len();
             let begun = Instant::now();
             let answer = call(source.clone()).await;
             let (error, duration) = (answer.as_ref().err(), begun.elapsed());
@@ -72,16 +74,34 @@ impl FetchContext {
                 Err(error) => error,
             };
             self.board.progressed();
-            let Some(delay) = delays.next().filter(|_| error.kind.is_transient() && !ticket.is_lost()) else {
-                return Some(Err((error, attempt)));
-            };
+            let refusal = refusal(&error.kind, is_last, settings).filter(|_| num_refusals < MAX_REFUSALS);
+            let next = refusal.or_else(|| delays.next()).filter(|_| error.kind.is_transient() && !ticket.is_lost());
+            let Some(delay) = next else { return Some(Err((error, attempt))) };
             let delay = wait_before_retry(&error.kind, delay, settings);
             tracing::warn!(subject = %ticket.subject(), attempt, %error, retry_in = ?delay, "fetch failed, will be tried again");
             self.board.observe(&Observation::FetchRetried { error: &error, wait: delay });
             self.board.protect(delay);
             actix_rt::time::sleep(delay).await;
-            attempt += 1;
+            match refusal {
+                Some(_) => num_refusals += 1,
+                None => attempt += 1,
+            }
         }
+    }
+}
+
+/// Refusals by a vendor's limit that a fetch waits out: half an hour of windows of a minute. A limit of a day is not waited out.
+const MAX_REFUSALS: u32 = 30;
+
+/// The wait after a refusal by the vendor's limit, which slows down and fails nothing; `None`: it counts as a failure. Where
+/// another source may answer, only a window that is over soon is waited for.
+fn refusal(kind: &SourceErrorKind, is_last: bool, settings: &ActorSettings) -> Option<Duration> {
+    match kind {
+        SourceErrorKind::RateLimited { retry_after, .. } => {
+            let is_short = *retry_after <= ms(settings.fetch.max_retry_delay_ms) / 10;
+            (is_last || is_short).then(|| ms(settings.fetch.first_retry_delay_ms))
+        }
+        _ => None,
     }
 }
 

@@ -26,6 +26,21 @@ pub fn part_until(end: NaiveDate) -> OpenRange {
     OpenRange { start: Some(TradingCalendar::built_in().nth_last(DAYS_PER_TASK, end)), end: Some(end) }
 }
 
+/// The parts of the days asked for, newest first; days on from what is stored are one part.
+pub fn parts_of(range: OpenRange, today: NaiveDate) -> Vec<OpenRange> {
+    let Some(start) = range.start else { return vec![range] };
+    let mut parts = Vec::new();
+    let mut end = range.end.unwrap_or(today);
+    while end >= start {
+        let part = part_until(end);
+        let first = part.start.unwrap_or(start).max(start);
+        parts.push(OpenRange { start: Some(first), end: Some(end) });
+        let Some(before) = first.pred_opt() else { break };
+        end = before;
+    }
+    if parts.is_empty() { vec![range] } else { parts }
+}
+
 /// How a backfill went so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BackfillDays {
@@ -66,6 +81,17 @@ mod tests {
         assert_eq!(found.after([false, true].into_iter()).empty, 0);
         let oldest = OpenRange { start: Some(DateRange::FIRST_TRADING_DAY), end: None };
         assert_eq!(next_part(oldest, BackfillDays::default(), 365), None);
+    }
+
+    #[test]
+    fn a_long_range_is_fetched_in_parts_without_gaps() {
+        let range = OpenRange { start: Some(day("2023-11-01")), end: None };
+        let parts = parts_of(range, day("2024-01-31"));
+        assert_eq!((parts[0].end, parts.last().unwrap().start), (Some(day("2024-01-31")), range.start));
+        for pair in parts.windows(2) {
+            assert_eq!(pair[1].end.unwrap().succ_opt(), pair[0].start);
+        }
+        assert_eq!(parts_of(OpenRange::default(), day("2024-01-31")), [OpenRange::default()]);
     }
 
     #[test]

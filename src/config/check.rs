@@ -137,9 +137,29 @@ fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
 }
 
 fn sources(sources: &SourcesSection, findings: &mut Findings) {
-    if let Err(reason) = check_url(&sources.tushare.url) {
-        findings.0.push(("sources.tushare.url".into(), reason));
+    for (path, url) in [
+        ("sources.eastmoney.url", &sources.eastmoney.url),
+        ("sources.eastmoney.list_url", &sources.eastmoney.list_url),
+        ("sources.tushare.url", &sources.tushare.url),
+        ("sources.yahoo.url", &sources.yahoo.url),
+    ] {
+        if let Err(reason) = check_url(url) {
+            findings.0.push((path.into(), reason));
+        }
     }
+    if !sources.tdx.names_servers() {
+        let hosts = sources.tdx.hosts.join(", ");
+        let reason = format!("it is {hosts:.80?}, but it must name servers as host:port");
+        findings.0.push(("sources.tdx.hosts".into(), reason));
+    }
+    let is_address = |(host, port): (&str, &str)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0);
+    let baostock = &sources.baostock;
+    if !baostock.address.rsplit_once(':').is_some_and(is_address) {
+        let reason = format!("it is {:.60?}, but it must be a host and a port such as `host:10030`", baostock.address);
+        findings.0.push(("sources.baostock.address".into(), reason));
+    }
+    findings.text("sources.baostock.user", &baostock.user);
+    findings.text("sources.yahoo.user_agent", &sources.yahoo.user_agent);
     if sources.bars.is_empty() {
         findings.0.push(("sources.bars".into(), "it must name at least one source".into()));
     }
@@ -197,7 +217,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_named() {
         type Case = (fn(&mut Settings), &'static str, &'static str);
-        let cases: [Case; 13] = [
+        let cases: [Case; 17] = [
             (|s| s.worker.node_id = "a:b".into(), "worker.node_id", "no `:`"),
             (|s| s.worker.node_id = "a b".into(), "worker.node_id", "blanks"),
             (|s| s.kafka.port = 0, "kafka.port", "1 to 65535"),
@@ -208,7 +228,11 @@ mod tests {
             (|s| s.kafka.dead_letter_topic = "ginkgo.data.commands".into(), "kafka.dead_letter_topic", "command topic"),
             (|s| s.kafka.rebalance_drain_ms = 30_000, "kafka.rebalance_drain_ms", "below kafka.session_timeout_ms"),
             (|s| s.sources.tushare.url = "ftp://a".into(), "sources.tushare.url", "http://"),
+            (|s| s.sources.tdx.hosts = vec!["host".into()], "sources.tdx.hosts", "host:port"),
             (|s| s.sources.bars = vec![SourceName::Files], "sources.files.folder", "folder"),
+            (|s| s.sources.baostock.address = "a:0".into(), "sources.baostock.address", "host and a port"),
+            (|s| s.sources.yahoo.url = "ftp://a".into(), "sources.yahoo.url", "http://"),
+            (|s| s.sources.stocks = vec![SourceName::Yahoo], "sources.stocks", "yahoo has no list of securities"),
             (|s| s.log.level = "loud".into(), "log.level", "loud"),
             (|s| s.fetch.max_attempts = 4, "fetch.max_attempts", "1 to 3"),
         ];

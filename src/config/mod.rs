@@ -1,4 +1,4 @@
-// Upstream: cli::config, cli::health, cli::send, cli::status, main, reload
+// Upstream: backfill, cli::config, cli::health, cli::send, cli::status, main, reload
 // Downstream: config::check, config::environment, config::file, config::load, config::problem, config::sections, config::source_sections, config::watch
 // Role: Typed configuration of the whole worker.
 
@@ -45,6 +45,7 @@ pub use sections::{
     Settings, WorkerSection,
 };
 pub use source_sections::{
-    AmountUnit, FilesSection, RequestLimits, SourceName, SourcesSection, TushareSection, VolumeUnit,
+    AmountUnit, BaoStockSection, EastMoneySection, FilesSection, RequestLimits, SourceName, SourcesSection, TdxSection,
+    TushareSection, VolumeUnit, YahooSection,
 };
 pub use watch::FileWatch;

@@ -1,4 +1,4 @@
-// Upstream: config, config::check, config::sections, sources, sources::files, sources::files::csv_reader, sources::gate, sources::tushare, standalone, tests::it::sources_tushare
+// Upstream: config, config::check, config::sections, sources, sources::baostock, sources::eastmoney, sources::files, sources::files::csv_reader, sources::gate, sources::tdx, sources::tushare, sources::yahoo, standalone, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
 // Downstream: actors::ports::market_source, config::sections
 // Role: The settings of market data: which source of what, in which order, and each source's own.
 
@@ -15,21 +15,33 @@ use super::sections::masked;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceName {
-    /// Tushare Pro.
-    Tushare,
+    /// BaoStock.
+    BaoStock,
+    /// EastMoney's quotation pages.
+    EastMoney,
     /// A folder of CSV files.
     Files,
+    /// TDX's quotation servers.
+    Tdx,
+    /// Tushare Pro.
+    Tushare,
+    /// Yahoo Finance.
+    Yahoo,
 }
 
 impl SourceName {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Tushare, Self::Files];
+    pub const ALL: [Self; 6] = [Self::BaoStock, Self::EastMoney, Self::Files, Self::Tdx, Self::Tushare, Self::Yahoo];
 
     /// The name as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Tushare => "tushare",
+            Self::BaoStock => "baostock",
+            Self::EastMoney => "eastmoney",
             Self::Files => "files",
+            Self::Tdx => "tdx",
+            Self::Tushare => "tushare",
+            Self::Yahoo => "yahoo",
         }
     }
 
@@ -37,8 +49,11 @@ impl SourceName {
     pub fn offers(self, kind: DataKind) -> bool {
         use DataKind::{Bars, Factors, MinuteBars, Stocks, Ticks, TradeDays};
         match self {
-            Self::Tushare => matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays),
+            Self::BaoStock | Self::Tushare => matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays),
             Self::Files => matches!(kind, Bars | MinuteBars | Ticks | Factors | Stocks | TradeDays),
+            Self::EastMoney => matches!(kind, Bars | MinuteBars | Stocks),
+            Self::Tdx => matches!(kind, Bars | MinuteBars | Ticks | Factors | Stocks),
+            Self::Yahoo => matches!(kind, Bars | MinuteBars),
         }
     }
 }
@@ -65,10 +80,18 @@ pub struct SourcesSection {
     /// How long a source is left alone then; one call tries it afterwards.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub pause_ms: u64,
-    /// Tushare Pro.
-    pub tushare: TushareSection,
+    /// BaoStock.
+    pub baostock: BaoStockSection,
+    /// EastMoney's quotation pages.
+    pub eastmoney: EastMoneySection,
     /// A folder of CSV files, one per code.
     pub files: FilesSection,
+    /// TDX's quotation servers.
+    pub tdx: TdxSection,
+    /// Tushare Pro.
+    pub tushare: TushareSection,
+    /// Yahoo Finance.
+    pub yahoo: YahooSection,
 }
 
 impl Default for SourcesSection {
@@ -83,8 +106,12 @@ impl Default for SourcesSection {
             // As many as a batch of fetches under way makes at once; a single lost answer stops nothing.
             pause_after_failures: 20,
             pause_ms: 5_000,
-            tushare: TushareSection::default(),
+            baostock: BaoStockSection::default(),
+            eastmoney: EastMoneySection::default(),
             files: FilesSection::default(),
+            tdx: TdxSection::default(),
+            tushare: TushareSection::default(),
+            yahoo: YahooSection::default(),
         }
     }
 }
@@ -132,6 +159,162 @@ pub struct RequestLimits {
     pub pause_after_failures: u32,
     /// Milliseconds.
     pub pause_ms: u64,
+}
+
+/// BaoStock.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BaoStockSection {
+    /// Host and port of the vendor's server.
+    pub address: String,
+    /// The account; `anonymous` is everybody's.
+    pub user: String,
+    /// The account's password; not set: that of `anonymous`.
+    #[serde(serialize_with = "masked")]
+    #[schemars(with = "Option<String>")]
+    pub password: Option<SecretString>,
+    /// Longest wait for one answer, connecting included.
+    #[schemars(range(min = 100, max = 600_000))]
+    pub timeout_ms: u64,
+    /// Requests and logins in any minute; 0: no limit of ours.
+    pub requests_per_minute: u32,
+    /// Requests and logins on a Shanghai day; 0: no limit of ours.
+    pub requests_per_day: u32,
+    /// Connections at the same time, each with one request under way; the vendor counts an account's logins.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_concurrent: u32,
+}
+
+impl Default for BaoStockSection {
+    fn default() -> Self {
+        Self {
+            address: "public-api.baostock.com:10030".into(),
+            user: "anonymous".into(),
+            password: None,
+            timeout_ms: 30_000,
+            requests_per_minute: 0,
+            requests_per_day: 0,
+            max_concurrent: 2,
+        }
+    }
+}
+
+impl BaoStockSection {
+    /// What the vendor may be asked for at most.
+    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
+        RequestLimits {
+            per_minute: self.requests_per_minute,
+            per_day: self.requests_per_day,
+            max_concurrent: self.max_concurrent,
+            pause_after_failures: sources.pause_after_failures,
+            pause_ms: sources.pause_ms,
+        }
+    }
+}
+
+/// EastMoney's quotation pages.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EastMoneySection {
+    /// Base address of the bars.
+    pub url: String,
+    /// Base address of the list of securities.
+    pub list_url: String,
+    /// Longest wait for one answer.
+    #[schemars(range(min = 100, max = 600_000))]
+    pub timeout_ms: u64,
+    /// Calls in any minute; 0: no limit of ours. The vendor closes its door for hours when called too often.
+    pub requests_per_minute: u32,
+    /// Calls on a Shanghai day; 0: no limit of ours.
+    pub requests_per_day: u32,
+    /// Calls at the same time.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub max_concurrent: u32,
+}
+
+impl Default for EastMoneySection {
+    fn default() -> Self {
+        Self {
+            url: "https://push2his.eastmoney.com".into(),
+            list_url: "https://82.push2.eastmoney.com".into(),
+            timeout_ms: 15_000,
+            // Reports speak of a closed door after some 200 calls in a row.
+            requests_per_minute: 60,
+            requests_per_day: 0,
+            max_concurrent: 2,
+        }
+    }
+}
+
+impl EastMoneySection {
+    /// What the vendor may be asked for at most.
+    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
+        RequestLimits {
+            per_minute: self.requests_per_minute,
+            per_day: self.requests_per_day,
+            max_concurrent: self.max_concurrent,
+            pause_after_failures: sources.pause_after_failures,
+            pause_ms: sources.pause_ms,
+        }
+    }
+}
+
+/// TDX's quotation servers.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TdxSection {
+    /// Servers as `host:port`, the preferred one first; the next one is asked when one fails.
+    pub hosts: Vec<String>,
+    /// Longest wait for one answer, connecting included.
+    #[schemars(range(min = 100, max = 600_000))]
+    pub timeout_ms: u64,
+    /// Requests in any minute; 0: no limit of ours.
+    pub requests_per_minute: u32,
+    /// Requests on a Shanghai day; 0: no limit of ours.
+    pub requests_per_day: u32,
+    /// Requests at the same time, each on a connection of its own.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_concurrent: u32,
+}
+
+impl Default for TdxSection {
+    fn default() -> Self {
+        // Servers of the vendor's that public clients name, in three cities.
+        let hosts = ["110.41.147.114:7709", "124.70.176.52:7709", "121.36.54.217:7709", "8.129.13.54:7709"];
+        Self {
+            hosts: hosts.map(str::to_owned).to_vec(),
+            timeout_ms: 15_000,
+            // The vendor names no limit; this one is ours, so that nobody has a reason to make one.
+            requests_per_minute: 1_200,
+            requests_per_day: 0,
+            max_concurrent: 4,
+        }
+    }
+}
+
+impl TdxSection {
+    /// Whether there is a server, and every one is a host and a port.
+    pub fn names_servers(&self) -> bool {
+        let is_server = |text: &String| {
+            text.trim().rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty()
+                    && !host.contains(char::is_whitespace)
+                    && port.parse::<u16>().is_ok_and(|port| port > 0)
+            })
+        };
+        !self.hosts.is_empty() && self.hosts.iter().all(is_server)
+    }
+
+    /// What the servers may be asked for at most.
+    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
+        RequestLimits {
+            per_minute: self.requests_per_minute,
+            per_day: self.requests_per_day,
+            max_concurrent: self.max_concurrent,
+            pause_after_failures: sources.pause_after_failures,
+            pause_ms: sources.pause_ms,
+        }
+    }
 }
 
 /// Tushare Pro.
@@ -214,4 +397,50 @@ pub enum AmountUnit {
     Yuan,
     /// Thousand yuan.
     ThousandYuan,
+}
+
+/// Yahoo Finance.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct YahooSection {
+    /// Base address of the chart interface.
+    pub url: String,
+    /// What the worker calls itself; Yahoo refuses names it takes for none of a browser.
+    pub user_agent: String,
+    /// Longest wait for one answer.
+    #[schemars(range(min = 100, max = 600_000))]
+    pub timeout_ms: u64,
+    /// Requests in any minute; 0: no limit of ours. Yahoo names no limit and refuses whoever asks too often.
+    pub requests_per_minute: u32,
+    /// Requests on a Shanghai day; 0: no limit of ours.
+    pub requests_per_day: u32,
+    /// Requests at the same time.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub max_concurrent: u32,
+}
+
+impl Default for YahooSection {
+    fn default() -> Self {
+        Self {
+            url: "https://query2.finance.yahoo.com".into(),
+            user_agent: "Mozilla/5.0".into(),
+            timeout_ms: 30_000,
+            requests_per_minute: 60,
+            requests_per_day: 0,
+            max_concurrent: 2,
+        }
+    }
+}
+
+impl YahooSection {
+    /// What the vendor may be asked for at most.
+    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
+        RequestLimits {
+            per_minute: self.requests_per_minute,
+            per_day: self.requests_per_day,
+            max_concurrent: self.max_concurrent,
+            pause_after_failures: sources.pause_after_failures,
+            pause_ms: sources.pause_ms,
+        }
+    }
 }

@@ -1,8 +1,11 @@
 // Upstream: mysql::store
-// Downstream: actors::domain::stock_info, actors::ports, mysql::merge, mysql::store
+// Downstream: actors::domain::bar, actors::domain::stock_info, actors::ports, mysql::merge, mysql::store
 // Role: Ginkgo's table `stock_info`: its columns, and how a list is merged into it.
 
+use std::collections::HashMap;
+
 use actors::domain::Stock;
+use actors::domain::stock_info::UNKNOWN_LIST_DATE;
 use actors::ports::MergeCounts;
 use chrono::NaiveDateTime;
 use sqlx::{MySqlConnection, QueryBuilder, Row};
@@ -31,13 +34,34 @@ fn read(stock: &Stock) -> (String, Values) {
     (code.to_string(), (name.clone(), industry.clone(), CNY, CHINA, *list_date, *delist_date, false))
 }
 
+/// The list with what its source does not tell, the industry or the first day, as it is stored already.
+fn completed(stocks: &[Stock], stored: &[StoredRow<String, Values>]) -> Vec<Stock> {
+    let mut known: HashMap<&str, &Values> = HashMap::with_capacity(stored.len());
+    for row in stored {
+        known.entry(&row.key).or_insert(&row.values);
+    }
+    let mut stocks = stocks.to_vec();
+    for stock in &mut stocks {
+        let Some((_, industry, _, _, list_date, ..)) = known.get(stock.code.as_str()) else { continue };
+        if stock.industry.is_empty() {
+            stock.industry.clone_from(industry);
+        }
+        if stock.list_date.date() == UNKNOWN_LIST_DATE {
+            stock.list_date = *list_date;
+        }
+    }
+    stocks
+}
+
 /// Merges a list in a transaction of the caller's.
 pub async fn merge_into(
     connection: &mut MySqlConnection,
     stocks: &[Stock],
     now: NaiveDateTime,
 ) -> Result<MergeCounts, sqlx::Error> {
-    let Merge { insert, update, delete, unchanged } = merge(stocks, stored(connection).await?, read);
+    let stored = stored(connection).await?;
+    let stocks = completed(stocks, &stored);
+    let Merge { insert, update, delete, unchanged } = merge(&stocks, stored, read);
     for rows in insert.chunks(ROWS_PER_STATEMENT) {
         let mut query = QueryBuilder::new(
             "INSERT INTO stock_info (code, code_name, industry, currency, market, list_date, delist_date, uuid, meta, \
@@ -91,4 +115,32 @@ async fn stored(connection: &mut MySqlConnection) -> Result<Vec<StoredRow<String
         Ok(StoredRow { key: row.try_get(0)?, uuid: row.try_get(1)?, values })
     });
     stored.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actors::domain::SourceId;
+
+    #[test]
+    fn what_a_source_does_not_tell_stays_as_it_is_stored() {
+        let day = |text: &str| text.parse::<chrono::NaiveDate>().unwrap().and_time(chrono::NaiveTime::MIN);
+        let stock = |code: &str, industry: &str, list_date| Stock {
+            code: code.parse().unwrap(),
+            name: "新名字".to_owned(),
+            industry: industry.to_owned(),
+            list_date,
+            delist_date: day("2100-01-01"),
+            source: SourceId::TDX,
+        };
+        let unknown = UNKNOWN_LIST_DATE.and_time(chrono::NaiveTime::MIN);
+        let told = stock("600000.SH", "银行", day("1999-11-10"));
+        let (key, values) = read(&told);
+        let stored = [StoredRow { key, uuid: "1".to_owned(), values }];
+        let wanted = [stock("600000.SH", "", unknown), stock("000001.SZ", "", unknown)];
+        let completed = completed(&wanted, &stored);
+        assert_eq!(completed, [told.clone(), wanted[1].clone()]);
+        let other = [stock("600000.SH", "保险", day("2000-01-01"))];
+        assert_eq!(super::completed(&other, &stored), other);
+    }
 }

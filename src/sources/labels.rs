@@ -1,4 +1,4 @@
-// Upstream: sources::files::csv_reader, sources::files::lists, sources::tushare::cells
+// Upstream: sources::baostock::k_data, sources::cells, sources::eastmoney::clist, sources::eastmoney::klines, sources::files::csv_reader, sources::files::lists, sources::yahoo::candles
 // Downstream: actors::domain::bar
 // Role: Every way a source may label a daily bar, turned into midnight of its Shanghai day.
 
@@ -46,6 +46,26 @@ pub fn time_of_text(text: &str) -> Field<NaiveDateTime> {
         .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
     let instant = || Some(DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Shanghai).naive_local());
     wall_clock.or_else(instant).map_or_else(|| Field::unreadable(text), Field::Value)
+}
+
+/// The minute that digits name, as wall clock in Shanghai: `20240102093500000`, down to milliseconds. None are missing.
+pub fn time_of_digits(text: &str) -> Field<NaiveDateTime> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Field::Missing;
+    }
+    let parts = || {
+        let (day, time) = text.split_at_checked(8).filter(|_| text.len() == 17)?;
+        let of = |range: std::ops::Range<usize>| digits(time.get(range)?);
+        let time = NaiveTime::from_hms_milli_opt(of(0..2)?, of(2..4)?, of(4..6)?, of(6..9)?)?;
+        Some(date_number_day(digits(day)?)?.and_time(time))
+    };
+    parts().map_or_else(|| Field::unreadable(text), Field::Value)
+}
+
+/// An instant in Unix seconds, as wall clock in Shanghai.
+pub fn time_of_epoch(seconds: i64) -> Option<NaiveDateTime> {
+    Some(Utc.timestamp_opt(seconds, 0).single()?.with_timezone(&Shanghai).naive_local())
 }
 
 /// The day a number names (its JSON text), as midnight in Shanghai: `20240102`, Unix seconds or milliseconds.
@@ -132,6 +152,25 @@ mod tests {
     }
 
     #[test]
+    fn digits_and_instants_name_a_minute_too() {
+        let expected: NaiveDateTime = "2024-01-02T09:35:00".parse().unwrap();
+        assert_eq!(time_of_digits("20240102093500000"), Field::Value(expected));
+        assert_eq!(time_of_epoch(1_704_159_300), Some(expected));
+        assert_eq!(time_of_digits(" "), Field::Missing);
+        for text in [
+            "20240102",
+            "2024010209350000",
+            "20240102253500000",
+            "20241302093500000",
+            "+0240102093500000",
+            "二〇二四〇一",
+        ] {
+            assert_eq!(time_of_digits(text), Field::unreadable(text));
+        }
+        assert_eq!(time_of_epoch(i64::MAX), None);
+    }
+
+    #[test]
     fn every_label_of_a_day_is_that_days_midnight_in_shanghai() {
         let labels = [
             "20240102",
@@ -211,6 +250,7 @@ mod tests {
             for text in [text, near, number.to_string(), format!("{number:e}")] {
                 let _field = day_of_text(&text);
                 let _field = day_of_number(&text);
+                let _field = time_of_digits(&text);
             }
         }
 

@@ -1,4 +1,4 @@
-// Upstream: config::check, main, reload, run, service_hub, standalone, standalone::error
+// Upstream: backfill, config::check, main, reload, run, service_hub, standalone, standalone::error
 // Downstream: config::sections, telemetry::ginkgo_json, telemetry::text
 // Role: Log lines: Ginkgo's JSON shape or text, the level filter, and panics as one line each.
 

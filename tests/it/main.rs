@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+mod backfill;
 mod config_cli;
 mod crashes;
 mod evening;
@@ -24,7 +25,12 @@ mod price_updates;
 mod reference;
 mod reload;
 mod send;
+mod sources_baostock;
+mod sources_eastmoney;
+mod sources_tdx;
 mod sources_tushare;
+mod sources_yahoo;
 mod standalone;
 mod sync_records;
+mod tdx_worker;
 mod ticks;

@@ -1,4 +1,4 @@
-// Upstream: tests::it::config_cli, tests::it::crashes, tests::it::evening, tests::it::factors, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::metrics, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::price_updates, tests::it::reference, tests::it::reload, tests::it::send, tests::it::sync_records, tests::it::ticks
+// Upstream: tests::it::backfill, tests::it::config_cli, tests::it::crashes, tests::it::evening, tests::it::factors, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::metrics, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::price_updates, tests::it::reference, tests::it::reload, tests::it::send, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_yahoo, tests::it::sync_records, tests::it::tdx_worker, tests::it::ticks
 // Downstream: kit::scene, kit::tushare_data, kit::wait
 // Role: The main job, whole: commands on real Kafka, in every form, become exact rows in the real engine.
 

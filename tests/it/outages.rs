@@ -68,13 +68,15 @@ fn a_refused_token_is_not_tried_again() {
 fn a_source_that_limits_the_rate_slows_the_worker_and_fails_nothing() {
     let Market { codes, data, .. } = market(40, 5);
     let mut scene = Scene::new("limited", PROGRAM, data);
-    scene.source.set_fault(Fault::Status(429, Some(1)), Lasting::Next(2));
+    scene.set("fetch.whole_days_from_tasks", 0);
+    // More refusals than three for each fetch: a limit slows down, however often it says no.
+    scene.source.set_fault(Fault::Status(429, Some(1)), Lasting::Next(150));
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
     scene.assert_exact(&codes);
     assert_eq!(scene.dead_letters().len(), 0);
-    assert_eq!(scene.source.rejected(), 2);
+    assert_eq!(scene.source.rejected(), 150);
 }
 
 #[test]

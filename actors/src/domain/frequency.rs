@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::batch_writer, actors::domain, actors::domain::bar, actors::domain::bar_identity, actors::domain::command, actors::domain::price_update, actors::fetcher, actors::flush, actors::latest_times, actors::ports, actors::ports::market_source, actors::price_events, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::bars, clickhouse::statements, sources::files, sources::files::csv_reader, sources::tushare, sqlite::store, switch, tests::it::sources_tushare
+// Upstream: actors::bar_rules, actors::batch_writer, actors::domain, actors::domain::bar, actors::domain::bar_identity, actors::domain::command, actors::domain::price_update, actors::fetcher, actors::flush, actors::latest_times, actors::ports, actors::ports::market_source, actors::price_events, actors::validator, actors::write_plan, actors::write_plan_tests, backfill, backfill::pieces, benches::pipeline::write_path, clickhouse::bars, clickhouse::statements, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::files::csv_reader, sources::tdx, sources::tdx::bars, sources::tdx::walk, sources::tushare, sources::yahoo, sources::yahoo::candles, sources::yahoo::window, sqlite::store, switch, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
 // Downstream: actors::domain::task
 // Role: How long a bar lasts: its names, Ginkgo's numbers for it, and how far its history reaches.
 
@@ -85,10 +85,17 @@ impl Frequency {
         }
     }
 
-    /// The most days whose bars one task fetches, so that they fit in memory: about 60,000 bars of a minute. A day's bars
-    /// of all times are fewer.
+    /// The most days whose bars one task fetches: as many as fit into one answer of a vendor (8,000 rows of Tushare's
+    /// `stk_mins`), so that no fetch gathers more in memory. The days of all times have fewer.
     pub fn days_per_task(self) -> Option<u32> {
-        self.minutes().map(|_| 366)
+        Some(self.minutes()? * 31)
+    }
+
+    /// The most bars of a number of days.
+    pub fn most_bars(self, days: usize) -> usize {
+        // A session has 240 minutes; at one minute there may be a row for the opening auction besides.
+        let a_day = self.minutes().map_or(1, |minutes| 240 / minutes as usize + 1);
+        days * a_day
     }
 }
 

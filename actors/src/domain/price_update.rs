@@ -1,4 +1,4 @@
-// Upstream: actors::domain, actors::ports, actors::price_events, kafka::outbox
+// Upstream: actors::domain, actors::ports, actors::price_events, backfill::feed, kafka::outbox
 // Downstream: actors::domain::bar, actors::domain::frequency
 // Role: What strategies and risk managers hear of a new bar: Ginkgo's PriceUpdateDTO.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::domain, actors::ports, actors::ports::market_source, actors::reference_list, mysql::stock_info, mysql::store, sources::files, sources::files::lists, sources::tushare, sources::tushare::stock_basic, sqlite::store, switch
+// Upstream: actors::domain, actors::ports, actors::ports::market_source, actors::reference_list, mysql::stock_info, mysql::store, sources::baostock, sources::baostock::stock_basic, sources::eastmoney, sources::eastmoney::clist, sources::files, sources::files::lists, sources::tdx, sources::tdx::securities, sources::tushare, sources::tushare::stock_basic, sqlite::store, switch
 // Downstream: actors::domain::bar, actors::domain::code, actors::domain::task
 // Role: A security of the stock list, as a source gives it and as it is stored.
 
@@ -15,6 +15,12 @@ const STILL_LISTED: NaiveDate = match NaiveDate::from_ymd_opt(2100, 1, 1) {
     None => NaiveDate::MAX,
 };
 
+/// What Ginkgo takes for the first day of a security whose first day nobody told.
+pub const UNKNOWN_LIST_DATE: NaiveDate = match NaiveDate::from_ymd_opt(1970, 1, 1) {
+    Some(day) => day,
+    None => NaiveDate::MIN,
+};
+
 /// A security as a source gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedStock {
@@ -24,7 +30,7 @@ pub struct FetchedStock {
     pub name: Field<String>,
     /// Its industry; some have none.
     pub industry: Field<String>,
-    /// Its first trading day.
+    /// Its first trading day; some sources do not tell it.
     pub list_date: Field<NaiveDateTime>,
     /// Its last day; missing while it is listed.
     pub delist_date: Field<NaiveDateTime>,
@@ -39,7 +45,7 @@ pub struct Stock {
     pub name: String,
     /// Its industry; empty where there is none.
     pub industry: String,
-    /// Its first trading day, at midnight.
+    /// Its first trading day, at midnight; [`UNKNOWN_LIST_DATE`] where the source does not tell it.
     pub list_date: NaiveDateTime,
     /// Its last day, at midnight; 2100-01-01 while it is listed.
     pub delist_date: NaiveDateTime,
@@ -75,7 +81,7 @@ pub fn check(fetched: &FetchedStock, source: SourceId) -> Result<Stock, StockAno
         code,
         name: text("name", &fetched.name)?.ok_or_else(|| missing("name"))?,
         industry: text("industry", &fetched.industry)?.unwrap_or_default(),
-        list_date: day("list_date", &fetched.list_date)?.ok_or_else(|| missing("list_date"))?,
+        list_date: day("list_date", &fetched.list_date)?.unwrap_or(UNKNOWN_LIST_DATE.and_time(NaiveTime::MIN)),
         delist_date: day("delist_date", &fetched.delist_date)?.unwrap_or(STILL_LISTED.and_time(NaiveTime::MIN)),
         source,
     })
@@ -110,6 +116,8 @@ mod tests {
         let stock = check(&fetched(), SourceId::TUSHARE).unwrap();
         assert_eq!((stock.code.as_str(), stock.industry.as_str()), ("000001.SZ", ""));
         assert_eq!(stock.delist_date.to_string(), "2100-01-01 00:00:00");
+        let untold = FetchedStock { list_date: Field::Missing, ..fetched() };
+        assert_eq!(check(&untold, SourceId::TDX).unwrap().list_date.date(), UNKNOWN_LIST_DATE);
     }
 
     #[test]
@@ -125,7 +133,6 @@ mod tests {
         assert_eq!(wrong(|stock| stock.code = Field::Value("HK0001".into())), ("code", Rule::UnreadableValue));
         assert_eq!(wrong(|stock| stock.name = Field::Missing), ("name", Rule::MissingValue));
         assert_eq!(wrong(|stock| stock.name = Field::Value("长".repeat(33))), ("name", Rule::ValueOutOfRange));
-        assert_eq!(wrong(|stock| stock.list_date = Field::Missing), ("list_date", Rule::MissingValue));
         assert_eq!(wrong(|stock| stock.list_date = Field::unreadable("soon")), ("list_date", Rule::UnreadableValue));
     }
 }

@@ -1,4 +1,4 @@
-// Upstream: actors::command_handover, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::price_events, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::sync_journal, actors::tick_write, actors::ticket, actors::worker_event, http::answers, run, standalone, standalone::demonstration, standalone::steps, worker_view
+// Upstream: actors::command_handover, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::price_events, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::sync_journal, actors::tick_write, actors::ticket, actors::worker_event, backfill, http::answers, run, standalone, standalone::demonstration, standalone::steps, worker_view
 // Downstream: actors::delivery, actors::domain::task, actors::domain::worker_status, actors::observation
 // Role: What is known of the running worker: lifecycle, counters, each actor's pulse, and whether work moves.
 

@@ -1,5 +1,5 @@
 // Upstream: sources::tushare
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::task, sources::tushare::cells, sources::tushare::interface, sources::tushare::table
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::task, sources::cells, sources::excerpt, sources::tushare::interface, sources::tushare::table
 // Role: Tushare's interface `adj_factor`: adjustment factors of one security. Pure.
 
 //! One row a trading day, newest first (Tushare documentation).
@@ -7,9 +7,9 @@
 use actors::domain::{Code, DateRange, FetchedFactor};
 use serde_json::{Map, Value, json};
 
-use super::cells;
 use super::interface::{self, Interface};
 use super::table::{self, AnswerError, Page, Table, excerpt, unreadable};
+use crate::sources::cells;
 
 /// Factors of one security in a range of days.
 pub struct AdjFactor {

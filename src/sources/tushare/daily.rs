@@ -1,5 +1,5 @@
 // Upstream: sources::tushare, sources::tushare::daily_tests
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, sources::tushare::cells, sources::tushare::interface, sources::tushare::table
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, sources::cells, sources::excerpt, sources::tushare::interface, sources::tushare::table
 // Role: Reads Tushare's answer to `daily`: bars of one security, or of all on one day. Pure.
 
 //! Unadjusted daily bars, newest first. Units are Ginkgo's own already: lots of 100 shares and thousand yuan.
@@ -8,9 +8,9 @@ use actors::domain::{Code, DateRange, FetchedBar, Field};
 use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 
-use super::interface::Interface;
+use super::interface::{self, Interface};
 use super::table::{self, AnswerError, Page, Table, excerpt, unreadable};
-use super::{cells, interface};
+use crate::sources::cells;
 
 /// Bars of one security in a range of days.
 pub struct Daily {

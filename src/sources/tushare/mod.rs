@@ -6,7 +6,6 @@
 //! paged is the same for all.
 
 mod adj_factor;
-mod cells;
 /// Daily bars.
 pub mod daily;
 #[cfg(test)]
@@ -77,10 +76,7 @@ impl TushareSource {
         let token = section.token.as_ref().map(|token| token.expose_secret().trim()).filter(|token| !token.is_empty());
         let token = SecretString::from(token.ok_or(SourceSetupError::TokenMissing)?);
         let timeout = Duration::from_millis(section.timeout_ms);
-        if timeout.is_zero() {
-            return Err(SourceSetupError::TimeoutZero);
-        }
-        let transport = Transport::new(&section.url, timeout, token.clone())?;
+        let transport = Transport::new(&section.url, section.timeout_ms, token.clone())?;
         Ok(Self { transport, token, timeout, gate: Gate::new(limits) })
     }
 

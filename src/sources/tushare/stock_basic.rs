@@ -1,5 +1,5 @@
 // Upstream: sources::tushare
-// Downstream: actors::domain::bar, actors::domain::stock_info, sources::tushare::cells, sources::tushare::interface, sources::tushare::table
+// Downstream: actors::domain::bar, actors::domain::stock_info, sources::cells, sources::tushare::interface, sources::tushare::table
 // Role: Tushare's interface `stock_basic`: the list of securities. Pure.
 
 //! Listed securities of all exchanges, Beijing included; `delist_date` comes only when asked for (Tushare documentation).
@@ -7,9 +7,9 @@
 use actors::domain::FetchedStock;
 use serde_json::{Map, Value, json};
 
-use super::cells;
 use super::interface::{self, Interface};
 use super::table::{self, AnswerError, Page, Table};
+use crate::sources::cells;
 
 /// All securities.
 pub struct StockBasic;

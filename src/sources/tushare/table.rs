@@ -1,5 +1,5 @@
-// Upstream: sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal, sources::tushare::transport
-// Downstream: none
+// Upstream: sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal
+// Downstream: sources::excerpt, sources::json_rows
 // Role: Reads the table in any answer of Tushare's: cells as JSON text, or why there are none. Pure.
 
 //! The answer is `{"code": 0, "msg": …, "data": {"fields": […], "items": [[…], …], "has_more": bool, "count": n}}`
@@ -10,11 +10,10 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The longest piece of an answer an error shows, in characters.
-const MAX_EXCERPT: usize = 120;
+pub use crate::sources::excerpt::excerpt;
+use crate::sources::json_rows::Columns;
 
 /// One page of rows.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,105 +83,11 @@ pub fn parse<'a, const N: usize>(body: &'a str, wanted: &[&str; N]) -> Result<Ta
     let data = envelope.data.ok_or_else(|| unreadable("no `data`", &"code is 0", body))?;
     let data: Data<'a> = serde_json::from_str(data.get()).map_err(|error| unreadable("`data`", &error, body))?;
     let columns = Columns::find(&data.fields, wanted).map_err(|error| unreadable("`fields`", &error, body))?;
-    let mut items = serde_json::Deserializer::from_str(data.items.get());
-    let rows = Rows { columns: &columns }.deserialize(&mut items);
-    let rows = rows.map_err(|error| unreadable("`items`", &error, body))?;
+    let rows = columns.rows(data.items.get()).map_err(|error| unreadable("`items`", &error, body))?;
     Ok(Table { rows, has_more: data.has_more.unwrap_or(false) })
 }
 
 /// The body is not what the protocol promises.
 pub fn unreadable(what: &str, reason: &dyn fmt::Display, body: &str) -> AnswerError {
     AnswerError::Unreadable(format!("{what}: {reason}; the body begins `{}`", excerpt(body)))
-}
-
-/// The beginning of a text for an error: one line, short.
-pub fn excerpt(text: &str) -> String {
-    text.chars().take(MAX_EXCERPT).map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// Which of the wanted columns stands at each position of a row.
-struct Columns<const N: usize>(Vec<Option<usize>>);
-
-impl<const N: usize> Columns<N> {
-    fn find(fields: &[String], wanted: &[&str; N]) -> Result<Self, String> {
-        let positions = fields.iter().map(|field| wanted.iter().position(|column| column == field));
-        let positions: Vec<Option<usize>> = positions.collect();
-        for (index, name) in wanted.iter().enumerate() {
-            match positions.iter().filter(|position| **position == Some(index)).count() {
-                1 => {}
-                0 => return Err(format!("column `{name}` is missing, there are {}", excerpt(&fields.join(",")))),
-                _ => return Err(format!("column `{name}` is there twice")),
-            }
-        }
-        Ok(Self(positions))
-    }
-}
-
-struct Rows<'c, const N: usize> {
-    columns: &'c Columns<N>,
-}
-
-impl<'de, const N: usize> DeserializeSeed<'de> for Rows<'_, N> {
-    type Value = Vec<[&'de str; N]>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, const N: usize> Visitor<'de> for Rows<'_, N> {
-    type Value = Vec<[&'de str; N]>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of rows")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Self::Value, A::Error> {
-        let mut cells = Vec::new();
-        while let Some(row) = rows.next_element_seed(Row { number: cells.len(), columns: self.columns })? {
-            cells.push(row);
-        }
-        Ok(cells)
-    }
-}
-
-struct Row<'c, const N: usize> {
-    number: usize,
-    columns: &'c Columns<N>,
-}
-
-impl<'de, const N: usize> DeserializeSeed<'de> for Row<'_, N> {
-    type Value = [&'de str; N];
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, const N: usize> Visitor<'de> for Row<'_, N> {
-    type Value = [&'de str; N];
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "row {} as an array of {} cells", self.number, self.columns.0.len())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut row: A) -> Result<Self::Value, A::Error> {
-        let mut cells = [""; N];
-        let mut num_cells = 0;
-        while let Some(cell) = row.next_element::<&RawValue>()? {
-            // A position beyond the columns is counted, and refused below.
-            if let Some(column) = self.columns.0.get(num_cells).copied().flatten()
-                && let Some(slot) = cells.get_mut(column)
-            {
-                *slot = cell.get();
-            }
-            num_cells += 1;
-        }
-        let num_columns = self.columns.0.len();
-        if num_cells != num_columns {
-            let text = format!("row {} has {num_cells} cells for {num_columns} columns", self.number);
-            return Err(A::Error::custom(text));
-        }
-        Ok(cells)
-    }
 }

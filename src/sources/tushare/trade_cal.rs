@@ -1,5 +1,5 @@
 // Upstream: sources::tushare
-// Downstream: actors::domain::bar, actors::domain::trade_day, sources::tushare::cells, sources::tushare::interface, sources::tushare::table
+// Downstream: actors::domain::bar, actors::domain::trade_day, sources::cells, sources::tushare::interface, sources::tushare::table
 // Role: Tushare's interface `trade_cal`: the exchanges' calendar. Pure.
 
 //! Every day, open or not, of the Shanghai exchange, whose calendar all A-share exchanges share. `is_open` is documented as
@@ -8,9 +8,9 @@
 use actors::domain::FetchedTradeDay;
 use serde_json::{Map, Value};
 
-use super::cells;
 use super::interface::Interface;
 use super::table::{self, AnswerError, Page, Table};
+use crate::sources::cells;
 
 /// The whole calendar.
 pub struct TradeCal;

@@ -1,108 +1,40 @@
 // Upstream: sources::tushare
-// Downstream: actors::ports::market_source, sources, sources::tushare::table
-// Role: HTTP to Tushare: one bounded POST, its failures told apart.
-
-use std::error::Error;
-use std::time::Duration;
+// Downstream: actors::ports::market_source, sources, sources::http
+// Role: HTTP to Tushare: where each interface's calls go.
 
 use actors::ports::SourceErrorKind;
-use chrono::{DateTime, Utc};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode, Url};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::Url;
+use secrecy::SecretString;
 
-use super::table::excerpt;
 use crate::sources::SourceSetupError;
+use crate::sources::http::{HttpClient, HttpSettings};
 
-/// A server that does not take the connection by then is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Shorter than the time after which servers close idle connections, so that a call seldom meets a closing one.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// 6000 rows are below 1 MB: a body of this size is no answer, and memory is not given to it.
-const MAX_BODY_BYTES: usize = 64 << 20;
-/// Of an error's body so much is read to be shown.
-const MAX_ERROR_BODY_BYTES: usize = 4 << 10;
-/// Stands where the token stood.
-const TOKEN_MARK: &str = "[token]";
-/// The wait where a 429 names none: vendors count by the minute.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// The longest wait a server may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+const USER_AGENT: &str = concat!("ginkgo-data-worker/", env!("CARGO_PKG_VERSION"));
 
-/// A client with its address.
-pub struct Transport {
-    client: Client,
-    base: Url,
-    timeout: Duration,
-    token: SecretString,
-}
+/// A client for Tushare.
+pub struct Transport(HttpClient);
 
 impl Transport {
-    /// A client for `url` whose calls take `timeout` at most, connecting and reading included. Nothing it returns
-    /// holds `token`, even where a server sends back what it was sent.
-    pub fn new(url: &str, timeout: Duration, token: SecretString) -> Result<Self, SourceSetupError> {
-        // What stands before an @ may be a secret, so it is not repeated.
-        let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("…@{host}"));
-        let bad_url = |reason: &str| SourceSetupError::BadUrl { url: shown.clone(), reason: reason.to_owned() };
-        let base = Url::parse(url).map_err(|error| bad_url(&error.to_string()))?;
-        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-            return Err(bad_url("it must begin with http:// or https:// and name a host"));
-        }
-        if !base.username().is_empty() || base.password().is_some() {
-            return Err(bad_url("it must not hold credentials"));
-        }
-        // Fails where a provider is installed already, which serves as well.
-        let _already_installed = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .user_agent(concat!("ginkgo-data-worker/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(timeout)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .redirect(Policy::none()) // the token goes to the configured address only
-            .no_proxy();
-        // Without TLS no certificates are needed: a minimal image may have none, and looking for them would fail.
-        let client = if base.scheme() == "http" { client.tls_certs_only([]) } else { client };
-        let client = client.build().map_err(|error| SourceSetupError::Client(chain(&error)))?;
-        Ok(Self { client, base, timeout, token })
+    /// A client for `url`. Nothing it returns holds `token`.
+    pub fn new(url: &str, timeout_ms: u64, token: SecretString) -> Result<Self, SourceSetupError> {
+        let settings =
+            HttpSettings { section: "tushare", url, timeout_ms, user_agent: USER_AGENT, secret: Some(token) };
+        Ok(Self(HttpClient::new(settings)?))
     }
 
     /// Where calls go.
     pub fn address(&self) -> &str {
-        self.base.as_str()
+        self.0.base().as_str()
     }
 
     /// Sends a call and reads the body of a successful answer.
     pub async fn post(&self, api_name: &str, body: Vec<u8>) -> Result<String, SourceErrorKind> {
-        let request = self.client.post(self.url_of(api_name)).header(CONTENT_TYPE, "application/json").body(body);
-        let response = request.send().await.map_err(|error| self.kind_of(&error))?;
-        if response.status().is_success() {
-            return self.text_of(self.read(response).await?);
-        }
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = self.error_body(response).await;
-        let target = headers.get(LOCATION).map_or(String::new(), |target| self.shown(target.as_bytes()));
-        Err(refusal(status, retry_after(&headers, Utc::now()), &target, &self.shown(&body)))
-    }
-
-    fn text_of(&self, body: Vec<u8>) -> Result<String, SourceErrorKind> {
-        let text = String::from_utf8(body).map_err(|error| {
-            let start = self.shown(error.as_bytes());
-            SourceErrorKind::BadAnswer(format!("{}; the body begins `{start}`", error.utf8_error()))
-        })?;
-        let token = self.token.expose_secret();
-        Ok(if text.contains(token) { text.replace(token, TOKEN_MARK) } else { text })
-    }
-
-    /// The beginning of a body for an error. The token goes before the text is cut, as half of it would remain.
-    fn shown(&self, body: &[u8]) -> String {
-        let start = body.get(..MAX_ERROR_BODY_BYTES).unwrap_or(body);
-        excerpt(&String::from_utf8_lossy(start).replace(self.token.expose_secret(), TOKEN_MARK))
+        self.0.post_json(self.url_of(api_name), body).await
     }
 
     /// The vendor's client appends the interface's name to a path; the documented root takes it from the body alone.
     fn url_of(&self, api_name: &str) -> Url {
-        let mut url = self.base.clone();
+        let mut url = self.0.base().clone();
         if !matches!(url.path(), "" | "/")
             && let Ok(mut segments) = url.path_segments_mut()
         {
@@ -110,167 +42,18 @@ impl Transport {
         }
         url
     }
-
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, SourceErrorKind> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.kind_of(&error))? {
-            if body.len() + chunk.len() > MAX_BODY_BYTES {
-                let text = format!("more than {MAX_BODY_BYTES} bytes; the body begins `{}`", self.shown(&body));
-                return Err(SourceErrorKind::BadAnswer(text));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-
-    /// As much of an error's body as can be had; the status counts, not the body.
-    async fn error_body(&self, mut response: Response) -> Vec<u8> {
-        let mut body = Vec::new();
-        while body.len() < MAX_ERROR_BODY_BYTES
-            && let Ok(Some(chunk)) = response.chunk().await
-        {
-            let room = MAX_ERROR_BODY_BYTES - body.len();
-            body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-        }
-        body
-    }
-
-    fn kind_of(&self, error: &reqwest::Error) -> SourceErrorKind {
-        if error.is_timeout() && !error.is_connect() {
-            SourceErrorKind::Timeout(self.timeout)
-        } else if error.is_decode() && !error.is_body() && !broke_off(error) {
-            SourceErrorKind::BadAnswer(chain(error))
-        } else {
-            SourceErrorKind::Unreachable(chain(error))
-        }
-    }
-}
-
-/// Whether the connection ended before the body did.
-fn broke_off(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.to_string().contains("end of file before message length reached") || error.is::<std::io::Error>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-/// What an HTTP status other than success means. `target` is where a redirection leads.
-fn refusal(status: StatusCode, retry_after: Duration, target: &str, body: &str) -> SourceErrorKind {
-    let text = match body.trim() {
-        "" => format!("HTTP {status}"),
-        start => format!("HTTP {status}: {start}"),
-    };
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => SourceErrorKind::RateLimited { message: text, retry_after },
-        StatusCode::UNAUTHORIZED => SourceErrorKind::Unauthorized(text),
-        StatusCode::FORBIDDEN => SourceErrorKind::Forbidden(text),
-        StatusCode::REQUEST_TIMEOUT => SourceErrorKind::Server(text),
-        status if status.is_client_error() => SourceErrorKind::BadRequest(text),
-        status if status.is_redirection() => {
-            SourceErrorKind::BadAnswer(format!("{text}: it leads to `{target}`; check sources.tushare.url"))
-        }
-        _ => SourceErrorKind::Server(text),
-    }
-}
-
-/// `Retry-After` in seconds or as a date (RFC 9110).
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Duration {
-    let value = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
-    let wait = value.and_then(|text| match text.parse::<u64>() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => {
-            let date = DateTime::parse_from_rfc2822(text).ok()?;
-            Some((date.to_utc() - now).to_std().unwrap_or(Duration::ZERO))
-        }
-    });
-    wait.unwrap_or(DEFAULT_RETRY_AFTER).clamp(Duration::from_secs(1), MAX_RETRY_AFTER)
-}
-
-/// The error with its causes: the outermost alone says only that sending failed.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn transport(url: &str) -> Result<Transport, SourceSetupError> {
-        Transport::new(url, Duration::from_secs(1), "geheim-4711".to_owned().into())
-    }
-
-    #[test]
-    fn no_body_shows_the_token_however_it_is_cut() {
-        let transport = transport("http://localhost").unwrap();
-        for before in 100..130 {
-            let body = format!("{}geheim-4711{}", "x".repeat(before), "y".repeat(200));
-            assert!(!transport.shown(body.as_bytes()).contains("ge"), "{before}");
-            assert!(!transport.text_of(body.into_bytes()).unwrap().contains("geheim"), "{before}");
-        }
-        let error = transport.text_of(b"geheim-4711 \xff".to_vec()).unwrap_err().to_string();
-        assert!(error.contains("[token]") && !error.contains("geheim"), "{error}");
-    }
-
     #[test]
     fn the_interface_is_appended_to_a_path_only() {
-        let url = |base: &str| transport(base).unwrap().url_of("daily").to_string();
+        let url = |base: &str| Transport::new(base, 1_000, "t".to_owned().into()).unwrap().url_of("daily").to_string();
         assert_eq!(url("http://api.waditu.com/dataapi"), "http://api.waditu.com/dataapi/daily");
         assert_eq!(url("http://api.waditu.com/dataapi/"), "http://api.waditu.com/dataapi/daily");
         assert_eq!(url("http://api.tushare.pro"), "http://api.tushare.pro/");
         assert_eq!(url("http://api.tushare.pro/"), "http://api.tushare.pro/");
-    }
-
-    #[test]
-    fn an_address_that_cannot_work_is_refused_without_its_credentials() {
-        for url in ["", "api.tushare.pro", "ftp://api.tushare.pro", "http://"] {
-            let error = transport(url).err().unwrap().to_string();
-            assert!(error.contains("sources.tushare.url"), "{error}");
-        }
-        let error = transport("http://me:geheim@host/x").err().unwrap().to_string();
-        assert!(error.contains("credentials") && !error.contains("geheim"), "{error}");
-    }
-
-    #[test]
-    fn a_servers_wish_to_be_left_alone_is_honoured_within_bounds() {
-        let now = DateTime::parse_from_rfc3339("2024-01-02T00:00:00Z").unwrap().to_utc();
-        let wait = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, value.parse().unwrap());
-            retry_after(&headers, now).as_secs()
-        };
-        assert_eq!(wait("7"), 7);
-        assert_eq!(wait("0"), 1);
-        assert_eq!(wait("99999999999"), 86_400);
-        assert_eq!(wait("Tue, 02 Jan 2024 00:01:30 GMT"), 90);
-        assert_eq!(wait("Mon, 01 Jan 2024 00:00:00 GMT"), 1);
-        assert_eq!(wait("soon"), 60);
-        assert_eq!(retry_after(&HeaderMap::new(), now).as_secs(), 60);
-    }
-
-    #[test]
-    fn every_status_has_its_kind() {
-        let kind = |status: u16| {
-            refusal(StatusCode::from_u16(status).unwrap(), DEFAULT_RETRY_AFTER, "http://elsewhere", "<html> no</html>")
-        };
-        assert!(matches!(kind(401), SourceErrorKind::Unauthorized(_)));
-        assert!(matches!(kind(403), SourceErrorKind::Forbidden(_)));
-        assert!(
-            matches!(kind(404), SourceErrorKind::BadRequest(text) if text == "HTTP 404 Not Found: <html> no</html>")
-        );
-        assert!(matches!(kind(408), SourceErrorKind::Server(_)));
-        assert!(matches!(kind(429), SourceErrorKind::RateLimited { .. }));
-        assert!(matches!(kind(500), SourceErrorKind::Server(_)));
-        assert!(matches!(kind(503), SourceErrorKind::Server(_)));
-        assert!(matches!(kind(302), SourceErrorKind::BadAnswer(text) if text.contains("sources.tushare.url")));
     }
 }

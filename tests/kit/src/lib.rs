@@ -5,14 +5,25 @@
 //! The test kit: a [`scene::Scene`] has topics, a database and a source of its own on the real servers, and starts the
 //! real worker against them.
 
+mod baostock_data;
+/// A server that speaks BaoStock's protocol.
+pub mod baostock_server;
 /// Reads and faults of ClickHouse.
 pub mod clickhouse;
+/// Answers of an EastMoney server.
+pub mod eastmoney_data;
+/// A server that speaks EastMoney's protocol.
+pub mod eastmoney_server;
 /// Prometheus' text format.
 pub mod exposition;
+/// What a protocol server does wrong.
+pub mod fault;
 /// Asking a worker.
 pub mod http;
 /// Topics, commands, offsets.
 pub mod kafka;
+/// The minutes of daily bars.
+pub mod minute_rows;
 /// Ginkgo's tables.
 pub mod mysql;
 /// A Prometheus server.
@@ -23,6 +34,10 @@ pub mod redis;
 pub mod scene;
 /// Where the real servers are.
 pub mod services;
+/// Answers of a TDX server.
+pub mod tdx_data;
+/// A server that speaks TDX's protocol.
+pub mod tdx_server;
 /// Bars for the Tushare server.
 pub mod tushare_data;
 mod tushare_other;
@@ -34,3 +49,6 @@ pub mod tushare_server;
 pub mod wait;
 /// The worker's process.
 pub mod worker;
+mod yahoo_data;
+/// A server that speaks Yahoo's chart protocol.
+pub mod yahoo_server;

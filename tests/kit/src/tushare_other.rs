@@ -1,5 +1,5 @@
-// Upstream: kit::tushare_server
-// Downstream: kit::tushare_data, kit::tushare_protocol
+// Upstream: kit::baostock_data, kit::tushare_server, kit::yahoo_data
+// Downstream: kit::minute_rows, kit::tushare_data, kit::tushare_protocol
 // Role: Tushare's interfaces besides `daily` that its own client needs: factors, calendar, securities, minutes.
 
 //! Only what the vendor's client and `pro_bar` ask for, over the server's days: one ex-right event in the middle of them.
@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use chrono::{Days, NaiveDate};
 use serde_json::{Value, json};
 
+use crate::minute_rows::{MinuteRow, minute_rows};
 use crate::tushare_data::Dataset;
 use crate::tushare_protocol::{Call, answer};
 
@@ -109,32 +110,30 @@ fn minutes_per_bar(call: &Call) -> Option<usize> {
     [1, 5, 15, 30, 60].contains(&step).then_some(step)
 }
 
-/// Bars of a day's price going straight from open to close; labelled with their end. At one minute there is a further
-/// row at 09:30, for the opening auction.
 fn minutes(dataset: &Dataset, call: &Call, code: &str, step: usize) -> Vec<Value> {
     let (from, to) = (call.param("start_date").unwrap_or_default(), call.param("end_date"));
     let (first, last) = call.days();
-    let trading = (571..=690).chain(781..=900);
-    let mut ends: Vec<u32> = trading.skip(step - 1).step_by(step).collect();
-    if step == 1 {
-        ends.insert(0, 570);
-    }
-    let mut rows = Vec::new();
-    for row in dataset.rows(code).iter().rev().filter(|row| first <= row.date && row.date <= last) {
-        let [open, _, _, close, _, vol, _] = row.cells().map(|cell| cell.parse::<f64>().unwrap_or(0.0));
-        let count = ends.len();
-        let price = |at: usize| ((open + (close - open) * at as f64 / count as f64) * 100.0).round() / 100.0;
-        let shares = (vol * 100.0 / count as f64).round();
-        for (index, minute) in ends.iter().enumerate().rev() {
-            let time = format!("{} {:02}:{:02}:00", row.date, minute / 60, minute % 60);
-            let (open, close) = (price(index), price(index + 1));
-            if from <= time && to.as_ref().is_none_or(|to| time <= *to) {
-                rows.push(json!({
-                    "ts_code": code, "trade_time": time, "open": open, "close": close, "high": open.max(close),
-                    "low": open.min(close), "vol": shares, "amount": (shares * close * 100.0).round() / 100.0,
-                }));
-            }
-        }
-    }
+    let mut rows = minute_bars(dataset, code, step, first, last);
+    rows.retain(|row| {
+        let time = row["trade_time"].as_str().unwrap_or_default();
+        from.as_str() <= time && to.as_ref().is_none_or(|to| time <= to.as_str())
+    });
     rows
+}
+
+/// A security's bars of `step` minutes from day `first` to day `last`, newest first, in shares and yuan: a day's price goes
+/// straight from open to close. Labelled with their end. At one minute there is a further row at 09:30, for the opening
+/// auction.
+pub fn minute_bars(dataset: &Dataset, code: &str, step: usize, first: NaiveDate, last: NaiveDate) -> Vec<Value> {
+    let days = dataset.rows(code).iter().rev().filter(|row| first <= row.date && row.date <= last);
+    let bars = days.flat_map(|row| minute_rows(row, step, step == 1).into_iter().rev());
+    let yuan = |hundredths: i64| hundredths as f64 / 100.0;
+    let row = |bar: MinuteRow| {
+        json!({
+            "ts_code": code, "trade_time": bar.end.format("%Y-%m-%d %H:%M:%S").to_string(), "open": yuan(bar.open),
+            "close": yuan(bar.close), "high": yuan(bar.high()), "low": yuan(bar.low()), "vol": bar.shares as f64,
+            "amount": yuan(bar.amount()),
+        })
+    };
+    bars.map(row).collect()
 }

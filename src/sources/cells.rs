@@ -1,6 +1,6 @@
-// Upstream: sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal
+// Upstream: sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal, sources::yahoo::chart
 // Downstream: actors::domain::bar, actors::domain::code, sources::labels
-// Role: Reads one cell of Tushare's tables: its JSON text as a number, a day, a text or a code. Pure.
+// Role: Reads one cell of a vendor's JSON table: its JSON text as a number, a day, a text or a code. Pure.
 
 use actors::domain::{Code, Field};
 use chrono::NaiveDateTime;

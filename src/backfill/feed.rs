@@ -1,0 +1,228 @@
+// Upstream: backfill, backfill::progress
+// Downstream: actors::command_split, actors::delivery, actors::domain::price_update, actors::ports, backfill::journal, backfill::pieces
+// Role: Hands the pieces of a backfill to the router as Kafka's consumer hands out commands, and hears of their ends.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actors::command_split::CommandPart;
+use actors::delivery::{
+    Assignment, CommandReceived, CommandReceiver, Delivery, RawCommand, Settlement, SettlementSink,
+};
+use actors::domain::PriceUpdate;
+use actors::ports::{
+    CommandFeed, DeadLetter, FeedError, FeedState, OrderFeed, OrderReceived, Outbox, OutboxError, PartitionState,
+};
+use async_trait::async_trait;
+
+use super::journal::Journal;
+use super::pieces::Piece;
+
+/// Pieces out at once: enough to keep 32 fetches busy, few enough that a kill costs little.
+const MAX_OUT: usize = 64;
+
+/// Longest wait before it is looked whether the store takes rows again, or the end is wanted.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The pieces and what became of them; feed, outbox and settlement sink in one.
+pub struct PieceFeed {
+    pieces: Vec<Piece>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// Pieces to hand out, by number, with the crashes they were in hand at.
+    queue: VecDeque<(usize, u32)>,
+    crashes: BTreeMap<usize, u32>,
+    num_out: usize,
+    num_done: usize,
+    failures: BTreeMap<usize, String>,
+    journal: Journal,
+    journal_error: Option<String>,
+    stopped: bool,
+}
+
+/// How far a backfill is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Pieces that are done, now or before.
+    pub num_done: usize,
+    /// Pieces that failed for good.
+    pub num_failed: usize,
+    /// All.
+    pub num_pieces: usize,
+}
+
+impl Standing {
+    /// Whether nothing is left to do.
+    pub fn is_over(&self) -> bool {
+        self.num_done + self.num_failed >= self.num_pieces
+    }
+}
+
+impl PieceFeed {
+    /// A feed of the pieces that are not done yet.
+    pub fn new(pieces: Vec<Piece>, journal: Journal, is_done: impl Fn(&Piece) -> bool) -> Arc<Self> {
+        let left = pieces.iter().enumerate().filter(|(_, piece)| !is_done(piece)).map(|(n, _)| (n, 0));
+        let queue: VecDeque<_> = left.collect();
+        let state = State {
+            num_done: pieces.len() - queue.len(),
+            queue,
+            crashes: BTreeMap::new(),
+            num_out: 0,
+            failures: BTreeMap::new(),
+            journal,
+            journal_error: None,
+            stopped: false,
+        };
+        Arc::new(Self { pieces, state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    /// How far it is.
+    pub fn standing(&self) -> Standing {
+        let state = self.lock();
+        Standing { num_done: state.num_done, num_failed: state.failures.len(), num_pieces: self.pieces.len() }
+    }
+
+    /// What failed, by piece, and why.
+    pub fn failures(&self) -> Vec<(String, String)> {
+        let state = self.lock();
+        let named = |(n, reason): (&usize, &String)| Some((self.pieces.get(*n)?.id.clone(), reason.clone()));
+        state.failures.iter().filter_map(named).collect()
+    }
+
+    /// Why the journal cannot be written, if it cannot.
+    pub fn journal_error(&self) -> Option<String> {
+        self.lock().journal_error.clone()
+    }
+
+    /// Everything is done: the journal goes.
+    pub fn forget_journal(&self) -> std::io::Result<()> {
+        self.lock().journal.remove()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread's loop: hands out until the end is wanted.
+    fn pump(self: &Arc<Self>, receiver: &CommandReceiver) {
+        loop {
+            let mut state = self.lock();
+            if state.stopped {
+                return;
+            }
+            let next = (state.num_out < MAX_OUT && receiver.gate.is_open()).then(|| state.queue.pop_front()).flatten();
+            let Some((n, num_crashes)) = next else {
+                drop(self.changed.wait_timeout(state, LOOK));
+                continue;
+            };
+            state.num_out += 1;
+            state.crashes.insert(n, num_crashes);
+            drop(state);
+            let Some(piece) = self.pieces.get(n) else { continue };
+            let command = RawCommand {
+                topic: "backfill".into(),
+                partition: 0,
+                offset: i64::try_from(n).unwrap_or(i64::MAX),
+                key: None,
+                payload: piece.payload.clone().into_bytes(),
+                timestamp_ms: None,
+            };
+            let delivery = Delivery::new(Arc::new(command), Assignment::default(), num_crashes, self.clone());
+            receiver.commands.do_send(CommandReceived(delivery));
+        }
+    }
+}
+
+impl SettlementSink for PieceFeed {
+    fn settled(&self, command: &RawCommand, settlement: Settlement) {
+        let Ok(n) = usize::try_from(command.offset) else { return };
+        let mut state = self.lock();
+        state.num_out = state.num_out.saturating_sub(1);
+        let num_crashes = state.crashes.remove(&n).unwrap_or_default();
+        match settlement {
+            Settlement::Resolved if state.failures.contains_key(&n) => {}
+            Settlement::Resolved => {
+                state.num_done += 1;
+                if let Some(piece) = self.pieces.get(n)
+                    && let Err(error) = state.journal.note(piece)
+                {
+                    // The rows are stored: without the journal they would only be fetched once more.
+                    state.journal_error.get_or_insert(error.to_string());
+                }
+            }
+            Settlement::Returned { suspect } => state.queue.push_front((n, num_crashes + u32::from(suspect))),
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+/// The feed as the worker's port: its thread needs the feed itself.
+pub struct FeedPort(pub Arc<PieceFeed>);
+
+#[async_trait]
+impl CommandFeed for FeedPort {
+    fn start(&self, receiver: CommandReceiver) -> Result<(), FeedError> {
+        let feed = self.0.clone();
+        let spawned = std::thread::Builder::new().name("backfill-feed".to_owned()).spawn(move || feed.pump(&receiver));
+        let failed =
+            |error: std::io::Error| FeedError { feed: "backfill".to_owned(), what: "start", reason: error.to_string() };
+        spawned.map(drop).map_err(failed)
+    }
+
+    fn stop_intake(&self) {
+        self.0.lock().stopped = true;
+        self.0.changed.notify_all();
+    }
+
+    async fn close(&self, _deadline: Duration) -> Result<(), FeedError> {
+        self.stop_intake();
+        Ok(())
+    }
+
+    fn partitions(&self) -> Vec<PartitionState> {
+        Vec::new()
+    }
+
+    fn state(&self) -> FeedState {
+        FeedState { joined: true, num_partitions: 1, num_unresolved: self.0.lock().num_out, ..FeedState::default() }
+    }
+}
+
+#[async_trait]
+impl Outbox for FeedPort {
+    async fn notify(&self, message: &str) -> Result<(), OutboxError> {
+        tracing::debug!(message, "nobody is told during a backfill");
+        Ok(())
+    }
+
+    async fn price_updates(&self, _updates: &[PriceUpdate]) -> Result<(), OutboxError> {
+        Ok(())
+    }
+
+    async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {
+        Err(OutboxError { topic: "backfill".to_owned(), reason: format!("a piece for {} cannot be split", part.key) })
+    }
+
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError> {
+        if let Ok(n) = usize::try_from(letter.command.offset) {
+            self.0.lock().failures.insert(n, letter.reason.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Nobody gives orders to a backfill but by signals.
+pub struct NoOrders;
+
+impl OrderFeed for NoOrders {
+    fn start(&self, _receiver: actix::Recipient<OrderReceived>) -> Result<(), FeedError> {
+        Ok(())
+    }
+
+    fn close(&self) {}
+}

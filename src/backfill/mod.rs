@@ -1,0 +1,213 @@
+// Upstream: main
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::task, actors::shanghai, actors::supervision::board, actors::supervisor, backfill::feed, backfill::journal, backfill::pieces, backfill::progress, config, config::environment, config::load, config::sections, run, service_hub, telemetry
+// Role: `data-worker backfill`: fills a range of days without Kafka, by the same actors, and goes on after a kill.
+
+mod feed;
+mod journal;
+mod pieces;
+mod progress;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::System;
+use actors::domain::{Code, DateRange, Frequency};
+use actors::shanghai;
+use actors::supervision::Board;
+use actors::supervisor::ExitReport;
+use chrono::NaiveDate;
+
+use self::feed::{FeedPort, NoOrders, PieceFeed};
+use self::journal::Journal;
+use self::pieces::{Kind, Request};
+use self::progress::Progress;
+use crate::config::{self, Environment, LogFormat, LogSection, Settings};
+use crate::run;
+use crate::service_hub::ServiceHub;
+use crate::telemetry::{self, JsonTo};
+
+/// Between two looks at how far it is.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Failures that the summary names.
+const MAX_NAMED: usize = 20;
+
+/// Every problem ends a backfill before it begins; the text says which.
+type Refusal = String;
+
+/// What shall be filled.
+#[derive(Debug, clap::Args)]
+pub struct BackfillOptions {
+    /// The securities, such as 000001.SZ,600000.SH.
+    #[arg(long, value_delimiter = ',', required_unless_present = "all", conflicts_with = "all")]
+    codes: Vec<String>,
+    /// All securities of MySQL's stock_info.
+    #[arg(long)]
+    all: bool,
+    /// The first day, YYYY-MM-DD.
+    #[arg(long)]
+    start: NaiveDate,
+    /// The last day; today where it is not given.
+    #[arg(long)]
+    end: Option<NaiveDate>,
+    /// Of bars: 1d, 1m, 5m, 15m, 30m or 60m.
+    #[arg(long, default_value = "1d")]
+    frequency: String,
+    /// What is filled.
+    #[arg(long, value_enum, default_value = "bar")]
+    kind: Kind,
+    /// Replaces what is stored by what is fetched.
+    #[arg(long)]
+    force: bool,
+    /// The folder for the file that says which parts are done.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    state: PathBuf,
+    /// The configuration file; otherwise it is looked for as by a worker.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The least level of log lines on the error stream.
+    #[arg(long, value_name = "LEVEL", default_value = "error")]
+    log_level: String,
+}
+
+impl BackfillOptions {
+    /// Fills. Exit code 0: all is done; 1: something failed; 2: it was stopped before its end, and the same command goes on.
+    pub fn run(&self) -> ExitCode {
+        let environment = Environment::of_process();
+        let loaded = match config::load(self.config.as_deref(), &environment) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                for problem in &problems.0 {
+                    eprintln!("data-worker backfill: {problem}");
+                }
+                return ExitCode::FAILURE;
+            }
+        };
+        let log = LogSection { level: self.log_level.clone(), format: LogFormat::Text };
+        if let Err(error) = telemetry::start(&log, JsonTo::ErrorStream) {
+            eprintln!("data-worker backfill: logs cannot be written: {error}");
+            return ExitCode::FAILURE;
+        }
+        match System::new().block_on(self.fill(loaded.settings)) {
+            Ok(code) => code,
+            Err(refusal) => {
+                eprintln!("data-worker backfill: {refusal}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn fill(&self, mut settings: Settings) -> Result<ExitCode, Refusal> {
+        // Old bars are no news.
+        settings.events.price_update = false;
+        let frequency = Frequency::named(&self.frequency).ok_or_else(|| {
+            format!("--frequency is {:?}, but must be one of 1d, 1m, 5m, 15m, 30m, 60m", self.frequency)
+        })?;
+        let range = DateRange { start: self.start, end: self.end.unwrap_or_else(shanghai::today) };
+        if range.start > range.end {
+            return Err(format!("--start {} is after --end {}", range.start, range.end));
+        }
+        let codes = self.codes(&settings).await?;
+        let request = Request { codes, kind: self.kind, frequency, range, force: self.force };
+        let pieces = request.pieces();
+        let (journal, done) = Journal::open(&self.state, &pieces)
+            .map_err(|error| format!("the journal in {} cannot be used: {error}", self.state.display()))?;
+        println!(
+            "{} codes, {range}: {} parts, {} of them done before; journal {}",
+            request.codes.len(),
+            pieces.len(),
+            done.len(),
+            journal.path().display()
+        );
+        let feed = PieceFeed::new(pieces, journal, |piece| done.contains(&piece.id));
+        let port = Arc::new(FeedPort(feed.clone()));
+        let parts = ServiceHub::without_kafka(&settings, port.clone(), Arc::new(NoOrders), port)
+            .map_err(|error| error.to_string())?;
+        let board = Arc::new(Board::default());
+        let deadline = Duration::from_millis(settings.worker.drain_deadline_ms);
+        let begun = Instant::now();
+        let mut life = run::launch(parts, settings.actor_settings(), deadline, board.clone());
+        life.stop_on_signals();
+        let report = tokio::select! {
+            () = follow(&feed, &board) => {
+                life.stop("the backfill is done");
+                life.ended().await
+            }
+            report = life.ended() => report,
+        };
+        Ok(summary(&feed, &board, begun.elapsed(), &report))
+    }
+
+    async fn codes(&self, settings: &Settings) -> Result<Vec<Code>, Refusal> {
+        if self.all {
+            let listed = ServiceHub::listed_codes(settings).await.map_err(|error| error.to_string())?;
+            return match listed.is_empty() {
+                true => Err("the stock list (stock_info) is empty; send `stockinfo` first".to_owned()),
+                false => Ok(listed),
+            };
+        }
+        let mut codes = Vec::new();
+        for text in self.codes.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
+            let code: Code = text.parse().map_err(|error| format!("--codes: {error}"))?;
+            if !codes.contains(&code) {
+                codes.push(code);
+            }
+        }
+        if codes.is_empty() { Err("--codes names no code".to_owned()) } else { Ok(codes) }
+    }
+}
+
+/// Shows how far it is until nothing is left.
+async fn follow(feed: &PieceFeed, board: &Board) {
+    let mut progress = Progress::new(feed.standing().num_pieces);
+    loop {
+        let standing = feed.standing();
+        progress.show(&standing, board.rows_written.get());
+        if standing.is_over() {
+            return progress.finish();
+        }
+        actix_rt::time::sleep(LOOK).await;
+    }
+}
+
+fn summary(feed: &PieceFeed, board: &Board, elapsed: Duration, report: &ExitReport) -> ExitCode {
+    let standing = feed.standing();
+    println!(
+        "{} of {} parts done, {} failed; {} rows fetched, {} stored, {} invalid ones skipped; {:.1} s",
+        standing.num_done,
+        standing.num_pieces,
+        standing.num_failed,
+        board.rows_fetched.get(),
+        board.rows_written.get(),
+        board.rows_skipped.get(),
+        elapsed.as_secs_f64()
+    );
+    let failures = feed.failures();
+    for (piece, reason) in failures.iter().take(MAX_NAMED) {
+        println!("failed: {piece}: {reason}");
+    }
+    if failures.len() > MAX_NAMED {
+        println!("and {} more", failures.len() - MAX_NAMED);
+    }
+    if let Some(error) = feed.journal_error() {
+        println!("the journal could not be written: {error}");
+    }
+    if let ExitReport::Failed(reason) = report {
+        println!("the worker failed: {reason}");
+        return ExitCode::FAILURE;
+    }
+    if !standing.is_over() {
+        println!("not finished; the same command goes on where it was");
+        return ExitCode::from(2);
+    }
+    if standing.num_failed > 0 {
+        println!("the same command tries what failed once more");
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = feed.forget_journal() {
+        println!("the journal could not be removed: {error}");
+    }
+    ExitCode::SUCCESS
+}

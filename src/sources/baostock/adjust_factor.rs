@@ -1,0 +1,147 @@
+// Upstream: sources::baostock
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports::market_source, sources::baostock::answer, sources::baostock::frame, sources::baostock::k_data, sources::baostock::query, sources::cells, sources::excerpt
+// Role: BaoStock's adjustment factors: events, and the days they are in force on. Pure.
+
+//! BaoStock has one row an ex-right event, with the factor that is in force from that day on; before the first event it is
+//! 1. Ginkgo's series has a row a trading day, so the security's days are asked for, too. The raw factor is
+//! `backAdjustFactor`, which grows from 1 as other sources' factors do.
+
+use std::collections::BTreeMap;
+
+use actors::domain::{Code, DateRange, FetchedFactor, Field};
+use actors::ports::SourceErrorKind;
+use chrono::NaiveDateTime;
+use rust_decimal::Decimal;
+
+use super::answer::{self, AnswerError, Layout, wrong_row};
+use super::frame::Message;
+use super::k_data;
+use super::query::{Page, Query, baostock_code};
+use crate::sources::{cells, excerpt::excerpt};
+
+/// All events of a security up to a day.
+pub struct Events {
+    code: Code,
+    symbol: String,
+    range: DateRange,
+}
+
+impl Events {
+    /// From the first trading day there was: an old event may still be in force.
+    pub fn new(code: Code, range: DateRange) -> Result<Self, SourceErrorKind> {
+        let range = DateRange { start: DateRange::FIRST_TRADING_DAY, end: range.end };
+        Ok(Self { code, symbol: baostock_code(code)?, range })
+    }
+}
+
+impl Query for Events {
+    /// The day and the factor from that day on.
+    type Row = (NaiveDateTime, Decimal);
+    const METHOD: &'static str = "query_adjust_factor";
+    const KIND: &'static str = "15";
+    const PAGED: bool = true;
+
+    fn params(&self) -> Vec<String> {
+        vec![self.symbol.clone(), self.range.start.to_string(), self.range.end.to_string()]
+    }
+
+    fn parse(&self, message: &Message, page: usize) -> Result<Page<Self::Row>, AnswerError> {
+        let columns = ["code", "dividOperateDate", "backAdjustFactor"];
+        let records = answer::table(message, Self::METHOD, page, Layout::paged(10), &columns)?;
+        let events = records.iter().enumerate().map(|(number, [code, day, factor])| {
+            if !cells::names(code, self.code) {
+                return Err(wrong_row(number, &format!("is of {}, asked was {}", excerpt(code), self.code)));
+            }
+            // An event that cannot be read would make every day after it wrong.
+            match (cells::day(day), cells::number(factor)) {
+                (Field::Value(day), Field::Value(factor)) => Ok((day, factor)),
+                _ => Err(wrong_row(number, &format!("is no event: {} {}", excerpt(day), excerpt(factor)))),
+            }
+        });
+        Ok(Page { rows: events.collect::<Result<_, _>>()?, num_records: records.len() })
+    }
+}
+
+/// The days of a security, those on which it was suspended included.
+pub struct Days {
+    symbol: String,
+    range: DateRange,
+}
+
+impl Days {
+    /// In a range, both ends included.
+    pub fn new(code: Code, range: DateRange) -> Result<Self, SourceErrorKind> {
+        Ok(Self { symbol: baostock_code(code)?, range })
+    }
+}
+
+impl Query for Days {
+    type Row = Field<NaiveDateTime>;
+    const METHOD: &'static str = "query_history_k_data_plus";
+    const KIND: &'static str = "95";
+    const PAGED: bool = true;
+
+    fn params(&self) -> Vec<String> {
+        k_data::params(&self.symbol, &["date"], self.range, "d".to_owned())
+    }
+
+    fn parse(&self, message: &Message, page: usize) -> Result<Page<Self::Row>, AnswerError> {
+        let records = answer::table(message, Self::METHOD, page, Layout::paged(8), &["date"])?;
+        let rows: Vec<_> = records.iter().map(|[day]| cells::day(day)).collect();
+        Ok(Page { num_records: rows.len(), rows })
+    }
+}
+
+/// The factor of each day: that of the last event up to it, 1 before the first.
+pub fn in_force(days: Vec<Field<NaiveDateTime>>, events: Vec<(NaiveDateTime, Decimal)>) -> Vec<FetchedFactor> {
+    let events: BTreeMap<NaiveDateTime, Decimal> = events.into_iter().collect();
+    let factor = |day: &Field<NaiveDateTime>| match day {
+        Field::Value(day) => {
+            Field::Value(events.range(..=*day).next_back().map_or(Decimal::ONE, |(_, factor)| *factor))
+        }
+        _ => Field::Missing,
+    };
+    days.into_iter().map(|day| FetchedFactor { factor: factor(&day), timestamp: day }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range() -> DateRange {
+        DateRange { start: "2017-05-01".parse().unwrap(), end: "2017-05-31".parse().unwrap() }
+    }
+
+    fn events(records: &str) -> Result<Page<(NaiveDateTime, Decimal)>, AnswerError> {
+        let query = Events::new("600000.SH".parse().unwrap(), range()).unwrap();
+        assert_eq!(query.params(), ["sh.600000", "1990-12-19", "2017-05-31"]);
+        let json = format!(r#"{{"record":[{records}]}}"#);
+        let columns = "code,dividOperateDate,foreAdjustFactor,backAdjustFactor,adjustFactor";
+        let fields = ["0", "success", Events::METHOD, "anonymous", "1", "2000", &json, "sh.600000", "", "", columns];
+        query.parse(&Message { kind: "16".to_owned(), body: fields.join("\u{1}") }, 1)
+    }
+
+    #[test]
+    fn every_day_has_the_factor_of_the_last_event_before_it() {
+        let records = r#"["sh.600000","2016-06-23","0.751384","7.128788","7.128788"],
+            ["sh.600000","2017-05-25","0.989551","9.385732","9.385732"]"#;
+        let events = events(records).unwrap().rows;
+        let day = |text: &str| Field::Value(format!("{text}T00:00:00").parse().unwrap());
+        let days = vec![day("2016-06-22"), day("2016-06-23"), day("2017-05-24"), day("2017-05-25"), Field::Missing];
+        let factors: Vec<_> = in_force(days, events).into_iter().map(|row| row.factor).collect();
+        let value = |text: &str| Field::Value(text.parse().unwrap());
+        let expected = [value("1"), value("7.128788"), value("7.128788"), value("9.385732"), Field::Missing];
+        assert_eq!(factors, expected);
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_is_an_error_and_not_left_out() {
+        for record in [
+            r#"["sh.600000","soon","1","1","1"]"#,
+            r#"["sh.600000","2016-06-23","1","","1"]"#,
+            r#"["sz.000001","2016-06-23","1","1","1"]"#,
+        ] {
+            assert!(events(record).unwrap_err().to_string().starts_with("row 0 is"));
+        }
+    }
+}

@@ -1,0 +1,252 @@
+// Upstream: sources::baostock, sources::baostock::adjust_factor
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports::market_source, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells, sources::excerpt, sources::labels, sources::units
+// Role: BaoStock's bars: of one security in a range of days, and of all securities on one day. Pure.
+
+//! Unadjusted (`adjustflag` 3), oldest first, in shares and yuan. A day's bar has a date, a minute's one a time of 17
+//! digits, its end. A day on which a security was suspended has a row, too: `tradestatus` 0, the last close as every price,
+//! no volume. It is no bar, and other sources have none.
+
+use actors::domain::{Code, DateRange, FetchedBar, Field};
+use actors::ports::SourceErrorKind;
+use chrono::{NaiveDate, NaiveDateTime};
+
+use super::answer::{self, AnswerError, Layout, wrong_row};
+use super::frame::Message;
+use super::query::{Page, Query, baostock_code};
+use crate::sources::{cells, excerpt::excerpt, labels, units};
+
+const DAY_COLUMNS: [&str; 9] = ["date", "code", "open", "high", "low", "close", "volume", "amount", "tradestatus"];
+const MINUTE_COLUMNS: [&str; 8] = ["time", "code", "open", "high", "low", "close", "volume", "amount"];
+const SUSPENDED: &str = "\"0\"";
+
+/// Bars of one security.
+pub struct KData {
+    code: Code,
+    symbol: String,
+    range: DateRange,
+    /// `None`: of days.
+    minutes: Option<u32>,
+}
+
+impl KData {
+    /// Bars of `minutes`, or of days. BaoStock has none of one minute and no security of Beijing.
+    pub fn new(code: Code, range: DateRange, minutes: Option<u32>) -> Result<Self, SourceErrorKind> {
+        if minutes == Some(1) {
+            let text = "BaoStock has no bars of one minute, only of 5, 15, 30 and 60; name another source in \
+                        sources.minute_bars";
+            return Err(SourceErrorKind::BadRequest(text.to_owned()));
+        }
+        Ok(Self { code, symbol: baostock_code(code)?, range, minutes })
+    }
+}
+
+/// The parameters of a query of this method for these columns.
+pub fn params(symbol: &str, columns: &[&str], range: DateRange, frequency: String) -> Vec<String> {
+    let (start, end) = (range.start.to_string(), range.end.to_string());
+    vec![symbol.to_owned(), columns.join(","), start, end, frequency, "3".to_owned()]
+}
+
+impl Query for KData {
+    type Row = FetchedBar;
+    const METHOD: &'static str = "query_history_k_data_plus";
+    const KIND: &'static str = "95";
+    const PAGED: bool = true;
+
+    fn params(&self) -> Vec<String> {
+        match self.minutes {
+            None => params(&self.symbol, &DAY_COLUMNS, self.range, "d".to_owned()),
+            Some(minutes) => params(&self.symbol, &MINUTE_COLUMNS, self.range, minutes.to_string()),
+        }
+    }
+
+    fn parse(&self, message: &Message, page: usize) -> Result<Page<FetchedBar>, AnswerError> {
+        let layout = Layout::paged(8);
+        match self.minutes {
+            None => {
+                let records = answer::table(message, Self::METHOD, page, layout, &DAY_COLUMNS)?;
+                let mut rows = Vec::with_capacity(records.len());
+                for (number, record) in records.iter().enumerate() {
+                    check_code(record[1], self.code, number)?;
+                    rows.extend(day_bar(record));
+                }
+                Ok(Page { rows, num_records: records.len() })
+            }
+            Some(_) => {
+                let records = answer::table(message, Self::METHOD, page, layout, &MINUTE_COLUMNS)?;
+                let mut rows = Vec::with_capacity(records.len());
+                for (number, record) in records.iter().enumerate() {
+                    let [time, code, values @ ..] = *record;
+                    check_code(code, self.code, number)?;
+                    rows.push(bar(minute(time), values));
+                }
+                Ok(Page { num_records: rows.len(), rows })
+            }
+        }
+    }
+}
+
+/// Daily bars of all securities on one day, in one answer.
+pub struct AllOfDay(
+    /// The day.
+    pub NaiveDate,
+);
+
+impl Query for AllOfDay {
+    type Row = (Code, FetchedBar);
+    const METHOD: &'static str = "query_daily_history_k_AStock";
+    const KIND: &'static str = "98";
+    const PAGED: bool = false;
+
+    fn params(&self) -> Vec<String> {
+        vec![self.0.to_string()]
+    }
+
+    fn parse(&self, message: &Message, page: usize) -> Result<Page<Self::Row>, AnswerError> {
+        let layout = Layout { page_at: None, rows_at: 4, columns_at: 5 };
+        let records = answer::table(message, Self::METHOD, page, layout, &DAY_COLUMNS)?;
+        // Rows of what is no A-share are passed over: nobody can ask for them.
+        let rows = records.iter().filter_map(|record| {
+            let Field::Value(text) = cells::text(record[1]) else { return None };
+            Some((text.parse().ok()?, day_bar(record)?))
+        });
+        Ok(Page { rows: rows.collect(), num_records: records.len() })
+    }
+}
+
+fn check_code(cell: &str, code: Code, number: usize) -> Result<(), AnswerError> {
+    if cells::names(cell, code) {
+        return Ok(());
+    }
+    Err(wrong_row(number, &format!("is of {}, asked was {code}", excerpt(cell))))
+}
+
+/// `None` where the security was suspended.
+fn day_bar(record: &[&str; 9]) -> Option<FetchedBar> {
+    let [date, _code, values @ .., status] = *record;
+    (status != SUSPENDED).then(|| bar(cells::day(date), values))
+}
+
+fn minute(cell: &str) -> Field<NaiveDateTime> {
+    match cells::text(cell) {
+        Field::Value(text) => labels::time_of_digits(&text),
+        Field::Missing => Field::Missing,
+        Field::Unreadable(text) => Field::Unreadable(text),
+    }
+}
+
+fn bar(timestamp: Field<NaiveDateTime>, values: [&str; 6]) -> FetchedBar {
+    let [open, high, low, close, volume, amount] = values.map(cells::number);
+    FetchedBar {
+        timestamp,
+        open,
+        high,
+        low,
+        close,
+        volume: units::smaller(volume, units::SHARES),
+        amount: units::smaller(amount, units::YUAN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range() -> DateRange {
+        DateRange { start: "2017-07-03".parse().unwrap(), end: "2017-07-31".parse().unwrap() }
+    }
+
+    fn query(minutes: Option<u32>) -> KData {
+        KData::new("600000.SH".parse().unwrap(), range(), minutes).unwrap()
+    }
+
+    fn message(columns: &str, frequency: &str, records: &str) -> Message {
+        let json = format!(r#"{{"record":[{records}]}}"#);
+        let (method, end) = (KData::METHOD, ["2017-07-03", "2017-07-31", frequency, "3"]);
+        let fields = ["0", "success", method, "anonymous", "1", "2000", &json, "sh.600000", columns];
+        Message { kind: "96".to_owned(), body: [&fields[..], &end].concat().join("\u{1}") }
+    }
+
+    fn days(records: &str) -> Page<FetchedBar> {
+        query(None).parse(&message(&DAY_COLUMNS.join(","), "d", records), 1).unwrap()
+    }
+
+    fn value(text: &str) -> Field<rust_decimal::Decimal> {
+        Field::Value(text.parse().unwrap())
+    }
+
+    #[test]
+    fn days_are_read_in_ginkgos_units_and_a_suspended_one_is_no_bar() {
+        let page = days(
+            r#"["2017-07-03","sh.600000","12.6000000000","12.6900000000","12.5000000000","12.6400000000","28962450","364908096.0000","1"],
+               ["2017-07-04","sh.600000","12.6400000000","12.6400000000","12.6400000000","12.6400000000","","","0"]"#,
+        );
+        assert_eq!((page.rows.len(), page.num_records), (1, 2));
+        let bar = &page.rows[0];
+        assert_eq!(bar.timestamp, Field::Value("2017-07-03T00:00:00".parse().unwrap()));
+        assert_eq!((&bar.open, &bar.high), (&value("12.6"), &value("12.69")));
+        assert_eq!((&bar.low, &bar.close), (&value("12.5"), &value("12.64")));
+        assert_eq!((&bar.volume, &bar.amount), (&value("289624.5"), &value("364908.096")));
+    }
+
+    #[test]
+    fn minutes_are_labelled_with_their_end() {
+        let columns = "date,time,code,open,high,low,close,volume,amount,adjustflag";
+        let records = r#"["2017-07-03","20170703093500000","sh.600000","12.6","12.69","12.5","12.64","100","1264","3"],
+            ["2017-07-03","soon","sh.600000","","x",null,12.64,"100","1264","3"]"#;
+        let page = query(Some(5)).parse(&message(columns, "5", records), 1).unwrap();
+        assert_eq!(page.rows[0].timestamp, Field::Value("2017-07-03T09:35:00".parse().unwrap()));
+        assert_eq!((&page.rows[0].volume, &page.rows[0].amount), (&value("1"), &value("1.264")));
+        assert_eq!(page.rows[1].timestamp, Field::unreadable("soon"));
+        assert_eq!((&page.rows[1].open, &page.rows[1].high), (&Field::Missing, &Field::unreadable("x")));
+        assert_eq!((&page.rows[1].low, &page.rows[1].close), (&Field::Missing, &value("12.64")));
+    }
+
+    #[test]
+    fn a_row_of_another_security_is_refused_by_its_number() {
+        let record = r#"["2017-07-03","sz.000001","1","1","1","1","1","1","1"]"#;
+        let error = query(None).parse(&message(&DAY_COLUMNS.join(","), "d", record), 1).unwrap_err();
+        assert_eq!(error.to_string(), "row 0 is of \"sz.000001\", asked was 600000.SH");
+    }
+
+    #[test]
+    fn what_baostock_does_not_have_is_not_asked_for() {
+        let minute = KData::new("600000.SH".parse().unwrap(), range(), Some(1)).err().unwrap();
+        assert!(minute.to_string().contains("sources.minute_bars"), "{minute}");
+        assert!(!minute.is_transient());
+        assert!(KData::new("430047.BJ".parse().unwrap(), range(), None).is_err());
+        let expected =
+            ["sh.600000", "time,code,open,high,low,close,volume,amount", "2017-07-03", "2017-07-31", "15", "3"];
+        assert_eq!(query(Some(15)).params(), expected);
+    }
+
+    #[test]
+    fn all_bars_of_a_day_come_in_one_answer_with_their_codes() {
+        let json = r#"{"record":[["2024-01-02","sh.600000","6.6","6.7","6.5","6.65","1000","6650","1"],
+            ["2024-01-02","sz.000001","9.1","9.2","9.0","9.1","","","0"]]}"#;
+        let fields = ["0", "success", AllOfDay::METHOD, "anonymous", json, &DAY_COLUMNS.join(",")];
+        let message = Message { kind: "99".to_owned(), body: fields.join("\u{1}") };
+        let page = AllOfDay("2024-01-02".parse().unwrap()).parse(&message, 1).unwrap();
+        assert_eq!((page.rows.len(), page.num_records), (1, 2));
+        assert_eq!(page.rows[0].0.as_str(), "600000.SH");
+        assert_eq!(page.rows[0].1.volume, value("10"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn any_cells_give_rows_or_a_clear_error(
+            cells in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 9),
+            near in prop::collection::vec(prop::sample::select(b"0123456789.-eE+".to_vec()), 0..30),
+            place in 2..9_usize,
+        ) {
+            let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+            let mut cells: Vec<String> = cells.iter().map(text).collect();
+            cells[place] = text(&near);
+            cells[1] = "sh.600000".to_owned();
+            let record = serde_json::to_string(&cells).unwrap();
+            prop_assert_eq!(days(&record).num_records, 1);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+// Upstream: sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::stock_basic, sources::baostock::trade_dates
+// Downstream: actors::domain::code, actors::ports::market_source, sources::baostock::answer, sources::baostock::frame
+// Role: What the source needs to know of one of BaoStock's queries; a security's code as BaoStock writes it. Pure.
+
+use actors::domain::Code;
+use actors::ports::SourceErrorKind;
+
+use super::answer::AnswerError;
+use super::frame::Message;
+
+/// Rows of one answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page<R> {
+    /// The rows, without those that say nothing.
+    pub rows: Vec<R>,
+    /// All rows that came: a full page has a next one.
+    pub num_records: usize,
+}
+
+/// A query but for the user and the page.
+pub trait Query: Sync {
+    /// What a row of the answer becomes.
+    type Row: PartialEq + Send;
+    /// The method's name.
+    const METHOD: &'static str;
+    /// The kind of the request.
+    const KIND: &'static str;
+    /// Whether the query has pages.
+    const PAGED: bool;
+
+    /// The parameters after method, user and page.
+    fn params(&self) -> Vec<String>;
+
+    /// Reads an answer to page `page`, counted from 1.
+    fn parse(&self, message: &Message, page: usize) -> Result<Page<Self::Row>, AnswerError>;
+}
+
+/// The code in BaoStock's form: `sh.600000`.
+pub fn baostock_code(code: Code) -> Result<String, SourceErrorKind> {
+    match code.exchange() {
+        "SH" => Ok(format!("sh.{}", code.digits())),
+        "SZ" => Ok(format!("sz.{}", code.digits())),
+        other => Err(SourceErrorKind::BadRequest(format!("BaoStock has no securities of the exchange {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exchange_stands_before_the_digits_and_beijing_has_none() {
+        let of = |text: &str| baostock_code(text.parse().unwrap());
+        assert_eq!(of("600000.SH"), Ok("sh.600000".to_owned()));
+        assert_eq!(of("000001.SZ"), Ok("sz.000001".to_owned()));
+        assert!(of("430047.BJ").unwrap_err().to_string().contains("BJ"));
+    }
+}

@@ -1,0 +1,66 @@
+// Upstream: sources::baostock
+// Downstream: actors::domain::bar, actors::domain::stock_info, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells
+// Role: BaoStock's list of securities. Pure.
+
+//! Of Shanghai and Shenzhen, indices, funds and bonds among them (`type` 1 is a share), those that are not listed any more
+//! too (`status` 0). There is no industry in it.
+
+use actors::domain::{FetchedStock, Field};
+
+use super::answer::{self, AnswerError, Layout};
+use super::frame::Message;
+use super::query::{Page, Query};
+use crate::sources::cells;
+
+const SHARE: &str = "1";
+const LISTED: &str = "1";
+
+/// All listed shares.
+pub struct StockBasic;
+
+impl Query for StockBasic {
+    type Row = FetchedStock;
+    const METHOD: &'static str = "query_stock_basic";
+    const KIND: &'static str = "45";
+    const PAGED: bool = true;
+
+    fn params(&self) -> Vec<String> {
+        // No code and no name: all.
+        vec![String::new(), String::new()]
+    }
+
+    fn parse(&self, message: &Message, page: usize) -> Result<Page<FetchedStock>, AnswerError> {
+        let columns = ["code", "code_name", "ipoDate", "outDate", "type", "status"];
+        let records = answer::table(message, Self::METHOD, page, Layout::paged(9), &columns)?;
+        let is = |cell: &str, what: &str| cells::text(cell) == Field::Value(what.to_owned());
+        let shares = records.iter().filter(|[_, _, _, _, kind, status]| is(kind, SHARE) && is(status, LISTED));
+        let rows = shares.map(|[code, name, list_date, delist_date, _, _]| FetchedStock {
+            code: cells::text(code),
+            name: cells::text(name),
+            industry: Field::Missing,
+            list_date: cells::day(list_date),
+            delist_date: cells::day(delist_date),
+        });
+        Ok(Page { rows: rows.collect(), num_records: records.len() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listed_shares_alone_are_taken() {
+        let json = r#"{"record":[["sh.600000","浦发银行","1999-11-10","","1","1"],["sh.000001","上证综合指数","1991-07-15","","2","1"],
+            ["sh.600001","邯郸钢铁","1998-01-22","2009-12-29","1","0"],["sz.000001","平安银行","1991-04-03","","1","1"]]}"#;
+        let columns = "code,code_name,ipoDate,outDate,type,status";
+        let fields = ["0", "success", StockBasic::METHOD, "anonymous", "1", "2000", json, "", "", columns];
+        let message = Message { kind: "46".to_owned(), body: fields.join("\u{1}") };
+        let page = StockBasic.parse(&message, 1).unwrap();
+        assert_eq!((page.rows.len(), page.num_records), (2, 4));
+        assert_eq!(page.rows[0].code, Field::Value("sh.600000".to_owned()));
+        assert_eq!(page.rows[1].name, Field::Value("平安银行".to_owned()));
+        assert!(matches!(&page.rows[0].list_date, Field::Value(day) if day.to_string() == "1999-11-10 00:00:00"));
+        assert_eq!((&page.rows[0].delist_date, &page.rows[0].industry), (&Field::Missing, &Field::Missing));
+    }
+}

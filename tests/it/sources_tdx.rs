@@ -1,0 +1,409 @@
+// Upstream: tests::it::tdx_worker
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::domain::tick, actors::ports::market_source, actors::shanghai, config::source_sections, kit::minute_rows, kit::tdx_data, kit::tdx_server, kit::tushare_data, sources, sources::tdx
+// Role: The TDX adapter against servers that speak TDX's protocol.
+
+use std::time::{Duration, Instant};
+
+use actors::domain::{Code, DateRange, FetchedBar, FetchedTick, Field, Frequency, SourceId};
+use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
+use chrono::{NaiveDate, NaiveTime};
+use data_worker::config::{SourcesSection, TdxSection};
+use data_worker::sources::ConfiguredSources;
+use data_worker::sources::tdx::TdxSource;
+use kit::minute_rows::{MinuteRow, minute_rows};
+use kit::tdx_server::{Fault, TdxServer, ticks};
+use kit::tushare_data::{DailyRow, Dataset, codes, trading_days};
+use rust_decimal::{Decimal, RoundingStrategy};
+
+const CODE: &str = "600000.SH";
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+fn code() -> Code {
+    CODE.parse().unwrap()
+}
+
+fn range(start: &str, end: &str) -> DateRange {
+    DateRange { start: day(start), end: day(end) }
+}
+
+fn request(frequency: Frequency, range: DateRange) -> BarRequest {
+    BarRequest { code: code(), frequency, range }
+}
+
+/// A server with the first quarter of 2024.
+fn server() -> TdxServer {
+    let days = trading_days(day("2024-01-01"), day("2024-03-31"));
+    TdxServer::start(Dataset::generated(&codes(3), &days)).unwrap()
+}
+
+fn section(hosts: &[String]) -> TdxSection {
+    TdxSection { hosts: hosts.to_vec(), timeout_ms: 20_000, requests_per_minute: 0, ..TdxSection::default() }
+}
+
+fn connect(section: &TdxSection) -> TdxSource {
+    TdxSource::new(section, section.limits(&SourcesSection::default())).unwrap()
+}
+
+fn source(server: &TdxServer) -> TdxSource {
+    connect(&section(&[server.address()]))
+}
+
+/// What four bytes of floating point make of a number: whole above 2^24, else the shortest decimal of the float.
+fn float(value: f64) -> Decimal {
+    let float = value as f32;
+    if float >= 16_777_216.0 {
+        Decimal::try_from(f64::from(float)).unwrap()
+    } else {
+        float.to_string().parse().unwrap()
+    }
+}
+
+fn decimal(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+fn value(number: Decimal) -> Field<Decimal> {
+    Field::Value(number)
+}
+
+/// What the adapter must make of a day: whole lots, thousand yuan.
+pub fn daily(row: &DailyRow) -> FetchedBar {
+    let [open, high, low, close, _, volume, amount] = row.cells().map(decimal);
+    let yuan = (amount * Decimal::ONE_THOUSAND).to_string().parse::<f64>().unwrap();
+    FetchedBar {
+        timestamp: Field::Value(row.date.and_time(NaiveTime::MIN)),
+        open: value(open),
+        high: value(high),
+        low: value(low),
+        close: value(close),
+        volume: value(volume.trunc()),
+        amount: value(float(yuan) / Decimal::ONE_THOUSAND),
+    }
+}
+
+/// What the adapter must make of some minutes: shares become lots, yuan thousand yuan.
+fn minutes(row: &MinuteRow) -> FetchedBar {
+    let price = |hundredths| value(Decimal::new(hundredths, 2));
+    FetchedBar {
+        timestamp: Field::Value(row.end),
+        open: price(row.open),
+        high: price(row.high()),
+        low: price(row.low()),
+        close: price(row.close),
+        volume: value(float(row.shares as f64) / Decimal::ONE_HUNDRED),
+        amount: value(float(row.amount() as f64 / 100.0) / Decimal::ONE_THOUSAND),
+    }
+}
+
+fn rows_of(server: &TdxServer, range: DateRange) -> Vec<DailyRow> {
+    server.rows(CODE).into_iter().filter(|row| range.contains(row.date)).collect()
+}
+
+#[tokio::test]
+async fn daily_bars_come_with_the_values_the_server_has() {
+    let server = server();
+    let source = source(&server);
+    let quarter = range("2024-01-01", "2024-03-31");
+    let bars = source.bars(&request(Frequency::Day, quarter)).await.unwrap();
+    assert_eq!(bars, rows_of(&server, quarter).iter().map(daily).collect::<Vec<_>>());
+    assert_eq!(bars.len(), 58);
+    let few = range("2024-01-03", "2024-01-05");
+    let bars = source.bars(&request(Frequency::Day, few)).await.unwrap();
+    assert_eq!(bars, rows_of(&server, few).iter().map(daily).collect::<Vec<_>>());
+    assert_eq!(source.bars(&request(Frequency::Day, range("2024-02-10", "2024-02-17"))).await.unwrap(), []);
+    assert_eq!(server.connections(), 1, "requests one after the other share a connection");
+    assert_eq!((source.name(), source.id()), ("tdx", SourceId::TDX));
+    assert_eq!(source.probe().await.unwrap().facts, [format!("{} has 3 securities of Shanghai", server.address())]);
+}
+
+#[tokio::test]
+async fn minutes_of_every_frequency_come_over_page_borders_without_a_loss() {
+    let server = server();
+    let source = source(&server);
+    let quarter = range("2024-01-02", "2024-03-29");
+    for (frequency, step) in [
+        (Frequency::Minute1, 1),
+        (Frequency::Minute5, 5),
+        (Frequency::Minute15, 15),
+        (Frequency::Minute30, 30),
+        (Frequency::Minute60, 60),
+    ] {
+        let bars = source.bars(&request(frequency, quarter)).await.unwrap();
+        let rows = rows_of(&server, quarter);
+        let expected: Vec<FetchedBar> =
+            rows.iter().flat_map(|row| minute_rows(row, step, false)).map(|row| minutes(&row)).collect();
+        assert_eq!(bars.len(), 58 * 240 / step, "{frequency}");
+        assert!(bars == expected, "{frequency} bars differ");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_exactly_eight_hundred_lose_and_double_nothing() {
+    for count in [799, 800, 801, 1_600] {
+        let mut days = trading_days(day("2010-01-01"), day("2024-03-31"));
+        days = days.split_off(days.len() - count);
+        let server = TdxServer::start(Dataset::generated(&[CODE.to_owned()], &days)).unwrap();
+        let bars = source(&server).bars(&request(Frequency::Day, range("1990-12-19", "2024-03-31"))).await.unwrap();
+        assert!(bars == server.rows(CODE).iter().map(daily).collect::<Vec<_>>(), "{count} days differ");
+    }
+}
+
+#[tokio::test]
+async fn minutes_that_do_not_reach_back_are_refused_unless_nothing_was_traded_before() {
+    let server = server();
+    server.set_minute_depth(48 * 10);
+    let source = source(&server);
+    let oldest = server.rows(CODE)[48].date;
+    let error = source.bars(&request(Frequency::Minute5, range("2024-01-02", "2024-03-29"))).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        matches!(error.kind, SourceErrorKind::BadRequest(_)) && text.contains(&format!("begin on {oldest}")),
+        "{text}"
+    );
+    let error = source.bars(&request(Frequency::Minute5, range("2024-01-02", "2024-01-05"))).await.unwrap_err();
+    assert!(matches!(error.kind, SourceErrorKind::BadRequest(_)), "{error}");
+    let recent = DateRange { start: oldest, end: day("2024-03-29") };
+    assert_eq!(source.bars(&request(Frequency::Minute5, recent)).await.unwrap().len(), 480);
+    // The day before the depth is no trading day.
+    let before = DateRange { start: oldest.pred_opt().unwrap(), ..recent };
+    let is_monday = !server.rows(CODE).iter().any(|row| row.date == before.start);
+    assert_eq!(source.bars(&request(Frequency::Minute5, before)).await.is_ok(), is_monday);
+    // Before its first day the security had no minutes to miss.
+    server.set_minute_depth(usize::MAX);
+    let long = range("2020-01-01", "2024-03-29");
+    assert_eq!(source.bars(&request(Frequency::Minute60, long)).await.unwrap().len(), 58 * 4);
+    assert_eq!(source.bars(&request(Frequency::Minute60, range("2020-01-01", "2020-12-31"))).await.unwrap(), []);
+}
+
+/// What the adapter must make of the trades of a day.
+fn expected_ticks(row: &DailyRow) -> Vec<FetchedTick> {
+    let tick = |tick: kit::tdx_server::TickRow| {
+        let minute = u32::from(tick.minute);
+        FetchedTick {
+            timestamp: Field::Value(row.date.and_hms_opt(minute / 60, minute % 60, 0).unwrap()),
+            price: value(Decimal::new(tick.price, 2)),
+            volume: value(Decimal::from(tick.lots)),
+            direction: value(Decimal::from(tick.side)),
+        }
+    };
+    ticks(row).into_iter().map(tick).collect()
+}
+
+#[tokio::test]
+async fn trades_of_a_past_day_keep_their_order_over_two_pages() {
+    let server = server();
+    let source = source(&server);
+    let row = &server.rows(CODE)[50];
+    let ticks = source.ticks(code(), row.date).await.unwrap();
+    assert_eq!(ticks.len(), 2_401);
+    assert!(ticks == expected_ticks(row), "the trades differ");
+    assert_eq!(server.requests(), [0x0fb5, 0x0fb5]);
+    assert_eq!(source.ticks(code(), day("2024-03-23")).await.unwrap(), [], "a Saturday");
+}
+
+#[tokio::test]
+async fn todays_trades_are_asked_for_on_a_day_with_trades_only() {
+    let today = actors::shanghai::today();
+    let yesterday = today.pred_opt().unwrap();
+    let server = TdxServer::start(Dataset::generated(&codes(3), &[yesterday])).unwrap();
+    let source = source(&server);
+    assert_eq!(source.ticks(code(), today).await.unwrap(), [], "the newest trades are yesterday's");
+    assert_eq!(source.ticks(code(), yesterday).await.unwrap().len(), 2_401);
+    server.append_day(today);
+    let ticks = source.ticks(code(), today).await.unwrap();
+    assert!(ticks == expected_ticks(&server.rows(CODE)[1]), "the trades differ");
+    assert!(server.requests().ends_with(&[0x052d, 0x0fc5, 0x0fc5]), "{:04x?}", server.requests());
+}
+
+#[tokio::test]
+async fn factors_follow_from_the_events_and_the_closes_before_them() {
+    let server = server();
+    let rows = server.rows(CODE);
+    let source = source(&server);
+    let (first, second) = (rows[10].date, rows[30].date);
+    server.set_events(
+        CODE,
+        vec![
+            (second, 1, [0.0, 4.5, 0.0, 2.5]),
+            (first, 1, [3.0, 0.0, 5.0, 0.0]),
+            (day("2024-02-20"), 5, [1e9, 1e9, 1e9, 1e9]),
+            (day("1999-12-31"), 1, [1.0, 0.0, 0.0, 0.0]),
+        ],
+    );
+    let close = |at: usize| decimal(rows[at].cells()[3]);
+    let rounded = |price: Decimal| price.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+    let ten = Decimal::TEN;
+    let after_first = close(9) / rounded((close(9) * ten - decimal("3")) / decimal("15"));
+    let after_second = after_first * (close(29) / rounded((close(29) * ten + decimal("11.25")) / decimal("12.5")));
+    let factors = source.factors(code(), range("2024-01-01", "2024-03-31")).await.unwrap();
+    assert_eq!(factors.len(), 58, "one a trading day, as Tushare has them");
+    for (at, factor) in factors.iter().enumerate() {
+        assert_eq!(factor.timestamp, Field::Value(rows[at].date.and_time(NaiveTime::MIN)));
+        let expected = if at < 10 {
+            Decimal::ONE
+        } else if at < 30 {
+            after_first
+        } else {
+            after_second
+        };
+        assert_eq!(factor.factor, value(expected), "{}", rows[at].date);
+    }
+    let one = source.factors(code(), range("2024-03-29", "2024-03-29")).await.unwrap();
+    assert_eq!(one, factors[57..], "an increment goes on with the series");
+    let without = source.factors("000001.SZ".parse().unwrap(), range("2024-03-29", "2024-03-29")).await.unwrap();
+    assert_eq!(without[0].factor, value(Decimal::ONE));
+}
+
+#[tokio::test]
+async fn the_list_has_the_shares_of_both_markets_with_their_names() {
+    // More than a page of Shanghai's, and Beijing's, which the servers do not list.
+    let codes = codes(4_400);
+    let server = TdxServer::start(Dataset::generated(&codes, &[day("2024-03-29")])).unwrap();
+    let stocks = source(&server).stocks().await.unwrap();
+    let mut listed: Vec<String> = codes.iter().filter(|code| !code.ends_with("BJ")).cloned().collect();
+    listed.sort();
+    let mut found: Vec<String> = stocks
+        .iter()
+        .map(|stock| match (&stock.code, &stock.name) {
+            (Field::Value(code), Field::Value(name)) if *name == format!("股{}", &code[..6]) => code.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    found.sort();
+    assert_eq!(found, listed);
+}
+
+async fn error_under(fault: Fault) -> SourceError {
+    let server = server();
+    server.set_fault(Some(fault));
+    let patient = TdxSection { timeout_ms: 3_000, ..section(&[server.address()]) };
+    let error = connect(&patient).bars(&request(Frequency::Day, range("2024-01-01", "2024-03-31"))).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("source tdx: 1d bars of 600000.SH 2024-01-01..2024-03-31"), "{text}");
+    error
+}
+
+#[tokio::test]
+async fn each_fault_of_the_server_has_its_kind_and_names_the_server() {
+    for fault in [Fault::Down, Fault::Close, Fault::Half] {
+        let error = error_under(fault).await;
+        let text = error.to_string();
+        assert!(
+            matches!(error.kind, SourceErrorKind::Unreachable(_)) && text.contains("127.0.0.1:"),
+            "{fault:?}: {text}"
+        );
+    }
+    for (fault, part) in [
+        (Fault::Html, "no answer of TDX's protocol"),
+        (Fault::WrongId, "it answers request 151587081"),
+        (Fault::WrongKind, "of kind 0x0777"),
+        (Fault::CutBody, "the answer ends at byte"),
+        (Fault::NoBody, "the answer ends at byte 0"),
+        (Fault::Count(0xffff), "65535 records are announced"),
+        (Fault::Count(59), "the answer ends at byte"),
+        (Fault::Bomb, "more bytes, 1000 were announced"),
+        (Fault::BrokenZip, "cannot be read"),
+    ] {
+        let error = error_under(fault).await;
+        let text = error.to_string();
+        assert!(matches!(error.kind, SourceErrorKind::BadAnswer(_)) && text.contains(part), "{fault:?}: {text}");
+        assert!(text.contains("127.0.0.1:"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_is_left_after_the_timeout() {
+    let server = server();
+    let impatient = TdxSection { timeout_ms: 300, ..section(&[server.address()]) };
+    let source = connect(&impatient);
+    let quarter = request(Frequency::Day, range("2024-01-01", "2024-03-31"));
+    for fault in [Fault::Hang, Fault::Deaf] {
+        server.set_fault(Some(fault));
+        let begun = Instant::now();
+        let error = source.bars(&quarter).await.unwrap_err();
+        assert!(error.kind.is_transient() && begun.elapsed() < Duration::from_secs(5), "{fault:?}: {error}");
+    }
+    server.set_fault(None);
+    assert_eq!(source.bars(&quarter).await.unwrap().len(), 58);
+}
+
+#[tokio::test]
+async fn pages_that_repeat_or_come_twice_are_found_out() {
+    let days = trading_days(day("2018-01-01"), day("2024-03-31"));
+    let server = TdxServer::start(Dataset::generated(&[CODE.to_owned()], &days)).unwrap();
+    let source = source(&server);
+    let long = request(Frequency::Day, range("2018-01-01", "2024-03-31"));
+    server.set_fault(Some(Fault::SamePage));
+    let error = source.bars(&long).await.unwrap_err();
+    assert!(matches!(&error.kind, SourceErrorKind::BadAnswer(text) if text.contains("no older ones")), "{error}");
+    // What nobody asked for is never taken for the answer to another request.
+    server.set_fault(Some(Fault::Twice));
+    let before = server.connections();
+    let outcome = source.bars(&long).await;
+    assert!(
+        outcome.as_ref().is_err_and(|error| error.to_string().contains("it answers request"))
+            || outcome.as_ref().is_ok_and(|bars| bars.len() == days.len()),
+        "{outcome:?}"
+    );
+    server.set_fault(None);
+    assert_eq!(source.bars(&long).await.unwrap().len(), days.len());
+    assert!(server.connections() > before, "such a connection is not used again");
+}
+
+#[tokio::test]
+async fn the_next_server_takes_over_and_keeps_the_work() {
+    let (broken, good) = (server(), server());
+    broken.set_fault(Some(Fault::Down));
+    let closed = "127.0.0.1:1".to_owned();
+    let source = connect(&section(&[closed, broken.address(), good.address()]));
+    let quarter = request(Frequency::Day, range("2024-01-01", "2024-03-31"));
+    for _ in 0..3 {
+        assert_eq!(source.bars(&quarter).await.unwrap().len(), 58);
+    }
+    assert_eq!((broken.connections(), good.connections()), (1, 1), "who failed is not asked again");
+    good.set_fault(Some(Fault::Close));
+    broken.set_fault(None);
+    source.bars(&quarter).await.unwrap_err();
+    assert_eq!(source.bars(&quarter).await.unwrap().len(), 58, "round to those before");
+}
+
+#[tokio::test]
+async fn as_many_connections_as_allowed_are_made_and_not_more() {
+    let server = server();
+    let few = TdxSection { max_concurrent: 3, ..section(&[server.address()]) };
+    let source = std::sync::Arc::new(connect(&few));
+    let calls: Vec<_> = (0..30)
+        .map(|_| {
+            let source = source.clone();
+            tokio::spawn(async move { source.bars(&request(Frequency::Day, range("2024-01-01", "2024-03-31"))).await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().len(), 58);
+    }
+    assert!((1..=3).contains(&server.connections()), "{} connections", server.connections());
+}
+
+#[tokio::test]
+async fn what_tdx_does_not_have_is_refused_without_a_request() {
+    let server = server();
+    let source = source(&server);
+    let beijing =
+        BarRequest { code: "430047.BJ".parse().unwrap(), ..request(Frequency::Day, range("2024-01-01", "2024-03-31")) };
+    let error = source.bars(&beijing).await.unwrap_err();
+    assert!(matches!(&error.kind, SourceErrorKind::BadRequest(text) if text.contains("430047.BJ is of BJ")), "{error}");
+    assert!(matches!(source.trade_days().await.unwrap_err().kind, SourceErrorKind::NotOffered(_)));
+    assert_eq!(server.connections(), 0);
+    for hosts in
+        [vec![], vec!["host".to_owned()], vec![":7709".to_owned()], vec!["a:7709".to_owned(), "b:0".to_owned()]]
+    {
+        let tdx = TdxSection { hosts, ..TdxSection::default() };
+        let sources =
+            SourcesSection { bars: vec![data_worker::config::SourceName::Tdx], tdx, ..SourcesSection::default() };
+        let error = ConfiguredSources::build(&sources).err().unwrap().to_string();
+        assert!(error.contains("sources.tdx.hosts"), "{error}");
+    }
+}

@@ -1,0 +1,120 @@
+// Upstream: none
+// Downstream: actors::domain::bar, actors::shanghai, kit::clickhouse, kit::mysql, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_data, tests::it::main_job, tests::it::sources_tdx
+// Role: The whole worker on TDX alone: every command it can answer becomes exact rows.
+
+use actors::domain::Field;
+use kit::clickhouse::StoredBar;
+use kit::mysql::Tables;
+use kit::scene::Scene;
+use kit::tdx_server::{TdxServer, ticks};
+use kit::tushare_data::{DailyRow, Dataset};
+use rust_decimal::{Decimal, RoundingStrategy};
+
+use crate::main_job::{Market, PROGRAM, market};
+use crate::sources_tdx::daily;
+
+/// A day as the store must show it.
+fn stored(code: &str, row: &DailyRow) -> StoredBar {
+    let bar = daily(row);
+    let text = |field: &Field<Decimal>| match field {
+        Field::Value(number) => {
+            number.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero).normalize().to_string()
+        }
+        other => panic!("{other:?}"),
+    };
+    let values = [&bar.open, &bar.high, &bar.low, &bar.close, &bar.volume, &bar.amount].map(text);
+    StoredBar { code: code.to_owned(), timestamp: format!("{} 00:00:00", row.date), values }
+}
+
+#[test]
+fn commands_become_exact_rows_with_tdx_alone() {
+    let Market { codes, data, last_day } = market(20, 30);
+    let server = TdxServer::start(data).unwrap();
+    let mut scene = Scene::new("tdx", PROGRAM, Dataset::empty());
+    let tables = Tables::create(&scene.name);
+    let event = server.rows(&codes[0])[20].date;
+    server.set_events(&codes[0], vec![(event, 1, [3.0, 0.0, 5.0, 0.0])]);
+    scene.set("sources.bars", "[tdx]").set("sources.tdx.hosts", format!("[\"{}\"]", server.address()));
+    scene.set("sources.tdx.requests_per_minute", 0);
+    let _worker = scene.start("n1");
+    let first = server.rows(&codes[0])[0].date.format("%Y%m%d");
+    let command = |code: &String, frequency: &str| {
+        let params = format!(r#"{{"code":"{code}","frequency":"{frequency}","start_date":"{first}"}}"#);
+        format!(r#"{{"command":"bar_snapshot","params":{params}}}"#).into_bytes()
+    };
+    let factors = format!(r#"{{"command":"adjustfactor","params":{{"code":"{}"}}}}"#, codes[0]).into_bytes();
+    scene.send_snapshots(&codes, "");
+    scene.send(&[command(&codes[0], "1m"), command(&codes[0], "30m"), factors]);
+    scene.wait_until_committed();
+    assert_eq!(scene.dead_letters().len(), 0);
+    let expected = |server: &TdxServer| {
+        let mut bars: Vec<StoredBar> = codes
+            .iter()
+            .flat_map(|code| server.rows(code).iter().map(|row| stored(code, row)).collect::<Vec<_>>())
+            .collect();
+        bars.sort();
+        bars
+    };
+    let count = |condition: &str| {
+        scene.database.query(&format!("SELECT count(), uniqExact(code, timestamp) FROM bar WHERE {condition}"))
+    };
+    assert_eq!(count("frequency = 2").trim(), format!("{0}\t{0}", 30 * 240));
+    assert_eq!(count("frequency = 5").trim(), format!("{0}\t{0}", 30 * 8));
+    assert_eq!(scene.database.query("SELECT DISTINCT source FROM bar").trim(), "8");
+    let factors = "SELECT count(), uniqExact(adjustfactor), any(source) FROM adjustfactor";
+    assert_eq!(scene.database.query(factors).trim(), "30\t2\t8");
+    scene.database.query("DELETE FROM bar WHERE frequency != 1");
+    assert_eq!(scene.database.bars(), expected(&server));
+
+    // The list tells no first day and no industry: what others told stays.
+    let list = br#"{"command":"stockinfo","params":{}}"#.to_vec();
+    scene.send(std::slice::from_ref(&list));
+    scene.wait_until_committed();
+    let values = "SELECT DISTINCT industry, date(list_date), source FROM stock_info";
+    assert_eq!(tables.rows(values), [["", "1970-01-01", "8"]]);
+    tables.run("UPDATE stock_info SET industry = '银行', list_date = '1999-11-10', source = 7");
+    scene.send(&[list]);
+    scene.wait_until_committed();
+    assert_eq!(tables.rows(values), [["银行", "1999-11-10", "7"]]);
+    assert_eq!(tables.rows("SELECT count(*) FROM stock_info"), [["20"]]);
+
+    server.append_day(last_day);
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    assert_eq!(scene.database.bars(), expected(&server), "the increment: one new row a code");
+}
+
+#[test]
+fn trades_of_the_last_days_are_stored_with_the_vendors_direction() {
+    let Market { codes, data, .. } = market(1, 30);
+    let server = TdxServer::start(data).unwrap();
+    let mut scene = Scene::new("tdxticks", PROGRAM, Dataset::empty());
+    scene.set("sources.bars", "[tdx]").set("sources.tdx.hosts", format!("[\"{}\"]", server.address()));
+    let _worker = scene.start("n1");
+    scene.send(&[format!(r#"{{"command":"tick","params":{{"code":"{}"}}}}"#, codes[0]).into_bytes()]);
+    scene.wait_until_committed();
+    assert_eq!(scene.dead_letters().len(), 0);
+    let week_ago = actors::shanghai::today() - chrono::Days::new(7);
+    let mut expected = Vec::new();
+    for row in server.rows(&codes[0]).iter().filter(|row| row.date >= week_ago) {
+        for tick in ticks(row) {
+            let (hour, minute) = (tick.minute / 60, tick.minute % 60);
+            let price = Decimal::new(tick.price, 2).normalize();
+            expected.push(format!("{} {hour:02}:{minute:02}:00\t{price}\t{}\t{}\t8", row.date, tick.lots, tick.side));
+        }
+    }
+    assert!(expected.len() >= 3 * 2_401, "{} trades", expected.len());
+    let table = format!("{}_Tick", codes[0].replace('.', "_"));
+    let sql = format!("SELECT toString(timestamp), toString(price), volume, direction, source FROM `{table}`");
+    let mut found: Vec<String> = scene.database.query(&sql).lines().map(str::to_owned).collect();
+    found.sort();
+    expected.sort();
+    assert!(
+        found == expected,
+        "{} trades of {}, the first: {:?} {:?}",
+        found.len(),
+        expected.len(),
+        found.first(),
+        expected.first()
+    );
+}

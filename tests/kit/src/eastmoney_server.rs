@@ -1,0 +1,209 @@
+// Upstream: kit::bin::eastmoney_server, tests::it::sources_eastmoney
+// Downstream: kit::eastmoney_data, kit::tushare_data
+// Role: A server that speaks EastMoney's protocol on a free local port, with data and faults a test sets.
+
+//! It has a thread and a runtime of its own, so that it answers however busy the test is, and ends with its handle.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use chrono::NaiveDate;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use reqwest::Url;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::eastmoney_data;
+use crate::tushare_data::{DailyRow, Dataset};
+
+/// What a server does wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Connections are closed without an answer, as the vendor does to frequent callers.
+    ClosedDoor,
+    /// No answer at all.
+    Hang,
+    /// An HTTP status with a page of text and perhaps a `Retry-After` in seconds.
+    Status(u16, Option<u64>),
+    /// HTTP 200 with a page of HTML.
+    Html,
+    /// Half of the right answer, as if that were all.
+    Truncated,
+    /// HTTP 200 with this body.
+    Body(String),
+}
+
+/// How a server behaves all the time.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// 0: a free one.
+    pub port: u16,
+    /// The most securities of a page, whatever is asked for.
+    pub page_size: usize,
+    /// How many trading days back its minutes reach.
+    pub minute_days: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { port: 0, page_size: 100, minute_days: 5 }
+    }
+}
+
+struct State {
+    options: Options,
+    data: Mutex<Dataset>,
+    fault: Mutex<Option<Fault>>,
+    requests: Mutex<Vec<String>>,
+}
+
+/// A running server; it ends when it is dropped.
+pub struct EastMoneyServer {
+    address: SocketAddr,
+    state: Arc<State>,
+    stop: Option<oneshot::Sender<Infallible>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl EastMoneyServer {
+    /// A server for `dataset` on a free port.
+    pub fn start(dataset: Dataset) -> io::Result<Self> {
+        Self::start_with(dataset, Options::default())
+    }
+
+    /// A server for `dataset`; it listens when this returns.
+    pub fn start_with(dataset: Dataset, options: Options) -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (data, fault, requests) = (Mutex::new(dataset), Mutex::default(), Mutex::default());
+        let state = Arc::new(State { options, data, fault, requests });
+        let (stop, stopped) = oneshot::channel();
+        let of_thread = Arc::clone(&state);
+        let thread = std::thread::Builder::new().name("eastmoney-server".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _handle_dropped = stopped => {}
+                    _never = accept(listener, of_thread) => {}
+                }
+            });
+        })?;
+        Ok(Self { address, state, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The base address.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on requests meet this fault, or none.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        *lock(&self.state.fault) = fault;
+    }
+
+    /// Adds a bar of `day` to every security.
+    pub fn append_day(&self, day: NaiveDate) {
+        lock(&self.state.data).append_day(day);
+    }
+
+    /// A security's rows, oldest first.
+    pub fn rows(&self, code: &str) -> Vec<DailyRow> {
+        lock(&self.state.data).rows(code).to_vec()
+    }
+
+    /// The requests that came in, path and parameters.
+    pub fn requests(&self) -> Vec<String> {
+        lock(&self.state.requests).clone()
+    }
+}
+
+impl Drop for EastMoneyServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
+    let listener = TcpListener::from_std(listener).expect("a listener set to non-blocking");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _slower_at_worst = stream.set_nodelay(true);
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(|request| serve(Arc::clone(&state), request));
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            // An error is a client that left, or a fault that closes the connection.
+            let _closed = connection.await;
+        });
+    }
+}
+
+/// An error closes the connection without an answer.
+async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    let asked = request.uri().to_string();
+    lock(&state.requests).push(asked.clone());
+    let fault = lock(&state.fault).clone();
+    match fault {
+        None => Ok(state.answer(&asked)),
+        Some(Fault::ClosedDoor) => Err(io::ErrorKind::ConnectionReset.into()),
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Status(status, retry_after)) => Ok(html(status, retry_after)),
+        Some(Fault::Html) => Ok(html(200, None)),
+        Some(Fault::Body(body)) => Ok(json(body)),
+        Some(Fault::Truncated) => {
+            let whole = state.body(&asked).unwrap_or_default();
+            Ok(json(whole.chars().take(whole.chars().count() / 2).collect()))
+        }
+    }
+}
+
+impl State {
+    fn answer(&self, asked: &str) -> Response<Full<Bytes>> {
+        self.body(asked).map_or_else(|| html(404, None), json)
+    }
+
+    fn body(&self, asked: &str) -> Option<String> {
+        let url = Url::parse("http://localhost").ok()?.join(asked).ok()?;
+        let params: HashMap<String, String> = url.query_pairs().into_owned().collect();
+        let data = lock(&self.data);
+        match url.path() {
+            "/api/qt/stock/kline/get" => Some(eastmoney_data::klines(&data, &params, self.options.minute_days)),
+            "/api/qt/stock/trends2/get" => Some(eastmoney_data::trends(&data, &params, self.options.minute_days)),
+            "/api/qt/clist/get" => Some(eastmoney_data::list(&data, &params, self.options.page_size)),
+            _ => None,
+        }
+    }
+}
+
+fn json(body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, "application/json; charset=UTF-8".parse().expect("a header value"));
+    response
+}
+
+fn html(status: u16, retry_after: Option<u64>) -> Response<Full<Bytes>> {
+    let body = format!("<html>\r\n<head><title>{status}</title></head>\r\n<body>nginx</body>\r\n</html>\r\n");
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status.try_into().expect("an HTTP status");
+    response.headers_mut().insert(CONTENT_TYPE, "text/html".parse().expect("a header value"));
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}

@@ -1,0 +1,266 @@
+// Upstream: kit::bin::yahoo_server, tests::it::sources_yahoo
+// Downstream: kit::fault, kit::tushare_data, kit::tushare_server, kit::yahoo_data
+// Role: A server that speaks Yahoo's chart protocol on a free local port, with data and faults a test sets.
+
+//! It has a thread and a runtime of its own, so that it answers however busy the test is, and ends with its handle.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::fault::{Faults, Lasting};
+use crate::tushare_data::{DailyRow, Dataset};
+use crate::yahoo_data::{Ask, Splits, chart};
+
+/// A symbol that always meets the rate limit.
+pub const LIMITED_SYMBOL: &str = "429.SS";
+
+/// What a server does wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Connections are closed without an answer.
+    Down,
+    /// No answer at all until the fault is cleared; then the connection is closed.
+    Hang,
+    /// Right answers, but late.
+    Slow(Duration),
+    /// An HTTP status with this body and perhaps a `Retry-After` in seconds.
+    Status(u16, String, Option<u64>),
+    /// HTTP 200 with this body.
+    Body(String),
+    /// Half of the right answer, as if that were all.
+    Truncated,
+    /// HTTP 200 with a small body that is so many MB when it is unpacked.
+    Bomb(usize),
+    /// The right answer with one text in place of another.
+    Replaced(String, String),
+}
+
+/// The last request as it came in.
+#[derive(Debug, Clone, Default)]
+pub struct Received {
+    /// The path of its address.
+    pub path: String,
+    /// The parameters of its address.
+    pub params: HashMap<String, String>,
+    /// The header `User-Agent`.
+    pub user_agent: String,
+}
+
+struct State {
+    data: Mutex<(Dataset, Splits)>,
+    faults: Faults<Fault>,
+    received: Mutex<Vec<Received>>,
+}
+
+/// A running server; it ends when it is dropped.
+pub struct YahooServer {
+    address: SocketAddr,
+    state: Arc<State>,
+    stop: Option<oneshot::Sender<Infallible>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl YahooServer {
+    /// A server for `dataset` on a free port.
+    pub fn start(dataset: Dataset) -> io::Result<Self> {
+        Self::start_at(dataset, 0)
+    }
+
+    /// A server for `dataset` on this port; it listens when this returns.
+    pub fn start_at(dataset: Dataset, port: u16) -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let data = Mutex::new((dataset, Splits::new()));
+        let state = Arc::new(State { data, faults: Faults::default(), received: Mutex::default() });
+        let (stop, stopped) = oneshot::channel();
+        let of_thread = Arc::clone(&state);
+        let thread = std::thread::Builder::new().name("yahoo-server".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _handle_dropped = stopped => {}
+                    _never = accept(listener, of_thread) => {}
+                }
+            });
+        })?;
+        Ok(Self { address, state, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The base address.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on requests meet this fault.
+    pub fn set_fault(&self, fault: Fault, lasting: Lasting) {
+        self.state.faults.set(fault, lasting);
+    }
+
+    /// Right answers again; hanging requests are cut off.
+    pub fn clear_fault(&self) {
+        self.state.faults.clear();
+    }
+
+    /// A split: from `day` on there are `numerator` shares for `denominator` before.
+    pub fn set_split(&self, code: &str, day: NaiveDate, numerator: u32, denominator: u32) {
+        lock(&self.state.data).1.entry(code.to_owned()).or_default().insert(day, (numerator, denominator));
+    }
+
+    /// Replaces a security's rows while the server runs; a cell of `null` is sent as one.
+    pub fn set_rows(&self, code: &str, rows: Vec<DailyRow>) {
+        lock(&self.state.data).0.set_rows(code, rows);
+    }
+
+    /// A security's rows, oldest first, as they were before any adjustment.
+    pub fn rows(&self, code: &str) -> Vec<DailyRow> {
+        lock(&self.state.data).0.rows(code).to_vec()
+    }
+
+    /// Requests that came in.
+    pub fn received(&self) -> Vec<Received> {
+        lock(&self.state.received).clone()
+    }
+}
+
+impl Drop for YahooServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
+    let listener = TcpListener::from_std(listener).expect("a listener set to non-blocking");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _slower_at_worst = stream.set_nodelay(true);
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(|request| serve(Arc::clone(&state), request));
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            // An error is a client that left, or a fault that closes the connection.
+            let _closed = connection.await;
+        });
+    }
+}
+
+/// An error closes the connection without an answer.
+async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    let mut clearings = state.faults.clearings();
+    let user_agent = request.headers().get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let received = Received {
+        path: request.uri().path().to_owned(),
+        params: params(request.uri().query().unwrap_or_default()),
+        user_agent: user_agent.to_owned(),
+    };
+    lock(&state.received).push(received.clone());
+    match state.faults.take() {
+        None => Ok(state.answer(&received)),
+        Some(Fault::Slow(delay)) => {
+            tokio::time::sleep(delay).await;
+            Ok(state.answer(&received))
+        }
+        Some(Fault::Down) => Err(io::ErrorKind::ConnectionReset.into()),
+        Some(Fault::Hang) => {
+            let _cleared_or_stopped = clearings.changed().await;
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+        Some(Fault::Status(status, body, retry_after)) => {
+            let mut response = text(status, body);
+            if let Some(seconds) = retry_after {
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            }
+            Ok(response)
+        }
+        Some(Fault::Body(body)) => Ok(text(200, body)),
+        Some(Fault::Truncated) => {
+            let whole = state.chart(&received).1;
+            Ok(text(200, whole.chars().take(whole.chars().count() / 2).collect()))
+        }
+        Some(Fault::Bomb(megabytes)) => Ok(bomb(megabytes)),
+        Some(Fault::Replaced(from, to)) => Ok(text(200, state.chart(&received).1.replace(&from, &to))),
+    }
+}
+
+/// Values are numbers, names and comma-joined words; `%2C` is the only escape a client may need.
+fn params(query: &str) -> HashMap<String, String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.replace("%2C", ","))).collect()
+}
+
+impl State {
+    fn answer(&self, received: &Received) -> Response<Full<Bytes>> {
+        if received.path.starts_with("/v8/finance/chart/") {
+            let (status, body) = self.chart(received);
+            return text(status, body);
+        }
+        if received.path.ends_with("/getcrumb") {
+            return text(200, "crumb-1".to_owned());
+        }
+        // The page that sets the cookie is not found, in the vendor's case too.
+        let mut response = text(404, String::new());
+        response.headers_mut().insert(SET_COOKIE, "A3=d=x; Path=/".parse().expect("a header value"));
+        response
+    }
+
+    fn chart(&self, received: &Received) -> (u16, String) {
+        let symbol = received.path.trim_start_matches("/v8/finance/chart/");
+        if symbol == LIMITED_SYMBOL {
+            return (429, "Too Many Requests".to_owned());
+        }
+        let code = symbol.replace(".SS", ".SH");
+        let data = lock(&self.data);
+        if !data.0.codes().any(|known| known == code) {
+            let error = json!({"code": "Not Found", "description": "No data found, symbol may be delisted"});
+            return (404, json!({"chart": {"result": null, "error": error}}).to_string());
+        }
+        let number =
+            |name: &str, default| received.params.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        let interval = received.params.get("interval").map_or("1d", String::as_str);
+        let period = (number("period1", 0), number("period2", i64::MAX));
+        let last_alone = received.params.get("range").is_some_and(|range| range == "1d");
+        let ask = Ask { symbol, code: &code, interval, period, last_alone };
+        (200, chart(&data.0, &data.1, &ask).to_string())
+    }
+}
+
+fn text(status: u16, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status.try_into().expect("an HTTP status");
+    response.headers_mut().insert(CONTENT_TYPE, "application/json;charset=utf-8".parse().expect("a header value"));
+    response
+}
+
+fn bomb(megabytes: usize) -> Response<Full<Bytes>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..megabytes {
+        encoder.write_all(&[b' '; 1 << 20]).expect("a vector takes all");
+    }
+    let mut response = Response::new(Full::from(encoder.finish().expect("a vector takes all")));
+    response.headers_mut().insert(CONTENT_ENCODING, "gzip".parse().expect("a header value"));
+    response
+}
