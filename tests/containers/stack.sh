@@ -70,7 +70,7 @@ redis() { redis-cli -h 127.0.0.1 -p "$REDIS_PUBLISHED_PORT" --no-auth-warning "$
 sql() { curl -fsS --max-time 20 -u "ginkgo:$CLICKHOUSE_PASSWORD" "http://127.0.0.1:$CLICKHOUSE_PUBLISHED_PORT/?database=ginkgo" --data-binary "$1"; }
 heartbeat() { redis get "heartbeat:data_worker:$(node_of "$1")"; }
 status_of() { heartbeat "$1" | jq -r '.status // "none"' 2>/dev/null || true; }
-processed_by() { heartbeat "$1" | jq -r '.stats.messages_processed // 0' 2>/dev/null || true; }
+counted_by() { heartbeat "$1" | jq -r --arg name "$2" '.stats[$name]'; } # CONTAINER COUNTER
 kafka_group() { compose exec -T kafka /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server kafka:9092 --group "$group" --describe "$@" 2>/dev/null; }
 dead_letters() { kcat -C -q -e -o beginning -b "127.0.0.1:$KAFKA_PUBLISHED_PORT" -t "$dead_letter_topic" | wc -l; }
 
