@@ -5,6 +5,8 @@ SHELL := bash
 CARGO_FLAGS ?=
 TEST_FLAGS ?=
 SERVICES := tests/services
+# Most tests wait for servers and clocks: more of them than cores run side by side.
+export RUST_TEST_THREADS ?= 6
 WORKER_VERSION ?= $(shell sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 DOCKER_BUILD_FLAGS ?=
 COMPOSE_ENV_FILES ?= .env

@@ -1,13 +1,13 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::domain::task, actors::domain::tick, actors::ports, actors::ports::tick_store, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::tick_plan, actors::ticket
+// Downstream: actors::domain::code, actors::domain::task, actors::domain::tick, actors::ports, actors::ports::tick_store, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::tick_plan, actors::ticket
 // Role: Writes the ticks of one task into the table of its security, until it is done.
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::domain::{DateRange, Tick};
+use crate::domain::{Code, DateRange, Tick};
 use crate::ports::{StoreError, StoreErrorClass, TickBatch, TickStore};
 use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
@@ -18,26 +18,29 @@ use crate::ticket::{TaskReport, Ticket};
 
 /// Writes at the same time. Each goes to a table of its own, so they cannot be one INSERT, and a server takes a few side by
 /// side well.
-const MAX_CONCURRENT: usize = 4;
+const NUM_LANES: usize = 4;
 
 /// What every write of ticks needs; outlives a restart of the actor.
 pub struct TickWrites {
     store: Arc<dyn TickStore>,
     outage: Arc<StoreOutage>,
     board: Arc<Board>,
-    slots: Semaphore,
+    /// A security's writes all go through the same lane: what a write sees in its table is then complete.
+    lanes: [Mutex<()>; NUM_LANES],
 }
 
 impl TickWrites {
     /// For one store.
     pub fn new(store: Arc<dyn TickStore>, outage: Arc<StoreOutage>, board: Arc<Board>) -> Self {
-        Self { store, outage, board, slots: Semaphore::new(MAX_CONCURRENT) }
+        Self { store, outage, board, lanes: Default::default() }
     }
 
     /// Writes until all is stored, or the command is another worker's.
     pub async fn run(&self, unit: &TickUnit, ticket: Ticket, mut report: TaskReport, settings: &ActorSettings) {
-        // The semaphore is never closed.
-        let _slot = self.slots.acquire().await;
+        let _lane = match self.lanes.get(lane_of(unit.code)) {
+            Some(lane) => Some(lane.lock().await),
+            None => None,
+        };
         let mut tries = StoreTries::new(&self.outage, settings);
         while !ticket.is_lost() {
             match self.write(unit, settings).await {
@@ -86,6 +89,10 @@ impl TickWrites {
             outcome => outcome,
         }
     }
+}
+
+fn lane_of(code: Code) -> usize {
+    code.as_str().bytes().map(usize::from).sum::<usize>() % NUM_LANES
 }
 
 /// The token is a name-based uuid of the ticks' identities and sources.

@@ -161,6 +161,26 @@ pub struct RequestLimits {
     pub pause_ms: u64,
 }
 
+/// Each vendor's section has the same three settings; the pauses are the same for all.
+macro_rules! limits {
+    ($($section:ident),*) => {$(
+        impl $section {
+            /// What the vendor may be asked for at most.
+            pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
+                RequestLimits {
+                    per_minute: self.requests_per_minute,
+                    per_day: self.requests_per_day,
+                    max_concurrent: self.max_concurrent,
+                    pause_after_failures: sources.pause_after_failures,
+                    pause_ms: sources.pause_ms,
+                }
+            }
+        }
+    )*};
+}
+
+limits!(BaoStockSection, EastMoneySection, TushareSection, YahooSection);
+
 /// BaoStock.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -199,19 +219,6 @@ impl Default for BaoStockSection {
     }
 }
 
-impl BaoStockSection {
-    /// What the vendor may be asked for at most.
-    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
-        RequestLimits {
-            per_minute: self.requests_per_minute,
-            per_day: self.requests_per_day,
-            max_concurrent: self.max_concurrent,
-            pause_after_failures: sources.pause_after_failures,
-            pause_ms: sources.pause_ms,
-        }
-    }
-}
-
 /// EastMoney's quotation pages.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -242,19 +249,6 @@ impl Default for EastMoneySection {
             requests_per_minute: 60,
             requests_per_day: 0,
             max_concurrent: 2,
-        }
-    }
-}
-
-impl EastMoneySection {
-    /// What the vendor may be asked for at most.
-    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
-        RequestLimits {
-            per_minute: self.requests_per_minute,
-            per_day: self.requests_per_day,
-            max_concurrent: self.max_concurrent,
-            pause_after_failures: sources.pause_after_failures,
-            pause_ms: sources.pause_ms,
         }
     }
 }
@@ -352,19 +346,6 @@ impl Default for TushareSection {
     }
 }
 
-impl TushareSection {
-    /// What the vendor may be asked for at most.
-    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
-        RequestLimits {
-            per_minute: self.requests_per_minute,
-            per_day: self.requests_per_day,
-            max_concurrent: self.max_concurrent,
-            pause_after_failures: sources.pause_after_failures,
-            pause_ms: sources.pause_ms,
-        }
-    }
-}
-
 /// A folder of CSV files, one per code.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -428,19 +409,6 @@ impl Default for YahooSection {
             requests_per_minute: 60,
             requests_per_day: 0,
             max_concurrent: 2,
-        }
-    }
-}
-
-impl YahooSection {
-    /// What the vendor may be asked for at most.
-    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
-        RequestLimits {
-            per_minute: self.requests_per_minute,
-            per_day: self.requests_per_day,
-            max_concurrent: self.max_concurrent,
-            pause_after_failures: sources.pause_after_failures,
-            pause_ms: sources.pause_ms,
         }
     }
 }

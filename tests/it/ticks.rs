@@ -184,6 +184,23 @@ fn ticks_of_the_python_worker_are_replaced_and_a_crash_doubles_nothing() {
 }
 
 #[test]
+fn many_commands_for_the_same_days_at_once_store_each_tick_once() {
+    let mut market = Market::new("sameticks");
+    let days = days(3);
+    market.has(&days.iter().map(|day| lines(*day, PER_DAY)).collect::<String>());
+    // Ginkgo's own table, which would keep what is inserted twice.
+    market.scene.database.query(
+        "CREATE TABLE `000001_SZ_Tick` (code String, price Decimal(16,2), volume Int32, direction Int8, uuid String, \
+         meta String, `desc` String, timestamp DateTime, source Int8) ENGINE = MergeTree ORDER BY timestamp",
+    );
+    let commands: Vec<Vec<u8>> = (0..24).map(|n| command(if n % 2 == 0 { r#","days":3"# } else { "" })).collect();
+    market.scene.send(&commands);
+    let _worker = market.scene.start("n1");
+    market.scene.wait_until_committed();
+    assert_eq!(market.stored(), days.iter().map(|day| (*day, PER_DAY)).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_row_that_cannot_be_is_skipped_and_removes_nothing_and_a_missing_file_is_a_dead_letter() {
     let mut market = Market::new("badticks");
     let day = days(1)[0];

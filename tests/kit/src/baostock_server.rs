@@ -1,15 +1,10 @@
 // Upstream: kit::bin::baostock_server, tests::it::sources_baostock
-// Downstream: kit::baostock_data, kit::fault, kit::tushare_data, kit::tushare_server
+// Downstream: kit::baostock_data, kit::fault, kit::own_thread, kit::tushare_data, kit::tushare_server
 // Role: A server that speaks BaoStock's protocol on a free local port, with data and faults a test sets.
 
-//! It has a thread and a runtime of its own, so that it answers however busy the test is, and ends with its handle.
-
-use std::convert::Infallible;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -17,10 +12,10 @@ use flate2::write::ZlibEncoder;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 
 use crate::baostock_data::{self, Found};
 use crate::fault::{Faults, Lasting};
+use crate::own_thread::OwnThread;
 use crate::tushare_data::{DailyRow, Dataset};
 
 const SEPARATOR: &str = "\u{1}";
@@ -87,10 +82,8 @@ struct State {
 
 /// A running server; it ends when it is dropped.
 pub struct BaoStockServer {
-    address: SocketAddr,
     state: Arc<State>,
-    stop: Option<oneshot::Sender<Infallible>>,
-    thread: Option<JoinHandle<()>>,
+    server: OwnThread,
 }
 
 impl BaoStockServer {
@@ -101,28 +94,17 @@ impl BaoStockServer {
 
     /// A server for `dataset`; it listens when this returns.
     pub fn start_with(dataset: Dataset, options: Options) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let port = options.port;
         let (data, faults, counters) = (Mutex::new(dataset), Faults::default(), Counters::default());
         let state = Arc::new(State { options, data, faults, counters });
-        let (stop, stopped) = oneshot::channel();
         let of_thread = Arc::clone(&state);
-        let thread = std::thread::Builder::new().name("baostock-server".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _handle_dropped = stopped => {}
-                    _never = accept(listener, of_thread) => {}
-                }
-            });
-        })?;
-        Ok(Self { address, state, stop: Some(stop), thread: Some(thread) })
+        let server = OwnThread::serve("baostock-server", port, move |listener| accept(listener, of_thread))?;
+        Ok(Self { state, server })
     }
 
     /// Where it listens, `host:port`.
     pub fn address(&self) -> String {
-        self.address.to_string()
+        self.server.address().to_string()
     }
 
     /// From now on requests meet this fault.
@@ -175,15 +157,6 @@ impl BaoStockServer {
     }
 }
 
-impl Drop for BaoStockServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ended = thread.join();
-        }
-    }
-}
-
 /// A message that is not compressed: its length counts characters.
 pub fn plain_message(kind: &str, body: &str) -> Vec<u8> {
     let text = format!("00.9.00{SEPARATOR}{kind}{SEPARATOR}{:010}{body}", body.chars().count());
@@ -207,8 +180,7 @@ fn message(kind: &str, fields: &[&str]) -> Vec<u8> {
     if matches!(kind, "96" | "99") { compressed_message(kind, body.as_bytes()) } else { plain_message(kind, &body) }
 }
 
-async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
-    let listener = TcpListener::from_std(listener).expect("a listener set to non-blocking");
+async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         state.counters.connections.fetch_add(1, Ordering::SeqCst);

@@ -1,15 +1,10 @@
 // Upstream: kit::bin::eastmoney_server, tests::it::sources_eastmoney
-// Downstream: kit::eastmoney_data, kit::tushare_data
+// Downstream: kit::eastmoney_data, kit::own_thread, kit::tushare_data
 // Role: A server that speaks EastMoney's protocol on a free local port, with data and faults a test sets.
 
-//! It has a thread and a runtime of its own, so that it answers however busy the test is, and ends with its handle.
-
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use chrono::NaiveDate;
 use http_body_util::Full;
@@ -19,9 +14,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use reqwest::Url;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::eastmoney_data;
+use crate::own_thread::OwnThread;
 use crate::tushare_data::{DailyRow, Dataset};
 
 /// What a server does wrong.
@@ -67,10 +62,8 @@ struct State {
 
 /// A running server; it ends when it is dropped.
 pub struct EastMoneyServer {
-    address: SocketAddr,
     state: Arc<State>,
-    stop: Option<oneshot::Sender<Infallible>>,
-    thread: Option<JoinHandle<()>>,
+    server: OwnThread,
 }
 
 impl EastMoneyServer {
@@ -81,28 +74,17 @@ impl EastMoneyServer {
 
     /// A server for `dataset`; it listens when this returns.
     pub fn start_with(dataset: Dataset, options: Options) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let port = options.port;
         let (data, fault, requests) = (Mutex::new(dataset), Mutex::default(), Mutex::default());
         let state = Arc::new(State { options, data, fault, requests });
-        let (stop, stopped) = oneshot::channel();
         let of_thread = Arc::clone(&state);
-        let thread = std::thread::Builder::new().name("eastmoney-server".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _handle_dropped = stopped => {}
-                    _never = accept(listener, of_thread) => {}
-                }
-            });
-        })?;
-        Ok(Self { address, state, stop: Some(stop), thread: Some(thread) })
+        let server = OwnThread::serve("eastmoney-server", port, move |listener| accept(listener, of_thread))?;
+        Ok(Self { state, server })
     }
 
     /// The base address.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.server.address())
     }
 
     /// From now on requests meet this fault, or none.
@@ -126,21 +108,11 @@ impl EastMoneyServer {
     }
 }
 
-impl Drop for EastMoneyServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ended = thread.join();
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
-    let listener = TcpListener::from_std(listener).expect("a listener set to non-blocking");
+async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _slower_at_worst = stream.set_nodelay(true);

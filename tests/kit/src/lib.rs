@@ -26,6 +26,7 @@ pub mod kafka;
 pub mod minute_rows;
 /// Ginkgo's tables.
 pub mod mysql;
+mod own_thread;
 /// A Prometheus server.
 pub mod prometheus;
 /// A Redis server to kill.

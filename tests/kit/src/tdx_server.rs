@@ -1,22 +1,17 @@
 // Upstream: kit::bin::tdx_server, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::tdx_worker
-// Downstream: kit::tdx_data, kit::tushare_data
+// Downstream: kit::own_thread, kit::tdx_data, kit::tushare_data
 // Role: A server that speaks TDX's protocol on a free local port, with data and faults a test sets.
 
-//! It has a thread and a runtime of its own, so that it answers however busy the test is, and ends with its handle.
-
-use std::convert::Infallible;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use chrono::NaiveDate;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 
+use crate::own_thread::OwnThread;
 use crate::tdx_data::TdxData;
 pub use crate::tdx_data::{Event, TickRow, ticks};
 use crate::tushare_data::{DailyRow, Dataset};
@@ -65,10 +60,8 @@ struct State {
 
 /// A running server; it ends when it is dropped.
 pub struct TdxServer {
-    address: SocketAddr,
     state: Arc<State>,
-    stop: Option<oneshot::Sender<Infallible>>,
-    thread: Option<JoinHandle<()>>,
+    server: OwnThread,
 }
 
 impl TdxServer {
@@ -79,32 +72,20 @@ impl TdxServer {
 
     /// A server for `dataset`; it listens when this returns.
     pub fn start_on(port: u16, dataset: Dataset) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let state = Arc::new(State {
             data: Mutex::new(TdxData { dataset, ..TdxData::default() }),
             fault: Mutex::default(),
             requests: Mutex::default(),
             connections: Mutex::default(),
         });
-        let (stop, stopped) = oneshot::channel();
         let of_thread = Arc::clone(&state);
-        let thread = std::thread::Builder::new().name("tdx-server".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _handle_dropped = stopped => {}
-                    _never = accept(listener, of_thread) => {}
-                }
-            });
-        })?;
-        Ok(Self { address, state, stop: Some(stop), thread: Some(thread) })
+        let server = OwnThread::serve("tdx-server", port, move |listener| accept(listener, of_thread))?;
+        Ok(Self { state, server })
     }
 
     /// Where it listens, `host:port`.
     pub fn address(&self) -> String {
-        self.address.to_string()
+        self.server.address().to_string()
     }
 
     /// Sets a security's events.
@@ -143,21 +124,11 @@ impl TdxServer {
     }
 }
 
-impl Drop for TdxServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ended = thread.join();
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
-    let listener = TcpListener::from_std(listener).expect("a listener set to non-blocking");
+async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         *lock(&state.connections) += 1;

@@ -1,15 +1,11 @@
 // Upstream: kit::baostock_server, kit::bin::tushare_server, kit::fault, kit::scene, kit::yahoo_server, tests::it::backfill, tests::it::crashes, tests::it::evening, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::metrics, tests::it::outages, tests::it::panics, tests::it::quality, tests::it::reference, tests::it::reload, tests::it::sources_baostock, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::sync_records
-// Downstream: kit::tushare_data, kit::tushare_other, kit::tushare_protocol
+// Downstream: kit::own_thread, kit::tushare_data, kit::tushare_other, kit::tushare_protocol
 // Role: A server that speaks Tushare's protocol on a free local port, with data and faults a test sets.
 
-//! It has a thread and a runtime of its own, so that it answers however busy the test is, and ends with its handle.
-
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
@@ -19,8 +15,9 @@ use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use crate::own_thread::OwnThread;
 pub use crate::tushare_data::{DailyRow, Dataset, codes, last_trading_days, trading_days};
 use crate::tushare_other;
 pub use crate::tushare_protocol::LabelForm;
@@ -121,10 +118,8 @@ struct State {
 
 /// A running server; it ends when it is dropped.
 pub struct TushareServer {
-    address: SocketAddr,
     state: Arc<State>,
-    stop: Option<oneshot::Sender<Infallible>>,
-    thread: Option<JoinHandle<()>>,
+    server: OwnThread,
 }
 
 impl TushareServer {
@@ -138,10 +133,7 @@ impl TushareServer {
 
     /// A server for `dataset`; it listens when this returns.
     pub fn start_with(dataset: Dataset, options: Options) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let port = options.port;
         let state = Arc::new(State {
             options,
             data: Mutex::new((dataset, DailyAnswers::default())),
@@ -150,32 +142,24 @@ impl TushareServer {
             counters: Mutex::default(),
             minute: Mutex::new((Instant::now(), 0)),
         });
-        let (stop, stopped) = oneshot::channel();
         let of_thread = Arc::clone(&state);
-        let thread = std::thread::Builder::new().name("tushare-server".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _handle_dropped = stopped => {}
-                    _never = accept(listener, of_thread) => {}
-                }
-            });
-        })?;
-        Ok(Self { address, state, stop: Some(stop), thread: Some(thread) })
+        let server = OwnThread::serve("tushare-server", port, move |listener| accept(listener, of_thread))?;
+        Ok(Self { state, server })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// The base address in the form of the vendor's client.
     pub fn url(&self) -> String {
-        format!("http://{}/dataapi", self.address)
+        format!("http://{}/dataapi", self.server.address())
     }
 
     /// The base address in the documented form.
     pub fn root_url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.server.address())
     }
 
     /// Replaces a security's rows while the server runs.
@@ -239,21 +223,11 @@ impl TushareServer {
     }
 }
 
-impl Drop for TushareServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ended = thread.join();
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
-    let listener = TcpListener::from_std(listener).expect("a listener set to non-blocking");
+async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         if matches!(&*lock(&state.fault), Some((Fault::Down, _))) {

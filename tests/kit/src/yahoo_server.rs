@@ -1,15 +1,10 @@
 // Upstream: kit::bin::yahoo_server, tests::it::sources_yahoo
-// Downstream: kit::fault, kit::tushare_data, kit::tushare_server, kit::yahoo_data
+// Downstream: kit::fault, kit::own_thread, kit::tushare_data, kit::tushare_server, kit::yahoo_data
 // Role: A server that speaks Yahoo's chart protocol on a free local port, with data and faults a test sets.
 
-//! It has a thread and a runtime of its own, so that it answers however busy the test is, and ends with its handle.
-
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -22,9 +17,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::fault::{Faults, Lasting};
+use crate::own_thread::OwnThread;
 use crate::tushare_data::{DailyRow, Dataset};
 use crate::yahoo_data::{Ask, Splits, chart};
 
@@ -71,10 +66,8 @@ struct State {
 
 /// A running server; it ends when it is dropped.
 pub struct YahooServer {
-    address: SocketAddr,
     state: Arc<State>,
-    stop: Option<oneshot::Sender<Infallible>>,
-    thread: Option<JoinHandle<()>>,
+    server: OwnThread,
 }
 
 impl YahooServer {
@@ -85,28 +78,16 @@ impl YahooServer {
 
     /// A server for `dataset` on this port; it listens when this returns.
     pub fn start_at(dataset: Dataset, port: u16) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let data = Mutex::new((dataset, Splits::new()));
         let state = Arc::new(State { data, faults: Faults::default(), received: Mutex::default() });
-        let (stop, stopped) = oneshot::channel();
         let of_thread = Arc::clone(&state);
-        let thread = std::thread::Builder::new().name("yahoo-server".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _handle_dropped = stopped => {}
-                    _never = accept(listener, of_thread) => {}
-                }
-            });
-        })?;
-        Ok(Self { address, state, stop: Some(stop), thread: Some(thread) })
+        let server = OwnThread::serve("yahoo-server", port, move |listener| accept(listener, of_thread))?;
+        Ok(Self { state, server })
     }
 
     /// The base address.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.server.address())
     }
 
     /// From now on requests meet this fault.
@@ -140,21 +121,11 @@ impl YahooServer {
     }
 }
 
-impl Drop for YahooServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ended = thread.join();
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
-    let listener = TcpListener::from_std(listener).expect("a listener set to non-blocking");
+async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _slower_at_worst = stream.set_nodelay(true);
