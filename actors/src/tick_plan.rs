@@ -33,6 +33,23 @@ pub struct TickPlan {
     pub counts: TaskCounts,
 }
 
+/// Added to the count of equal trades, which stays far below it, it gives a tick another identity: copies of one row cannot
+/// be told apart, so all of them are replaced by a row under that one. The next replacement gives the usual one back.
+const OTHER_IDENTITY: u32 = 1 << 30;
+
+/// Identities that are stored once, and a row of each that is stored more often.
+fn once_and_more(rows: Vec<StoredTick>) -> (HashSet<String>, Vec<StoredTick>) {
+    let mut once = HashSet::new();
+    let mut more: BTreeMap<String, StoredTick> = BTreeMap::new();
+    for row in rows {
+        if more.contains_key(&row.uuid) || !once.insert(row.uuid.clone()) {
+            once.remove(&row.uuid);
+            more.insert(row.uuid.clone(), row);
+        }
+    }
+    (once, more.into_values().collect())
+}
+
 /// Plans. A day only grows while it is traded, so a stored tick that was not fetched is one of the Python worker, whose
 /// identities are random, or the fetched day is not whole: it goes where at least as many ticks came as are stored.
 pub fn plan(unit: &TickUnit, stored: Vec<StoredTick>) -> TickPlan {
@@ -48,17 +65,23 @@ pub fn plan(unit: &TickUnit, stored: Vec<StoredTick>) -> TickPlan {
     for (day, ticks) in fetched {
         let stored = known.remove(&day).unwrap_or_default();
         let wanted: HashSet<String> = ticks.iter().map(|tick| tick.uuid()).collect();
-        let (right, wrong): (Vec<_>, Vec<_>) = stored.into_iter().partition(|row| wanted.contains(&row.uuid));
-        let is_whole = unit.overwrite || ticks.len() >= right.len() + wrong.len();
+        let (right, mut wrong): (Vec<_>, Vec<_>) = stored.into_iter().partition(|row| wanted.contains(&row.uuid));
+        let (right, doubled) = once_and_more(right);
+        let is_whole = unit.overwrite || ticks.len() >= right.len() + doubled.len() + wrong.len();
+        let doubled_uuids: HashSet<String> = doubled.iter().map(|row| row.uuid.clone()).collect();
+        wrong.extend(doubled);
         if !wrong.is_empty() && (!is_whole || unit.unsound_days.contains(&day)) {
             // What is stored is the best that is known.
             result.counts.unchanged += ticks.len() as u64;
             continue;
         }
-        let right: HashSet<String> = right.into_iter().map(|row| row.uuid).collect();
         result.counts.unchanged += right.len() as u64;
         result.counts.replaced += wrong.len() as u64;
-        result.insert.extend(ticks.into_iter().filter(|tick| !right.contains(&tick.uuid())).cloned());
+        let missing = ticks.into_iter().filter(|tick| !right.contains(&tick.uuid())).cloned();
+        result.insert.extend(missing.map(|tick| match doubled_uuids.contains(&tick.uuid()) {
+            true => Tick { nth: tick.nth + OTHER_IDENTITY, ..tick },
+            false => tick,
+        }));
         result.remove.extend(wrong);
     }
     result.counts.written = result.insert.len() as u64;
@@ -121,6 +144,18 @@ mod tests {
         assert_eq!((overwritten.insert.len(), overwritten.remove.len()), (1, 2));
         let unsound = TickUnit { unsound_days: BTreeSet::from([rows[0].timestamp.date()]), ..unit(&rows, true) };
         assert_eq!(plan(&unsound, old.to_vec()).remove.len(), 0, "a day of which a row was refused removes nothing");
+    }
+
+    #[test]
+    fn copies_of_a_row_become_one_and_keep_its_usual_identity_in_the_end() {
+        let rows = [tick("2024-01-02T09:30:00", 1150, 0), tick("2024-01-02T09:31:00", 1151, 0)];
+        let (first, second) = (stored(&rows[0]), stored(&rows[1]));
+        let healed = plan(&unit(&rows, false), vec![first.clone(), first.clone(), second.clone(), first.clone()]);
+        assert_eq!((healed.insert.len(), healed.remove.as_slice()), (1, &[first.clone()][..]));
+        let other = stored(&healed.insert[0]);
+        assert_ne!(other.uuid, first.uuid);
+        let again = plan(&unit(&rows, false), vec![other.clone(), second]);
+        assert_eq!((again.insert.as_slice(), again.remove.as_slice()), (&rows[..1], &[other][..]));
     }
 
     #[test]

@@ -197,7 +197,17 @@ fn many_commands_for_the_same_days_at_once_store_each_tick_once() {
     market.scene.send(&commands);
     let _worker = market.scene.start("n1");
     market.scene.wait_until_committed();
-    assert_eq!(market.stored(), days.iter().map(|day| (*day, PER_DAY)).collect::<Vec<_>>());
+    let expected: Vec<(NaiveDate, usize)> = days.iter().map(|day| (*day, PER_DAY)).collect();
+    assert_eq!(market.stored(), expected);
+
+    // What two workers may double at the same moment, the next fetch of that day makes one.
+    market.scene.database.query(&format!(
+        "INSERT INTO `000001_SZ_Tick` SELECT * FROM `000001_SZ_Tick` WHERE timestamp >= '{} 00:00:00'",
+        days[2]
+    ));
+    assert_eq!(market.stored()[2].1, 2 * PER_DAY);
+    market.send("");
+    assert_eq!(market.stored(), expected);
 }
 
 #[test]
