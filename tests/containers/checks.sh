@@ -96,10 +96,11 @@ is_running() { [[ $(status_of "$1") == running ]]; } # CONTAINER
 # The workers' own counters must agree with the table: a row that was written twice and merged since would show there.
 all_work_off_two_thousand() {
   local container before=() n i=0 commands=0 rows=0
+  each_beats_anew # what was sent before is told
   for container in $(workers); do before+=("$(counted_by "$container" messages_processed)" "$(counted_by "$container" bars_written)"); done
   send 1 "$num_codes" 400
   assert_exact 1 "$num_codes" 120
-  sleep 11 # the next heartbeat of each tells the last commands, too
+  each_beats_anew # the last commands are told
   for container in $(workers); do
     n=$(($(counted_by "$container" messages_processed) - before[i]))
     commands=$((commands + n))

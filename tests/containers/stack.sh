@@ -82,6 +82,13 @@ wait_until() { # SECONDS WHAT COMMAND… : bounded, looks five times a second
   done
 }
 
+have_beaten_since() { # TIME, Shanghai wall clock
+  local container
+  for container in $(workers); do [[ $(heartbeat "$container" | jq -r .timestamp) > $1 ]] || return 1; done
+}
+
+each_beats_anew() { wait_until 25 'a new heartbeat of each worker' have_beaten_since "$(TZ=CST-8 date +%Y-%m-%dT%H:%M:%S.%N)"; }
+
 are_running() { # NUMBER : so many heartbeats, of containers that run now, say `running`
   local container n=0
   for container in $(workers); do
