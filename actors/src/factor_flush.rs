@@ -1,15 +1,15 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::domain::adjust_factor, actors::domain::code, actors::factor_plan, actors::latest_times, actors::observation, actors::ports, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::ticket, actors::write_buffer
+// Downstream: actors::domain::adjust_factor, actors::domain::code, actors::factor_plan, actors::insert_token, actors::latest_times, actors::observation, actors::ports, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::ticket, actors::write_buffer
 // Role: Writes one batch of factors: looks where the stored series end, inserts, removes what is replaced, until done.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
-use uuid::Uuid;
 
 use crate::domain::{AdjustFactor, Code};
 use crate::factor_plan::{FactorPlan, FactorUnit, codes_to_read, plan};
+use crate::insert_token::insert_token;
 use crate::latest_times::LatestTimes;
 use crate::observation::Observation;
 use crate::ports::{FactorBatch, FactorStore, StoreError, StoreErrorClass};
@@ -157,13 +157,7 @@ impl FactorFlush {
     }
 }
 
-/// The token is a name-based uuid of the rows' identities and sources, which are functions of the rows' content.
 fn batch_of(rows: &[AdjustFactor]) -> FactorBatch {
-    let mut content = Vec::with_capacity(rows.len() * 33);
-    for row in rows {
-        content.extend_from_slice(row.uuid().as_bytes());
-        content.extend_from_slice(&row.raw.source.0.to_le_bytes());
-    }
-    let token = Uuid::new_v5(&Uuid::NAMESPACE_OID, &content).simple().to_string();
+    let token = insert_token(rows.iter().map(|row| (row.uuid(), row.raw.source)));
     FactorBatch { token, rows: rows.to_vec() }
 }

@@ -12,7 +12,7 @@ use crate::cross_section::{self, CrossSections};
 use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, Stage, SyncMode};
 use crate::latest_times::{LatestBars, LatestTimes};
 use crate::ports::{
-    BarRequest, DataKind, KeySpan, MarketSource, MarketSources, SourceError, SourceErrorKind, TickStore,
+    BarRequest, DataKind, KeySpan, MarketSource, MarketSources, SourceError, SourceErrorKind, StoreError, TickStore,
 };
 use crate::reference_list::{FetchedList, ListKind};
 use crate::row_room::RowRoom;
@@ -352,8 +352,7 @@ impl FetchContext {
         }
     }
 
-    /// The newest stored timestamp. While the store does not answer, nothing can be written either, so this waits, with
-    /// back-off, as long as the command is ours.
+    /// The newest stored timestamp, if there is one and the command is still ours.
     async fn newest(
         &self,
         latest: &LatestTimes,
@@ -361,12 +360,24 @@ impl FetchContext {
         ticket: &Ticket,
         settings: &ActorSettings,
     ) -> Option<chrono::NaiveDateTime> {
+        let read = async || latest.newest(code, ms(settings.fetch.latest_refresh_ms)).await;
+        self.waited_for(read, ticket, settings).await.flatten()
+    }
+
+    /// An answer of the store. While it does not answer, nothing can be written either, so this waits, with back-off, as
+    /// long as the command is ours.
+    pub(crate) async fn waited_for<T>(
+        &self,
+        read: impl AsyncFn() -> Result<T, StoreError>,
+        ticket: &Ticket,
+        settings: &ActorSettings,
+    ) -> Option<T> {
         let mut delays = store_delays(settings);
-        loop {
-            match latest.newest(code, ms(settings.fetch.latest_refresh_ms)).await {
-                Ok(newest) => {
+        while !ticket.is_lost() {
+            match read().await {
+                Ok(answer) => {
                     self.outage.succeeded();
-                    return newest;
+                    return Some(answer);
                 }
                 Err(error) => {
                     let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
@@ -374,10 +385,8 @@ impl FetchContext {
                     actix_rt::time::sleep(delay).await;
                 }
             }
-            if ticket.is_lost() {
-                return None;
-            }
         }
+        None
     }
 }
 

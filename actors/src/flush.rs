@@ -1,5 +1,5 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::batch_writer, actors::domain::frequency, actors::latest_times, actors::observation, actors::ports, actors::price_events, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
+// Downstream: actors::batch_writer, actors::domain::frequency, actors::insert_token, actors::latest_times, actors::observation, actors::ports, actors::price_events, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
 // Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
 
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use chrono::Datelike;
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
 use crate::batch_writer::BufferedTask;
 use crate::domain::Frequency;
+use crate::insert_token::insert_token;
 use crate::latest_times::LatestBars;
 use crate::observation::Observation;
 use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreErrorClass};
@@ -184,14 +184,8 @@ enum Inserted {
     Unknown,
 }
 
-/// The token is a name-based uuid of the rows' identities and sources, which are functions of the rows' content.
 fn batch_of(rows: Vec<IdentifiedBar>) -> BarBatch {
-    let mut content = Vec::with_capacity(rows.len() * 40);
-    for row in &rows {
-        content.extend_from_slice(row.uuid.as_bytes());
-        content.extend_from_slice(&row.bar.source.0.to_le_bytes());
-    }
-    let token = Uuid::new_v5(&Uuid::NAMESPACE_OID, &content).simple().to_string();
+    let token = insert_token(rows.iter().map(|row| (&row.uuid, row.bar.source)));
     BarBatch { token, rows: Arc::new(rows) }
 }
 

@@ -46,6 +46,8 @@ pub mod fetcher;
 pub mod flush;
 /// The Heartbeat.
 pub mod heartbeat;
+/// Tokens of INSERTs.
+mod insert_token;
 /// The newest stored timestamps.
 pub mod latest_times;
 mod lifecycle;

@@ -1,4 +1,4 @@
-// Upstream: actors::command_handover, actors::command_router, actors::factor_flush, actors::fetcher, actors::flush, actors::lifecycle, actors::list_merge, actors::tick_fetch, actors::tick_write
+// Upstream: actors::command_handover, actors::command_router, actors::factor_flush, actors::fetcher, actors::flush, actors::lifecycle, actors::list_merge, actors::tick_write
 // Downstream: actors::ports, actors::settings, actors::store_outage
 // Role: The waits between tries of a store, and the word of its outage.
 

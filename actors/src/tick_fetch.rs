@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::domain::tick, actors::fetcher, actors::ports, actors::ports::market_source, actors::settings, actors::shanghai, actors::store_tries, actors::tick_days, actors::ticket, actors::validator
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::domain::tick, actors::fetcher, actors::ports::market_source, actors::settings, actors::shanghai, actors::tick_days, actors::ticket, actors::validator
 // Role: Fetches a task's days of ticks, newest first, leaving out those that are stored.
 
 use std::collections::BTreeSet;
@@ -9,10 +9,9 @@ use chrono::{Days, NaiveDate};
 
 use crate::domain::{Code, DateRange, FetchedTick, SourceId, Stage};
 use crate::fetcher::{FetchContext, FetchTicks};
-use crate::ports::{DataKind, MarketSource, SourceError, StoreError};
-use crate::settings::{ActorSettings, ms};
+use crate::ports::{DataKind, MarketSource, SourceError};
+use crate::settings::ActorSettings;
 use crate::shanghai;
-use crate::store_tries::store_delays;
 use crate::tick_days::{FIRST_DAYS, trading_days};
 use crate::ticket::{TaskReport, Ticket};
 use crate::validator::ValidateTicks;
@@ -89,29 +88,5 @@ impl FetchContext {
             source = Some(from);
         }
         Ok((fetched, source))
-    }
-
-    /// An answer of the store, waited for with back-off as long as the command is ours.
-    async fn waited_for<T>(
-        &self,
-        read: impl AsyncFn() -> Result<T, StoreError>,
-        ticket: &Ticket,
-        settings: &ActorSettings,
-    ) -> Option<T> {
-        let mut delays = store_delays(settings);
-        while !ticket.is_lost() {
-            match read().await {
-                Ok(answer) => {
-                    self.outage.succeeded();
-                    return Some(answer);
-                }
-                Err(error) => {
-                    let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
-                    self.outage.failed(&error, delay);
-                    actix_rt::time::sleep(delay).await;
-                }
-            }
-        }
-        None
     }
 }

@@ -1,13 +1,13 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::domain::code, actors::domain::task, actors::domain::tick, actors::ports, actors::ports::tick_store, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::tick_plan, actors::ticket
+// Downstream: actors::domain::code, actors::domain::task, actors::domain::tick, actors::insert_token, actors::ports, actors::ports::tick_store, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::tick_plan, actors::ticket
 // Role: Writes the ticks of one task into the table of its security, until it is done.
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
 use crate::domain::{Code, DateRange, Tick};
+use crate::insert_token::insert_token;
 use crate::ports::{StoreError, StoreErrorClass, TickBatch, TickStore};
 use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
@@ -95,13 +95,7 @@ fn lane_of(code: Code) -> usize {
     code.as_str().bytes().map(usize::from).sum::<usize>() % NUM_LANES
 }
 
-/// The token is a name-based uuid of the ticks' identities and sources.
 fn batch_of(rows: &[Tick]) -> TickBatch {
-    let mut content = Vec::with_capacity(rows.len() * 33);
-    for row in rows {
-        content.extend_from_slice(row.uuid().as_bytes());
-        content.extend_from_slice(&row.source.0.to_le_bytes());
-    }
-    let token = Uuid::new_v5(&Uuid::NAMESPACE_OID, &content).simple().to_string();
+    let token = insert_token(rows.iter().map(|row| (row.uuid(), row.source)));
     TickBatch { token, rows: rows.to_vec() }
 }

@@ -1,11 +1,14 @@
-// Upstream: cli::config, cli::connect, cli::health, cli::reports, cli::status
-// Downstream: none
+// Upstream: cli::config, cli::connect, cli::health, cli::reports, cli::send, cli::status
+// Downstream: config::environment, config::load
 // Role: The commands of `data-worker` beside the worker itself.
 
 //! Commands whose result is their output; each group has a file.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
+
+use crate::config::{Environment, Loaded};
 
 mod ask;
 /// `data-worker config …`.
@@ -19,6 +22,14 @@ pub mod reports;
 pub mod send;
 /// `data-worker status`.
 pub mod status;
+
+/// The configuration a command works by, or its problems, told, and the exit code.
+fn load(file: Option<&Path>) -> Result<Loaded, ExitCode> {
+    crate::config::load(file, &Environment::of_process()).map_err(|problems| {
+        eprintln!("{problems}");
+        ExitCode::FAILURE
+    })
+}
 
 /// Prints a command's result. A reader that has gone away makes it a failure, not a panic.
 fn print(text: &str) -> ExitCode {

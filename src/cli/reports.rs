@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: cli, config, config::environment, config::load, config::sections, kafka::courier
+// Downstream: cli, config::sections, kafka::courier
 // Role: `data-worker reports`: quality reports and alerts from the notification topic, as lines for people or as JSON.
 
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::config::{self, Environment, KafkaSection};
+use crate::config::KafkaSection;
 use crate::kafka::courier::{Courier, CourierError, Letter};
 
 /// Between two looks for further messages.
@@ -92,12 +92,9 @@ fn since(text: &str) -> Result<DateTime<Utc>, String> {
 impl ReportsOptions {
     /// Shows them, oldest first. Exit code 1 if the topic cannot be read.
     pub fn run(self) -> ExitCode {
-        let loaded = match config::load(self.config.as_deref(), &Environment::of_process()) {
+        let loaded = match super::load(self.config.as_deref()) {
             Ok(loaded) => loaded,
-            Err(problems) => {
-                eprintln!("{problems}");
-                return ExitCode::FAILURE;
-            }
+            Err(code) => return code,
         };
         self.show(&loaded.settings.kafka).unwrap_or_else(|error| {
             eprintln!("{error}");

@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: actors::domain::operator_order, actors::shanghai, config, config::environment, config::load, config::sections, kafka::courier
+// Downstream: actors::domain::operator_order, actors::shanghai, cli, config::sections, kafka::courier
 // Role: `data-worker send`: publishes a command or an order in today's format, and follows its outcome.
 
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::config::{self, Environment, KafkaSection};
+use crate::config::KafkaSection;
 use crate::kafka::courier::{Courier, CourierError, Letter, Mark, Position};
 
 /// Between two looks for an outcome.
@@ -65,12 +65,9 @@ fn parameter(text: &str) -> Result<(String, Value), String> {
 impl SendOptions {
     /// Sends and, if wanted, waits. Exit code 0: sent, and done if waited for.
     pub fn run(self) -> ExitCode {
-        let loaded = match config::load(self.config.as_deref(), &Environment::of_process()) {
+        let loaded = match super::load(self.config.as_deref()) {
             Ok(loaded) => loaded,
-            Err(problems) => {
-                eprintln!("{problems}");
-                return ExitCode::FAILURE;
-            }
+            Err(code) => return code,
         };
         let kafka = &loaded.settings.kafka;
         let outcome = match OrderKind::named(&self.command) {

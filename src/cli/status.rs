@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: actors::shanghai, cli, cli::ask, config, config::environment, config::load, config::sections, redis::fleet
+// Downstream: actors::shanghai, cli, cli::ask, config::sections, redis::fleet
 // Role: `data-worker status`: all workers by their heartbeats and, where they can be asked, by their own word.
 
 use std::io::IsTerminal;
@@ -16,7 +16,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 
 use super::ask;
-use crate::config::{self, Environment, RedisSection};
+use crate::config::RedisSection;
 use crate::redis::fleet::{FoundHeartbeat, heartbeats};
 
 /// Between two looks.
@@ -48,12 +48,9 @@ pub struct StatusOptions {
 impl StatusOptions {
     /// Shows the workers. Exit code 1 if there is none, or Redis cannot be read.
     pub fn run(self) -> ExitCode {
-        let loaded = match config::load(self.config.as_deref(), &Environment::of_process()) {
+        let loaded = match super::load(self.config.as_deref()) {
             Ok(loaded) => loaded,
-            Err(problems) => {
-                eprintln!("{problems}");
-                return ExitCode::FAILURE;
-            }
+            Err(code) => return code,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let outcome = runtime

@@ -1,4 +1,4 @@
-// Upstream: backfill, cli::config, cli::health, cli::reports, cli::send, cli::status, config, config::cluster, config::file, config::ginkgo, config::load, config::reference, main, reload
+// Upstream: backfill, cli, cli::config, cli::health, config, config::cluster, config::file, config::ginkgo, config::load, config::reference, main, reload
 // Downstream: config::file, config::keys, config::problem, config::value
 // Role: Settings from environment variables: their names, their order, and the files that hold secrets.
 

@@ -1,4 +1,4 @@
-// Upstream: backfill, cli::config, cli::health, cli::reports, cli::send, cli::status, main, reload
+// Upstream: backfill, cli::config, cli::health, main, reload
 // Downstream: config::check, config::environment, config::file, config::load, config::problem, config::sections, config::source_sections, config::watch
 // Role: Typed configuration of the whole worker.
 

@@ -5,7 +5,7 @@
 //! One row a trading day, newest first (Tushare documentation).
 
 use actors::domain::{Code, DateRange, FetchedFactor};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::interface::{self, Interface};
 use super::table::{self, AnswerError, Page, Table, excerpt, unreadable};
@@ -28,11 +28,7 @@ impl Interface for AdjFactor {
     const PAGE_ROWS: usize = 6_000;
 
     fn params(&self) -> Map<String, Value> {
-        interface::params(json!({
-            "ts_code": self.code.as_str(),
-            "start_date": self.range.start.format("%Y%m%d").to_string(),
-            "end_date": self.range.end.format("%Y%m%d").to_string(),
-        }))
+        interface::code_and_days(self.code, self.range)
     }
 
     fn parse(&self, body: &str) -> Result<Page<FetchedFactor>, AnswerError> {

@@ -54,11 +54,7 @@ impl Interface for Daily {
     const PAGE_ROWS: usize = 6_000;
 
     fn params(&self) -> Map<String, Value> {
-        interface::params(json!({
-            "ts_code": self.code.as_str(),
-            "start_date": self.range.start.format("%Y%m%d").to_string(),
-            "end_date": self.range.end.format("%Y%m%d").to_string(),
-        }))
+        interface::code_and_days(self.code, self.range)
     }
 
     fn parse(&self, body: &str) -> Result<Page<FetchedBar>, AnswerError> {

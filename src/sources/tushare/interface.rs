@@ -1,8 +1,9 @@
 // Upstream: sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal
-// Downstream: sources::tushare::table
+// Downstream: actors::domain::code, actors::domain::task, sources::tushare::table
 // Role: What the source needs to know of one of Tushare's interfaces.
 
-use serde_json::{Map, Value};
+use actors::domain::{Code, DateRange};
+use serde_json::{Map, Value, json};
 
 use super::table::{AnswerError, Page};
 
@@ -30,4 +31,13 @@ pub fn params(object: Value) -> Map<String, Value> {
         Value::Object(params) => params,
         _ => Map::new(),
     }
+}
+
+/// The parameters of an interface that is asked for one security in a range of days.
+pub fn code_and_days(code: Code, range: DateRange) -> Map<String, Value> {
+    params(json!({
+        "ts_code": code.as_str(),
+        "start_date": range.start.format("%Y%m%d").to_string(),
+        "end_date": range.end.format("%Y%m%d").to_string(),
+    }))
 }
