@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker, tests::it::main_job
+// Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker, tests::it::main_job
 // Role: `data-worker backfill`: five years of days and a year of minutes, killed in the middle, exact in the end.
 
 use std::path::Path;

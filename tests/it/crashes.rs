@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit::fault, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: The worker's process killed or stopped in mid-run: nothing is lost, nothing doubled, the rest is handed out again.
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::scene, kit::tushare_server, tests::it::main_job
+// Downstream: kit::fault, kit::scene, kit::tushare_server, tests::it::main_job
 // Role: Several sources in an order: the next one steps in, and the row says who gave it; limits of our own are kept.
 
 use std::time::{Duration, Instant};

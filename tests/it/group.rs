@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit::fault, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: Several workers in one group, joining, leaving and dying in mid-run: exact in the end.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 // Upstream: tests::it::logs, tests::it::metrics
-// Downstream: kit::clickhouse, kit::http, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit::clickhouse, kit::fault, kit::http, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: A worker asked over HTTP, well, hung, paused and without its servers; and by `health` and `status`.
 
 use std::io::Read;

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit::fault, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: The consumer: it pauses when enough is out, is rebuilt when it stands still, and comes back as the same member.
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::exposition, kit::http, kit::scene, kit::tushare_server, kit::wait, tests::it::http, tests::it::main_job
+// Downstream: kit::exposition, kit::fault, kit::http, kit::scene, kit::tushare_server, kit::wait, tests::it::http, tests::it::main_job
 // Role: A worker's log as it is written: Ginkgo's shape, the command's ids on its lines, repeated errors limited, text.
 
 use std::time::Duration;

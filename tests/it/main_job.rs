@@ -1,13 +1,16 @@
 // Upstream: tests::it::backfill, tests::it::config_cli, tests::it::crashes, tests::it::evening, tests::it::factors, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::metrics, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::price_updates, tests::it::quality, tests::it::reference, tests::it::reload, tests::it::send, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_yahoo, tests::it::sync_records, tests::it::tdx_worker, tests::it::ticks
-// Downstream: kit::scene, kit::tushare_data, kit::wait
+// Downstream: actors::domain::bar, kit::clickhouse, kit::scene, kit::tushare_data, kit::wait
 // Role: The main job, whole: commands on real Kafka, in every form, become exact rows in the real engine.
 
 use std::time::Duration;
 
+use actors::domain::{FetchedBar, Field};
 use chrono::NaiveDate;
+use kit::clickhouse::StoredBar;
 use kit::scene::{PATIENCE, Scene};
 use kit::tushare_data::{Dataset, codes, last_trading_days};
 use kit::wait::{wait_for, wait_until};
+use rust_decimal::{Decimal, RoundingStrategy};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_data-worker");
 
@@ -25,6 +28,18 @@ pub fn market(num_codes: usize, num_days: usize) -> Market {
     let last_day = days.pop().unwrap();
     let data = Dataset::generated(&codes, &days);
     Market { codes, data, last_day }
+}
+
+/// What the store must show of a day's bar, where the adapter makes this of it.
+pub fn stored(code: &str, day: NaiveDate, bar: &FetchedBar) -> StoredBar {
+    let text = |field: &Field<Decimal>| match field {
+        Field::Value(number) => {
+            number.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero).normalize().to_string()
+        }
+        other => panic!("{other:?}"),
+    };
+    let values = [&bar.open, &bar.high, &bar.low, &bar.close, &bar.volume, &bar.amount].map(text);
+    StoredBar { code: code.to_owned(), timestamp: format!("{day} 00:00:00"), values }
 }
 
 #[test]

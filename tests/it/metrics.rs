@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::exposition, kit::http, kit::prometheus, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker, tests::it::http, tests::it::main_job
+// Downstream: kit::exposition, kit::fault, kit::http, kit::prometheus, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker, tests::it::http, tests::it::main_job
 // Role: Metrics of a worker that met faults: counted, documented, scraped; every query of dashboards and alerts has data.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::clickhouse, kit::redis, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit::clickhouse, kit::fault, kit::redis, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: Sources, ClickHouse and Redis that fail and come back, each with its outcome, and nothing lost.
 
 use std::time::{Duration, Instant};

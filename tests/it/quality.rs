@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: What people are told of missing and odd rows, in a form that Ginkgo's NotificationWorker delivers.
 
 use std::collections::BTreeSet;

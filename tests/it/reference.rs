@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::mysql, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit::fault, kit::mysql, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: The stock list and the calendar in the real MariaDB: merged as a whole, at one moment, with nothing lost.
 
 use std::sync::Arc;

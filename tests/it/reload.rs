@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::clickhouse, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit::clickhouse, kit::fault, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: The configuration read anew while the worker works: applied as a whole or refused, and no command suffers.
 
 use std::time::Duration;

@@ -1,8 +1,8 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, actors::shanghai, config::source_sections, kit::clickhouse, kit::eastmoney_server, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, sources, sources::eastmoney, tests::it::main_job
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, actors::shanghai, config::source_sections, kit::clickhouse, kit::eastmoney_server, kit::http_serving, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, sources, sources::eastmoney, tests::it::main_job
 // Role: The EastMoney adapter against a server that speaks EastMoney's protocol, and the whole worker on EastMoney alone.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::time::Duration;
 
 use actors::domain::{DateRange, FetchedBar, Field, Frequency, SourceId};
@@ -13,14 +13,15 @@ use data_worker::sources::ConfiguredSources;
 use data_worker::sources::eastmoney::EastMoneySource;
 use kit::clickhouse::StoredBar;
 use kit::eastmoney_server::{EastMoneyServer, Fault, Options};
+use kit::http_serving::raw_server;
 use kit::minute_rows::{MinuteRow, minute_rows};
 use kit::mysql::Tables;
 use kit::scene::Scene;
 use kit::tdx_server::TdxServer;
 use kit::tushare_data::{DailyRow, Dataset, codes, trading_days};
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::Decimal;
 
-use crate::main_job::{Market, PROGRAM, market};
+use crate::main_job::{Market, PROGRAM, market, stored};
 
 const CODE: &str = "600000.SH";
 
@@ -229,22 +230,6 @@ async fn a_closed_port_is_unreachable_and_a_silent_server_is_left_after_the_time
     assert!(matches!(error.kind, SourceErrorKind::Unreachable(_)), "{error}");
 }
 
-/// The address of a server that sends `head` and then `chunk`, `count` times, to the first connection, and closes it.
-fn raw_server(head: &'static str, chunk: Vec<u8>, count: usize) -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let _request = stream.read(&mut [0; 4096]).unwrap();
-        let mut sent = stream.write_all(head.as_bytes());
-        for _ in 0..count {
-            // The client may leave before the end.
-            sent = sent.and_then(|()| stream.write_all(&chunk));
-        }
-    });
-    url
-}
-
 #[tokio::test]
 async fn an_answer_without_end_is_cut_off_packed_or_not() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -284,19 +269,6 @@ fn an_address_that_cannot_work_is_refused() {
     }
 }
 
-/// A day as the store must show it.
-fn stored(code: &str, row: &DailyRow) -> StoredBar {
-    let bar = daily(row);
-    let text = |field: &Field<Decimal>| match field {
-        Field::Value(number) => {
-            number.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero).normalize().to_string()
-        }
-        other => panic!("{other:?}"),
-    };
-    let values = [&bar.open, &bar.high, &bar.low, &bar.close, &bar.volume, &bar.amount].map(text);
-    StoredBar { code: code.to_owned(), timestamp: format!("{} 00:00:00", row.date), values }
-}
-
 #[test]
 fn commands_become_exact_rows_with_eastmoney_alone() {
     let Market { codes, data, last_day } = market(20, 5);
@@ -319,7 +291,9 @@ fn commands_become_exact_rows_with_eastmoney_alone() {
     let expected = |server: &EastMoneyServer| {
         let mut bars: Vec<StoredBar> = codes
             .iter()
-            .flat_map(|code| server.rows(code).iter().map(|row| stored(code, row)).collect::<Vec<_>>())
+            .flat_map(|code| {
+                server.rows(code).iter().map(|row| stored(code, row.date, &daily(row))).collect::<Vec<_>>()
+            })
             .collect();
         bars.sort();
         bars

@@ -1,8 +1,7 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::source_sections, kit::tushare_data, kit::tushare_protocol, kit::tushare_server, sources, sources::tushare
+// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::source_sections, kit::fault, kit::http_serving, kit::tushare_data, kit::tushare_protocol, kit::tushare_server, sources, sources::tushare
 // Role: The Tushare adapter against a server that speaks Tushare's protocol.
 
-use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -295,20 +294,9 @@ async fn the_servers_own_limit_is_met_and_counted() {
     assert_eq!((server.requests_of(CODE), server.rejected()), (4, 1));
 }
 
-/// The address of a server that sends `head` and then `chunk`, `count` times, to the first connection, and closes it.
+/// The address of a raw server in the form of the vendor's client.
 fn raw_server(head: &'static str, chunk: Vec<u8>, count: usize) -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/dataapi", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let _request = stream.read(&mut [0; 4096]).unwrap();
-        let mut sent = stream.write_all(head.as_bytes());
-        for _ in 0..count {
-            // The client may leave before the end.
-            sent = sent.and_then(|()| stream.write_all(&chunk));
-        }
-    });
-    url
+    format!("{}/dataapi", kit::http_serving::raw_server(head, chunk, count))
 }
 
 #[tokio::test]

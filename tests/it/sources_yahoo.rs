@@ -1,8 +1,7 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::source_sections, kit::scene, kit::tushare_data, kit::tushare_server, kit::yahoo_server, sources::yahoo, tests::it::main_job
+// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::source_sections, kit::fault, kit::http_serving, kit::scene, kit::tushare_data, kit::yahoo_server, sources::yahoo, tests::it::main_job
 // Role: Yahoo: the adapter against a server that speaks its chart protocol, and the whole worker with it as its source.
 
-use std::io::{Read, Write};
 use std::time::Duration;
 
 use actors::domain::{DateRange, FetchedBar, Field, Frequency, Hundredths};
@@ -11,6 +10,7 @@ use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime};
 use data_worker::config::{SourcesSection, YahooSection};
 use data_worker::sources::yahoo::YahooSource;
 use kit::fault::Lasting;
+use kit::http_serving::raw_server;
 use kit::scene::Scene;
 use kit::tushare_data::{DailyRow, Dataset, codes, last_trading_days, trading_days};
 use kit::yahoo_server::{Fault, YahooServer};
@@ -221,22 +221,6 @@ async fn a_body_of_another_kind_keeps_its_rows_for_the_validator() {
     server.set_fault(Fault::Replaced(first.to_owned(), "\"timestamp\":[null".to_owned()), Lasting::Next(1));
     let bars = source(&server).bars(&first_quarter()).await.unwrap();
     assert_eq!((bars.len(), &bars[0].timestamp), (58, &Field::Missing));
-}
-
-/// The address of a server that sends `head` and then `chunk`, `count` times, to the first connection, and closes it.
-fn raw_server(head: &'static str, chunk: Vec<u8>, count: usize) -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let _request = stream.read(&mut [0; 4096]).unwrap();
-        let mut sent = stream.write_all(head.as_bytes());
-        for _ in 0..count {
-            // The client may leave before the end.
-            sent = sent.and_then(|()| stream.write_all(&chunk));
-        }
-    });
-    url
 }
 
 #[tokio::test]

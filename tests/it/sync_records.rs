@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::mysql, kit::scene, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit::fault, kit::mysql, kit::scene, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: The record of every ended task in the real MariaDB, written behind the tasks and never in their way.
 
 use std::time::Duration;

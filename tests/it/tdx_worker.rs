@@ -1,30 +1,16 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::shanghai, kit::clickhouse, kit::mysql, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_data, tests::it::main_job, tests::it::sources_tdx
+// Downstream: actors::shanghai, kit::clickhouse, kit::mysql, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_data, tests::it::main_job, tests::it::sources_tdx
 // Role: The whole worker on TDX alone: every command it can answer becomes exact rows.
 
-use actors::domain::Field;
 use kit::clickhouse::StoredBar;
 use kit::mysql::Tables;
 use kit::scene::Scene;
 use kit::tdx_server::{TdxServer, ticks};
-use kit::tushare_data::{DailyRow, Dataset};
-use rust_decimal::{Decimal, RoundingStrategy};
+use kit::tushare_data::Dataset;
+use rust_decimal::Decimal;
 
-use crate::main_job::{Market, PROGRAM, market};
+use crate::main_job::{Market, PROGRAM, market, stored};
 use crate::sources_tdx::daily;
-
-/// A day as the store must show it.
-fn stored(code: &str, row: &DailyRow) -> StoredBar {
-    let bar = daily(row);
-    let text = |field: &Field<Decimal>| match field {
-        Field::Value(number) => {
-            number.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero).normalize().to_string()
-        }
-        other => panic!("{other:?}"),
-    };
-    let values = [&bar.open, &bar.high, &bar.low, &bar.close, &bar.volume, &bar.amount].map(text);
-    StoredBar { code: code.to_owned(), timestamp: format!("{} 00:00:00", row.date), values }
-}
 
 #[test]
 fn commands_become_exact_rows_with_tdx_alone() {
@@ -50,7 +36,9 @@ fn commands_become_exact_rows_with_tdx_alone() {
     let expected = |server: &TdxServer| {
         let mut bars: Vec<StoredBar> = codes
             .iter()
-            .flat_map(|code| server.rows(code).iter().map(|row| stored(code, row)).collect::<Vec<_>>())
+            .flat_map(|code| {
+                server.rows(code).iter().map(|row| stored(code, row.date, &daily(row))).collect::<Vec<_>>()
+            })
             .collect();
         bars.sort();
         bars

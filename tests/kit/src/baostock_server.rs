@@ -1,5 +1,5 @@
 // Upstream: kit::bin::baostock_server, tests::it::sources_baostock
-// Downstream: kit::baostock_data, kit::fault, kit::own_thread, kit::tushare_data, kit::tushare_server
+// Downstream: kit::baostock_data, kit::fault, kit::own_thread, kit::tushare_data
 // Role: A server that speaks BaoStock's protocol on a free local port, with data and faults a test sets.
 
 use std::io::{self, Write};

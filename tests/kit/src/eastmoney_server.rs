@@ -1,5 +1,5 @@
 // Upstream: kit::bin::eastmoney_server, tests::it::sources_eastmoney
-// Downstream: kit::eastmoney_data, kit::own_thread, kit::tushare_data
+// Downstream: kit::eastmoney_data, kit::http_serving, kit::own_thread, kit::tushare_data
 // Role: A server that speaks EastMoney's protocol on a free local port, with data and faults a test sets.
 
 use std::collections::HashMap;
@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::NaiveDate;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::CONTENT_TYPE;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use reqwest::Url;
 use tokio::net::TcpListener;
 
 use crate::eastmoney_data;
+use crate::http_serving::{html, serve_connection};
 use crate::own_thread::OwnThread;
 use crate::tushare_data::{DailyRow, Dataset};
 
@@ -115,14 +115,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let _slower_at_worst = stream.set_nodelay(true);
         let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(|request| serve(Arc::clone(&state), request));
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            // An error is a client that left, or a fault that closes the connection.
-            let _closed = connection.await;
-        });
+        serve_connection(stream, move |request| serve(Arc::clone(&state), request));
     }
 }
 
@@ -166,16 +160,5 @@ impl State {
 fn json(body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     response.headers_mut().insert(CONTENT_TYPE, "application/json; charset=UTF-8".parse().expect("a header value"));
-    response
-}
-
-fn html(status: u16, retry_after: Option<u64>) -> Response<Full<Bytes>> {
-    let body = format!("<html>\r\n<head><title>{status}</title></head>\r\n<body>nginx</body>\r\n</html>\r\n");
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status.try_into().expect("an HTTP status");
-    response.headers_mut().insert(CONTENT_TYPE, "text/html".parse().expect("a header value"));
-    if let Some(seconds) = retry_after {
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
-    }
     response
 }

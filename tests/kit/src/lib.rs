@@ -5,6 +5,8 @@
 //! The test kit: a [`scene::Scene`] has topics, a database and a source of its own on the real servers, and starts the
 //! real worker against them.
 
+/// Arguments of the servers as programs.
+pub mod arguments;
 mod baostock_data;
 /// A server that speaks BaoStock's protocol.
 pub mod baostock_server;
@@ -20,6 +22,8 @@ pub mod exposition;
 pub mod fault;
 /// Asking a worker.
 pub mod http;
+/// What servers over HTTP have in common.
+pub mod http_serving;
 /// Topics, commands, offsets.
 pub mod kafka;
 /// The minutes of daily bars.

@@ -1,5 +1,5 @@
-// Upstream: kit::baostock_server, kit::bin::tushare_server, kit::fault, kit::scene, kit::yahoo_server, tests::it::backfill, tests::it::crashes, tests::it::evening, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::metrics, tests::it::outages, tests::it::panics, tests::it::quality, tests::it::reference, tests::it::reload, tests::it::sources_baostock, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::sync_records
-// Downstream: kit::own_thread, kit::tushare_data, kit::tushare_other, kit::tushare_protocol
+// Upstream: kit::bin::tushare_server, kit::scene, tests::it::backfill, tests::it::crashes, tests::it::evening, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::metrics, tests::it::outages, tests::it::panics, tests::it::quality, tests::it::reference, tests::it::reload, tests::it::sources_tushare, tests::it::sync_records
+// Downstream: kit::fault, kit::http_serving, kit::own_thread, kit::tushare_data, kit::tushare_other, kit::tushare_protocol
 // Role: A server that speaks Tushare's protocol on a free local port, with data and faults a test sets.
 
 use std::collections::HashMap;
@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDate;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::CONTENT_TYPE;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
+use crate::fault::Faults;
+pub use crate::fault::Lasting;
+use crate::http_serving::{html, serve_connection};
 use crate::own_thread::OwnThread;
 pub use crate::tushare_data::{DailyRow, Dataset, codes, last_trading_days, trading_days};
 use crate::tushare_other;
@@ -77,15 +78,6 @@ impl Fault {
     }
 }
 
-/// How long a fault lasts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lasting {
-    /// For so many requests.
-    Next(u64),
-    /// Until [`TushareServer::clear_fault`].
-    UntilCleared,
-}
-
 /// The last call as it came in.
 #[derive(Debug, Clone, Default)]
 pub struct Received {
@@ -109,9 +101,7 @@ struct Counters {
 struct State {
     options: Options,
     data: Mutex<(Dataset, DailyAnswers)>,
-    fault: Mutex<Option<(Fault, Lasting)>>,
-    /// How often faults were cleared.
-    clearings: watch::Sender<u64>,
+    faults: Faults<Fault>,
     counters: Mutex<Counters>,
     minute: Mutex<(Instant, u32)>,
 }
@@ -137,8 +127,7 @@ impl TushareServer {
         let state = Arc::new(State {
             options,
             data: Mutex::new((dataset, DailyAnswers::default())),
-            fault: Mutex::default(),
-            clearings: watch::Sender::new(0),
+            faults: Faults::default(),
             counters: Mutex::default(),
             minute: Mutex::new((Instant::now(), 0)),
         });
@@ -188,13 +177,12 @@ impl TushareServer {
 
     /// From now on requests meet this fault.
     pub fn set_fault(&self, fault: Fault, lasting: Lasting) {
-        *lock(&self.state.fault) = Some((fault, lasting));
+        self.state.faults.set(fault, lasting);
     }
 
     /// Right answers again; hanging requests are cut off.
     pub fn clear_fault(&self) {
-        *lock(&self.state.fault) = None;
-        self.state.clearings.send_modify(|count| *count += 1);
+        self.state.faults.clear();
     }
 
     /// Requests that came in.
@@ -230,26 +218,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        if matches!(&*lock(&state.fault), Some((Fault::Down, _))) {
-            // Counted as a request: the client meant to send one.
-            state.reject(state.take_fault());
+        if state.faults.take_if(|fault| *fault == Fault::Down).is_some() {
+            // Counted as rejected: the client meant to send a request.
+            state.reject(());
             continue;
         }
-        let _slower_at_worst = stream.set_nodelay(true);
         let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(|request| serve(Arc::clone(&state), request));
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            // An error is a client that left, or a fault that closes the connection.
-            let _closed = connection.await;
-        });
+        serve_connection(stream, move |request| serve(Arc::clone(&state), request));
     }
 }
 
 /// An error closes the connection without an answer.
 async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
     // From here on, so that no clearing falls between looking at the fault and waiting.
-    let mut clearings = state.clearings.subscribe();
+    let mut clearings = state.faults.clearings();
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let user_agent = head.headers.get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -262,7 +244,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
             body: String::from_utf8_lossy(&body).into_owned(),
         },
     );
-    let fault = state.take_fault();
+    let fault = state.faults.take();
     let Ok(call) = call else { return Ok(state.refuse(-2001, "必填参数")) };
     match fault {
         None => Ok(state.answer(&call, LabelForm::Text)),
@@ -299,19 +281,6 @@ impl State {
             *counters.by_code.entry(code.clone()).or_default() += 1;
             counters.last_arrival.insert(code.clone(), Instant::now());
         }
-    }
-
-    /// The fault this request meets; a fault for the next `n` requests becomes one for `n - 1`.
-    fn take_fault(&self) -> Option<Fault> {
-        let mut fault = lock(&self.fault);
-        let (met, lasting) = fault.clone()?;
-        *fault = match lasting {
-            Lasting::Next(0) => return fault.take().and(None),
-            Lasting::Next(1) => None,
-            Lasting::Next(n) => Some((met.clone(), Lasting::Next(n - 1))),
-            Lasting::UntilCleared => Some((met.clone(), lasting)),
-        };
-        Some(met)
     }
 
     fn reject<T>(&self, answer: T) -> T {
@@ -364,16 +333,5 @@ impl State {
 fn json(body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     response.headers_mut().insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().expect("a header value"));
-    response
-}
-
-fn html(status: u16, retry_after: Option<u64>) -> Response<Full<Bytes>> {
-    let body = format!("<html>\r\n<head><title>{status}</title></head>\r\n<body>nginx</body>\r\n</html>\r\n");
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status.try_into().expect("an HTTP status");
-    response.headers_mut().insert(CONTENT_TYPE, "text/html".parse().expect("a header value"));
-    if let Some(seconds) = retry_after {
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
-    }
     response
 }

@@ -1,5 +1,5 @@
 // Upstream: kit::bin::yahoo_server, tests::it::sources_yahoo
-// Downstream: kit::fault, kit::own_thread, kit::tushare_data, kit::tushare_server, kit::yahoo_data
+// Downstream: kit::fault, kit::http_serving, kit::own_thread, kit::tushare_data, kit::yahoo_data
 // Role: A server that speaks Yahoo's chart protocol on a free local port, with data and faults a test sets.
 
 use std::collections::HashMap;
@@ -14,11 +14,11 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::fault::{Faults, Lasting};
+use crate::http_serving::serve_connection;
 use crate::own_thread::OwnThread;
 use crate::tushare_data::{DailyRow, Dataset};
 use crate::yahoo_data::{Ask, Splits, chart};
@@ -128,14 +128,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let _slower_at_worst = stream.set_nodelay(true);
         let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(|request| serve(Arc::clone(&state), request));
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            // An error is a client that left, or a fault that closes the connection.
-            let _closed = connection.await;
-        });
+        serve_connection(stream, move |request| serve(Arc::clone(&state), request));
     }
 }
 

@@ -1,0 +1,54 @@
+// Upstream: kit::eastmoney_server, kit::tushare_server, kit::yahoo_server, tests::it::sources_eastmoney, tests::it::sources_tushare, tests::it::sources_yahoo
+// Downstream: none
+// Role: What the protocol servers over HTTP have in common: a connection's life, a page of an error, a server of raw bytes.
+
+use std::io::{self, Read, Write};
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// Serves a connection aside until it ends. An error of `serve` closes it without an answer.
+pub fn serve_connection<F>(stream: TcpStream, serve: impl Fn(Request<Incoming>) -> F + Send + 'static)
+where
+    F: Future<Output = io::Result<Response<Full<Bytes>>>> + Send + 'static,
+{
+    let _slower_at_worst = stream.set_nodelay(true);
+    tokio::spawn(async move {
+        let service = hyper::service::service_fn(serve);
+        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        // An error is a client that left, or a fault that closes the connection.
+        let _closed = connection.await;
+    });
+}
+
+/// A page as a proxy sends it, perhaps with a `Retry-After` in seconds.
+pub fn html(status: u16, retry_after: Option<u64>) -> Response<Full<Bytes>> {
+    let body = format!("<html>\r\n<head><title>{status}</title></head>\r\n<body>nginx</body>\r\n</html>\r\n");
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status.try_into().expect("an HTTP status");
+    response.headers_mut().insert(CONTENT_TYPE, "text/html".parse().expect("a header value"));
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// The address of a server that sends `head` and then `chunk`, `count` times, to the first connection, and closes it.
+pub fn raw_server(head: &'static str, chunk: Vec<u8>, count: usize) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let _request = stream.read(&mut [0; 4096]).expect("a request");
+        let mut sent = stream.write_all(head.as_bytes());
+        for _ in 0..count {
+            // The client may leave before the end.
+            sent = sent.and_then(|()| stream.write_all(&chunk));
+        }
+    });
+    url
+}
