@@ -1,5 +1,5 @@
 // Upstream: kit::scene, tests::it::price_updates, tests::it::standalone
-// Downstream: none
+// Downstream: kit::wait
 // Role: Topics, commands, offsets and records on the real broker, all blocking.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::wait::wait_until;
 
 /// A record as a reader finds it.
 #[derive(Debug, Clone)]
@@ -42,7 +44,8 @@ impl Broker {
         Self { address: address.to_owned(), producer }
     }
 
-    /// Creates topics, each with so many partitions.
+    /// Creates topics, each with so many partitions, and waits until the broker lists them: the controller
+    /// answers as soon as it has them, a broker learns of them a moment later.
     pub fn create_topics(&self, topics: &[(&str, i32)]) {
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("an admin client");
@@ -54,6 +57,13 @@ impl Broker {
         for outcome in outcomes {
             outcome.unwrap_or_else(|(topic, code)| panic!("topic {topic}: {code}"));
         }
+        wait_until("the broker lists the topics that were created", Duration::from_secs(20), || {
+            let metadata = self.producer.client().fetch_metadata(None, Duration::from_secs(20)).expect("metadata");
+            topics.iter().all(|(name, n)| {
+                let there = metadata.topics().iter().find(|topic| topic.name() == *name);
+                there.is_some_and(|topic| usize::try_from(*n).is_ok_and(|n| topic.partitions().len() == n))
+            })
+        });
     }
 
     /// Sends records, spread over the partitions, and waits until the broker has all of them.
