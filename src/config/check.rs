@@ -1,10 +1,11 @@
 // Upstream: config, config::load
-// Downstream: actors::ports::market_source, actors::setting_ranges, config::sections, config::source_sections, telemetry
+// Downstream: actors::ports::market_source, actors::setting_ranges, config::sections, config::source_sections, sources::databases, telemetry
 // Role: Finds settings that are well formed but cannot work, alone or together.
 
 use actors::ports::DataKind;
 use actors::setting_ranges::out_of_range;
 
+use crate::sources::databases::shape_problems;
 use crate::telemetry;
 
 use super::sections::{KafkaSection, Settings};
@@ -160,6 +161,22 @@ fn sources(sources: &SourcesSection, findings: &mut Findings) {
     }
     findings.text("sources.baostock.user", &baostock.user);
     findings.text("sources.yahoo.user_agent", &sources.yahoo.user_agent);
+    for (path, host) in [
+        ("sources.clickhouse.host", &sources.clickhouse.host),
+        ("sources.mongodb.host", &sources.mongodb.host),
+        ("sources.mysql.host", &sources.mysql.host),
+        ("sources.redis.host", &sources.redis.host),
+        ("sources.clickhouse.user", &sources.clickhouse.user),
+        ("sources.clickhouse.database", &sources.clickhouse.database),
+        ("sources.mongodb.database", &sources.mongodb.database),
+        ("sources.mysql.user", &sources.mysql.user),
+        ("sources.mysql.database", &sources.mysql.database),
+    ] {
+        findings.text(path, host);
+    }
+    for (section, reason) in shape_problems(sources) {
+        findings.0.push((format!("sources.{section}.shape"), reason));
+    }
     if sources.bars.is_empty() {
         findings.0.push(("sources.bars".into(), "it must name at least one source".into()));
     }
