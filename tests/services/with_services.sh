@@ -131,7 +131,7 @@ create_and_run() {
 start_ferretdb() {
   mkdir "$data/ferretdb"
   start FerretDB "${bound[@]}" env DO_NOT_TRACK=1 FERRETDB_SETUP_USERNAME="$TEST_MONGODB_USER" \
-    FERRETDB_SETUP_PASSWORD="$TEST_MONGODB_PASSWORD" FERRETDB_SETUP_DATABASE=ginkgo \
+    FERRETDB_SETUP_PASSWORD="$TEST_MONGODB_PASSWORD" FERRETDB_SETUP_DATABASE=admin \
     "$dir/ferretdb" --handler=sqlite --sqlite-url="file:$data/ferretdb/" --state-dir="$data/ferretdb" \
     --listen-addr="127.0.0.1:$mongodb_port" --debug-addr=- --telemetry=disable --log-level=warn --test-enable-new-auth
 }

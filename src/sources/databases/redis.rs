@@ -137,7 +137,7 @@ impl RedisDatabase {
         }
     }
 
-    /// A field's name is the code.
+    /// A field's name is the code, unless the row names one.
     async fn read_hash(&self, query: &Query, rows: &mut Rows<'_>) -> Result<(), DatabaseError> {
         // Asked first: the hash comes as a whole, because a scan may tell a field twice.
         let num_fields: u64 = self.ask(&query.table, redis::cmd("HLEN").arg(&query.table)).await?;
@@ -194,8 +194,7 @@ impl Database for RedisDatabase {
             if let Some(name) = keys.into_iter().next() {
                 let Some(row) = self.sample(&name).await? else { return Ok(Found::Empty(name)) };
                 let row = String::from_utf8_lossy(&row).into_owned();
-                let mut columns = json::names(&row).map_err(|error| DatabaseError::bad_row(&name, 1, error, &row))?;
-                columns.push("code".to_owned());
+                let columns = json::names(&row).map_err(|error| DatabaseError::bad_row(&name, 1, error, &row))?;
                 return Ok(Found::Table { name, columns });
             }
             if next == 0 {
@@ -216,7 +215,7 @@ fn type_for(kind: DataKind) -> &'static str {
     }
 }
 
-/// Takes a row; a field of a hash says itself whose it is.
+/// Takes a row; a field of a hash is the code where the row names none.
 fn take(value: &[u8], query: &Query, code: Option<&str>, rows: &mut Rows<'_>) -> Result<(), DatabaseError> {
     let row = rows.num_rows() + 1;
     let bad = |error: &dyn ToString| {
@@ -225,7 +224,7 @@ fn take(value: &[u8], query: &Query, code: Option<&str>, rows: &mut Rows<'_>) ->
     let value = std::str::from_utf8(value).map_err(|error| bad(&error))?;
     let columns: Vec<Option<&str>> = query.columns.iter().map(Option::as_deref).collect();
     let mut cells = json::object(value, &columns).map_err(|error| bad(&error))?;
-    if let (Some(code), Some(cell)) = (code, cells.first_mut()) {
+    if let (Some(code), Some(cell @ None)) = (code, cells.first_mut()) {
         *cell = Some(code.into());
     }
     rows.push(&cells)

@@ -104,11 +104,15 @@ impl Shape {
             rename(&mut tables, given).map_err(wrong("columns", given))?;
         }
         for (kind, table) in &tables {
-            // Without either, the data of all securities would be taken for those of one.
-            let is_of_one = !matches!(kind, DataKind::Stocks | DataKind::TradeDays);
-            if is_of_one && table.column("code").is_none() && !table.name.has_code() {
+            let says_code = match kind {
+                DataKind::TradeDays => true,
+                DataKind::Stocks => defaults == Defaults::Keys || table.column("code").is_some(),
+                // Without either, the data of all securities would be taken for those of one.
+                _ => table.column("code").is_some() || table.name.has_code(),
+            };
+            if !says_code {
                 let reason =
-                    format!("{}: neither its name nor a column `code` says of which security a row is", kind.key());
+                    format!("nothing in {} says of which security a row is; name its column `code`", kind.key());
                 return Err(wrong("tables", table.name.as_str())(reason));
             }
         }
@@ -192,8 +196,8 @@ fn default_table(kind: DataKind, defaults: Defaults) -> Option<Table> {
         "deleted" => "is_del",
         same => same,
     };
-    // A key says whose data it holds.
-    let is_there = |ours: &str| defaults == Defaults::Tables || !own.contains(&ours);
+    // A key, or a field of a hash, says whose data it holds.
+    let is_there = |ours: &str| defaults == Defaults::Tables || !matches!(ours, "code" | "frequency");
     let columns = own.iter().chain(ours).map(|ours| (*ours, is_there(ours).then(|| theirs(ours).to_owned()))).collect();
     let name = if defaults == Defaults::Tables { table } else { key };
     Some(Table { name: Pattern::parse(name, words(kind)).ok()?, columns })
@@ -224,7 +228,7 @@ mod tests {
         assert_eq!(shape.table(DataKind::Ticks).unwrap().name.as_str(), "{digits}_{exchange}_Tick");
         let keys = Shape::new(&ShapeSection::default(), Defaults::Keys).unwrap();
         assert_eq!(keys.table(DataKind::Bars).unwrap().column("code"), None);
-        assert_eq!(keys.table(DataKind::Stocks).unwrap().column("code"), Some("code"));
+        assert_eq!(keys.table(DataKind::Stocks).unwrap().column("code"), None);
     }
 
     #[test]
@@ -251,7 +255,9 @@ mod tests {
         assert!(wrong(&[], &["bars.open="]).contains("open must have a column"));
         assert!(wrong(&[], &["bars.open=a`b"]).contains("may hold letters"));
         assert!(wrong(&[], &["bars.open=$where("]).contains("may hold letters"));
-        assert!(wrong(&[], &["bars.code="]).contains("says of which security"));
+        for column in ["bars.code=", "stocks.code="] {
+            assert!(wrong(&[], &[column]).contains("says of which security"));
+        }
         let code = ShapeSection { code: "x".into(), ..ShapeSection::default() };
         assert!(Shape::new(&code, Defaults::Tables).unwrap_err().to_string().contains("shape.code holds `x`"));
     }
