@@ -1,4 +1,4 @@
-// Upstream: config, config::source_sections, sources::databases, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::query, sources::databases::redis, sources::databases::rows_tests, sources::databases::shape, sources::databases::times, tests::it::sources_databases, tests::it::user_database
+// Upstream: config, config::source_sections, sources::databases, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::query, sources::databases::redis, sources::databases::rows_tests, sources::databases::shape, sources::databases::times, tests::it::databases_types, tests::it::sources_databases, tests::it::user_database
 // Downstream: config::sections, config::source_sections
 // Role: The settings of databases as sources: where each is, and how its tables, columns, units and times differ from Ginkgo's.
 

@@ -7,6 +7,7 @@
 mod backfill;
 mod config_cli;
 mod crashes;
+mod databases_types;
 mod databases_worker;
 mod evening;
 mod factors;

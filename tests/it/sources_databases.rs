@@ -18,7 +18,7 @@ use kit::services::{free_port, unique};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use crate::user_database::{Key, Type, UserDatabase};
+use crate::user_database::{Key, Type, UserDatabase, block_on};
 
 const ALL: [SourceName; 4] = [SourceName::ClickHouse, SourceName::MySql, SourceName::MongoDb, SourceName::Redis];
 
@@ -460,8 +460,4 @@ fn keys_of_another_type_and_rows_that_are_no_json_are_told() {
     );
     let ticks = block_on(async { source(&section).ticks(code(), day(0)).await.unwrap() });
     assert_eq!(ticks, [], "a day without trades has no key");
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

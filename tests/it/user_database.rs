@@ -1,4 +1,4 @@
-// Upstream: tests::it::databases_worker, tests::it::sources_databases
+// Upstream: tests::it::databases_types, tests::it::databases_worker, tests::it::sources_databases
 // Downstream: config::database_sections, config::source_sections, kit::clickhouse, kit::mysql, kit::redis, kit::services
 // Role: A database of the user's own on each of the real servers: created, filled, described to the worker.
 
@@ -23,6 +23,8 @@ pub enum Type {
     Whole,
     /// A date with a time of day, as `2024-01-02 09:35:00`.
     Time,
+    /// The same; in MongoDB a wall clock that is stored as if it were UTC.
+    WallClock,
 }
 
 /// A column: name and type.
@@ -170,6 +172,11 @@ impl UserDatabase {
         command.arg(&words[1..]).exec(&mut client.get_connection().unwrap()).unwrap();
     }
 
+    /// The name of the database.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     fn redis_url(&self) -> String {
         self.redis.as_ref().unwrap().url()
     }
@@ -196,7 +203,7 @@ fn clickhouse_type(kind: Type) -> &'static str {
         Type::Decimal => "Decimal(18, 2)",
         Type::Factor => "Decimal(16, 6)",
         Type::Whole => "Int64",
-        Type::Time => "DateTime",
+        Type::Time | Type::WallClock => "DateTime",
     }
 }
 
@@ -206,7 +213,7 @@ fn mysql_type(kind: Type) -> &'static str {
         Type::Decimal => "DECIMAL(18, 2)",
         Type::Factor => "DECIMAL(16, 6)",
         Type::Whole => "BIGINT",
-        Type::Time => "DATETIME",
+        Type::Time | Type::WallClock => "DATETIME",
     }
 }
 
@@ -225,6 +232,9 @@ fn values(rows: &[Vec<Value>]) -> String {
 fn document(columns: &[Column<'_>], row: &[Value]) -> Document {
     let cell = |kind: Type, cell: &Value| match (kind, cell) {
         (Type::Time, Value::String(_)) => Bson::DateTime(DateTime::from_millis(seconds(cell) * 1_000)),
+        (Type::WallClock, Value::String(_)) => {
+            Bson::DateTime(DateTime::from_millis((seconds(cell) + 8 * 3_600) * 1_000))
+        }
         (_, Value::Null) => Bson::Null,
         (_, Value::Bool(is_so)) => Bson::Boolean(*is_so),
         (_, Value::Number(number)) => {
@@ -248,6 +258,6 @@ async fn mongo() -> mongodb::Client {
     mongodb::Client::with_options(options).unwrap()
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
