@@ -180,6 +180,11 @@ impl SourcesSection {
         names.dedup();
         names
     }
+
+    /// The kinds of data that a source is used for.
+    pub fn kinds_of(&self, name: SourceName) -> Vec<DataKind> {
+        DataKind::ALL.into_iter().filter(|kind| self.of(*kind).contains(&name)).collect()
+    }
 }
 
 /// What a vendor may be asked for at most.

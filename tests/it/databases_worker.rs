@@ -1,9 +1,10 @@
 // Upstream: none
-// Downstream: actors::shanghai, config::source_sections, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_data, kit::tushare_data, tests::it::main_job, tests::it::user_database
+// Downstream: actors::shanghai, config::source_sections, kit::clickhouse, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_data, kit::tushare_data, tests::it::main_job, tests::it::user_database
 // Role: The whole worker on another Ginkgo's data alone, in each kind of database: every command becomes exact rows.
 
 use chrono::NaiveDate;
 use data_worker::config::SourceName;
+use kit::clickhouse::{Database, StoredBar};
 use kit::minute_rows::minute_rows;
 use kit::mysql::Tables;
 use kit::scene::Scene;
@@ -77,6 +78,17 @@ fn trades(row: &DailyRow) -> Vec<[String; 4]> {
     ticks(row).into_iter().take(TRADES).map(trade).collect()
 }
 
+/// The daily bars of a code as Ginkgo stores them.
+fn daily(scene: &Scene, code: &String) -> Vec<Vec<Value>> {
+    let row = |bar: &StoredBar| {
+        let mut row = vec![json!(code), json!(bar.timestamp)];
+        row.extend(bar.values.iter().map(|text| number(text)));
+        row.push(json!(1));
+        row
+    };
+    scene.expected(std::slice::from_ref(code)).iter().map(row).collect()
+}
+
 fn factor(at: usize) -> &'static str {
     if at < 5 { "2" } else { "2.5" }
 }
@@ -92,17 +104,8 @@ impl Collected {
     /// Daily bars of all codes, the rest of the first code.
     fn fill(&self, scene: &Scene, database: &UserDatabase) {
         let first = &self.codes[0];
-        let mut bars = Vec::new();
-        for code in &self.codes {
-            let of_code = scene.expected(std::slice::from_ref(code));
-            let rows = of_code.iter().map(|bar| {
-                let mut row = vec![json!(code), json!(bar.timestamp)];
-                row.extend(bar.values.iter().map(|text| number(text)));
-                row.push(json!(1));
-                row
-            });
-            bars.push((format!("ginkgo:bars:{code}:1d"), rows.collect::<Vec<_>>()));
-        }
+        let key = |code: &String| format!("ginkgo:bars:{code}:1d");
+        let mut bars: Vec<_> = self.codes.iter().map(|code| (key(code), daily(scene, code))).collect();
         let minutes = self.days.iter().flat_map(minutes).map(|[time, values @ ..]| {
             let mut row = vec![json!(first), json!(time)];
             row.extend(values.iter().map(|text| number(text)));
@@ -130,6 +133,14 @@ impl Collected {
             self.calendar().iter().map(|(day, is_open)| trade_day(*day, *is_open, 1, 0)).collect();
         calendar.extend([trade_day(days_ago(40), 1, 1, 1), trade_day(days_ago(41), 1, 2, 0)]);
         database.put("trade_day", &Key::SortedSet("ginkgo:trade_days", 2), &TRADE_DAY, &calendar);
+    }
+
+    /// The newest day of all codes.
+    fn add_day(&self, scene: &Scene, database: &UserDatabase) {
+        for code in &self.codes {
+            let newest = daily(scene, code).pop().unwrap();
+            database.add("bar", &Key::SortedSet(&format!("ginkgo:bars:{code}:1d"), 1), &BAR, &[newest]);
+        }
     }
 
     fn fill_ticks(&self, database: &UserDatabase) {
@@ -181,14 +192,14 @@ fn trade_day(day: NaiveDate, is_open: u8, market: i64, is_deleted: i64) -> Vec<V
 
 /// The worker with one database as its only source.
 fn commands_become_exact_rows(vendor: SourceName) {
-    let Market { codes, data, .. } = market(5, 10);
+    let Market { codes, data, last_day } = market(30, 10);
     let name = vendor.as_str();
     let mut scene = Scene::new(&format!("from_{name}"), PROGRAM, data);
     let tables = Tables::create(&scene.name);
     let database = UserDatabase::create(vendor, &format!("{}_other", scene.name));
     let collected = Collected { days: scene.source.rows(&codes[0]), codes: codes.clone() };
     collected.fill(&scene, &database);
-    scene.set("sources.bars", format!("[{name}]"));
+    scene.set("sources.bars", format!("[{name}]")).set("fetch.max_in_flight", 4).set("fetch.whole_days_from_tasks", 2);
     for (key, value) in database.settings() {
         scene.set(&format!("sources.{name}.{key}"), format!("\"{value}\""));
     }
@@ -212,6 +223,22 @@ fn commands_become_exact_rows(vendor: SourceName) {
     assert_series(&scene, &collected);
     scene.database.query("DELETE FROM bar WHERE frequency != 1");
     scene.assert_exact(&codes);
+
+    // The increment: where one table holds all securities, the day of all of them comes by one request.
+    scene.source.append_day(last_day);
+    collected.add_day(&scene, &database);
+    let num_requests = || match vendor {
+        SourceName::ClickHouse => Database::shared(database.name()).statements()["select"],
+        _ => 0,
+    };
+    let before = num_requests();
+    // In one command, so that its tasks wait together.
+    let all = codes.iter().map(|code| format!("\"{code}\"")).collect::<Vec<_>>().join(",");
+    scene.send(&[command(format!(r#"{{"command":"bar_snapshot","params":{{"codes":[{all}]}}}}"#))]);
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    let more = num_requests() - before;
+    assert!(more < codes.len() as u64 / 2, "{more} requests for one new day of {} securities", codes.len());
     assert_eq!(scene.database.query("SELECT DISTINCT source FROM bar").trim(), "10");
     if let Some((_, password)) = database.settings().iter().find(|(key, _)| *key == "password") {
         assert!(!worker.log_text().contains(password.as_str()), "the log shows the password");

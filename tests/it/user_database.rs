@@ -117,32 +117,37 @@ impl UserDatabase {
 
     /// Makes a table and puts rows into it; Redis puts them into a key instead.
     pub fn put(&self, table: &str, key: &Key<'_>, columns: &[Column<'_>], rows: &[Vec<Value>]) {
+        let types = |type_of: &dyn Fn(Type) -> String| {
+            columns.iter().map(|(name, kind)| format!("`{name}` {}", type_of(*kind))).collect::<Vec<_>>().join(", ")
+        };
         match self.vendor {
             SourceName::ClickHouse => {
-                let database = Database::shared(&self.name);
-                let types = columns.iter().map(|(name, kind)| format!("`{name}` Nullable({})", clickhouse_type(*kind)));
-                let types = types.collect::<Vec<_>>().join(", ");
-                database.query(&format!("CREATE TABLE `{table}` ({types}) ENGINE = MergeTree ORDER BY tuple()"));
-                for rows in rows.chunks(500) {
-                    database.query(&format!("INSERT INTO `{table}` VALUES {}", values(rows)));
-                }
+                let types = types(&|kind| format!("Nullable({})", clickhouse_type(kind)));
+                let sql = format!("CREATE TABLE `{table}` ({types}) ENGINE = MergeTree ORDER BY tuple()");
+                Database::shared(&self.name).query(&sql);
             }
             SourceName::MySql => {
-                let tables = Tables::of(&self.name);
-                let types = columns.iter().map(|(name, kind)| format!("`{name}` {}", mysql_type(*kind)));
-                let types = types.collect::<Vec<_>>().join(", ");
-                tables.run(&format!("CREATE TABLE `{table}` ({types})"));
-                for rows in rows.chunks(500) {
-                    tables.run(&format!("INSERT INTO `{table}` VALUES {}", values(rows)));
-                }
+                let types = types(&|kind| mysql_type(kind).to_owned());
+                Tables::of(&self.name).run(&format!("CREATE TABLE `{table}` ({types})"));
             }
-            SourceName::MongoDb => block_on(async {
-                let collection = mongo().await.database(&self.name).collection::<Document>(table);
-                for rows in rows.chunks(1_000) {
+            _ => {}
+        }
+        self.add(table, key, columns, rows);
+    }
+
+    /// Puts further rows into it.
+    pub fn add(&self, table: &str, key: &Key<'_>, columns: &[Column<'_>], rows: &[Vec<Value>]) {
+        for rows in rows.chunks(500) {
+            let insert = || format!("INSERT INTO `{table}` VALUES {}", values(rows));
+            match self.vendor {
+                SourceName::ClickHouse => drop(Database::shared(&self.name).query(&insert())),
+                SourceName::MySql => Tables::of(&self.name).run(&insert()),
+                SourceName::MongoDb => block_on(async {
+                    let collection = mongo().await.database(&self.name).collection::<Document>(table);
                     collection.insert_many(rows.iter().map(|row| document(columns, row))).await.unwrap();
-                }
-            }),
-            _ => self.put_into_redis(key, columns, rows),
+                }),
+                _ => self.put_into_redis(key, columns, rows),
+            }
         }
     }
 

@@ -190,9 +190,16 @@ impl<D: Database> DatabaseSource<D> {
         }
         let shape = Shape::new(shape, defaults)
             .map_err(|error| SourceSetupError::Shape { section: name.as_str(), reason: error.to_string() })?;
-        let kinds = DataKind::ALL.into_iter().filter(|kind| sources.of(*kind).contains(&name)).collect();
         let timeout = Duration::from_millis(timeout_ms);
-        Ok(Self { database, name, place: place(sources, name), shape, kinds, timeout, gate: Gate::new(limits) })
+        Ok(Self {
+            database,
+            name,
+            place: place(sources, name),
+            shape,
+            kinds: sources.kinds_of(name),
+            timeout,
+            gate: Gate::new(limits),
+        })
     }
 
     /// Looks for the table of each kind of data that comes from here, and for its columns.
