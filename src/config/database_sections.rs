@@ -48,7 +48,7 @@ impl Default for ShapeSection {
             minute_label: MinuteLabel::End,
             volume_unit: VolumeUnit::Lots,
             amount_unit: AmountUnit::ThousandYuan,
-            // Eight years of minutes, about 60 MB in the worker.
+            // Eight years of minutes, about 85 MB in the worker.
             rows_per_request: 500_000,
         }
     }
@@ -100,7 +100,7 @@ pub struct ClickHouseSourceSection {
     /// Port of its HTTP interface.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// User; it only reads.
+    /// User; it only reads, and may set how (`readonly = 2`).
     pub user: String,
     /// Password, if the server wants one.
     #[serde(serialize_with = "masked")]

@@ -117,6 +117,10 @@ fn meaning(error: &Error, table: &str) -> DatabaseError {
     if matches!(error, Error::Network(_) | Error::NotEnoughData) {
         return DatabaseError::Unreachable(reason);
     }
+    // A user of `readonly = 1` may set nothing, not even how replaced rows are seen.
+    if reason.contains("Code: 164.") {
+        return DatabaseError::Access(format!("{reason}; the user needs readonly = 2"));
+    }
     match classify(error, Effect::None) {
         StoreErrorClass::Access if reason.contains("Not enough privileges") => DatabaseError::Access(reason),
         StoreErrorClass::Access => DatabaseError::Login(reason),

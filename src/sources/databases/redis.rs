@@ -102,7 +102,7 @@ impl RedisDatabase {
     }
 
     async fn read_sorted_set(&self, query: &Query, rows: &mut Rows<'_>) -> Result<(), DatabaseError> {
-        // Scores may have been made of a wall clock in another zone: half a day more on both sides, and the times decide.
+        // Scores may have been made of a wall clock in another zone: a day more on both sides, and the times decide.
         let (from, to) = query.range.map_or(("-inf".to_owned(), "+inf".to_owned()), |range| {
             ((midnight(range.start) - DAY_S).to_string(), (midnight(range.end) + 2 * DAY_S).to_string())
         });

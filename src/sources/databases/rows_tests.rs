@@ -177,60 +177,64 @@ fn too_many_rows_and_too_much_text_are_refused() {
     assert_eq!(num_taken, 2);
 }
 
+fn any_times() -> impl Strategy<Value = Times> {
+    (prop::sample::select(&FORMATS[..]), prop::sample::select(&ZONES[..]))
+        .prop_map(|(format, zone)| times(format, zone))
+}
+
+fn any_text() -> impl Strategy<Value = Option<String>> {
+    prop::option::of("[-+0-9.:eETZ ]{0,24}|\\PC{0,12}")
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(15_000))]
 
     #[test]
-    fn every_moment_is_read_back_from_every_form(minutes in 0_i64..22_000_000) {
+    fn every_moment_is_read_back_from_every_form(minutes in 0_i64..22_000_000, times in any_times()) {
         let moment = time("1992-01-01T00:00:00") + TimeDelta::minutes(minutes);
-        for (format, zone) in FORMATS.iter().flat_map(|format| ZONES.map(|zone| (*format, zone))) {
-            let times = times(format, zone);
-            let text = written(moment, times, false);
-            prop_assert_eq!(times.time(&text), Field::Value(moment), "{:?} {:?} {}", format, zone, &text);
-            let midnight = moment.date().and_hms_opt(0, 0, 0).unwrap();
-            let text = written(midnight, times, true);
-            prop_assert_eq!(times.day(&text), Field::Value(midnight), "{:?} {:?} {}", format, zone, &text);
-        }
+        prop_assert_eq!(times.time(&written(moment, times, false)), Field::Value(moment));
+        let midnight = moment.date().and_hms_opt(0, 0, 0).unwrap();
+        prop_assert_eq!(times.day(&written(midnight, times, true)), Field::Value(midnight));
     }
 
     #[test]
-    fn bounds_let_in_every_moment_of_the_days(start in 0_i64..15_000, length in 0_i64..100, minute in 0_i64..1_440) {
+    fn bounds_let_in_every_moment_of_the_days(
+        start in 0_i64..15_000, length in 0_i64..100, minute in 0_i64..1_440, times in any_times(),
+    ) {
         let first = NaiveDate::from_ymd_opt(1992, 1, 1).unwrap() + TimeDelta::days(start);
         let range = DateRange { start: first, end: first + TimeDelta::days(length) };
         for day in [range.start, range.end] {
             let moment = day.and_hms_opt(0, 0, 0).unwrap() + TimeDelta::minutes(minute);
-            for (format, zone) in FORMATS.iter().flat_map(|format| ZONES.map(|zone| (*format, zone))) {
-                let times = times(format, zone);
-                let text = written(moment, times, false);
-                let is_in = match times.bounds(range, false) {
-                    (Bound::Text(from), Bound::Text(before)) => from <= text && text < before,
-                    (Bound::Number(from), Bound::Number(before)) => (from..before).contains(&text.parse().unwrap()),
-                    _ => false,
-                };
-                prop_assert!(is_in, "{:?} {:?} {}", format, zone, text);
-            }
+            let text = written(moment, times, false);
+            let is_in = match times.bounds(range, false) {
+                (Bound::Text(from), Bound::Text(before)) => from <= text && text < before,
+                (Bound::Number(from), Bound::Number(before)) => (from..before).contains(&text.parse().unwrap()),
+                _ => false,
+            };
+            prop_assert!(is_in, "{}", text);
         }
     }
 
     #[test]
-    fn any_cells_make_a_row(texts in prop::collection::vec(prop::option::of("[-+0-9.:eETZ ]{0,24}|\\PC{0,12}"), 0..9)) {
+    fn any_cells_make_a_row(texts in prop::collection::vec(any_text(), 0..9), times in any_times()) {
         let row: Vec<Cell<'_>> = texts.iter().map(|text| text.as_deref().map(Cow::Borrowed)).collect();
-        for (format, zone) in FORMATS.iter().flat_map(|format| ZONES.map(|zone| (*format, zone))) {
-            let section = ShapeSection { time_format: format, time_zone: zone, volume_unit: VolumeUnit::Shares, ..ShapeSection::default() };
-            let shape = shape(section);
-            for frequency in [Frequency::Day, Frequency::Minute5] {
-                let bar = shape.bar(&row, frequency);
-                prop_assert_eq!(matches!(bar.open, Field::Value(_)), row.get(1).is_some_and(|cell| cell.as_deref().is_some_and(|text| matches!(Field::number(text), Field::Value(_)))));
-            }
-            let _others = (shape.day_bar(&row), shape.tick(&row), shape.factor(&row), shape.stock(&row), shape.trade_day(&row));
-        }
+        let mut shape = shape(ShapeSection { volume_unit: VolumeUnit::Shares, ..ShapeSection::default() });
+        shape.times = times;
+        let open = row.get(1).and_then(|cell| cell.as_deref()).map_or(Field::Missing, Field::number);
+        prop_assert_eq!(&shape.bar(&row, Frequency::Day).open, &open);
+        prop_assert_eq!(&shape.bar(&row, Frequency::Minute5).open, &open);
+        prop_assert_eq!(&shape.tick(&row).price, &open);
+        prop_assert_eq!(&shape.factor(&row).factor, &open);
+        let _others = (shape.day_bar(&row), shape.stock(&row), shape.trade_day(&row));
     }
 
     #[test]
     fn units_move_the_point_and_nothing_else(shares in 0_i64..1_000_000_000_000, fen in 0_i64..1_000_000_000_000_000) {
-        let own = shape(ShapeSection { volume_unit: VolumeUnit::Shares, amount_unit: AmountUnit::Yuan, ..ShapeSection::default() });
+        let (volume_unit, amount_unit) = (VolumeUnit::Shares, AmountUnit::Yuan);
+        let own = shape(ShapeSection { volume_unit, amount_unit, ..ShapeSection::default() });
         let (shares_text, yuan) = (shares.to_string(), Decimal::new(fen, 2).to_string());
-        let bar = own.bar(&cells(&[None, None, None, None, None, Some(&shares_text), Some(&yuan)]), Frequency::Day);
+        let row = cells(&[None, None, None, None, None, Some(&shares_text), Some(&yuan)]);
+        let bar = own.bar(&row, Frequency::Day);
         prop_assert_eq!(bar.volume, Field::Value(Decimal::new(shares, 2)));
         prop_assert_eq!(bar.amount, Field::Value(Decimal::new(fen, 5)));
     }
