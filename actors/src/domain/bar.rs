@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::cross_section, actors::domain, actors::domain::adjust_factor, actors::domain::bar_identity, actors::domain::price_update, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::insert_token, actors::market_rules, actors::ports, actors::ports::market_source, actors::price_events, actors::quality_score_tests, actors::reference_list, actors::source_calls, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::factors, mysql::stock_info, mysql::sync_record, sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::cells, sources::eastmoney, sources::eastmoney::answer, sources::eastmoney::clist, sources::eastmoney::klines, sources::files, sources::files::csv_reader, sources::files::lists, sources::labels, sources::tdx, sources::tdx::bars, sources::tdx::cursor, sources::tdx::ex_rights, sources::tdx::factors, sources::tdx::securities, sources::tdx::ticks, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal, sources::units, sources::yahoo, sources::yahoo::candles, sources::yahoo::chart, sqlite::factors, tests::it::main_job, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
+// Upstream: actors::bar_rules, actors::cross_section, actors::day_knowledge, actors::domain, actors::domain::adjust_factor, actors::domain::bar_identity, actors::domain::known_days, actors::domain::price_update, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::generated_month, actors::insert_token, actors::market_rules, actors::market_rules_tests, actors::ports, actors::ports::market_source, actors::price_events, actors::price_rules, actors::price_rules_tests, actors::quality_score_tests, actors::reference_list, actors::source_calls, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::validator, actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path, clickhouse::factors, mysql::stock_info, mysql::sync_record, sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::cells, sources::eastmoney, sources::eastmoney::answer, sources::eastmoney::clist, sources::eastmoney::klines, sources::files, sources::files::csv_reader, sources::files::lists, sources::labels, sources::tdx, sources::tdx::bars, sources::tdx::cursor, sources::tdx::ex_rights, sources::tdx::factors, sources::tdx::securities, sources::tdx::ticks, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal, sources::units, sources::yahoo, sources::yahoo::candles, sources::yahoo::chart, sqlite::factors, tests::it::main_job, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
 // Downstream: actors::domain::code, actors::domain::frequency
 // Role: A price bar as a source gives it (any field may be missing or unreadable) and as it is stored.
 
@@ -27,6 +27,16 @@ impl SourceId {
     pub const TDX: Self = Self(8);
     /// A database of the user's.
     pub const DATABASE: Self = Self(10);
+
+    /// Whether its prices are those of the exchange as they are. Yahoo's are computed back from adjusted ones.
+    pub fn knows_exact_prices(self) -> bool {
+        self != Self::YAHOO
+    }
+
+    /// Whether it has an adjustment factor for each trading day from the listing on, also where nothing was traded.
+    pub fn has_factors_of_all_days(self) -> bool {
+        matches!(self, Self::TUSHARE | Self::BAOSTOCK)
+    }
 
     /// Whether its bars say for how much was traded. Yahoo's do not; Ginkgo's column takes no null, so 0 is stored for
     /// "unknown".
