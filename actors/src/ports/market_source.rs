@@ -94,8 +94,9 @@ pub trait MarketSource: Send + Sync {
         Err(self.not_offered(DataKind::of(request.frequency)))
     }
 
-    /// Whether [`Self::day_bars`] can be asked for.
-    fn has_day_bars(&self) -> bool {
+    /// Whether [`Self::day_bars`] can be asked for, and would have this security's bar.
+    fn has_day_bars(&self, code: Code) -> bool {
+        let _unused = code;
         false
     }
 

@@ -16,8 +16,12 @@ use super::query::{Page, Query, baostock_code};
 use crate::sources::{cells, excerpt::excerpt, labels, units};
 
 const DAY_COLUMNS: [&str; 9] = ["date", "code", "open", "high", "low", "close", "volume", "amount", "tradestatus"];
+/// All columns that the vendor's client 0.9.4 names for the answer about all shares are these and some more.
+const ALL_OF_DAY_COLUMNS: [&str; 10] =
+    ["date", "code", "open", "high", "low", "close", "volume", "amount", "tradestatus", "adjustflag"];
 const MINUTE_COLUMNS: [&str; 8] = ["time", "code", "open", "high", "low", "close", "volume", "amount"];
 const SUSPENDED: &str = "\"0\"";
+const UNADJUSTED: &str = "\"3\"";
 
 /// Bars of one security.
 pub struct KData {
@@ -85,7 +89,8 @@ impl Query for KData {
     }
 }
 
-/// Daily bars of all securities on one day, in one answer.
+/// Daily bars of all A-shares on one day, in one answer. The query cannot say how prices are to be adjusted, so each row is
+/// asked how they are.
 pub struct AllOfDay(
     /// The day.
     pub NaiveDate,
@@ -103,13 +108,22 @@ impl Query for AllOfDay {
 
     fn parse(&self, message: &Message, page: usize) -> Result<Page<Self::Row>, AnswerError> {
         let layout = Layout { page_at: None, rows_at: 4, columns_at: 5 };
-        let records = answer::table(message, Self::METHOD, page, layout, &DAY_COLUMNS)?;
-        // Rows of what is no A-share are passed over: nobody can ask for them.
-        let rows = records.iter().filter_map(|record| {
-            let Field::Value(text) = cells::text(record[1]) else { return None };
-            Some((text.parse().ok()?, day_bar(record)?))
-        });
-        Ok(Page { rows: rows.collect(), num_records: records.len() })
+        let records = answer::table(message, Self::METHOD, page, layout, &ALL_OF_DAY_COLUMNS)?;
+        let mut rows = Vec::with_capacity(records.len());
+        for (number, record) in records.iter().enumerate() {
+            let [cells @ .., adjustment] = record;
+            if *adjustment != UNADJUSTED {
+                let reason = format!("has the adjustflag {}, wanted is {UNADJUSTED}", excerpt(adjustment));
+                return Err(wrong_row(number, &reason));
+            }
+            // Rows of what is no security are passed over: nobody can ask for them.
+            let code = match cells::text(cells[1]) {
+                Field::Value(text) => text.parse().ok(),
+                Field::Missing | Field::Unreadable(_) => None,
+            };
+            rows.extend(code.and_then(|code| Some((code, day_bar(cells)?))));
+        }
+        Ok(Page { rows, num_records: records.len() })
     }
 }
 
@@ -222,12 +236,23 @@ mod tests {
 
     #[test]
     fn all_bars_of_a_day_come_in_one_answer_with_their_codes() {
-        let json = r#"{"record":[["2024-01-02","sh.600000","6.6","6.7","6.5","6.65","1000","6650","1"],
-            ["2024-01-02","sz.000001","9.1","9.2","9.0","9.1","","","0"]]}"#;
-        let fields = ["0", "success", AllOfDay::METHOD, "anonymous", json, &DAY_COLUMNS.join(",")];
-        let message = Message { kind: "99".to_owned(), body: fields.join("\u{1}") };
-        let page = AllOfDay("2024-01-02".parse().unwrap()).parse(&message, 1).unwrap();
-        assert_eq!((page.rows.len(), page.num_records), (1, 2));
+        // The columns as the vendor's client names them.
+        let columns = "date,code,open,high,low,close,preclose,volume,amount,adjustflag,turn,tradestatus,pctChg,peTTM,pbMRQ,\
+                       psTTM,pcfNcfTTM,isST";
+        let parse = |adjustment: &str| {
+            let records = r#"{"record":[
+                ["2024-01-02","sh.600000","6.6","6.7","6.5","6.65","6.62","1000","6650","?","","1","","","","","","0"],
+                ["2024-01-02","sz.000001","9.1","9.2","9.0","9.1","9.1","","","3","","0","","","","","","0"],
+                ["2024-01-02","none","9.1","9.2","9.0","9.1","9.1","1","9.1","3","","1","","","","","","0"]]}"#;
+            let json = records.replace('?', adjustment);
+            let fields = ["0", "success", AllOfDay::METHOD, "anonymous", &json, columns];
+            let message = Message { kind: "99".to_owned(), body: fields.join("\u{1}") };
+            AllOfDay("2024-01-02".parse().unwrap()).parse(&message, 1)
+        };
+        let adjusted = parse("2").unwrap_err().to_string();
+        assert_eq!(adjusted, r#"row 0 has the adjustflag "2", wanted is "3""#);
+        let page = parse("3").unwrap();
+        assert_eq!((page.rows.len(), page.num_records), (1, 3));
         assert_eq!(page.rows[0].0.as_str(), "600000.SH");
         assert_eq!(page.rows[0].1.volume, value("10"));
     }

@@ -37,7 +37,7 @@ use self::adjust_factor::{Days, Events, in_force};
 use self::answer::AnswerError;
 use self::connection::{Connection, ExchangeError};
 use self::k_data::{AllOfDay, KData};
-use self::query::{Page, Query};
+use self::query::{Page, Query, baostock_code};
 use self::stock_basic::StockBasic;
 use self::trade_dates::TradeDates;
 use crate::config::{BaoStockSection, RequestLimits};
@@ -239,7 +239,10 @@ impl MarketSource for BaoStockSource {
         self.rows(KData::new(code, range, frequency.minutes()), &format!("{code} {frequency} {range}")).await
     }
 
-    /// Not offered through `has_day_bars`: the columns of this answer are known from no recorded one.
+    fn has_day_bars(&self, code: Code) -> bool {
+        baostock_code(code).is_ok()
+    }
+
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
         self.rows(Ok(AllOfDay(day)), &format!("of all on {day}")).await
     }

@@ -188,7 +188,7 @@ impl MarketSource for TushareSource {
         }
     }
 
-    fn has_day_bars(&self) -> bool {
+    fn has_day_bars(&self, _code: Code) -> bool {
         true
     }
 
