@@ -27,7 +27,8 @@ pub const MAX_DAYS: usize = 5;
 /// Days kept at once.
 const MAX_KEPT: usize = 2 * MAX_DAYS;
 
-type Section = Arc<HashMap<Code, NotedBars>>;
+/// The bars of a day by their codes, or why a vendor does not give days as a whole.
+type Section = Result<Arc<HashMap<Code, NotedBars>>, SourceError>;
 
 /// The days fetched lately.
 #[derive(Default)]
@@ -54,7 +55,7 @@ pub fn days_of(range: DateRange) -> Option<Vec<NaiveDate>> {
 
 impl CrossSections {
     /// The bars of one security on these days. Tasks that want a day that is being fetched wait for that one call; if it
-    /// fails, the next of them tries.
+    /// fails for now, the next of them tries, and a refusal for good is kept as long as an answer.
     pub async fn bars(
         &self,
         source: &Arc<dyn MarketSource>,
@@ -65,6 +66,7 @@ impl CrossSections {
         for day in days {
             let section = self.entry(source.name(), *day).section;
             let section = section.get_or_try_init(|| fetch(source, *day)).await?;
+            let section = section.as_ref().map_err(Clone::clone)?;
             if let Some(NotedBars { bars, notes }) = section.get(&code) {
                 noted.bars.extend_from_slice(bars);
                 noted.notes.extend_from_slice(notes);
@@ -87,7 +89,14 @@ impl CrossSections {
 }
 
 async fn fetch(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section, SourceError> {
-    let NotedDay { bars, notes } = source.noted_day_bars(day).await?;
+    let NotedDay { bars, notes } = match source.noted_day_bars(day).await {
+        Ok(noted) => noted,
+        Err(error) if error.kind.is_transient() => return Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the source gives no whole day, its securities are asked for one by one");
+            return Ok(Err(error));
+        }
+    };
     tracing::info!(source = source.name(), %day, rows = bars.len(), "a day of all securities is fetched");
     let mut section: HashMap<Code, NotedBars> = HashMap::with_capacity(bars.len());
     for (code, bar) in bars {
@@ -96,7 +105,7 @@ async fn fetch(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section
     for (code, note) in notes {
         section.entry(code).or_default().notes.push(note);
     }
-    Ok(Arc::new(section))
+    Ok(Ok(Arc::new(section)))
 }
 
 #[cfg(test)]
@@ -111,6 +120,7 @@ mod tests {
     struct Vendor {
         calls: AtomicU32,
         failures: u32,
+        failure: SourceErrorKind,
     }
 
     #[async_trait]
@@ -127,8 +137,8 @@ mod tests {
             let call = self.calls.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
             if call < self.failures {
-                let kind = SourceErrorKind::Server("busy".into());
-                return Err(SourceError { source_name: "vendor", request: day.to_string(), kind });
+                let (request, kind) = (day.to_string(), self.failure.clone());
+                return Err(SourceError { source_name: "vendor", request, kind });
             }
             let bar = FetchedBar {
                 timestamp: Field::Value(day.and_time(chrono::NaiveTime::MIN)),
@@ -148,7 +158,11 @@ mod tests {
     }
 
     fn vendor(failures: u32) -> (Arc<Vendor>, Arc<dyn MarketSource>) {
-        let vendor = Arc::new(Vendor { calls: AtomicU32::new(0), failures });
+        vendor_that_fails(failures, SourceErrorKind::Server("busy".into()))
+    }
+
+    fn vendor_that_fails(failures: u32, failure: SourceErrorKind) -> (Arc<Vendor>, Arc<dyn MarketSource>) {
+        let vendor = Arc::new(Vendor { calls: AtomicU32::new(0), failures, failure });
         (vendor.clone(), vendor)
     }
 
@@ -187,6 +201,18 @@ mod tests {
             tokio::join!(sections.bars(&source, code(1), &days), sections.bars(&source, code(2), &days));
         assert_eq!((first.is_err(), second.map(|noted| noted.bars.len())), (true, Ok(1)));
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_for_good_costs_one_call_until_it_is_old() {
+        let (vendor, source) = vendor_that_fails(1, SourceErrorKind::Forbidden("no days".into()));
+        let sections = CrossSections::default();
+        for n in 0..100 {
+            assert!(sections.bars(&source, code(n), &[day(2)]).await.is_err());
+        }
+        assert_eq!(vendor.calls.load(Ordering::SeqCst), 1);
+        tokio::time::advance(MAX_AGE).await;
+        assert_eq!(sections.bars(&source, code(1), &[day(2)]).await.unwrap().bars.len(), 1);
     }
 
     #[test]

@@ -246,7 +246,11 @@ impl FetchContext {
         };
         let days = self.shared_days(&message, plan.range, settings);
         let call = async |source: Arc<dyn MarketSource>| match &days {
-            Some(days) if source.has_day_bars() => self.sections.bars(&source, code, days).await,
+            Some(days) if source.has_day_bars(code) => match self.sections.bars(&source, code, days).await {
+                // What it gives for one security it may not give for all.
+                Err(error) if !error.kind.is_transient() => source.noted_bars(&request).await,
+                answer => answer,
+            },
             _ => source.noted_bars(&request).await,
         };
         match self.fetch(DataKind::of(message.frequency), call, &message.ticket, settings).await {

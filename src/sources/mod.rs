@@ -16,6 +16,8 @@ use crate::probe::Answer;
 pub mod baostock;
 /// Cells of a vendor's JSON table.
 mod cells;
+/// Notes of days.
+mod day_note;
 /// EastMoney.
 pub mod eastmoney;
 /// The beginning of a vendor's text.

@@ -1,4 +1,4 @@
-// Upstream: actors::cross_section, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::quality_summary, actors::source_calls, actors::supervisor, actors::tick_fetch, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::baostock, sources::baostock::adjust_factor, sources::baostock::connection, sources::baostock::error_text, sources::baostock::k_data, sources::baostock::query, sources::eastmoney, sources::files, sources::gate, sources::http, sources::reach, sources::tdx, sources::tdx::connection, sources::tdx::pool, sources::tdx::request, sources::tdx::walk, sources::tushare, sources::tushare::error_text, sources::tushare::transport, sources::yahoo, sources::yahoo::candles, sources::yahoo::window, switch, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, worker_view
+// Upstream: actors::cross_section, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::quality_summary, actors::source_calls, actors::supervisor, actors::tick_fetch, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::baostock, sources::baostock::adjust_factor, sources::baostock::connection, sources::baostock::error_text, sources::baostock::k_data, sources::baostock::query, sources::eastmoney, sources::files, sources::gate, sources::http, sources::reach, sources::tdx, sources::tdx::connection, sources::tdx::pool, sources::tdx::request, sources::tdx::walk, sources::tushare, sources::tushare::daily, sources::tushare::error_text, sources::tushare::transport, sources::yahoo, sources::yahoo::candles, sources::yahoo::window, switch, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, worker_view
 // Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day
 // Role: The port to market data: kinds of data, sources of each in order, requests, and what may go wrong.
 
@@ -100,8 +100,9 @@ pub trait MarketSource: Send + Sync {
         Ok(NotedBars { bars: self.bars(request).await?, notes: Vec::new() })
     }
 
-    /// Whether [`Self::day_bars`] can be asked for.
-    fn has_day_bars(&self) -> bool {
+    /// Whether [`Self::day_bars`] can be asked for, and would have this security's bar.
+    fn has_day_bars(&self, code: Code) -> bool {
+        let _unused = code;
         false
     }
 
@@ -162,6 +163,31 @@ pub struct NotedBars {
     pub bars: Vec<FetchedBar>,
     /// The notes, in any order; of days with a bar and of others.
     pub notes: Vec<DayNote>,
+}
+
+/// A row of a source's answer: a bar, if there is one, and what it says of the day, if anything.
+pub type NotedRow = (Option<FetchedBar>, Option<DayNote>);
+
+impl FromIterator<NotedRow> for NotedBars {
+    fn from_iter<I: IntoIterator<Item = NotedRow>>(rows: I) -> Self {
+        let mut noted = Self::default();
+        for (bar, note) in rows {
+            noted.bars.extend(bar);
+            noted.notes.extend(note);
+        }
+        noted
+    }
+}
+
+impl FromIterator<(Code, NotedRow)> for NotedDay {
+    fn from_iter<I: IntoIterator<Item = (Code, NotedRow)>>(rows: I) -> Self {
+        let mut noted = Self::default();
+        for (code, (bar, note)) in rows {
+            noted.bars.extend(bar.map(|bar| (code, bar)));
+            noted.notes.extend(note.map(|note| (code, note)));
+        }
+        noted
+    }
 }
 
 /// Bars of all securities on one day, with what their source says of it beside them.

@@ -25,7 +25,7 @@ use crate::domain::{
 use crate::settings::ActorSettings;
 
 pub use market_source::{
-    BarRequest, DataKind, MarketSource, MarketSources, NotedBars, NotedDay, SourceError, SourceErrorKind,
+    BarRequest, DataKind, MarketSource, MarketSources, NotedBars, NotedDay, NotedRow, SourceError, SourceErrorKind,
 };
 pub use tick_store::{StoredTick, TickBatch, TickStore};
 
