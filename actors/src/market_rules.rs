@@ -15,6 +15,8 @@ pub struct MarketRules<'a> {
     pub(crate) known: &'a KnownDays,
     pub(crate) listing: Option<&'a Listing>,
     pub(crate) board: Option<Board>,
+    /// Those that are not ignored, in their order.
+    checks: Vec<(RuleAction, Rule, Check<'a>)>,
     pub(crate) previous: Option<Previous>,
     /// Bars that were kept.
     pub(crate) num_before: usize,
@@ -44,16 +46,7 @@ pub struct Broken {
 impl<'a> MarketRules<'a> {
     /// No bar is judged yet.
     pub fn new(rules: &'a RuleSettings, code: Code, known: &'a KnownDays) -> Self {
-        let (listing, board) = (known.listing(code), Board::of(code));
-        let (previous, day) = (None, None);
-        Self { rules, code, known, listing, board, previous, num_before: 0, num_equal: 1, day, next_note: 0 }
-    }
-
-    /// The rules that a bar breaks, mostly none. The first that skips it is the last.
-    pub fn judge(&mut self, bar: &Bar) -> Vec<Broken> {
-        let mut broken = Vec::new();
-        let rules = self.rules;
-        let checks: [(Rule, Check<'a>); 8] = [
+        let all: [(Rule, Check<'a>); 8] = [
             (Rule::NonTradingDay, Self::non_trading_day),
             (Rule::BeforeListing, Self::before_listing),
             (Rule::AfterDelisting, Self::after_delisting),
@@ -63,11 +56,27 @@ impl<'a> MarketRules<'a> {
             (Rule::ExRight, Self::ex_right),
             (Rule::StaleRepeat, Self::stale_repeat),
         ];
-        for (rule, check) in checks {
-            let action = rules.action(rule);
-            if action == RuleAction::Ignore {
-                continue;
-            }
+        let with_action = all.into_iter().map(|(rule, check)| (rules.action(rule), rule, check));
+        Self {
+            rules,
+            code,
+            known,
+            listing: known.listing(code),
+            board: Board::of(code),
+            checks: with_action.filter(|(action, ..)| *action != RuleAction::Ignore).collect(),
+            previous: None,
+            num_before: 0,
+            num_equal: 1,
+            day: None,
+            next_note: 0,
+        }
+    }
+
+    /// The rules that a bar breaks, mostly none. The first that skips it is the last.
+    pub fn judge(&mut self, bar: &Bar) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        for number in 0..self.checks.len() {
+            let Some((action, rule, check)) = self.checks.get(number).copied() else { break };
             if let Some((field, value)) = check(self, bar) {
                 let anomaly = Anomaly { code: bar.code, timestamp: Some(bar.timestamp), field, value, rule };
                 let skips = action == RuleAction::Error;

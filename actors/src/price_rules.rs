@@ -49,18 +49,18 @@ impl MarketRules<'_> {
             }
             None => (too_far_apart(low, high, up.max(down)), false),
         };
-        let shown = match reference {
-            Some(Reference::Told(price) | Reference::Reckoned(price) | Reference::AtMost(price)) => {
-                format!(" after {}", Hundredths(price))
-            }
-            None => format!(" to {}", bar.high),
+        let (field, price) = match (too_high, too_low) {
+            (true, _) => ("high", bar.high),
+            (_, true) => ("low", bar.low),
+            _ => return None,
         };
-        match (too_high, too_low) {
-            (true, _) if reference.is_none() => Some(("low", format!("{}{shown}", bar.low))),
-            (true, _) => Some(("high", format!("{}{shown}", bar.high))),
-            (_, true) => Some(("low", format!("{}{shown}", bar.low))),
-            _ => None,
-        }
+        let beside = match reference {
+            Some(Reference::Told(price) | Reference::Reckoned(price) | Reference::AtMost(price)) => {
+                format!("after {}", Hundredths(price))
+            }
+            None => format!("beside {}", bar.low),
+        };
+        Some((field, format!("{price} {beside}")))
     }
 
     /// The limits of a day in percent, up and down; `None`: there are none, or they are not known.
