@@ -28,7 +28,16 @@ impl FetchContext {
     ) -> KnownDays {
         let facts = self.facts(settings).await;
         let mut known = KnownDays::new(facts, notes, None);
-        if frequency == Frequency::Day && has_jump(bars, known.notes()) {
+        if frequency != Frequency::Day {
+            return known;
+        }
+        let mut closes = closes(bars);
+        if let Some((first, _)) = closes.first() {
+            let max_age = ms(settings.fetch.facts_refresh_ms);
+            known.close_before = self.last_closes.before(*first, code, max_age).await;
+        }
+        closes.splice(..0, known.close_before);
+        if has_jump(&closes, known.notes()) {
             known.factors = self.factor_store.changes(code).await.unwrap_or_else(|error| {
                 tracing::debug!(%code, %error, "ex-rights are judged without factors");
                 None
@@ -38,15 +47,20 @@ impl FetchContext {
     }
 }
 
-/// Whether the price of reference of a day is not the close of the bar before, or a close lies so far below it that only an
-/// ex-right explains it on any board.
-fn has_jump(bars: &[FetchedBar], notes: &[DayNote]) -> bool {
+/// The closes that can be read, by day.
+fn closes(bars: &[FetchedBar]) -> Vec<(NaiveDate, Hundredths)> {
     let close = |bar: &FetchedBar| match (&bar.timestamp, &bar.close) {
         (Field::Value(time), Field::Value(close)) => Some((time.date(), Hundredths::from_decimal(*close)?)),
         _ => None,
     };
     let mut closes: Vec<(NaiveDate, Hundredths)> = bars.iter().filter_map(close).collect();
     closes.sort_unstable();
+    closes
+}
+
+/// Whether the price of reference of a day is not the close of the bar before, or a close lies so far below it that only an
+/// ex-right explains it on any board.
+fn has_jump(closes: &[(NaiveDate, Hundredths)], notes: &[DayNote]) -> bool {
     closes.windows(2).any(|pair| {
         let [(_, before), (day, after)] = pair else { return false };
         let note = notes.binary_search_by_key(day, |note| note.day).ok().and_then(|place| notes.get(place));
@@ -80,6 +94,7 @@ mod tests {
         let note =
             |d, fen| DayNote { day: day(d), reference: Some(Hundredths(fen)), is_suspended: false, is_special: None };
         let newest_first = [bar(3, "9.10"), bar(2, "10.00")];
+        let has_jump = |bars: &[FetchedBar], notes: &[DayNote]| has_jump(&closes(bars), notes);
         assert!(!has_jump(&newest_first, &[]));
         assert!(!has_jump(&newest_first, &[note(3, 1_000)]));
         assert!(has_jump(&newest_first, &[note(3, 990)]));

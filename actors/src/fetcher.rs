@@ -1,5 +1,5 @@
 // Upstream: actors::command_router, actors::day_knowledge, actors::source_calls, actors::supervisor, actors::tick_fetch
-// Downstream: actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::fact_cache, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::tick_days, actors::ticket, actors::validator
+// Downstream: actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::fact_cache, actors::last_closes, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::tick_days, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tracing::Instrument;
 use crate::cross_section::{self, CrossSections};
 use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, Stage, SyncMode};
 use crate::fact_cache::FactCache;
+use crate::last_closes::LastCloses;
 use crate::latest_times::{LatestBars, LatestTimes};
 use crate::ports::{
     BarRequest, DataKind, FactorStore, KeySpan, MarketSource, MarketSources, NotedBars, SourceError, SourceErrorKind,
@@ -106,6 +107,8 @@ pub struct KnownPast {
     pub factor_store: Arc<dyn FactorStore>,
     /// Listings and calendar.
     pub facts: FactCache,
+    /// The last daily close of every code.
+    pub last_closes: LastCloses,
 }
 
 /// What a fetch needs; outlives a restart of the actor.
@@ -121,6 +124,7 @@ pub(crate) struct FetchContext {
     pub(crate) ticks: Arc<dyn TickStore>,
     pub(crate) factor_store: Arc<dyn FactorStore>,
     pub(crate) facts: FactCache,
+    pub(crate) last_closes: LastCloses,
 }
 
 impl Fetcher {
@@ -140,6 +144,7 @@ impl Fetcher {
             ticks: known.ticks,
             factor_store: known.factor_store,
             facts: known.facts,
+            last_closes: known.last_closes,
             sections: CrossSections::default(),
             outage,
             validator,

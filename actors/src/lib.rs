@@ -36,6 +36,8 @@ pub mod delivery;
 pub mod domain;
 /// How many rows should have come.
 mod expectation;
+/// Values with an expiry.
+mod expiring;
 /// What is known of securities and days.
 pub mod fact_cache;
 /// One batch of factors on its way into the store.
@@ -54,6 +56,8 @@ mod generated_month;
 pub mod heartbeat;
 /// Tokens of INSERTs.
 mod insert_token;
+/// The last stored closes.
+mod last_closes;
 /// The newest stored timestamps.
 pub mod latest_times;
 mod lifecycle;

@@ -5,7 +5,7 @@
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use crate::domain::price_limit::Board;
-use crate::domain::{Anomaly, Bar, Code, DayNote, Frequency, KnownDays, Listing, Rule, SourceId};
+use crate::domain::{Anomaly, Bar, Code, DayNote, Frequency, Hundredths, KnownDays, Listing, Rule, SourceId};
 use crate::rule_settings::{RuleAction, RuleSettings};
 
 /// Judges the bars of one answer, oldest first.
@@ -64,7 +64,7 @@ impl<'a> MarketRules<'a> {
             listing: known.listing(code),
             board: Board::of(code),
             checks: with_action.filter(|(action, ..)| *action != RuleAction::Ignore).collect(),
-            previous: None,
+            previous: known.close_before.map(|(date, close)| Previous::stored(date, close)),
             num_before: 0,
             num_equal: 1,
             day: None,
@@ -157,6 +157,11 @@ pub(crate) type Finding = (&'static str, String);
 type Check<'a> = fn(&mut MarketRules<'a>, &Bar) -> Option<Finding>;
 
 impl Previous {
+    /// A day of which only the close is known; it equals no bar.
+    fn stored(date: NaiveDate, close: Hundredths) -> Self {
+        Self { date, prices: [close.0; 4], volume: -1, amount: 0 }
+    }
+
     fn of(bar: &Bar) -> Self {
         let prices = [bar.open, bar.high, bar.low, bar.close].map(|price| price.0);
         Self { date: bar.timestamp.date(), prices, volume: bar.volume, amount: bar.amount.0 }

@@ -204,3 +204,20 @@ fn without_a_word_of_the_source_the_factors_bring_the_close_before_down() {
     assert_eq!(judged(None, AFTER), [""; 0], "an ex-right may explain it");
     assert_eq!(judged(None, [5_603, 5_603, 5_603, 5_603]), ["2008-03-28 price_limit"], "none raises a price");
 }
+
+#[test]
+fn the_first_row_of_an_increment_is_compared_with_the_stored_close() {
+    let judged = |close_before: (&str, i64), notes, factors| {
+        let rules = RuleSettings::default();
+        let mut known = KnownDays::new(old("600000.SH").into(), notes, factors);
+        known.close_before = Some((day(close_before.0), Hundredths(close_before.1)));
+        let mut market = MarketRules::new(&rules, "600000.SH".parse().unwrap(), &known);
+        let broken = market.judge(&bar("600000.SH", "2024-06-03", [1_000, 1_050, 1_000, 1_040]));
+        broken.into_iter().map(|broken| broken.anomaly.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(judged(("2024-05-31", 990), vec![], None), []);
+    assert_eq!(judged(("2024-05-31", 900), vec![], None), [Rule::PriceLimit]);
+    assert_eq!(judged(("2024-05-30", 900), vec![], None), [], "not the day before");
+    let flat = changes(&[("2024-01-02", 1_000_000)], "2024-06-03");
+    assert_eq!(judged(("2024-05-31", 1_100), vec![note("2024-06-03", 1_000)], flat), [Rule::ExRight]);
+}

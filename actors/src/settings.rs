@@ -61,7 +61,8 @@ pub struct FetchSettings {
     pub tick_stop_after_empty_days: u32,
     /// How long the table of newest stored timestamps is believed before it is read again.
     pub latest_refresh_ms: u64,
-    /// How long the list of securities and the calendar, as MySQL has them, are believed before they are read again.
+    /// How long the list of securities and the calendar, as MySQL has them, and the last stored closes are believed before
+    /// they are read again.
     #[schemars(range(min = 1_000))]
     pub facts_refresh_ms: u64,
 }

@@ -8,7 +8,7 @@ use kit::exposition::Page;
 use kit::http::get;
 use kit::mysql::Tables;
 use kit::scene::{PATIENCE, Scene};
-use kit::tushare_data::{DailyRow, Dataset, codes, trading_days};
+use kit::tushare_data::{DailyRow, Dataset, codes, last_trading_days, trading_days};
 use kit::wait::wait_until;
 use kit::worker::Worker;
 
@@ -139,4 +139,33 @@ fn a_source_that_tells_suspensions_and_special_treatment_is_believed() {
         reports.filter_map(|report| report["data"]["records_expected"].as_u64()).sum::<u64>() == traded
     });
     assert_eq!(scene.notifications_with("alert_type", "data_missing").len(), 0);
+}
+
+#[test]
+fn an_increment_is_compared_with_the_close_that_is_stored() {
+    let (codes, today) = (codes(2), (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive());
+    let recent = last_trading_days(today, 4);
+    let data = Dataset::generated(&codes, &recent[..3]);
+    let mut scene = Scene::new("increment", PROGRAM, data.clone());
+    let tables = Tables::create_as_ginkgo(&scene.name);
+    codes.iter().for_each(|code| tables.add_stock(code, "老股", "1991-04-03", "2100-01-01"));
+    let mut worker = start(&mut scene);
+    let first = format!(r#""start_date":"{}""#, recent[0].format("%Y%m%d"));
+    scene.send_snapshots(&codes, &first);
+    scene.wait_until_committed();
+    // Another worker, as on another evening: what this one knows of closes it read before there were any.
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    let _worker = start(&mut scene);
+    // More than a tenth above the close that is stored; the source's own price of reference is missing.
+    let close: f64 = data.rows(&codes[0])[2].cells()[3].parse().unwrap();
+    let price = format!("{:.2}", close * 1.15);
+    let amount = format!("{:.3}", close * 115.0);
+    let mut rows = data.rows(&codes[0]).to_vec();
+    rows.push(DailyRow::new(recent[3], [&price, &price, &price, &price, "null", "1000.0", &amount]));
+    scene.source.set_rows(&codes[0], rows);
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    wait_until("the price limit", PATIENCE, || warned(&scene, "price_limit") == 1);
+    scene.assert_exact(&codes);
 }

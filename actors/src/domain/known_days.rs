@@ -50,13 +50,15 @@ pub struct KnownDays {
     notes: Vec<DayNote>,
     /// Changes of the stored factors; `None` where there was nothing to ask them for, or none are stored.
     pub factors: Option<FactorChanges>,
+    /// The last stored close before the first row, and its day.
+    pub close_before: Option<(NaiveDate, Hundredths)>,
 }
 
 impl KnownDays {
     /// Notes may come in any order.
     pub fn new(facts: Arc<MarketFacts>, mut notes: Vec<DayNote>, factors: Option<FactorChanges>) -> Self {
         notes.sort_unstable_by_key(|note| note.day);
-        Self { facts, notes, factors }
+        Self { facts, notes, factors, close_before: None }
     }
 
     /// The notes, oldest day first.

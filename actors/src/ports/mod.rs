@@ -1,4 +1,4 @@
-// Upstream: actors::command_handover, actors::command_router, actors::config_actor, actors::fact_cache, actors::factor_flush, actors::factor_plan, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::observation, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::store_tries, actors::supervisor, actors::sync_journal, actors::tick_write, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, backfill::feed, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::rows, clickhouse::statements, clickhouse::table, clickhouse::ticks, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sqlite::factors, sqlite::store, sqlite::ticks, standalone::error, switch, worker_view
+// Upstream: actors::command_handover, actors::command_router, actors::config_actor, actors::fact_cache, actors::factor_flush, actors::factor_plan, actors::fetcher, actors::flush, actors::heartbeat, actors::last_closes, actors::latest_times, actors::lifecycle, actors::list_merge, actors::observation, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::store_tries, actors::supervisor, actors::sync_journal, actors::tick_write, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, backfill::feed, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::rows, clickhouse::statements, clickhouse::table, clickhouse::ticks, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sqlite::factors, sqlite::store, sqlite::ticks, standalone::error, switch, worker_view
 // Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports::market_source, actors::ports::tick_store, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
@@ -19,8 +19,8 @@ use chrono::{NaiveDate, NaiveDateTime};
 use crate::command_split::CommandPart;
 use crate::delivery::{CommandReceiver, RawCommand};
 use crate::domain::{
-    AdjustFactor, Bar, Code, FactorChanges, Frequency, Listing, Millionths, OperatorOrder, PriceUpdate, RawFactor,
-    Stock, SyncRecord, TradeDay,
+    AdjustFactor, Bar, Code, FactorChanges, Frequency, Hundredths, Listing, Millionths, OperatorOrder, PriceUpdate,
+    RawFactor, Stock, SyncRecord, TradeDay,
 };
 use crate::settings::ActorSettings;
 
@@ -144,6 +144,9 @@ pub trait BarStore: Send + Sync {
 
     /// The newest stored timestamp of every code, in one query.
     async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError>;
+
+    /// The newest stored daily close of every code that has one since a day, and its day, in one query.
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError>;
 
     /// The keys and identities of the stored bars in all of `spans`, in one query (or as few as its length allows).
     /// May return bars outside the spans; every copy of a doubled bar is returned.
