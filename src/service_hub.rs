@@ -1,5 +1,5 @@
-// Upstream: backfill, cli::connect, reload, run, standalone, standalone::demonstration, standalone::error
-// Downstream: actors::domain::code, actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
+// Upstream: backfill, cli::connect, cli::quality, reload, run, standalone, standalone::demonstration, standalone::error
+// Downstream: actors::domain::code, actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::path::Path;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use actors::domain::Code;
 use actors::heartbeat::Identity;
 use actors::ports::{
-    BarStore, CommandFeed, FactorStore, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore, StoreError,
-    TickStore,
+    BarStore, CommandFeed, FactorStore, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore, ReportStore,
+    StoreError, TickStore,
 };
 use actors::supervisor::WorkerParts;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::clickhouse::{ClickHouseBars, ClickHouseFactors, ClickHouseTicks};
+use crate::clickhouse::{ClickHouseBars, ClickHouseFactors, ClickHouseReports, ClickHouseTicks};
 use crate::config::{Loaded, Settings};
 use crate::http::StoreQuestion;
 use crate::kafka::{self, KafkaFeed, KafkaOrders, KafkaOutbox};
@@ -83,6 +83,7 @@ impl ServiceHub {
             factors: services.factors.clone(),
             ticks: services.ticks.clone(),
             reference: services.reference.clone(),
+            reports: services.reports.clone(),
             heartbeats: services.heartbeats.clone(),
             outbox: Arc::new(outbox),
             config: config.clone(),
@@ -108,10 +109,16 @@ impl ServiceHub {
             factors: services.factors.clone(),
             ticks: services.ticks.clone(),
             reference: services.reference.clone(),
+            reports: services.reports.clone(),
             heartbeats: Arc::new(MemoryHeartbeats::default()),
             outbox,
             config: Arc::new(NothingToReload),
         })
+    }
+
+    /// Where quality reports are kept, to be read.
+    pub fn reports(settings: &Settings) -> Arc<dyn ReportStore> {
+        Arc::new(ClickHouseReports::new(&settings.clickhouse))
     }
 
     /// All codes of the stock list.
@@ -137,6 +144,7 @@ impl ServiceHub {
             factors: store.clone(),
             ticks: store.clone(),
             reference: store.clone(),
+            reports: store.clone(),
             heartbeats: heartbeats.clone(),
             outbox: Arc::new(outbox),
         };
@@ -194,6 +202,7 @@ pub struct Services {
     ticks: Arc<Switch<dyn TickStore>>,
     sources: Arc<Switch<dyn MarketSources>>,
     reference: Arc<Switch<dyn ReferenceStore>>,
+    reports: Arc<Switch<dyn ReportStore>>,
     heartbeats: Arc<Switch<dyn HeartbeatStore>>,
 }
 
@@ -208,6 +217,7 @@ impl Services {
             ticks: Switch::new(Arc::new(ClickHouseTicks::new(&settings.clickhouse))),
             sources: Switch::new(Arc::new(sources)),
             reference: Switch::new(Arc::new(MySqlReference::new(&settings.mysql))),
+            reports: Switch::new(Arc::new(ClickHouseReports::new(&settings.clickhouse))),
             heartbeats: Switch::new(Arc::new(heartbeats)),
         })
     }
@@ -245,10 +255,11 @@ impl Services {
         });
         match tokio::join!(store, factors, sources, reference, heartbeats) {
             (Ok(store), Ok(factors), Ok(sources), Ok(reference), Ok(heartbeats)) => {
-                // Tables of ticks are made and checked when they are used; the two above tried the server.
+                // Tables of ticks and of reports are checked when they are used; the two above tried the server.
                 let ticks = touched("clickhouse")
                     .then(|| Arc::new(ClickHouseTicks::new(&settings.clickhouse)) as Arc<dyn TickStore>);
-                Ok(Exchange { services: self.clone(), store, factors, ticks, sources, reference, heartbeats })
+                let reports = touched("clickhouse").then(|| ServiceHub::reports(settings));
+                Ok(Exchange { services: self.clone(), store, factors, ticks, reports, sources, reference, heartbeats })
             }
             (store, factors, sources, reference, heartbeats) => {
                 let reasons = [store.err(), factors.err(), sources.err(), reference.err(), heartbeats.err()];
@@ -278,6 +289,7 @@ pub struct Exchange {
     store: Option<Arc<dyn BarStore>>,
     factors: Option<Arc<dyn FactorStore>>,
     ticks: Option<Arc<dyn TickStore>>,
+    reports: Option<Arc<dyn ReportStore>>,
     sources: Option<Arc<dyn MarketSources>>,
     reference: Option<Arc<dyn ReferenceStore>>,
     heartbeats: Option<Arc<dyn HeartbeatStore>>,
@@ -286,7 +298,7 @@ pub struct Exchange {
 impl Exchange {
     /// Puts them in force.
     pub fn install(self) {
-        let Self { services, store, factors, ticks, sources, reference, heartbeats } = self;
+        let Self { services, store, factors, ticks, reports, sources, reference, heartbeats } = self;
         if let Some(store) = store {
             services.store.exchange(store);
         }
@@ -295,6 +307,9 @@ impl Exchange {
         }
         if let Some(ticks) = ticks {
             services.ticks.exchange(ticks);
+        }
+        if let Some(reports) = reports {
+            services.reports.exchange(reports);
         }
         if let Some(sources) = sources {
             services.sources.exchange(sources);

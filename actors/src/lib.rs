@@ -40,6 +40,8 @@ pub mod factor_flush;
 pub mod factor_plan;
 /// Rules for factors.
 pub mod factor_rules;
+/// Alerts on what fails as such.
+mod failure_alerts;
 /// The Fetcher.
 pub mod fetcher;
 /// One batch on its way into the store.
@@ -48,6 +50,8 @@ pub mod flush;
 pub mod heartbeat;
 /// Tokens of INSERTs.
 mod insert_token;
+/// Records that are written behind the work.
+pub mod journal;
 /// The newest stored timestamps.
 pub mod latest_times;
 mod lifecycle;
@@ -65,11 +69,15 @@ pub mod ports;
 mod price_events;
 /// Alerts that are judged by figures.
 mod quality_alerts;
+/// Jobs under way.
+pub mod quality_jobs;
 /// The QualityMonitor.
 pub mod quality_monitor;
+/// Quality reports.
+pub mod quality_report;
 #[cfg(test)]
 mod quality_score_tests;
-/// Summaries and alerts in words.
+/// What tasks brought, added up.
 pub mod quality_summary;
 /// Lists that are taken as a whole.
 pub mod reference_list;
@@ -85,6 +93,10 @@ pub mod settings;
 pub mod shanghai;
 /// Calls to sources.
 mod source_calls;
+/// What sources did.
+pub mod source_tally;
+/// One INSERT, counted.
+mod store_insert;
 /// Whether the store takes rows.
 pub mod store_outage;
 /// Tries of a store.
@@ -93,8 +105,8 @@ pub mod store_tries;
 pub mod supervision;
 /// The Supervisor.
 pub mod supervisor;
-/// Records of ended tasks.
-pub mod sync_journal;
+/// How late rows are readable.
+pub mod task_delay;
 /// Days of ticks.
 mod tick_days;
 /// The fetch of ticks.

@@ -219,7 +219,7 @@ fn more_than_95_percent_of_bad_evenings_raise_their_alert_and_no_good_one_does()
         truth.extend(expected.map(|(kind, level)| (night, kind.to_owned(), level)));
         let summary = evening(today, is_open, trouble, &mut random, &quality);
         let now = begin + Duration::from_secs(night * 86_400);
-        for alert in alerts.judge(&summary, &quality.alerts, now) {
+        for alert in alerts.judge(&summary, &quality, now) {
             let level = match alert.level {
                 crate::domain::Level::Info => continue, // the end of one
                 crate::domain::Level::Warning => "WARNING",
@@ -259,7 +259,7 @@ fn evening(
         checked.expect(range, Frequency::Day, now);
         let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill: None };
         let delay = if let Trouble::Late(seconds) = trouble { seconds } else { random.below(200) };
-        summary.add_finished(Subject::Code(code(number)), report, Some(Duration::from_secs(delay)), quality);
+        summary.add_finished(Subject::Code(code(number)), &report, Some(Duration::from_secs(delay)), quality);
     }
     summary
 }

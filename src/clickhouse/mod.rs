@@ -1,8 +1,8 @@
 // Upstream: none
-// Downstream: clickhouse::bars, clickhouse::factors, clickhouse::ticks
+// Downstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::ticks
 // Role: What the worker keeps in ClickHouse: everything that knows its client, its types and its error codes.
 
-//! The ports: [`bars`], [`factors`], [`ticks`]; one table under them: `table`; its columns: [`schema`]; the bytes: [`rows`]; the zone: [`clock`];
+//! The ports: [`bars`], [`factors`], [`ticks`], [`reports`]; one table under them: `table`; its columns: [`schema`]; the bytes: [`rows`]; the zone: [`clock`];
 //! what errors mean: [`errors`].
 
 /// Bars.
@@ -13,6 +13,8 @@ pub mod clock;
 pub mod errors;
 /// Adjustment factors.
 pub mod factors;
+/// Quality reports.
+pub mod reports;
 /// Rows as bytes.
 pub mod rows;
 /// The tables' columns.
@@ -25,4 +27,5 @@ pub mod ticks;
 
 pub use bars::ClickHouseBars;
 pub use factors::ClickHouseFactors;
+pub use reports::ClickHouseReports;
 pub use ticks::ClickHouseTicks;

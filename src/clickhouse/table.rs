@@ -1,4 +1,4 @@
-// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::ticks
+// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::ticks
 // Downstream: actors::ports, clickhouse::clock, clickhouse::errors, clickhouse::schema, config::sections, probe
 // Role: One table of a ClickHouse database: made or checked, asked, written to, each statement bounded in time.
 

@@ -23,6 +23,7 @@ mod outages;
 mod panics;
 mod price_updates;
 mod quality;
+mod quality_reports;
 mod reference;
 mod reload;
 mod send;

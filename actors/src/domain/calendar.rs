@@ -1,4 +1,4 @@
-// Upstream: actors::cross_section, actors::domain::command, actors::expectation, actors::market_rules, actors::quality_score_tests, actors::tick_days, standalone::outcome
+// Upstream: actors::cross_section, actors::domain::command, actors::expectation, actors::market_rules, actors::quality_score_tests, actors::task_delay, actors::tick_days, standalone::outcome
 // Downstream: actors::domain::task
 // Role: The trading days of the A-share exchanges that the worker comes with.
 
