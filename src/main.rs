@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: backfill, cli::config, cli::health, cli::quality, cli::reports, cli::send, cli::status, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
+// Downstream: backfill, cli::config, cli::gaps, cli::health, cli::quality, cli::reports, cli::send, cli::status, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
 // Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use data_worker::backfill::BackfillOptions;
 use data_worker::cli::config::ConfigCommand;
+use data_worker::cli::gaps::GapsOptions;
 use data_worker::cli::health::HealthOptions;
 use data_worker::cli::quality::QualityOptions;
 use data_worker::cli::reports::ReportsOptions;
@@ -48,6 +49,8 @@ enum Command {
     Reports(ReportsOptions),
     /// Shows what was wrong with a code, by the reports that are kept in ClickHouse.
     Quality(QualityOptions),
+    /// Finds trading days that are missing of the stored bars, and rows that should not be there; repairs them with --fill.
+    Gaps(GapsOptions),
     /// Checks, shows and documents the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Status(options) => options.run(),
         Command::Reports(options) => options.run(),
         Command::Quality(options) => options.run(),
+        Command::Gaps(options) => options.run(),
         Command::Config(command) => command.run(),
         Command::Backfill(options) => options.run(),
         Command::Standalone(options) => standalone::run(&options),

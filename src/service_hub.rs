@@ -1,5 +1,5 @@
-// Upstream: backfill, cli::connect, cli::quality, reload, run, standalone, standalone::demonstration, standalone::error
-// Downstream: actors::domain::code, actors::fact_cache, actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
+// Upstream: backfill, cli::connect, cli::gaps, cli::quality, reload, run, standalone, standalone::demonstration, standalone::error
+// Downstream: actors::domain::code, actors::fact_cache, actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::path::Path;
@@ -17,7 +17,7 @@ use actors::supervisor::WorkerParts;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::clickhouse::{ClickHouseBars, ClickHouseFactors, ClickHouseReports, ClickHouseTicks};
+use crate::clickhouse::{ClickHouseBars, ClickHouseDays, ClickHouseFactors, ClickHouseReports, ClickHouseTicks};
 use crate::config::{Loaded, Settings};
 use crate::http::StoreQuestion;
 use crate::kafka::{self, KafkaFeed, KafkaOrders, KafkaOutbox};
@@ -120,6 +120,11 @@ impl ServiceHub {
     /// Where quality reports are kept, to be read.
     pub fn reports(settings: &Settings) -> Arc<dyn ReportStore> {
         Arc::new(ClickHouseReports::new(&settings.clickhouse))
+    }
+
+    /// How many bars are stored of each day, to be read.
+    pub fn stored_days(settings: &Settings) -> ClickHouseDays {
+        ClickHouseDays::new(&settings.clickhouse)
     }
 
     /// All codes of the stock list.

@@ -48,6 +48,8 @@ mod failure_alerts;
 pub mod fetcher;
 /// One batch on its way into the store.
 pub mod flush;
+/// What is missing of stored bars.
+pub mod gaps;
 /// The Heartbeat.
 pub mod heartbeat;
 /// Tokens of INSERTs.

@@ -1,4 +1,4 @@
-// Upstream: cli::config, cli::connect, cli::health, cli::quality, cli::reports, cli::send, cli::status
+// Upstream: cli::config, cli::connect, cli::gaps, cli::health, cli::quality, cli::reports, cli::send, cli::status
 // Downstream: config::environment, config::load
 // Role: The commands of `data-worker` beside the worker itself.
 
@@ -14,6 +14,8 @@ mod ask;
 /// `data-worker config …`.
 pub mod config;
 mod connect;
+/// `data-worker gaps`.
+pub mod gaps;
 /// `data-worker health`.
 pub mod health;
 /// `data-worker quality`.

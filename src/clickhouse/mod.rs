@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::ticks
+// Downstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks
 // Role: What the worker keeps in ClickHouse: everything that knows its client, its types and its error codes.
 
 //! The ports: [`bars`], [`factors`], [`ticks`], [`reports`]; one table under them: `table`; its columns: [`schema`]; the bytes: [`rows`]; the zone: [`clock`];
@@ -21,6 +21,8 @@ pub mod rows;
 pub mod schema;
 /// SQL texts.
 pub mod statements;
+/// Stored bars by day.
+pub mod stored_days;
 mod table;
 /// Ticks.
 pub mod ticks;
@@ -28,4 +30,5 @@ pub mod ticks;
 pub use bars::ClickHouseBars;
 pub use factors::ClickHouseFactors;
 pub use reports::ClickHouseReports;
+pub use stored_days::ClickHouseDays;
 pub use ticks::ClickHouseTicks;

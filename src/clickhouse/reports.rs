@@ -44,14 +44,6 @@ impl ClickHouseReports {
     pub fn new(config: &ClickHouseSection) -> Self {
         Self { table: Table::new(config, DATA_QUALITY_REPORT) }
     }
-
-    /// The table's clock. A table that was not there, or not as it must be, at the start may be by now.
-    async fn clock(&self, operation: &str) -> Result<TableClock, StoreError> {
-        if self.table.facts(operation).is_err() {
-            self.table.prepare().await?;
-        }
-        Ok(self.table.facts(operation)?.clock)
-    }
 }
 
 #[async_trait]
@@ -62,7 +54,11 @@ impl ReportStore for ClickHouseReports {
 
     async fn keep(&self, batch: &ReportBatch) -> Result<(), StoreError> {
         let operation = format!("insert {} quality reports", batch.reports.len());
-        let clock = self.clock(&operation).await?;
+        // A table that was not there, or not as it must be, at the start may be by now.
+        if self.table.facts(&operation).is_err() {
+            self.table.prepare().await?;
+        }
+        let clock = self.table.facts(&operation)?.clock;
         let bytes = encode(&batch.reports, clock)
             .map_err(|error| self.table.error(&operation, StoreErrorClass::Schema, error.to_string()))?;
         self.table.insert(bytes, batch.reports.len(), &batch.token).await
@@ -70,7 +66,10 @@ impl ReportStore for ClickHouseReports {
 
     async fn history(&self, code: Code, since: DateTime<Utc>) -> Result<CodeHistory, StoreError> {
         let operation = format!("read the quality history of {code}");
-        let clock = self.clock(&operation).await?;
+        if self.table.facts(&operation).is_err() {
+            self.table.check().await?;
+        }
+        let clock = self.table.facts(&operation)?.clock;
         let since = clock
             .to_epoch(shanghai::wall_clock(since))
             .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;

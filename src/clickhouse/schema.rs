@@ -1,4 +1,4 @@
-// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::statements, clickhouse::table, clickhouse::ticks
+// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::statements, clickhouse::stored_days, clickhouse::table, clickhouse::ticks
 // Downstream: none
 // Role: The tables as Ginkgo's readers expect them: how they are created, and what must be right of one that is there.
 

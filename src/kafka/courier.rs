@@ -1,4 +1,4 @@
-// Upstream: cli::reports, cli::send
+// Upstream: cli::gaps, cli::reports, cli::send
 // Downstream: config::sections
 // Role: Sends a message to a topic and follows what becomes of it: for the command line, all blocking.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::domain, actors::domain::stock_info, actors::fact_cache, actors::ports, mysql::stock_info, mysql::store, sqlite::store, switch
+// Upstream: actors::domain, actors::domain::stock_info, actors::fact_cache, actors::gaps, actors::ports, cli::gaps, mysql::stock_info, mysql::store, sqlite::store, switch
 // Downstream: actors::domain::calendar, actors::domain::code, actors::domain::task
 // Role: What is known of securities and days beside their rows: listings and the calendar.
 
