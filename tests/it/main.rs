@@ -10,6 +10,7 @@ mod crashes;
 mod evening;
 mod factors;
 mod failover;
+mod gaps;
 mod group;
 mod http;
 mod idempotence;
