@@ -73,21 +73,21 @@ impl ReportStore for ClickHouseReports {
         let since = clock
             .to_epoch(shanghai::wall_clock(since))
             .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
-        let (table, code) = (self.table.full_name(), quoted(std::iter::once(code.as_str())));
+        let (table, quoted_code) = (self.table.full_name(), quoted(std::iter::once(code.as_str())));
         let wanted = format!("kind = 'interval' AND timestamp >= toDateTime({since})");
         let count = format!("SELECT uniqExact(report_id) FROM {table} WHERE {wanted}");
         let counting = self.table.client.query_raw(&count).fetch_one::<u64>();
         let num_reports = self.table.bounded(&operation, Effect::None, counting).await?;
         let select = format!(
             "SELECT timestamp, node_id, troubles.what, troubles.rule, troubles.number, troubles.detail FROM {table} FINAL \
-             ARRAY JOIN troubles WHERE {wanted} AND troubles.code = {code} \
+             ARRAY JOIN troubles WHERE {wanted} AND troubles.code = {quoted_code} \
              ORDER BY timestamp, node_id, troubles.what, troubles.rule LIMIT {MAX_TROUBLES}"
         );
         let reading = self.table.client.query_raw(&select).fetch_all::<TroubleRow>();
         let rows = self.table.bounded(&operation, Effect::None, reading).await?;
         let kept = |row: TroubleRow| {
             let TroubleRow { timestamp, node_id, what, rule, number, detail } = row;
-            let trouble = CodeTrouble { code: code.trim_matches('\'').to_owned(), what, rule, number, detail };
+            let trouble = CodeTrouble { code: code.to_string(), what, rule, number, detail };
             KeptTrouble { at: clock.to_wall_clock(timestamp), node_id, trouble }
         };
         Ok(CodeHistory { num_reports, troubles: rows.into_iter().map(kept).collect() })

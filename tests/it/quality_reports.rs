@@ -151,6 +151,24 @@ fn a_table_that_does_not_fit_costs_reports_their_keeping_and_the_job_nothing() {
     });
 }
 
+#[test]
+fn a_split_command_is_one_job_of_which_each_worker_reports_its_part() {
+    let Market { codes, data, .. } = market(120, 2);
+    let mut scene = Scene::new("parts_of_a_job", PROGRAM, data);
+    scene.set("fetch.max_codes_per_command", 10).set("quality.job_quiet_ms", 1_000);
+    scene.list_codes(&codes);
+    let _workers = ["n1", "n2"].map(|node| scene.start(node));
+    for node in ["n1", "n2"] {
+        scene.wait_for_status(node, "running");
+    }
+    scene.send(&[json!({"command": "bar_snapshot", "request_id": "whole"}).to_string().into_bytes()]);
+    wait_until("all parts in reports", PATIENCE, || sum(&of_kind(&scene, "job"), "/tasks_done") == 120);
+    let jobs = of_kind(&scene, "job");
+    assert!(jobs.iter().all(|job| job["job"]["id"] == "whole"), "{jobs:?}");
+    assert_eq!(sum(&jobs, "/records_written"), 240);
+    wait_until_kept(&scene, "the job in the table", "job = 'whole'");
+}
+
 /// Ends the reader with the test.
 struct Follower(Child);
 
