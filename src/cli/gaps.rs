@@ -23,8 +23,8 @@ use crate::service_hub::ServiceHub;
 /// There are gaps, and they were not to be filled. 2 is what wrong arguments end with.
 const EXIT_GAPS: u8 = 3;
 
-/// Codes of one query: thirty years of their days are about 20 MB.
-const CODES_PER_QUERY: usize = 200;
+/// Codes of one query: thirty years of their days are about 10 MB, and some seconds of a server.
+const CODES_PER_QUERY: usize = 100;
 
 /// Ranges of days that are named in one line.
 const MAX_NAMED: usize = 10;

@@ -61,7 +61,11 @@ impl ReportStore for ClickHouseReports {
         let clock = self.table.facts(&operation)?.clock;
         let bytes = encode(&batch.reports, clock)
             .map_err(|error| self.table.error(&operation, StoreErrorClass::Schema, error.to_string()))?;
-        self.table.insert(bytes, batch.reports.len(), &batch.token).await
+        let inserted = self.table.insert(bytes, batch.reports.len(), &batch.token).await;
+        if inserted.as_ref().is_err_and(|error| error.class == StoreErrorClass::Schema) {
+            self.table.forget_facts();
+        }
+        inserted
     }
 
     async fn history(&self, code: Code, since: DateTime<Utc>) -> Result<CodeHistory, StoreError> {

@@ -133,6 +133,11 @@ impl Table {
         facts.is_some_and(|facts| facts.deduplicates_retries)
     }
 
+    /// The table is not what it was: it is checked anew before it is used again.
+    pub fn forget_facts(&self) {
+        *self.facts.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     async fn has_database(&self) -> Result<bool, StoreError> {
         let query = self.server.query("SELECT count() FROM system.databases WHERE name = ?").bind(&self.database);
         let count: u64 = self.bounded("look for the database", Effect::None, query.fetch_one()).await?;

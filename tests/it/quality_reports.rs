@@ -145,7 +145,12 @@ fn a_table_that_does_not_fit_costs_reports_their_keeping_and_the_job_nothing() {
     // Once it is out of the way, reports are kept without a restart.
     scene.database.query("DROP TABLE data_quality_report");
     scene.send_snapshots(&codes[1..], "\"full\":true");
-    wait_until("reports are kept", PATIENCE, || {
+    wait_until_kept(&scene, "reports", "1");
+    // Nor is it missed for long where it is taken away from a running worker.
+    scene.database.query("DROP TABLE data_quality_report");
+    wait_until("reports are kept again", PATIENCE, || {
+        scene.send_snapshots(&codes[1..2], "\"full\":true");
+        scene.wait_until_committed();
         let count = scene.database.try_query("SELECT count() FROM data_quality_report");
         count.is_ok_and(|count| count.trim() != "0")
     });
