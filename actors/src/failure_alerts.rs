@@ -19,22 +19,25 @@ pub struct SourceTrouble {
     num_failed: u64,
     num_done: u64,
     subjects: BTreeSet<Subject>,
+    commands: BTreeSet<&'static str>,
     last: Option<SourceError>,
 }
 
 impl SourceTrouble {
-    /// A fetch failed for good.
-    pub fn failed(&mut self, subject: Subject, error: SourceError, max_shown: usize) {
+    /// A fetch of a command failed for good.
+    pub fn failed(&mut self, command: &'static str, subject: Subject, error: SourceError, max_shown: usize) {
         self.num_failed += 1;
+        self.commands.insert(command);
         if self.subjects.len() < max_shown {
             self.subjects.insert(subject);
         }
         self.last = Some(error);
     }
 
-    /// A task ended well.
-    pub fn succeeded(&mut self) {
+    /// A task of a command ended well.
+    pub fn succeeded(&mut self, command: &'static str) {
         self.num_done += 1;
+        self.commands.insert(command);
     }
 
     /// What there is to tell of the failures since the interval's begin.
@@ -57,7 +60,7 @@ impl SourceTrouble {
             ],
             data: json!({
                 "alert_type": "source_error",
-                "task_type": "bar_snapshot",
+                "task_type": self.task_type(),
                 "state": word.as_str(),
                 "resolved": false,
                 "expected": self.num_failed + self.num_done,
@@ -74,12 +77,35 @@ impl SourceTrouble {
     pub fn end_interval(&mut self, limits: &AlertSettings, now: Instant) -> Option<Notification> {
         let told = match (self.num_failed, self.num_done) {
             (0, 0) => None,
-            (0, _) => self.state.judge(None, now, ms(limits.cool_down_ms)).map(|_| source_recovery()),
+            (0, _) => self.state.judge(None, now, ms(limits.cool_down_ms)).map(|_| self.recovery()),
             _ => self.judge(limits, now),
         };
         (self.num_failed, self.num_done, self.last) = (0, 0, None);
         self.subjects.clear();
+        self.commands.clear();
         told
+    }
+
+    fn task_type(&self) -> String {
+        self.commands.iter().copied().collect::<Vec<_>>().join(",")
+    }
+
+    fn recovery(&self) -> Notification {
+        let state = Word::Resolved.as_str();
+        Notification {
+            kind: "data_collection_alert",
+            level: Level::Info,
+            title: "数据源已恢复".to_owned(),
+            content: "all fetches of the last interval succeeded".to_owned(),
+            fields: vec![("alert_type", "source_error".to_owned()), ("state", state.to_owned())],
+            data: json!({
+                "alert_type": "source_error",
+                "task_type": self.task_type(),
+                "state": state,
+                "resolved": true,
+                "affected_codes": [],
+            }),
+        }
     }
 
     /// A lone failure is a warning; what only an operator can mend is an error at once.
@@ -89,23 +115,6 @@ impl SourceTrouble {
         let percent = 100.0 * self.num_failed as f64 / (self.num_failed + self.num_done).max(1) as f64;
         let is_error = needs_operator || (self.num_failed > 1 && percent > limits.source_error_percent);
         Some(if is_error { Level::Error } else { Level::Warning })
-    }
-}
-
-fn source_recovery() -> Notification {
-    Notification {
-        kind: "data_collection_alert",
-        level: Level::Info,
-        title: "数据源已恢复".to_owned(),
-        content: "all fetches of the last interval succeeded".to_owned(),
-        fields: vec![("alert_type", "source_error".to_owned()), ("state", Word::Resolved.as_str().to_owned())],
-        data: json!({
-            "alert_type": "source_error",
-            "task_type": "bar_snapshot",
-            "state": Word::Resolved.as_str(),
-            "resolved": true,
-            "affected_codes": [],
-        }),
     }
 }
 
@@ -147,7 +156,6 @@ impl StoreTroubles {
             ],
             data: json!({
                 "alert_type": "write_error",
-                "task_type": "bar_snapshot",
                 "state": word.as_str(),
                 "resolved": false,
                 "class": error.class.as_str(),
@@ -219,26 +227,26 @@ mod tests {
     #[test]
     fn a_source_s_trouble_is_raised_escalated_and_resolved_each_once() {
         let (mut trouble, limits, now) = (SourceTrouble::default(), AlertSettings::default(), Instant::now());
-        (0..50).for_each(|_| trouble.succeeded());
-        trouble.failed(Subject::Calendar, server(), 20);
+        (0..50).for_each(|_| trouble.succeeded("bar_snapshot"));
+        trouble.failed("bar_snapshot", Subject::Calendar, server(), 20);
         assert_eq!(brief(trouble.judge(&limits, now)), "Warning raised");
-        trouble.failed(Subject::StockList, server(), 20);
+        trouble.failed("bar_snapshot", Subject::StockList, server(), 20);
         assert_eq!(brief(trouble.judge(&limits, now)), "", "told already");
-        (0..20).for_each(|_| trouble.failed(Subject::Calendar, server(), 20));
+        (0..20).for_each(|_| trouble.failed("bar_snapshot", Subject::Calendar, server(), 20));
         assert_eq!(brief(trouble.judge(&limits, now)), "Error escalated");
         assert_eq!(brief(trouble.end_interval(&limits, now)), "");
         assert_eq!(brief(trouble.end_interval(&limits, now)), "", "an interval in which nothing was done says nothing");
-        trouble.succeeded();
+        trouble.succeeded("bar_snapshot");
         assert_eq!(brief(trouble.end_interval(&limits, now)), "Info resolved");
-        trouble.succeeded();
+        trouble.succeeded("bar_snapshot");
         assert_eq!(brief(trouble.end_interval(&limits, now)), "");
     }
 
     #[test]
     fn a_refused_token_is_an_error_at_once() {
         let (mut trouble, limits) = (SourceTrouble::default(), AlertSettings::default());
-        (0..50).for_each(|_| trouble.succeeded());
-        trouble.failed(Subject::Calendar, error(SourceErrorKind::Unauthorized("no".to_owned())), 20);
+        (0..50).for_each(|_| trouble.succeeded("bar_snapshot"));
+        trouble.failed("bar_snapshot", Subject::Calendar, error(SourceErrorKind::Unauthorized("no".to_owned())), 20);
         assert_eq!(brief(trouble.judge(&limits, Instant::now())), "Error raised");
     }
 

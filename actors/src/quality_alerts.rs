@@ -31,12 +31,13 @@ struct Judged<'a> {
     actual: Value,
     affected: &'a Affected,
     max_shown: usize,
+    task_type: &'a str,
 }
 
 impl QualityAlerts {
     /// What there is to tell after an interval. A figure that rests on too few rows changes nothing.
     pub fn judge(&mut self, summary: &QualitySummary, quality: &QualitySettings, now: Instant) -> Vec<Notification> {
-        let (limits, max_shown) = (&quality.alerts, quality.max_examples);
+        let (limits, max_shown, task_type) = (&quality.alerts, quality.max_examples, summary.task_type());
         let counts = summary.counts();
         let cool_down = ms(limits.cool_down_ms);
         let mut told = Vec::new();
@@ -51,6 +52,7 @@ impl QualityAlerts {
                 actual: json!(counts.expected.saturating_sub(counts.missing)),
                 affected: &summary.incomplete,
                 max_shown,
+                task_type: &task_type,
             };
             told.extend(missing.tell(&mut self.missing, now, cool_down));
         }
@@ -66,6 +68,7 @@ impl QualityAlerts {
                 actual: json!(delay.as_secs_f64()),
                 affected: &summary.late,
                 max_shown,
+                task_type: &task_type,
             };
             told.extend(delayed.tell(&mut self.delayed, now, cool_down));
         }
@@ -81,6 +84,7 @@ impl QualityAlerts {
                 actual: json!(counts.fetched.saturating_sub(skipped)),
                 affected: &summary.invalid,
                 max_shown,
+                task_type: &task_type,
             };
             told.extend(invalid.tell(&mut self.invalid, now, cool_down));
         }
@@ -123,7 +127,7 @@ impl Judged<'_> {
             ],
             data: json!({
                 "alert_type": self.alert_type,
-                "task_type": "bar_snapshot",
+                "task_type": self.task_type,
                 "state": word.as_str(),
                 "resolved": resolved,
                 "value": self.value,

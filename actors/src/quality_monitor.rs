@@ -285,7 +285,7 @@ impl Handler<TaskFinished> for QualityMonitor {
     fn handle(&mut self, message: TaskFinished, _ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
         let TaskFinished { subject, job, report, delay, sources } = message;
-        self.sources.succeeded();
+        self.sources.succeeded(job.command);
         self.add(&job, |summary, settings| {
             summary.add_finished(subject, &report, delay, &settings.quality);
             summary.sources.add(&sources);
@@ -303,7 +303,7 @@ impl Handler<TaskFailed> for QualityMonitor {
             summary.add_failed(subject, &reason);
             summary.sources.add(&sources);
         });
-        self.sources.failed(subject, error, self.settings.quality.max_examples);
+        self.sources.failed(job.command, subject, error, self.settings.quality.max_examples);
         if !std::mem::replace(&mut self.is_gathering, true) {
             ctx.run_later(GATHER, |monitor, _| {
                 monitor.is_gathering = false;

@@ -112,7 +112,7 @@ impl QualityReport {
     pub fn task_type(&self) -> String {
         match &self.job {
             Some(job) => job.command.to_owned(),
-            None => self.summary.commands.iter().copied().collect::<Vec<_>>().join(","),
+            None => self.summary.task_type(),
         }
     }
 

@@ -188,9 +188,9 @@ impl QualitySummary {
         &self.counts
     }
 
-    /// Whether tasks ended, and all of them well.
-    pub fn is_all_well(&self) -> bool {
-        self.num_done > 0 && self.num_failed == 0
+    /// What was done, such as `bar_snapshot`.
+    pub fn task_type(&self) -> String {
+        self.commands.iter().copied().collect::<Vec<_>>().join(",")
     }
 
     /// The delay that 95 of 100 tasks do not exceed; `None` where none is known.
