@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: backfill, cli::config, cli::health, cli::reports, cli::send, cli::status, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
+// Downstream: backfill, cli::config, cli::gaps, cli::health, cli::quality, cli::reports, cli::send, cli::status, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
 // Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.
@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use data_worker::backfill::BackfillOptions;
 use data_worker::cli::config::ConfigCommand;
+use data_worker::cli::gaps::GapsOptions;
 use data_worker::cli::health::HealthOptions;
+use data_worker::cli::quality::QualityOptions;
 use data_worker::cli::reports::ReportsOptions;
 use data_worker::cli::send::SendOptions;
 use data_worker::cli::status::StatusOptions;
@@ -45,6 +47,10 @@ enum Command {
     Status(StatusOptions),
     /// Shows quality reports and alerts from the notification topic.
     Reports(ReportsOptions),
+    /// Shows what was wrong with a code, by the reports that are kept in ClickHouse.
+    Quality(QualityOptions),
+    /// Finds trading days that are missing of the stored bars, and rows that should not be there; repairs them with --fill.
+    Gaps(GapsOptions),
     /// Checks, shows and documents the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -63,6 +69,8 @@ fn main() -> ExitCode {
         Command::Health(options) => options.run(),
         Command::Status(options) => options.run(),
         Command::Reports(options) => options.run(),
+        Command::Quality(options) => options.run(),
+        Command::Gaps(options) => options.run(),
         Command::Config(command) => command.run(),
         Command::Backfill(options) => options.run(),
         Command::Standalone(options) => standalone::run(&options),

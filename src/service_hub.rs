@@ -1,5 +1,5 @@
-// Upstream: backfill, cli::connect, reload, run, standalone, standalone::demonstration, standalone::error
-// Downstream: actors::domain::code, actors::fact_cache, actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
+// Upstream: backfill, cli::connect, cli::gaps, cli::quality, reload, run, standalone, standalone::demonstration, standalone::error
+// Downstream: actors::domain::code, actors::fact_cache, actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::path::Path;
@@ -10,14 +10,14 @@ use actors::domain::Code;
 use actors::fact_cache::FactCache;
 use actors::heartbeat::Identity;
 use actors::ports::{
-    BarStore, CommandFeed, FactorStore, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore, StoreError,
-    TickStore,
+    BarStore, CommandFeed, FactorStore, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore, ReportStore,
+    StoreError, TickStore,
 };
 use actors::supervisor::WorkerParts;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::clickhouse::{ClickHouseBars, ClickHouseFactors, ClickHouseTicks};
+use crate::clickhouse::{ClickHouseBars, ClickHouseDays, ClickHouseFactors, ClickHouseReports, ClickHouseTicks};
 use crate::config::{Loaded, Settings};
 use crate::http::StoreQuestion;
 use crate::kafka::{self, KafkaFeed, KafkaOrders, KafkaOutbox};
@@ -84,6 +84,7 @@ impl ServiceHub {
             factors: services.factors.clone(),
             ticks: services.ticks.clone(),
             reference: services.reference.clone(),
+            reports: services.reports.clone(),
             heartbeats: services.heartbeats.clone(),
             outbox: Arc::new(outbox),
             config: config.clone(),
@@ -109,10 +110,21 @@ impl ServiceHub {
             factors: services.factors.clone(),
             ticks: services.ticks.clone(),
             reference: services.reference.clone(),
+            reports: services.reports.clone(),
             heartbeats: Arc::new(MemoryHeartbeats::default()),
             outbox,
             config: Arc::new(NothingToReload),
         })
+    }
+
+    /// Where quality reports are kept, to be read.
+    pub fn reports(settings: &Settings) -> Arc<dyn ReportStore> {
+        Arc::new(ClickHouseReports::new(&settings.clickhouse))
+    }
+
+    /// How many bars are stored of each day, to be read.
+    pub fn stored_days(settings: &Settings) -> ClickHouseDays {
+        ClickHouseDays::new(&settings.clickhouse)
     }
 
     /// All codes of the stock list.
@@ -143,6 +155,7 @@ impl ServiceHub {
             factors: store.clone(),
             ticks: store.clone(),
             reference: store.clone(),
+            reports: store.clone(),
             heartbeats: heartbeats.clone(),
             outbox: Arc::new(outbox),
         };
@@ -200,6 +213,7 @@ pub struct Services {
     ticks: Arc<Switch<dyn TickStore>>,
     sources: Arc<Switch<dyn MarketSources>>,
     reference: Arc<Switch<dyn ReferenceStore>>,
+    reports: Arc<Switch<dyn ReportStore>>,
     heartbeats: Arc<Switch<dyn HeartbeatStore>>,
 }
 
@@ -214,6 +228,7 @@ impl Services {
             ticks: Switch::new(Arc::new(ClickHouseTicks::new(&settings.clickhouse))),
             sources: Switch::new(Arc::new(sources)),
             reference: Switch::new(Arc::new(MySqlReference::new(&settings.mysql))),
+            reports: Switch::new(Arc::new(ClickHouseReports::new(&settings.clickhouse))),
             heartbeats: Switch::new(Arc::new(heartbeats)),
         })
     }
@@ -251,10 +266,11 @@ impl Services {
         });
         match tokio::join!(store, factors, sources, reference, heartbeats) {
             (Ok(store), Ok(factors), Ok(sources), Ok(reference), Ok(heartbeats)) => {
-                // Tables of ticks are made and checked when they are used; the two above tried the server.
+                // Tables of ticks and of reports are checked when they are used; the two above tried the server.
                 let ticks = touched("clickhouse")
                     .then(|| Arc::new(ClickHouseTicks::new(&settings.clickhouse)) as Arc<dyn TickStore>);
-                Ok(Exchange { services: self.clone(), store, factors, ticks, sources, reference, heartbeats })
+                let reports = touched("clickhouse").then(|| ServiceHub::reports(settings));
+                Ok(Exchange { services: self.clone(), store, factors, ticks, reports, sources, reference, heartbeats })
             }
             (store, factors, sources, reference, heartbeats) => {
                 let reasons = [store.err(), factors.err(), sources.err(), reference.err(), heartbeats.err()];
@@ -284,6 +300,7 @@ pub struct Exchange {
     store: Option<Arc<dyn BarStore>>,
     factors: Option<Arc<dyn FactorStore>>,
     ticks: Option<Arc<dyn TickStore>>,
+    reports: Option<Arc<dyn ReportStore>>,
     sources: Option<Arc<dyn MarketSources>>,
     reference: Option<Arc<dyn ReferenceStore>>,
     heartbeats: Option<Arc<dyn HeartbeatStore>>,
@@ -292,7 +309,7 @@ pub struct Exchange {
 impl Exchange {
     /// Puts them in force.
     pub fn install(self) {
-        let Self { services, store, factors, ticks, sources, reference, heartbeats } = self;
+        let Self { services, store, factors, ticks, reports, sources, reference, heartbeats } = self;
         if let Some(store) = store {
             services.store.exchange(store);
         }
@@ -301,6 +318,9 @@ impl Exchange {
         }
         if let Some(ticks) = ticks {
             services.ticks.exchange(ticks);
+        }
+        if let Some(reports) = reports {
+            services.reports.exchange(reports);
         }
         if let Some(sources) = sources {
             services.sources.exchange(sources);

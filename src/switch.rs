@@ -1,5 +1,5 @@
 // Upstream: service_hub
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::trade_day, actors::ports, actors::ports::market_source, actors::ports::tick_store
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::trade_day, actors::ports, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store
 // Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
 
 use std::collections::{BTreeSet, HashMap};
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use actors::domain::{Code, DateRange, FactorChanges, Frequency, Hundredths, Listing, Stock, SyncRecord, TradeDay};
 use actors::ports::{
-    BarBatch, BarStore, DataKind, FactorBatch, FactorStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource,
-    MarketSources, MergeCounts, ReferenceStore, SeriesEnds, StoreError, StoredBar, StoredFactor, StoredTick, TickBatch,
-    TickStore,
+    BarBatch, BarStore, CodeHistory, DataKind, FactorBatch, FactorStore, HeartbeatError, HeartbeatStore, KeySpan,
+    MarketSource, MarketSources, MergeCounts, ReferenceStore, ReportBatch, ReportStore, SeriesEnds, StoreError,
+    StoredBar, StoredFactor, StoredTick, TickBatch, TickStore,
 };
 use async_trait::async_trait;
-use chrono::{NaiveDate, NaiveDateTime};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 /// A port with the adapter that is in force behind it.
 pub struct Switch<T: ?Sized>(RwLock<Arc<T>>);
@@ -158,6 +158,21 @@ impl ReferenceStore for Switch<dyn ReferenceStore> {
 
     async fn record_syncs(&self, records: &[SyncRecord]) -> Result<(), StoreError> {
         self.current().record_syncs(records).await
+    }
+}
+
+#[async_trait]
+impl ReportStore for Switch<dyn ReportStore> {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.current().prepare().await
+    }
+
+    async fn keep(&self, batch: &ReportBatch) -> Result<(), StoreError> {
+        self.current().keep(batch).await
+    }
+
+    async fn history(&self, code: Code, since: DateTime<Utc>) -> Result<CodeHistory, StoreError> {
+        self.current().history(code, since).await
     }
 }
 

@@ -1,4 +1,4 @@
-// Upstream: actors::quality_alerts
+// Upstream: actors::failure_alerts, actors::quality_alerts
 // Downstream: actors::domain::notification
 // Role: What is told of a trouble that lasts: its beginning, its worsening, now and then that it lasts, its end.
 

@@ -1,5 +1,5 @@
 // Upstream: actors::supervisor
-// Downstream: actors::command_handover, actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::sync_record, actors::domain::task, actors::fetcher, actors::observation, actors::open_command, actors::ports, actors::quality_monitor, actors::reference_list, actors::settings, actors::store_tries, actors::supervision::vitals, actors::sync_journal, actors::tick_days, actors::ticket
+// Downstream: actors::command_handover, actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::sync_record, actors::domain::task, actors::fetcher, actors::journal, actors::observation, actors::open_command, actors::ports, actors::quality_jobs, actors::quality_monitor, actors::quality_report, actors::reference_list, actors::settings, actors::store_tries, actors::supervision::vitals, actors::tick_days, actors::ticket
 // Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -18,16 +18,18 @@ use crate::domain::{
     SyncRecord, TaskCounts,
 };
 use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, Fetcher};
+use crate::journal::Journal;
 use crate::observation::{CommandOutcome, Observation, TaskEnd};
-use crate::open_command::{CommandId, Job, OpenCommand, OpenTask, QueuedTask};
+use crate::open_command::{CommandId, OpenCommand, OpenTask, QueuedTask, Work};
 use crate::ports::{Outbox, ReferenceStore};
+use crate::quality_jobs::JobPart;
 use crate::quality_monitor::{CommandRefused, QualityMonitor, TaskFailed, TaskFinished};
+use crate::quality_report::JobKey;
 use crate::reference_list::ListKind;
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::Vitals;
-use crate::sync_journal::SyncJournal;
 use crate::tick_days::{BackfillDays, next_part};
-use crate::ticket::{TaskBuffered, TaskId, TaskListener, TaskOutcome, TaskSettled, Ticket};
+use crate::ticket::{TaskBuffered, TaskId, TaskListener, TaskOutcome, TaskSettled, Ticket, Trail};
 
 /// Crashes with the same command or task in hand that are still answered by another try: as often as a fetch is tried.
 const MAX_CRASHES: u32 = 3;
@@ -43,7 +45,7 @@ pub struct RouterLinks {
     /// Knows all listed codes.
     pub reference: Arc<dyn ReferenceStore>,
     /// Keeps records of ended tasks.
-    pub journal: SyncJournal,
+    pub journal: Journal<SyncRecord>,
 }
 
 /// Takes commands from the feed and follows each to its resolution.
@@ -64,7 +66,7 @@ pub struct CommandRouter {
 struct CodesListed {
     delivery: Delivery,
     command: ControlCommand,
-    job: Job,
+    work: Work,
     codes: Vec<Code>,
 }
 
@@ -99,14 +101,14 @@ impl CommandRouter {
             Ok(command) => match command.instruction.clone() {
                 Instruction::BarSnapshot(snapshot) => {
                     let codes = snapshot.codes.clone();
-                    self.take_codes(delivery, command, codes, Job::Bars(snapshot), ctx);
+                    self.take_codes(delivery, command, codes, Work::Bars(snapshot), ctx);
                 }
                 Instruction::AdjustFactor(FactorCommand { codes, mode }) => {
-                    self.take_codes(delivery, command, codes, Job::Factors(mode), ctx);
+                    self.take_codes(delivery, command, codes, Work::Factors(mode), ctx);
                 }
                 Instruction::Tick(tick) => {
                     let codes = tick.codes.clone();
-                    self.take_codes(delivery, command, codes, Job::Ticks(tick), ctx);
+                    self.take_codes(delivery, command, codes, Work::Ticks(tick), ctx);
                 }
                 Instruction::StockInfo => self.begin_list(delivery, &command, ListKind::Stocks),
                 Instruction::TradeDay => self.begin_list(delivery, &command, ListKind::TradeDays),
@@ -129,17 +131,17 @@ impl CommandRouter {
         delivery: Delivery,
         command: ControlCommand,
         codes: CodeSelection,
-        job: Job,
+        work: Work,
         ctx: &mut Context<Self>,
     ) {
         match codes {
-            CodeSelection::These(codes) => self.begin_codes(delivery, &command, job, &codes),
-            CodeSelection::AllListed => self.list_codes(delivery, command, job, ctx),
+            CodeSelection::These(codes) => self.begin_codes(delivery, &command, work, &codes),
+            CodeSelection::AllListed => self.list_codes(delivery, command, work, ctx),
         }
     }
 
     /// Reads the listed codes; waits out a store that does not answer, like every other failure of a store.
-    fn list_codes(&self, delivery: Delivery, command: ControlCommand, job: Job, ctx: &mut Context<Self>) {
+    fn list_codes(&self, delivery: Delivery, command: ControlCommand, work: Work, ctx: &mut Context<Self>) {
         let (links, vitals, settings) = (self.links.clone(), self.vitals.clone(), self.settings.clone());
         let router = ctx.address();
         let span = command.span(delivery.command());
@@ -159,7 +161,7 @@ impl CommandRouter {
                     return; // another worker has the command now
                 }
             };
-            router.do_send(CodesListed { delivery, command, job, codes });
+            router.do_send(CodesListed { delivery, command, work, codes });
         };
         actix_rt::spawn(listing.instrument(span));
     }
@@ -184,26 +186,26 @@ impl CommandRouter {
     }
 
     /// Begins a command for codes, or splits it among the group.
-    fn begin_codes(&mut self, delivery: Delivery, command: &ControlCommand, job: Job, codes: &[Code]) {
+    fn begin_codes(&mut self, delivery: Delivery, command: &ControlCommand, work: Work, codes: &[Code]) {
         if codes.len() > self.settings.fetch.max_codes_per_command {
             let _logged_in = command.span(delivery.command()).entered();
             return self.split(delivery, codes);
         }
         let subjects: Vec<Subject> = codes.iter().copied().map(Subject::Code).collect();
-        self.begin(delivery, command, job, &subjects);
+        self.begin(delivery, command, work, &subjects);
     }
 
     fn begin_list(&mut self, delivery: Delivery, command: &ControlCommand, kind: ListKind) {
-        self.begin(delivery, command, Job::List(kind), &[kind.subject()]);
+        self.begin(delivery, command, Work::List(kind), &[kind.subject()]);
     }
 
     /// Queues a command's tasks: one a subject, or more for days that are too many for one.
-    fn begin(&mut self, delivery: Delivery, command: &ControlCommand, job: Job, subjects: &[Subject]) {
+    fn begin(&mut self, delivery: Delivery, command: &ControlCommand, work: Work, subjects: &[Subject]) {
         if !delivery.assignment().is_held() {
             return; // dropped: the partition's next owner does it
         }
         let id = CommandId(self.fresh_id());
-        let ranges = job.parts();
+        let ranges = work.parts();
         let num_tasks = subjects.len() * ranges.len();
         let span = command.span(delivery.command());
         span.in_scope(|| tracing::debug!(tasks = num_tasks, "command begins"));
@@ -214,7 +216,8 @@ impl CommandRouter {
         let open = OpenCommand {
             delivery,
             span,
-            job,
+            part: JobPart::begin(JobKey::of(command, work.command()), self.links.quality.clone()),
+            work,
             issued_at: command.issued_at,
             num_open: num_tasks,
             counts: TaskCounts::default(),
@@ -233,7 +236,7 @@ impl CommandRouter {
         while self.num_fetching < self.settings.fetch.max_in_flight {
             let Some(queued) = self.queue.pop_front() else { return };
             let Some(command) = self.commands.get(&queued.command) else { continue };
-            let (assignment, job) = (command.delivery.assignment().clone(), command.job.clone());
+            let (assignment, work) = (command.delivery.assignment().clone(), command.work.clone());
             let span = command.span.clone();
             let id = TaskId(self.fresh_id());
             let QueuedTask { command, subject, range, backfill, num_crashes } = queued;
@@ -244,18 +247,18 @@ impl CommandRouter {
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
             let ticket = Ticket::new(id, subject, assignment, listener, self.vitals.board().clone(), span);
             let fetcher = &self.links.fetcher;
-            match (subject, job) {
-                (Subject::Code(code), Job::Bars(BarSnapshot { frequency, mode, .. })) => {
+            match (subject, work) {
+                (Subject::Code(code), Work::Bars(BarSnapshot { frequency, mode, .. })) => {
                     fetcher.do_send(FetchBars { ticket, code, frequency, mode, range });
                 }
-                (Subject::Code(code), Job::Factors(mode)) => fetcher.do_send(FetchFactors { ticket, code, mode }),
-                (Subject::Code(code), Job::Ticks(tick)) => {
+                (Subject::Code(code), Work::Factors(mode)) => fetcher.do_send(FetchFactors { ticket, code, mode }),
+                (Subject::Code(code), Work::Ticks(tick)) => {
                     let backfill = tick.full.then_some(backfill);
                     fetcher.do_send(FetchTicks { ticket, code, range, overwrite: tick.overwrite, backfill });
                 }
-                (_, Job::List(kind)) => fetcher.do_send(FetchList { ticket, kind }),
+                (_, Work::List(kind)) => fetcher.do_send(FetchList { ticket, kind }),
                 // No command makes such a task; the ticket that is dropped here brings it back, and three times ends it.
-                (subject, job) => tracing::error!(%subject, ?job, "a task that nobody can do"),
+                (subject, work) => tracing::error!(%subject, ?work, "a task that nobody can do"),
             }
         }
     }
@@ -270,15 +273,15 @@ impl CommandRouter {
     }
 
     /// A run of a task ended. Words of a run that is not known any more (from before a restart) change nothing.
-    fn task_settled(&mut self, id: TaskId, outcome: TaskOutcome) {
+    fn task_settled(&mut self, id: TaskId, outcome: TaskOutcome, trail: Trail) {
         self.free_slot(id);
         let Some(task) = self.tasks.remove(&id) else { return };
         let Some(command) = self.commands.get_mut(&task.command) else { return };
         let (board, duration) = (self.vitals.board(), task.begun_at.elapsed());
         let ended = |outcome| board.observe(&Observation::TaskEnded { outcome, duration });
-        let note = |job: &Job, counts, error| {
+        let note = |work: &Work, counts, error| {
             if self.settings.events.sync_records {
-                let (kind, mode, subject) = (job.kind(), job.mode(), task.subject);
+                let (kind, mode, subject) = (work.kind(), work.mode(), task.subject);
                 let ended_at = Utc::now();
                 self.links.journal.note(SyncRecord { kind, subject, mode, ended_at, duration, counts, error });
             }
@@ -289,8 +292,8 @@ impl CommandRouter {
                 return self.run_again(task, suspect);
             }
             TaskOutcome::Done(report) => {
-                let now = Utc::now();
-                let delay = command.issued_at.and_then(|issued| (now - issued).to_std().ok());
+                let basis = self.settings.quality.delay_basis;
+                let delay = basis.delay(command.issued_at, trail.newest_stored, Utc::now());
                 ended(TaskEnd::Done { counts: &report.counts, delay });
                 let stop_after = self.settings.fetch.tick_stop_after_empty_days;
                 if let Some(days) = report.backfill
@@ -300,15 +303,17 @@ impl CommandRouter {
                     self.queue.push_back(QueuedTask::new(task.command, task.subject, range, days));
                 }
                 command.counts.add(&report.counts);
-                note(&command.job, report.counts.clone(), None);
-                self.links.quality.do_send(TaskFinished { subject: task.subject, report, delay, duration });
+                note(&command.work, report.counts.clone(), None);
+                let (job, sources) = (command.part.job(), trail.sources);
+                self.links.quality.do_send(TaskFinished { subject: task.subject, job, report, delay, sources });
             }
             TaskOutcome::Failed { error, attempts } => {
                 ended(TaskEnd::Failed);
                 command.attempts = command.attempts.max(attempts);
                 command.fail(task.subject, error.to_string());
-                note(&command.job, TaskCounts::default(), Some(error.to_string()));
-                self.links.quality.do_send(TaskFailed { subject: task.subject, error });
+                note(&command.work, TaskCounts::default(), Some(error.to_string()));
+                let (job, sources) = (command.part.job(), trail.sources);
+                self.links.quality.do_send(TaskFailed { subject: task.subject, job, error, sources });
             }
         }
         command.num_open -= 1;
@@ -414,14 +419,14 @@ impl Handler<CodesListed> for CommandRouter {
     type Result = ();
 
     fn handle(&mut self, message: CodesListed, ctx: &mut Self::Context) {
-        let CodesListed { delivery, command, job, codes } = message;
+        let CodesListed { delivery, command, work, codes } = message;
         if codes.is_empty() {
             let _logged_in = command.span(delivery.command()).entered();
             let reason = "the command names no code and the stock list (stock_info) is empty; send `stockinfo` first";
             self.links.quality.do_send(CommandRefused { reason: reason.to_owned() });
             return self.dead_letter(delivery, "no_codes", reason.to_owned(), 1);
         }
-        self.begin_codes(delivery, &command, job, &codes);
+        self.begin_codes(delivery, &command, work, &codes);
         self.dispatch(ctx);
     }
 }
@@ -439,7 +444,7 @@ impl Handler<TaskSettled> for CommandRouter {
     type Result = ();
 
     fn handle(&mut self, message: TaskSettled, ctx: &mut Self::Context) {
-        self.task_settled(message.task, message.outcome);
+        self.task_settled(message.task, message.outcome, message.trail);
         self.dispatch(ctx);
     }
 }

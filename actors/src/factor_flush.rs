@@ -1,9 +1,8 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::domain::adjust_factor, actors::domain::code, actors::factor_plan, actors::insert_token, actors::latest_times, actors::observation, actors::ports, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::ticket, actors::write_buffer
+// Downstream: actors::domain::adjust_factor, actors::domain::code, actors::factor_plan, actors::insert_token, actors::latest_times, actors::ports, actors::settings, actors::store_insert, actors::store_outage, actors::store_tries, actors::supervision::board, actors::ticket, actors::write_buffer
 // Role: Writes one batch of factors: looks where the stored series end, inserts, removes what is replaced, until done.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
@@ -11,9 +10,9 @@ use crate::domain::{AdjustFactor, Code};
 use crate::factor_plan::{FactorPlan, FactorUnit, codes_to_read, plan};
 use crate::insert_token::insert_token;
 use crate::latest_times::LatestTimes;
-use crate::observation::Observation;
-use crate::ports::{FactorBatch, FactorStore, StoreError, StoreErrorClass};
+use crate::ports::{FactorBatch, FactorStore, StoreError};
 use crate::settings::ActorSettings;
+use crate::store_insert::insert_once;
 use crate::store_outage::StoreOutage;
 use crate::store_tries::StoreTries;
 use crate::supervision::Board;
@@ -117,24 +116,10 @@ impl FactorFlush {
         Ok(plan)
     }
 
-    /// Where the table takes a batch once, one whose answer is lost is sent again at once, with the same token.
     async fn insert(&self, batch: FactorBatch) -> Result<(), StoreError> {
-        match self.try_insert(&batch).await {
-            Err(error)
-                if error.class == StoreErrorClass::OutcomeUnknown && self.context.store.deduplicates_retries() =>
-            {
-                self.try_insert(&batch).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    async fn try_insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {
-        let begun = Instant::now();
-        let inserted = self.context.store.insert(batch).await;
-        let (rows, error, duration) = (batch.rows.len(), inserted.as_ref().err(), begun.elapsed());
-        self.context.board.observe(&Observation::InsertEnded { rows, error, duration });
-        inserted
+        let store = &self.context.store;
+        let takes_once = async || Ok(store.deduplicates_retries());
+        insert_once(&self.context.board, batch.rows.len(), async || store.insert(&batch).await, takes_once).await
     }
 
     async fn settle(mut self, plan: FactorPlan) {

@@ -228,7 +228,7 @@ struct FetchPlan {
 }
 
 impl FetchContext {
-    async fn run(&self, message: FetchBars, settings: &ActorSettings) {
+    async fn run(&self, mut message: FetchBars, settings: &ActorSettings) {
         let code = message.code;
         let plan = match self.plan(&message, settings).await {
             Some(plan) => plan,
@@ -258,8 +258,9 @@ impl FetchContext {
             },
             _ => source.noted_bars(&request).await,
         };
-        match self.fetch(DataKind::of(message.frequency), call, &message.ticket, settings).await {
+        match self.fetch(DataKind::of(message.frequency), call, &mut message.ticket, settings).await {
             Ok((NotedBars { bars: mut rows, notes }, source)) => {
+                message.ticket.trail.sources.rows_came(rows.len());
                 rows.retain(|row| is_over(row, message.frequency));
                 self.board.rows_fetched.add(rows.len() as u64);
                 let known = self.known_days(code, message.frequency, &rows, notes, settings).await;
@@ -292,8 +293,9 @@ impl FetchContext {
             return; // another worker has the command now
         }
         let call = async |source: Arc<dyn MarketSource>| source.factors(code, range).await;
-        match self.fetch(DataKind::Factors, call, &ticket, settings).await {
+        match self.fetch(DataKind::Factors, call, &mut ticket, settings).await {
             Ok((rows, source)) => {
+                ticket.trail.sources.rows_came(rows.len());
                 self.board.rows_fetched.add(rows.len() as u64);
                 let Some(room) = self.row_room.enter(rows.len()).await else { return };
                 let facts = self.facts(settings).await;
@@ -319,8 +321,9 @@ impl FetchContext {
             let error = || SourceError { source_name: source.name(), request: data_kind.to_string(), kind: empty() };
             if list.is_empty() { Err(error()) } else { Ok(list) }
         };
-        match self.fetch(data_kind, call, &ticket, settings).await {
+        match self.fetch(data_kind, call, &mut ticket, settings).await {
             Ok((list, source)) => {
+                ticket.trail.sources.rows_came(list.len());
                 self.board.rows_fetched.add(list.len() as u64);
                 let Some(room) = self.row_room.enter(list.len()).await else { return };
                 ticket.enter(Stage::Checking);
@@ -400,13 +403,18 @@ impl FetchContext {
         settings: &ActorSettings,
     ) -> Option<T> {
         let mut delays = store_delays(settings);
+        let mut has_failed = false;
         while !ticket.is_lost() {
             match read().await {
                 Ok(answer) => {
-                    self.outage.succeeded();
+                    // An answer at once may come out of memory: it does not say that the store is back.
+                    if has_failed {
+                        self.outage.succeeded();
+                    }
                     return Some(answer);
                 }
                 Err(error) => {
+                    has_failed = true;
                     let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
                     self.outage.failed(&error, delay);
                     actix_rt::time::sleep(delay).await;

@@ -1,10 +1,9 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::batch_writer, actors::domain::frequency, actors::insert_token, actors::latest_times, actors::observation, actors::ports, actors::price_events, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
+// Downstream: actors::batch_writer, actors::domain::frequency, actors::insert_token, actors::latest_times, actors::ports, actors::price_events, actors::settings, actors::store_insert, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
 // Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use chrono::Datelike;
 use tokio::sync::Mutex;
@@ -13,10 +12,10 @@ use crate::batch_writer::BufferedTask;
 use crate::domain::Frequency;
 use crate::insert_token::insert_token;
 use crate::latest_times::LatestBars;
-use crate::observation::Observation;
 use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreErrorClass};
 use crate::price_events::PriceEvents;
 use crate::settings::{ActorSettings, ms};
+use crate::store_insert::insert_counted;
 use crate::store_outage::StoreOutage;
 use crate::store_tries::StoreTries;
 use crate::supervision::Board;
@@ -108,11 +107,8 @@ impl Flush {
         let mut pending = vec![whole];
         let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         while let Some(batch) = pending.pop() {
-            let begun = Instant::now();
-            let inserted = self.context.store.insert(&batch).await;
-            let (rows, error, duration) = (batch.rows.len(), inserted.as_ref().err(), begun.elapsed());
-            self.context.board.observe(&Observation::InsertEnded { rows, error, duration });
-            match inserted {
+            let inserting = self.context.store.insert(&batch);
+            match insert_counted(&self.context.board, batch.rows.len(), inserting).await {
                 Ok(()) => tries.succeeded(),
                 Err(error) if error.class == StoreErrorClass::TooManyPartitions && spans_years(&batch) => {
                     tracing::info!(
@@ -171,9 +167,12 @@ impl Flush {
             "batch stored"
         );
         for (task, counts) in self.tasks.drain(..).zip(plan.counts) {
-            let mut report = task.report;
+            let (mut report, mut ticket) = (task.report, task.ticket);
+            if counts.written > 0 {
+                ticket.trail.newest_stored = task.unit.rows.iter().map(|row| row.timestamp).max();
+            }
             report.counts.add(&counts);
-            task.ticket.done(report);
+            ticket.done(report);
         }
     }
 }

@@ -46,16 +46,22 @@ pub mod factor_flush;
 pub mod factor_plan;
 /// Rules for factors.
 pub mod factor_rules;
+/// Alerts on what fails as such.
+mod failure_alerts;
 /// The Fetcher.
 pub mod fetcher;
 /// One batch on its way into the store.
 pub mod flush;
+/// What is missing of stored bars.
+pub mod gaps;
 #[cfg(test)]
 mod generated_month;
 /// The Heartbeat.
 pub mod heartbeat;
 /// Tokens of INSERTs.
 mod insert_token;
+/// Records that are written behind the work.
+pub mod journal;
 /// The last stored closes.
 mod last_closes;
 /// The newest stored timestamps.
@@ -81,11 +87,15 @@ mod price_rules;
 mod price_rules_tests;
 /// Alerts that are judged by figures.
 mod quality_alerts;
+/// Jobs under way.
+pub mod quality_jobs;
 /// The QualityMonitor.
 pub mod quality_monitor;
+/// Quality reports.
+pub mod quality_report;
 #[cfg(test)]
 mod quality_score_tests;
-/// Summaries and alerts in words.
+/// What tasks brought, added up.
 pub mod quality_summary;
 /// Lists that are taken as a whole.
 pub mod reference_list;
@@ -101,6 +111,10 @@ pub mod settings;
 pub mod shanghai;
 /// Calls to sources.
 mod source_calls;
+/// What sources did.
+pub mod source_tally;
+/// One INSERT, counted.
+mod store_insert;
 /// Whether the store takes rows.
 pub mod store_outage;
 /// Tries of a store.
@@ -109,8 +123,8 @@ pub mod store_tries;
 pub mod supervision;
 /// The Supervisor.
 pub mod supervisor;
-/// Records of ended tasks.
-pub mod sync_journal;
+/// How late rows are readable.
+pub mod task_delay;
 /// Days of ticks.
 mod tick_days;
 /// The fetch of ticks.

@@ -61,6 +61,16 @@ impl Starting {
         Ok(())
     }
 
+    /// Reports are worth less than the work: where they cannot be kept, it is said, and tried again with each report.
+    async fn prepare_reports(&self) {
+        if self.settings.quality.keep_reports
+            && let Err(error) = self.parts.reports.prepare().await
+        {
+            self.board.record_error(&error.to_string());
+            tracing::error!(%error, "quality reports cannot be kept; they are sent to the notification topic all the same");
+        }
+    }
+
     /// A store that is not there yet is waited for; one that is not what the worker needs ends the start.
     async fn prepare_store(&self) -> Result<(), String> {
         let mut delays = store_delays(&self.settings);
@@ -69,7 +79,10 @@ impl Starting {
                 Ok(()) => self.parts.factors.prepare().await,
                 failed => failed,
             };
-            let Err(error) = prepared else { return Ok(()) };
+            let Err(error) = prepared else {
+                self.prepare_reports().await;
+                return Ok(());
+            };
             self.board.record_error(&error.to_string());
             if !error.class.is_transient() {
                 return Err(error.to_string());
@@ -160,6 +173,7 @@ impl Leaving {
             if let Err(error) = self.children.quality.send(SendWhatIsLeft).await {
                 tracing::warn!(%error, "the last summary is not sent");
             }
+            self.children.reports.write_out().await;
             self.children.announcer.announce(&WorkerEvent::Stopped, self.stop_order.as_deref()).await;
         };
         if actix_rt::time::timeout(LEAVING, goodbye).await.is_err() {

@@ -1,5 +1,5 @@
 // Upstream: actors::command_router
-// Downstream: actors::delivery, actors::domain::command, actors::domain::task, actors::reference_list, actors::shanghai, actors::tick_days
+// Downstream: actors::delivery, actors::domain::command, actors::domain::task, actors::quality_jobs, actors::reference_list, actors::shanghai, actors::tick_days
 // Role: A command under way: what its tasks have brought so far, and what failed.
 
 use std::time::Instant;
@@ -9,6 +9,7 @@ use tracing::Span;
 
 use crate::delivery::{Delivery, RawCommand};
 use crate::domain::{BarSnapshot, ControlCommand, OpenRange, Subject, SyncMode, TaskCounts, TickCommand};
+use crate::quality_jobs::JobPart;
 use crate::reference_list::ListKind;
 use crate::shanghai;
 use crate::tick_days::{BackfillDays, part_until, parts_of};
@@ -32,7 +33,7 @@ impl ControlCommand {
 
 /// What the tasks of a command do.
 #[derive(Debug, Clone)]
-pub enum Job {
+pub enum Work {
     /// Bars.
     Bars(BarSnapshot),
     /// Adjustment factors.
@@ -43,13 +44,24 @@ pub enum Job {
     List(ListKind),
 }
 
-impl Job {
+impl Work {
     /// Ginkgo's word for what is synchronised.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Bars(_) => "bars",
             Self::Factors(_) => "adjustfactor",
             Self::Ticks(_) => "ticks",
+            Self::List(ListKind::Stocks) => "stockinfo",
+            Self::List(ListKind::TradeDays) => "trade_day",
+        }
+    }
+
+    /// The command's word.
+    pub fn command(&self) -> &'static str {
+        match self {
+            Self::Bars(_) => "bar_snapshot",
+            Self::Factors(_) => "adjustfactor",
+            Self::Ticks(_) => "tick",
             Self::List(ListKind::Stocks) => "stockinfo",
             Self::List(ListKind::TradeDays) => "trade_day",
         }
@@ -85,7 +97,9 @@ pub struct OpenCommand {
     /// What is logged for it is logged in this span.
     pub span: Span,
     /// What its tasks do.
-    pub job: Job,
+    pub work: Work,
+    /// Its part in its job.
+    pub part: JobPart,
     /// When its sender issued it.
     pub issued_at: Option<DateTime<Utc>>,
     /// Tasks that are not done.

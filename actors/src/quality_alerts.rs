@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::alert_state::{AlertState, Word};
 use crate::domain::{Level, Notification};
 use crate::quality_summary::{Affected, QualitySummary};
-use crate::settings::{AlertSettings, ms};
+use crate::settings::{QualitySettings, ms};
 
 /// The troubles that an interval's figures show.
 #[derive(Debug, Default)]
@@ -17,7 +17,6 @@ pub struct QualityAlerts {
     missing: AlertState,
     delayed: AlertState,
     invalid: AlertState,
-    source_fails: bool,
 }
 
 /// A figure beside its limits.
@@ -31,16 +30,14 @@ struct Judged<'a> {
     expected: Value,
     actual: Value,
     affected: &'a Affected,
+    max_shown: usize,
+    task_type: &'a str,
 }
 
 impl QualityAlerts {
-    /// Somebody was told that a source fails.
-    pub fn source_failed(&mut self) {
-        self.source_fails = true;
-    }
-
     /// What there is to tell after an interval. A figure that rests on too few rows changes nothing.
-    pub fn judge(&mut self, summary: &QualitySummary, limits: &AlertSettings, now: Instant) -> Vec<Notification> {
+    pub fn judge(&mut self, summary: &QualitySummary, quality: &QualitySettings, now: Instant) -> Vec<Notification> {
+        let (limits, max_shown, task_type) = (&quality.alerts, quality.max_examples, summary.task_type());
         let counts = summary.counts();
         let cool_down = ms(limits.cool_down_ms);
         let mut told = Vec::new();
@@ -54,6 +51,8 @@ impl QualityAlerts {
                 expected: json!(counts.expected),
                 actual: json!(counts.expected.saturating_sub(counts.missing)),
                 affected: &summary.incomplete,
+                max_shown,
+                task_type: &task_type,
             };
             told.extend(missing.tell(&mut self.missing, now, cool_down));
         }
@@ -62,12 +61,14 @@ impl QualityAlerts {
             let delayed = Judged {
                 alert_type: "data_delayed",
                 title: "数据延迟",
-                unit: " s from the command to readable rows",
+                unit: " s until the rows are readable",
                 value: delay.as_secs_f64(),
                 limits: seconds,
                 expected: json!(seconds),
                 actual: json!(delay.as_secs_f64()),
                 affected: &summary.late,
+                max_shown,
+                task_type: &task_type,
             };
             told.extend(delayed.tell(&mut self.delayed, now, cool_down));
         }
@@ -82,12 +83,10 @@ impl QualityAlerts {
                 expected: json!(counts.fetched),
                 actual: json!(counts.fetched.saturating_sub(skipped)),
                 affected: &summary.invalid,
+                max_shown,
+                task_type: &task_type,
             };
             told.extend(invalid.tell(&mut self.invalid, now, cool_down));
-        }
-        if self.source_fails && summary.is_all_well() {
-            self.source_fails = false;
-            told.push(source_recovery());
         }
         told
     }
@@ -112,7 +111,7 @@ impl Judged<'_> {
         let resolved = word == Word::Resolved;
         let [warning, error] = self.limits;
         let threshold = if level == Level::Error { error } else { warning };
-        let names = self.affected.names();
+        let names = self.affected.names(self.max_shown);
         let title = if resolved { format!("{}已恢复", self.title) } else { self.title.to_owned() };
         let value = format!("{:.2}", self.value);
         Notification {
@@ -128,7 +127,7 @@ impl Judged<'_> {
             ],
             data: json!({
                 "alert_type": self.alert_type,
-                "task_type": "bar_snapshot",
+                "task_type": self.task_type,
                 "state": word.as_str(),
                 "resolved": resolved,
                 "value": self.value,
@@ -139,23 +138,6 @@ impl Judged<'_> {
                 "affected_codes_total": self.affected.total(),
             }),
         }
-    }
-}
-
-fn source_recovery() -> Notification {
-    Notification {
-        kind: "data_collection_alert",
-        level: Level::Info,
-        title: "数据源已恢复".to_owned(),
-        content: "all fetches of the last interval succeeded".to_owned(),
-        fields: vec![("alert_type", "source_error".to_owned()), ("state", Word::Resolved.as_str().to_owned())],
-        data: json!({
-            "alert_type": "source_error",
-            "task_type": "bar_snapshot",
-            "state": Word::Resolved.as_str(),
-            "resolved": true,
-            "affected_codes": [],
-        }),
     }
 }
 
@@ -186,7 +168,7 @@ mod tests {
         let judge = |(number, interval): (usize, &Interval)| {
             let summary = summary(interval, &quality);
             let now = begin + Duration::from_secs(300 * number as u64);
-            let told = alerts.judge(&summary, &quality.alerts, now);
+            let told = alerts.judge(&summary, &quality, now);
             let short = |alert: &Notification| format!("{} {}", alert.data["alert_type"], alert.data["state"]);
             told.iter().map(|alert| format!("{:?} {}", alert.level, short(alert).replace('"', ""))).collect()
         };
@@ -204,7 +186,7 @@ mod tests {
             }
             let report = TaskReport { counts, ..TaskReport::default() };
             let delay = Some(Duration::from_secs(interval.delay_seconds));
-            summary.add_finished(Subject::Code(code), report, delay, quality);
+            summary.add_finished(Subject::Code(code), &report, delay, quality);
         }
         summary
     }
@@ -254,7 +236,7 @@ mod tests {
     fn the_codes_are_listed_up_to_a_limit_with_their_number() {
         let (mut alerts, quality) = (QualityAlerts::default(), QualitySettings::default());
         let summary = summary(&Interval { missing: 300, ..GOOD }, &quality);
-        let told = alerts.judge(&summary, &quality.alerts, Instant::now());
+        let told = alerts.judge(&summary, &quality, Instant::now());
         let data = &told[0].data;
         assert_eq!(data["affected_codes"].as_array().unwrap().len(), 20);
         assert_eq!(
@@ -262,17 +244,5 @@ mod tests {
             (&json!(300), &json!(1_000), &json!(700))
         );
         assert_eq!((&data["value"], &data["threshold"]), (&json!(30.0), &json!(20.0)));
-    }
-
-    #[test]
-    fn a_source_that_failed_is_said_to_be_well_again_once() {
-        let (mut alerts, quality) = (QualityAlerts::default(), QualitySettings::default());
-        alerts.source_failed();
-        let mut failing = summary(&GOOD, &quality);
-        failing.add_failed(Subject::Calendar, 1);
-        let mut told = |summary: &QualitySummary| alerts.judge(summary, &quality.alerts, Instant::now()).len();
-        assert_eq!(told(&failing), 0);
-        assert_eq!(told(&summary(&GOOD, &quality)), 1);
-        assert_eq!(told(&summary(&GOOD, &quality)), 0);
     }
 }

@@ -1,8 +1,7 @@
-// Upstream: actors::command_router, actors::lifecycle, actors::store_outage, actors::supervisor, actors::worker_event
-// Downstream: actors::domain::notification, actors::domain::task, actors::ports, actors::ports::market_source, actors::quality_alerts, actors::quality_summary, actors::settings, actors::supervision::vitals, actors::ticket
-// Role: The actor that hears of every task's end, sends one summary an interval and gathered alerts in between.
+// Upstream: actors::command_router, actors::lifecycle, actors::quality_jobs, actors::store_outage, actors::supervisor, actors::worker_event
+// Downstream: actors::domain::notification, actors::domain::task, actors::failure_alerts, actors::journal, actors::ports, actors::ports::market_source, actors::quality_alerts, actors::quality_jobs, actors::quality_report, actors::quality_summary, actors::settings, actors::source_tally, actors::supervision::vitals, actors::ticket
+// Role: The actor that hears of every task's end; reports each interval and each finished job, and tells of troubles.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,21 +9,29 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{Notification, Subject};
+use crate::failure_alerts::{SourceTrouble, StoreTroubles, refusal_alert};
+use crate::journal::Journal;
 use crate::ports::{Outbox, SourceError, StoreError};
 use crate::quality_alerts::QualityAlerts;
-use crate::quality_summary::{QualitySummary, refusal_alert, source_alert, store_alert, store_recovery};
+use crate::quality_jobs::{EndedJob, JobCommandBegun, JobCommandEnded, OpenJobs};
+use crate::quality_report::{JobKey, QualityReport};
+use crate::quality_summary::QualitySummary;
 use crate::settings::{ActorSettings, ApplySettings, ms};
+use crate::source_tally::SourceTally;
 use crate::supervision::Vitals;
 use crate::ticket::TaskReport;
 
 /// From the first failure to its alert: long enough that a burst of failures becomes one message.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Between two alerts of one kind: often enough for people, rare enough not to be a flood.
+/// Between two alerts on refused commands: often enough for people, rare enough not to be a flood.
 const ALERT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Tries of one message. A report is worth less than the memory that a queue of old ones would take.
 const PUBLISH_TRIES: u32 = 5;
+
+/// Between two looks for jobs that are over.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A task ended well.
 #[derive(Message)]
@@ -32,12 +39,14 @@ const PUBLISH_TRIES: u32 = 5;
 pub struct TaskFinished {
     /// What the task was about.
     pub subject: Subject,
+    /// The job it belongs to.
+    pub job: Arc<JobKey>,
     /// What it brought.
     pub report: TaskReport,
-    /// From the command's own timestamp until now.
+    /// How late its rows are readable, if it is known.
     pub delay: Option<Duration>,
-    /// From the task's start until now.
-    pub duration: Duration,
+    /// Who was asked.
+    pub sources: SourceTally,
 }
 
 /// A task failed for good.
@@ -46,8 +55,12 @@ pub struct TaskFinished {
 pub struct TaskFailed {
     /// What the task was about.
     pub subject: Subject,
+    /// The job it belongs to.
+    pub job: Arc<JobKey>,
     /// Why.
     pub error: SourceError,
+    /// Who was asked.
+    pub sources: SourceTally,
 }
 
 /// A command could not be carried out.
@@ -58,18 +71,24 @@ pub struct CommandRefused {
     pub reason: String,
 }
 
-/// The store does not take rows; sent once an outage.
+/// A store does not take what it keeps; sent with each failed try once an outage is one.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct StoreFailing {
+    /// What it keeps.
+    pub keeps: &'static str,
     /// The last error.
     pub error: StoreError,
+    /// Since the first failure.
+    pub lasting: Duration,
 }
 
-/// The store takes rows again.
+/// The store takes it again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct StoreRecovered {
+    /// What it keeps.
+    pub keeps: &'static str,
     /// How long it did not.
     pub lasted: Duration,
 }
@@ -84,29 +103,29 @@ pub struct QualityMonitor {
     vitals: Vitals,
     settings: Arc<ActorSettings>,
     outbox: Arc<dyn Outbox>,
+    kept: Journal<QualityReport>,
     node_id: Arc<str>,
     summary: QualitySummary,
     summary_since: DateTime<Utc>,
+    jobs: OpenJobs,
     alerts: QualityAlerts,
-    failures: Gathered<(BTreeSet<Subject>, SourceError)>,
-    refusals: Gathered<String>,
+    sources: SourceTrouble,
+    /// Whether a look at the failures is scheduled.
+    is_gathering: bool,
+    stores: StoreTroubles,
+    refusals: Refusals,
 }
 
-/// Failures of one kind that no alert has told of yet.
-struct Gathered<T> {
+/// Refused commands that no alert has told of yet.
+#[derive(Default)]
+struct Refusals {
     count: u64,
-    last: Option<T>,
+    last: Option<String>,
     alerted_at: Option<Instant>,
     scheduled: bool,
 }
 
-impl<T> Default for Gathered<T> {
-    fn default() -> Self {
-        Self { count: 0, last: None, alerted_at: None, scheduled: false }
-    }
-}
-
-impl<T> Gathered<T> {
+impl Refusals {
     /// The wait until the alert that has to be scheduled now; `None` where one is scheduled already.
     fn schedule(&mut self) -> Option<Duration> {
         if self.scheduled {
@@ -117,67 +136,97 @@ impl<T> Gathered<T> {
         Some(GATHER.max(ALERT_INTERVAL.saturating_sub(since_last)))
     }
 
-    /// What the alert has to tell; nothing where it was told already.
-    fn take(&mut self) -> Option<(u64, T)> {
+    /// The alert; nothing where it was told already.
+    fn take(&mut self) -> Option<Notification> {
         self.scheduled = false;
         self.alerted_at = Some(Instant::now());
         let count = std::mem::take(&mut self.count);
-        self.last.take().map(|last| (count, last))
+        self.last.take().map(|reason| refusal_alert(count, &reason))
     }
 }
 
 impl QualityMonitor {
-    /// A monitor that publishes through `outbox`.
-    pub fn new(vitals: Vitals, settings: Arc<ActorSettings>, outbox: Arc<dyn Outbox>, node_id: Arc<str>) -> Self {
+    /// A monitor that publishes through `outbox` and keeps reports in `kept`.
+    pub fn new(
+        vitals: Vitals,
+        settings: Arc<ActorSettings>,
+        outbox: Arc<dyn Outbox>,
+        kept: Journal<QualityReport>,
+        node_id: Arc<str>,
+    ) -> Self {
         Self {
             vitals,
             settings,
             outbox,
+            kept,
             node_id,
             summary: QualitySummary::default(),
             summary_since: Utc::now(),
+            jobs: OpenJobs::default(),
             alerts: QualityAlerts::default(),
-            failures: Gathered::default(),
-            refusals: Gathered::default(),
+            sources: SourceTrouble::default(),
+            is_gathering: false,
+            stores: StoreTroubles::default(),
+            refusals: Refusals::default(),
         }
     }
 
     fn schedule_summary(&self, ctx: &mut Context<Self>) {
         ctx.run_later(ms(self.settings.quality.summary_interval_ms), |monitor, ctx| {
-            for notification in monitor.take_summary() {
-                monitor.send(notification);
-            }
+            monitor.take_summary().into_iter().for_each(|told| monitor.send(told));
             monitor.schedule_summary(ctx);
         });
     }
 
-    /// The interval's summary, and what its figures raise or resolve; nothing where nothing happened.
+    fn look_for_ended_jobs(&mut self) {
+        let ended = self.jobs.take_ended(Instant::now(), ms(self.settings.quality.job_quiet_ms));
+        for job in ended {
+            let told = self.report_job(job);
+            self.send(told);
+        }
+    }
+
+    /// The interval's report, and what its figures raise or resolve; nothing where nothing happened.
     fn take_summary(&mut self) -> Vec<Notification> {
-        let now = Utc::now();
+        let (now, instant) = (Utc::now(), Instant::now());
         let since = std::mem::replace(&mut self.summary_since, now);
         let summary = std::mem::take(&mut self.summary);
         if summary.is_empty() {
             return Vec::new();
         }
-        let mut notifications = self.alerts.judge(&summary, &self.settings.quality.alerts, Instant::now());
-        notifications.push(summary.to_notification(&self.node_id, since, now));
-        notifications
+        let limits = &self.settings.quality.alerts;
+        let mut told = self.alerts.judge(&summary, &self.settings.quality, instant);
+        told.extend(self.sources.end_interval(limits, instant));
+        told.push(self.keep(QualityReport::new(&self.node_id, None, since, now, summary)));
+        told
     }
 
-    fn take_source_alert(&mut self) -> Option<Notification> {
-        if self.failures.last.is_some() {
-            self.alerts.source_failed();
+    fn report_job(&self, job: EndedJob) -> Notification {
+        let EndedJob { key, since, until, summary } = job;
+        self.keep(QualityReport::new(&self.node_id, Some(key), since, until, summary))
+    }
+
+    /// Keeps a report, and words it.
+    fn keep(&self, report: QualityReport) -> Notification {
+        let told = report.to_notification(self.settings.quality.max_examples);
+        if self.settings.quality.keep_reports {
+            self.kept.note(report);
         }
-        self.failures.take().map(|(count, (subjects, error))| source_alert(&subjects, count, &error))
-    }
-
-    fn take_refusal_alert(&mut self) -> Option<Notification> {
-        self.refusals.take().map(|(count, reason)| refusal_alert(count, &reason))
+        told
     }
 
     fn send(&self, notification: Notification) {
         let (outbox, node_id) = (self.outbox.clone(), self.node_id.clone());
         actix_rt::spawn(async move { publish(outbox.as_ref(), &node_id, &notification).await });
+    }
+
+    /// Adds a task to the interval and to its job.
+    fn add(&mut self, job: &Arc<JobKey>, mut add: impl FnMut(&mut QualitySummary, &ActorSettings)) {
+        self.summary.commands.insert(job.command);
+        add(&mut self.summary, &self.settings);
+        if let Some(summary) = self.jobs.summary(job) {
+            add(summary, &self.settings);
+        }
     }
 }
 
@@ -199,6 +248,7 @@ impl Actor for QualityMonitor {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.vitals.begin(ctx);
         self.schedule_summary(ctx);
+        ctx.run_interval(LOOK, |monitor, _| monitor.look_for_ended_jobs());
     }
 }
 
@@ -206,8 +256,26 @@ impl Supervised for QualityMonitor {
     /// What was gathered is given up: after a panic in adding it up it may be what caused it.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
         self.summary = QualitySummary::default();
-        self.failures = Gathered::default();
-        self.refusals = Gathered::default();
+        self.jobs = OpenJobs::default();
+        self.sources = SourceTrouble::default();
+        self.is_gathering = false;
+        self.refusals = Refusals::default();
+    }
+}
+
+impl Handler<JobCommandBegun> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: JobCommandBegun, _ctx: &mut Self::Context) {
+        self.jobs.begun(&message.0);
+    }
+}
+
+impl Handler<JobCommandEnded> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: JobCommandEnded, _ctx: &mut Self::Context) {
+        self.jobs.ended(&message.0, Instant::now());
     }
 }
 
@@ -216,8 +284,12 @@ impl Handler<TaskFinished> for QualityMonitor {
 
     fn handle(&mut self, message: TaskFinished, _ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
-        let TaskFinished { subject, report, delay, .. } = message;
-        self.summary.add_finished(subject, report, delay, &self.settings.quality);
+        let TaskFinished { subject, job, report, delay, sources } = message;
+        self.sources.succeeded(job.command);
+        self.add(&job, |summary, settings| {
+            summary.add_finished(subject, &report, delay, &settings.quality);
+            summary.sources.add(&sources);
+        });
     }
 }
 
@@ -225,19 +297,18 @@ impl Handler<TaskFailed> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: TaskFailed, ctx: &mut Self::Context) {
-        let max_examples = self.settings.quality.max_examples;
-        self.summary.add_failed(message.subject, max_examples);
-        self.failures.count += 1;
-        let (mut subjects, _) = self.failures.last.take().unwrap_or_else(|| (BTreeSet::new(), message.error.clone()));
-        if subjects.len() < max_examples {
-            subjects.insert(message.subject);
-        }
-        self.failures.last = Some((subjects, message.error));
-        if let Some(wait) = self.failures.schedule() {
-            ctx.run_later(wait, |monitor, _| {
-                if let Some(alert) = monitor.take_source_alert() {
-                    monitor.send(alert);
-                }
+        let TaskFailed { subject, job, error, sources } = message;
+        let reason = error.to_string();
+        self.add(&job, |summary, _| {
+            summary.add_failed(subject, &reason);
+            summary.sources.add(&sources);
+        });
+        self.sources.failed(job.command, subject, error, self.settings.quality.max_examples);
+        if !std::mem::replace(&mut self.is_gathering, true) {
+            ctx.run_later(GATHER, |monitor, _| {
+                monitor.is_gathering = false;
+                let told = monitor.sources.judge(&monitor.settings.quality.alerts, Instant::now());
+                told.into_iter().for_each(|alert| monitor.send(alert));
             });
         }
     }
@@ -252,9 +323,8 @@ impl Handler<CommandRefused> for QualityMonitor {
         self.refusals.last = Some(message.reason);
         if let Some(wait) = self.refusals.schedule() {
             ctx.run_later(wait, |monitor, _| {
-                if let Some(alert) = monitor.take_refusal_alert() {
-                    monitor.send(alert);
-                }
+                let told = monitor.refusals.take();
+                told.into_iter().for_each(|alert| monitor.send(alert));
             });
         }
     }
@@ -264,7 +334,10 @@ impl Handler<StoreFailing> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: StoreFailing, _ctx: &mut Self::Context) {
-        self.send(store_alert(&message.error));
+        let StoreFailing { keeps, error, lasting } = message;
+        let limits = &self.settings.quality.alerts;
+        let told = self.stores.failing(keeps, &error, lasting, limits, Instant::now());
+        told.into_iter().for_each(|alert| self.send(alert));
     }
 }
 
@@ -272,7 +345,8 @@ impl Handler<StoreRecovered> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: StoreRecovered, _ctx: &mut Self::Context) {
-        self.send(store_recovery(message.lasted));
+        let told = self.stores.recovered(message.keeps, message.lasted, Instant::now());
+        told.into_iter().for_each(|alert| self.send(alert));
     }
 }
 
@@ -280,8 +354,10 @@ impl Handler<SendWhatIsLeft> for QualityMonitor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: SendWhatIsLeft, _ctx: &mut Self::Context) -> Self::Result {
-        let alerts = [self.take_source_alert(), self.take_refusal_alert()];
-        let left: Vec<Notification> = alerts.into_iter().flatten().chain(self.take_summary()).collect();
+        let mut left: Vec<Notification> = self.refusals.take().into_iter().collect();
+        let ended = self.jobs.take_left();
+        left.extend(ended.into_iter().map(|job| self.report_job(job)));
+        left.extend(self.take_summary());
         let (outbox, node_id) = (self.outbox.clone(), self.node_id.clone());
         Box::pin(async move {
             for notification in left {

@@ -111,7 +111,7 @@ impl Trouble {
 fn raised(alerts: &mut QualityAlerts, summary: &QualitySummary, night: u64, begin: Instant) -> Vec<Told> {
     let now = begin + Duration::from_secs(night * 86_400);
     let mut raised = Vec::new();
-    for alert in alerts.judge(summary, &QualitySettings::default().alerts, now) {
+    for alert in alerts.judge(summary, &QualitySettings::default(), now) {
         let level = match alert.level {
             Level::Info => continue,
             Level::Warning => "WARNING",
@@ -209,7 +209,7 @@ fn add(
     let mut checked = check_all(rows, context, known, &quality);
     checked.expect(context, known, now);
     let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill: None };
-    summary.add_finished(Subject::Code(context.code), report, Some(Duration::from_secs(delay)), &quality);
+    summary.add_finished(Subject::Code(context.code), &report, Some(Duration::from_secs(delay)), &quality);
 }
 
 /// The first weeks of 2016, when trading was stopped early on two days: bars of five minutes of 100 shares.

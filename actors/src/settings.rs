@@ -1,5 +1,5 @@
-// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::day_knowledge, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::setting_ranges, actors::source_calls, actors::store_tries, actors::supervisor, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer, config::sections, run
-// Downstream: actors::rule_settings, actors::setting_ranges
+// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::day_knowledge, actors::factor_flush, actors::failure_alerts, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_alerts, actors::quality_monitor, actors::quality_report, actors::quality_score_tests, actors::quality_summary, actors::setting_ranges, actors::source_calls, actors::store_tries, actors::supervisor, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer, config::sections, run
+// Downstream: actors::rule_settings, actors::setting_ranges, actors::task_delay
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 
 //! Defaults and ranges stand here and nowhere else. Units are part of the names. The comments of fields are what
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rule_settings::RuleSettings;
 use crate::setting_ranges::out_of_range;
+use crate::task_delay::DelayBasis;
 
 /// What every actor is configured by.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -166,9 +167,17 @@ pub struct QualitySettings {
     /// Time between two summaries, while there is anything to report.
     #[schemars(range(min = 1_000))]
     pub summary_interval_ms: u64,
-    /// Anomalies and failed codes shown as examples in one summary.
+    /// Anomalies and codes of each kind shown as examples in one message; the kept report has all codes.
     #[schemars(range(max = 1_000))]
     pub max_examples: usize,
+    /// A job (the commands of one id, or of one sender's run) is reported when none of its commands is open and none came
+    /// for so long. Longer than the pauses of whoever sends commands in runs.
+    #[schemars(range(min = 100))]
+    pub job_quiet_ms: u64,
+    /// From where a delay is measured.
+    pub delay_basis: DelayBasis,
+    /// Whether reports are kept in ClickHouse's `data_quality_report`.
+    pub keep_reports: bool,
     /// Rules of the market that bars are judged by.
     pub rules: RuleSettings,
     /// When figures become alerts.
@@ -185,8 +194,8 @@ pub struct AlertSettings {
     /// The same for an error.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub missing_error_percent: f64,
-    /// Delay from a command's own timestamp to its rows being readable, above which there is a warning; that of the 95th of
-    /// 100 tasks counts.
+    /// Delay, measured as `quality.delay_basis` says, to rows being readable, above which there is a warning; that of the
+    /// 95th of 100 tasks counts.
     pub delay_warning_ms: u64,
     /// The same for an error.
     pub delay_error_ms: u64,
@@ -196,6 +205,12 @@ pub struct AlertSettings {
     /// The same for an error.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub invalid_error_percent: f64,
+    /// Share of an interval's tasks that failed at their source, in percent, above which a source's trouble is an error; below
+    /// it, and where only one failed, a warning. What only an operator can mend, such as a refused token, is an error at once.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub source_error_percent: f64,
+    /// A store that takes no rows is a warning after three tries, and an error after so long.
+    pub write_error_ms: u64,
     /// Rows of an interval below which no share is judged: one suspended share alone would be 100 percent.
     pub min_rows: u64,
     /// An alert that lasts is told again after so long; one that escalates at once.
@@ -212,6 +227,8 @@ impl Default for AlertSettings {
             // The specification wants 99.9 % of all rows sound.
             invalid_warning_percent: 0.1,
             invalid_error_percent: 5.0,
+            source_error_percent: 20.0,
+            write_error_ms: 60_000,
             min_rows: 20,
             cool_down_ms: 3_600_000,
         }
@@ -223,6 +240,10 @@ impl Default for QualitySettings {
         Self {
             summary_interval_ms: 300_000,
             max_examples: 20,
+            // Ginkgo's TaskTimer pauses for 100 ms; a report shall be out 10 s after its job's end.
+            job_quiet_ms: 3_000,
+            delay_basis: DelayBasis::Command,
+            keep_reports: true,
             rules: RuleSettings::default(),
             alerts: AlertSettings::default(),
         }

@@ -20,7 +20,7 @@ impl FetchContext {
         &self,
         kind: DataKind,
         call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
-        ticket: &Ticket,
+        ticket: &mut Ticket,
         settings: &ActorSettings,
     ) -> Result<(T, SourceId), (SourceError, u32)> {
         let mut failed: Option<(SourceError, u32)> = None;
@@ -55,7 +55,7 @@ impl FetchContext {
         kind: DataKind,
         place: usize,
         call: &impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
-        ticket: &Ticket,
+        ticket: &mut Ticket,
         settings: &ActorSettings,
     ) -> Option<Result<(T, SourceId), (SourceError, u32)>> {
         let mut delays = retry_delays(settings);
@@ -68,6 +68,7 @@ impl FetchContext {
             let begun = Instant::now();
             let answer = call(source.clone()).await;
             let (error, duration) = (answer.as_ref().err(), begun.elapsed());
+            ticket.trail.sources.called(source.name(), error.is_some(), duration);
             self.board.observe(&Observation::FetchEnded { source: source.name(), error, duration });
             let error = match answer {
                 Ok(answer) => return Some(Ok((answer, source.id()))),

@@ -1,6 +1,6 @@
 // Upstream: actors::factor_flush, actors::fetcher, actors::flush, actors::list_merge, actors::store_tries, actors::supervisor, actors::tick_write
 // Downstream: actors::delivery, actors::observation, actors::ports, actors::quality_monitor, actors::supervision::board
-// Role: Knows whether the store takes rows; closes the intake while it does not, and raises one alert per outage.
+// Role: Knows whether the store takes rows; closes the intake while it does not, and tells of the outage.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ pub struct StoreOutage {
     gate: IntakeGate,
     board: Arc<Board>,
     quality: Addr<QualityMonitor>,
+    /// What the store keeps, in words.
+    keeps: &'static str,
     outage: Mutex<Option<Outage>>,
 }
 
@@ -32,8 +34,8 @@ struct Outage {
 
 impl StoreOutage {
     /// No outage.
-    pub fn new(gate: IntakeGate, board: Arc<Board>, quality: Addr<QualityMonitor>) -> Self {
-        Self { gate, board, quality, outage: Mutex::new(None) }
+    pub fn new(gate: IntakeGate, board: Arc<Board>, quality: Addr<QualityMonitor>, keeps: &'static str) -> Self {
+        Self { gate, board, quality, keeps, outage: Mutex::new(None) }
     }
 
     /// A try failed and will be made again after `retry_in`. No new commands are taken from now on.
@@ -45,9 +47,10 @@ impl StoreOutage {
         let mut outage = self.lock();
         let outage = outage.get_or_insert(Outage { since: Instant::now(), tries: 0, alerted: false });
         outage.tries += 1;
-        if !outage.alerted && (outage.tries >= TRIES_BEFORE_ALERT || !error.class.is_transient()) {
-            outage.alerted = true;
-            self.quality.do_send(StoreFailing { error: error.clone() });
+        outage.alerted |= outage.tries >= TRIES_BEFORE_ALERT || !error.class.is_transient();
+        if outage.alerted {
+            let lasting = outage.since.elapsed();
+            self.quality.do_send(StoreFailing { keeps: self.keeps, error: error.clone(), lasting });
         }
     }
 
@@ -58,7 +61,7 @@ impl StoreOutage {
         let lasted = outage.since.elapsed();
         tracing::info!(?lasted, tries = outage.tries, "the store takes rows again");
         if outage.alerted {
-            self.quality.do_send(StoreRecovered { lasted });
+            self.quality.do_send(StoreRecovered { keeps: self.keeps, lasted });
         }
     }
 

@@ -1,5 +1,5 @@
 // Upstream: actors::lifecycle, backfill, run, service_hub, standalone
-// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::fact_cache, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::last_closes, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::sync_journal, actors::tick_write, actors::validator, actors::worker_event
+// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::sync_record, actors::domain::worker_status, actors::fact_cache, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::journal, actors::last_closes, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::quality_report, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::tick_write, actors::validator, actors::worker_event
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
@@ -12,29 +12,43 @@ use crate::batch_writer::{BatchWriter, WriteTargets};
 use crate::command_router::{CommandRouter, RouterLinks};
 use crate::config_actor::{ConfigActor, Reload};
 use crate::delivery::{Closure, IntakeGate};
+use crate::domain::SyncRecord;
 use crate::domain::{Lifecycle, OrderKind};
 use crate::fact_cache::FactCache;
 use crate::factor_flush::FactorFlushContext;
 use crate::fetcher::{Fetcher, KnownPast};
 use crate::flush::FlushContext;
 use crate::heartbeat::{BeatNow, Heartbeat, Identity};
+use crate::journal::{Journal, JournalKind};
 use crate::last_closes::LastCloses;
 use crate::latest_times::{LatestBars, LatestTimes};
 use crate::lifecycle::{Leaving, Starting};
 use crate::list_merge::MergeContext;
 use crate::ports::{
     BarStore, CommandFeed, ConfigSource, FactorStore, HeartbeatStore, MarketSources, OrderFeed, OrderReceived, Outbox,
-    ReferenceStore, TickStore,
+    ReferenceStore, ReportBatch, ReportStore, TickStore,
 };
 use crate::price_events::PriceEvents;
 use crate::quality_monitor::QualityMonitor;
+use crate::quality_report::QualityReport;
 use crate::settings::ActorSettings;
 use crate::store_outage::StoreOutage;
 use crate::supervision::{ActorGaveUp, Board, RestartPolicy, Vitals, supervise};
-use crate::sync_journal::SyncJournal;
 use crate::tick_write::TickWrites;
 use crate::validator::Validator;
 use crate::worker_event::{Announcer, WorkerEvent};
+
+/// Two evenings of the whole market, some 3 MB.
+const SYNC_RECORDS: JournalKind = JournalKind {
+    what: "records of ended tasks",
+    max_waiting: 10_000,
+    batch: 500,
+    lost: |board| &board.sync_records_lost,
+};
+
+/// A report is seldom larger than 100 KB.
+const REPORTS: JournalKind =
+    JournalKind { what: "quality reports", max_waiting: 64, batch: 16, lost: |board| &board.reports_lost };
 
 /// Everything outside that the actors talk to.
 #[derive(Clone)]
@@ -57,6 +71,8 @@ pub struct WorkerParts {
     pub ticks: Arc<dyn TickStore>,
     /// The stock list and the calendar.
     pub reference: Arc<dyn ReferenceStore>,
+    /// Quality reports.
+    pub reports: Arc<dyn ReportStore>,
     /// Heartbeats.
     pub heartbeats: Arc<dyn HeartbeatStore>,
     /// Dead letters and notifications.
@@ -123,7 +139,8 @@ pub(crate) struct Children {
     pub(crate) config: Addr<ConfigActor>,
     pub(crate) gate: IntakeGate,
     pub(crate) announcer: Announcer,
-    pub(crate) journal: SyncJournal,
+    pub(crate) journal: Journal<SyncRecord>,
+    pub(crate) reports: Journal<QualityReport>,
 }
 
 /// The worker could not be started.
@@ -172,10 +189,15 @@ impl Supervisor {
         let gate = board.gate.clone();
 
         let (outbox, node_id, snapshot) = (parts.outbox.clone(), parts.identity.node_id.clone(), settings.clone());
-        let quality = supervise(&here, register("quality_monitor"), policy, escalation.clone(), move |vitals| {
-            QualityMonitor::new(vitals, snapshot, outbox, node_id)
+        let keeper = parts.reports.clone();
+        let reports = Journal::start(REPORTS, board.clone(), async move |reports: &[QualityReport]| {
+            keeper.keep(&ReportBatch::of(reports)).await
         });
-        let outage = Arc::new(StoreOutage::new(gate.clone(), board.clone(), quality.clone()));
+        let journal = reports.clone();
+        let quality = supervise(&here, register("quality_monitor"), policy, escalation.clone(), move |vitals| {
+            QualityMonitor::new(vitals, snapshot, outbox, journal, node_id)
+        });
+        let outage = Arc::new(StoreOutage::new(gate.clone(), board.clone(), quality.clone(), "rows"));
         let latest = Arc::new(LatestBars::new(parts.store.clone()));
 
         let latest_factors = Arc::new(LatestTimes::of_factors(parts.factors.clone()));
@@ -197,7 +219,7 @@ impl Supervisor {
             lists: Arc::new(MergeContext {
                 store: parts.reference.clone(),
                 // A gate of its own: while lists cannot be merged, bars are taken on.
-                outage: StoreOutage::new(IntakeGate::default(), board.clone(), quality.clone()),
+                outage: StoreOutage::new(IntakeGate::default(), board.clone(), quality.clone(), "lists"),
                 board: board.clone(),
             }),
         };
@@ -221,7 +243,10 @@ impl Supervisor {
         let fetcher = supervise(&fetching, register("fetcher"), policy, escalation.clone(), move |vitals| {
             Fetcher::new(vitals, snapshot, sources, known, outage, to_validator)
         });
-        let journal = SyncJournal::start(parts.reference.clone(), board.clone());
+        let keeper = parts.reference.clone();
+        let journal = Journal::start(SYNC_RECORDS, board.clone(), async move |records: &[SyncRecord]| {
+            keeper.record_syncs(records).await
+        });
         let links = RouterLinks {
             fetcher: fetcher.clone(),
             quality: quality.clone(),
@@ -252,7 +277,7 @@ impl Supervisor {
         let config = supervise(&here, register("config_actor"), policy, escalation, move |vitals| {
             ConfigActor::new(vitals, settings, source, subscribers, speaker)
         });
-        Children { router, writer, quality, heartbeat, config, gate, announcer, journal }
+        Children { router, writer, quality, heartbeat, config, gate, announcer, journal, reports }
     }
 
     fn end(&mut self, reason: &str, ctx: &mut Context<Self>) {

@@ -48,7 +48,7 @@ impl FetchContext {
         let mut wanted = trading_days(range, &facts.calendar);
         wanted.reverse();
         let days: Vec<NaiveDate> = wanted.iter().copied().filter(|day| !stored.contains(day)).collect();
-        let (fetched, source) = match self.days(code, &days, &ticket, settings).await {
+        let (fetched, source) = match self.days(code, &days, &mut ticket, settings).await {
             Ok(fetched) => fetched,
             Err(failed) => {
                 let (error, attempts) = *failed;
@@ -81,7 +81,7 @@ impl FetchContext {
         &self,
         code: Code,
         days: &[NaiveDate],
-        ticket: &Ticket,
+        ticket: &mut Ticket,
         settings: &ActorSettings,
     ) -> Result<(FetchedDays, Option<SourceId>), Box<(SourceError, u32)>> {
         let mut fetched = Vec::with_capacity(days.len());
@@ -92,6 +92,7 @@ impl FetchContext {
             }
             let call = async |source: Arc<dyn MarketSource>| source.ticks(code, *day).await;
             let (ticks, from) = self.fetch(DataKind::Ticks, call, ticket, settings).await.map_err(Box::new)?;
+            ticket.trail.sources.rows_came(ticks.len());
             self.board.progressed();
             fetched.push((*day, ticks));
             source = Some(from);

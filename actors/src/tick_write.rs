@@ -1,5 +1,5 @@
 // Upstream: actors::batch_writer, actors::supervisor
-// Downstream: actors::domain::code, actors::domain::task, actors::domain::tick, actors::insert_token, actors::ports, actors::ports::tick_store, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::tick_plan, actors::ticket
+// Downstream: actors::domain::code, actors::domain::task, actors::domain::tick, actors::insert_token, actors::ports, actors::ports::tick_store, actors::settings, actors::store_insert, actors::store_outage, actors::store_tries, actors::supervision::board, actors::tick_plan, actors::ticket
 // Role: Writes the ticks of one task into the table of its security, until it is done.
 
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use tokio::sync::Mutex;
 
 use crate::domain::{Code, DateRange, Tick};
 use crate::insert_token::insert_token;
-use crate::ports::{StoreError, StoreErrorClass, TickBatch, TickStore};
+use crate::ports::{StoreError, TickBatch, TickStore};
 use crate::settings::ActorSettings;
+use crate::store_insert::insert_once;
 use crate::store_outage::StoreOutage;
 use crate::store_tries::StoreTries;
 use crate::supervision::Board;
@@ -77,17 +78,10 @@ impl TickWrites {
         Ok(plan)
     }
 
-    /// Where the table takes a batch once, one whose answer is lost is sent again at once, with the same token.
     async fn insert(&self, unit: &TickUnit, batch: TickBatch) -> Result<(), StoreError> {
-        match self.store.insert(unit.code, &batch).await {
-            Err(error)
-                if error.class == StoreErrorClass::OutcomeUnknown
-                    && self.store.deduplicates_retries(unit.code).await? =>
-            {
-                self.store.insert(unit.code, &batch).await
-            }
-            outcome => outcome,
-        }
+        let insert = async || self.store.insert(unit.code, &batch).await;
+        let takes_once = async || self.store.deduplicates_retries(unit.code).await;
+        insert_once(&self.board, batch.rows.len(), insert, takes_once).await
     }
 }
 

@@ -1,15 +1,17 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::source_calls, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer
-// Downstream: actors::delivery, actors::domain::task, actors::ports::market_source, actors::supervision::board, actors::tick_days
+// Upstream: actors::batch_writer, actors::command_router, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_alerts, actors::quality_monitor, actors::quality_report, actors::quality_score_tests, actors::quality_summary, actors::source_calls, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer
+// Downstream: actors::delivery, actors::domain::task, actors::ports::market_source, actors::source_tally, actors::supervision::board, actors::tick_days
 // Role: A task's pass through the pipeline: it is settled once, and never vanishes silently.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
+use chrono::NaiveDateTime;
 use tracing::Span;
 
 use crate::delivery::Assignment;
 use crate::domain::{Anomaly, Stage, Subject, TaskCounts};
 use crate::ports::SourceError;
+use crate::source_tally::SourceTally;
 use crate::supervision::Board;
 use crate::tick_days::BackfillDays;
 
@@ -47,6 +49,15 @@ pub struct TaskReport {
     pub backfill: Option<BackfillDays>,
 }
 
+/// What is noted of a task on its way.
+#[derive(Debug, Default)]
+pub struct Trail {
+    /// Who was asked for it.
+    pub sources: SourceTally,
+    /// The newest time of the rows that it newly stored, Shanghai wall clock.
+    pub newest_stored: Option<NaiveDateTime>,
+}
+
 /// A task's run ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -55,6 +66,8 @@ pub struct TaskSettled {
     pub task: TaskId,
     /// How.
     pub outcome: TaskOutcome,
+    /// What was noted of it.
+    pub trail: Trail,
 }
 
 /// A task's rows reached the BatchWriter's buffer: its fetch slot is free.
@@ -81,6 +94,8 @@ pub struct Ticket {
     board: Arc<Board>,
     span: Span,
     stage: Stage,
+    /// What is noted of the task.
+    pub trail: Trail,
     settled: bool,
 }
 
@@ -96,7 +111,7 @@ impl Ticket {
     ) -> Self {
         let stage = Stage::Fetching;
         board.tasks_in(stage).add(1);
-        Self { task, subject, assignment, listener, board, span, stage, settled: false }
+        Self { task, subject, assignment, listener, board, span, stage, trail: Trail::default(), settled: false }
     }
 
     /// What the task is about.
@@ -143,7 +158,7 @@ impl Ticket {
         if self.is_upstream() {
             self.board.progressed();
         }
-        self.listener.settled.do_send(TaskSettled { task: self.task, outcome });
+        self.listener.settled.do_send(TaskSettled { task: self.task, outcome, trail: std::mem::take(&mut self.trail) });
     }
 
     /// The task goes on to another stage.

@@ -1,4 +1,4 @@
-// Upstream: cli::config, cli::connect, cli::health, cli::reports, cli::send, cli::status
+// Upstream: cli::config, cli::connect, cli::gaps, cli::health, cli::quality, cli::reports, cli::send, cli::status
 // Downstream: config::environment, config::load
 // Role: The commands of `data-worker` beside the worker itself.
 
@@ -14,8 +14,12 @@ mod ask;
 /// `data-worker config …`.
 pub mod config;
 mod connect;
+/// `data-worker gaps`.
+pub mod gaps;
 /// `data-worker health`.
 pub mod health;
+/// `data-worker quality`.
+pub mod quality;
 /// `data-worker reports`.
 pub mod reports;
 /// `data-worker send …`.
@@ -29,6 +33,15 @@ fn load(file: Option<&Path>) -> Result<Loaded, ExitCode> {
         eprintln!("{problems}");
         ExitCode::FAILURE
     })
+}
+
+/// Waits for a command's questions to servers.
+fn block_on<T>(questions: impl Future<Output = T>) -> Result<T, ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        eprintln!("the servers cannot be asked: {error}");
+        ExitCode::FAILURE
+    })?;
+    Ok(runtime.block_on(questions))
 }
 
 /// Prints a command's result. A reader that has gone away makes it a failure, not a panic.

@@ -1,4 +1,4 @@
-// Upstream: main
+// Upstream: cli::quality, main
 // Downstream: cli, config::sections, kafka::courier
 // Role: `data-worker reports`: quality reports and alerts from the notification topic, as lines for people or as JSON.
 
@@ -72,7 +72,8 @@ struct Message {
     content: String,
 }
 
-fn since(text: &str) -> Result<DateTime<Utc>, String> {
+/// A moment: a span back from now, or a day of Shanghai's calendar.
+pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
     let wrong = || format!("`{text}` is no time; give one like 30m, 12h, 7d or 2024-01-31");
     if let Ok(day) = text.parse::<NaiveDate>() {
         let midnight = day.and_time(NaiveTime::MIN) - TimeDelta::seconds(SHANGHAI_SECONDS.into());

@@ -1,4 +1,4 @@
-// Upstream: main
+// Upstream: cli::gaps, main
 // Downstream: actors::domain::operator_order, actors::shanghai, cli, config::sections, kafka::courier
 // Role: `data-worker send`: publishes a command or an order in today's format, and follows its outcome.
 
@@ -112,54 +112,15 @@ impl SendOptions {
         let codes: Vec<Option<&String>> =
             if self.code.is_empty() { vec![None] } else { self.code.iter().map(Some).collect() };
         let mut open = Vec::with_capacity(codes.len());
+        let id = uuid::Uuid::new_v4().simple().to_string();
         for code in codes {
-            let id = uuid::Uuid::new_v4().simple().to_string();
             let position = courier.send(topic, &self.message(code, &id))?;
             let name = code.map_or_else(|| self.command.clone(), |code| format!("{} {code}", self.command));
             println!("{name}: sent to {}[{}]@{}", position.topic, position.partition, position.offset);
             open.push((name, position));
         }
         let Some(dead_letters) = dead_letters else { return Ok(ExitCode::SUCCESS) };
-        self.follow(&courier, open, &dead_letters)
-    }
-
-    /// A command is resolved when the group's offset passes it; whether it was a dead letter stands in their topic.
-    fn follow(
-        &self,
-        courier: &Courier,
-        mut open: Vec<(String, Position)>,
-        dead_letters: &Mark,
-    ) -> Result<ExitCode, CourierError> {
-        let (deadline, mut failed) = (self.deadline(), false);
-        loop {
-            let mut still_open = Vec::new();
-            for (name, position) in open {
-                if !courier.is_resolved(&position)? {
-                    still_open.push((name, position));
-                    continue;
-                }
-                let letters = courier.since(dead_letters)?;
-                match letters.iter().find(|letter| is_about(letter, &position)) {
-                    Some(letter) => {
-                        failed = true;
-                        let reason = letter.headers.get("dlq.reason").map_or("", String::as_str);
-                        println!("{name}: dead letter: {reason}");
-                    }
-                    None => println!("{name}: done"),
-                }
-            }
-            open = still_open;
-            if open.is_empty() {
-                return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
-            }
-            if Instant::now() >= deadline {
-                for (name, _) in &open {
-                    println!("{name}: no outcome within {} s; it stays in the topic", self.timeout);
-                }
-                return Ok(ExitCode::from(EXIT_NO_OUTCOME));
-            }
-            std::thread::sleep(LOOK);
-        }
+        follow(&courier, open, &dead_letters, Duration::from_secs(self.timeout))
     }
 
     fn send_order(&self, kafka: &KafkaSection) -> Result<ExitCode, CourierError> {
@@ -198,10 +159,44 @@ impl SendOptions {
     }
 }
 
-/// Ginkgo's own topic for data commands; the control topic where there is no other.
-fn command_topic(kafka: &KafkaSection) -> &str {
-    let other = kafka.command_topics.iter().find(|topic| **topic != kafka.control_topic);
-    other.map_or(kafka.control_topic.as_str(), String::as_str)
+/// Follows commands until each has an outcome. One is resolved when the group's offset passes it; whether it was a dead letter
+/// stands in their topic. Exit code 1 for a dead letter, 2 where there is no outcome in time.
+pub(super) fn follow(
+    courier: &Courier,
+    mut open: Vec<(String, Position)>,
+    dead_letters: &Mark,
+    timeout: Duration,
+) -> Result<ExitCode, CourierError> {
+    let (deadline, mut failed) = (Instant::now() + timeout, false);
+    loop {
+        let mut still_open = Vec::new();
+        for (name, position) in open {
+            if !courier.is_resolved(&position)? {
+                still_open.push((name, position));
+                continue;
+            }
+            let letters = courier.since(dead_letters)?;
+            match letters.iter().find(|letter| is_about(letter, &position)) {
+                Some(letter) => {
+                    failed = true;
+                    let reason = letter.headers.get("dlq.reason").map_or("", String::as_str);
+                    println!("{name}: dead letter: {reason}");
+                }
+                None => println!("{name}: done"),
+            }
+        }
+        open = still_open;
+        if open.is_empty() {
+            return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+        if Instant::now() >= deadline {
+            for (name, _) in &open {
+                println!("{name}: no outcome within {} s; it stays in the topic", timeout.as_secs());
+            }
+            return Ok(ExitCode::from(EXIT_NO_OUTCOME));
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 fn is_about(letter: &Letter, position: &Position) -> bool {
@@ -209,6 +204,12 @@ fn is_about(letter: &Letter, position: &Position) -> bool {
     is("dlq.topic", &position.topic)
         && is("dlq.partition", &position.partition.to_string())
         && is("dlq.offset", &position.offset.to_string())
+}
+
+/// Ginkgo's own topic for data commands; the control topic where there is no other.
+pub(super) fn command_topic(kafka: &KafkaSection) -> &str {
+    let other = kafka.command_topics.iter().find(|topic| **topic != kafka.control_topic);
+    other.map_or(kafka.control_topic.as_str(), String::as_str)
 }
 
 /// A worker's event that answers an order.

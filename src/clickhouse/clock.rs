@@ -1,4 +1,4 @@
-// Upstream: clickhouse::rows, clickhouse::statements, clickhouse::table
+// Upstream: clickhouse::reports, clickhouse::rows, clickhouse::statements, clickhouse::stored_days, clickhouse::table
 // Downstream: none
 // Role: Shanghai wall clock to and from the epoch that RowBinary carries, through the table's zone.
 

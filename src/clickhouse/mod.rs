@@ -1,8 +1,8 @@
 // Upstream: none
-// Downstream: clickhouse::bars, clickhouse::factors, clickhouse::ticks
+// Downstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks
 // Role: What the worker keeps in ClickHouse: everything that knows its client, its types and its error codes.
 
-//! The ports: [`bars`], [`factors`], [`ticks`]; one table under them: `table`; its columns: [`schema`]; the bytes: [`rows`]; the zone: [`clock`];
+//! The ports: [`bars`], [`factors`], [`ticks`], [`reports`]; one table under them: `table`; its columns: [`schema`]; the bytes: [`rows`]; the zone: [`clock`];
 //! what errors mean: [`errors`].
 
 /// Bars.
@@ -13,16 +13,22 @@ pub mod clock;
 pub mod errors;
 /// Adjustment factors.
 pub mod factors;
+/// Quality reports.
+pub mod reports;
 /// Rows as bytes.
 pub mod rows;
 /// The tables' columns.
 pub mod schema;
 /// SQL texts.
 pub mod statements;
+/// Stored bars by day.
+pub mod stored_days;
 mod table;
 /// Ticks.
 pub mod ticks;
 
 pub use bars::ClickHouseBars;
 pub use factors::ClickHouseFactors;
+pub use reports::ClickHouseReports;
+pub use stored_days::ClickHouseDays;
 pub use ticks::ClickHouseTicks;

@@ -1,4 +1,4 @@
-// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::ticks
+// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::ticks
 // Downstream: actors::domain::adjust_factor, actors::domain::tick, actors::ports, clickhouse::clock
 // Role: Bars, factors and ticks as RowBinary, in the order of the schema's columns.
 
@@ -76,14 +76,19 @@ pub fn encode_ticks(rows: &[Tick], clock: TableClock) -> Result<Bytes, ClockErro
     Ok(bytes.into())
 }
 
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    let mut length = text.len();
+/// A text: its length and its bytes.
+pub fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    put_length(bytes, text.len());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+/// A length as LEB128; also that of an array or a map.
+pub fn put_length(bytes: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         bytes.push((length & 0x7f) as u8 | 0x80);
         length >>= 7;
     }
     bytes.push(length as u8);
-    bytes.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::statements, clickhouse::table, clickhouse::ticks
+// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::statements, clickhouse::stored_days, clickhouse::table, clickhouse::ticks
 // Downstream: none
 // Role: The tables as Ginkgo's readers expect them: how they are created, and what must be right of one that is there.
 
@@ -56,6 +56,50 @@ pub const ADJUSTFACTOR: TableSchema = TableSchema {
     ],
     engine: "ReplacingMergeTree",
     keys: "ORDER BY (code, timestamp)",
+};
+
+/// Quality reports, a row each; what was wrong with single codes lies in arrays side by side. By month, so that old ones can
+/// be dropped at once.
+pub const DATA_QUALITY_REPORT: TableSchema = TableSchema {
+    name: Cow::Borrowed("data_quality_report"),
+    columns: &[
+        ("report_id", "String"),
+        ("kind", "String"),
+        ("node_id", "String"),
+        ("job", "String"),
+        ("sender", "String"),
+        ("task_type", "String"),
+        ("timestamp", "DateTime"),
+        ("begun_at", "DateTime"),
+        ("duration_seconds", "Float64"),
+        ("tasks_done", "UInt64"),
+        ("tasks_failed", "UInt64"),
+        ("commands_refused", "UInt64"),
+        ("records_expected", "UInt64"),
+        ("records_missing", "UInt64"),
+        ("records_fetched", "UInt64"),
+        ("records_actual", "UInt64"),
+        ("records_written", "UInt64"),
+        ("records_unchanged", "UInt64"),
+        ("records_replaced", "UInt64"),
+        ("records_skipped", "UInt64"),
+        ("success_rate", "Float64"),
+        ("delay_seconds_p50", "Nullable(Float64)"),
+        ("delay_seconds_p95", "Nullable(Float64)"),
+        ("delay_seconds_max", "Nullable(Float64)"),
+        ("skipped_by_rule", "Map(String, UInt64)"),
+        ("warned_by_rule", "Map(String, UInt64)"),
+        ("rows_by_source", "Map(String, UInt64)"),
+        ("calls_by_source", "Map(String, UInt64)"),
+        ("failures_by_source", "Map(String, UInt64)"),
+        ("troubles.code", "Array(String)"),
+        ("troubles.what", "Array(String)"),
+        ("troubles.rule", "Array(String)"),
+        ("troubles.number", "Array(UInt64)"),
+        ("troubles.detail", "Array(String)"),
+    ],
+    engine: "ReplacingMergeTree",
+    keys: "PARTITION BY toYYYYMM(timestamp) ORDER BY (timestamp, report_id)",
 };
 
 impl TableSchema {

@@ -1,4 +1,4 @@
-// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::ticks
+// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks
 // Downstream: actors::domain::code, actors::domain::frequency, actors::ports, clickhouse::clock, clickhouse::schema
 // Role: The texts of the statements that look up and remove bars, each of bounded length.
 

@@ -1,4 +1,4 @@
-// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::ticks
+// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks
 // Downstream: actors::ports, clickhouse::clock, clickhouse::errors, clickhouse::schema, config::sections, probe
 // Role: One table of a ClickHouse database: made or checked, asked, written to, each statement bounded in time.
 
@@ -133,6 +133,11 @@ impl Table {
         facts.is_some_and(|facts| facts.deduplicates_retries)
     }
 
+    /// The table is not what it was: it is checked anew before it is used again.
+    pub fn forget_facts(&self) {
+        *self.facts.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     async fn has_database(&self) -> Result<bool, StoreError> {
         let query = self.server.query("SELECT count() FROM system.databases WHERE name = ?").bind(&self.database);
         let count: u64 = self.bounded("look for the database", Effect::None, query.fetch_one()).await?;
@@ -214,6 +219,15 @@ impl Table {
             let query = self.client.query_raw(&statement).execute();
             self.bounded("create the table", Effect::None, query).await?;
             self.client.clear_cached_metadata().await;
+        }
+        self.check().await
+    }
+
+    /// Checks the table, which must be there.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        if !self.is_there().await? {
+            let reason = "it is not there; a worker creates it when it starts";
+            return Err(self.error("check the table", StoreErrorClass::Schema, reason));
         }
         let facts = self.inspect().await?;
         *self.facts.write().unwrap_or_else(PoisonError::into_inner) = Some(facts);

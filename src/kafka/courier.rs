@@ -1,4 +1,4 @@
-// Upstream: cli::reports, cli::send
+// Upstream: cli::gaps, cli::reports, cli::send
 // Downstream: config::sections
 // Role: Sends a message to a topic and follows what becomes of it: for the command line, all blocking.
 
@@ -64,7 +64,8 @@ impl Courier {
             .set("allow.auto.create.topics", "false");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut producing = client.clone();
-        producing.set("acks", "all").set("message.timeout.ms", "10000");
+        // Each message is waited for: there is nothing to gather it with.
+        producing.set("linger.ms", "0").set("acks", "all").set("message.timeout.ms", "10000");
         let producer = producing.create()?;
         Ok(Self { client, group_id: section.group_id.clone(), producer, runtime })
     }

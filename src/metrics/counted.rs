@@ -116,7 +116,7 @@ impl Metrics {
         page.register("data_worker_dead_letters", help, self.dead_letters.clone());
         let help = "Time from a task's start to its end, by outcome";
         page.register("data_worker_task_duration_seconds", help, self.task_duration.clone());
-        let help = "Time from a command's own timestamp until the rows of one of its tasks are readable";
+        let help = "Delay until a task's rows are readable, measured as quality.delay_basis says";
         page.register("data_worker_task_delay_seconds", help, self.task_delay.clone());
         let help = "Time of a task's fetch, waits for limits included, by source and outcome";
         page.register("data_worker_fetch_duration_seconds", help, self.fetch_duration.clone());

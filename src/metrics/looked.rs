@@ -111,6 +111,8 @@ fn work(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     page.counter("data_worker_price_updates", help, board.price_updates.get() as f64)?;
     let help = "Records of ended tasks that could not be kept in data_sync_record";
     page.counter("data_worker_sync_records_lost", help, board.sync_records_lost.get() as f64)?;
+    let help = "Quality reports that could not be kept in data_quality_report";
+    page.counter("data_worker_reports_lost", help, board.reports_lost.get() as f64)?;
     let help = "Time since work last moved; it grows in idleness, too";
     page.gauge("data_worker_progress_age_seconds", help, board.since_last_progress().as_secs_f64())
 }

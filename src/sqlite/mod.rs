@@ -4,6 +4,8 @@
 
 /// Adjustment factors.
 mod factors;
+/// Quality reports.
+mod reports;
 /// Bars, stock list and calendar.
 pub mod store;
 /// Ticks.

@@ -1,4 +1,4 @@
-// Upstream: service_hub, sqlite, sqlite::factors, sqlite::ticks, standalone::outcome
+// Upstream: service_hub, sqlite, sqlite::factors, sqlite::reports, sqlite::ticks, standalone::outcome
 // Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai
 // Role: The bar store and the stock list on SQLite.
 

@@ -9,6 +9,7 @@ use kit::redis::OwnRedis;
 use kit::scene::{PATIENCE, Scene};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::{wait_for, wait_until};
+use serde_json::{Value, json};
 
 use crate::main_job::{Market, PROGRAM, market};
 
@@ -29,7 +30,9 @@ fn three_attempts_and_a_dead_letter(name: &str, fault: Fault, reason: &str) {
     }
     assert_eq!(scene.source.rejected(), 36, "three attempts each");
     let alert = wait_for("the alert", PATIENCE, || scene.notifications_with("alert_type", "source_error").pop());
-    assert_eq!(alert["severity"], "ERROR");
+    wait_until("the error that all fetches failing is", PATIENCE, || {
+        scene.notifications_with("alert_type", "source_error").iter().any(|alert| alert["severity"] == "ERROR")
+    });
     assert!(alert["data"]["affected_codes"].as_array().is_some_and(|codes| !codes.is_empty()), "{alert}");
 
     // The next schedule fetches them again; nothing is missing then.
@@ -99,6 +102,7 @@ fn a_store_that_is_away_for_ten_seconds_loses_nothing_and_commits_nothing_meanwh
     let Market { codes, data, .. } = market(120, 20);
     let mut scene = Scene::new("store", PROGRAM, data);
     scene.set("batch.max_rows", 400).set("batch.min_rows", 100).set("fetch.max_in_flight", 4);
+    scene.set("quality.alerts.write_error_ms", 3_000);
     scene.source.set_fault(Fault::Slow(Duration::from_millis(20)), Lasting::UntilCleared);
     let folder = scene.folder().join("engine");
     let server = OwnServer::start(&folder, 0);
@@ -111,7 +115,7 @@ fn a_store_that_is_away_for_ten_seconds_loses_nothing_and_commits_nothing_meanwh
     server.kill();
     let away_since = Instant::now();
     let alert = wait_for("the alert", PATIENCE, || scene.notifications_with("alert_type", "write_error").pop());
-    assert_eq!(alert["level"], "ERROR");
+    assert_eq!((&alert["level"], &alert["data"]["state"]), (&json!("WARN"), &json!("raised")));
     let committed = scene.committed();
     wait_until("ten seconds without a store", PATIENCE, || away_since.elapsed() >= Duration::from_secs(10));
     assert_eq!(scene.committed(), committed, "no offset moves without a store");
@@ -120,9 +124,12 @@ fn a_store_that_is_away_for_ten_seconds_loses_nothing_and_commits_nothing_meanwh
     scene.wait_until_committed();
     scene.assert_exact(&codes);
     assert_eq!(scene.dead_letters().len(), 0);
-    wait_until("the word that it is over", PATIENCE, || {
-        scene.notifications_with("alert_type", "write_error").iter().any(|alert| alert["data"]["resolved"] == true)
-    });
+    let told = || -> Vec<Value> {
+        let alerts = scene.notifications_with("alert_type", "write_error");
+        alerts.iter().map(|alert| json!([alert["level"], alert["data"]["state"]])).collect()
+    };
+    wait_until("the word that it is over", PATIENCE, || told().len() >= 3);
+    assert_eq!(told(), [json!(["WARN", "raised"]), json!(["ERROR", "escalated"]), json!(["INFO", "resolved"])]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: tests::it::quality_reports
 // Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: What people are told of missing and odd rows, in a form that Ginkgo's NotificationWorker delivers.
 
@@ -25,7 +25,7 @@ fn days() -> Vec<NaiveDate> {
 const MONTH: &str = r#""start_date":"20240103","end_date":"20240131","full":true"#;
 
 /// A message that NotificationWorker delivers and docs/notifications.schema.json describes, of bounded size.
-fn assert_deliverable(message: &Value) {
+pub fn assert_deliverable(message: &Value) {
     static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
         let schema = serde_json::from_str(include_str!("../../docs/notifications.schema.json")).unwrap();
         jsonschema::validator_for(&schema).unwrap()
@@ -40,9 +40,9 @@ fn states(scene: &Scene, alert_type: &str) -> Vec<Value> {
     scene.notifications_with("alert_type", alert_type).iter().map(|alert| alert["data"]["state"].clone()).collect()
 }
 
+/// Reports of intervals: every task is in one of them.
 fn reports(scene: &Scene) -> Vec<Value> {
-    let reports = scene.notifications().into_iter().filter(|message| message["type"] == "data_quality_report");
-    reports.map(|report| report["data"].clone()).collect()
+    scene.notifications_with("report_kind", "interval").into_iter().map(|report| report["data"].clone()).collect()
 }
 
 fn sum(scene: &Scene, figure: &str) -> u64 {

@@ -1,14 +1,17 @@
 // Upstream: none
-// Downstream: kit::scene, kit::tushare_data, kit::wait, tests::it::main_job
+// Downstream: kit::exposition, kit::http, kit::scene, kit::tushare_data, kit::wait, tests::it::http, tests::it::main_job
 // Role: Ticks on the real engine: a table for each security, days that grow, days that are replaced, and the way back.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use chrono::NaiveDate;
+use kit::exposition::Page;
+use kit::http::get;
 use kit::scene::Scene;
 use kit::tushare_data::{Dataset, last_trading_days};
 
+use crate::http::address;
 use crate::main_job::PROGRAM;
 
 const CODE: &str = "000001.SZ";
@@ -93,6 +96,9 @@ fn an_increment_begins_a_week_back_and_goes_on_within_a_day() {
     let stored = market.stored();
     assert!(stored.iter().all(|(day, _)| *day >= week), "{stored:?}");
     assert_eq!(stored.last(), Some(&(days[11], 100)));
+    let page = Page::parse(&get(&address(&market.scene, "n1"), "/metrics").body);
+    let num_stored = stored.iter().map(|(_, count)| *count as f64).sum::<f64>();
+    assert!((page.value("data_worker_insert_rows_sum", &[]) - num_stored).abs() < 0.5, "{:#?}", page.series);
     assert!(stored[..stored.len() - 1].iter().all(|(_, count)| *count == PER_DAY), "{stored:?}");
     let shape = market.scene.database.query("SELECT DISTINCT code, source, length(uuid), meta FROM `000001_SZ_Tick`");
     assert_eq!(shape.trim(), "000001.SZ\t0\t32\t{}");

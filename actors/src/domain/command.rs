@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::command_split, actors::domain, actors::domain::command_tests, actors::domain::operator_order, actors::open_command, backfill::pieces
+// Upstream: actors::command_router, actors::command_split, actors::domain, actors::domain::command_tests, actors::domain::operator_order, actors::open_command, actors::quality_report, backfill::pieces, cli::gaps
 // Downstream: actors::domain::calendar, actors::domain::code, actors::domain::frequency, actors::domain::operator_order, actors::domain::task, actors::shanghai
 // Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
 
@@ -30,6 +30,8 @@ pub struct ControlCommand {
     pub source: Option<String>,
     /// The sender's id of the request (`correlation_id`, else `request_id`, else `message_id`).
     pub correlation_id: Option<String>,
+    /// What the sender's commands of one job share (`correlation_id`, else `request_id`); a `message_id` is each one's own.
+    pub job_id: Option<String>,
     /// The sender's trace.
     pub trace_id: Option<String>,
 }
@@ -170,6 +172,7 @@ impl ControlCommand {
             issued_at: None,
             source: None,
             correlation_id: None,
+            job_id: None,
             trace_id: None,
         }
     }
@@ -188,9 +191,13 @@ impl ControlCommand {
             Some(Value::Object(params)) => params,
             other => return Err(bad_field("params", other, "an object")),
         };
-        let correlation_id = match optional_text(message, "correlation_id")? {
+        let job_id = match optional_text(message, "correlation_id")? {
             Some(id) => Some(id),
-            None => optional_text(message, "request_id")?.or(optional_text(message, "message_id")?),
+            None => optional_text(message, "request_id")?,
+        };
+        let correlation_id = match &job_id {
+            Some(id) => Some(id.clone()),
+            None => optional_text(message, "message_id")?,
         };
         let instruction = match name.as_str() {
             // Two names of the same command.
@@ -207,6 +214,7 @@ impl ControlCommand {
             issued_at: issued_at(message.get("timestamp"))?,
             source: optional_text(message, "source")?,
             correlation_id,
+            job_id,
             trace_id: optional_text(message, "trace_id")?,
         })
     }

@@ -1,11 +1,12 @@
-// Upstream: actors::command_handover, actors::command_router, actors::config_actor, actors::fact_cache, actors::factor_flush, actors::factor_plan, actors::fetcher, actors::flush, actors::heartbeat, actors::last_closes, actors::latest_times, actors::lifecycle, actors::list_merge, actors::observation, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::store_tries, actors::supervisor, actors::sync_journal, actors::tick_write, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, backfill::feed, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::rows, clickhouse::statements, clickhouse::table, clickhouse::ticks, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sources::databases::clickhouse, sqlite::factors, sqlite::store, sqlite::ticks, standalone::error, switch, worker_view
-// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports::market_source, actors::ports::tick_store, actors::settings
+// Upstream: actors::command_handover, actors::command_router, actors::config_actor, actors::fact_cache, actors::factor_flush, actors::factor_plan, actors::failure_alerts, actors::fetcher, actors::flush, actors::heartbeat, actors::journal, actors::last_closes, actors::latest_times, actors::lifecycle, actors::list_merge, actors::observation, actors::ports::report_store, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::store_insert, actors::store_outage, actors::store_tries, actors::supervisor, actors::tick_write, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, backfill::feed, benches::pipeline::write_path, cli::gaps, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::reports, clickhouse::rows, clickhouse::statements, clickhouse::stored_days, clickhouse::table, clickhouse::ticks, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sources::databases::clickhouse, sqlite::factors, sqlite::reports, sqlite::store, sqlite::ticks, standalone::error, switch, worker_view
+// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
 //! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:
 //! what failed, where, with which value, what to do.
 
 mod market_source;
+mod report_store;
 mod tick_store;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use crate::settings::ActorSettings;
 pub use market_source::{
     BarRequest, DataKind, MarketSource, MarketSources, NotedBars, NotedDay, NotedRow, SourceError, SourceErrorKind,
 };
+pub use report_store::{CodeHistory, ReportBatch, ReportStore};
 pub use tick_store::{StoredTick, TickBatch, TickStore};
 
 /// Where commands come from: a consumer group's member, with a thread of its own.

@@ -1,4 +1,4 @@
-// Upstream: actors::command_handover, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::price_events, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::sync_journal, actors::tick_write, actors::ticket, actors::worker_event, backfill, http::answers, run, standalone, standalone::demonstration, standalone::steps, worker_view
+// Upstream: actors::command_handover, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::journal, actors::lifecycle, actors::list_merge, actors::price_events, actors::store_insert, actors::store_outage, actors::supervision, actors::supervision::supervised_tests, actors::supervision::vitals, actors::supervisor, actors::tick_write, actors::ticket, actors::worker_event, backfill, http::answers, run, standalone, standalone::demonstration, standalone::steps, worker_view
 // Downstream: actors::delivery, actors::domain::task, actors::domain::worker_status, actors::observation
 // Role: What is known of the running worker: lifecycle, counters, each actor's pulse, and whether work moves.
 
@@ -37,6 +37,8 @@ pub struct Board {
     pub rows_written: Counter,
     /// Records of ended tasks that could not be kept.
     pub sync_records_lost: Counter,
+    /// Quality reports that could not be kept.
+    pub reports_lost: Counter,
     /// Price updates published.
     pub price_updates: Counter,
     /// Invalid rows.
@@ -161,6 +163,7 @@ impl Default for Board {
             rows_fetched: Counter::default(),
             rows_written: Counter::default(),
             sync_records_lost: Counter::default(),
+            reports_lost: Counter::default(),
             price_updates: Counter::default(),
             rows_skipped: Counter::default(),
             errors: Counter::default(),

@@ -15,7 +15,7 @@ mod supervised_tests;
 /// What an actor carries of its supervision.
 pub mod vitals;
 
-pub use board::{ActorLook, Board, Health, Late};
+pub use board::{ActorLook, Board, Counter, Health, Late};
 pub use restart_policy::RestartPolicy;
 pub use supervised::{ActorGaveUp, supervise};
 pub use vitals::Vitals;

@@ -1,0 +1,284 @@
+// Upstream: main
+// Downstream: actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::market_facts, actors::domain::task, actors::gaps, actors::ports, actors::shanghai, cli, cli::send, config::sections, kafka::courier, service_hub
+// Role: `data-worker gaps`: what is missing or unwanted of the stored bars, and the commands that repair it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use actors::domain::{Code, DateRange, Frequency, MarketFacts};
+use actors::gaps::{Gaps, Look, Repair, last_expected_day, runs};
+use actors::shanghai;
+use chrono::{Days, NaiveDate};
+use clap::Args;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::send::{command_topic, follow};
+use super::{block_on, load, print};
+use crate::config::{KafkaSection, Settings};
+use crate::kafka::courier::{Courier, CourierError};
+use crate::service_hub::ServiceHub;
+
+/// There are gaps, and they were not to be filled. 2 is what wrong arguments end with.
+const EXIT_GAPS: u8 = 3;
+
+/// Codes of one query: thirty years of their days are about 10 MB, and some seconds of a server.
+const CODES_PER_QUERY: usize = 100;
+
+/// Ranges of days that are named in one line.
+const MAX_NAMED: usize = 10;
+
+/// How long the facts are believed: longer than the command runs.
+const BELIEF: Duration = Duration::from_secs(86_400);
+
+/// What to look at, and what to do about it.
+#[derive(Debug, Args)]
+pub struct GapsOptions {
+    /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Securities, separated by commas; otherwise all of the stock list.
+    #[arg(long, value_delimiter = ',')]
+    codes: Vec<Code>,
+    /// The first day; otherwise the listing, of minutes the first stored day.
+    #[arg(long)]
+    start: Option<NaiveDate>,
+    /// The last day; otherwise today, from 17:00 (Shanghai) on.
+    #[arg(long)]
+    end: Option<NaiveDate>,
+    /// 1d, 1m, 5m, 15m, 30m or 60m.
+    #[arg(long, default_value = "1d", value_parser = frequency)]
+    frequency: Frequency,
+    /// Prints one JSON object a security with gaps, a line each.
+    #[arg(long)]
+    json: bool,
+    /// Sends the commands that repair them.
+    #[arg(long)]
+    fill: bool,
+    /// Follows the sent commands to their end; exit code 1 for a dead letter, 2 if there is no outcome in time.
+    #[arg(long, requires = "fill")]
+    wait: bool,
+    /// Seconds to wait at most.
+    #[arg(long, default_value_t = 3_600)]
+    timeout: u64,
+}
+
+fn frequency(text: &str) -> Result<Frequency, String> {
+    Frequency::named(text).ok_or_else(|| format!("`{text}` is none of 1d, 1m, 5m, 15m, 30m, 60m"))
+}
+
+/// What was found of all securities.
+#[derive(Default)]
+struct Found {
+    num_codes: usize,
+    num_with_gaps: usize,
+    /// Days of each kind.
+    num_days: [usize; 5],
+    repairs: Vec<(Code, Repair)>,
+}
+
+impl GapsOptions {
+    /// Finds, shows and, if wanted, fills. Exit code 0: there are no gaps, or the commands are sent (and done where they are
+    /// waited for); 3: there are gaps; 1: it cannot be told.
+    pub fn run(self) -> ExitCode {
+        self.find().unwrap_or_else(|code| code)
+    }
+
+    fn find(&self) -> Result<ExitCode, ExitCode> {
+        let loaded = load(self.config.as_deref())?;
+        let settings = &loaded.settings;
+        let found = block_on(self.look(settings))??;
+        if !self.json {
+            print(&found.summary());
+        }
+        if found.num_with_gaps == 0 {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !self.fill {
+            return Ok(ExitCode::from(EXIT_GAPS));
+        }
+        self.send(&settings.kafka, &found.repairs).map_err(|error| {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        })
+    }
+
+    /// Looks at some securities at a time, and prints what it finds as it goes.
+    async fn look(&self, settings: &Settings) -> Result<Found, ExitCode> {
+        let told = |error: actors::ports::StoreError| {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        };
+        let codes = match self.codes.is_empty() {
+            true => ServiceHub::listed_codes(settings).await.map_err(told)?,
+            false => self.codes.clone(),
+        };
+        if codes.is_empty() {
+            eprintln!("the stock list (stock_info) is empty; name --codes, or send `stockinfo` first");
+            return Err(ExitCode::FAILURE);
+        }
+        let facts = ServiceHub::market_facts(settings).current(BELIEF).await;
+        let end = self.end.unwrap_or(NaiveDate::MAX).min(last_expected_day(shanghai::now()));
+        let look = Look { frequency: self.frequency, start: self.start, end, facts: &facts };
+        // Rows that should not be there may lie before and behind what is expected.
+        let range = DateRange {
+            start: self.start.unwrap_or(DateRange::FIRST_TRADING_DAY),
+            end: self.end.unwrap_or_else(shanghai::today),
+        };
+        let days = ServiceHub::stored_days(settings);
+        let mut found = Found { num_codes: codes.len(), ..Found::default() };
+        for codes in codes.chunks(CODES_PER_QUERY) {
+            let stored = days.of(self.frequency, codes, range).await.map_err(told)?;
+            let mut text = String::new();
+            for code in codes {
+                let gaps = look.find(*code, stored.get(code).map_or(&[], Vec::as_slice));
+                if gaps.is_empty() {
+                    continue;
+                }
+                text.push_str(&if self.json { line(*code, &gaps) } else { rows(*code, &gaps, &facts) });
+                found.add(*code, &gaps, &look);
+            }
+            print(&text);
+        }
+        Ok(found)
+    }
+
+    fn send(&self, kafka: &KafkaSection, repairs: &[(Code, Repair)]) -> Result<ExitCode, CourierError> {
+        let courier = Courier::new(kafka)?;
+        let dead_letters = if self.wait { Some(courier.mark(&kafka.dead_letter_topic)?) } else { None };
+        let id = Uuid::new_v4().simple().to_string();
+        let mut open = Vec::with_capacity(repairs.len());
+        for (code, repair) in repairs {
+            let position = courier.send(command_topic(kafka), &self.command(*code, *repair, &id))?;
+            open.push((format!("{code} {}..{}", repair.start, repair.end), position));
+        }
+        eprintln!("{} commands sent to {}, correlation id {id}", open.len(), command_topic(kafka));
+        match dead_letters {
+            Some(dead_letters) => follow(&courier, open, &dead_letters, Duration::from_secs(self.timeout)),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// A command as Ginkgo sends them: one a code.
+    fn command(&self, code: Code, repair: Repair, id: &str) -> String {
+        let mut params = Map::new();
+        params.insert("full".to_owned(), false.into());
+        params.insert("force".to_owned(), repair.replace.into());
+        params.insert("start_date".to_owned(), repair.start.format("%Y%m%d").to_string().into());
+        params.insert("end_date".to_owned(), repair.end.format("%Y%m%d").to_string().into());
+        if self.frequency != Frequency::Day {
+            params.insert("frequency".to_owned(), self.frequency.as_str().into());
+        }
+        params.insert("code".to_owned(), code.as_str().into());
+        json!({
+            "command": "bar_snapshot",
+            "timestamp": shanghai::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
+            "params": params,
+            "source": "data-worker gaps",
+            "correlation_id": id,
+            "trace_id": null,
+            "span_id": null,
+        })
+        .to_string()
+    }
+}
+
+impl Found {
+    fn add(&mut self, code: Code, gaps: &Gaps, look: &Look<'_>) {
+        self.num_with_gaps += 1;
+        for (number, (_, days)) in self.num_days.iter_mut().zip(gaps.kinds()) {
+            *number += days.len();
+        }
+        self.repairs.extend(gaps.repairs(look).into_iter().map(|repair| (code, repair)));
+    }
+
+    fn summary(&self) -> String {
+        let kinds = Gaps::default().kinds().map(|(kind, _)| kind);
+        let days: Vec<String> = kinds
+            .iter()
+            .zip(self.num_days)
+            .filter(|(_, number)| *number > 0)
+            .map(|(kind, number)| format!("{number} days {}", kind.replace('_', " ")))
+            .collect();
+        match self.num_with_gaps {
+            0 => format!("{} securities, no gaps\n", self.num_codes),
+            number => format!("{} securities, {number} with gaps: {}\n", self.num_codes, days.join(", ")),
+        }
+    }
+}
+
+fn line(code: Code, gaps: &Gaps) -> String {
+    let mut object: Map<String, Value> = Map::new();
+    object.insert("code".to_owned(), code.as_str().into());
+    for (kind, days) in gaps.kinds() {
+        object.insert(kind.to_owned(), days.iter().map(ToString::to_string).collect());
+    }
+    format!("{}\n", Value::Object(object))
+}
+
+fn rows(code: Code, gaps: &Gaps, facts: &MarketFacts) -> String {
+    let mut text = String::new();
+    for (kind, days) in gaps.kinds().into_iter().filter(|(_, days)| !days.is_empty()) {
+        let named = ranges(days, facts);
+        let more =
+            if named.len() > MAX_NAMED { format!(", and {} more", named.len() - MAX_NAMED) } else { String::new() };
+        let named = named.into_iter().take(MAX_NAMED).collect::<Vec<_>>().join(", ");
+        text.push_str(&format!("{code}  {:<15}  {:>5}  {named}{more}\n", kind.replace('_', " "), days.len()));
+    }
+    text
+}
+
+/// Days as ranges; days between which nothing is traded are one range.
+fn ranges(days: &[NaiveDate], facts: &MarketFacts) -> Vec<String> {
+    let mut joined: Vec<DateRange> = Vec::new();
+    for run in runs(days, Days::new(1)) {
+        match joined.last_mut() {
+            Some(last) if facts.calendar.next(last.end) == Some(run.start) => last.end = run.end,
+            _ => joined.push(run),
+        }
+    }
+    let text = |DateRange { start, end }| if start == end { start.to_string() } else { format!("{start}..{end}") };
+    joined.into_iter().map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actors::domain::{ControlCommand, Instruction, SyncMode};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        options: GapsOptions,
+    }
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_repair_is_a_command_of_today_s_format() {
+        let arguments = ["gaps", "--codes", "000001.SZ,sh600000", "--frequency", "5m"];
+        let options = Program::parse_from(arguments).options;
+        let repair = Repair { start: day("2024-01-04"), end: day("2024-01-11"), replace: true };
+        let command = ControlCommand::parse(options.command(options.codes[1], repair, "i").as_bytes()).unwrap();
+        assert_eq!(command.job_id.as_deref(), Some("i"));
+        let Instruction::BarSnapshot(snapshot) = command.instruction else { panic!("no bars") };
+        assert_eq!((snapshot.frequency, snapshot.mode), (Frequency::Minute5, SyncMode::Replace));
+        assert_eq!((snapshot.start, snapshot.end), (Some(repair.start), Some(repair.end)));
+    }
+
+    #[test]
+    fn days_are_shown_as_ranges_over_weekends_and_in_bounded_number() {
+        let facts = MarketFacts::built_in(day("2024-06-03"));
+        let missing = ["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-10"].map(day).to_vec();
+        assert_eq!(ranges(&missing, &facts), ["2024-01-04..2024-01-08", "2024-01-10"]);
+        let all = facts.calendar.trading_days(DateRange { start: day("2023-01-01"), end: day("2023-12-31") });
+        let every_second = all.iter().step_by(2).copied().collect();
+        let gaps = Gaps { missing: every_second, ..Gaps::default() };
+        let text = rows("000001.SZ".parse().unwrap(), &gaps, &facts);
+        assert!(text.lines().count() == 1 && text.contains(", and 111 more"), "{text}");
+    }
+}

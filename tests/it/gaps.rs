@@ -1,0 +1,113 @@
+// Upstream: none
+// Downstream: kit::mysql, kit::scene, kit::tushare_data, kit::wait, tests::it::main_job
+// Role: Gaps in the stored bars: found against calendar and listing, filled by commands, and gone then.
+
+use std::process::Command;
+
+use chrono::NaiveDate;
+use kit::mysql::Tables;
+use kit::scene::{PATIENCE, Scene};
+use kit::tushare_data::{Dataset, codes, trading_days};
+use kit::wait::wait_for;
+use serde_json::{Value, json};
+
+use crate::main_job::PROGRAM;
+
+const FULL_MONTH: &str = r#""start_date":"20240102","end_date":"20240131","full":true"#;
+
+/// A month of days, and a table as Ginkgo makes it, in which a doubled row stays doubled.
+fn scene(name: &str, num_codes: usize) -> (Scene, Vec<String>) {
+    let day = |d| NaiveDate::from_ymd_opt(2024, 1, d).unwrap();
+    let mut codes = codes(num_codes);
+    codes.sort_unstable();
+    let scene = Scene::new(name, PROGRAM, Dataset::generated(&codes, &trading_days(day(2), day(31))));
+    scene.database.query(
+        "CREATE TABLE bar (code String, open Decimal(16,2), high Decimal(16,2), low Decimal(16,2), close Decimal(16,2), \
+         volume Int32, amount Decimal(16,2), frequency Int8, uuid String, meta String, `desc` String, timestamp DateTime, \
+         source Int8) ENGINE = MergeTree ORDER BY (code, timestamp)",
+    );
+    scene.list_codes(&codes);
+    (scene, codes)
+}
+
+/// The exit code, what it found, and what it said.
+fn gaps(scene: &Scene, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let config = scene.write_config("reader");
+    let mut program = Command::new(PROGRAM);
+    program.args(["gaps", "--config"]).arg(config).args(["--end", "2024-01-31"]).args(arguments);
+    let output = program.env("GINKGO_DIR", scene.folder()).output().expect("the program runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn found(scene: &Scene) -> Vec<Value> {
+    let (_, text, _) = gaps(scene, &["--start", "2024-01-01", "--json"]);
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn gaps_are_found_filled_and_gone() {
+    let (mut scene, codes) = scene("gaps", 3);
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, FULL_MONTH);
+    scene.wait_until_committed();
+    assert_eq!(gaps(&scene, &["--start", "2024-01-01"]).0, Some(0), "all is there");
+
+    let [first, second, third] = [&codes[0], &codes[1], &codes[2]];
+    let sql = |text: String| drop(scene.database.query(&text));
+    sql(format!(
+        "DELETE FROM bar WHERE code = '{first}' AND toDate(timestamp) IN ('2024-01-05', '2024-01-08', '2024-01-10')"
+    ));
+    let copy = |code: &str, day: &str, uuid: &str, to: &str| {
+        format!(
+            "INSERT INTO bar SELECT code, open, high, low, close, volume, amount, frequency, '{uuid}', meta, `desc`, \
+             toDateTime('{to}'), source FROM bar WHERE code = '{code}' AND toDate(timestamp) = '{day}'"
+        )
+    };
+    sql(copy(second, "2024-01-09", "a", "2024-01-09 00:00:00"));
+    sql(copy(second, "2024-01-12", "b", "2024-01-13 00:00:00"));
+    Tables::of(&scene.name).run(&format!("UPDATE stock_info SET list_date = '2024-01-04' WHERE code = '{third}'"));
+    let none: [&str; 0] = [];
+    let expected = [
+        json!({"code": first, "missing": ["2024-01-05", "2024-01-08", "2024-01-10"], "partial": none, "doubled": none,
+            "non_trading": none, "outside_listing": none}),
+        json!({"code": second, "missing": none, "partial": none, "doubled": ["2024-01-09"],
+            "non_trading": ["2024-01-13"], "outside_listing": none}),
+        json!({"code": third, "missing": none, "partial": none, "doubled": none, "non_trading": none,
+            "outside_listing": ["2024-01-02", "2024-01-03"]}),
+    ];
+    assert_eq!(found(&scene), expected);
+    let (code, text, _) = gaps(&scene, &["--start", "2024-01-01"]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("2024-01-05..2024-01-08, 2024-01-10"), "{text}");
+    assert!(text.contains("3 securities, 3 with gaps: 3 days missing, 1 days doubled"), "{text}");
+
+    // The rows before the listing are what the source has: only who filled them knows better. The rest is repaired.
+    let some = [first.as_str(), second.as_str()].join(",");
+    let (code, text, said) = gaps(&scene, &["--start", "2024-01-01", "--codes", &some, "--fill", "--wait"]);
+    assert_eq!(code, Some(0), "{text} {said}");
+    let id = said.rsplit(' ').next().unwrap().trim();
+    assert_eq!(gaps(&scene, &["--start", "2024-01-01", "--codes", &some]).0, Some(0));
+    scene.assert_exact(&codes);
+    let job = wait_for("the report of the job", PATIENCE, || {
+        scene.notifications().into_iter().find(|message| message["data"]["job"]["id"] == id)
+    });
+    assert_eq!(job["data"]["job"]["sender"], "data-worker gaps");
+    let figures = (&job["data"]["records_written"], &job["data"]["records_replaced"]);
+    assert_eq!(figures, (&json!(3), &json!(2)), "three were missing, two were too many");
+}
+
+#[test]
+fn what_cannot_be_told_is_said_with_another_exit_code() {
+    let (scene, codes) = scene("gapless", 1);
+    let (code, _, said) = gaps(&scene, &["--codes", "coffee"]);
+    assert_eq!((code, said.contains("is not a stock code")), (Some(2), true), "{said}");
+    Tables::of(&scene.name).run("DELETE FROM stock_info");
+    let (code, _, said) = gaps(&scene, &[]);
+    assert_eq!((code, said.contains("stock_info")), (Some(1), true), "{said}");
+    assert_eq!(gaps(&scene, &["--codes", &codes[0]]).0, Some(0), "nobody knows when it began");
+    assert_eq!(gaps(&scene, &["--codes", &codes[0], "--start", "2024-01-15"]).0, Some(3), "who names a start does");
+    scene.database.query("DROP TABLE bar");
+    let (code, _, said) = gaps(&scene, &["--codes", &codes[0]]);
+    assert_eq!((code, said.contains("it is not there")), (Some(1), true), "{said}");
+}

@@ -1,0 +1,210 @@
+// Upstream: none
+// Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::main_job, tests::it::quality
+// Role: Reports of jobs and intervals, sent and kept: once each, whatever the store does, and as the command line shows them.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+use kit::scene::{PATIENCE, Scene};
+use kit::tushare_data::DailyRow;
+use kit::tushare_server::{Fault, Lasting};
+use kit::wait::wait_until;
+use serde_json::{Value, json};
+
+use crate::main_job::{Market, PROGRAM, market};
+use crate::quality::assert_deliverable;
+
+/// Twelve codes, of which the first has a bad row; jobs are over soon, intervals too.
+fn scene(name: &str) -> (Scene, Vec<String>) {
+    let Market { codes, mut data, .. } = market(12, 5);
+    let mut rows = data.rows(&codes[0]).to_vec();
+    rows[3] = DailyRow::new(rows[3].date, ["-1.00", "10.50", "9.50", "10.20", "10.00", "1000.00", "1000.000"]);
+    data.set_rows(&codes[0], rows);
+    let mut scene = Scene::new(name, PROGRAM, data);
+    scene.set("quality.summary_interval_ms", 1_000).set("quality.job_quiet_ms", 2_000);
+    (scene, codes)
+}
+
+fn of_kind(scene: &Scene, kind: &str) -> Vec<Value> {
+    let reports = scene.notifications_with("report_kind", kind);
+    reports.into_iter().map(|report| report["data"].clone()).collect()
+}
+
+fn sum(reports: &[Value], figure: &str) -> u64 {
+    reports.iter().filter_map(|report| report.pointer(figure)?.as_u64()).sum()
+}
+
+fn kept(scene: &Scene, sql: &str) -> String {
+    scene.database.query(&format!("SELECT {sql} FROM data_quality_report")).trim().to_owned()
+}
+
+fn wait_until_kept(scene: &Scene, what: &str, condition: &str) {
+    // The table is made when the worker starts.
+    wait_until(what, PATIENCE, || {
+        let count = scene.database.try_query(&format!("SELECT countIf({condition}) FROM data_quality_report"));
+        count.is_ok_and(|count| count.trim() != "0")
+    });
+}
+
+fn program(scene: &Scene, arguments: &[&str]) -> Command {
+    let config = scene.write_config("reader");
+    let mut program = Command::new(PROGRAM);
+    program.args(arguments).arg("--config").arg(config).env("GINKGO_DIR", scene.folder());
+    program
+}
+
+fn shown(scene: &Scene, arguments: &[&str]) -> String {
+    let output = program(scene, arguments).output().expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_run_of_a_sender_and_the_commands_of_an_id_are_a_job_each_and_told_once() {
+    let (mut scene, codes) = scene("jobs");
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    wait_until("the run's report", PATIENCE, || of_kind(&scene, "job").len() == 1);
+    let parts = codes.chunks(4).map(|codes| {
+        let params = json!({"codes": codes, "full": true});
+        json!({"command": "bar_snapshot", "params": params, "source": "t", "correlation_id": "evening"}).to_string()
+    });
+    scene.send(&parts.map(String::into_bytes).collect::<Vec<_>>());
+    let lone = json!({"command": "bar_snapshot", "params": {"code": codes[1]}, "correlation_id": "lone"});
+    scene.send(&[lone.to_string().into_bytes()]);
+    wait_until("the job's report", PATIENCE, || of_kind(&scene, "job").len() == 2);
+    wait_until("all tasks in reports", PATIENCE, || sum(&of_kind(&scene, "interval"), "/tasks_done") == 25);
+    let jobs = of_kind(&scene, "job");
+    let ids: Vec<&Value> = jobs.iter().map(|job| &job["job"]["id"]).collect();
+    assert_eq!(ids, [&json!("task_timer bar_snapshot"), &json!("evening")], "a lone task is no job");
+    let run = &jobs[0];
+    assert_eq!(
+        (&run["tasks_done"], &run["records_fetched"], &run["records_written"]),
+        (&json!(12), &json!(60), &json!(59))
+    );
+    assert_eq!(
+        (&run["records_skipped"], &run["success_rate"], &run["task_type"]),
+        (&json!(1), &json!(1.0), &json!("bar_snapshot"))
+    );
+    let source = &run["sources"]["tushare"];
+    assert_eq!((&source["rows"], &source["calls"], &source["failures"]), (&json!(60), &json!(12), &json!(0)));
+    assert_eq!(run["invalid_codes"], json!([codes[0]]));
+    assert_eq!((&run["anomalies"][0]["code"], &run["anomalies"][0]["value"]), (&json!(codes[0]), &json!("-1.00")));
+    assert!(run["delay_seconds_p95"].as_f64() <= run["delay_seconds_max"].as_f64(), "{run}");
+    assert_eq!((&jobs[1]["tasks_done"], &jobs[1]["job"]["sender"]), (&json!(12), &json!("t")));
+    scene.notifications().iter().for_each(assert_deliverable);
+
+    wait_until_kept(&scene, "the job in the table", "job = 'evening'");
+    let figures =
+        "countIf(kind = 'job'), sumIf(tasks_done, kind = 'interval'), maxIf(calls_by_source['tushare'], kind = 'job')";
+    wait_until("all tasks in the table", PATIENCE, || kept(&scene, figures) == "2\t25\t12");
+    assert_eq!(kept(&scene, "count() = uniqExact(report_id)"), "1");
+}
+
+#[test]
+fn a_report_whose_answer_is_lost_is_kept_once_and_a_code_s_history_is_read_from_it() {
+    let (mut scene, codes) = scene("kept");
+    let mut worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    wait_until_kept(&scene, "the run", "kind = 'job'");
+    scene.database.fault("mode=lost_answer", 1);
+    scene.source.set_fault(Fault::Status(500, None), Lasting::UntilCleared);
+    scene.send_snapshots(&codes[..2], "\"full\":true");
+    scene.wait_until_committed();
+    wait_until_kept(&scene, "the failed tasks", "kind = 'interval' AND tasks_failed > 0");
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    assert!(worker.log_text().contains("records are not written yet"), "the answer was lost");
+    let told = scene.notifications().iter().filter(|message| message["type"] == "data_quality_report").count();
+    assert_eq!(kept(&scene, "count(), uniqExact(report_id)"), format!("{told}\t{told}"), "every report, once");
+
+    let text = shown(&scene, &["quality", &codes[0]]);
+    assert!(
+        text.contains("price_not_positive") && text.contains("failed") && text.contains("source tushare"),
+        "{text}"
+    );
+    let lines = shown(&scene, &["quality", &codes[1], "--since", "1h", "--json"]);
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["what"] == "failed"), "{lines:?}");
+    assert!(shown(&scene, &["quality", &codes[5]]).contains("nothing was wrong in"));
+}
+
+#[test]
+fn a_table_that_does_not_fit_costs_reports_their_keeping_and_the_job_nothing() {
+    let (mut scene, codes) = scene("unfit");
+    scene.database.query("CREATE TABLE data_quality_report (report_id String) ENGINE = MergeTree ORDER BY report_id");
+    let worker = scene.start("n1");
+    scene.send_snapshots(&codes[1..], "");
+    scene.wait_until_committed();
+    wait_until("the report", PATIENCE, || of_kind(&scene, "job").len() == 1);
+    assert_eq!(scene.database.bars().len(), 55);
+    let log = || worker.log_text();
+    wait_until("the word that it is not kept", PATIENCE, || log().contains("records are given up"));
+    assert!(log().contains("column kind: expected String, found none"), "what is wrong is said");
+    // Once it is out of the way, reports are kept without a restart.
+    scene.database.query("DROP TABLE data_quality_report");
+    scene.send_snapshots(&codes[1..], "\"full\":true");
+    wait_until_kept(&scene, "reports", "1");
+    // Nor is it missed for long where it is taken away from a running worker.
+    scene.database.query("DROP TABLE data_quality_report");
+    wait_until("reports are kept again", PATIENCE, || {
+        scene.send_snapshots(&codes[1..2], "\"full\":true");
+        scene.wait_until_committed();
+        let count = scene.database.try_query("SELECT count() FROM data_quality_report");
+        count.is_ok_and(|count| count.trim() != "0")
+    });
+}
+
+#[test]
+fn a_split_command_is_one_job_of_which_each_worker_reports_its_part() {
+    let Market { codes, data, .. } = market(120, 2);
+    let mut scene = Scene::new("parts_of_a_job", PROGRAM, data);
+    scene.set("fetch.max_codes_per_command", 10).set("quality.job_quiet_ms", 1_000);
+    scene.list_codes(&codes);
+    let _workers = ["n1", "n2"].map(|node| scene.start(node));
+    for node in ["n1", "n2"] {
+        scene.wait_for_status(node, "running");
+    }
+    scene.send(&[json!({"command": "bar_snapshot", "request_id": "whole"}).to_string().into_bytes()]);
+    wait_until("all parts in reports", PATIENCE, || sum(&of_kind(&scene, "job"), "/tasks_done") == 120);
+    let jobs = of_kind(&scene, "job");
+    assert!(jobs.iter().all(|job| job["job"]["id"] == "whole"), "{jobs:?}");
+    assert_eq!(sum(&jobs, "/records_written"), 240);
+    wait_until_kept(&scene, "the job in the table", "job = 'whole'");
+}
+
+/// Ends the reader with the test.
+struct Follower(Child);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _killed = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+#[test]
+fn a_follower_sees_what_was_told_and_what_comes() {
+    let (mut scene, codes) = scene("followed");
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    wait_until("the run's report", PATIENCE, || of_kind(&scene, "job").len() == 1);
+    let mut following = program(&scene, &["reports", "--follow", "--json", "--since", "1h", "--severity", "warning"]);
+    let mut follower = Follower(following.stdout(Stdio::piped()).spawn().expect("the program runs"));
+    let output = BufReader::new(follower.0.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let next = || -> Value { serde_json::from_str(&lines.recv_timeout(PATIENCE).expect("a line")).unwrap() };
+    assert_eq!(next()["severity"], "WARNING", "the bad row was told before");
+    scene.source.set_fault(Fault::Down, Lasting::UntilCleared);
+    scene.send_snapshots(&codes[..2], "\"full\":true");
+    let mut seen = Vec::new();
+    while !seen.contains(&json!("source_error")) {
+        let message = next();
+        assert_ne!(message["severity"], "INFO");
+        seen.push(message["data"]["alert_type"].clone());
+    }
+    assert!(follower.0.try_wait().unwrap().is_none(), "it goes on");
+    assert_eq!(shown(&scene, &["reports", "--since", "2999-01-01"]), "", "nothing is as new");
+}
