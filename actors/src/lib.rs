@@ -28,12 +28,16 @@ pub mod command_split;
 pub mod config_actor;
 /// Bars of a whole day, shared.
 mod cross_section;
+/// What rows are judged by.
+mod day_knowledge;
 /// A command on its way from the feed to its resolution.
 pub mod delivery;
 /// What the worker talks about.
 pub mod domain;
 /// How many rows should have come.
-mod expectation;
+pub mod expectation;
+/// Values with an expiry.
+mod expiring;
 /// What is known of securities and days.
 pub mod fact_cache;
 /// One batch of factors on its way into the store.
@@ -50,12 +54,16 @@ pub mod fetcher;
 pub mod flush;
 /// What is missing of stored bars.
 pub mod gaps;
+#[cfg(test)]
+mod generated_month;
 /// The Heartbeat.
 pub mod heartbeat;
 /// Tokens of INSERTs.
 mod insert_token;
 /// Records that are written behind the work.
 pub mod journal;
+/// The last stored closes.
+mod last_closes;
 /// The newest stored timestamps.
 pub mod latest_times;
 mod lifecycle;
@@ -63,6 +71,8 @@ mod lifecycle;
 pub mod list_merge;
 /// Rules of the market.
 pub mod market_rules;
+#[cfg(test)]
+mod market_rules_tests;
 /// What is worth counting.
 pub mod observation;
 /// A command under way.
@@ -71,6 +81,10 @@ pub mod open_command;
 pub mod ports;
 /// News of prices.
 mod price_events;
+/// Rules of prices from day to day.
+mod price_rules;
+#[cfg(test)]
+mod price_rules_tests;
 /// Alerts that are judged by figures.
 mod quality_alerts;
 /// Jobs under way.

@@ -1,9 +1,10 @@
 // Upstream: none
-// Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, tests::it::main_job
+// Downstream: kit::baostock_server, kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, tests::it::main_job
 // Role: An evening's increments of the whole market, against a vendor that answers slowly and limits its calls.
 
 use std::time::{Duration, Instant};
 
+use kit::baostock_server::{BaoStockServer, Fault as BaoStockFault};
 use kit::scene::Scene;
 use kit::tushare_data::{Dataset, codes, last_trading_days};
 use kit::tushare_server::{Fault, Lasting, Options, TushareServer};
@@ -43,6 +44,64 @@ fn five_thousand_increments_cost_calls_in_the_order_of_the_missing_days() {
     assert!(took < Duration::from_secs(60), "{took:?}");
     assert_eq!((scene.source.rejected(), scene.dead_letters().len()), (0, 0));
     println!("5,500 increments of 2 days: {calls} calls, {took:?}");
+}
+
+#[test]
+fn baostock_gives_an_evening_by_the_day_as_well_and_beijing_comes_from_the_next_source() {
+    let all = codes(5_500);
+    let (beijing, codes): (Vec<String>, Vec<String>) = all.iter().cloned().partition(|code| code.ends_with(".BJ"));
+    assert!(beijing.len() > 100, "{}", beijing.len());
+    let today = (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive();
+    let days = last_trading_days(today, 3);
+    let mut scene = Scene::new("evening_baostock", PROGRAM, Dataset::generated(&all, &days[..1]));
+    let server = BaoStockServer::start(Dataset::generated(&codes, &days[..1])).unwrap();
+    scene
+        .set("fetch.whole_days_from_tasks", 20)
+        .set("sources.bars", "[baostock, tushare]")
+        .set("sources.baostock.address", server.address());
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&all, &format!(r#""start_date":"{0}","end_date":"{0}""#, days[0].format("%Y%m%d")));
+    scene.wait_until_committed();
+    for day in &days[1..] {
+        scene.source.append_day(*day);
+        server.append_day(*day);
+    }
+    let (before, begun) = (server.requests(), Instant::now());
+    scene.send_snapshots(&all, "");
+    scene.wait_until_committed();
+    let (calls, took) = (server.requests() - before, begun.elapsed());
+    scene.assert_exact(&all);
+    assert!(calls <= 60, "{calls} calls for 2 days of 5,500 codes");
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    let of_baostock = scene.database.query("SELECT count() FROM bar WHERE source = 4");
+    assert_eq!(of_baostock.trim(), (3 * codes.len()).to_string());
+    println!("5,500 increments of 2 days from BaoStock: {calls} calls, {took:?}");
+}
+
+#[test]
+fn a_vendor_that_refuses_whole_days_is_asked_code_by_code() {
+    let codes = codes(200);
+    let today = (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive();
+    let days = last_trading_days(today, 3);
+    let mut scene = Scene::new("no_days", PROGRAM, Dataset::generated(&codes, &days[..1]));
+    let server = BaoStockServer::start(Dataset::generated(&codes, &days[..1])).unwrap();
+    server.set_fault(BaoStockFault::NoWholeDays, Lasting::UntilCleared);
+    scene
+        .set("fetch.whole_days_from_tasks", 20)
+        .set("sources.bars", "baostock")
+        .set("sources.baostock.address", server.address());
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.source.append_day(days[1]);
+    server.append_day(days[1]);
+    let before = server.requests();
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    let calls = server.requests() - before;
+    scene.assert_exact(&codes);
+    assert!((200..=210).contains(&calls), "{calls} calls: one a code, and a refusal or two of the day");
+    assert_eq!(scene.dead_letters().len(), 0);
 }
 
 #[test]

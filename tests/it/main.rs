@@ -26,6 +26,7 @@ mod outages;
 mod panics;
 mod price_updates;
 mod quality;
+mod quality_listing;
 mod quality_reports;
 mod reference;
 mod reload;

@@ -280,8 +280,8 @@ async fn read_own(vendor: SourceName, section: &SourcesSection) {
     assert_eq!((calendar.len(), num_open), (5, 4), "{vendor:?}");
 
     // All securities of a day by one request, where one table holds them.
-    assert_eq!(source.has_day_bars(), vendor != SourceName::Redis);
-    if source.has_day_bars() {
+    assert_eq!(source.has_day_bars(code()), vendor != SourceName::Redis);
+    if source.has_day_bars(code()) {
         let mut of_day = source.day_bars(day(1)).await.unwrap();
         of_day.sort_by_key(|(code, _)| *code);
         let expected = [(code(), own_bar(midnight(1), 1)), ("600000.SH".parse().unwrap(), own_bar(midnight(1), 0))];

@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::expectation, actors::factor_plan, actors::factor_rules, actors::failure_alerts, actors::fetcher, actors::gaps, actors::market_rules, actors::observation, actors::open_command, actors::ports::market_source, actors::ports::tick_store, actors::quality_alerts, actors::quality_jobs, actors::quality_monitor, actors::quality_report, actors::quality_score_tests, actors::quality_summary, actors::reference_list, actors::supervision::board, actors::tick_days, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::tick_write, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, backfill, backfill::pieces, cli::gaps, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks, http::answers, metrics::counted, sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::trade_dates, sources::databases, sources::databases::query, sources::databases::rows_tests, sources::databases::times, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::reach, sources::tdx, sources::tdx::factors, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::interface, sources::tushare::stk_mins, sources::yahoo::candles, sources::yahoo::window, sqlite::reports, sqlite::ticks, standalone::outcome, standalone::sample, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
+// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::expectation, actors::factor_plan, actors::factor_rules, actors::failure_alerts, actors::fetcher, actors::gaps, actors::generated_month, actors::market_rules, actors::market_rules_tests, actors::observation, actors::open_command, actors::ports::market_source, actors::ports::tick_store, actors::price_rules, actors::price_rules_tests, actors::quality_alerts, actors::quality_jobs, actors::quality_monitor, actors::quality_report, actors::quality_score_tests, actors::quality_summary, actors::reference_list, actors::rule_settings, actors::supervision::board, actors::tick_days, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::tick_write, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, backfill, backfill::pieces, cli::gaps, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks, http::answers, metrics::counted, sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::trade_dates, sources::databases, sources::databases::query, sources::databases::rows_tests, sources::databases::times, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::reach, sources::tdx, sources::tdx::factors, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::interface, sources::tushare::stk_mins, sources::yahoo::candles, sources::yahoo::window, sqlite::reports, sqlite::ticks, standalone::outcome, standalone::sample, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
 // Downstream: actors::domain::code
 // Role: A unit of work (one code of one command): its range, its mode, what came of it.
 
@@ -161,11 +161,25 @@ pub enum Rule {
     StaleRepeat,
     /// A minute bar that ends where none of its length ends.
     MinuteGrid,
+    /// A row of a day before the security was listed.
+    BeforeListing,
+    /// A row of a day after the security was taken off the list.
+    AfterDelisting,
+    /// The price of reference is not the close before, and no change of the adjustment factor explains it.
+    ExRight,
+    /// A price of a share with more than two decimals.
+    PriceDecimals,
+    /// A trade outside the sessions of its day.
+    TickSession,
+    /// A trade that is older than the one before it.
+    TickOrder,
+    /// An adjustment factor below that of an earlier day.
+    FactorDecreases,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 24] = [
         Self::MissingValue,
         Self::UnreadableValue,
         Self::PriceNotPositive,
@@ -183,6 +197,13 @@ impl Rule {
         Self::AveragePrice,
         Self::StaleRepeat,
         Self::MinuteGrid,
+        Self::BeforeListing,
+        Self::AfterDelisting,
+        Self::ExRight,
+        Self::PriceDecimals,
+        Self::TickSession,
+        Self::TickOrder,
+        Self::FactorDecreases,
     ];
 
     /// The rule's name in reports and counters.
@@ -205,6 +226,13 @@ impl Rule {
             Self::AveragePrice => "average_price",
             Self::StaleRepeat => "stale_repeat",
             Self::MinuteGrid => "minute_grid",
+            Self::BeforeListing => "before_listing",
+            Self::AfterDelisting => "after_delisting",
+            Self::ExRight => "ex_right",
+            Self::PriceDecimals => "price_decimals",
+            Self::TickSession => "tick_session",
+            Self::TickOrder => "tick_order",
+            Self::FactorDecreases => "factor_decreases",
         }
     }
 }

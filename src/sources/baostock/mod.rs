@@ -25,7 +25,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, SourceId};
-use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
+use actors::ports::{BarRequest, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
 use actors::shanghai;
 use async_trait::async_trait;
 use chrono::NaiveDate;
@@ -37,7 +37,7 @@ use self::adjust_factor::{Days, Events, in_force};
 use self::answer::AnswerError;
 use self::connection::{Connection, ExchangeError};
 use self::k_data::{AllOfDay, KData};
-use self::query::{Page, Query};
+use self::query::{Page, Query, baostock_code};
 use self::stock_basic::StockBasic;
 use self::trade_dates::TradeDates;
 use crate::config::{BaoStockSection, RequestLimits};
@@ -235,13 +235,25 @@ impl MarketSource for BaoStockSource {
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
-        let BarRequest { code, frequency, range } = *request;
-        self.rows(KData::new(code, range, frequency.minutes()), &format!("{code} {frequency} {range}")).await
+        self.noted_bars(request).await.map(|noted| noted.bars)
     }
 
-    /// Not offered through `has_day_bars`: the columns of this answer are known from no recorded one.
+    async fn noted_bars(&self, request: &BarRequest) -> Result<NotedBars, SourceError> {
+        let BarRequest { code, frequency, range } = *request;
+        let query = KData::new(code, range, frequency.minutes());
+        Ok(self.rows(query, &format!("{code} {frequency} {range}")).await?.into_iter().collect())
+    }
+
+    fn has_day_bars(&self, code: Code) -> bool {
+        baostock_code(code).is_ok()
+    }
+
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
-        self.rows(Ok(AllOfDay(day)), &format!("of all on {day}")).await
+        self.noted_day_bars(day).await.map(|noted| noted.bars)
+    }
+
+    async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
+        Ok(self.rows(Ok(AllOfDay(day)), &format!("of all on {day}")).await?.into_iter().collect())
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {

@@ -240,6 +240,11 @@ impl<D: Database> DatabaseSource<D> {
         ))
     }
 
+    /// Whether a day's bars of all securities are a single request.
+    fn holds_all_in_one_table(&self) -> bool {
+        self.shape.table(DataKind::Bars).is_some_and(|table| table.column("code").is_some() && !table.name.has_code())
+    }
+
     /// Reads rows of a kind and makes something of each.
     async fn read<R: Send>(
         &self,
@@ -320,12 +325,12 @@ impl<D: Database> MarketSource for DatabaseSource<D> {
         .await
     }
 
-    fn has_day_bars(&self) -> bool {
-        self.shape.table(DataKind::Bars).is_some_and(|table| table.column("code").is_some() && !table.name.has_code())
+    fn has_day_bars(&self, _code: Code) -> bool {
+        self.holds_all_in_one_table()
     }
 
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
-        if !self.has_day_bars() {
+        if !self.holds_all_in_one_table() {
             return Err(self.not_offered(DataKind::Bars));
         }
         let range = DateRange { start: day, end: day };

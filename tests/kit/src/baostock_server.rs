@@ -1,4 +1,4 @@
-// Upstream: kit::bin::baostock_server, tests::it::sources_baostock
+// Upstream: kit::bin::baostock_server, tests::it::evening, tests::it::quality_listing, tests::it::sources_baostock
 // Downstream: kit::baostock_data, kit::fault, kit::own_thread, kit::tushare_data
 // Role: A server that speaks BaoStock's protocol on a free local port, with data and faults a test sets.
 
@@ -62,6 +62,8 @@ pub enum Fault {
     FirstPageAlways,
     /// Bytes without end.
     Endless,
+    /// Bars of all shares of a day are refused; everything else is answered.
+    NoWholeDays,
 }
 
 #[derive(Default)]
@@ -130,6 +132,11 @@ impl BaoStockServer {
     /// From `day` on a security's adjustment factor is this one.
     pub fn set_factor(&self, code: &str, day: chrono::NaiveDate, factor: f64) {
         self.lock().set_factor(code, day, factor);
+    }
+
+    /// A day after the others for every security.
+    pub fn append_day(&self, day: chrono::NaiveDate) {
+        self.lock().append_day(day);
     }
 
     /// A security's rows, oldest first.
@@ -260,7 +267,11 @@ impl State {
     async fn answer(&self, kind: &str, fields: &[&str], writer: &mut OwnedWriteHalf) -> io::Result<()> {
         self.counters.requests.fetch_add(1, Ordering::SeqCst);
         let mut clearings = self.faults.clearings();
-        let fault = self.faults.take_if(|fault| !matches!(fault, Fault::LoginRefused(..)));
+        let fault = self.faults.take_if(|fault| match fault {
+            Fault::LoginRefused(..) => false,
+            Fault::NoWholeDays => kind == "98",
+            _ => true,
+        });
         match fault {
             Some(Fault::Down) => Err(io::ErrorKind::ConnectionReset.into()),
             Some(Fault::Hang) => {
@@ -268,6 +279,7 @@ impl State {
                 Err(io::ErrorKind::ConnectionReset.into())
             }
             Some(Fault::Refused(code, text)) => writer.write_all(&message("04", &[&code, &text, fields[0]])).await,
+            Some(Fault::NoWholeDays) => writer.write_all(&message("99", &["10004020", "错误的消息类型"])).await,
             Some(Fault::Raw(bytes)) => writer.write_all(&bytes).await,
             Some(Fault::Endless) => {
                 writer.write_all(b"00.9.00\x0196\x010000000010").await?;
