@@ -1,4 +1,4 @@
-// Upstream: actors::factor_rules, actors::tick_fetch, actors::validator
+// Upstream: actors::factor_rules, actors::gaps, actors::tick_fetch, actors::validator, cli::gaps
 // Downstream: actors::domain::calendar, actors::domain::frequency, actors::domain::market_facts, actors::domain::task
 // Role: How many rows a fetch should have brought, by calendar, listing and known suspensions, and how many did not come.
 
@@ -60,7 +60,7 @@ impl Asked<'_> {
         let is_suspended = |day: &NaiveDate| self.suspended.binary_search(day).is_ok();
         let mut expected = Expectation::default();
         for day in days.iter().filter(|day| !is_suspended(day)) {
-            let rows = self.rows_of(*day);
+            let rows = rows_of(self.frequency, *day);
             expected.rows += rows;
             expected.missing += rows.saturating_sub(num_of(*day, came));
         }
@@ -68,8 +68,7 @@ impl Asked<'_> {
     }
 
     fn expected_range(&self, came: &[NaiveDate], now: NaiveDateTime) -> Option<DateRange> {
-        let last = if now.time() >= DAY_IS_THERE { Some(now.date()) } else { now.date().pred_opt() };
-        let end = last.map_or(self.range.end, |last| self.range.end.min(last));
+        let end = self.range.end.min(last_expected_day(now));
         let is_dated = self.frequency == Frequency::Day && self.listing.is_some_and(|listing| listing.listed.is_some());
         let start = match came.first() {
             Some(first) if self.range.start <= self.frequency.first_day() && !is_dated => *first,
@@ -78,13 +77,19 @@ impl Asked<'_> {
         let range = DateRange { start, end };
         self.listing.map_or(Some(range), |listing| listing.within(range)).filter(|range| range.start <= range.end)
     }
+}
 
-    fn rows_of(&self, day: NaiveDate) -> u64 {
-        let Some(minutes) = self.frequency.minutes() else { return 1 };
-        let short = SHORT_DAYS.iter().find(|(short, _)| *short == Some(day));
-        let traded = short.map_or(SESSION_MINUTES, |(_, traded)| *traded);
-        u64::from(traded / minutes.max(1))
-    }
+/// The last day that is expected by Shanghai's clock.
+pub fn last_expected_day(now: NaiveDateTime) -> NaiveDate {
+    if now.time() >= DAY_IS_THERE { now.date() } else { now.date().pred_opt().unwrap_or(now.date()) }
+}
+
+/// The rows that a trading day has at least.
+pub fn rows_of(frequency: Frequency, day: NaiveDate) -> u64 {
+    let Some(minutes) = frequency.minutes() else { return 1 };
+    let short = SHORT_DAYS.iter().find(|(short, _)| *short == Some(day));
+    let traded = short.map_or(SESSION_MINUTES, |(_, traded)| *traded);
+    u64::from(traded / minutes.max(1))
 }
 
 fn num_of(day: NaiveDate, came: &[NaiveDate]) -> u64 {

@@ -1,16 +1,11 @@
 // Upstream: cli::gaps, clickhouse::stored_days
-// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::task
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::task, actors::expectation
 // Role: What is missing of a security's stored bars, by calendar and listing, and what is stored that should not be.
 
-use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{Days, NaiveDate};
 
 use crate::domain::{Code, DateRange, Frequency, Listing, MarketFacts};
-
-/// From then on vendors should have the day.
-const DAY_IS_THERE: NaiveTime = match NaiveTime::from_hms_opt(17, 0, 0) {
-    Some(time) => time,
-    None => NaiveTime::MIN,
-};
+use crate::expectation::rows_of;
 
 /// Days between two gaps that one command fetches with them: asking twice costs more than some rows too many.
 const JOINED: Days = Days::new(30);
@@ -65,11 +60,6 @@ pub struct Repair {
     pub replace: bool,
 }
 
-/// The last day that is expected to be stored, by Shanghai's clock.
-pub fn last_expected_day(now: NaiveDateTime) -> NaiveDate {
-    if now.time() >= DAY_IS_THERE { now.date() } else { now.date().pred_opt().unwrap_or(now.date()) }
-}
-
 impl Look<'_> {
     /// Finds what is wrong; `stored` is in order. Where neither the listing nor a row tells when a security began, nothing is
     /// missed of it.
@@ -87,13 +77,12 @@ impl Look<'_> {
             }
         }
         let Some(range) = self.expected(listing, stored) else { return gaps };
-        let expected_rows = self.frequency.minutes().map_or(1, |minutes| 240 / minutes.max(1));
         let mut stored = stored.iter().peekable();
         for day in calendar.trading_days(range) {
             while stored.next_if(|found| found.day < *day).is_some() {}
             match stored.peek().filter(|found| found.day == *day) {
                 None => gaps.missing.push(*day),
-                Some(found) if found.times < expected_rows => gaps.partial.push(*day),
+                Some(found) if u64::from(found.times) < rows_of(self.frequency, *day) => gaps.partial.push(*day),
                 Some(_) => {}
             }
         }
@@ -248,11 +237,5 @@ mod tests {
         assert_eq!(runs(&days, JOINED), [range("2023-01-04", "2023-01-20"), range("2023-06-01", "2023-06-02")]);
         assert_eq!(runs(&days, Days::new(1)).len(), 3);
         assert_eq!(runs(&[], JOINED), []);
-    }
-
-    #[test]
-    fn today_is_expected_in_the_evening() {
-        let of = |text: &str| last_expected_day(text.parse().unwrap());
-        assert_eq!((of("2024-01-15T16:59:59"), of("2024-01-15T17:00:00")), (day("2024-01-14"), day("2024-01-15")));
     }
 }

@@ -35,7 +35,7 @@ pub mod delivery;
 /// What the worker talks about.
 pub mod domain;
 /// How many rows should have come.
-mod expectation;
+pub mod expectation;
 /// Values with an expiry.
 mod expiring;
 /// What is known of securities and days.

@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::market_facts, actors::domain::task, actors::gaps, actors::ports, actors::shanghai, cli, cli::send, config::sections, kafka::courier, service_hub
+// Downstream: actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::market_facts, actors::domain::task, actors::expectation, actors::gaps, actors::ports, actors::shanghai, cli, cli::send, config::sections, kafka::courier, service_hub
 // Role: `data-worker gaps`: what is missing or unwanted of the stored bars, and the commands that repair it.
 
 use std::path::PathBuf;
@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, Frequency, MarketFacts};
-use actors::gaps::{Gaps, Look, Repair, last_expected_day, runs};
+use actors::expectation::last_expected_day;
+use actors::gaps::{Gaps, Look, Repair, runs};
 use actors::shanghai;
 use chrono::{Days, NaiveDate};
 use clap::Args;
