@@ -40,6 +40,20 @@ impl<T> Expiring<T> {
             (Some(before), true) => return before,
             (before, _) => before,
         };
+        self.read_and_keep(before, read).await
+    }
+
+    /// The value read anew, however fresh what is known may be.
+    pub async fn refresh(&self, read: impl AsyncFnOnce(Option<Arc<T>>) -> (T, Duration)) -> Arc<T> {
+        let _reading = self.reading.lock().await;
+        self.read_and_keep(self.known().0, read).await
+    }
+
+    async fn read_and_keep(
+        &self,
+        before: Option<Arc<T>>,
+        read: impl AsyncFnOnce(Option<Arc<T>>) -> (T, Duration),
+    ) -> Arc<T> {
         let (value, belief) = read(before).await;
         let value = Arc::new(value);
         let known = Known { value: value.clone(), believed_until: Instant::now() + belief };
@@ -77,5 +91,7 @@ mod tests {
         let (reader, other) = tokio::join!(value.current(read), value.current(read));
         assert_eq!((*reader, *other), (2, 1), "the other does not wait");
         assert_eq!(*value.current(read).await, 2);
+        assert_eq!(*value.refresh(read).await, 3, "although it is believed");
+        assert_eq!(*value.current(read).await, 3);
     }
 }

@@ -39,6 +39,11 @@ impl FactCache {
         self.known.current(async |before| self.read(before, max_age).await).await.facts.clone()
     }
 
+    /// The same, read just now.
+    pub async fn refresh(&self, max_age: Duration) -> Arc<MarketFacts> {
+        self.known.refresh(async |before| self.read(before, max_age).await).await.facts.clone()
+    }
+
     async fn read(&self, before: Option<Arc<Known>>, max_age: Duration) -> (Known, Duration) {
         let (listings, days) = tokio::join!(self.store.listings(), self.store.trade_days());
         let failed = listings.is_err() || days.is_err();

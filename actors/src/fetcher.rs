@@ -95,6 +95,11 @@ pub struct Fetcher {
     settings: Arc<ActorSettings>,
 }
 
+/// Read securities and calendar anew.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct RefreshFacts;
+
 /// What is known of the past: what is stored, and what rows are judged by.
 pub struct KnownPast {
     /// The newest bar of every code.
@@ -208,6 +213,18 @@ impl Handler<FetchList> for Fetcher {
         let (shared, settings) = (self.shared.clone(), self.settings.clone());
         let span = message.ticket.span().clone();
         actix_rt::spawn(async move { shared.run_list(message, &settings).await }.instrument(span));
+    }
+}
+
+impl Handler<RefreshFacts> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, _: RefreshFacts, _ctx: &mut Self::Context) {
+        let (shared, max_age) = (self.shared.clone(), ms(self.settings.fetch.facts_refresh_ms));
+        actix_rt::spawn(async move {
+            let facts = shared.facts.refresh(max_age).await;
+            tracing::info!(securities = facts.listings.len(), "securities and calendar are read anew");
+        });
     }
 }
 

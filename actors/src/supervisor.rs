@@ -16,7 +16,7 @@ use crate::domain::SyncRecord;
 use crate::domain::{Lifecycle, OrderKind};
 use crate::fact_cache::FactCache;
 use crate::factor_flush::FactorFlushContext;
-use crate::fetcher::{Fetcher, KnownPast};
+use crate::fetcher::{Fetcher, KnownPast, RefreshFacts};
 use crate::flush::FlushContext;
 use crate::heartbeat::{BeatNow, Heartbeat, Identity};
 use crate::journal::{Journal, JournalKind};
@@ -133,6 +133,7 @@ pub struct Supervisor {
 #[derive(Clone)]
 pub(crate) struct Children {
     pub(crate) router: Addr<CommandRouter>,
+    pub(crate) fetcher: Addr<Fetcher>,
     pub(crate) writer: Addr<BatchWriter>,
     pub(crate) quality: Addr<QualityMonitor>,
     pub(crate) heartbeat: Addr<Heartbeat>,
@@ -265,7 +266,7 @@ impl Supervisor {
         });
         let subscribers = vec![
             router.clone().recipient(),
-            fetcher.recipient(),
+            fetcher.clone().recipient(),
             validator.recipient(),
             writer.clone().recipient(),
             quality.clone().recipient(),
@@ -277,7 +278,7 @@ impl Supervisor {
         let config = supervise(&here, register("config_actor"), policy, escalation, move |vitals| {
             ConfigActor::new(vitals, settings, source, subscribers, speaker)
         });
-        Children { router, writer, quality, heartbeat, config, gate, announcer, journal, reports }
+        Children { router, fetcher, writer, quality, heartbeat, config, gate, announcer, journal, reports }
     }
 
     fn end(&mut self, reason: &str, ctx: &mut Context<Self>) {
@@ -363,6 +364,7 @@ impl Handler<OrderReceived> for Supervisor {
                 WorkerEvent::Resumed
             }
             OrderKind::HeartbeatTest => WorkerEvent::Alive,
+            OrderKind::UpdateSelector => return children.fetcher.do_send(RefreshFacts),
         };
         children.heartbeat.do_send(BeatNow);
         actix_rt::spawn(async move { children.announcer.announce(&event, order.correlation_id.as_deref()).await });

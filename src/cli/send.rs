@@ -71,7 +71,7 @@ impl SendOptions {
         };
         let kafka = &loaded.settings.kafka;
         let outcome = match OrderKind::named(&self.command) {
-            Some(_) => self.send_order(kafka),
+            Some(order) => self.send_order(kafka, order),
             None => self.send_commands(kafka),
         };
         outcome.unwrap_or_else(|error| {
@@ -123,9 +123,10 @@ impl SendOptions {
         follow(&courier, open, &dead_letters, Duration::from_secs(self.timeout))
     }
 
-    fn send_order(&self, kafka: &KafkaSection) -> Result<ExitCode, CourierError> {
+    fn send_order(&self, kafka: &KafkaSection, order: OrderKind) -> Result<ExitCode, CourierError> {
         let courier = Courier::new(kafka)?;
-        let answers = if self.wait { Some(courier.mark(&kafka.notification_topic)?) } else { None };
+        let answers =
+            if self.wait && order.is_answered() { Some(courier.mark(&kafka.notification_topic)?) } else { None };
         let id = uuid::Uuid::new_v4().simple().to_string();
         courier.send(&kafka.control_topic, &self.message(None, &id))?;
         println!("{}: sent to {}", self.command, kafka.control_topic);

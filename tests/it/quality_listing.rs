@@ -169,3 +169,28 @@ fn an_increment_is_compared_with_the_close_that_is_stored() {
     wait_until("the price limit", PATIENCE, || warned(&scene, "price_limit") == 1);
     scene.assert_exact(&codes);
 }
+
+#[test]
+fn update_selector_lets_every_worker_read_securities_anew() {
+    let (codes, days) = (codes(1), days());
+    let mut scene = Scene::new("selector", PROGRAM, Dataset::generated(&codes, &days));
+    let tables = Tables::create_as_ginkgo(&scene.name);
+    tables.add_stock(&codes[0], "退市", "1991-04-03", "2100-01-01");
+    let worker = start(&mut scene);
+    scene.send_snapshots(&codes, MONTH);
+    scene.wait_until_committed();
+    assert_eq!(warned(&scene, "after_delisting"), 0);
+
+    tables.run("UPDATE stock_info SET delist_date = '2024-01-20'");
+    scene.send_snapshots(&codes, MONTH);
+    scene.wait_until_committed();
+    assert_eq!(warned(&scene, "after_delisting"), 0, "what was read is believed for ten minutes");
+
+    scene.order("update_selector", None, "hourly");
+    wait_until("it is read", PATIENCE, || worker.log_text().contains("securities and calendar are read anew"));
+    scene.send_snapshots(&codes, MONTH);
+    scene.wait_until_committed();
+    wait_until("it is judged by", PATIENCE, || warned(&scene, "after_delisting") == 8);
+    assert!(scene.notifications_with("correlation_id", "hourly").is_empty(), "nobody is told of it every hour");
+    assert_eq!(scene.dead_letters().len(), 0);
+}

@@ -17,7 +17,7 @@ const MAX_DAYS: u64 = 10_000;
 
 /// Commands on the shared topics that other components act on. Like operators' orders, which every instance hears on a
 /// consumer of its own, they are passed over and counted.
-const OF_OTHERS: [&str; 4] = ["paper_trading", "deploy", "unload", "update_selector"];
+const OF_OTHERS: [&str; 3] = ["paper_trading", "deploy", "unload"];
 
 /// A command as it came in, read and checked.
 #[derive(Debug, Clone, PartialEq)]

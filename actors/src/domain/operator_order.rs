@@ -20,11 +20,14 @@ pub enum OrderKind {
     Resume,
     /// Beat at once and answer with the status.
     HeartbeatTest,
+    /// Read securities and calendar anew. The portfolio side acts on the same message.
+    UpdateSelector,
 }
 
 impl OrderKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Reload, Self::Stop, Self::Pause, Self::Resume, Self::HeartbeatTest];
+    pub const ALL: [Self; 6] =
+        [Self::Reload, Self::Stop, Self::Pause, Self::Resume, Self::HeartbeatTest, Self::UpdateSelector];
 
     /// The name in messages.
     pub fn as_str(self) -> &'static str {
@@ -34,7 +37,13 @@ impl OrderKind {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::HeartbeatTest => "heartbeat_test",
+            Self::UpdateSelector => "update_selector",
         }
+    }
+
+    /// Whether workers tell that they have carried it out. Ginkgo's timer sends `update_selector` every hour.
+    pub fn is_answered(self) -> bool {
+        self != Self::UpdateSelector
     }
 
     /// The order of this name, if there is one.
