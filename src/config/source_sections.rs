@@ -1,4 +1,4 @@
-// Upstream: config, config::check, config::sections, sources, sources::baostock, sources::eastmoney, sources::files, sources::files::csv_reader, sources::gate, sources::tdx, sources::tushare, sources::yahoo, standalone, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
+// Upstream: config, config::check, config::sections, sources, sources::baostock, sources::eastmoney, sources::files, sources::files::bars, sources::files::fixture_tests, sources::gate, sources::tdx, sources::tushare, sources::yahoo, standalone, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
 // Downstream: actors::ports::market_source, config::sections
 // Role: The settings of market data: which source of what, in which order, and each source's own.
 

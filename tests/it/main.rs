@@ -28,6 +28,7 @@ mod reload;
 mod send;
 mod sources_baostock;
 mod sources_eastmoney;
+mod sources_files;
 mod sources_tdx;
 mod sources_tushare;
 mod sources_yahoo;
