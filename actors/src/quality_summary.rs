@@ -203,6 +203,8 @@ impl QualitySummary {
             "records_written": self.counts.written,
             "records_unchanged": self.counts.unchanged,
             "records_replaced": self.counts.replaced,
+            "records_compared": self.counts.compared,
+            "records_not_compared": self.counts.not_compared,
             "success_rate": success_rate,
             "records_failed": self.num_failed,
             "records_skipped": skipped,

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::setting_ranges, actors::source_calls, actors::store_tries, actors::supervisor, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer, config::sections, run
+// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::cross_check, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::setting_ranges, actors::source_calls, actors::store_tries, actors::supervisor, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer, config::sections, run
 // Downstream: actors::rule_settings, actors::setting_ranges
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 
@@ -12,7 +12,7 @@ use actix::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rule_settings::RuleSettings;
+use crate::rule_settings::{CrossCheckSettings, RuleSettings};
 use crate::setting_ranges::out_of_range;
 
 /// What every actor is configured by.
@@ -160,6 +160,8 @@ pub struct QualitySettings {
     pub max_examples: usize,
     /// Rules of the market that bars are judged by.
     pub rules: RuleSettings,
+    /// Comparisons with another source.
+    pub cross_check: CrossCheckSettings,
     /// When figures become alerts.
     pub alerts: AlertSettings,
 }
@@ -213,6 +215,7 @@ impl Default for QualitySettings {
             summary_interval_ms: 300_000,
             max_examples: 20,
             rules: RuleSettings::default(),
+            cross_check: CrossCheckSettings::default(),
             alerts: AlertSettings::default(),
         }
     }

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::source_calls, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer
+// Upstream: actors::batch_writer, actors::command_router, actors::cross_check, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::source_calls, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer
 // Downstream: actors::delivery, actors::domain::task, actors::ports::market_source, actors::supervision::board, actors::tick_days
 // Role: A task's pass through the pipeline: it is settled once, and never vanishes silently.
 
@@ -81,6 +81,7 @@ pub struct Ticket {
     board: Arc<Board>,
     span: Span,
     stage: Stage,
+    noted: TaskReport,
     settled: bool,
 }
 
@@ -96,7 +97,7 @@ impl Ticket {
     ) -> Self {
         let stage = Stage::Fetching;
         board.tasks_in(stage).add(1);
-        Self { task, subject, assignment, listener, board, span, stage, settled: false }
+        Self { task, subject, assignment, listener, board, span, stage, noted: TaskReport::default(), settled: false }
     }
 
     /// What the task is about.
@@ -123,8 +124,17 @@ impl Ticket {
         }
     }
 
+    /// Something to be reported with the task when it is done.
+    pub fn note(&mut self, report: TaskReport) {
+        self.noted.counts.add(&report.counts);
+        self.noted.anomalies.extend(report.anomalies);
+    }
+
     /// The task is done.
-    pub fn done(self, report: TaskReport) {
+    pub fn done(mut self, mut report: TaskReport) {
+        let noted = std::mem::take(&mut self.noted);
+        report.counts.add(&noted.counts);
+        report.anomalies.extend(noted.anomalies);
         self.settle(TaskOutcome::Done(report));
     }
 

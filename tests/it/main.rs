@@ -7,6 +7,7 @@
 mod backfill;
 mod config_cli;
 mod crashes;
+mod cross_check;
 mod evening;
 mod factors;
 mod failover;

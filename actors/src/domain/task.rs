@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::expectation, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::market_rules, actors::observation, actors::open_command, actors::ports::market_source, actors::ports::tick_store, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::reference_list, actors::supervision::board, actors::tick_days, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::tick_write, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, backfill, backfill::pieces, clickhouse::ticks, http::answers, metrics::counted, sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::trade_dates, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::files::fixture_tests, sources::reach, sources::tdx, sources::tdx::factors, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::interface, sources::tushare::stk_mins, sources::yahoo::candles, sources::yahoo::window, sqlite::ticks, standalone::outcome, standalone::sample, switch, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
+// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_check, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::expectation, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::market_rules, actors::observation, actors::open_command, actors::ports::market_source, actors::ports::tick_store, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::reference_list, actors::supervision::board, actors::tick_days, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::tick_write, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, backfill, backfill::pieces, clickhouse::ticks, http::answers, metrics::counted, sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::trade_dates, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::files::fixture_tests, sources::reach, sources::tdx, sources::tdx::factors, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::interface, sources::tushare::stk_mins, sources::yahoo::candles, sources::yahoo::window, sqlite::ticks, standalone::outcome, standalone::sample, switch, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
 // Downstream: actors::domain::code
 // Role: A unit of work (one code of one command): its range, its mode, what came of it.
 
@@ -161,11 +161,13 @@ pub enum Rule {
     StaleRepeat,
     /// A minute bar that ends where none of its length ends.
     MinuteGrid,
+    /// Another source has another value, or one of two sources lacks the row.
+    SourceDisagreement,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MissingValue,
         Self::UnreadableValue,
         Self::PriceNotPositive,
@@ -183,6 +185,7 @@ impl Rule {
         Self::AveragePrice,
         Self::StaleRepeat,
         Self::MinuteGrid,
+        Self::SourceDisagreement,
     ];
 
     /// The rule's name in reports and counters.
@@ -205,6 +208,7 @@ impl Rule {
             Self::AveragePrice => "average_price",
             Self::StaleRepeat => "stale_repeat",
             Self::MinuteGrid => "minute_grid",
+            Self::SourceDisagreement => "source_disagreement",
         }
     }
 }
@@ -243,6 +247,10 @@ pub struct TaskCounts {
     pub skipped: BTreeMap<Rule, u64>,
     /// Rows that were kept though they broke a rule of the market, by that rule.
     pub warned: BTreeMap<Rule, u64>,
+    /// Rows that were compared with another source's.
+    pub compared: u64,
+    /// Rows that should have been, but the other source failed.
+    pub not_compared: u64,
 }
 
 impl TaskCounts {
@@ -259,6 +267,8 @@ impl TaskCounts {
         self.written += other.written;
         self.unchanged += other.unchanged;
         self.replaced += other.replaced;
+        self.compared += other.compared;
+        self.not_compared += other.not_compared;
         for (rule, count) in &other.skipped {
             *self.skipped.entry(*rule).or_default() += count;
         }
