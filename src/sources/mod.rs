@@ -1,4 +1,4 @@
-// Upstream: service_hub, sources::baostock, sources::eastmoney, sources::files, sources::files::parquet_table, sources::http, sources::tdx, sources::tushare, sources::tushare::transport, sources::yahoo, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
+// Upstream: service_hub, sources::baostock, sources::eastmoney, sources::files, sources::http, sources::tdx, sources::tushare, sources::tushare::transport, sources::yahoo, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
 // Downstream: actors::ports::market_source, config::source_sections, probe, sources::baostock, sources::eastmoney, sources::files, sources::tdx, sources::tushare, sources::yahoo
 // Role: Builds the configured market sources.
 
@@ -47,10 +47,6 @@ use files::FilesSource;
 use tdx::TdxSource;
 use tushare::TushareSource;
 use yahoo::YahooSource;
-
-/// How many generated inputs each parser of a vendor's bytes or text is given in its tests.
-#[cfg(test)]
-const FUZZ_CASES: u32 = 100_000;
 
 /// A source that cannot work as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

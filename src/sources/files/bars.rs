@@ -1,5 +1,5 @@
 // Upstream: sources::files
-// Downstream: actors::domain::bar, actors::domain::frequency, config::source_sections, sources::files::table, sources::labels, sources::units
+// Downstream: actors::domain::bar, actors::domain::frequency, config::source_sections, kit::fuzz, sources::files::table, sources::labels, sources::units
 // Role: Reads a table of bars and converts its units.
 
 //! The columns are `date`, `open`, `high`, `low`, `close`, `volume` and `amount`, in any order and any
@@ -129,6 +129,18 @@ mod tests {
         assert_eq!(error("date,open,high,low,close,volume,amount,Open"), "line 1: column `open` is there twice");
         let long = format!("date,open,high,low,close,volume,amount\n{}", "1,1,1,1,1,1,1\n".repeat(MAX_ROWS + 1));
         assert_eq!(error(&long), "line 500002: more than 500000 rows");
+    }
+
+    #[test]
+    fn bent_tables_give_rows_or_a_clear_error() {
+        let day = "date,open,high,low,close,volume,amount\n20240102,9.39,9.42,9.21,9.21,115827715,1075742252.45\n";
+        let minute = "time,open,high,low,close,volume,amount\n2024-01-02 09:31:00,9.39,9.4,\"9.38\",9.4,1200,11280\n";
+        kit::fuzz::bend(&[day, minute], |bytes| {
+            let frequency = if bytes.starts_with(b"d") { Frequency::Day } else { Frequency::Minute1 };
+            if let Err(error) = parse(csv(bytes), Units::default(), frequency) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 
     proptest! {

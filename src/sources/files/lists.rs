@@ -1,5 +1,5 @@
 // Upstream: sources::files
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, sources::files::table, sources::labels
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, kit::fuzz, sources::files::table, sources::labels
 // Role: Reads the tables of the stock list, the calendar, adjustment factors and ticks.
 
 //! The stock list has the columns `code`, `name`, `industry`, `list_date`, `delist_date`, the calendar `date` and `is_open`
@@ -91,6 +91,26 @@ mod tests {
         assert_eq!(days[1].is_open, Field::Value(Decimal::ZERO));
         let short = trade_days(csv(b"date,is_open\n2024-01-02\n")).unwrap_err();
         assert_eq!(short.to_string(), "line 2: 1 cells for 2 columns");
+    }
+
+    #[test]
+    fn bent_lists_give_rows_or_a_clear_error() {
+        let samples = [
+            "code,name,industry,list_date,delist_date\n000001.SZ,平安银行,银行,19910403,\n",
+            "date,is_open\n20240101,0\n2024-01-02,1\n",
+            "date,adj_factor\n20240102,116.719\n",
+            "time,price,volume,direction\n2024-01-02 09:30:03,9.39,120,0\n",
+        ];
+        kit::fuzz::bend(&samples, |bytes| {
+            // Each is mostly read as what it was.
+            let error = match bytes.len() {
+                ..30 => factors(csv(bytes)).err(),
+                30..40 => trade_days(csv(bytes)).err(),
+                40..70 => ticks(csv(bytes)).err(),
+                _ => stocks(csv(bytes)).err(),
+            };
+            assert!(error.is_none_or(|error| !error.to_string().is_empty()));
+        });
     }
 
     proptest! {

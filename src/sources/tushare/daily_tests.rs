@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors::domain::bar, actors::domain::code, sources::tushare::daily, sources::tushare::table
+// Downstream: actors::domain::bar, actors::domain::code, kit::fuzz, sources::tushare::daily, sources::tushare::table
 // Role: Tests of the reader of Tushare's answers, with answers as the vendor gives them.
 
 use actors::domain::{Code, FetchedBar, Field};
@@ -140,6 +140,15 @@ fn cell() -> impl Strategy<Value = String> {
         Just("[[],{\"a\":[1]}]".to_owned()),
         "\\PC{0,6}",
     ]
+}
+
+#[test]
+fn bent_answers_give_rows_or_a_clear_error() {
+    kit::fuzz::bend(&[SAMPLE], |bytes| {
+        if let Err(error) = parse(&String::from_utf8_lossy(bytes), code()) {
+            assert!(!error.to_string().is_empty());
+        }
+    });
 }
 
 proptest! {
