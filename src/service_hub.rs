@@ -1,5 +1,5 @@
 // Upstream: backfill, cli::connect, reload, run, standalone, standalone::demonstration, standalone::error
-// Downstream: actors::domain::code, actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
+// Downstream: actors::domain::code, actors::fact_cache, actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::domain::Code;
+use actors::fact_cache::FactCache;
 use actors::heartbeat::Identity;
 use actors::ports::{
     BarStore, CommandFeed, FactorStore, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore, StoreError,
@@ -117,6 +118,11 @@ impl ServiceHub {
     /// All codes of the stock list.
     pub async fn listed_codes(settings: &Settings) -> Result<Vec<Code>, StoreError> {
         MySqlReference::new(&settings.mysql).listed_codes().await
+    }
+
+    /// What is known of securities and days, for a program that is no worker: from MySQL, else what is built in.
+    pub fn market_facts(settings: &Settings) -> FactCache {
+        FactCache::new(Arc::new(MySqlReference::new(&settings.mysql)))
     }
 
     /// Builds the adapters of a worker whose bars, stock list and heartbeats stay with itself: `database` is an SQLite

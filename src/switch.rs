@@ -1,12 +1,12 @@
 // Upstream: service_hub
-// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::trade_day, actors::ports, actors::ports::market_source, actors::ports::tick_store
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::trade_day, actors::ports, actors::ports::market_source, actors::ports::tick_store
 // Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use actors::domain::{Code, DateRange, Frequency, Stock, SyncRecord, TradeDay};
+use actors::domain::{Code, DateRange, Frequency, Listing, Stock, SyncRecord, TradeDay};
 use actors::ports::{
     BarBatch, BarStore, DataKind, FactorBatch, FactorStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource,
     MarketSources, MergeCounts, ReferenceStore, SeriesEnds, StoreError, StoredBar, StoredFactor, StoredTick, TickBatch,
@@ -134,6 +134,14 @@ impl TickStore for Switch<dyn TickStore> {
 impl ReferenceStore for Switch<dyn ReferenceStore> {
     async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
         self.current().listed_codes().await
+    }
+
+    async fn listings(&self) -> Result<Vec<Listing>, StoreError> {
+        self.current().listings().await
+    }
+
+    async fn trade_days(&self) -> Result<Vec<(NaiveDate, bool)>, StoreError> {
+        self.current().trade_days().await
     }
 
     async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError> {

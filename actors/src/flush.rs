@@ -184,9 +184,9 @@ enum Inserted {
     Unknown,
 }
 
-fn batch_of(rows: Vec<IdentifiedBar>) -> BarBatch {
+fn batch_of(rows: Arc<Vec<IdentifiedBar>>) -> BarBatch {
     let token = insert_token(rows.iter().map(|row| (&row.uuid, row.bar.source)));
-    BarBatch { token, rows: Arc::new(rows) }
+    BarBatch { token, rows }
 }
 
 fn spans_years(batch: &BarBatch) -> bool {
@@ -200,5 +200,5 @@ fn split_by_year(batch: &BarBatch) -> Vec<BarBatch> {
     for row in batch.rows.iter() {
         years.entry(row.bar.timestamp.year()).or_default().push(row.clone());
     }
-    years.into_values().map(batch_of).collect()
+    years.into_values().map(|rows| batch_of(Arc::new(rows))).collect()
 }

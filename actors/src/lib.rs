@@ -36,6 +36,8 @@ pub mod delivery;
 pub mod domain;
 /// How many rows should have come.
 mod expectation;
+/// What is known of securities and days.
+pub mod fact_cache;
 /// One batch of factors on its way into the store.
 pub mod factor_flush;
 /// What to write of a factor series.

@@ -85,7 +85,10 @@ impl Default for FetchSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchSettings {
-    /// Rows that are written at once, at the latest.
+    /// Rows with which a batch is written without waiting for more.
+    #[schemars(range(min = 1))]
+    pub due_rows: usize,
+    /// The most rows of one INSERT: what came while another one was under way is written together.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_rows: usize,
     /// The least rows worth an INSERT while more are on their way; at most `max_rows`.
@@ -109,7 +112,9 @@ pub struct BatchSettings {
 impl Default for BatchSettings {
     fn default() -> Self {
         Self {
-            max_rows: 10_000,
+            due_rows: 10_000,
+            // Half of what may wait in memory, so that fetching goes on meanwhile.
+            max_rows: 50_000,
             min_rows: 1_000,
             flush_interval_ms: 1_000,
             // Ginkgo's TaskTimer pauses for 100 ms between its runs of 50 commands.

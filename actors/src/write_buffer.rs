@@ -98,7 +98,7 @@ struct Waiting {
 /// way, and sooner if nothing has come for a while either; any batch after the longest wait.
 fn is_due(settings: &BatchSettings, waiting: Waiting) -> bool {
     let Waiting { num_rows, age, idle, more_on_the_way } = waiting;
-    num_rows >= settings.max_rows
+    num_rows >= settings.due_rows.min(settings.max_rows)
         || (age >= ms(settings.flush_interval_ms) && (num_rows >= settings.min_rows || !more_on_the_way))
         || (idle >= ms(settings.idle_flush_ms) && !more_on_the_way)
         || age >= ms(settings.max_wait_ms)

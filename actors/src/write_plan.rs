@@ -3,6 +3,7 @@
 // Role: Decides, from what shall be stored and what is stored, which rows are inserted and which are removed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 
@@ -44,7 +45,7 @@ impl WriteUnit {
 #[derive(Debug, Default, PartialEq)]
 pub struct WritePlan {
     /// Rows to insert, first.
-    pub insert: Vec<IdentifiedBar>,
+    pub insert: Arc<Vec<IdentifiedBar>>,
     /// Rows to remove, once the inserted ones are there: so no reader ever finds neither.
     pub remove: Vec<StoredBar>,
     /// Per unit: what becomes of its rows.
@@ -65,7 +66,7 @@ pub fn plan(units: &[&WriteUnit], stored: Vec<StoredBar>) -> WritePlan {
             SyncMode::Replace => view.replace(unit, &mut remove),
         })
         .collect();
-    let insert = view.into_planned();
+    let insert = Arc::new(view.into_planned());
     let mut remove: Vec<StoredBar> = remove.into_iter().collect();
     remove.sort_by(|a, b| (a.code, a.timestamp, &a.uuid).cmp(&(b.code, b.timestamp, &b.uuid)));
     WritePlan { insert, remove, counts }

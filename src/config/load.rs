@@ -342,7 +342,7 @@ mod tests {
         }
         let settings = fallback.loaded.settings;
         assert_eq!((settings.mysql.host.as_str(), settings.redis.host.as_str()), ("of-ginkgo", "of-variable"));
-        assert_eq!((settings.batch.max_rows, settings.kafka.port), (10_000, 9092));
+        assert_eq!((settings.batch.max_rows, settings.kafka.port), (50_000, 9092));
         assert_eq!(fallback.loaded.origin, None);
     }
 
@@ -386,7 +386,7 @@ mod tests {
             "{:?}",
             loaded.warnings
         );
-        assert_eq!((loaded.settings.batch.max_rows, loaded.origin), (10_000, None));
+        assert_eq!((loaded.settings.batch.max_rows, loaded.origin), (50_000, None));
         assert!(loaded.settings.worker.node_id.starts_with("data_worker_"));
     }
 }

@@ -1,11 +1,11 @@
 // Upstream: mysql::store
-// Downstream: actors::domain::bar, actors::domain::stock_info, actors::ports, mysql::merge, mysql::store
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::market_facts, actors::domain::stock_info, actors::ports, mysql::merge, mysql::store
 // Role: Ginkgo's table `stock_info`: its columns, and how a list is merged into it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use actors::domain::Stock;
-use actors::domain::stock_info::UNKNOWN_LIST_DATE;
+use actors::domain::stock_info::{UNKNOWN_LIST_DATE, listing};
+use actors::domain::{Code, Listing, Stock};
 use actors::ports::MergeCounts;
 use chrono::NaiveDateTime;
 use sqlx::{MySqlConnection, QueryBuilder, Row};
@@ -96,6 +96,23 @@ pub async fn merge_into(
         sqlx::query("DELETE FROM stock_info WHERE uuid = ?").bind(uuid).execute(&mut *connection).await?;
     }
     Ok(MergeCounts { added: insert.len() as u64, updated: update.len() as u64, unchanged })
+}
+
+/// More rows than there are securities by far, delisted ones included; a table that is larger is not Ginkgo's.
+const MAX_LISTINGS: u32 = 50_000;
+
+/// The securities that are not marked as deleted; a code that is no A-share's is passed over.
+pub async fn listings(connection: &mut MySqlConnection) -> Result<Vec<Listing>, sqlx::Error> {
+    let select = "SELECT code, code_name, list_date, delist_date FROM stock_info WHERE is_del = 0 \
+                  ORDER BY create_at, uuid LIMIT ?";
+    let rows: Vec<(String, String, NaiveDateTime, NaiveDateTime)> =
+        sqlx::query_as(select).bind(MAX_LISTINGS).fetch_all(connection).await?;
+    let mut seen = HashSet::with_capacity(rows.len());
+    let listings = rows.into_iter().filter_map(|(code, name, list_date, delist_date)| {
+        let code: Code = code.parse().ok()?;
+        seen.insert(code).then(|| listing(code, name, list_date.date(), delist_date.date()))
+    });
+    Ok(listings.collect())
 }
 
 async fn stored(connection: &mut MySqlConnection) -> Result<Vec<StoredRow<String, Values>>, sqlx::Error> {

@@ -1,14 +1,15 @@
-// Upstream: mysql, mysql::stock_info, mysql::sync_record, mysql::trade_day, service_hub
-// Downstream: actors::domain::code, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai, config::sections, mysql::stock_info, mysql::sync_record, mysql::trade_day, probe
+// Upstream: mysql, mysql::stock_info, mysql::sync_record, mysql::trade_day, service_hub, tests::it::reference
+// Downstream: actors::domain::code, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai, config::sections, mysql::stock_info, mysql::sync_record, mysql::trade_day, probe
 // Role: The port to stock list and calendar in Ginkgo's MySQL database.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actors::domain::{Code, Stock, SyncRecord, TradeDay};
+use actors::domain::{Code, Listing, Stock, SyncRecord, TradeDay};
 use actors::ports::{MergeCounts, ReferenceStore, StoreError, StoreErrorClass};
 use actors::shanghai;
 use async_trait::async_trait;
+use chrono::NaiveDate;
 use secrecy::ExposeSecret;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::{ConnectOptions, Executor, MySqlConnection};
@@ -150,6 +151,16 @@ impl ReferenceStore for MySqlReference {
         Ok(codes)
     }
 
+    async fn listings(&self) -> Result<Vec<Listing>, StoreError> {
+        let reading = async { stock_info::listings(&mut *self.pool.acquire().await?).await };
+        self.bounded("read the listings", without_table(reading)).await
+    }
+
+    async fn trade_days(&self) -> Result<Vec<(NaiveDate, bool)>, StoreError> {
+        let reading = async { trade_day::days(&mut *self.pool.acquire().await?).await };
+        self.bounded("read the calendar", without_table(reading)).await
+    }
+
     async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError> {
         self.bounded(&format!("merge {} securities", stocks.len()), self.merge_stocks_now(stocks)).await
     }
@@ -168,6 +179,16 @@ impl ReferenceStore for MySqlReference {
             sync_record::add(&mut connection, records).await
         };
         self.bounded(&format!("record {} ended tasks", records.len()), adding).await
+    }
+}
+
+/// A table that nobody has made yet has no rows.
+async fn without_table<T>(reading: impl Future<Output = Result<Vec<T>, sqlx::Error>>) -> Result<Vec<T>, sqlx::Error> {
+    match reading.await {
+        Err(error) if error.as_database_error().and_then(|database| database.code()).as_deref() == Some("42S02") => {
+            Ok(Vec::new())
+        }
+        other => other,
     }
 }
 

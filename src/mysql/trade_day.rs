@@ -4,7 +4,7 @@
 
 use actors::domain::TradeDay;
 use actors::ports::MergeCounts;
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime};
 use sqlx::{MySqlConnection, QueryBuilder, Row};
 use uuid::Uuid;
 
@@ -53,6 +53,18 @@ pub async fn merge_into(
         sqlx::query("DELETE FROM trade_day WHERE uuid = ?").bind(uuid).execute(&mut *connection).await?;
     }
     Ok(MergeCounts { added: insert.len() as u64, updated: update.len() as u64, unchanged })
+}
+
+/// A century of days, each twice; a table that is larger is not Ginkgo's.
+const MAX_DAYS: u32 = 75_000;
+
+/// The days that are not marked as deleted, oldest row first, and whether shares are traded on them.
+pub async fn days(connection: &mut MySqlConnection) -> Result<Vec<(NaiveDate, bool)>, sqlx::Error> {
+    let select = "SELECT timestamp, is_open FROM trade_day WHERE market = ? AND is_del = 0 \
+                  ORDER BY create_at, uuid LIMIT ?";
+    let rows: Vec<(NaiveDateTime, bool)> =
+        sqlx::query_as(select).bind(CHINA).bind(MAX_DAYS).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|(time, is_open)| (time.date(), is_open)).collect())
 }
 
 async fn stored(connection: &mut MySqlConnection) -> Result<Vec<StoredRow<NaiveDateTime, (bool, bool)>>, sqlx::Error> {

@@ -1,17 +1,18 @@
 // Upstream: service_hub, sqlite, sqlite::factors, sqlite::ticks, standalone::outcome
-// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai
 // Role: The bar store and the stock list on SQLite.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use actors::domain::{Code, Frequency, Stock, SyncRecord, TradeDay};
+use actors::domain::stock_info::listing;
+use actors::domain::{Code, Frequency, Listing, Stock, SyncRecord, TradeDay};
 use actors::ports::{
     BarBatch, BarStore, IdentifiedBar, KeySpan, MergeCounts, ReferenceStore, StoreError, StoreErrorClass, StoredBar,
 };
 use actors::shanghai;
 use async_trait::async_trait;
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 
@@ -211,6 +212,26 @@ impl ReferenceStore for SqliteStore {
             .await
             .map_err(|error| self.error("read the listed codes", &error))?;
         Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
+    }
+
+    async fn listings(&self) -> Result<Vec<Listing>, StoreError> {
+        let rows: Vec<(String, String, String, String)> =
+            sqlx::query_as("SELECT code, code_name, list_date, delist_date FROM stock_info WHERE list_date <> ''")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| self.error("read the listings", &error))?;
+        let read = |(code, name, list_date, delist_date): (String, String, String, String)| {
+            Some(listing(code.parse().ok()?, name, time_of(&list_date)?.date(), time_of(&delist_date)?.date()))
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    async fn trade_days(&self) -> Result<Vec<(NaiveDate, bool)>, StoreError> {
+        let rows: Vec<(String, bool)> = sqlx::query_as("SELECT timestamp, is_open FROM trade_day")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.error("read the calendar", &error))?;
+        Ok(rows.into_iter().filter_map(|(time, is_open)| Some((time_of(&time)?.date(), is_open))).collect())
     }
 
     async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError> {

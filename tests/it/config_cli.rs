@@ -123,7 +123,7 @@ fn the_default_file_is_the_repository_s_is_sound_and_changes_nothing() {
     let after = data_worker(folder.path(), &["config", "show"], &[]);
     assert_eq!((after.code, after.out), (Some(0), before.out), "no value has changed");
 
-    let edited = printed.out.replace("  #max_rows: 10000", "  max_rows: 4321");
+    let edited = printed.out.replace("  #max_rows: 50000", "  max_rows: 4321");
     std::fs::write(folder.path().join("data_worker.yml"), edited).unwrap();
     let edited = data_worker(folder.path(), &["config", "show"], &[]);
     assert!(
@@ -157,7 +157,7 @@ fn show_tells_where_every_value_comes_from_and_no_secret() {
         ("clickhouse.port", format!("8124 {ginkgo}, line 4")),
         ("clickhouse.password", format!("*** {ginkgo}, line 5")),
         ("sources.tushare.token", format!("*** {ginkgo}, line 7")),
-        ("batch.max_rows", "10000 default".to_owned()),
+        ("batch.max_rows", "50000 default".to_owned()),
     ] {
         assert_eq!(shown(&found.out, path), format!("{path} {rest}"));
     }

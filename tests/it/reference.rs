@@ -1,12 +1,19 @@
 // Upstream: none
-// Downstream: kit::fault, kit::mysql, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: actors::domain::calendar, actors::fact_cache, config::sections, kit::fault, kit::mysql, kit::scene, kit::services, kit::tushare_server, kit::wait, mysql::store, tests::it::main_job
 // Role: The stock list and the calendar in the real MariaDB: merged as a whole, at one moment, with nothing lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use actors::domain::calendar::TradingCalendar;
+use actors::fact_cache::FactCache;
+use chrono::NaiveDate;
+use data_worker::config::MySqlSection;
+use data_worker::mysql::MySqlReference;
 use kit::mysql::Tables;
 use kit::scene::{PATIENCE, Scene};
+use kit::services::required;
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
 
@@ -110,6 +117,65 @@ fn the_calendar_is_never_empty_while_it_is_merged_and_doubled_days_become_one() 
     assert_eq!(tables.rows(days), first, "each day once, as the source has it");
     let oldest = tables.rows("SELECT DISTINCT create_at FROM trade_day");
     assert_eq!(oldest, [["1999-01-01 00:00:00"]], "the oldest row of each day stays");
+}
+
+#[test]
+fn what_is_stored_of_securities_and_days_is_read_and_what_is_not_there_is_built_in() {
+    let name = kit::services::unique("facts");
+    let tables = Tables::create(&name);
+    let section = MySqlSection {
+        host: required("TEST_MYSQL_HOST"),
+        port: required("TEST_MYSQL_PORT").parse().unwrap(),
+        user: required("TEST_MYSQL_USER"),
+        password: Some(required("TEST_MYSQL_PASSWORD").into()),
+        database: name.clone(),
+        ..MySqlSection::default()
+    };
+    let read = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            FactCache::new(Arc::new(MySqlReference::new(&section))).current(Duration::from_secs(600)).await
+        })
+    };
+    let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+    let facts = read();
+    assert_eq!((&*facts.calendar, facts.listings.len()), (TradingCalendar::built_in(), 0), "no table is there yet");
+
+    kit::mysql::create_stock_table(&name);
+    let rows = [
+        ("600000.SH", "浦发银行", "1999-11-10", "2100-01-01", 0),
+        ("600000.SH", "doubled", "2000-01-01", "2100-01-01", 0),
+        ("000005.SZ", "ST星源", "1990-12-10", "2024-04-26", 0),
+        ("000006.SZ", "unknown", "1970-01-01", "2100-01-01", 0),
+        ("000007.SZ", "deleted", "1992-04-13", "2100-01-01", 1),
+        ("HK.00700", "no share", "2004-06-16", "2100-01-01", 0),
+    ];
+    for (n, (code, title, listed, delisted, is_del)) in rows.into_iter().enumerate() {
+        tables.run(&format!(
+            "INSERT INTO stock_info VALUES ('{code}', '{title}', '', 1, 1, '{listed}', '{delisted}', '{n:032x}', '{{}}', '', \
+             '2020-01-01', '2020-01-01', {is_del}, 7)"
+        ));
+    }
+    tables.run(
+        "CREATE TABLE trade_day (market TINYINT NOT NULL, is_open BOOL NOT NULL, timestamp DATETIME NOT NULL, \
+         uuid VARCHAR(32) NOT NULL, create_at DATETIME NOT NULL, is_del BOOL NOT NULL)",
+    );
+    tables.run(
+        "INSERT INTO trade_day VALUES (1, 0, '2024-01-03', '2', '2021-01-01', 0), (1, 1, '2024-01-06', '3', '2020-01-01', 0), \
+         (1, 0, '2024-01-06', '4', '2021-01-01', 0), (2, 0, '2024-01-04', '5', '2020-01-01', 0), \
+         (1, 0, '2024-01-05', '6', '2020-01-01', 1)",
+    );
+    let facts = read();
+    assert_eq!(facts.listings.len(), 3);
+    let of = |code: &str| facts.listing(code.parse().unwrap()).unwrap().clone();
+    let bank = of("600000.SH");
+    assert_eq!((bank.name.as_str(), bank.listed, bank.delisted), ("浦发银行", Some(day("1999-11-10")), None));
+    let gone = of("000005.SZ");
+    assert_eq!((gone.is_special_treatment(), gone.delisted), (true, Some(day("2024-04-26"))));
+    assert_eq!(of("000006.SZ").listed, None);
+    let open = ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-06"];
+    let open = open.map(|date| facts.calendar.is_trading_day(day(date)));
+    assert_eq!(open, [Some(true), Some(false), Some(true), Some(true), Some(true)]);
 }
 
 #[test]

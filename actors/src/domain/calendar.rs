@@ -1,19 +1,23 @@
-// Upstream: actors::cross_section, actors::domain::command, actors::expectation, actors::market_rules, actors::quality_score_tests, actors::tick_days, standalone::outcome
+// Upstream: actors::cross_section, actors::domain::command, actors::domain::market_facts, actors::expectation, actors::fact_cache, actors::market_rules, actors::quality_score_tests, actors::tick_days, standalone::outcome, tests::it::reference
 // Downstream: actors::domain::task
 // Role: The trading days of the A-share exchanges that the worker comes with.
 
 //! Which days were and will be trading days; made-up working Saturdays are none. The list ends with the last year whose
 //! holidays the exchanges had announced: beyond it nothing is known, and nothing is guessed.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use chrono::{Datelike, NaiveDate, Weekday};
+use chrono::{Datelike, Days, NaiveDate, Weekday};
 
 use crate::domain::DateRange;
 
 const BUILT_IN: &str = include_str!("../../../data/calendar/a-share-trading-days.txt");
 
 static CALENDAR: LazyLock<TradingCalendar> = LazyLock::new(|| TradingCalendar::parse(BUILT_IN));
+
+/// The exchanges were never closed for longer: twelve days, at the Spring Festival of 2000 and others.
+const LONGEST_CLOSURE: Days = Days::new(14);
 
 /// Trading days in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +38,31 @@ impl TradingCalendar {
         days.sort_unstable();
         days.dedup();
         Self { days }
+    }
+
+    /// The built-in list, corrected by what else is known of days: whether shares are traded on them; of a day that is named
+    /// twice the first counts. What lies beyond the list extends it as far as no more than [`LONGEST_CLOSURE`] days in a row
+    /// are left out; after such a hole nothing is known.
+    pub fn corrected_by(told: &[(NaiveDate, bool)]) -> Self {
+        let mut days: BTreeMap<NaiveDate, bool> = BTreeMap::new();
+        for (day, is_open) in told {
+            days.entry(*day).or_insert(*is_open);
+        }
+        let known = Self::built_in();
+        let (Some(first), Some(mut end)) = (known.days.first().copied(), known.days.last().copied()) else {
+            return known.clone();
+        };
+        days.retain(|day, _| {
+            let is_near = *day >= first && *day <= end.checked_add_days(LONGEST_CLOSURE).unwrap_or(end);
+            if is_near {
+                end = end.max(*day);
+            }
+            is_near
+        });
+        for day in &known.days {
+            days.entry(*day).or_insert(true);
+        }
+        Self { days: days.into_iter().filter_map(|(day, is_open)| is_open.then_some(day)).collect() }
     }
 
     /// From the first to the last known trading day; `None` of an empty calendar.
@@ -113,6 +142,23 @@ mod tests {
         assert_eq!(calendar.is_trading_day(day("1990-12-18")), None);
         assert_eq!(calendar.is_trading_day(day("2027-01-04")), None);
         assert_eq!(calendar.is_trading_day(NaiveDate::MAX), None);
+    }
+
+    #[test]
+    fn what_is_told_of_days_corrects_and_extends_the_list() {
+        let told = |days: &[(&str, bool)]| {
+            TradingCalendar::corrected_by(&days.iter().map(|(text, is_open)| (day(text), *is_open)).collect::<Vec<_>>())
+        };
+        assert_eq!(&told(&[]), TradingCalendar::built_in());
+        let calendar = told(&[("2024-01-02", false), ("2024-02-04", true), ("2024-02-04", false)]);
+        assert_eq!(calendar.is_trading_day(day("2024-01-02")), Some(false));
+        assert_eq!(calendar.is_trading_day(day("2024-02-04")), Some(true), "the first word counts");
+        assert_eq!(calendar.is_trading_day(day("2024-01-03")), Some(true), "what is not named is as built in");
+        let calendar = told(&[("2027-01-01", false), ("2027-01-04", true), ("2027-01-05", true), ("2027-03-01", true)]);
+        assert_eq!(calendar.is_trading_day(day("2027-01-01")), Some(false));
+        assert_eq!(calendar.is_trading_day(day("2027-01-05")), Some(true));
+        assert_eq!(calendar.is_trading_day(day("2027-03-01")), None, "after a hole nothing is known");
+        assert_eq!(told(&[("1990-01-01", true)]).range(), TradingCalendar::built_in().range());
     }
 
     #[test]

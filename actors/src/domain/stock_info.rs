@@ -1,10 +1,10 @@
-// Upstream: actors::domain, actors::ports, actors::ports::market_source, actors::reference_list, mysql::stock_info, mysql::store, sources::baostock, sources::baostock::stock_basic, sources::eastmoney, sources::eastmoney::clist, sources::files, sources::files::fixture_tests, sources::files::lists, sources::tdx, sources::tdx::securities, sources::tushare, sources::tushare::stock_basic, sqlite::store, switch
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task
+// Upstream: actors::domain, actors::fact_cache, actors::ports, actors::ports::market_source, actors::reference_list, mysql::stock_info, mysql::store, sources::baostock, sources::baostock::stock_basic, sources::eastmoney, sources::eastmoney::clist, sources::files, sources::files::fixture_tests, sources::files::lists, sources::tdx, sources::tdx::securities, sources::tushare, sources::tushare::stock_basic, sqlite::store, switch
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::market_facts, actors::domain::task
 // Role: A security of the stock list, as a source gives it and as it is stored.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
-use crate::domain::{Anomaly, Code, Field, Rule, SourceId};
+use crate::domain::{Anomaly, Code, Field, Listing, Rule, SourceId};
 
 /// Longest text of a column of `stock_info`, in characters.
 const MAX_TEXT: usize = 32;
@@ -20,6 +20,14 @@ pub const UNKNOWN_LIST_DATE: NaiveDate = match NaiveDate::from_ymd_opt(1970, 1, 
     Some(day) => day,
     None => NaiveDate::MIN,
 };
+
+/// The stored first and last day as they are to be understood: `None` for a day that stands for not known, or for still
+/// listed.
+pub fn listing(code: Code, name: String, list_date: NaiveDate, delist_date: NaiveDate) -> Listing {
+    let listed = (list_date > UNKNOWN_LIST_DATE).then_some(list_date);
+    let delisted = (delist_date < STILL_LISTED && delist_date > UNKNOWN_LIST_DATE).then_some(delist_date);
+    Listing { code, name, listed, delisted }
+}
 
 /// A security as a source gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +124,8 @@ mod tests {
         let stock = check(&fetched(), SourceId::TUSHARE).unwrap();
         assert_eq!((stock.code.as_str(), stock.industry.as_str()), ("000001.SZ", ""));
         assert_eq!(stock.delist_date.to_string(), "2100-01-01 00:00:00");
+        let read = listing(stock.code, stock.name, stock.list_date.date(), stock.delist_date.date());
+        assert_eq!((read.listed, read.delisted), (NaiveDate::from_ymd_opt(1991, 4, 3), None));
         let untold = FetchedStock { list_date: Field::Missing, ..fetched() };
         assert_eq!(check(&untold, SourceId::TDX).unwrap().list_date.date(), UNKNOWN_LIST_DATE);
     }

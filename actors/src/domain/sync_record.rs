@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::domain, actors::ports, actors::sync_journal, mysql::store, mysql::sync_record, sqlite::store, switch
+// Upstream: actors::command_router, actors::domain, actors::fact_cache, actors::ports, actors::sync_journal, mysql::store, mysql::sync_record, sqlite::store, switch
 // Downstream: actors::domain::task
 // Role: The record of a task that Ginkgo's table `data_sync_record` keeps.
 

@@ -1,5 +1,5 @@
-// Upstream: actors::command_handover, actors::command_router, actors::config_actor, actors::factor_flush, actors::factor_plan, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::observation, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::store_tries, actors::supervisor, actors::sync_journal, actors::tick_write, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, backfill::feed, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::rows, clickhouse::statements, clickhouse::table, clickhouse::ticks, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sqlite::factors, sqlite::store, sqlite::ticks, standalone::error, switch, worker_view
-// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports::market_source, actors::ports::tick_store, actors::settings
+// Upstream: actors::command_handover, actors::command_router, actors::config_actor, actors::fact_cache, actors::factor_flush, actors::factor_plan, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::observation, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::store_tries, actors::supervisor, actors::sync_journal, actors::tick_write, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, backfill::feed, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::rows, clickhouse::statements, clickhouse::table, clickhouse::ticks, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sqlite::factors, sqlite::store, sqlite::ticks, standalone::error, switch, worker_view
+// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports::market_source, actors::ports::tick_store, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
 //! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:
@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use async_trait::async_trait;
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::command_split::CommandPart;
 use crate::delivery::{CommandReceiver, RawCommand};
 use crate::domain::{
-    AdjustFactor, Bar, Code, Frequency, Millionths, OperatorOrder, PriceUpdate, RawFactor, Stock, SyncRecord, TradeDay,
+    AdjustFactor, Bar, Code, Frequency, Listing, Millionths, OperatorOrder, PriceUpdate, RawFactor, Stock, SyncRecord,
+    TradeDay,
 };
 use crate::settings::ActorSettings;
 
@@ -310,6 +311,13 @@ pub struct FactorBatch {
 pub trait ReferenceStore: Send + Sync {
     /// Every listed code, sorted. An empty list is an answer, not an error.
     async fn listed_codes(&self) -> Result<Vec<Code>, StoreError>;
+
+    /// What is known of each security; of several rows for a code the oldest counts, as with the merge.
+    async fn listings(&self) -> Result<Vec<Listing>, StoreError>;
+
+    /// Days of the exchanges' calendar, the oldest row of a day first, and whether shares are traded on them. Without the
+    /// table: none.
+    async fn trade_days(&self) -> Result<Vec<(NaiveDate, bool)>, StoreError>;
 
     /// Makes the stored list say what this one says: adds what is new, changes what differs, leaves the rest and what is
     /// not named alone, all at one moment for every reader.

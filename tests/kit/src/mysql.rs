@@ -33,6 +33,11 @@ pub fn create_stock_list(database: &str, codes: &[String]) {
     });
 }
 
+/// Creates an empty `stock_info` in a database that is there.
+pub fn create_stock_table(database: &str) {
+    Tables::of(database).run(STOCK_INFO);
+}
+
 /// A test's own database, looked at as text.
 pub struct Tables {
     database: String,
