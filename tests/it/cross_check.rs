@@ -2,8 +2,6 @@
 // Downstream: kit::baostock_server, kit::fault, kit::scene, kit::tushare_data, kit::wait, tests::it::main_job
 // Role: Two sources that differ in known rows: what they say differently is reported, and what is stored is the first one's.
 
-use std::time::Duration;
-
 use kit::baostock_server::{BaoStockServer, Fault};
 use kit::fault::Lasting;
 use kit::scene::{PATIENCE, Scene};
@@ -117,10 +115,10 @@ fn a_source_that_hangs_is_waited_for_once_and_a_whole_evening_costs_it_calls_by_
     scene.set("quality.cross_check.max_wait_ms", 2_000).set("fetch.whole_days_from_tasks", 20);
     let worker = scene.start("n1");
     other.set_fault(Fault::Hang, Lasting::UntilCleared);
-    let begun = std::time::Instant::now();
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    // At most the fetches that were under way at first; after that nobody asks for a minute.
+    assert!((1..=32).contains(&other.logins()), "{} logins at a source that hangs", other.logins());
     scene.assert_exact(&codes);
     wait_until("all rows in reports", PATIENCE, || sum(&scene, "/records_not_compared") == 800);
     drop(worker);

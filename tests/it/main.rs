@@ -27,6 +27,7 @@ mod quality;
 mod reference;
 mod reload;
 mod send;
+mod source_pairs;
 mod sources_baostock;
 mod sources_eastmoney;
 mod sources_files;

@@ -1,4 +1,4 @@
-// Upstream: kit::scene, tests::it::reference, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sync_records, tests::it::tdx_worker
+// Upstream: kit::scene, tests::it::reference, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sync_records, tests::it::tdx_worker
 // Downstream: kit::services
 // Role: Ginkgo's tables in the real MariaDB, created and filled as Ginkgo itself does.
 
