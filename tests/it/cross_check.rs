@@ -29,6 +29,7 @@ fn world(name: &str, num_codes: usize, num_days: usize) -> World {
     let other = BaoStockServer::start(data()).unwrap();
     scene
         .set("quality.summary_interval_ms", 1_000)
+        .set("sources.tushare.requests_per_minute", 0)
         .set("sources.cross_check.bars", "[tushare, baostock]")
         .set("sources.baostock.address", other.address());
     World { scene, other, codes, days }
