@@ -1,4 +1,4 @@
-// Upstream: cli::connect, clickhouse::bars, clickhouse::table, kafka::probe, mysql::store, redis::heartbeat, service_hub, sources, sources::baostock, sources::eastmoney, sources::files, sources::tdx, sources::tushare, sources::yahoo
+// Upstream: cli::connect, clickhouse::bars, clickhouse::table, kafka::probe, mysql::store, redis::heartbeat, service_hub, sources, sources::baostock, sources::databases, sources::eastmoney, sources::files, sources::tdx, sources::tushare, sources::yahoo
 // Downstream: none
 // Role: Trying a server once: what it answers, whether its version will do, how long it took.
 

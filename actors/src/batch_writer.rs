@@ -153,7 +153,8 @@ impl BatchWriter {
     }
 
     fn flush_if_due(&mut self, ctx: &mut Context<Self>) {
-        let more_on_the_way = self.vitals.board().tasks_upstream() > 0;
+        let board = self.vitals.board();
+        let more_on_the_way = board.tasks_in(Stage::Waiting).get() + board.tasks_upstream() > 0;
         let batch = &self.settings.batch;
         let mut due = Vec::new();
         for (frequency, buffer) in &mut self.bars {

@@ -94,12 +94,14 @@ struct Waiting {
     more_on_the_way: bool,
 }
 
-/// A full batch is written at once; a waiting one after the interval if it is worth an INSERT or nothing more is on its
-/// way, and sooner if nothing has come for a while either; any batch after the longest wait.
+/// A full batch is written at once, and one that is worth an INSERT as soon as nothing more is on its way; a waiting one
+/// after the interval if either is so, and sooner if nothing has come for a while; any batch after the longest wait.
 fn is_due(settings: &BatchSettings, waiting: Waiting) -> bool {
     let Waiting { num_rows, age, idle, more_on_the_way } = waiting;
+    let is_worth_it = num_rows >= settings.min_rows;
     num_rows >= settings.due_rows.min(settings.max_rows)
-        || (age >= ms(settings.flush_interval_ms) && (num_rows >= settings.min_rows || !more_on_the_way))
+        || (is_worth_it && !more_on_the_way)
+        || (age >= ms(settings.flush_interval_ms) && (is_worth_it || !more_on_the_way))
         || (idle >= ms(settings.idle_flush_ms) && !more_on_the_way)
         || age >= ms(settings.max_wait_ms)
 }
@@ -115,7 +117,9 @@ mod tests {
             is_due(&settings, Waiting { num_rows, age: ms(age), idle: ms(idle), more_on_the_way })
         };
         assert!(due(10_000, 0, 0, true), "full");
-        assert!(!due(9_999, 999, 249, false), "not full and not waited");
+        assert!(!due(9_999, 999, 249, true), "not full and not waited");
+        assert!(due(1_000, 0, 0, false), "worth an INSERT, and nothing more is on its way");
+        assert!(!due(999, 999, 249, false), "others may follow soon");
         assert!(due(1_000, 1_000, 0, true), "worth an INSERT");
         assert!(!due(999, 1_000, 900, true), "more is on its way");
         assert!(due(1, 1_000, 0, false), "nothing more is on its way");

@@ -1,11 +1,12 @@
 // Upstream: benches::pipeline, benches::pipeline::latency
-// Downstream: benches::pipeline, kit::clickhouse, kit::scene, kit::tushare_data
+// Downstream: benches::pipeline, kit::clickhouse, kit::mysql, kit::scene, kit::tushare_data
 // Role: Whole runs: commands on Kafka until their rows are stored and their offsets committed.
 
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
 use kit::clickhouse::Database;
+use kit::mysql::Tables;
 use kit::scene::Scene;
 use kit::tushare_data::{Dataset, codes, last_trading_days};
 
@@ -24,13 +25,17 @@ pub fn days(count: usize) -> (Vec<NaiveDate>, NaiveDate) {
     (days, last)
 }
 
-/// A scene with the settings a worker has by default, but for short commits, so that the end is seen when it comes.
+/// A scene with the settings a worker has by default, but for short commits, so that the end is seen when it comes, and
+/// for the limit of calls.
 pub fn scene(name: &str, num_codes: usize, num_days: usize) -> (Scene, Vec<String>, NaiveDate) {
     let codes = codes(num_codes);
     let (days, last) = days(num_days);
     let mut scene = Scene::new(name, PROGRAM, Dataset::generated(&codes, &days));
     scene.set("batch.flush_interval_ms", 1000).set("fetch.first_retry_delay_ms", 500);
     scene.set("log.level", "warn").set("kafka.commit_interval_ms", 100);
+    // A source that answers at once, and tables for the records of what ended.
+    scene.set("sources.tushare.requests_per_minute", 0);
+    Tables::create(&scene.name);
     (scene, codes, last)
 }
 

@@ -1,4 +1,4 @@
-// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::table, clickhouse::ticks
+// Upstream: clickhouse::bars, clickhouse::factors, clickhouse::table, clickhouse::ticks, sources::databases::clickhouse
 // Downstream: actors::ports
 // Role: What follows from an error of ClickHouse or of its client; the one place that reads error codes.
 

@@ -1,10 +1,11 @@
 // Upstream: config, config::load
-// Downstream: actors::ports::market_source, actors::setting_ranges, config::sections, config::source_sections, telemetry
+// Downstream: actors::ports::market_source, actors::setting_ranges, config::sections, config::source_sections, sources::databases, telemetry
 // Role: Finds settings that are well formed but cannot work, alone or together.
 
 use actors::ports::DataKind;
 use actors::setting_ranges::out_of_range;
 
+use crate::sources::databases::shape_problems;
 use crate::telemetry;
 
 use super::sections::{KafkaSection, Settings};
@@ -39,11 +40,44 @@ pub fn problems(settings: &Settings) -> Vec<Finding> {
 
 /// What will work only in part: worth a line at the start.
 pub fn warnings(settings: &Settings) -> Vec<String> {
-    let tushare_without_token =
-        settings.sources.used().contains(&SourceName::Tushare) && settings.sources.tushare.token.is_none();
-    let warning = "sources.tushare.token is not set, so every fetch from Tushare will be refused; set TUSHARE_TOKEN, \
-                   or choose sources.bars: files";
-    tushare_without_token.then(|| warning.to_owned()).into_iter().collect()
+    let mut warnings = Vec::new();
+    if settings.sources.used().contains(&SourceName::Tushare) && settings.sources.tushare.token.is_none() {
+        warnings.push(
+            "sources.tushare.token is not set, so every fetch from Tushare will be refused; set TUSHARE_TOKEN, or choose \
+             sources.bars: files"
+                .to_owned(),
+        );
+    }
+    warnings.extend(own_stores(settings));
+    warnings
+}
+
+/// Databases that are sources of what the worker itself writes there.
+fn own_stores(settings: &Settings) -> Vec<String> {
+    let Settings { clickhouse, mysql, sources, .. } = settings;
+    let is_own_clickhouse = (&sources.clickhouse.host, sources.clickhouse.port, &sources.clickhouse.database)
+        == (&clickhouse.host, clickhouse.port, &clickhouse.database);
+    let is_own_mysql = (&sources.mysql.host, sources.mysql.port, &sources.mysql.database)
+        == (&mysql.host, mysql.port, &mysql.database);
+    let mut warnings = Vec::new();
+    for kind in DataKind::ALL {
+        let is_list = matches!(kind, DataKind::Stocks | DataKind::TradeDays);
+        let (name, is_own, shape) = if is_list {
+            (SourceName::MySql, is_own_mysql, &sources.mysql.shape)
+        } else {
+            (SourceName::ClickHouse, is_own_clickhouse, &sources.clickhouse.shape)
+        };
+        let is_renamed = shape.tables.iter().any(|table| table.starts_with(kind.key()));
+        if is_own && !is_renamed && sources.of(kind).contains(&name) {
+            let (source, key) = (name.as_str(), kind.key());
+            warnings.push(format!(
+                "sources.{source} is the worker's own store of the {kind}: it would read what it has written; name \
+                 another server or database there, another table in sources.{source}.shape.tables, or another source in \
+                 sources.{key}"
+            ));
+        }
+    }
+    warnings
 }
 
 /// What is wrong with a worker's name, if anything.
@@ -160,6 +194,22 @@ fn sources(sources: &SourcesSection, findings: &mut Findings) {
     }
     findings.text("sources.baostock.user", &baostock.user);
     findings.text("sources.yahoo.user_agent", &sources.yahoo.user_agent);
+    for (path, host) in [
+        ("sources.clickhouse.host", &sources.clickhouse.host),
+        ("sources.mongodb.host", &sources.mongodb.host),
+        ("sources.mysql.host", &sources.mysql.host),
+        ("sources.redis.host", &sources.redis.host),
+        ("sources.clickhouse.user", &sources.clickhouse.user),
+        ("sources.clickhouse.database", &sources.clickhouse.database),
+        ("sources.mongodb.database", &sources.mongodb.database),
+        ("sources.mysql.user", &sources.mysql.user),
+        ("sources.mysql.database", &sources.mysql.database),
+    ] {
+        findings.text(path, host);
+    }
+    for (section, reason) in shape_problems(sources) {
+        findings.0.push((format!("sources.{section}.shape"), reason));
+    }
     if sources.bars.is_empty() {
         findings.0.push(("sources.bars".into(), "it must name at least one source".into()));
     }
@@ -218,9 +268,24 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_is_the_workers_own_store_is_warned_of() {
+        let mut settings = sound();
+        settings.sources.bars = vec![SourceName::ClickHouse];
+        settings.sources.stocks = vec![SourceName::MySql];
+        let found = warnings(&settings);
+        assert_eq!(found.len(), 5, "bars, minutes, ticks, factors, stocks: {found:?}");
+        settings.sources.clickhouse.shape.tables = vec!["bars=quotes".into()];
+        settings.sources.mysql.host = "archive".into();
+        let found = warnings(&settings);
+        assert!(!found.iter().any(|text| text.contains("of the daily bars") || text.contains("mysql")), "{found:?}");
+        settings.sources.clickhouse.database = "other".into();
+        assert_eq!(warnings(&settings), [""; 0]);
+    }
+
+    #[test]
     fn what_cannot_work_is_named() {
         type Case = (fn(&mut Settings), &'static str, &'static str);
-        let cases: [Case; 17] = [
+        let cases: [Case; 19] = [
             (|s| s.worker.node_id = "a:b".into(), "worker.node_id", "no `:`"),
             (|s| s.worker.node_id = "a b".into(), "worker.node_id", "blanks"),
             (|s| s.kafka.port = 0, "kafka.port", "1 to 65535"),
@@ -236,6 +301,8 @@ mod tests {
             (|s| s.sources.baostock.address = "a:0".into(), "sources.baostock.address", "host and a port"),
             (|s| s.sources.yahoo.url = "ftp://a".into(), "sources.yahoo.url", "http://"),
             (|s| s.sources.stocks = vec![SourceName::Yahoo], "sources.stocks", "yahoo has no list of securities"),
+            (|s| s.sources.mongodb.host.clear(), "sources.mongodb.host", "not be empty"),
+            (|s| s.sources.redis.shape.tables = vec!["x".into()], "sources.redis.shape", "shape.tables holds `x`"),
             (|s| s.log.level = "loud".into(), "log.level", "loud"),
             (|s| s.fetch.max_attempts = 4, "fetch.max_attempts", "1 to 3"),
         ];

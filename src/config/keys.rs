@@ -312,6 +312,10 @@ mod tests {
             "clickhouse.password",
             "mysql.password",
             "sources.baostock.password",
+            "sources.clickhouse.password",
+            "sources.mongodb.password",
+            "sources.mysql.password",
+            "sources.redis.password",
             "sources.tushare.token",
         ];
         assert_eq!(secrets, expected);

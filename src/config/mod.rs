@@ -1,5 +1,5 @@
 // Upstream: backfill, cli::config, cli::health, main, reload
-// Downstream: config::check, config::environment, config::file, config::load, config::problem, config::sections, config::source_sections, config::watch
+// Downstream: config::check, config::database_sections, config::environment, config::file, config::load, config::problem, config::sections, config::source_sections, config::watch
 // Role: Typed configuration of the whole worker.
 
 //! Typed configuration: what may be set, with defaults and units, where it is read from, and what is wrong with it.
@@ -8,6 +8,8 @@
 mod check;
 /// Ginkgo's environment and its rules.
 mod cluster;
+/// Settings of databases as sources.
+mod database_sections;
 /// Settings from environment variables.
 pub mod environment;
 /// The configuration file.
@@ -36,6 +38,10 @@ mod watch;
 mod yaml;
 
 pub use check::node_id_problem;
+pub use database_sections::{
+    ClickHouseSourceSection, MinuteLabel, MongoDates, MongoDbSourceSection, MySqlSourceSection, RedisSourceSection,
+    ShapeSection, TimeFormat, TimeZone,
+};
 pub use environment::Environment;
 pub use file::named_file;
 pub use load::{Fallback, Loaded, load, load_or_defaults};

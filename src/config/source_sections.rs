@@ -1,5 +1,5 @@
-// Upstream: config, config::check, config::sections, sources, sources::baostock, sources::eastmoney, sources::files, sources::files::bars, sources::files::fixture_tests, sources::gate, sources::tdx, sources::tushare, sources::yahoo, standalone, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
-// Downstream: actors::ports::market_source, config::sections
+// Upstream: config, config::check, config::database_sections, config::sections, sources, sources::baostock, sources::databases, sources::databases::rows_tests, sources::databases::shape, sources::eastmoney, sources::files, sources::files::bars, sources::files::fixture_tests, sources::gate, sources::tdx, sources::tushare, sources::units, sources::yahoo, standalone, tests::it::databases_types, tests::it::databases_worker, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::user_database
+// Downstream: actors::ports::market_source, config::database_sections, config::sections
 // Role: The settings of market data: which source of what, in which order, and each source's own.
 
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::database_sections::{ClickHouseSourceSection, MongoDbSourceSection, MySqlSourceSection, RedisSourceSection};
 use super::sections::masked;
 
 /// A source's name in the configuration.
@@ -17,10 +18,18 @@ use super::sections::masked;
 pub enum SourceName {
     /// BaoStock.
     BaoStock,
+    /// A ClickHouse with market data.
+    ClickHouse,
     /// EastMoney's quotation pages.
     EastMoney,
     /// A folder of CSV and Parquet files.
     Files,
+    /// A MongoDB with market data.
+    MongoDb,
+    /// A MySQL or MariaDB with market data.
+    MySql,
+    /// A Redis with market data.
+    Redis,
     /// TDX's quotation servers.
     Tdx,
     /// Tushare Pro.
@@ -31,14 +40,29 @@ pub enum SourceName {
 
 impl SourceName {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::BaoStock, Self::EastMoney, Self::Files, Self::Tdx, Self::Tushare, Self::Yahoo];
+    pub const ALL: [Self; 10] = [
+        Self::BaoStock,
+        Self::ClickHouse,
+        Self::EastMoney,
+        Self::Files,
+        Self::MongoDb,
+        Self::MySql,
+        Self::Redis,
+        Self::Tdx,
+        Self::Tushare,
+        Self::Yahoo,
+    ];
 
     /// The name as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BaoStock => "baostock",
+            Self::ClickHouse => "clickhouse",
             Self::EastMoney => "eastmoney",
             Self::Files => "files",
+            Self::MongoDb => "mongodb",
+            Self::MySql => "mysql",
+            Self::Redis => "redis",
             Self::Tdx => "tdx",
             Self::Tushare => "tushare",
             Self::Yahoo => "yahoo",
@@ -50,7 +74,7 @@ impl SourceName {
         use DataKind::{Bars, Factors, MinuteBars, Stocks, Ticks, TradeDays};
         match self {
             Self::BaoStock | Self::Tushare => matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays),
-            Self::Files => matches!(kind, Bars | MinuteBars | Ticks | Factors | Stocks | TradeDays),
+            Self::Files | Self::ClickHouse | Self::MongoDb | Self::MySql | Self::Redis => true,
             Self::EastMoney => matches!(kind, Bars | MinuteBars | Stocks),
             Self::Tdx => matches!(kind, Bars | MinuteBars | Ticks | Factors | Stocks),
             Self::Yahoo => matches!(kind, Bars | MinuteBars),
@@ -84,10 +108,18 @@ pub struct SourcesSection {
     pub pause_ms: u64,
     /// BaoStock.
     pub baostock: BaoStockSection,
+    /// A ClickHouse that holds market data, such as another Ginkgo's.
+    pub clickhouse: ClickHouseSourceSection,
     /// EastMoney's quotation pages.
     pub eastmoney: EastMoneySection,
     /// A folder of CSV and Parquet files, one per code.
     pub files: FilesSection,
+    /// A MongoDB that holds market data.
+    pub mongodb: MongoDbSourceSection,
+    /// A MySQL or MariaDB that holds market data, such as another Ginkgo's.
+    pub mysql: MySqlSourceSection,
+    /// A Redis that holds market data as JSON.
+    pub redis: RedisSourceSection,
     /// TDX's quotation servers.
     pub tdx: TdxSection,
     /// Tushare Pro.
@@ -110,8 +142,12 @@ impl Default for SourcesSection {
             pause_after_failures: 20,
             pause_ms: 5_000,
             baostock: BaoStockSection::default(),
+            clickhouse: ClickHouseSourceSection::default(),
             eastmoney: EastMoneySection::default(),
             files: FilesSection::default(),
+            mongodb: MongoDbSourceSection::default(),
+            mysql: MySqlSourceSection::default(),
+            redis: RedisSourceSection::default(),
             tdx: TdxSection::default(),
             tushare: TushareSection::default(),
             yahoo: YahooSection::default(),
@@ -147,6 +183,11 @@ impl SourcesSection {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The kinds of data that a source is used for.
+    pub fn kinds_of(&self, name: SourceName) -> Vec<DataKind> {
+        DataKind::ALL.into_iter().filter(|kind| self.of(*kind).contains(&name)).collect()
     }
 }
 
@@ -206,7 +247,17 @@ macro_rules! limits {
     )*};
 }
 
-limits!(BaoStockSection, EastMoneySection, TushareSection, YahooSection);
+limits!(
+    BaoStockSection,
+    ClickHouseSourceSection,
+    EastMoneySection,
+    MongoDbSourceSection,
+    MySqlSourceSection,
+    RedisSourceSection,
+    TdxSection,
+    TushareSection,
+    YahooSection
+);
 
 /// BaoStock.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -324,17 +375,6 @@ impl TdxSection {
             })
         };
         !self.hosts.is_empty() && self.hosts.iter().all(is_server)
-    }
-
-    /// What the servers may be asked for at most.
-    pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
-        RequestLimits {
-            per_minute: self.requests_per_minute,
-            per_day: self.requests_per_day,
-            max_concurrent: self.max_concurrent,
-            pause_after_failures: sources.pause_after_failures,
-            pause_ms: sources.pause_ms,
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-// Upstream: sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::frame, sources::baostock::k_data, sources::eastmoney::answer, sources::http, sources::json_rows, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::table, sources::yahoo::chart
+// Upstream: sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::frame, sources::baostock::k_data, sources::databases::clickhouse, sources::databases::errors, sources::databases::mongodb, sources::databases::mysql, sources::databases::redis, sources::eastmoney::answer, sources::http, sources::json_rows, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::table, sources::yahoo::chart
 // Downstream: none
 // Role: The beginning of a vendor's text, short enough for an error.
 

@@ -1,4 +1,4 @@
-// Upstream: sources::baostock, sources::eastmoney, sources::tdx, sources::tushare, sources::yahoo
+// Upstream: sources::baostock, sources::databases, sources::eastmoney, sources::tdx, sources::tushare, sources::yahoo
 // Downstream: actors::ports::market_source, actors::shanghai, config::source_sections
 // Role: Stands before every request to a vendor: its limits, the vendor's own words about them, and pauses after failures.
 

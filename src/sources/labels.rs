@@ -1,4 +1,4 @@
-// Upstream: sources::baostock::k_data, sources::cells, sources::eastmoney::clist, sources::eastmoney::klines, sources::files::bars, sources::files::lists, sources::yahoo::candles
+// Upstream: sources::baostock::k_data, sources::cells, sources::databases::times, sources::eastmoney::clist, sources::eastmoney::klines, sources::files::bars, sources::files::lists, sources::yahoo::candles
 // Downstream: actors::domain::bar, kit::fuzz
 // Role: Every way a source may label a daily bar, turned into midnight of its Shanghai day.
 

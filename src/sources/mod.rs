@@ -1,5 +1,5 @@
-// Upstream: service_hub, sources::baostock, sources::eastmoney, sources::files, sources::http, sources::tdx, sources::tushare, sources::tushare::transport, sources::yahoo, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
-// Downstream: actors::ports::market_source, config::source_sections, probe, sources::baostock, sources::eastmoney, sources::files, sources::tdx, sources::tushare, sources::yahoo
+// Upstream: service_hub, sources::baostock, sources::databases, sources::eastmoney, sources::files, sources::http, sources::tdx, sources::tushare, sources::tushare::transport, sources::yahoo, tests::it::databases_types, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
+// Downstream: actors::ports::market_source, config::source_sections, probe, sources::baostock, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::redis, sources::eastmoney, sources::files, sources::tdx, sources::tushare, sources::yahoo
 // Role: Builds the configured market sources.
 
 //! Vendors and folders of market data. Each converts to Ginkgo's units and zone and leaves the checking to others.
@@ -16,6 +16,8 @@ use crate::probe::Answer;
 pub mod baostock;
 /// Cells of a vendor's JSON table.
 mod cells;
+/// ClickHouse, MongoDB, MySQL and Redis.
+pub mod databases;
 /// EastMoney.
 pub mod eastmoney;
 /// The beginning of a vendor's text.
@@ -86,6 +88,14 @@ pub enum SourceSetupError {
     /// No servers, or something that is none.
     #[error("sources.tdx.hosts is `{0}`: it must name servers as host:port")]
     BadHosts(String),
+    /// Tables or columns of a database that cannot be.
+    #[error("sources.{section}.{reason}")]
+    Shape {
+        /// The database's section.
+        section: &'static str,
+        /// The setting and what is wrong with it.
+        reason: String,
+    },
     /// No folder, or none that can be read.
     #[error("sources.files.folder is `{folder}`: {reason}")]
     BadFolder {
@@ -96,34 +106,65 @@ pub enum SourceSetupError {
     },
 }
 
+/// Builds the source of a name and does something with it: the one list of what stands behind the names.
+macro_rules! with_source {
+    ($section:expr, $name:expr, $source:ident => $work:expr) => {{
+        let section: &SourcesSection = $section;
+        match $name {
+            SourceName::BaoStock => {
+                let $source = BaoStockSource::new(&section.baostock, section.baostock.limits(section));
+                $work
+            }
+            SourceName::ClickHouse => {
+                let $source = databases::clickhouse(section);
+                $work
+            }
+            SourceName::EastMoney => {
+                let $source = EastMoneySource::new(&section.eastmoney, section.eastmoney.limits(section));
+                $work
+            }
+            SourceName::Files => {
+                let $source = FilesSource::new(&section.files);
+                $work
+            }
+            SourceName::MongoDb => {
+                let $source = databases::mongodb(section);
+                $work
+            }
+            SourceName::MySql => {
+                let $source = databases::mysql(section);
+                $work
+            }
+            SourceName::Redis => {
+                let $source = databases::redis(section);
+                $work
+            }
+            SourceName::Tdx => {
+                let $source = TdxSource::new(&section.tdx, section.tdx.limits(section));
+                $work
+            }
+            SourceName::Tushare => {
+                let $source = TushareSource::new(&section.tushare, section.tushare.limits(section));
+                $work
+            }
+            SourceName::Yahoo => {
+                let $source = YahooSource::new(&section.yahoo, section.yahoo.limits(section));
+                $work
+            }
+        }
+    }};
+}
+
 /// Tries a source.
 pub async fn probe(section: &SourcesSection, name: SourceName) -> Result<Answer, String> {
-    match name {
-        SourceName::BaoStock => match BaoStockSource::new(&section.baostock, section.baostock.limits(section)) {
-            Ok(source) => source.probe().await.map_err(|kind| kind.to_string()),
-            Err(error) => Err(error.to_string()),
-        },
-        SourceName::EastMoney => match EastMoneySource::new(&section.eastmoney, section.eastmoney.limits(section)) {
-            Ok(source) => source.probe().await.map_err(|kind| kind.to_string()),
-            Err(error) => Err(error.to_string()),
-        },
-        SourceName::Tushare => match TushareSource::new(&section.tushare, section.tushare.limits(section)) {
-            Ok(source) => source.probe().await.map_err(|kind| kind.to_string()),
-            Err(error) => Err(error.to_string()),
-        },
-        SourceName::Files => match FilesSource::new(&section.files) {
-            Ok(source) => source.probe().await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        },
-        SourceName::Tdx => match TdxSource::new(&section.tdx, section.tdx.limits(section)) {
-            Ok(source) => source.probe().await.map_err(|kind| kind.to_string()),
-            Err(error) => Err(error.to_string()),
-        },
-        SourceName::Yahoo => match YahooSource::new(&section.yahoo, section.yahoo.limits(section)) {
-            Ok(source) => source.probe().await.map_err(|kind| kind.to_string()),
-            Err(error) => Err(error.to_string()),
-        },
-    }
+    with_source!(section, name, source => match source {
+        Ok(source) => source.probe().await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+fn build(section: &SourcesSection, name: SourceName) -> Result<Arc<dyn MarketSource>, SourceSetupError> {
+    Ok(with_source!(section, name, source => Arc::new(source?) as Arc<dyn MarketSource>))
 }
 
 /// A source's name and place, for people.
@@ -135,18 +176,23 @@ pub fn place(section: &SourcesSection, name: SourceName) -> String {
         SourceName::Yahoo => format!("Yahoo {}", section.yahoo.url),
         SourceName::EastMoney => format!("EastMoney {}", section.eastmoney.url),
         SourceName::Tdx => format!("TDX {}", section.tdx.hosts.join(", ")),
+        SourceName::ClickHouse => {
+            let section = &section.clickhouse;
+            format!("source ClickHouse {}:{} database {}", section.host, section.port, section.database)
+        }
+        SourceName::MongoDb => {
+            let section = &section.mongodb;
+            format!("source MongoDB {}:{} database {}", section.host, section.port, section.database)
+        }
+        SourceName::MySql => {
+            let section = &section.mysql;
+            format!("source MySQL {}:{} database {}", section.host, section.port, section.database)
+        }
+        SourceName::Redis => {
+            let section = &section.redis;
+            format!("source Redis {}:{}/{}", section.host, section.port, section.database)
+        }
     }
-}
-
-fn build(section: &SourcesSection, name: SourceName) -> Result<Arc<dyn MarketSource>, SourceSetupError> {
-    Ok(match name {
-        SourceName::BaoStock => Arc::new(BaoStockSource::new(&section.baostock, section.baostock.limits(section))?),
-        SourceName::Tushare => Arc::new(TushareSource::new(&section.tushare, section.tushare.limits(section))?),
-        SourceName::Files => Arc::new(FilesSource::new(&section.files)?),
-        SourceName::Yahoo => Arc::new(YahooSource::new(&section.yahoo, section.yahoo.limits(section))?),
-        SourceName::EastMoney => Arc::new(EastMoneySource::new(&section.eastmoney, section.eastmoney.limits(section))?),
-        SourceName::Tdx => Arc::new(TdxSource::new(&section.tdx, section.tdx.limits(section))?),
-    })
 }
 
 /// The configured sources of each kind of data. A source that has several kinds is one: its limits hold for all of them.

@@ -1,9 +1,11 @@
-// Upstream: sources::baostock::k_data, sources::eastmoney::klines, sources::files::bars, sources::tdx::bars, sources::tushare::stk_mins, sources::yahoo::candles
-// Downstream: actors::domain::bar
+// Upstream: sources::baostock::k_data, sources::databases::rows, sources::eastmoney::klines, sources::files::bars, sources::tdx::bars, sources::tushare::stk_mins, sources::yahoo::candles
+// Downstream: actors::domain::bar, config::source_sections
 // Role: Numbers counted in a vendor's smaller unit, turned into Ginkgo's unit without rounding.
 
 use actors::domain::Field;
 use rust_decimal::Decimal;
+
+use crate::config::{AmountUnit, VolumeUnit};
 
 /// From shares to lots of 100 shares.
 pub const SHARES: u32 = 2;
@@ -22,5 +24,21 @@ pub fn smaller(number: Field<Decimal>, places: u32) -> Field<Decimal> {
             }
         }
         other => other,
+    }
+}
+
+/// A volume in lots of 100 shares.
+pub fn lots(volume: Field<Decimal>, unit: VolumeUnit) -> Field<Decimal> {
+    match unit {
+        VolumeUnit::Shares => smaller(volume, SHARES),
+        VolumeUnit::Lots => volume,
+    }
+}
+
+/// An amount in thousand yuan.
+pub fn thousand_yuan(amount: Field<Decimal>, unit: AmountUnit) -> Field<Decimal> {
+    match unit {
+        AmountUnit::Yuan => smaller(amount, YUAN),
+        AmountUnit::ThousandYuan => amount,
     }
 }

@@ -262,7 +262,7 @@ fn connect_tells_why_a_server_does_not_answer_or_lets_nobody_in_and_never_a_pass
         ("Redis", "Connection refused"),
         ("ClickHouse", "Code: 516. DB::Exception: reader: Authentication failed"),
         ("MySQL", "Access denied for user"),
-        ("Tushare", "token refused"),
+        ("Tushare", "login refused"),
     ] {
         assert!(report(name).starts_with("FAILED") && report(name).contains(reason), "{}", report(name));
     }

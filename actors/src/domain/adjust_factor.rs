@@ -1,4 +1,4 @@
-// Upstream: actors::domain, actors::factor_flush, actors::factor_plan, actors::factor_rules, actors::ports, actors::ports::market_source, actors::validator, clickhouse::factors, clickhouse::rows, sources::baostock, sources::baostock::adjust_factor, sources::files, sources::files::fixture_tests, sources::files::lists, sources::tdx, sources::tdx::factors, sources::tushare, sources::tushare::adj_factor, sqlite::factors
+// Upstream: actors::domain, actors::factor_flush, actors::factor_plan, actors::factor_rules, actors::ports, actors::ports::market_source, actors::validator, clickhouse::factors, clickhouse::rows, sources::baostock, sources::baostock::adjust_factor, sources::databases, sources::databases::rows, sources::files, sources::files::fixture_tests, sources::files::lists, sources::tdx, sources::tdx::factors, sources::tushare, sources::tushare::adj_factor, sqlite::factors
 // Downstream: actors::domain::bar, actors::domain::code
 // Role: Adjustment factors of a security: as fetched, as stored, and how the stored ones follow from the raw ones.
 

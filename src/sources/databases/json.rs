@@ -1,0 +1,86 @@
+// Upstream: sources::databases::clickhouse, sources::databases::redis
+// Downstream: sources::databases::rows
+// Role: Reads a row of JSON, an array or an object, into cells of text. Pure.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+
+use super::rows::Cell;
+
+/// The cells of an array. No digit passes through binary floating point.
+pub fn array(json: &str) -> Result<Vec<Cell<'_>>, serde_json::Error> {
+    let values: Vec<&RawValue> = serde_json::from_str(json)?;
+    Ok(values.into_iter().map(|value| cell(value.get())).collect())
+}
+
+/// The cells of an object by their names; what it does not have is nothing.
+pub fn object<'a>(json: &'a str, columns: &[Option<&str>]) -> Result<Vec<Cell<'a>>, serde_json::Error> {
+    let values: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(json)?;
+    let found = |name: &str| values.get(name).and_then(|value| cell(value.get()));
+    Ok(columns.iter().map(|name| name.and_then(found)).collect())
+}
+
+/// The names in an object.
+pub fn names(json: &str) -> Result<Vec<String>, serde_json::Error> {
+    let values: HashMap<String, &RawValue> = serde_json::from_str(json)?;
+    let mut names: Vec<String> = values.into_keys().collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn cell(value: &str) -> Cell<'_> {
+    match value {
+        "null" => None,
+        "true" => Some("1".into()),
+        "false" => Some("0".into()),
+        text if text.starts_with('"') => Some(match serde_json::from_str::<Cow<'_, str>>(text) {
+            Ok(text) => Cow::Owned(text.into_owned()),
+            Err(_) => text.into(),
+        }),
+        // A number, or what is no value of a column and will be told as it stands.
+        other => Some(other.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn cells_keep_every_digit() {
+        let cells = array(r#"[12.3400000000000000001, "a\"b", null, true, [1], ""]"#).unwrap();
+        let texts: Vec<Option<&str>> = cells.iter().map(Option::as_deref).collect();
+        assert_eq!(texts, [Some("12.3400000000000000001"), Some("a\"b"), None, Some("1"), Some("[1]"), Some("")]);
+        let cells = object(r#"{"b": 1e2, "a": "x", "c": null}"#, &[Some("a"), None, Some("b"), Some("d")]).unwrap();
+        let texts: Vec<Option<&str>> = cells.iter().map(Option::as_deref).collect();
+        assert_eq!(texts, [Some("x"), None, Some("1e2"), None]);
+        assert_eq!(names(r#"{"b": 1, "a": 2}"#).unwrap(), ["a", "b"]);
+        for text in ["", "{", "[1", "1", "[]]", "<html>"] {
+            assert!(object(text, &[]).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(15_000))]
+        #[test]
+        fn any_text_is_cells_or_an_error(text in "\\PC{0,40}", near in r#"[\[{"a:,0-9eE.+\\\]}-]{0,40}"#) {
+            for text in [text, near] {
+                let _cells = array(&text);
+                let _cells = object(&text, &[Some("a")]);
+                let _names = names(&text);
+            }
+        }
+
+        #[test]
+        fn what_json_says_is_what_is_read(text in ".{0,20}", number in any::<i64>()) {
+            let json = serde_json::json!({ "text": text, "number": number }).to_string();
+            let cells = object(&json, &[Some("text"), Some("number")]).unwrap();
+            prop_assert_eq!(cells[0].as_deref(), Some(text.as_str()));
+            let number = number.to_string();
+            prop_assert_eq!(cells[1].as_deref(), Some(number.as_str()));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+// Upstream: sources, sources::databases
+// Downstream: config::database_sections, sources::databases, sources::databases::errors, sources::databases::pattern, sources::databases::query, sources::databases::rows, sources::excerpt
+// Role: MySQL or MariaDB as a user's database.
+
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::TryStreamExt;
+use secrecy::ExposeSecret;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow};
+use sqlx::{ConnectOptions, Row};
+
+use super::errors::DatabaseError;
+use super::pattern::Pattern;
+use super::query::{Query, Wanted};
+use super::rows::{Cell, Rows};
+use super::{Database, Found, MAX_TABLES, MAX_TEXT};
+use crate::config::{MySqlSourceSection, TimeZone};
+use crate::sources::excerpt::excerpt;
+
+/// A user's MySQL or MariaDB.
+pub struct MySqlDatabase {
+    options: MySqlConnectOptions,
+    /// Connections without a request; as many as requests may be under way at most. No pool of the client's: it tries
+    /// until its own deadline and then no longer knows why.
+    idle: Mutex<Vec<MySqlConnection>>,
+}
+
+impl MySqlDatabase {
+    /// Connects at the first use.
+    pub fn new(section: &MySqlSourceSection) -> Self {
+        // Columns of the type TIMESTAMP are told in the session's zone.
+        let zone = match section.shape.time_zone {
+            TimeZone::Shanghai => "+08:00",
+            TimeZone::Utc => "+00:00",
+        };
+        let mut options = MySqlConnectOptions::new()
+            .host(&section.host)
+            .port(section.port)
+            .username(&section.user)
+            .database(&section.database)
+            .timezone(Some(zone.to_owned()))
+            .disable_statement_logging();
+        if let Some(password) = &section.password {
+            options = options.password(password.expose_secret());
+        }
+        Self { options, idle: Mutex::default() }
+    }
+
+    async fn connection(&self) -> Result<MySqlConnection, sqlx::Error> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(connection) => Ok(connection),
+            None => self.options.connect().await,
+        }
+    }
+
+    /// Does something on a connection, which is kept where nothing went wrong.
+    async fn with<T>(
+        &self,
+        table: &str,
+        work: impl AsyncFnOnce(&mut MySqlConnection) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let mut connection = self.connection().await.map_err(|error| meaning(&error, table))?;
+        let outcome = work(&mut connection).await;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        match &outcome {
+            Ok(_) => idle.push(connection),
+            // A server that went away took the others with it.
+            Err(DatabaseError::Unreachable(_)) => idle.clear(),
+            Err(_) => {}
+        }
+        outcome
+    }
+}
+
+impl Database for MySqlDatabase {
+    const WHAT: &'static str = "table";
+    const IS_STRICT: bool = true;
+
+    async fn read(&self, query: &Query, rows: &mut Rows<'_>) -> Result<(), DatabaseError> {
+        // As text every type is exact, and a value of any length stays small.
+        let (sql, values) = query.sql(|name| format!("LEFT(CAST(`{name}` AS CHAR), {MAX_TEXT})"));
+        self.with(&query.table, async |connection| {
+            let mut request = sqlx::query(&sql).persistent(false);
+            for value in &values {
+                request = match value {
+                    Wanted::Text(text) => request.bind(text),
+                    Wanted::Number(number) => request.bind(number),
+                };
+            }
+            let mut found = request.fetch(connection);
+            while let Some(row) = found.try_next().await.map_err(|error| meaning(&error, &query.table))? {
+                let cells = cells(&row)
+                    .map_err(|error| DatabaseError::bad_row(&query.table, rows.num_rows() + 1, error, ""))?;
+                rows.push(&cells)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn find(&self, pattern: &Pattern) -> Result<Found, DatabaseError> {
+        const TABLES: &str = "SELECT CAST(table_name AS CHAR) FROM information_schema.tables \
+                              WHERE table_schema = DATABASE() ORDER BY table_name LIMIT ?";
+        const COLUMNS: &str = "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
+                               WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position";
+        self.with("information_schema", async |connection| {
+            let failed = |error: sqlx::Error| meaning(&error, "information_schema");
+            let reading = sqlx::query_scalar::<_, String>(TABLES).bind(MAX_TABLES as u64).fetch_all(&mut *connection);
+            let tables = reading.await.map_err(failed)?;
+            let Some(name) = tables.iter().find(|name| pattern.may_be(name)).cloned() else {
+                return Ok(Found::Nothing(tables));
+            };
+            let reading = sqlx::query_scalar::<_, String>(COLUMNS).bind(&name).fetch_all(&mut *connection);
+            Ok(Found::Table { columns: reading.await.map_err(failed)?, name })
+        })
+        .await
+    }
+}
+
+fn cells(row: &MySqlRow) -> Result<Vec<Cell<'_>>, sqlx::Error> {
+    (0..row.len()).map(|at| Ok(row.try_get::<Option<&str>, _>(at)?.map(Cow::Borrowed))).collect()
+}
+
+/// What an error means; states are those of the SQL standard and of MySQL's error reference.
+fn meaning(error: &sqlx::Error, table: &str) -> DatabaseError {
+    let reason = excerpt(&error.to_string());
+    let Some(answer) = error.as_database_error() else {
+        return match error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => DatabaseError::Unreachable(reason),
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => DatabaseError::bad_row(table, 1, reason, ""),
+            _ => DatabaseError::Server(reason),
+        };
+    };
+    let number = answer.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(|error| error.number());
+    match (number, answer.code().as_deref()) {
+        (Some(1045), _) | (_, Some("28000")) => DatabaseError::Login(reason),
+        // Of a database, a table or a column of it.
+        (Some(1044 | 1142 | 1143), _) => DatabaseError::Access(reason),
+        (_, Some("42S02")) => DatabaseError::NoTable { what: MySqlDatabase::WHAT, table: table.to_owned() },
+        (_, Some(state)) if state.starts_with("42") || state.starts_with("22") => {
+            DatabaseError::Refused { table: table.to_owned(), reason }
+        }
+        _ => DatabaseError::Server(reason),
+    }
+}

@@ -1,0 +1,159 @@
+// Upstream: sources::databases, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::query, sources::databases::redis, sources::databases::shape
+// Downstream: actors::domain::code, actors::domain::frequency
+// Role: Names with words in braces, such as a table for each security: checked, filled in, recognised. Pure.
+
+use actors::domain::{Code, Frequency};
+use chrono::NaiveDate;
+
+/// What may stand in the place of words in braces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Names {
+    /// `{code}`, `{digits}`, `{exchange}`, `{prefix}`.
+    pub code: Option<Code>,
+    /// `{frequency}`.
+    pub frequency: Option<Frequency>,
+    /// `{date}`.
+    pub date: Option<NaiveDate>,
+}
+
+/// The longest name; MySQL's own have 64 characters.
+const MAX_LENGTH: usize = 128;
+/// The words that name a security.
+const OF_CODE: [&str; 4] = ["{code}", "{digits}", "{exchange}", "{prefix}"];
+
+/// A name with words in braces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// Reads one that may hold these words. Nothing that it may hold needs to be escaped in quotation marks or in a
+    /// search pattern of Redis.
+    pub fn parse(text: &str, words: &[&str]) -> Result<Self, String> {
+        let mut rest = text.to_owned();
+        for word in words {
+            rest = rest.replace(word, "");
+        }
+        if text.is_empty() || text.len() > MAX_LENGTH {
+            return Err(format!("a name must have 1 to {MAX_LENGTH} bytes"));
+        }
+        match rest.chars().find(|c| !(is_name(*c) || matches!(c, '.' | ':' | '/'))) {
+            None => Ok(Self(text.to_owned())),
+            Some('{' | '}') => Err(format!("`{text:.60}` may hold in braces: {}", words.join(", "))),
+            Some(other) => {
+                Err(format!("`{text:.60}` holds {other:?}; letters, digits, `_`, `-`, `.`, `:`, `/` may stand in it"))
+            }
+        }
+    }
+
+    /// The name with the words filled in.
+    pub fn fill(&self, names: &Names) -> String {
+        let mut name = self.0.clone();
+        if let Some(code) = names.code {
+            name = name
+                .replace("{code}", code.as_str())
+                .replace("{digits}", code.digits())
+                .replace("{exchange}", code.exchange())
+                .replace("{prefix}", &code.exchange().to_ascii_lowercase());
+        }
+        if let Some(frequency) = names.frequency {
+            name = name.replace("{frequency}", frequency.as_str());
+        }
+        if let Some(date) = names.date {
+            name = name.replace("{date}", &date.format("%Y%m%d").to_string());
+        }
+        name
+    }
+
+    /// Whether it names a security.
+    pub fn has_code(&self) -> bool {
+        OF_CODE.iter().any(|word| self.0.contains(word))
+    }
+
+    /// Whether it is one name only.
+    pub fn is_fixed(&self) -> bool {
+        !self.0.contains('{')
+    }
+
+    /// Whether a name may be one of it: it begins and ends alike.
+    pub fn may_be(&self, name: &str) -> bool {
+        match (self.0.split_once('{'), self.0.rsplit_once('}')) {
+            (Some((begin, _)), Some((_, end))) => {
+                name.len() > begin.len() + end.len() && name.starts_with(begin) && name.ends_with(end)
+            }
+            _ => name == self.0,
+        }
+    }
+
+    /// As Redis searches for it.
+    pub fn glob(&self) -> String {
+        let mut glob = String::new();
+        for (at, part) in self.0.split('{').enumerate() {
+            let literal = if at == 0 { part } else { part.split_once('}').map_or("", |(_, rest)| rest) };
+            if at > 0 {
+                glob.push('*');
+            }
+            glob.push_str(literal);
+        }
+        glob
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A character of any name: letters of all scripts, digits, `_` and `-`.
+pub fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WORDS: &[&str] = &["{code}", "{digits}", "{exchange}", "{prefix}", "{frequency}", "{date}"];
+
+    fn names() -> Names {
+        Names {
+            code: Some("000001.SZ".parse().unwrap()),
+            frequency: Some(Frequency::Minute5),
+            date: NaiveDate::from_ymd_opt(2024, 1, 2),
+        }
+    }
+
+    #[test]
+    fn words_in_braces_are_filled_in_and_recognised() {
+        let pattern = Pattern::parse("{digits}_{exchange}_Tick", WORDS).unwrap();
+        assert_eq!(pattern.fill(&names()), "000001_SZ_Tick");
+        assert!(pattern.may_be("600000_SH_Tick") && !pattern.may_be("bar") && !pattern.may_be("_Tick"));
+        let key = Pattern::parse("ginkgo:bars:{code}:{frequency}", WORDS).unwrap();
+        assert_eq!((key.fill(&names()).as_str(), key.glob().as_str()), ("ginkgo:bars:000001.SZ:5m", "ginkgo:bars:*:*"));
+        assert_eq!(Pattern::parse("{prefix}{digits}/{date}", WORDS).unwrap().fill(&names()), "sz000001/20240102");
+        assert!(Pattern::parse("bar", &[]).unwrap().is_fixed() && key.has_code());
+    }
+
+    #[test]
+    fn what_could_leave_its_quotes_is_no_name() {
+        for text in
+            ["", "a`b", "a'b", "a\"b", "a\\b", "a b", "a;b", "a$b", "a*b", "a\0b", "{code", "{weather}", "{frequency"]
+        {
+            assert!(Pattern::parse(text, &["{code}"]).is_err(), "{text}");
+        }
+        assert!(Pattern::parse("{frequency}", &["{code}"]).unwrap_err().contains("in braces: {code}"));
+        assert!(Pattern::parse("日线", &[]).is_ok());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+        #[test]
+        fn no_pattern_gives_a_name_that_needs_escaping(text in "[a-z{}`'\"$:*?\\[\\]\\\\_. -]{0,20}|\\PC{0,12}") {
+            if let Ok(pattern) = Pattern::parse(&text, WORDS) {
+                let name = pattern.fill(&names());
+                prop_assert!(name.chars().all(|c| is_name(c) || matches!(c, '.' | ':' | '/')), "{}", name);
+                prop_assert!(pattern.may_be(&name), "{} {}", text, name);
+            }
+        }
+    }
+}

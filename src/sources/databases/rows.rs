@@ -1,0 +1,145 @@
+// Upstream: sources::databases, sources::databases::clickhouse, sources::databases::json, sources::databases::mongodb, sources::databases::mysql, sources::databases::query, sources::databases::redis, sources::databases::rows_tests, sources::databases::shape
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, sources::databases::errors, sources::databases::shape, sources::units
+// Role: Rows of a user's database, as cells of text, turned into bars, ticks, factors, securities and days. Pure.
+
+use std::borrow::Cow;
+
+use actors::domain::{Code, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field, Frequency};
+use chrono::NaiveDateTime;
+use rust_decimal::Decimal;
+
+use super::errors::DatabaseError;
+use super::shape::Shape;
+use crate::sources::units;
+
+/// A value of a row, as text; `None` for null.
+pub type Cell<'a> = Option<Cow<'a, str>>;
+
+/// The columns of a bar, in the order of its cells.
+pub const BAR: &[&str] = &["time", "open", "high", "low", "close", "volume", "amount"];
+/// Those of a bar among those of all securities.
+pub const DAY_BAR: &[&str] = &["time", "open", "high", "low", "close", "volume", "amount", "code"];
+/// Those of a trade.
+pub const TICK: &[&str] = &["time", "price", "volume", "direction"];
+/// Those of an adjustment factor.
+pub const FACTOR: &[&str] = &["time", "factor"];
+/// Those of a security.
+pub const STOCK: &[&str] = &["code", "name", "industry", "list_date", "delist_date", "market", "deleted"];
+/// Those of a day.
+pub const TRADE_DAY: &[&str] = &["time", "is_open", "market", "deleted"];
+
+/// Ginkgo's number of the Chinese market.
+const CHINA: &str = "1";
+
+/// Takes rows one by one, so that only what they become is kept in memory.
+pub struct Rows<'t> {
+    table: String,
+    max_rows: u64,
+    max_bytes: usize,
+    num_rows: u64,
+    num_bytes: usize,
+    take: &'t mut (dyn FnMut(&[Cell<'_>]) + Send),
+}
+
+impl<'t> Rows<'t> {
+    /// Takes at most so many rows and bytes of a table.
+    pub fn new(table: &str, max_rows: u64, max_bytes: usize, take: &'t mut (dyn FnMut(&[Cell<'_>]) + Send)) -> Self {
+        Self { table: table.to_owned(), max_rows, max_bytes, num_rows: 0, num_bytes: 0, take }
+    }
+
+    /// Takes a row.
+    pub fn push(&mut self, cells: &[Cell<'_>]) -> Result<(), DatabaseError> {
+        self.num_rows += 1;
+        if self.num_rows > self.max_rows {
+            return Err(DatabaseError::TooManyRows { table: self.table.clone(), most: self.max_rows });
+        }
+        self.num_bytes += cells.iter().flatten().map(|text| text.len()).sum::<usize>();
+        if self.num_bytes > self.max_bytes {
+            return Err(DatabaseError::TooManyBytes { table: self.table.clone(), most: self.max_bytes });
+        }
+        (self.take)(cells);
+        Ok(())
+    }
+
+    /// How many were taken.
+    pub fn num_rows(&self) -> u64 {
+        self.num_rows
+    }
+}
+
+impl Shape {
+    /// The bar of [`BAR`].
+    pub fn bar(&self, cells: &[Cell<'_>], frequency: Frequency) -> FetchedBar {
+        FetchedBar {
+            timestamp: time(cells, 0, |text| self.times.bar(text, frequency)),
+            open: number(cells, 1),
+            high: number(cells, 2),
+            low: number(cells, 3),
+            close: number(cells, 4),
+            volume: units::lots(number(cells, 5), self.volume_unit),
+            amount: units::thousand_yuan(number(cells, 6), self.amount_unit),
+        }
+    }
+
+    /// The bar of [`DAY_BAR`] with its security; `None` for one that is no A-share.
+    pub fn day_bar(&self, cells: &[Cell<'_>]) -> Option<(Code, FetchedBar)> {
+        Some((cell(cells, 7)?.parse().ok()?, self.bar(cells, Frequency::Day)))
+    }
+
+    /// The trade of [`TICK`].
+    pub fn tick(&self, cells: &[Cell<'_>]) -> FetchedTick {
+        FetchedTick {
+            timestamp: time(cells, 0, |text| self.times.time(text)),
+            price: number(cells, 1),
+            volume: units::lots(number(cells, 2), self.volume_unit),
+            direction: number(cells, 3),
+        }
+    }
+
+    /// The factor of [`FACTOR`].
+    pub fn factor(&self, cells: &[Cell<'_>]) -> FetchedFactor {
+        FetchedFactor { timestamp: time(cells, 0, |text| self.times.day(text)), factor: number(cells, 1) }
+    }
+
+    /// The security of [`STOCK`]; `None` for one that is deleted or of another market.
+    pub fn stock(&self, cells: &[Cell<'_>]) -> Option<FetchedStock> {
+        counts(cells, 5, 6).then(|| FetchedStock {
+            code: text(cells, 0),
+            name: text(cells, 1),
+            industry: text(cells, 2),
+            list_date: time(cells, 3, |text| self.times.day(text)),
+            delist_date: time(cells, 4, |text| self.times.day(text)),
+        })
+    }
+
+    /// The day of [`TRADE_DAY`]; `None` for one that is deleted or of another market.
+    pub fn trade_day(&self, cells: &[Cell<'_>]) -> Option<FetchedTradeDay> {
+        counts(cells, 2, 3)
+            .then(|| FetchedTradeDay { date: time(cells, 0, |text| self.times.day(text)), is_open: number(cells, 1) })
+    }
+}
+
+fn cell<'c>(cells: &'c [Cell<'_>], at: usize) -> Option<&'c str> {
+    cells.get(at)?.as_deref()
+}
+
+fn number(cells: &[Cell<'_>], at: usize) -> Field<Decimal> {
+    cell(cells, at).map_or(Field::Missing, Field::number)
+}
+
+fn time(cells: &[Cell<'_>], at: usize, read: impl Fn(&str) -> Field<NaiveDateTime>) -> Field<NaiveDateTime> {
+    cell(cells, at).map_or(Field::Missing, read)
+}
+
+fn text(cells: &[Cell<'_>], at: usize) -> Field<String> {
+    match cell(cells, at).map(str::trim) {
+        None | Some("") => Field::Missing,
+        Some(text) => Field::Value(text.to_owned()),
+    }
+}
+
+/// Whether a row is of the Chinese market and not marked as deleted; what says nothing is.
+fn counts(cells: &[Cell<'_>], market: usize, deleted: usize) -> bool {
+    cell(cells, market).is_none_or(|market| market == CHINA)
+        && cell(cells, deleted).is_none_or(|deleted| matches!(deleted, "0" | "false"))
+}

@@ -1,0 +1,241 @@
+// Upstream: cargo
+// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, config::database_sections, config::source_sections, sources::databases::rows, sources::databases::shape, sources::databases::times
+// Role: Tests of the pure way from cells of text to rows: times of every form, units, what is missing, any text at all.
+
+use std::borrow::Cow;
+
+use actors::domain::{DateRange, Field, Frequency};
+use chrono::{NaiveDate, NaiveDateTime, TimeDelta, TimeZone as _, Utc};
+use chrono_tz::Asia::Shanghai;
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+
+use super::rows::{Cell, Rows};
+use super::shape::{Defaults, Shape};
+use super::times::{Bound, Times};
+use crate::config::{AmountUnit, MinuteLabel, ShapeSection, TimeFormat, TimeZone, VolumeUnit};
+
+const FORMATS: [TimeFormat; 4] =
+    [TimeFormat::Datetime, TimeFormat::Digits, TimeFormat::Seconds, TimeFormat::Milliseconds];
+const ZONES: [TimeZone; 2] = [TimeZone::Shanghai, TimeZone::Utc];
+
+fn times(format: TimeFormat, zone: TimeZone) -> Times {
+    Times { format, zone, label: MinuteLabel::End }
+}
+
+fn shape(section: ShapeSection) -> Shape {
+    Shape::new(&section, Defaults::Tables).unwrap()
+}
+
+fn cells<'a>(texts: &[Option<&'a str>]) -> Vec<Cell<'a>> {
+    texts.iter().map(|text| text.map(Cow::Borrowed)).collect()
+}
+
+fn time(text: &str) -> NaiveDateTime {
+    text.parse().unwrap()
+}
+
+fn value(text: &str) -> Field<Decimal> {
+    Field::Value(text.parse().unwrap())
+}
+
+/// A moment of Shanghai as a database of this format and zone writes it.
+fn written(moment: NaiveDateTime, times: Times, of_day: bool) -> String {
+    let instant = Shanghai.from_local_datetime(&moment).earliest().unwrap();
+    let clock = if times.zone == TimeZone::Utc { instant.with_timezone(&Utc).naive_utc() } else { moment };
+    match times.format {
+        TimeFormat::Datetime => clock.to_string(),
+        TimeFormat::Digits if of_day && times.zone == TimeZone::Shanghai => clock.format("%Y%m%d").to_string(),
+        TimeFormat::Digits => clock.format("%Y%m%d%H%M%S").to_string(),
+        TimeFormat::Seconds => instant.timestamp().to_string(),
+        TimeFormat::Milliseconds => instant.timestamp_millis().to_string(),
+    }
+}
+
+#[test]
+fn every_form_of_a_minute_is_read() {
+    let cases = [
+        (TimeFormat::Datetime, TimeZone::Shanghai, "2024-01-02 09:31:00"),
+        (TimeFormat::Datetime, TimeZone::Shanghai, "2024-01-02 09:31:00.000000"),
+        (TimeFormat::Datetime, TimeZone::Shanghai, "2024-01-02T01:31:00Z"),
+        (TimeFormat::Datetime, TimeZone::Utc, "2024-01-02 01:31:00"),
+        (TimeFormat::Datetime, TimeZone::Utc, "2024-01-02T01:31"),
+        (TimeFormat::Datetime, TimeZone::Utc, "2024-01-02T09:31:00+08:00"),
+        (TimeFormat::Digits, TimeZone::Shanghai, "20240102093100"),
+        (TimeFormat::Digits, TimeZone::Shanghai, "202401020931"),
+        (TimeFormat::Digits, TimeZone::Shanghai, "20240102093100000"),
+        (TimeFormat::Digits, TimeZone::Utc, "20240102013100"),
+        (TimeFormat::Seconds, TimeZone::Shanghai, "1704159060"),
+        (TimeFormat::Seconds, TimeZone::Utc, "1704159060.75"),
+        (TimeFormat::Milliseconds, TimeZone::Utc, "1704159060750"),
+    ];
+    for (format, zone, text) in cases {
+        assert_eq!(
+            times(format, zone).time(text),
+            Field::Value(time("2024-01-02T09:31:00")),
+            "{format:?} {zone:?} {text}"
+        );
+    }
+    let start = Times { label: MinuteLabel::Start, ..times(TimeFormat::Datetime, TimeZone::Shanghai) };
+    assert_eq!(start.bar("2024-01-02 10:30:00", Frequency::Minute30), Field::Value(time("2024-01-02T11:00:00")));
+    assert_eq!(start.bar("2024-01-02", Frequency::Day), Field::Value(time("2024-01-02T00:00:00")));
+}
+
+#[test]
+fn every_form_of_a_day_is_its_midnight() {
+    let day = Field::Value(time("2024-01-02T00:00:00"));
+    for (format, zone, text) in [
+        (TimeFormat::Datetime, TimeZone::Shanghai, "2024-01-02"),
+        (TimeFormat::Datetime, TimeZone::Utc, "2024-01-02"),
+        (TimeFormat::Datetime, TimeZone::Utc, "2024-01-01 16:00:00"),
+        (TimeFormat::Datetime, TimeZone::Utc, "2024-01-02 00:00:00"),
+        (TimeFormat::Datetime, TimeZone::Shanghai, "20240102"),
+        (TimeFormat::Digits, TimeZone::Shanghai, "20240102000000"),
+        (TimeFormat::Digits, TimeZone::Utc, "20240101160000"),
+        (TimeFormat::Digits, TimeZone::Utc, "20240102"),
+        (TimeFormat::Seconds, TimeZone::Utc, "1704124800"),
+        (TimeFormat::Milliseconds, TimeZone::Utc, "1704124800000"),
+        // A list of such a database may be written in words.
+        (TimeFormat::Seconds, TimeZone::Utc, "2024-01-02"),
+    ] {
+        assert_eq!(times(format, zone).day(text), day, "{format:?} {zone:?} {text}");
+    }
+    for (format, text) in FORMATS
+        .iter()
+        .flat_map(|format| ["soon", "2024-13-01", "-1e30", "99999999999999999999"].map(|text| (*format, text)))
+    {
+        assert!(matches!(times(format, TimeZone::Shanghai).day(text), Field::Unreadable(_)), "{format:?} {text}");
+        assert!(matches!(times(format, TimeZone::Shanghai).time(text), Field::Unreadable(_)), "{format:?} {text}");
+    }
+}
+
+#[test]
+fn a_bar_is_in_ginkgos_units_whatever_it_was_counted_in() {
+    let row = cells(&[
+        Some("2024-01-02"),
+        Some("9.39"),
+        Some("9.42"),
+        Some("9.21"),
+        Some("9.21"),
+        Some("115836645"),
+        Some("1075742252.45"),
+    ]);
+    let own = shape(ShapeSection {
+        volume_unit: VolumeUnit::Shares,
+        amount_unit: AmountUnit::Yuan,
+        ..ShapeSection::default()
+    });
+    let bar = own.bar(&row, Frequency::Day);
+    assert_eq!((bar.volume, bar.amount), (value("1158366.45"), value("1075742.25245")));
+    let ginkgos = shape(ShapeSection::default()).bar(&row, Frequency::Day);
+    assert_eq!((ginkgos.volume, ginkgos.amount), (value("115836645"), value("1075742252.45")));
+    assert_eq!(
+        (ginkgos.timestamp, ginkgos.open, ginkgos.high),
+        (Field::Value(time("2024-01-02T00:00:00")), value("9.39"), value("9.42"))
+    );
+}
+
+#[test]
+fn what_is_missing_or_no_number_stays_so() {
+    let shape = shape(ShapeSection::default());
+    let bar = shape.bar(&cells(&[None, None, Some("abc"), Some("NaN"), Some(""), Some("1e300")]), Frequency::Day);
+    assert_eq!((bar.timestamp, bar.open, bar.high), (Field::Missing, Field::Missing, Field::unreadable("abc")));
+    assert_eq!((bar.low, bar.close, bar.volume), (Field::Missing, Field::Missing, Field::unreadable("1e300")));
+    assert_eq!(bar.amount, Field::Missing, "a row may be short");
+    let tick = shape.tick(&cells(&[Some("2024-01-02 09:30:00"), Some("9.39"), Some("12"), None]));
+    assert_eq!((tick.price, tick.direction), (value("9.39"), Field::Missing));
+    assert_eq!(shape.factor(&cells(&[Some("2024-01-02"), Some("116.719")])).factor, value("116.719"));
+}
+
+#[test]
+fn deleted_rows_and_other_markets_are_left_out() {
+    let shape = shape(ShapeSection::default());
+    let stock = |market, deleted| {
+        shape.stock(&cells(&[Some("000001.SZ"), Some("平安银行"), Some(""), Some("19910403"), None, market, deleted]))
+    };
+    assert!(stock(Some("1"), Some("0")).is_some() && stock(None, None).is_some());
+    assert!(stock(Some("1"), Some("1")).is_none() && stock(Some("2"), Some("0")).is_none());
+    let kept = stock(None, None).unwrap();
+    assert_eq!((kept.industry, kept.delist_date), (Field::Missing, Field::Missing));
+    assert_eq!(kept.list_date, Field::Value(time("1991-04-03T00:00:00")));
+    let day = |market, deleted| shape.trade_day(&cells(&[Some("2024-01-02 00:00:00"), Some("1"), market, deleted]));
+    assert_eq!(day(Some("1"), Some("0")).unwrap().is_open, value("1"));
+    assert!(day(Some("1"), Some("true")).is_none());
+}
+
+#[test]
+fn too_many_rows_and_too_much_text_are_refused() {
+    let mut num_taken = 0;
+    let mut take = |_: &[Cell<'_>]| num_taken += 1;
+    let mut rows = Rows::new("bar", 2, 10, &mut take);
+    assert!(rows.push(&cells(&[Some("12345")])).is_ok() && rows.push(&cells(&[None])).is_ok());
+    let error = rows.push(&cells(&[None])).unwrap_err().to_string();
+    assert!(error.contains("table `bar` has more than 2 rows"), "{error}");
+    let mut rows = Rows::new("bar", 9, 10, &mut take);
+    let error = rows.push(&cells(&[Some("12345678901")])).unwrap_err().to_string();
+    assert!(error.contains("more than 10 bytes"), "{error}");
+    assert_eq!(num_taken, 2);
+}
+
+fn any_times() -> impl Strategy<Value = Times> {
+    (prop::sample::select(&FORMATS[..]), prop::sample::select(&ZONES[..]))
+        .prop_map(|(format, zone)| times(format, zone))
+}
+
+fn any_text() -> impl Strategy<Value = Option<String>> {
+    prop::option::of("[-+0-9.:eETZ ]{0,24}|\\PC{0,12}")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(15_000))]
+
+    #[test]
+    fn every_moment_is_read_back_from_every_form(minutes in 0_i64..22_000_000, times in any_times()) {
+        let moment = time("1992-01-01T00:00:00") + TimeDelta::minutes(minutes);
+        prop_assert_eq!(times.time(&written(moment, times, false)), Field::Value(moment));
+        let midnight = moment.date().and_hms_opt(0, 0, 0).unwrap();
+        prop_assert_eq!(times.day(&written(midnight, times, true)), Field::Value(midnight));
+    }
+
+    #[test]
+    fn bounds_let_in_every_moment_of_the_days(
+        start in 0_i64..15_000, length in 0_i64..100, minute in 0_i64..1_440, times in any_times(),
+    ) {
+        let first = NaiveDate::from_ymd_opt(1992, 1, 1).unwrap() + TimeDelta::days(start);
+        let range = DateRange { start: first, end: first + TimeDelta::days(length) };
+        for day in [range.start, range.end] {
+            let moment = day.and_hms_opt(0, 0, 0).unwrap() + TimeDelta::minutes(minute);
+            let text = written(moment, times, false);
+            let is_in = match times.bounds(range, false) {
+                (Bound::Text(from), Bound::Text(before)) => from <= text && text < before,
+                (Bound::Number(from), Bound::Number(before)) => (from..before).contains(&text.parse().unwrap()),
+                _ => false,
+            };
+            prop_assert!(is_in, "{}", text);
+        }
+    }
+
+    #[test]
+    fn any_cells_make_a_row(texts in prop::collection::vec(any_text(), 0..9), times in any_times()) {
+        let row: Vec<Cell<'_>> = texts.iter().map(|text| text.as_deref().map(Cow::Borrowed)).collect();
+        let mut shape = shape(ShapeSection { volume_unit: VolumeUnit::Shares, ..ShapeSection::default() });
+        shape.times = times;
+        let open = row.get(1).and_then(|cell| cell.as_deref()).map_or(Field::Missing, Field::number);
+        prop_assert_eq!(&shape.bar(&row, Frequency::Day).open, &open);
+        prop_assert_eq!(&shape.bar(&row, Frequency::Minute5).open, &open);
+        prop_assert_eq!(&shape.tick(&row).price, &open);
+        prop_assert_eq!(&shape.factor(&row).factor, &open);
+        let _others = (shape.day_bar(&row), shape.stock(&row), shape.trade_day(&row));
+    }
+
+    #[test]
+    fn units_move_the_point_and_nothing_else(shares in 0_i64..1_000_000_000_000, fen in 0_i64..1_000_000_000_000_000) {
+        let (volume_unit, amount_unit) = (VolumeUnit::Shares, AmountUnit::Yuan);
+        let own = shape(ShapeSection { volume_unit, amount_unit, ..ShapeSection::default() });
+        let (shares_text, yuan) = (shares.to_string(), Decimal::new(fen, 2).to_string());
+        let row = cells(&[None, None, None, None, None, Some(&shares_text), Some(&yuan)]);
+        let bar = own.bar(&row, Frequency::Day);
+        prop_assert_eq!(bar.volume, Field::Value(Decimal::new(shares, 2)));
+        prop_assert_eq!(bar.amount, Field::Value(Decimal::new(fen, 5)));
+    }
+}

@@ -1,0 +1,157 @@
+// Upstream: sources::databases::mongodb, sources::databases::query, sources::databases::redis, sources::databases::rows_tests, sources::databases::shape
+// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, config::database_sections, sources::labels
+// Role: Times as a user's database writes them: read into Shanghai wall clock, and the bounds that select a range of days. Pure.
+
+use actors::domain::{DateRange, Field, Frequency};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Timelike, Utc};
+use chrono_tz::Asia::Shanghai;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+use crate::config::{MinuteLabel, TimeFormat, TimeZone};
+use crate::sources::labels;
+
+/// The length of `2024-01-02`.
+const DATE_LENGTH: usize = 10;
+
+/// How times are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// Their form.
+    pub format: TimeFormat,
+    /// The zone of those that name none.
+    pub zone: TimeZone,
+    /// Which end of a minute bar they name.
+    pub label: MinuteLabel,
+}
+
+/// What a column of times is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bound {
+    /// A date such as `2024-01-02`, or digits.
+    Text(String),
+    /// Seconds or milliseconds.
+    Number(i64),
+}
+
+impl Times {
+    /// The day a text names, as midnight.
+    pub fn day(&self, text: &str) -> Field<NaiveDateTime> {
+        let text = text.trim();
+        let time = match self.format {
+            // Lists may write their days in any form, whatever the bars do.
+            TimeFormat::Datetime => return labels::day_of_text(&self.zoned(text)),
+            TimeFormat::Digits => match text.get(..8) {
+                Some(date) if text.len() == 8 || self.zone == TimeZone::Shanghai => labels::day_of_text(date),
+                _ => self.digits(text),
+            },
+            TimeFormat::Seconds => epoch(text, 1),
+            TimeFormat::Milliseconds => epoch(text, 1_000),
+        };
+        match time {
+            Field::Value(time) => Field::Value(time.date().and_time(NaiveTime::MIN)),
+            Field::Unreadable(_) => labels::day_of_text(text),
+            Field::Missing => Field::Missing,
+        }
+    }
+
+    /// The second a text names.
+    pub fn time(&self, text: &str) -> Field<NaiveDateTime> {
+        let text = text.trim();
+        let time = match self.format {
+            TimeFormat::Datetime => labels::time_of_text(&self.zoned(without_fraction(text))),
+            TimeFormat::Digits => self.digits(text),
+            TimeFormat::Seconds => epoch(text, 1),
+            TimeFormat::Milliseconds => epoch(text, 1_000),
+        };
+        match time {
+            Field::Value(time) => Field::Value(time.with_nanosecond(0).unwrap_or(time)),
+            other => other,
+        }
+    }
+
+    /// The end of the bar whose label a text is.
+    pub fn bar(&self, text: &str, frequency: Frequency) -> Field<NaiveDateTime> {
+        let Some(minutes) = frequency.minutes() else { return self.day(text) };
+        let time = self.time(text);
+        match (self.label, time) {
+            (MinuteLabel::Start, Field::Value(start)) => {
+                let end = start.checked_add_signed(TimeDelta::minutes(minutes.into()));
+                end.map_or_else(|| Field::unreadable(text), Field::Value)
+            }
+            (_, time) => time,
+        }
+    }
+
+    /// What is at least as early as the first day and what is later than the last one. A bound in a zone of its own may
+    /// let in some hours of the day before.
+    pub fn bounds(&self, range: DateRange, of_days: bool) -> (Bound, Bound) {
+        let end = range.end.succ_opt().unwrap_or(range.end);
+        let start = match self.zone {
+            TimeZone::Shanghai => range.start,
+            TimeZone::Utc => range.start.pred_opt().unwrap_or(range.start),
+        };
+        match self.format {
+            TimeFormat::Datetime => (Bound::Text(start.to_string()), Bound::Text(end.to_string())),
+            TimeFormat::Digits => {
+                let form = if of_days { "%Y%m%d" } else { "%Y%m%d000000" };
+                (Bound::Text(start.format(form).to_string()), Bound::Text(end.format(form).to_string()))
+            }
+            TimeFormat::Seconds => (Bound::Number(midnight(range.start)), Bound::Number(midnight(end))),
+            TimeFormat::Milliseconds => {
+                (Bound::Number(midnight(range.start) * 1_000), Bound::Number(midnight(end) * 1_000))
+            }
+        }
+    }
+
+    /// A text without a zone gets the one of the settings, where that is not Shanghai's.
+    fn zoned(&self, text: &str) -> String {
+        let time = text.get(DATE_LENGTH + 1..).unwrap_or_default();
+        let names_zone = time.ends_with(['Z', 'z']) || time.contains(['+', '-']);
+        match (self.zone, time.len()) {
+            (TimeZone::Utc, 5) if !names_zone => format!("{text}:00Z"),
+            (TimeZone::Utc, 6..) if !names_zone => format!("{text}Z"),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// `20240102093100`, down to minutes or milliseconds.
+    fn digits(&self, text: &str) -> Field<NaiveDateTime> {
+        let read = match text.len() {
+            12 | 14 => labels::time_of_digits(&format!("{text:0<17}")),
+            _ => labels::time_of_digits(text),
+        };
+        match (read, self.zone) {
+            (Field::Value(time), TimeZone::Utc) => Field::Value(Shanghai.from_utc_datetime(&time).naive_local()),
+            (Field::Unreadable(_), _) => Field::unreadable(text),
+            (read, _) => read,
+        }
+    }
+}
+
+/// Unix seconds of midnight in Shanghai.
+pub fn midnight(day: NaiveDate) -> i64 {
+    let midnight = day.and_time(NaiveTime::MIN);
+    // Midnight exists on every day; on two of the summer times it is told twice.
+    Shanghai.from_local_datetime(&midnight).earliest().map_or(0, |instant| instant.timestamp())
+}
+
+/// `09:31:00.000` without its fraction.
+fn without_fraction(text: &str) -> &str {
+    match text.rsplit_once('.') {
+        Some((time, fraction)) if fraction.bytes().all(|byte| byte.is_ascii_digit()) => time,
+        _ => text,
+    }
+}
+
+fn epoch(text: &str, per_second: i64) -> Field<NaiveDateTime> {
+    let instant = |number: Decimal| {
+        let seconds = number.trunc().to_i64()?.div_euclid(per_second);
+        Some(DateTime::<Utc>::from_timestamp(seconds, 0)?.with_timezone(&Shanghai).naive_local())
+    };
+    match Field::number(text) {
+        Field::Value(number) => instant(number).map_or_else(|| Field::unreadable(text), Field::Value),
+        Field::Missing => Field::Missing,
+        Field::Unreadable(text) => Field::Unreadable(text),
+    }
+}
