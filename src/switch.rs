@@ -1,12 +1,12 @@
 // Upstream: service_hub
-// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::trade_day, actors::ports, actors::ports::market_source, actors::ports::tick_store
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::trade_day, actors::ports, actors::ports::market_source, actors::ports::tick_store
 // Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use actors::domain::{Code, DateRange, Frequency, Listing, Stock, SyncRecord, TradeDay};
+use actors::domain::{Code, DateRange, FactorChanges, Frequency, Hundredths, Listing, Stock, SyncRecord, TradeDay};
 use actors::ports::{
     BarBatch, BarStore, DataKind, FactorBatch, FactorStore, HeartbeatError, HeartbeatStore, KeySpan, MarketSource,
     MarketSources, MergeCounts, ReferenceStore, SeriesEnds, StoreError, StoredBar, StoredFactor, StoredTick, TickBatch,
@@ -47,6 +47,10 @@ impl BarStore for Switch<dyn BarStore> {
 
     async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
         self.current().latest(frequency).await
+    }
+
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
+        self.current().last_closes(since).await
     }
 
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
@@ -92,6 +96,10 @@ impl FactorStore for Switch<dyn FactorStore> {
 
     async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError> {
         self.current().series(codes).await
+    }
+
+    async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError> {
+        self.current().changes(code).await
     }
 
     async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {

@@ -58,6 +58,15 @@ pub fn check(row: &FetchedBar, context: &BarContext) -> Result<Bar, Anomaly> {
     })
 }
 
+/// A price of a sound row with more than two decimals, if it has any: A-shares are traded in whole fen.
+pub fn finer_price(row: &FetchedBar) -> Option<(&'static str, Decimal)> {
+    let prices = [("open", &row.open), ("high", &row.high), ("low", &row.low), ("close", &row.close)];
+    prices.into_iter().find_map(|(name, field)| match field {
+        Field::Value(value) if value.scale() > 2 && value.round_dp(2) != *value => Some((name, *value)),
+        _ => None,
+    })
+}
+
 fn timestamp(row: &FetchedBar, context: &BarContext) -> Result<NaiveDateTime, Anomaly> {
     let anomaly =
         |timestamp, value: String, rule| Anomaly { code: context.code, timestamp, field: "timestamp", value, rule };
@@ -178,6 +187,14 @@ mod tests {
         assert_eq!(broken(["8.5", "9", "8", "8.5", "1", "-1"]), ("amount", Rule::AmountNegative));
         assert_eq!(broken(["8.5", "9", "8", "8.5", "2147483648", "1"]), ("volume", Rule::ValueOutOfRange));
         assert_eq!(broken(["8.5", "9", "8", "8.5", "1", "100000000000000"]), ("amount", Rule::ValueOutOfRange));
+    }
+
+    #[test]
+    fn a_price_in_less_than_a_fen_is_found() {
+        let finer = |values| finer_price(&row(values)).map(|(name, _)| name);
+        assert_eq!(finer(["8.75", "8.85", "8.69", "8.7", "1", "0.875"]), None);
+        assert_eq!(finer(["8.7500000000", "8.85", "8.690", "8.7", "1", "1"]), None, "zeros are no decimals");
+        assert_eq!(finer(["8.75", "8.85", "8.690001", "8.7", "1", "1"]), Some("low"));
     }
 
     #[test]

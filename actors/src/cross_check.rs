@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use crate::domain::{Anomaly, Code, DateRange, FetchedBar, Field, Rule, SourceId, TaskCounts};
 use crate::fetcher::FetchContext;
 use crate::observation::Observation;
-use crate::ports::{BarRequest, DataKind, MarketSource, SourceError, SourceErrorKind};
+use crate::ports::{BarRequest, DataKind, MarketSource, NotedBars, SourceError, SourceErrorKind};
 use crate::rule_settings::CrossCheckSettings;
 use crate::settings::{QualitySettings, ms};
 use crate::ticket::{TaskReport, Ticket};
@@ -56,7 +56,7 @@ impl FetchContext {
         request: &BarRequest,
         giver: SourceId,
         rows: &[FetchedBar],
-        call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<Vec<FetchedBar>, SourceError>,
+        call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<NotedBars, SourceError>,
         ticket: &mut Ticket,
         quality: &QualitySettings,
     ) {
@@ -83,7 +83,7 @@ impl FetchContext {
     async fn second_opinion(
         &self,
         other: &Arc<dyn MarketSource>,
-        call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<Vec<FetchedBar>, SourceError>,
+        call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<NotedBars, SourceError>,
         settings: &CrossCheckSettings,
     ) -> Option<Vec<FetchedBar>> {
         if self.comparisons.is_paused() {
@@ -105,7 +105,7 @@ impl FetchContext {
                 self.comparisons.pause();
             }
         }
-        answer.ok()
+        answer.ok().map(|noted| noted.bars)
     }
 }
 

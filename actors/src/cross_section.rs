@@ -13,8 +13,8 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::{Code, DateRange, FetchedBar};
-use crate::ports::{MarketSource, SourceError};
+use crate::domain::{Code, DateRange};
+use crate::ports::{MarketSource, NotedBars, NotedDay, SourceError};
 
 /// How long a fetched day is believed: an evening's commands come within seconds, and a vendor adds to the newest day for
 /// hours after its close.
@@ -28,7 +28,7 @@ pub const MAX_DAYS: usize = 5;
 const MAX_KEPT: usize = 2 * MAX_DAYS;
 
 /// The bars of a day by their codes, or why a vendor does not give days as a whole.
-type Section = Result<Arc<HashMap<Code, Vec<FetchedBar>>>, SourceError>;
+type Section = Result<Arc<HashMap<Code, NotedBars>>, SourceError>;
 
 /// The days fetched lately.
 #[derive(Default)]
@@ -61,15 +61,18 @@ impl CrossSections {
         source: &Arc<dyn MarketSource>,
         code: Code,
         days: &[NaiveDate],
-    ) -> Result<Vec<FetchedBar>, SourceError> {
-        let mut bars = Vec::with_capacity(days.len());
+    ) -> Result<NotedBars, SourceError> {
+        let mut noted = NotedBars::default();
         for day in days {
             let section = self.entry(source.name(), *day).section;
             let section = section.get_or_try_init(|| fetch(source, *day)).await?;
             let section = section.as_ref().map_err(Clone::clone)?;
-            bars.extend(section.get(&code).into_iter().flatten().cloned());
+            if let Some(NotedBars { bars, notes }) = section.get(&code) {
+                noted.bars.extend_from_slice(bars);
+                noted.notes.extend_from_slice(notes);
+            }
         }
-        Ok(bars)
+        Ok(noted)
     }
 
     fn entry(&self, source: &'static str, day: NaiveDate) -> Entry {
@@ -86,18 +89,21 @@ impl CrossSections {
 }
 
 async fn fetch(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section, SourceError> {
-    let rows = match source.day_bars(day).await {
-        Ok(rows) => rows,
+    let NotedDay { bars, notes } = match source.noted_day_bars(day).await {
+        Ok(noted) => noted,
         Err(error) if error.kind.is_transient() => return Err(error),
         Err(error) => {
             tracing::warn!(%error, "the source gives no whole day, its securities are asked for one by one");
             return Ok(Err(error));
         }
     };
-    tracing::info!(source = source.name(), %day, rows = rows.len(), "a day of all securities is fetched");
-    let mut section: HashMap<Code, Vec<FetchedBar>> = HashMap::with_capacity(rows.len());
-    for (code, bar) in rows {
-        section.entry(code).or_default().push(bar);
+    tracing::info!(source = source.name(), %day, rows = bars.len(), "a day of all securities is fetched");
+    let mut section: HashMap<Code, NotedBars> = HashMap::with_capacity(bars.len());
+    for (code, bar) in bars {
+        section.entry(code).or_default().bars.push(bar);
+    }
+    for (code, note) in notes {
+        section.entry(code).or_default().notes.push(note);
     }
     Ok(Ok(Arc::new(section)))
 }
@@ -105,7 +111,7 @@ async fn fetch(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Field, SourceId};
+    use crate::domain::{FetchedBar, Field, SourceId};
     use crate::ports::SourceErrorKind;
     use async_trait::async_trait;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -170,13 +176,17 @@ mod tests {
         let sections = Arc::new(CrossSections::default());
         let tasks = (0..100).map(|n| {
             let (sections, source) = (sections.clone(), source.clone());
-            tokio::spawn(async move { sections.bars(&source, code(n), &[day(2), day(3)]).await.unwrap().len() })
+            tokio::spawn(async move { sections.bars(&source, code(n), &[day(2), day(3)]).await.unwrap().bars.len() })
         });
         for task in tasks.collect::<Vec<_>>() {
             assert_eq!(task.await.unwrap(), 2);
         }
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 2);
-        assert_eq!(sections.bars(&source, code(500), &[day(2)]).await.unwrap(), [], "a code without a bar that day");
+        assert_eq!(
+            sections.bars(&source, code(500), &[day(2)]).await.unwrap().bars,
+            [],
+            "a code without a bar that day"
+        );
         tokio::time::advance(MAX_AGE).await;
         sections.bars(&source, code(1), &[day(2)]).await.unwrap();
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 3);
@@ -189,7 +199,7 @@ mod tests {
         let days = [day(2)];
         let (first, second) =
             tokio::join!(sections.bars(&source, code(1), &days), sections.bars(&source, code(2), &days));
-        assert_eq!((first.is_err(), second.map(|bars| bars.len())), (true, Ok(1)));
+        assert_eq!((first.is_err(), second.map(|noted| noted.bars.len())), (true, Ok(1)));
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 2);
     }
 
@@ -202,7 +212,7 @@ mod tests {
         }
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 1);
         tokio::time::advance(MAX_AGE).await;
-        assert_eq!(sections.bars(&source, code(1), &[day(2)]).await.unwrap().len(), 1);
+        assert_eq!(sections.bars(&source, code(1), &[day(2)]).await.unwrap().bars.len(), 1);
     }
 
     #[test]

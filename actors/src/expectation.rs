@@ -1,11 +1,11 @@
-// Upstream: actors::validator
-// Downstream: actors::domain::calendar, actors::domain::frequency, actors::domain::task
-// Role: How many rows a fetch should have brought, by the exchanges' calendar, and how many of them did not come.
+// Upstream: actors::factor_rules, actors::tick_fetch, actors::validator
+// Downstream: actors::domain::calendar, actors::domain::frequency, actors::domain::market_facts, actors::domain::task
+// Role: How many rows a fetch should have brought, by calendar, listing and known suspensions, and how many did not come.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::{DateRange, Frequency};
+use crate::domain::{DateRange, Frequency, Listing};
 
 /// From then on vendors should have the day (Tushare documents 15:00 to 16:00 for daily bars); before, it is not missed.
 const DAY_IS_THERE: NaiveTime = match NaiveTime::from_hms_opt(17, 0, 0) {
@@ -14,7 +14,12 @@ const DAY_IS_THERE: NaiveTime = match NaiveTime::from_hms_opt(17, 0, 0) {
 };
 
 /// Minutes of a whole day's sessions.
-const SESSION_MINUTES: u64 = 240;
+const SESSION_MINUTES: u32 = 240;
+
+/// The days that ended early, with the minutes that were surely traded: the index fell by 7 % and trading was stopped, on
+/// the 4th at 13:33 after a pause of a quarter of an hour, on the 7th before 10:00.
+const SHORT_DAYS: [(Option<NaiveDate>, u32); 2] =
+    [(NaiveDate::from_ymd_opt(2016, 1, 4), 137), (NaiveDate::from_ymd_opt(2016, 1, 7), 13)];
 
 /// What should have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,28 +30,64 @@ pub struct Expectation {
     pub missing: u64,
 }
 
-/// Judges the rows of one answer; `came` are their days, one a row, in order. `now` is Shanghai's clock.
-///
-/// A range that goes back to the first day of all begins with the first row that came: before, the share was not listed.
-/// Where nothing came at all, the last day stands for the range, because a suspended share is asked for the same days
-/// again every evening. Days that the calendar does not know are not expected.
-pub fn expect(range: DateRange, frequency: Frequency, came: &[NaiveDate], now: NaiveDateTime) -> Expectation {
-    let last = if now.time() >= DAY_IS_THERE { Some(now.date()) } else { now.date().pred_opt() };
-    let end = last.map_or(range.end, |last| range.end.min(last));
-    let start = match came.first() {
-        Some(first) if range.start <= frequency.first_day() => *first,
-        _ => range.start,
-    };
-    let mut days = TradingCalendar::built_in().trading_days(DateRange { start, end });
-    if came.is_empty() {
-        days = days.last().map_or(&[], std::slice::from_ref);
-    }
-    let a_day = frequency.minutes().map_or(1, |minutes| SESSION_MINUTES / u64::from(minutes.max(1)));
-    let missing = days.iter().map(|day| a_day.saturating_sub(rows_of(*day, came)));
-    Expectation { rows: a_day * days.len() as u64, missing: missing.sum() }
+/// What was asked for, and what is known of its days.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The days.
+    pub range: DateRange,
+    /// Of rows that come once a day: [`Frequency::Day`].
+    pub frequency: Frequency,
+    /// The exchanges' trading days; others are not expected, nor are days it does not know.
+    pub calendar: &'a TradingCalendar,
+    /// When the security is traded; `None`: not known.
+    pub listing: Option<&'a Listing>,
+    /// Days on which the source says that it was suspended, in order.
+    pub suspended: &'a [NaiveDate],
 }
 
-fn rows_of(day: NaiveDate, came: &[NaiveDate]) -> u64 {
+impl Asked<'_> {
+    /// Judges the rows of one answer; `came` are their days, one a row, in order. `now` is Shanghai's clock.
+    ///
+    /// A range that goes back to the first day of all begins with the listing, and where that is not known, or minutes are
+    /// asked for, with the first row that came. Where nothing came at all and the source tells no suspension, the last day
+    /// stands for the range, because a suspended share is asked for the same days again every evening.
+    pub fn expect(&self, came: &[NaiveDate], now: NaiveDateTime) -> Expectation {
+        let Some(range) = self.expected_range(came, now) else { return Expectation::default() };
+        let mut days = self.calendar.trading_days(range);
+        if came.is_empty() && self.suspended.is_empty() {
+            days = days.last().map_or(&[], std::slice::from_ref);
+        }
+        let is_suspended = |day: &NaiveDate| self.suspended.binary_search(day).is_ok();
+        let mut expected = Expectation::default();
+        for day in days.iter().filter(|day| !is_suspended(day)) {
+            let rows = self.rows_of(*day);
+            expected.rows += rows;
+            expected.missing += rows.saturating_sub(num_of(*day, came));
+        }
+        expected
+    }
+
+    fn expected_range(&self, came: &[NaiveDate], now: NaiveDateTime) -> Option<DateRange> {
+        let last = if now.time() >= DAY_IS_THERE { Some(now.date()) } else { now.date().pred_opt() };
+        let end = last.map_or(self.range.end, |last| self.range.end.min(last));
+        let is_dated = self.frequency == Frequency::Day && self.listing.is_some_and(|listing| listing.listed.is_some());
+        let start = match came.first() {
+            Some(first) if self.range.start <= self.frequency.first_day() && !is_dated => *first,
+            _ => self.range.start,
+        };
+        let range = DateRange { start, end };
+        self.listing.map_or(Some(range), |listing| listing.within(range)).filter(|range| range.start <= range.end)
+    }
+
+    fn rows_of(&self, day: NaiveDate) -> u64 {
+        let Some(minutes) = self.frequency.minutes() else { return 1 };
+        let short = SHORT_DAYS.iter().find(|(short, _)| *short == Some(day));
+        let traded = short.map_or(SESSION_MINUTES, |(_, traded)| *traded);
+        u64::from(traded / minutes.max(1))
+    }
+}
+
+fn num_of(day: NaiveDate, came: &[NaiveDate]) -> u64 {
     let before = came.partition_point(|other| *other < day);
     let until = came.partition_point(|other| *other <= day);
     (until - before) as u64
@@ -67,8 +108,62 @@ mod tests {
     fn days(came: &[&str], start: &str, end: &str, now: &str) -> (u64, u64) {
         let came: Vec<NaiveDate> = came.iter().map(|text| day(text)).collect();
         let range = DateRange { start: day(start), end: day(end) };
-        let Expectation { rows, missing } = expect(range, Frequency::Day, &came, at(now));
+        let Expectation { rows, missing } = asked(range, Frequency::Day).expect(&came, at(now));
         (rows, missing)
+    }
+
+    fn asked(range: DateRange, frequency: Frequency) -> Asked<'static> {
+        Asked { range, frequency, calendar: TradingCalendar::built_in(), listing: None, suspended: &[] }
+    }
+
+    #[test]
+    fn before_the_listing_and_from_the_delisting_on_nothing_is_expected() {
+        let (listed, delisted) = (Some(day("2024-05-27")), Some(day("2024-06-03")));
+        let listing = Listing { code: "601061.SH".parse().unwrap(), name: String::new(), listed, delisted };
+        let of = |start: &str, end: &str, came: &[&str]| {
+            let came: Vec<NaiveDate> = came.iter().map(|text| day(text)).collect();
+            let range = DateRange { start: day(start), end: day(end) };
+            let asked = Asked { listing: Some(&listing), ..asked(range, Frequency::Day) };
+            let Expectation { rows, missing } = asked.expect(&came, at(LATER));
+            (rows, missing)
+        };
+        let first = DateRange::FIRST_TRADING_DAY.to_string();
+        assert_eq!(of(&first, "2024-06-03", &["2024-05-28", "2024-05-31"]), (5, 3), "its first day is known");
+        assert_eq!(of("2024-06-03", "2024-06-03", &[]), (0, 0));
+        assert_eq!(of("2024-05-20", "2024-05-24", &[]), (0, 0));
+        assert_eq!(of("2024-05-20", "2024-05-27", &[]), (1, 1));
+    }
+
+    #[test]
+    fn a_day_on_which_the_source_says_suspended_is_not_missing() {
+        let suspended = [day("2024-05-29"), day("2024-05-30")];
+        let range = DateRange { start: day("2024-05-27"), end: day("2024-05-31") };
+        let of = |came: &[&str]| {
+            let came: Vec<NaiveDate> = came.iter().map(|text| day(text)).collect();
+            let asked = Asked { suspended: &suspended, ..asked(range, Frequency::Day) };
+            let Expectation { rows, missing } = asked.expect(&came, at(LATER));
+            (rows, missing)
+        };
+        assert_eq!(of(&["2024-05-27", "2024-05-28", "2024-05-31"]), (3, 0));
+        assert_eq!(of(&["2024-05-27", "2024-05-31"]), (3, 1));
+        assert_eq!(of(&[]), (3, 3), "a source that tells suspensions has the rest");
+        let all = DateRange { start: suspended[0], end: suspended[1] };
+        let asked = Asked { suspended: &suspended, ..asked(all, Frequency::Minute5) };
+        assert_eq!(asked.expect(&[], at(LATER)), Expectation::default());
+    }
+
+    #[test]
+    fn days_that_ended_early_have_fewer_minutes() {
+        let of = |date: &str, frequency, num: usize| {
+            let range = DateRange { start: day(date), end: day(date) };
+            let Expectation { rows, missing } = asked(range, frequency).expect(&vec![day(date); num], at(LATER));
+            (rows, missing)
+        };
+        assert_eq!(of("2016-01-04", Frequency::Minute1, 154), (137, 0), "a source may have the pause's minutes, too");
+        assert_eq!(of("2016-01-07", Frequency::Minute1, 10), (13, 3));
+        assert_eq!(of("2016-01-07", Frequency::Minute5, 6), (2, 0));
+        assert_eq!(of("2016-01-07", Frequency::Minute60, 0), (0, 0));
+        assert_eq!(of("2016-01-05", Frequency::Minute1, 154), (240, 86));
     }
 
     const LATER: &str = "2024-06-03T20:00:00";
@@ -105,7 +200,7 @@ mod tests {
         let range = DateRange { start: day("2024-01-02"), end: day("2024-01-03") };
         let of = |frequency, first: usize, second: usize| {
             let came = [vec![range.start; first], vec![range.end; second]].concat();
-            let Expectation { rows, missing } = expect(range, frequency, &came, at(LATER));
+            let Expectation { rows, missing } = asked(range, frequency).expect(&came, at(LATER));
             (rows, missing)
         };
         assert_eq!(of(Frequency::Minute1, 240, 241), (480, 0), "the opening auction's row is one more, not another's");

@@ -1,34 +1,29 @@
-// Upstream: service_hub, tests::it::reference
-// Downstream: actors::domain::calendar, actors::domain::code, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai
+// Upstream: actors::fetcher, actors::last_closes, actors::supervisor, service_hub, tests::it::reference
+// Downstream: actors::domain::calendar, actors::domain::code, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::expiring, actors::ports, actors::shanghai
 // Role: What is known of securities and days, read from the reference store and believed for a while.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::domain::MarketFacts;
 use crate::domain::calendar::TradingCalendar;
+use crate::expiring::Expiring;
 use crate::ports::{ReferenceStore, StoreError};
 use crate::shanghai;
 
 /// A store that did not answer is asked again after so long at the latest: not by every task, for each would wait.
-const RETRY_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Reads listings and calendar by two queries now and then. Without an answer what was known stays, and the built-in
 /// calendar where nothing was: rules and expectation then judge by less, and no row waits for it.
 pub struct FactCache {
     store: Arc<dyn ReferenceStore>,
-    known: Mutex<Option<Known>>,
-    /// Held by the one who reads.
-    reading: tokio::sync::Mutex<()>,
+    known: Expiring<Known>,
 }
 
-#[derive(Clone)]
 struct Known {
     facts: Arc<MarketFacts>,
-    believed_until: Instant,
     /// What was last told of a part that is not known: said once, not at each look.
     trouble: Option<String>,
 }
@@ -36,47 +31,26 @@ struct Known {
 impl FactCache {
     /// Reads nothing yet.
     pub fn new(store: Arc<dyn ReferenceStore>) -> Self {
-        Self { store, known: Mutex::new(None), reading: tokio::sync::Mutex::new(()) }
+        Self { store, known: Expiring::default() }
     }
 
-    /// What is known. Who finds it older than `max_age` reads it anew; others take what is there meanwhile, and only wait
-    /// where nothing is known yet.
+    /// What is known, at most `max_age` old unless it is just being read.
     pub async fn current(&self, max_age: Duration) -> Arc<MarketFacts> {
-        let known = self.known();
-        if let Some(known) = known.as_ref().filter(|known| known.is_fresh()) {
-            return known.facts.clone();
-        }
-        let _reading = match (known, self.reading.try_lock()) {
-            (_, Ok(reading)) => reading,
-            (Some(known), Err(_)) => return known.facts,
-            (None, Err(_)) => self.reading.lock().await,
-        };
-        let known = self.known();
-        if let Some(known) = known.as_ref().filter(|known| known.is_fresh()) {
-            return known.facts.clone();
-        }
-        let read = self.read(known, max_age).await;
-        let facts = read.facts.clone();
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
-        facts
+        self.known.current(async |before| self.read(before, max_age).await).await.facts.clone()
     }
 
-    fn known(&self) -> Option<Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn read(&self, before: Option<Known>, max_age: Duration) -> Known {
+    async fn read(&self, before: Option<Arc<Known>>, max_age: Duration) -> (Known, Duration) {
         let (listings, days) = tokio::join!(self.store.listings(), self.store.trade_days());
         let failed = listings.is_err() || days.is_err();
         let trouble = trouble(listings.as_ref().err(), days.as_ref().map(|days| days.is_empty()));
-        let (told, before) = before.map_or((None, None), |known| (known.trouble, Some(known.facts)));
-        if trouble != told {
+        if trouble != before.as_ref().and_then(|known| known.trouble.clone()) {
             match &trouble {
                 Some(trouble) => tracing::warn!(trouble, "securities and days are judged by less"),
                 None => tracing::info!("securities and days are known again"),
             }
         }
-        let mut facts = before.map_or_else(|| MarketFacts::built_in(shanghai::today()), |facts| (*facts).clone());
+        let built_in = || MarketFacts::built_in(shanghai::today());
+        let mut facts = before.map_or_else(built_in, |known| (*known.facts).clone());
         if let Ok(listings) = listings {
             let by_code: HashMap<_, _> = listings.into_iter().map(|listing| (listing.code, listing)).collect();
             facts.listings = Arc::new(by_code);
@@ -87,13 +61,7 @@ impl FactCache {
         }
         tracing::debug!(securities = facts.listings.len(), calendar = ?facts.calendar.range(), "securities and days read");
         let belief = if failed { max_age.min(RETRY_AFTER) } else { max_age };
-        Known { facts: Arc::new(facts), believed_until: Instant::now() + belief, trouble }
-    }
-}
-
-impl Known {
-    fn is_fresh(&self) -> bool {
-        Instant::now() < self.believed_until
+        (Known { facts: Arc::new(facts), trouble }, belief)
     }
 }
 

@@ -1,5 +1,5 @@
-// Upstream: actors::command_router, actors::cross_check, actors::source_calls, actors::supervisor, actors::tick_fetch
-// Downstream: actors::cross_check, actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::tick_days, actors::ticket, actors::validator
+// Upstream: actors::command_router, actors::cross_check, actors::day_knowledge, actors::source_calls, actors::supervisor, actors::tick_fetch
+// Downstream: actors::cross_check, actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::fact_cache, actors::last_closes, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::tick_days, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -11,9 +11,12 @@ use tracing::Instrument;
 use crate::cross_check::CrossCheck;
 use crate::cross_section::{self, CrossSections};
 use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, Stage, SyncMode};
+use crate::fact_cache::FactCache;
+use crate::last_closes::LastCloses;
 use crate::latest_times::{LatestBars, LatestTimes};
 use crate::ports::{
-    BarRequest, DataKind, KeySpan, MarketSource, MarketSources, SourceError, SourceErrorKind, StoreError, TickStore,
+    BarRequest, DataKind, FactorStore, KeySpan, MarketSource, MarketSources, NotedBars, SourceError, SourceErrorKind,
+    StoreError, TickStore,
 };
 use crate::reference_list::{FetchedList, ListKind};
 use crate::row_room::RowRoom;
@@ -93,20 +96,27 @@ pub struct Fetcher {
     settings: Arc<ActorSettings>,
 }
 
-/// What is known to be stored.
-pub struct KnownTimes {
+/// What is known of the past: what is stored, and what rows are judged by.
+pub struct KnownPast {
     /// The newest bar of every code.
     pub bars: Arc<LatestBars>,
     /// The newest factor of every code.
     pub factors: Arc<LatestTimes>,
     /// Ticks, asked for by code.
     pub ticks: Arc<dyn TickStore>,
+    /// Changes of factors, asked for by code.
+    pub factor_store: Arc<dyn FactorStore>,
+    /// Listings and calendar.
+    pub facts: FactCache,
+    /// The last daily close of every code.
+    pub last_closes: LastCloses,
 }
 
 /// What a fetch needs; outlives a restart of the actor.
 pub(crate) struct FetchContext {
     pub(crate) sources: Arc<dyn MarketSources>,
-    known: KnownTimes,
+    bars: Arc<LatestBars>,
+    factors: Arc<LatestTimes>,
     sections: CrossSections,
     pub(crate) comparisons: CrossCheck,
     pub(crate) validator: Addr<Validator>,
@@ -114,6 +124,9 @@ pub(crate) struct FetchContext {
     pub(crate) board: Arc<Board>,
     pub(crate) row_room: RowRoom,
     pub(crate) ticks: Arc<dyn TickStore>,
+    pub(crate) factor_store: Arc<dyn FactorStore>,
+    pub(crate) facts: FactCache,
+    pub(crate) last_closes: LastCloses,
 }
 
 impl Fetcher {
@@ -122,14 +135,18 @@ impl Fetcher {
         vitals: Vitals,
         settings: Arc<ActorSettings>,
         sources: Arc<dyn MarketSources>,
-        known: KnownTimes,
+        known: KnownPast,
         outage: Arc<StoreOutage>,
         validator: Addr<Validator>,
     ) -> Self {
         let shared = FetchContext {
             sources,
-            ticks: known.ticks.clone(),
-            known,
+            bars: known.bars,
+            factors: known.factors,
+            ticks: known.ticks,
+            factor_store: known.factor_store,
+            facts: known.facts,
+            last_closes: known.last_closes,
             sections: CrossSections::default(),
             comparisons: CrossCheck::default(),
             outage,
@@ -229,22 +246,26 @@ impl FetchContext {
         let request = BarRequest { code, frequency: message.frequency, range: plan.range };
         // A whole answer of minutes is large: there must be room for it before it is asked for.
         let reserved = match message.frequency.minutes() {
-            Some(_) => self.row_room.enter(message.frequency.most_bars(trading_days(plan.range).len())).await,
+            Some(_) => {
+                let days = trading_days(plan.range, &self.facts(settings).await.calendar);
+                self.row_room.enter(message.frequency.most_bars(days.len())).await
+            }
             None => None,
         };
         let days = self.shared_days(&message, plan.range, settings);
         let call = async |source: Arc<dyn MarketSource>| match &days {
             Some(days) if source.has_day_bars(code) => match self.sections.bars(&source, code, days).await {
                 // What it gives for one security it may not give for all.
-                Err(error) if !error.kind.is_transient() => source.bars(&request).await,
+                Err(error) if !error.kind.is_transient() => source.noted_bars(&request).await,
                 answer => answer,
             },
-            _ => source.bars(&request).await,
+            _ => source.noted_bars(&request).await,
         };
         match self.fetch(DataKind::of(message.frequency), call, &message.ticket, settings).await {
-            Ok((mut rows, source)) => {
+            Ok((NotedBars { bars: mut rows, notes }, source)) => {
                 rows.retain(|row| is_over(row, message.frequency));
                 self.board.rows_fetched.add(rows.len() as u64);
+                let known = self.known_days(code, message.frequency, &rows, notes, settings).await;
                 let room = match reserved {
                     Some(room) => Some(room),
                     None => self.row_room.enter(rows.len()).await,
@@ -254,7 +275,8 @@ impl FetchContext {
                 self.cross_check(&request, source, &rows, call, &mut ticket, &settings.quality).await;
                 ticket.enter(Stage::Checking);
                 let FetchPlan { range, span } = plan;
-                self.validator.do_send(ValidateBars { ticket, code, frequency, mode, range, span, source, rows, room });
+                let message = ValidateBars { ticket, code, frequency, mode, range, span, source, rows, known, room };
+                self.validator.do_send(message);
             }
             Err((error, attempts)) => self.give_up(message.ticket, error, attempts),
         }
@@ -263,7 +285,7 @@ impl FetchContext {
     async fn run_factors(&self, FetchFactors { mut ticket, code, mode }: FetchFactors, settings: &ActorSettings) {
         let newest = match mode {
             SyncMode::Replace => None,
-            SyncMode::Incremental => self.newest(&self.known.factors, code, &ticket, settings).await,
+            SyncMode::Incremental => self.newest(&self.factors, code, &ticket, settings).await,
         };
         let start = newest.and_then(|newest| newest.date().checked_add_days(Days::new(1)));
         let range = DateRange { start: start.unwrap_or(DateRange::FIRST_TRADING_DAY), end: shanghai::today() };
@@ -278,8 +300,9 @@ impl FetchContext {
             Ok((rows, source)) => {
                 self.board.rows_fetched.add(rows.len() as u64);
                 let Some(room) = self.row_room.enter(rows.len()).await else { return };
+                let facts = self.facts(settings).await;
                 ticket.enter(Stage::Checking);
-                self.validator.do_send(ValidateFactors { ticket, code, mode, range, source, rows, room });
+                self.validator.do_send(ValidateFactors { ticket, code, mode, range, source, rows, facts, room });
             }
             Err((error, attempts)) => self.give_up(ticket, error, attempts),
         }
@@ -350,7 +373,7 @@ impl FetchContext {
     /// The first day whose bars may be missing.
     async fn first_missing(&self, message: &FetchBars, settings: &ActorSettings) -> Option<NaiveDate> {
         let FetchBars { ticket, code, frequency, .. } = message;
-        let known = self.known.bars.of(*frequency);
+        let known = self.bars.of(*frequency);
         match (self.newest(&known, *code, ticket, settings).await, frequency.minutes()) {
             // A day whose minutes are not all there is fetched once more; the BatchWriter drops those that are.
             (Some(newest), Some(_)) if newest.time() < LAST_MINUTE => Some(newest.date()),

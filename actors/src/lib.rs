@@ -30,12 +30,16 @@ pub mod config_actor;
 mod cross_check;
 /// Bars of a whole day, shared.
 mod cross_section;
+/// What rows are judged by.
+mod day_knowledge;
 /// A command on its way from the feed to its resolution.
 pub mod delivery;
 /// What the worker talks about.
 pub mod domain;
 /// How many rows should have come.
 mod expectation;
+/// Values with an expiry.
+mod expiring;
 /// What is known of securities and days.
 pub mod fact_cache;
 /// One batch of factors on its way into the store.
@@ -48,10 +52,14 @@ pub mod factor_rules;
 pub mod fetcher;
 /// One batch on its way into the store.
 pub mod flush;
+#[cfg(test)]
+mod generated_month;
 /// The Heartbeat.
 pub mod heartbeat;
 /// Tokens of INSERTs.
 mod insert_token;
+/// The last stored closes.
+mod last_closes;
 /// The newest stored timestamps.
 pub mod latest_times;
 mod lifecycle;
@@ -59,6 +67,8 @@ mod lifecycle;
 pub mod list_merge;
 /// Rules of the market.
 pub mod market_rules;
+#[cfg(test)]
+mod market_rules_tests;
 /// What is worth counting.
 pub mod observation;
 /// A command under way.
@@ -67,6 +77,10 @@ pub mod open_command;
 pub mod ports;
 /// News of prices.
 mod price_events;
+/// Rules of prices from day to day.
+mod price_rules;
+#[cfg(test)]
+mod price_rules_tests;
 /// Alerts that are judged by figures.
 mod quality_alerts;
 /// The QualityMonitor.

@@ -1,29 +1,35 @@
-// Upstream: actors::validator
-// Downstream: actors::domain::bar, actors::domain::calendar, actors::domain::code, actors::domain::frequency, actors::domain::price_limit, actors::domain::task, actors::rule_settings
+// Upstream: actors::market_rules_tests, actors::price_rules, actors::price_rules_tests, actors::validator
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::price_limit, actors::domain::task, actors::rule_settings
 // Role: The rules of the market: what a sound bar tells beside its calendar, its board, and the bars before it.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
-use crate::domain::calendar::TradingCalendar;
-use crate::domain::price_limit::{Board, too_far_apart, upper_limit};
-use crate::domain::{Anomaly, Bar, Code, Frequency, Rule, SourceId};
+use crate::domain::price_limit::Board;
+use crate::domain::{Anomaly, Bar, Code, DayNote, Frequency, Hundredths, KnownDays, Listing, Rule, SourceId};
 use crate::rule_settings::{RuleAction, RuleSettings};
 
 /// Judges the bars of one answer, oldest first.
 pub struct MarketRules<'a> {
     rules: &'a RuleSettings,
-    calendar: &'static TradingCalendar,
-    board: Option<Board>,
-    previous: Option<Previous>,
-    num_before: usize,
+    pub(crate) code: Code,
+    pub(crate) known: &'a KnownDays,
+    pub(crate) listing: Option<&'a Listing>,
+    pub(crate) board: Option<Board>,
+    /// Those that are not ignored, in their order.
+    checks: Vec<(RuleAction, Rule, Check<'a>)>,
+    pub(crate) previous: Option<Previous>,
+    /// Bars that were kept.
+    pub(crate) num_before: usize,
     num_equal: u32,
     day: Option<(NaiveDate, bool)>,
+    /// The first note that is not of a day before the bar.
+    next_note: usize,
 }
 
 /// The last bar that was kept, without what is the same of all.
-struct Previous {
-    date: NaiveDate,
-    prices: [i64; 4],
+pub(crate) struct Previous {
+    pub(crate) date: NaiveDate,
+    pub(crate) prices: [i64; 4],
     volume: i32,
     amount: i64,
 }
@@ -39,26 +45,38 @@ pub struct Broken {
 
 impl<'a> MarketRules<'a> {
     /// No bar is judged yet.
-    pub fn new(rules: &'a RuleSettings, code: Code) -> Self {
-        let (calendar, board) = (TradingCalendar::built_in(), Board::of(code));
-        Self { rules, calendar, board, previous: None, num_before: 0, num_equal: 1, day: None }
+    pub fn new(rules: &'a RuleSettings, code: Code, known: &'a KnownDays) -> Self {
+        let all: [(Rule, Check<'a>); 8] = [
+            (Rule::NonTradingDay, Self::non_trading_day),
+            (Rule::BeforeListing, Self::before_listing),
+            (Rule::AfterDelisting, Self::after_delisting),
+            (Rule::MinuteGrid, Self::minute_grid),
+            (Rule::AveragePrice, Self::average_price),
+            (Rule::PriceLimit, Self::price_limit),
+            (Rule::ExRight, Self::ex_right),
+            (Rule::StaleRepeat, Self::stale_repeat),
+        ];
+        let with_action = all.into_iter().map(|(rule, check)| (rules.action(rule), rule, check));
+        Self {
+            rules,
+            code,
+            known,
+            listing: known.listing(code),
+            board: Board::of(code),
+            checks: with_action.filter(|(action, ..)| *action != RuleAction::Ignore).collect(),
+            previous: known.close_before.map(|(date, close)| Previous::stored(date, close)),
+            num_before: 0,
+            num_equal: 1,
+            day: None,
+            next_note: 0,
+        }
     }
 
     /// The rules that a bar breaks, mostly none. The first that skips it is the last.
     pub fn judge(&mut self, bar: &Bar) -> Vec<Broken> {
         let mut broken = Vec::new();
-        let rules = self.rules;
-        let checks: [(RuleAction, Rule, Check<'a>); 5] = [
-            (rules.non_trading_day, Rule::NonTradingDay, Self::non_trading_day),
-            (rules.minute_grid, Rule::MinuteGrid, Self::minute_grid),
-            (rules.average_price, Rule::AveragePrice, Self::average_price),
-            (rules.price_limit, Rule::PriceLimit, Self::price_limit),
-            (rules.stale_repeat, Rule::StaleRepeat, Self::stale_repeat),
-        ];
-        for (action, rule, check) in checks {
-            if action == RuleAction::Ignore {
-                continue;
-            }
+        for number in 0..self.checks.len() {
+            let Some((action, rule, check)) = self.checks.get(number).copied() else { break };
             if let Some((field, value)) = check(self, bar) {
                 let anomaly = Anomaly { code: bar.code, timestamp: Some(bar.timestamp), field, value, rule };
                 let skips = action == RuleAction::Error;
@@ -78,10 +96,29 @@ impl<'a> MarketRules<'a> {
         let date = bar.timestamp.date();
         let closed = match self.day {
             Some((day, closed)) if day == date => closed,
-            _ => self.calendar.is_trading_day(date) == Some(false),
+            _ => self.known.facts.calendar.is_trading_day(date) == Some(false),
         };
         self.day = Some((date, closed));
         closed.then(|| ("timestamp", date.to_string()))
+    }
+
+    fn before_listing(&mut self, bar: &Bar) -> Option<Finding> {
+        let (date, listed) = (bar.timestamp.date(), self.listing?.listed?);
+        (date < listed).then(|| ("timestamp", format!("{date}, listed on {listed}")))
+    }
+
+    fn after_delisting(&mut self, bar: &Bar) -> Option<Finding> {
+        let (date, delisted) = (bar.timestamp.date(), self.listing?.delisted?);
+        (date > delisted).then(|| ("timestamp", format!("{date}, delisted on {delisted}")))
+    }
+
+    /// What the source says of a bar's day; bars come oldest first.
+    pub(crate) fn note(&mut self, day: NaiveDate) -> Option<&'a DayNote> {
+        let notes = self.known.notes();
+        while notes.get(self.next_note).is_some_and(|note| note.day < day) {
+            self.next_note += 1;
+        }
+        notes.get(self.next_note).filter(|note| note.day == day)
     }
 
     fn minute_grid(&mut self, bar: &Bar) -> Option<Finding> {
@@ -104,21 +141,6 @@ impl<'a> MarketRules<'a> {
         (too_high || too_low).then(|| ("amount", format!("{} for {} lots", bar.amount, bar.volume)))
     }
 
-    /// From the close of the trading day before only the upper limit follows: an ex-right lowers the price of reference,
-    /// never raises it. After a day without a sound row the close before is not known.
-    fn price_limit(&mut self, bar: &Bar) -> Option<Finding> {
-        if bar.frequency != Frequency::Day || self.num_before < Board::FIRST_DAYS {
-            return None; // what came first may be the first days of the security
-        }
-        let percent = self.board?.limit_percent(bar.timestamp.date())?;
-        let previous = self.previous.as_ref()?;
-        let is_next = self.calendar.previous(bar.timestamp.date()) == Some(previous.date);
-        let [.., close] = previous.prices;
-        let too_high = is_next && bar.high.0 > upper_limit(close, percent);
-        let apart = too_far_apart(bar.low.0, bar.high.0, percent);
-        (too_high || apart).then(|| ("high", bar.high.to_string()))
-    }
-
     /// Told once of each run of equal bars and of every further bar of it. Days without a trade do repeat each other.
     fn stale_repeat(&mut self, bar: &Bar) -> Option<Finding> {
         if bar.frequency != Frequency::Day {
@@ -130,10 +152,16 @@ impl<'a> MarketRules<'a> {
     }
 }
 
-type Finding = (&'static str, String);
+/// The field that breaks a rule, and its value.
+pub(crate) type Finding = (&'static str, String);
 type Check<'a> = fn(&mut MarketRules<'a>, &Bar) -> Option<Finding>;
 
 impl Previous {
+    /// A day of which only the close is known; it equals no bar.
+    fn stored(date: NaiveDate, close: Hundredths) -> Self {
+        Self { date, prices: [close.0; 4], volume: -1, amount: 0 }
+    }
+
     fn of(bar: &Bar) -> Self {
         let prices = [bar.open, bar.high, bar.low, bar.close].map(|price| price.0);
         Self { date: bar.timestamp.date(), prices, volume: bar.volume, amount: bar.amount.0 }
@@ -165,153 +193,3 @@ const LAST_OF_MORNING: NaiveTime = match NaiveTime::from_hms_opt(11, 30, 0) {
     Some(time) => time,
     None => NaiveTime::MIN,
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::Hundredths;
-
-    /// Prices in fen, lots, amount in ten yuan.
-    type Row = (&'static str, [i64; 4], i32, i64);
-
-    fn bar(code: &str, frequency: Frequency, (time, [open, high, low, close], volume, amount): Row) -> Bar {
-        let format = if time.len() > 10 { time.to_owned() } else { format!("{time} 00:00:00") };
-        Bar {
-            code: code.parse().unwrap(),
-            frequency,
-            timestamp: NaiveDateTime::parse_from_str(&format, "%Y-%m-%d %H:%M:%S").unwrap(),
-            open: Hundredths(open),
-            high: Hundredths(high),
-            low: Hundredths(low),
-            close: Hundredths(close),
-            volume,
-            amount: Hundredths(amount),
-            source: SourceId::TUSHARE,
-        }
-    }
-
-    fn judged(code: &str, frequency: Frequency, rows: &[Row], rules: &RuleSettings) -> Vec<(String, Rule)> {
-        let mut market = MarketRules::new(rules, code.parse().unwrap());
-        let broken = rows.iter().flat_map(|row| market.judge(&bar(code, frequency, *row)));
-        broken.map(|broken| (broken.anomaly.timestamp.unwrap().to_string(), broken.anomaly.rule)).collect()
-    }
-
-    /// Days of January 2024 as they may be.
-    const QUIET: [Row; 7] = [
-        ("2024-01-02", [939, 942, 921, 921], 1_158_366, 107_574_225),
-        ("2024-01-03", [919, 922, 915, 920], 733_610, 67_367_388),
-        ("2024-01-04", [919, 919, 908, 911], 864_194, 78_763_484),
-        ("2024-01-05", [910, 944, 907, 927], 1_991_622, 184_925_572),
-        ("2024-01-08", [923, 930, 913, 915], 1_121_157, 103_377_004),
-        ("2024-01-09", [914, 925, 913, 918], 759_100, 69_726_000),
-        ("2024-01-10", [915, 921, 908, 909], 702_300, 64_233_000),
-    ];
-
-    fn days(code: &str, rows: &[Row]) -> Vec<(String, Rule)> {
-        judged(code, Frequency::Day, rows, &RuleSettings::default())
-    }
-
-    fn only(day: &str, rule: Rule) -> Vec<(String, Rule)> {
-        vec![(format!("{day} 00:00:00"), rule)]
-    }
-
-    /// Twelve real years of a share: suspensions, ex-rights of up to -55 %, its first days, locked limits.
-    #[test]
-    fn real_years_break_nothing() {
-        let text = include_str!("../../data/sample/002032.SZ.daily.csv");
-        let rules = RuleSettings::default();
-        let mut market = MarketRules::new(&rules, "002032.SZ".parse().unwrap());
-        let mut broken = Vec::new();
-        for line in text.lines().skip(1) {
-            let cells: Vec<&str> = line.split(',').collect();
-            let number = |cell: usize, digits: f64| (cells[cell].parse::<f64>().unwrap() * digits).round() as i64;
-            let date = NaiveDate::parse_from_str(cells[0], "%Y%m%d").unwrap().to_string();
-            let prices = [5, 3, 4, 2].map(|cell| number(cell, 100.0));
-            let row =
-                bar("002032.SZ", Frequency::Day, ("2004-08-17", prices, (number(6, 0.01)) as i32, number(1, 0.1)));
-            let timestamp = date.parse::<NaiveDate>().unwrap().and_time(NaiveTime::MIN);
-            broken.extend(market.judge(&Bar { timestamp, ..row }));
-        }
-        assert_eq!(market.num_before, 2_813);
-        assert_eq!(broken, []);
-    }
-
-    #[test]
-    fn quiet_days_break_nothing() {
-        assert_eq!(days("000001.SZ", &QUIET), []);
-    }
-
-    #[test]
-    fn a_price_beyond_the_board_s_limit_is_told_once_the_first_days_are_over() {
-        let jump = |high, close| ("2024-01-11", [915, high, 910, close], 100, 9_500);
-        let with = |row: Row| QUIET.into_iter().chain([row]).collect::<Vec<_>>();
-        assert_eq!(days("000001.SZ", &with(jump(1_000, 1_000))), [], "9.09 may rise to 10.00");
-        assert_eq!(days("000001.SZ", &with(jump(1_001, 1_000))), only("2024-01-11", Rule::PriceLimit));
-        assert_eq!(days("300750.SZ", &with(jump(1_001, 1_000))), [], "ChiNext has 20 %");
-        let halved = ("2024-01-11", [455, 460, 450, 455], 100, 4_550);
-        assert_eq!(days("000001.SZ", &with(halved)), [], "an ex-right halves the price");
-        let torn = ("2024-01-11", [455, 500, 400, 455], 100, 4_550);
-        assert_eq!(days("000001.SZ", &with(torn)), only("2024-01-11", Rule::PriceLimit));
-        let new_share: Vec<Row> = QUIET.into_iter().take(3).chain([jump(3_000, 950)]).collect();
-        assert_eq!(days("000001.SZ", &new_share), [], "the first days of a security may have no limit");
-    }
-
-    #[test]
-    fn a_bar_on_a_holiday_is_told() {
-        let spring = ("2024-02-12", [915, 921, 908, 909], 100, 9_150);
-        assert_eq!(days("000001.SZ", &[spring]), only("2024-02-12", Rule::NonTradingDay));
-        let working_sunday = ("2024-02-04", [915, 921, 908, 909], 100, 9_150);
-        assert_eq!(days("000001.SZ", &[working_sunday]), only("2024-02-04", Rule::NonTradingDay));
-    }
-
-    #[test]
-    fn amount_and_volume_must_fit_the_prices() {
-        let [first, ..] = QUIET;
-        let with = |volume, amount| days("000001.SZ", &[(first.0, first.1, volume, amount)]);
-        let wrong = only("2024-01-02", Rule::AveragePrice);
-        assert_eq!(with(115_836_600, first.3), wrong, "shares where lots belong");
-        assert_eq!(with(first.2, first.3 / 1_000), wrong, "millions where thousands belong");
-        assert_eq!(with(first.2, 0), wrong);
-        assert_eq!(with(0, 0), [], "a day without a trade");
-        assert_eq!(with(0, 50), [], "less than a lot");
-        assert_eq!(with(1, 96), [], "within what rounding explains");
-    }
-
-    #[test]
-    fn equal_days_one_after_the_other_are_stale() {
-        let same = |day| (day, [915, 921, 908, 909], 702_300, 64_233_000);
-        let rows = [same("2024-01-09"), same("2024-01-10"), same("2024-01-11")];
-        assert_eq!(days("000001.SZ", &rows), only("2024-01-11", Rule::StaleRepeat));
-        assert_eq!(days("000001.SZ", &rows[..2]), []);
-        let idle = |day| (day, [909, 909, 909, 909], 0, 0);
-        assert_eq!(days("000001.SZ", &[idle("2024-01-09"), idle("2024-01-10"), idle("2024-01-11")]), []);
-    }
-
-    #[test]
-    fn a_minute_bar_ends_on_the_grid_of_its_length() {
-        let row = |time| (time, [915, 921, 908, 909], 10, 915);
-        let at = |frequency, time| judged("000001.SZ", frequency, &[row(time)], &RuleSettings::default()).len();
-        for time in ["2024-01-02 09:30:00", "2024-01-02 09:35:00", "2024-01-02 11:30:00", "2024-01-02 13:05:00"] {
-            assert_eq!(at(Frequency::Minute5, time), 0, "{time}");
-        }
-        for time in ["2024-01-02 09:36:00", "2024-01-02 13:00:00", "2024-01-02 14:59:00"] {
-            assert_eq!(at(Frequency::Minute5, time), 1, "{time}");
-        }
-        assert_eq!(at(Frequency::Minute60, "2024-01-02 10:30:00"), 0);
-        assert_eq!(at(Frequency::Minute60, "2024-01-02 14:00:00"), 0);
-        assert_eq!(at(Frequency::Minute60, "2024-01-02 11:00:00"), 1);
-        assert_eq!(at(Frequency::Minute1, "2024-01-02 14:59:00"), 0);
-    }
-
-    #[test]
-    fn a_rule_can_be_ignored_and_can_skip() {
-        let spring = ("2024-02-12", [915, 921, 908, 909], 100, 9_150);
-        let ignoring = RuleSettings { non_trading_day: RuleAction::Ignore, ..RuleSettings::default() };
-        assert_eq!(judged("000001.SZ", Frequency::Day, &[spring], &ignoring), []);
-        let strict = RuleSettings { non_trading_day: RuleAction::Error, ..RuleSettings::default() };
-        let mut market = MarketRules::new(&strict, "000001.SZ".parse().unwrap());
-        let broken = market.judge(&bar("000001.SZ", Frequency::Day, spring));
-        assert!(matches!(broken.as_slice(), [Broken { skips: true, .. }]), "{broken:?}");
-        assert_eq!(market.num_before, 0, "what is skipped is no bar to compare with");
-    }
-}

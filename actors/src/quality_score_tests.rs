@@ -1,161 +1,47 @@
 // Upstream: cargo
-// Downstream: actors::bar_rules, actors::domain::bar, actors::domain::calendar, actors::domain::code, actors::domain::frequency, actors::domain::notification, actors::domain::task, actors::quality_alerts, actors::quality_summary, actors::settings, actors::ticket, actors::validator
+// Downstream: actors::bar_rules, actors::domain::bar, actors::domain::calendar, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::notification, actors::domain::task, actors::generated_month, actors::quality_alerts, actors::quality_summary, actors::settings, actors::ticket, actors::validator
 // Role: A generated month with known faults: how many of them are found, and how much of what is found is one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime};
-use rust_decimal::Decimal;
 
 use crate::bar_rules::BarContext;
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, Rule, SourceId, Subject};
+use crate::domain::{
+    DateRange, DayNote, FetchedBar, Field, Frequency, KnownDays, Level, Listing, MarketFacts, SourceId, Subject,
+};
+use crate::generated_month::{Random, Share, bar, code, day, month};
 use crate::quality_alerts::QualityAlerts;
 use crate::quality_summary::QualitySummary;
 use crate::settings::QualitySettings;
 use crate::ticket::TaskReport;
-use crate::validator::{Checked, check_all};
+use crate::validator::check_all;
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
+/// Precision and recall of each kind, and of all together, must be above 95 %.
+fn assert_scores<K: Ord + Copy + std::fmt::Debug, T: Ord>(
+    what: &str,
+    truth: &BTreeSet<T>,
+    found: &BTreeSet<T>,
+    kind: impl Fn(&T) -> K,
+) {
+    let mut scores: BTreeMap<K, [f64; 3]> = BTreeMap::new();
+    for one in truth {
+        let score = scores.entry(kind(one)).or_default();
+        score[0] += 1.0;
+        score[2] += f64::from(u8::from(found.contains(one)));
     }
-}
-
-fn day(text: &str) -> NaiveDate {
-    text.parse().unwrap()
-}
-
-/// From before the Spring Festival of 2024 until after it.
-fn month() -> DateRange {
-    DateRange { start: day("2024-01-22"), end: day("2024-03-08") }
-}
-
-const BOARDS: [&str; 4] = ["60", "00", "30", "68"];
-
-fn code(number: u64) -> Code {
-    let board = BOARDS[number as usize % BOARDS.len()];
-    format!("{board}0{:03}", number / BOARDS.len() as u64 % 1_000).parse().unwrap()
-}
-
-fn bar(date: NaiveDate, prices: [i64; 4], lots: i64) -> FetchedBar {
-    let price = |fen: i64| Field::Value(Decimal::new(fen, 2));
-    let [open, high, low, close] = prices.map(price);
-    // Thousand yuan: the mean of highest and lowest, in fen, by 100 shares a lot.
-    let amount = Field::Value(Decimal::new((prices[1] + prices[2]) * lots * 5, 4));
-    let timestamp = Field::Value(date.and_time(NaiveTime::MIN));
-    FetchedBar { timestamp, open, high, low, close, volume: Field::Value(Decimal::from(lots)), amount }
-}
-
-/// A share's quiet days; an ex-right halves its price, a new share jumps in its first five days.
-fn quiet_days(random: &mut Random, kind: u64) -> Vec<FetchedBar> {
-    let mut close = 500 + random.below(20_000) as i64;
-    let days = TradingCalendar::built_in().trading_days(month());
-    let is_new = kind % 10 == 1;
-    let listed = if is_new { random.below(10) as usize } else { 0 };
-    let mut rows = Vec::new();
-    for (number, date) in days.iter().enumerate().skip(listed) {
-        if kind % 10 == 2 && number == 12 {
-            close /= 2;
-        }
-        let is_first = is_new && number < listed + 5;
-        let moved = if is_first { random.below(800) as i64 } else { random.below(190) as i64 - 95 };
-        let (open, next) = (close, (close * (1_000 + moved) / 1_000).max(100));
-        rows.push(bar(*date, [open, open.max(next), open.min(next), next], 1_000 + random.below(90_000) as i64));
-        close = next;
+    for one in found {
+        scores.entry(kind(one)).or_default()[1] += 1.0;
     }
-    // A suspended share has no rows for some days.
-    if kind % 10 == 3 {
-        rows.drain(8..14);
+    assert!(!scores.is_empty());
+    for (kind, [truth, found, hits]) in scores {
+        let (precision, recall) = (hits / found.max(1.0), hits / truth.max(1.0));
+        println!("{what}, {kind:?}: {truth} faults, precision {precision:.4}, recall {recall:.4}");
+        assert!(precision > 0.95 && recall > 0.95, "{what}, {kind:?}: {truth} faults, {found} found, {hits} rightly");
     }
-    rows
-}
-
-type Fault = (NaiveDate, Rule);
-
-fn date(row: &FetchedBar) -> NaiveDate {
-    let Field::Value(time) = row.timestamp else { panic!("no time") };
-    time.date()
-}
-
-fn times(field: &Field<Decimal>, factor: Decimal) -> Field<Decimal> {
-    let Field::Value(value) = field else { panic!("no value") };
-    Field::Value(value * factor)
-}
-
-/// Puts one fault in, of a kind and on a day by chance.
-fn spoil(rows: &mut Vec<FetchedBar>, random: &mut Random) -> Fault {
-    let mut place = 1 + random.below(rows.len() as u64 - 3) as usize;
-    let holiday = day("2024-02-13");
-    let kind = random.below(9);
-    if kind == 7 {
-        // The last day before the festival once more.
-        place = rows.partition_point(|row| date(row) < holiday).saturating_sub(1);
-    }
-    let row = &mut rows[place];
-    let rule = match kind {
-        0 => {
-            row.open = Field::Value(Decimal::from(-1));
-            Rule::PriceNotPositive
-        }
-        1 => {
-            row.close = Field::Missing;
-            Rule::MissingValue
-        }
-        2 => {
-            row.low = times(&row.high, Decimal::TWO);
-            row.high = times(&row.high, Decimal::from(3));
-            Rule::LowAboveOpenOrClose
-        }
-        3 => {
-            row.volume = times(&row.volume, Decimal::ONE_HUNDRED);
-            Rule::AveragePrice
-        }
-        4 => {
-            row.amount = times(&row.amount, Decimal::new(1, 3));
-            Rule::AveragePrice
-        }
-        5 => {
-            row.high = times(&row.high, Decimal::TWO);
-            Rule::PriceLimit
-        }
-        6 => {
-            let copy = rows[place].clone();
-            rows.insert(place, copy);
-            Rule::DuplicateTimestamp
-        }
-        7 => {
-            let timestamp = Field::Value(holiday.and_time(NaiveTime::MIN));
-            rows.push(FetchedBar { timestamp, ..rows[place].clone() });
-            return (holiday, Rule::NonTradingDay);
-        }
-        _ => {
-            for later in [place + 1, place + 2] {
-                let timestamp = rows[later].timestamp.clone();
-                rows[later] = FetchedBar { timestamp, ..rows[place].clone() };
-            }
-            return (date(&rows[place + 2]), Rule::StaleRepeat);
-        }
-    };
-    (date(&rows[place]), rule)
-}
-
-fn checked(code: Code, rows: &[FetchedBar], range: DateRange, quality: &QualitySettings) -> Checked {
-    check_all(rows, &BarContext { code, frequency: Frequency::Day, range, source: SourceId::TUSHARE }, quality)
-}
-
-/// Precision and recall.
-fn score<T: Ord>(truth: &BTreeSet<T>, found: &BTreeSet<T>) -> (f64, f64) {
-    let hits = truth.intersection(found).count() as f64;
-    (hits / found.len() as f64, hits / truth.len() as f64)
 }
 
 #[test]
@@ -163,39 +49,88 @@ fn more_than_95_percent_of_bad_rows_are_found_and_of_what_is_found_is_bad() {
     let mut random = Random(5);
     let quality = QualitySettings { max_examples: 1_000, ..QualitySettings::default() };
     let (mut truth, mut found) = (BTreeSet::new(), BTreeSet::new());
-    for number in 0..2_000 {
-        let code = code(number);
-        let mut rows = quiet_days(&mut random, number / 7);
-        if number.is_multiple_of(4) {
-            let (date, rule) = spoil(&mut rows, &mut random);
+    let (mut num_missing, mut num_expected) = (0, 0);
+    for number in 0..6_000 {
+        let mut share = Share::quiet(number, &mut random);
+        let is_spoilt = number % 3 == 0;
+        if is_spoilt {
+            let (date, rule) = share.spoil(&mut random);
             truth.insert((number, date, rule));
         }
-        rows.reverse(); // as Tushare gives them
-        let told = checked(code, &rows, month(), &quality).anomalies;
-        found.extend(told.iter().map(|anomaly| (number, anomaly.timestamp.unwrap().date(), anomaly.rule)));
+        share.rows.reverse(); // as Tushare gives them
+        let context =
+            BarContext { code: share.code, frequency: Frequency::Day, range: month(), source: SourceId::TUSHARE };
+        let known = share.known();
+        let mut checked = check_all(&share.rows, &context, &known, &quality);
+        checked.expect(&context, &known, month().end.and_hms_opt(20, 0, 0).unwrap());
+        let is_told = !known.notes().is_empty();
+        if is_told && !is_spoilt {
+            num_expected += checked.counts.expected;
+            num_missing += checked.counts.missing;
+        }
+        found.extend(checked.anomalies.iter().map(|anomaly| (number, anomaly.timestamp.unwrap().date(), anomaly.rule)));
     }
-    let (precision, recall) = score(&truth, &found);
-    println!("bad rows: {} faults, precision {precision:.4}, recall {recall:.4}", truth.len());
-    assert!(precision > 0.95 && recall > 0.95, "precision {precision}, recall {recall}");
+    assert_scores("bad rows", &truth, &found, |(_, _, rule)| *rule);
+    let kinds: BTreeSet<_> = truth.iter().map(|(_, _, rule)| rule.as_str()).collect();
+    assert_eq!(kinds.len(), 17, "{kinds:?}");
+    assert!(num_expected > 80_000, "{num_expected}");
+    assert_eq!(num_missing, 0, "new, leaving and suspended shares miss nothing where the source tells it");
 }
 
 /// An evening's truth.
 #[derive(Clone, Copy)]
 enum Trouble {
     None,
+    /// Rows that did not come, of 1,000.
     Missing(u64),
+    /// Seconds.
     Late(u64),
+    /// Rows that are invalid.
     Bad(u64),
+    /// Rows that came twice.
+    Doubled(u64),
+}
+
+type Told = (u64, &'static str, &'static str);
+
+impl Trouble {
+    fn expected(self, night: u64) -> Option<Told> {
+        let level = |is_error| if is_error { "ERROR" } else { "WARNING" };
+        let (kind, is_error) = match self {
+            Self::None => return None,
+            Self::Missing(share) => ("data_missing", share > 200),
+            Self::Late(seconds) => ("data_delayed", seconds > 600),
+            Self::Bad(share) => ("validation_error", share > 50),
+            Self::Doubled(share) => ("validation_error", share * 1_000 > 50 * (1_000 + share)),
+        };
+        Some((night, kind, level(is_error)))
+    }
+}
+
+/// The alerts that are raised on an evening, with those that end left out.
+fn raised(alerts: &mut QualityAlerts, summary: &QualitySummary, night: u64, begin: Instant) -> Vec<Told> {
+    let now = begin + Duration::from_secs(night * 86_400);
+    let mut raised = Vec::new();
+    for alert in alerts.judge(summary, &QualitySettings::default().alerts, now) {
+        let level = match alert.level {
+            Level::Info => continue,
+            Level::Warning => "WARNING",
+            Level::Error => "ERROR",
+        };
+        let kinds = ["data_missing", "data_delayed", "validation_error"];
+        let kind = kinds.into_iter().find(|kind| alert.data["alert_type"] == *kind).expect("a kind of alert");
+        raised.push((night, kind, level));
+    }
+    raised
 }
 
 #[test]
 fn more_than_95_percent_of_bad_evenings_raise_their_alert_and_no_good_one_does() {
     let mut random = Random(7);
-    let quality = QualitySettings::default();
     let (mut truth, mut found) = (BTreeSet::new(), BTreeSet::new());
     let mut alerts = QualityAlerts::default();
     let begin = Instant::now();
-    let (first, nights) = (day("2024-01-02"), 180);
+    let (first, nights) = (day("2024-01-02"), 240);
     let mut num_days = 0;
     for night in 0..nights {
         let today = first.checked_add_days(Days::new(night)).unwrap();
@@ -203,63 +138,121 @@ fn more_than_95_percent_of_bad_evenings_raise_their_alert_and_no_good_one_does()
         num_days += u64::from(is_open);
         let share = random.below(300);
         // Every second trading day has a trouble; shares and minutes on both sides of the limits for warning and error.
-        let trouble = match if is_open { num_days % 8 } else { 0 } {
+        let trouble = match if is_open { num_days % 10 } else { 0 } {
             1 => Trouble::Missing(70 + share),
             3 => Trouble::Late(310 + share),
             5 => Trouble::Late(610 + share),
             7 => Trouble::Bad(5 + share),
+            9 => Trouble::Doubled(5 + share),
             _ => Trouble::None,
         };
-        let expected = match trouble {
-            Trouble::None => None,
-            Trouble::Missing(share) => Some(("data_missing", if share > 200 { "ERROR" } else { "WARNING" })),
-            Trouble::Late(seconds) => Some(("data_delayed", if seconds > 600 { "ERROR" } else { "WARNING" })),
-            Trouble::Bad(share) => Some(("validation_error", if share > 50 { "ERROR" } else { "WARNING" })),
-        };
-        truth.extend(expected.map(|(kind, level)| (night, kind.to_owned(), level)));
-        let summary = evening(today, is_open, trouble, &mut random, &quality);
-        let now = begin + Duration::from_secs(night * 86_400);
-        for alert in alerts.judge(&summary, &quality.alerts, now) {
-            let level = match alert.level {
-                crate::domain::Level::Info => continue, // the end of one
-                crate::domain::Level::Warning => "WARNING",
-                crate::domain::Level::Error => "ERROR",
-            };
-            found.insert((night, alert.data["alert_type"].as_str().unwrap().to_owned(), level));
-        }
+        truth.extend(trouble.expected(night));
+        let summary = evening(today, is_open, trouble, &mut random);
+        found.extend(raised(&mut alerts, &summary, night, begin));
     }
-    let (precision, recall) = score(&truth, &found);
-    println!("evenings: {} troubles, precision {precision:.4}, recall {recall:.4}", truth.len());
-    assert!(precision > 0.95 && recall > 0.95, "precision {precision}, recall {recall}: {truth:?} {found:?}");
+    assert_scores("evenings", &truth, &found, |(_, kind, _)| *kind);
+    assert_eq!(truth.iter().map(|(_, kind, _)| *kind).collect::<BTreeSet<_>>().len(), 3);
 }
 
-/// A thousand shares asked for today's row at eight; up to 1.5 % are suspended, for which nobody is to blame.
-fn evening(
-    today: NaiveDate,
-    is_open: bool,
-    trouble: Trouble,
-    random: &mut Random,
-    quality: &QualitySettings,
-) -> QualitySummary {
+/// A thousand shares asked for today's row at eight, and more of which none is expected: up to 300 are suspended, as their
+/// source says, a hundred are not listed yet, and a hundred no longer. Up to 1.5 % are suspended and nobody says so.
+fn evening(today: NaiveDate, is_open: bool, trouble: Trouble, random: &mut Random) -> QualitySummary {
     let now = NaiveDateTime::new(today, NaiveTime::from_hms_opt(20, 0, 0).unwrap());
-    let num_suspended = random.below(15);
+    let (num_untold, num_suspended) = (random.below(15), random.below(300));
+    let range = DateRange { start: today, end: today };
     let mut summary = QualitySummary::default();
-    for number in 0..1_000 {
+    let (yesterday, tomorrow) = (today.pred_opt(), today.succ_opt());
+    let built_in = MarketFacts::built_in(today);
+    for number in 0..1_200 + num_suspended {
+        let is_expected = number < 1_000;
+        let mut rows = Vec::new();
         let is_missing = match trouble {
             Trouble::Missing(share) => number < share,
-            _ => number < num_suspended,
+            _ => number < num_untold,
         };
-        let mut row = bar(today, [1_000, 1_010, 990, 1_005], 1_000);
-        if matches!(trouble, Trouble::Bad(share) if number >= 1_000 - share) {
-            row.close = Field::Missing;
+        if is_open && is_expected && !is_missing {
+            rows.push(bar(today, [1_000, 1_010, 990, 1_005], 1_000));
         }
-        let rows: Vec<FetchedBar> = (is_open && !is_missing).then_some(row).into_iter().collect();
-        let range = DateRange { start: today, end: today };
-        let mut checked = checked(code(number), &rows, range, quality);
-        checked.expect(range, Frequency::Day, now);
-        let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill: None };
+        let is_spoilt = |share: u64| is_expected && number >= 1_000 - share;
+        match trouble {
+            Trouble::Bad(share) if is_spoilt(share) => rows.iter_mut().for_each(|row| row.close = Field::Missing),
+            Trouble::Doubled(share) if is_spoilt(share) => rows.extend_from_within(..),
+            _ => {}
+        }
+        let (listed, delisted, is_suspended) = match number {
+            0..1_000 => (Some(day("1997-01-06")), None, false),
+            1_000..1_100 => (tomorrow, None, false),
+            1_100..1_200 => (Some(day("1997-01-06")), yesterday, false),
+            _ => (None, None, true),
+        };
+        let note = DayNote { day: today, reference: None, is_suspended, is_special: None };
+        let listing = Listing { code: code(number), name: "A".to_owned(), listed, delisted };
+        let listings = [(code(number), listing)].into_iter().collect();
+        let facts = MarketFacts { listings: Arc::new(listings), ..built_in.clone() };
+        let notes = if is_suspended { vec![note] } else { Vec::new() };
         let delay = if let Trouble::Late(seconds) = trouble { seconds } else { random.below(200) };
-        summary.add_finished(Subject::Code(code(number)), report, Some(Duration::from_secs(delay)), quality);
+        let context = BarContext { code: code(number), frequency: Frequency::Day, range, source: SourceId::TUSHARE };
+        add(&mut summary, &rows, &context, &KnownDays::new(facts.into(), notes, None), now, delay);
     }
     summary
+}
+
+fn add(
+    summary: &mut QualitySummary,
+    rows: &[FetchedBar],
+    context: &BarContext,
+    known: &KnownDays,
+    now: NaiveDateTime,
+    delay: u64,
+) {
+    let quality = QualitySettings::default();
+    let mut checked = check_all(rows, context, known, &quality);
+    checked.expect(context, known, now);
+    let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill: None };
+    summary.add_finished(Subject::Code(context.code), report, Some(Duration::from_secs(delay)), &quality);
+}
+
+/// The first weeks of 2016, when trading was stopped early on two days: bars of five minutes of 100 shares.
+#[test]
+fn a_day_that_ended_early_is_no_gap_and_a_lost_afternoon_is_one() {
+    let (mut truth, mut found) = (BTreeSet::new(), BTreeSet::new());
+    let mut alerts = QualityAlerts::default();
+    let begin = Instant::now();
+    let facts = Arc::new(MarketFacts::built_in(day("2016-02-29")));
+    let range = DateRange { start: day("2015-12-28"), end: day("2016-02-29") };
+    for (night, today) in range.start.iter_days().take_while(|day| *day <= range.end).enumerate() {
+        let is_open = facts.calendar.is_trading_day(today) == Some(true);
+        let (close, night) = (NaiveTime::from_hms_opt(15, 0, 0).unwrap(), night as u64);
+        let stopped = match today {
+            _ if today == day("2016-01-04") => NaiveTime::from_hms_opt(13, 35, 0).unwrap(),
+            _ if today == day("2016-01-07") => NaiveTime::from_hms_opt(10, 0, 0).unwrap(),
+            _ => close,
+        };
+        let loses = is_open && stopped == close && night % 3 == 0;
+        let last = if loses { NaiveTime::from_hms_opt(13, 0, 0).unwrap() } else { stopped };
+        if loses {
+            truth.insert((night, "data_missing", "ERROR"));
+        }
+        let mut summary = QualitySummary::default();
+        for number in 0..100 {
+            let minutes = (1..=24).map(|n| 570 + 5 * n).chain((1..=24).map(|n| 780 + 5 * n));
+            let ends = minutes.map(|minute| NaiveTime::from_hms_opt(minute / 60, minute % 60, 0).unwrap());
+            let row = |end: NaiveTime| {
+                let timestamp = Field::Value(today.and_time(end));
+                FetchedBar { timestamp, ..bar(today, [1_000, 1_010, 990, 1_005], 10 + number as i64) }
+            };
+            let rows: Vec<FetchedBar> = ends.filter(|end| is_open && *end <= last).map(row).collect();
+            let today = DateRange { start: today, end: today };
+            let context = BarContext {
+                code: code(number),
+                frequency: Frequency::Minute5,
+                range: today,
+                source: SourceId::TUSHARE,
+            };
+            let known = KnownDays::new(facts.clone(), Vec::new(), None);
+            add(&mut summary, &rows, &context, &known, today.end.and_hms_opt(20, 0, 0).unwrap(), 10);
+        }
+        found.extend(raised(&mut alerts, &summary, night, begin));
+    }
+    assert_scores("minutes", &truth, &found, |(_, kind, _)| *kind);
 }

@@ -1,9 +1,11 @@
-// Upstream: actors::cross_check, actors::market_rules, actors::settings
-// Downstream: none
+// Upstream: actors::cross_check, actors::factor_rules, actors::market_rules, actors::market_rules_tests, actors::price_rules_tests, actors::settings, actors::tick_rules, actors::validator
+// Downstream: actors::domain::task
 // Role: Which rules of the market a bar is judged by, what follows from breaking one, and their limits.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::domain::Rule;
 
 /// What follows from breaking a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,9 +23,10 @@ pub enum RuleAction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuleSettings {
-    /// A daily bar beyond the price limit of its board; not judged in a security's first days.
+    /// A daily bar beyond the price limit of its board, special treatment and first days included; a trade of a day that is
+    /// further from another than any limit allows.
     pub price_limit: RuleAction,
-    /// A bar on a day on which the exchanges did not trade.
+    /// A row of a day on which the exchanges did not trade.
     pub non_trading_day: RuleAction,
     /// Amount divided by volume lies outside the bar's prices, as where a unit is wrong.
     pub average_price: RuleAction,
@@ -31,6 +34,21 @@ pub struct RuleSettings {
     pub stale_repeat: RuleAction,
     /// A minute bar that ends where no bar of its length ends.
     pub minute_grid: RuleAction,
+    /// A row of a day before the security's `list_date` in `stock_info`.
+    pub before_listing: RuleAction,
+    /// A row of a day after the security's `delist_date` in `stock_info`.
+    pub after_delisting: RuleAction,
+    /// A daily bar whose price of reference is not the close of the day before, where no change of the stored adjustment
+    /// factor explains it; or a change that no price shows.
+    pub ex_right: RuleAction,
+    /// A bar of a share with a price of more than two decimals, as where prices are adjusted or went through binary numbers.
+    pub price_decimals: RuleAction,
+    /// A trade outside the sessions.
+    pub tick_session: RuleAction,
+    /// A trade that is older than the one before it in the source's order.
+    pub tick_order: RuleAction,
+    /// An adjustment factor below that of an earlier day.
+    pub factor_decreases: RuleAction,
     /// How far the average price may lie outside lowest and highest, in percent.
     #[schemars(range(max = 100))]
     pub average_price_tolerance_percent: u32,
@@ -71,6 +89,40 @@ impl Default for CrossCheckSettings {
     }
 }
 
+impl RuleSettings {
+    /// What follows from breaking a rule. Those that cannot be set are errors: such a row cannot be stored.
+    pub fn action(&self, rule: Rule) -> RuleAction {
+        match rule {
+            Rule::PriceLimit => self.price_limit,
+            Rule::NonTradingDay => self.non_trading_day,
+            Rule::AveragePrice => self.average_price,
+            Rule::StaleRepeat => self.stale_repeat,
+            Rule::MinuteGrid => self.minute_grid,
+            Rule::BeforeListing => self.before_listing,
+            Rule::AfterDelisting => self.after_delisting,
+            Rule::ExRight => self.ex_right,
+            Rule::PriceDecimals => self.price_decimals,
+            Rule::TickSession => self.tick_session,
+            Rule::TickOrder => self.tick_order,
+            Rule::FactorDecreases => self.factor_decreases,
+            // What sources say differently is no fault of either row.
+            Rule::SourceDisagreement => RuleAction::Warning,
+            Rule::MissingValue
+            | Rule::UnreadableValue
+            | Rule::PriceNotPositive
+            | Rule::FactorNotPositive
+            | Rule::HighBelowOpenOrClose
+            | Rule::LowAboveOpenOrClose
+            | Rule::VolumeNegative
+            | Rule::AmountNegative
+            | Rule::DuplicateTimestamp
+            | Rule::DuplicateKey
+            | Rule::ImplausibleTimestamp
+            | Rule::ValueOutOfRange => RuleAction::Error,
+        }
+    }
+}
+
 impl Default for RuleSettings {
     fn default() -> Self {
         Self {
@@ -79,6 +131,13 @@ impl Default for RuleSettings {
             average_price: RuleAction::Warning,
             stale_repeat: RuleAction::Warning,
             minute_grid: RuleAction::Warning,
+            before_listing: RuleAction::Warning,
+            after_delisting: RuleAction::Warning,
+            ex_right: RuleAction::Warning,
+            price_decimals: RuleAction::Warning,
+            tick_session: RuleAction::Warning,
+            tick_order: RuleAction::Warning,
+            factor_decreases: RuleAction::Warning,
             // Vendors round prices, lots and thousands each on its own.
             average_price_tolerance_percent: 2,
             // Two equal days happen with thinly traded shares.

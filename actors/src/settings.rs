@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::cross_check, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::setting_ranges, actors::source_calls, actors::store_tries, actors::supervisor, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer, config::sections, run
+// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::cross_check, actors::day_knowledge, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::setting_ranges, actors::source_calls, actors::store_tries, actors::supervisor, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer, config::sections, run
 // Downstream: actors::rule_settings, actors::setting_ranges
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 
@@ -61,6 +61,10 @@ pub struct FetchSettings {
     pub tick_stop_after_empty_days: u32,
     /// How long the table of newest stored timestamps is believed before it is read again.
     pub latest_refresh_ms: u64,
+    /// How long the list of securities and the calendar, as MySQL has them, and the last stored closes are believed before
+    /// they are read again.
+    #[schemars(range(min = 1_000))]
+    pub facts_refresh_ms: u64,
 }
 
 impl Default for FetchSettings {
@@ -77,6 +81,8 @@ impl Default for FetchSettings {
             first_minute_days: 30,
             tick_stop_after_empty_days: 365,
             latest_refresh_ms: 60_000,
+            // They change once a day; two queries of some thousand rows.
+            facts_refresh_ms: 600_000,
         }
     }
 }

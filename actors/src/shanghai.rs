@@ -1,4 +1,4 @@
-// Upstream: actors::domain::command, actors::fact_cache, actors::fetcher, actors::heartbeat, actors::open_command, actors::tick_fetch, actors::validator, backfill, cli::send, cli::status, mysql::store, mysql::sync_record, sources::baostock, sources::gate, sources::tdx, sources::yahoo, sources::yahoo::window, sqlite::store, standalone::steps, tests::it::databases_worker, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::tdx_worker
+// Upstream: actors::domain::command, actors::fact_cache, actors::fetcher, actors::heartbeat, actors::last_closes, actors::open_command, actors::tick_fetch, actors::validator, backfill, cli::send, cli::status, mysql::store, mysql::sync_record, sources::baostock, sources::gate, sources::tdx, sources::yahoo, sources::yahoo::window, sqlite::store, standalone::steps, tests::it::databases_worker, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::tdx_worker
 // Downstream: none
 // Role: The Shanghai wall clock, the only zone in which the worker thinks.
 

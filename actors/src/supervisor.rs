@@ -1,5 +1,5 @@
 // Upstream: actors::lifecycle, backfill, run, service_hub, standalone
-// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::sync_journal, actors::tick_write, actors::validator, actors::worker_event
+// Downstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::delivery, actors::domain::operator_order, actors::domain::worker_status, actors::fact_cache, actors::factor_flush, actors::fetcher, actors::flush, actors::heartbeat, actors::last_closes, actors::latest_times, actors::lifecycle, actors::list_merge, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::settings, actors::store_outage, actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals, actors::sync_journal, actors::tick_write, actors::validator, actors::worker_event
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
@@ -13,10 +13,12 @@ use crate::command_router::{CommandRouter, RouterLinks};
 use crate::config_actor::{ConfigActor, Reload};
 use crate::delivery::{Closure, IntakeGate};
 use crate::domain::{Lifecycle, OrderKind};
+use crate::fact_cache::FactCache;
 use crate::factor_flush::FactorFlushContext;
-use crate::fetcher::{Fetcher, KnownTimes};
+use crate::fetcher::{Fetcher, KnownPast};
 use crate::flush::FlushContext;
 use crate::heartbeat::{BeatNow, Heartbeat, Identity};
+use crate::last_closes::LastCloses;
 use crate::latest_times::{LatestBars, LatestTimes};
 use crate::lifecycle::{Leaving, Starting};
 use crate::list_merge::MergeContext;
@@ -208,7 +210,14 @@ impl Supervisor {
             Validator::new(vitals, snapshot, to_writer)
         });
         let (sources, to_validator, snapshot) = (parts.sources.clone(), validator.clone(), settings.clone());
-        let known = KnownTimes { bars: latest, factors: latest_factors, ticks: parts.ticks.clone() };
+        let known = KnownPast {
+            bars: latest,
+            factors: latest_factors,
+            ticks: parts.ticks.clone(),
+            factor_store: parts.factors.clone(),
+            facts: FactCache::new(parts.reference.clone()),
+            last_closes: LastCloses::new(parts.store.clone()),
+        };
         let fetcher = supervise(&fetching, register("fetcher"), policy, escalation.clone(), move |vitals| {
             Fetcher::new(vitals, snapshot, sources, known, outage, to_validator)
         });

@@ -14,8 +14,7 @@ pub const DAYS_PER_TASK: u32 = 10;
 pub const FIRST_DAYS: u64 = 7;
 
 /// The days in a range on which shares may have been traded, oldest first; beyond the known calendar all weekdays.
-pub fn trading_days(range: DateRange) -> Vec<NaiveDate> {
-    let calendar = TradingCalendar::built_in();
+pub fn trading_days(range: DateRange, calendar: &TradingCalendar) -> Vec<NaiveDate> {
     let weekday = |day: NaiveDate| !matches!(day.weekday(), Weekday::Sat | Weekday::Sun);
     let is_open = |day: &NaiveDate| calendar.is_trading_day(*day).unwrap_or(weekday(*day));
     range.start.iter_days().take_while(|day| *day <= range.end).filter(is_open).collect()
@@ -97,10 +96,10 @@ mod tests {
     #[test]
     fn only_trading_days_are_asked_for() {
         let range = |start, end| DateRange { start: day(start), end: day(end) };
-        let days = trading_days(range("2024-02-07", "2024-02-20"));
+        let days = trading_days(range("2024-02-07", "2024-02-20"), TradingCalendar::built_in());
         assert_eq!(days, [day("2024-02-07"), day("2024-02-08"), day("2024-02-19"), day("2024-02-20")]);
         assert_eq!(
-            trading_days(range("2999-01-04", "2999-01-06")),
+            trading_days(range("2999-01-04", "2999-01-06"), TradingCalendar::built_in()),
             [day("2999-01-04")],
             "a Friday beyond the calendar"
         );

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::domain::tick, actors::fetcher, actors::ports::market_source, actors::settings, actors::shanghai, actors::tick_days, actors::ticket, actors::validator
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::task, actors::domain::tick, actors::expectation, actors::fetcher, actors::ports::market_source, actors::settings, actors::shanghai, actors::tick_days, actors::ticket, actors::validator
 // Role: Fetches a task's days of ticks, newest first, leaving out those that are stored.
 
 use std::collections::BTreeSet;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
 
-use crate::domain::{Code, DateRange, FetchedTick, SourceId, Stage};
+use crate::domain::{Code, DateRange, FetchedTick, Frequency, MarketFacts, SourceId, Stage, TaskCounts};
+use crate::expectation::{Asked, Expectation};
 use crate::fetcher::{FetchContext, FetchTicks};
 use crate::ports::{DataKind, MarketSource, SourceError};
 use crate::settings::ActorSettings;
@@ -43,7 +44,8 @@ impl FetchContext {
                 None => return,
             },
         };
-        let mut wanted = trading_days(range);
+        let facts = self.facts(settings).await;
+        let mut wanted = trading_days(range, &facts.calendar);
         wanted.reverse();
         let days: Vec<NaiveDate> = wanted.iter().copied().filter(|day| !stored.contains(day)).collect();
         let (fetched, source) = match self.days(code, &days, &ticket, settings).await {
@@ -56,15 +58,22 @@ impl FetchContext {
         let has_ticks = |day: &NaiveDate| {
             stored.contains(day) || fetched.iter().any(|(fetched, ticks)| fetched == day && !ticks.is_empty())
         };
+        let mut came: Vec<NaiveDate> = wanted.iter().copied().filter(has_ticks).collect();
+        came.reverse();
+        let expectation = expected_days(code, range, &came, backfill.is_some(), &facts);
         let backfill = backfill.map(|before| before.after(wanted.iter().map(has_ticks)));
         let num_rows = fetched.iter().map(|(_, ticks)| ticks.len()).sum();
         let Some(source) = source.filter(|_| num_rows > 0) else {
-            return ticket.done(TaskReport { backfill, ..TaskReport::default() });
+            let Expectation { rows: expected, missing } = expectation;
+            let counts = TaskCounts { expected, missing, ..TaskCounts::default() };
+            return ticket.done(TaskReport { counts, backfill, ..TaskReport::default() });
         };
         self.board.rows_fetched.add(num_rows as u64);
         let Some(room) = self.row_room.enter(num_rows).await else { return };
         ticket.enter(Stage::Checking);
-        self.validator.do_send(ValidateTicks { ticket, code, overwrite, days: fetched, source, backfill, room });
+        let days = fetched;
+        let message = ValidateTicks { ticket, code, overwrite, days, source, facts, expectation, backfill, room };
+        self.validator.do_send(message);
     }
 
     /// The ticks of these days; a failure of one is the failure of all.
@@ -88,5 +97,43 @@ impl FetchContext {
             source = Some(from);
         }
         Ok((fetched, source))
+    }
+}
+
+/// Days of ticks that should have come. A backfill does not know how far back its source goes: nothing is expected before
+/// the oldest day that came.
+fn expected_days(
+    code: Code,
+    range: DateRange,
+    came: &[NaiveDate],
+    is_backfill: bool,
+    facts: &MarketFacts,
+) -> Expectation {
+    let start = if is_backfill { came.first().copied() } else { Some(range.start) };
+    let Some(start) = start else { return Expectation::default() };
+    let range = DateRange { start, end: range.end };
+    let (calendar, listing) = (&facts.calendar, facts.listing(code));
+    Asked { range, frequency: Frequency::Day, calendar, listing, suspended: &[] }.expect(came, shanghai::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_of_ticks_are_expected_and_a_backfill_s_from_the_oldest_that_came() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let facts = MarketFacts::built_in(day("2024-02-01"));
+        let of = |came: &[&str], is_backfill| {
+            let came: Vec<NaiveDate> = came.iter().map(|text| day(text)).collect();
+            let range = DateRange { start: day("2024-01-02"), end: day("2024-01-12") };
+            let expected = expected_days("000001.SZ".parse().unwrap(), range, &came, is_backfill, &facts);
+            (expected.rows, expected.missing)
+        };
+        let came = ["2024-01-08", "2024-01-10", "2024-01-11", "2024-01-12"];
+        assert_eq!(of(&came, false), (9, 5));
+        assert_eq!(of(&came, true), (5, 1));
+        assert_eq!(of(&[], false), (1, 1), "one day stands for all");
+        assert_eq!(of(&[], true), (0, 0));
     }
 }

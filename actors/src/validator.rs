@@ -1,5 +1,5 @@
 // Upstream: actors::fetcher, actors::quality_score_tests, actors::supervisor, actors::tick_fetch
-// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::domain::tick, actors::expectation, actors::factor_plan, actors::factor_rules, actors::market_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::settings, actors::shanghai, actors::supervision::vitals, actors::tick_days, actors::tick_plan, actors::tick_rules, actors::ticket, actors::write_plan
+// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::price_limit, actors::domain::task, actors::domain::tick, actors::expectation, actors::factor_plan, actors::factor_rules, actors::market_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::rule_settings, actors::settings, actors::shanghai, actors::supervision::vitals, actors::tick_days, actors::tick_plan, actors::tick_rules, actors::ticket, actors::write_plan
 // Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
 
 use std::collections::HashSet;
@@ -7,26 +7,29 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use chrono::{NaiveDate, NaiveDateTime};
+use rust_decimal::Decimal;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::bar_rules::{BarContext, check};
+use crate::bar_rules::{BarContext, check, finer_price};
 use crate::batch_writer::{BatchWriter, WriteBars, WriteFactors, WriteList, WriteTicks};
+use crate::domain::price_limit::Board;
 use crate::domain::{
-    Anomaly, Bar, Code, DateRange, FetchedBar, FetchedFactor, FetchedTick, Frequency, Rule, SourceId, SyncMode,
-    TaskCounts,
+    Anomaly, Bar, Code, DateRange, FetchedBar, FetchedFactor, FetchedTick, Frequency, KnownDays, MarketFacts, Rule,
+    SourceId, SyncMode, TaskCounts,
 };
-use crate::expectation::{Expectation, expect};
+use crate::expectation::{Asked, Expectation};
 use crate::factor_plan::FactorUnit;
 use crate::factor_rules::{self, FactorContext};
 use crate::market_rules::MarketRules;
 use crate::ports::{KeySpan, SourceError, SourceErrorKind};
 use crate::reference_list::{self, FetchedList};
+use crate::rule_settings::RuleAction;
 use crate::settings::{ActorSettings, ApplySettings, QualitySettings};
 use crate::shanghai;
 use crate::supervision::Vitals;
 use crate::tick_days::BackfillDays;
 use crate::tick_plan::TickUnit;
-use crate::tick_rules;
+use crate::tick_rules::{self, TickContext};
 use crate::ticket::{TaskReport, Ticket};
 use crate::write_plan::WriteUnit;
 
@@ -50,6 +53,8 @@ pub struct ValidateBars {
     pub source: SourceId,
     /// The rows as they came.
     pub rows: Vec<FetchedBar>,
+    /// What is known of their days.
+    pub known: KnownDays,
     /// The rows' room in memory; freed when they are stored.
     pub room: OwnedSemaphorePermit,
 }
@@ -70,6 +75,8 @@ pub struct ValidateFactors {
     pub source: SourceId,
     /// The rows as they came.
     pub rows: Vec<FetchedFactor>,
+    /// Listings and calendar.
+    pub facts: Arc<MarketFacts>,
     /// The rows' room in memory; freed when they are stored.
     pub room: OwnedSemaphorePermit,
 }
@@ -88,6 +95,10 @@ pub struct ValidateTicks {
     pub days: Vec<(NaiveDate, Vec<FetchedTick>)>,
     /// Who gave them.
     pub source: SourceId,
+    /// Listings and calendar.
+    pub facts: Arc<MarketFacts>,
+    /// Days that should have come and that did not.
+    pub expectation: Expectation,
     /// How the backfill went so far, if it is one.
     pub backfill: Option<BackfillDays>,
     /// The rows' room in memory; freed when they are stored.
@@ -146,11 +157,11 @@ impl Handler<ValidateBars> for Validator {
 
     fn handle(&mut self, message: ValidateBars, _ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
-        let ValidateBars { ticket, code, frequency, mode, range, span, source, rows, room } = message;
+        let ValidateBars { ticket, code, frequency, mode, range, span, source, rows, known, room } = message;
         let _logged_in = ticket.span().clone().entered();
         let context = BarContext { code, frequency, range, source };
-        let mut checked = check_all(&rows, &context, &self.settings.quality);
-        checked.expect(range, frequency, shanghai::now());
+        let mut checked = check_all(&rows, &context, &known, &self.settings.quality);
+        checked.expect(&context, &known, shanghai::now());
         drop(rows);
         self.vitals.board().rows_skipped.add(checked.counts.num_skipped());
         let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill: None };
@@ -174,10 +185,12 @@ impl Handler<ValidateFactors> for Validator {
     type Result = ();
 
     fn handle(&mut self, message: ValidateFactors, _ctx: &mut Self::Context) {
-        let ValidateFactors { ticket, code, mode, range, source, rows, room } = message;
+        let ValidateFactors { ticket, code, mode, range, source, rows, facts, room } = message;
         let _logged_in = ticket.span().clone().entered();
-        let context = FactorContext { code, range, source };
-        let checked = factor_rules::check_all(&rows, &context, self.settings.quality.max_examples);
+        let quality = &self.settings.quality;
+        let context = FactorContext { code, range, source, facts: &facts, rules: &quality.rules };
+        let mut checked = factor_rules::check_all(&rows, &context, quality.max_examples);
+        checked.expect(&context, shanghai::now());
         let num_skipped = checked.counts.num_skipped();
         self.vitals.board().rows_skipped.add(num_skipped);
         let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill: None };
@@ -194,9 +207,12 @@ impl Handler<ValidateTicks> for Validator {
     type Result = ();
 
     fn handle(&mut self, message: ValidateTicks, _ctx: &mut Self::Context) {
-        let ValidateTicks { ticket, code, overwrite, days, source, backfill, room } = message;
+        let ValidateTicks { ticket, code, overwrite, days, source, facts, expectation, backfill, room } = message;
         let _logged_in = ticket.span().clone().entered();
-        let checked = tick_rules::check_all(&days, code, source, self.settings.quality.max_examples);
+        let QualitySettings { rules, max_examples, .. } = &self.settings.quality;
+        let context = TickContext { code, source, facts: &facts, rules, max_examples: *max_examples };
+        let mut checked = tick_rules::check_all(&days, &context);
+        (checked.counts.expected, checked.counts.missing) = (expectation.rows, expectation.missing);
         self.vitals.board().rows_skipped.add(checked.counts.num_skipped());
         let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill };
         if checked.rows.is_empty() {
@@ -236,8 +252,16 @@ pub(crate) struct Checked {
     unreadable_times: bool,
 }
 
-pub(crate) fn check_all(fetched: &[FetchedBar], context: &BarContext, quality: &QualitySettings) -> Checked {
+pub(crate) fn check_all(
+    fetched: &[FetchedBar],
+    context: &BarContext,
+    known: &KnownDays,
+    quality: &QualitySettings,
+) -> Checked {
     let max_examples = quality.max_examples;
+    // Funds and B shares are traded in tenths of a fen.
+    let is_in_fen = Board::of(context.code).is_some() && context.source.knows_exact_prices();
+    let decimals = if is_in_fen { quality.rules.price_decimals } else { RuleAction::Ignore };
     let mut checked = Checked {
         rows: Vec::with_capacity(fetched.len()),
         counts: TaskCounts { fetched: fetched.len() as u64, ..TaskCounts::default() },
@@ -248,8 +272,13 @@ pub(crate) fn check_all(fetched: &[FetchedBar], context: &BarContext, quality: &
     let mut seen = HashSet::with_capacity(fetched.len());
     for row in fetched {
         match check(row, context) {
-            Ok(bar) if seen.insert(bar.timestamp) => checked.rows.push(bar),
-            Ok(bar) => checked.skip(duplicate(&bar), max_examples),
+            Ok(bar) if !seen.insert(bar.timestamp) => checked.skip(duplicate(&bar), max_examples),
+            Ok(bar) => {
+                let finer = if decimals == RuleAction::Ignore { None } else { finer_price(row) };
+                if finer.is_none_or(|finer| checked.keeps_finer(&bar, finer, decimals, max_examples)) {
+                    checked.rows.push(bar);
+                }
+            }
             Err(anomaly) => {
                 match anomaly.timestamp {
                     Some(time) => {
@@ -261,14 +290,14 @@ pub(crate) fn check_all(fetched: &[FetchedBar], context: &BarContext, quality: &
             }
         }
     }
-    checked.judge(context.code, quality);
+    checked.judge(context.code, known, quality);
     checked
 }
 
 impl Checked {
     /// Judges the sound rows by the rules of the market, oldest first; most rows break none.
-    fn judge(&mut self, code: Code, quality: &QualitySettings) {
-        let mut market = MarketRules::new(&quality.rules, code);
+    fn judge(&mut self, code: Code, known: &KnownDays, quality: &QualitySettings) {
+        let mut market = MarketRules::new(&quality.rules, code, known);
         let mut rows = std::mem::take(&mut self.rows);
         rows.sort_unstable_by_key(|bar| bar.timestamp);
         rows.retain(|bar| {
@@ -288,12 +317,35 @@ impl Checked {
     }
 
     /// Counts what should have come. A row that came and is invalid is skipped, but not missing.
-    pub(crate) fn expect(&mut self, range: DateRange, frequency: Frequency, now: NaiveDateTime) {
+    pub(crate) fn expect(&mut self, context: &BarContext, known: &KnownDays, now: NaiveDateTime) {
         let mut came: Vec<NaiveDate> = self.rows.iter().map(|bar| bar.timestamp.date()).collect();
         came.extend(self.invalid_times.iter().map(NaiveDateTime::date));
         came.sort_unstable();
-        let Expectation { rows, missing } = expect(range, frequency, &came, now);
+        let BarContext { code, range, frequency, .. } = *context;
+        let (calendar, suspended) = (&known.facts.calendar, known.suspended());
+        let asked = Asked { range, frequency, calendar, listing: known.listing(code), suspended: &suspended };
+        let Expectation { rows, missing } = asked.expect(&came, now);
         (self.counts.expected, self.counts.missing) = (rows, missing);
+    }
+
+    /// Tells of a price in less than a fen; whether the row is kept.
+    fn keeps_finer(
+        &mut self,
+        bar: &Bar,
+        finer: (&'static str, Decimal),
+        action: RuleAction,
+        max_examples: usize,
+    ) -> bool {
+        let (code, timestamp, rule) = (bar.code, Some(bar.timestamp), Rule::PriceDecimals);
+        let anomaly = Anomaly { code, timestamp, field: finer.0, value: finer.1.to_string(), rule };
+        let is_kept = action != RuleAction::Error;
+        if is_kept {
+            self.warn(anomaly, max_examples);
+        } else {
+            self.invalid_times.insert(bar.timestamp);
+            self.skip(anomaly, max_examples);
+        }
+        is_kept
     }
 
     fn warn(&mut self, anomaly: Anomaly, max_examples: usize) {
@@ -327,7 +379,6 @@ mod tests {
     use super::*;
     use crate::domain::Field;
     use chrono::NaiveTime;
-    use rust_decimal::Decimal;
 
     #[test]
     fn invalid_rows_are_counted_by_rule_and_examples_are_bounded() {
@@ -351,7 +402,8 @@ mod tests {
         };
         let no_time = FetchedBar { timestamp: Field::Missing, ..row(9, 7) };
         let fetched = [row(2, 7), row(3, -1), row(2, 8), row(4, 11), row(5, 6), row(6, 6), no_time];
-        let checked = check_all(&fetched, &context, &quality);
+        let known = KnownDays::new(MarketFacts::built_in(day(31)).into(), Vec::new(), None);
+        let checked = check_all(&fetched, &context, &known, &quality);
         assert_eq!(checked.rows.iter().map(|bar| bar.timestamp.date()).collect::<Vec<_>>(), [day(2), day(5), day(6)]);
         let warned: Vec<Rule> = checked.counts.warned.keys().copied().collect();
         assert_eq!(warned, [Rule::NonTradingDay], "a Saturday is kept and told of");

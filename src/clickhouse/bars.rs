@@ -1,14 +1,14 @@
 // Upstream: benches::pipeline::write_path, clickhouse, service_hub
-// Downstream: actors::domain::code, actors::domain::frequency, actors::ports, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, clickhouse::table, config::sections, probe
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::ports, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, clickhouse::table, config::sections, probe
 // Role: The port to bars in ClickHouse.
 
 use std::collections::HashMap;
 
 use ::clickhouse::Row;
-use actors::domain::{Code, Frequency};
+use actors::domain::{Code, Frequency, Hundredths};
 use actors::ports::{BarBatch, BarStore, KeySpan, StoreError, StoreErrorClass, StoredBar};
 use async_trait::async_trait;
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use serde::Deserialize;
 
 use crate::clickhouse::errors::Effect;
@@ -34,6 +34,13 @@ struct StoredRow {
 struct LatestRow {
     code: String,
     newest: u32,
+}
+
+#[derive(Row, Deserialize)]
+struct CloseRow {
+    code: String,
+    newest: u32,
+    close: i64,
 }
 
 impl ClickHouseBars {
@@ -71,6 +78,26 @@ impl BarStore for ClickHouseBars {
         // Rows under a code that is none cannot be asked for either.
         let known = rows.into_iter().filter_map(|row| Some((row.code.parse().ok()?, clock.to_wall_clock(row.newest))));
         Ok(known.collect())
+    }
+
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
+        let operation = "read the last closes";
+        let clock = self.table.facts(operation)?.clock;
+        let from = clock
+            .to_epoch(since.and_time(NaiveTime::MIN))
+            .map_err(|error| self.table.error(operation, StoreErrorClass::Refused, error.to_string()))?;
+        let statement = format!(
+            "SELECT code, max(timestamp), argMax(toInt64(close * 100), timestamp) FROM {} \
+             WHERE frequency = {} AND timestamp >= toDateTime({from}) GROUP BY code",
+            self.table.full_name(),
+            Frequency::Day.as_ginkgo()
+        );
+        let reading = self.table.client.query_raw(&statement).fetch_all::<CloseRow>();
+        let rows = self.table.bounded(operation, Effect::None, reading).await?;
+        let close = |row: CloseRow| {
+            Some((row.code.parse().ok()?, (clock.to_wall_clock(row.newest).date(), Hundredths(row.close))))
+        };
+        Ok(rows.into_iter().filter_map(close).collect())
     }
 
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {

@@ -1,11 +1,11 @@
 // Upstream: clickhouse, service_hub
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::ports, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, clickhouse::table, config::sections
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::known_days, actors::ports, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, clickhouse::table, config::sections
 // Role: The port to adjustment factors in ClickHouse.
 
 use std::collections::HashMap;
 
 use ::clickhouse::Row;
-use actors::domain::{Code, Millionths, RawFactor, SourceId};
+use actors::domain::{Code, FactorChanges, Millionths, RawFactor, SourceId};
 use actors::ports::{FactorBatch, FactorStore, SeriesEnds, StoreError, StoreErrorClass, StoredFactor};
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
@@ -41,6 +41,13 @@ struct EndsRow {
     first: i64,
     last: i64,
     last_at: u32,
+}
+
+#[derive(Row, Deserialize)]
+struct ChangeRow {
+    factor: i64,
+    since: u32,
+    until: u32,
 }
 
 #[derive(Row, Deserialize)]
@@ -125,6 +132,21 @@ impl FactorStore for ClickHouseFactors {
             Some(StoredFactor { code: row.code.parse().ok()?, raw, uuid: row.uuid })
         });
         Ok(series.collect())
+    }
+
+    /// By each factor's first and last day: a row a change, where the series has one a day.
+    async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError> {
+        let operation = format!("read the changes of the factor of {code}");
+        let clock = self.table.facts(&operation)?.clock;
+        let query = format!(
+            "SELECT adjustfactor, min(timestamp) AS since, max(timestamp) FROM {} WHERE code IN ({{codes}}) \
+             GROUP BY adjustfactor ORDER BY since",
+            self.table.full_name()
+        );
+        let rows: Vec<ChangeRow> = self.of_codes(&operation, &[code], &query).await?;
+        let day = |seconds: u32| clock.to_wall_clock(seconds).date();
+        let since = rows.iter().map(|row| (day(row.since), Millionths(row.factor))).collect();
+        Ok(rows.iter().map(|row| day(row.until)).max().map(|until| FactorChanges { since, until }))
     }
 
     async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {

@@ -122,7 +122,7 @@ impl Metrics {
         page.register("data_worker_fetch_duration_seconds", help, self.fetch_duration.clone());
         let help = "Waits before another attempt because the vendor limits the rate";
         page.register("data_worker_rate_limit_wait_seconds", help, self.rate_limit_wait.clone());
-        let help = "Rows that should have come, by the exchanges' calendar";
+        let help = "Rows that should have come, by calendar, listing and known suspensions; of ticks, days";
         page.register("data_worker_rows_expected", help, self.rows_expected.clone());
         page.register("data_worker_rows_missing", "Expected rows that did not come", self.rows_missing.clone());
         page.register("data_worker_rows_fetched", "Rows of finished tasks as they came", self.rows_fetched.clone());

@@ -18,6 +18,8 @@ pub mod baostock;
 mod cells;
 /// ClickHouse, MongoDB, MySQL and Redis.
 pub mod databases;
+/// Notes of days.
+mod day_note;
 /// EastMoney.
 pub mod eastmoney;
 /// The beginning of a vendor's text.

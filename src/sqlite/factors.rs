@@ -1,13 +1,13 @@
 // Upstream: none
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::ports, sqlite::store
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::known_days, actors::ports, sqlite::store
 // Role: Adjustment factors on SQLite.
 
 use std::collections::HashMap;
 
-use actors::domain::{Code, Millionths, RawFactor, SourceId};
+use actors::domain::{Code, FactorChanges, Millionths, RawFactor, SourceId};
 use actors::ports::{FactorBatch, FactorStore, SeriesEnds, StoreError, StoredFactor};
 use async_trait::async_trait;
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::sqlite::store::{SqliteStore, TIME, time_of};
 
@@ -64,6 +64,18 @@ impl FactorStore for SqliteStore {
             }));
         }
         Ok(series)
+    }
+
+    async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError> {
+        let series = FactorStore::series(self, &[code]).await?;
+        let Some(last) = series.last() else { return Ok(None) };
+        let mut since: Vec<(NaiveDate, Millionths)> = Vec::new();
+        for StoredFactor { raw, .. } in &series {
+            if since.last().is_none_or(|(_, factor)| *factor != raw.factor) {
+                since.push((raw.timestamp.date(), raw.factor));
+            }
+        }
+        Ok(Some(FactorChanges { since, until: last.raw.timestamp.date() }))
     }
 
     async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {

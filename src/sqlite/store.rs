@@ -1,12 +1,12 @@
 // Upstream: service_hub, sqlite, sqlite::factors, sqlite::ticks, standalone::outcome
-// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai
 // Role: The bar store and the stock list on SQLite.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use actors::domain::stock_info::listing;
-use actors::domain::{Code, Frequency, Listing, Stock, SyncRecord, TradeDay};
+use actors::domain::{Code, Frequency, Hundredths, Listing, Stock, SyncRecord, TradeDay};
 use actors::ports::{
     BarBatch, BarStore, IdentifiedBar, KeySpan, MergeCounts, ReferenceStore, StoreError, StoreErrorClass, StoredBar,
 };
@@ -153,6 +153,23 @@ impl BarStore for SqliteStore {
                 .await
                 .map_err(|error| self.error("read the newest timestamps", &error))?;
         Ok(rows.into_iter().filter_map(|(code, time)| Some((code.parse().ok()?, time_of(&time)?))).collect())
+    }
+
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
+        // SQLite takes other columns from the row of the maximum.
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT code, max(timestamp), close FROM bar WHERE frequency = ? AND timestamp >= ? GROUP BY code",
+        )
+        .bind(Frequency::Day.as_ginkgo())
+        .bind(since.to_string())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.error("read the last closes", &error))?;
+        let read = |(code, time, close): (String, String, String)| {
+            let close = Hundredths::from_decimal(close.parse().ok()?)?;
+            Some((code.parse().ok()?, (time_of(&time)?.date(), close)))
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
     }
 
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {

@@ -26,6 +26,7 @@ mod outages;
 mod panics;
 mod price_updates;
 mod quality;
+mod quality_listing;
 mod reference;
 mod reload;
 mod send;

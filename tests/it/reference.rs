@@ -141,30 +141,21 @@ fn what_is_stored_of_securities_and_days_is_read_and_what_is_not_there_is_built_
     let facts = read();
     assert_eq!((&*facts.calendar, facts.listings.len()), (TradingCalendar::built_in(), 0), "no table is there yet");
 
-    kit::mysql::create_stock_table(&name);
-    let rows = [
-        ("600000.SH", "浦发银行", "1999-11-10", "2100-01-01", 0),
-        ("600000.SH", "doubled", "2000-01-01", "2100-01-01", 0),
-        ("000005.SZ", "ST星源", "1990-12-10", "2024-04-26", 0),
-        ("000006.SZ", "unknown", "1970-01-01", "2100-01-01", 0),
-        ("000007.SZ", "deleted", "1992-04-13", "2100-01-01", 1),
-        ("HK.00700", "no share", "2004-06-16", "2100-01-01", 0),
-    ];
-    for (n, (code, title, listed, delisted, is_del)) in rows.into_iter().enumerate() {
-        tables.run(&format!(
-            "INSERT INTO stock_info VALUES ('{code}', '{title}', '', 1, 1, '{listed}', '{delisted}', '{n:032x}', '{{}}', '', \
-             '2020-01-01', '2020-01-01', {is_del}, 7)"
-        ));
-    }
-    tables.run(
-        "CREATE TABLE trade_day (market TINYINT NOT NULL, is_open BOOL NOT NULL, timestamp DATETIME NOT NULL, \
-         uuid VARCHAR(32) NOT NULL, create_at DATETIME NOT NULL, is_del BOOL NOT NULL)",
-    );
-    tables.run(
-        "INSERT INTO trade_day VALUES (1, 0, '2024-01-03', '2', '2021-01-01', 0), (1, 1, '2024-01-06', '3', '2020-01-01', 0), \
-         (1, 0, '2024-01-06', '4', '2021-01-01', 0), (2, 0, '2024-01-04', '5', '2020-01-01', 0), \
-         (1, 0, '2024-01-05', '6', '2020-01-01', 1)",
-    );
+    tables.run(&format!("DROP DATABASE `{name}`"));
+    let tables = Tables::create_as_ginkgo(&name);
+    tables.add_stock("600000.SH", "浦发银行", "1999-11-10", "2100-01-01");
+    tables.add_stock("000007.SZ", "deleted", "1992-04-13", "2100-01-01");
+    tables.run("UPDATE stock_info SET create_at = '2020-01-01', is_del = code = '000007.SZ'");
+    tables.add_stock("600000.SH", "doubled", "2000-01-01", "2100-01-01");
+    tables.add_stock("000005.SZ", "ST星源", "1990-12-10", "2024-04-26");
+    tables.add_stock("000006.SZ", "unknown", "1970-01-01", "2100-01-01");
+    tables.add_stock("HK.00700", "no share", "2004-06-16", "2100-01-01");
+    tables.add_trade_day(1, "2024-01-03", false, "2021-01-01");
+    tables.add_trade_day(1, "2024-01-06", true, "2020-01-01");
+    tables.add_trade_day(1, "2024-01-06", false, "2021-01-01");
+    tables.add_trade_day(2, "2024-01-04", false, "2020-01-01");
+    tables.add_trade_day(1, "2024-01-05", false, "2020-01-01");
+    tables.run("UPDATE trade_day SET is_del = 1 WHERE timestamp = '2024-01-05'");
     let facts = read();
     assert_eq!(facts.listings.len(), 3);
     let of = |code: &str| facts.listing(code.parse().unwrap()).unwrap().clone();

@@ -255,10 +255,10 @@ async fn each_fault_of_the_server_has_its_kind() {
     let json = |json: &str| kind(Fault::Json(json.to_owned()));
     assert!(matches!(json("<html>").await, Kind::BadAnswer(_)));
     assert!(
-        matches!(json(r#"{"record":[["2024-01-02"]]}"#).await, Kind::BadAnswer(text) if text.contains("1 cells for 9"))
+        matches!(json(r#"{"record":[["2024-01-02"]]}"#).await, Kind::BadAnswer(text) if text.contains("1 cells for 11"))
     );
     assert!(matches!(json(r#"{"record":null}"#).await, Kind::BadAnswer(_)));
-    let others = r#"{"record":[["2024-01-02","sz.000001","1","1","1","1","1","1","1"]]}"#;
+    let others = r#"{"record":[["2024-01-02","sz.000001","1","1","1","1","1","1","1","1","0"]]}"#;
     assert!(matches!(json(others).await, Kind::BadAnswer(text) if text.contains("sz.000001")));
 }
 

@@ -127,9 +127,9 @@ async fn no_row_is_lost_or_doubled_at_the_borders_of_pages() {
 async fn a_server_that_gives_the_same_page_for_ever_or_moves_its_rows_is_found_out() {
     let server = server();
     let source = source(&server);
-    let row = |date: &str| format!(r#"["{CODE}","{date}",1,1,1,1,1,1]"#);
+    let row = |date: &str| format!(r#"["{CODE}","{date}",1,1,1,1,1,1,1]"#);
     let page = |rows: &[String]| {
-        let fields = r#"["ts_code","trade_date","open","high","low","close","vol","amount"]"#;
+        let fields = r#"["ts_code","trade_date","open","high","low","close","vol","amount","pre_close"]"#;
         let items = rows.join(",");
         format!(r#"{{"code":0,"data":{{"fields":{fields},"items":[{items}],"has_more":true}},"msg":null}}"#)
     };
@@ -175,8 +175,8 @@ async fn each_fault_of_the_server_has_its_kind() {
     let refused = |code, text: &str| kind(Fault::Refused(code, text.to_owned()));
     assert!(matches!(refused(40203, "抱歉，您没有接口访问权限").await, Kind::Forbidden(_)));
     assert!(matches!(refused(-2001, "必填参数").await, Kind::BadRequest(_)));
-    let others = r#"{"code":0,"data":{"fields":["ts_code","trade_date","open","high","low","close","vol","amount"],
-        "items":[["000001.SZ","20240102",1,1,1,1,1,1]]}}"#;
+    let others = r#"{"code":0,"data":{"fields":["ts_code","trade_date","open","high","low","close","vol","amount","pre_close"],
+        "items":[["000001.SZ","20240102",1,1,1,1,1,1,1]]}}"#;
     assert!(matches!(kind(Fault::Body(others.to_owned())).await, Kind::BadAnswer(text) if text.contains("000001.SZ")));
     assert!(error_under(Fault::Html).await.to_string().contains("127.0.0.1"));
 }

@@ -1,4 +1,4 @@
-// Upstream: actors::cross_section, actors::domain::command, actors::domain::market_facts, actors::expectation, actors::fact_cache, actors::market_rules, actors::quality_score_tests, actors::tick_days, standalone::outcome, tests::it::reference
+// Upstream: actors::cross_section, actors::domain::command, actors::domain::market_facts, actors::expectation, actors::fact_cache, actors::generated_month, actors::price_rules_tests, actors::quality_score_tests, actors::tick_days, standalone::outcome, tests::it::reference
 // Downstream: actors::domain::task
 // Role: The trading days of the A-share exchanges that the worker comes with.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::domain, actors::domain::stock_info, actors::fact_cache, actors::ports, mysql::stock_info, mysql::store, sqlite::store, switch
+// Upstream: actors::day_knowledge, actors::domain, actors::domain::known_days, actors::domain::stock_info, actors::expectation, actors::fact_cache, actors::factor_rules, actors::generated_month, actors::market_rules, actors::market_rules_tests, actors::ports, actors::price_rules_tests, actors::quality_score_tests, actors::tick_fetch, actors::tick_rules, actors::validator, mysql::stock_info, mysql::store, sqlite::store, switch
 // Downstream: actors::domain::calendar, actors::domain::code, actors::domain::task
 // Role: What is known of securities and days beside their rows: listings and the calendar.
 

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::market_facts, actors::domain::notification, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::domain::worker_status
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::notification, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::domain::worker_status
 // Role: What the worker talks about: codes, bars, commands, tasks, statuses, notifications; no I/O.
 
 //! The worker's vocabulary. Nothing here does I/O and nothing here knows a client library.
@@ -20,6 +20,8 @@ pub mod command;
 mod command_tests;
 /// How long a bar lasts.
 pub mod frequency;
+/// What is known of the days of a security.
+pub mod known_days;
 /// What is known of securities and days.
 pub mod market_facts;
 /// Messages for people.
@@ -48,6 +50,7 @@ pub use bar::{Bar, FetchedBar, Field, Hundredths, SourceId};
 pub use code::{Code, CodeError};
 pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, TickCommand};
 pub use frequency::Frequency;
+pub use known_days::{DayNote, FactorChanges, KnownDays};
 pub use market_facts::{Listing, MarketFacts};
 pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};

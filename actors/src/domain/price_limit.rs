@@ -1,10 +1,8 @@
-// Upstream: actors::market_rules
+// Upstream: actors::market_rules, actors::price_rules, actors::tick_rules, actors::validator
 // Downstream: actors::domain::code
 // Role: How far a share's price may move in a day, by board and date, in whole fen.
 
-//! After the rules of the exchanges (SSE, SZSE, BSE trading rules). Only what follows from a code and a date: whether a
-//! share was under special treatment (ST, 5 % on the main boards until 2026-07-05) cannot be told from today's name, so
-//! the wider limit is taken.
+//! After the rules of the exchanges (SSE, SZSE, BSE trading rules).
 
 use chrono::NaiveDate;
 
@@ -30,6 +28,15 @@ const fn date(year: i32, month: u32, day: u32) -> NaiveDate {
     }
 }
 
+/// From this day on special treatment has the board's own limit of 10 %.
+const SPECIAL_ENDED: NaiveDate = date(2026, 7, 6);
+/// Special treatment, with 5 %, began on this day.
+const SPECIAL_BEGAN: NaiveDate = date(1998, 4, 22);
+/// Registration on the main boards: no limits on a new share's first five days.
+const MAIN_REGISTRATION: NaiveDate = date(2023, 4, 10);
+/// From these days on a new share's first day was bound to its issue price.
+const ISSUE_BOUND_SHANGHAI: NaiveDate = date(2013, 12, 13);
+const ISSUE_BOUND_SHENZHEN: NaiveDate = date(2014, 6, 13);
 /// Limits of 10 % came on this day.
 const FIRST_LIMITS: NaiveDate = date(1996, 12, 16);
 /// From this day on ChiNext has 20 %.
@@ -52,10 +59,14 @@ impl Board {
         }
     }
 
-    /// The limit in percent of the reference price; `None` on days without any.
-    pub fn limit_percent(self, day: NaiveDate) -> Option<i64> {
+    /// The limit in percent of the price of reference, for a share under special treatment or not; `None` on days without
+    /// any.
+    pub fn limit_percent(self, day: NaiveDate, is_special: bool) -> Option<i64> {
+        let special = is_special && (SPECIAL_BEGAN..SPECIAL_ENDED).contains(&day);
         let (since, percent) = match self {
+            Self::Main if special => (FIRST_LIMITS, 5),
             Self::Main => (FIRST_LIMITS, 10),
+            Self::ChiNext if day < CHINEXT_REFORM && special => (FIRST_LIMITS, 5),
             Self::ChiNext if day < CHINEXT_REFORM => (FIRST_LIMITS, 10),
             Self::ChiNext => (CHINEXT_REFORM, 20),
             Self::Star => (STAR_BEGAN, 20),
@@ -64,8 +75,39 @@ impl Board {
         (day >= since).then_some(percent)
     }
 
+    /// What holds on the first days of a share that was listed on `listed`.
+    pub fn first_days(self, code: Code, listed: NaiveDate) -> FirstDays {
+        let issue_bound = if code.exchange() == "SH" { ISSUE_BOUND_SHANGHAI } else { ISSUE_BOUND_SHENZHEN };
+        match self {
+            Self::Main if listed >= MAIN_REGISTRATION => FirstDays::Free(5),
+            Self::ChiNext if listed >= CHINEXT_REFORM => FirstDays::Free(5),
+            Self::Star => FirstDays::Free(5),
+            Self::Main | Self::ChiNext if listed >= issue_bound => FirstDays::BoundToIssuePrice,
+            Self::Main | Self::ChiNext | Self::Beijing => FirstDays::Free(1),
+        }
+    }
+
     /// Trading days after the listing on which no limit, or a wider one, may hold: at most five anywhere.
     pub const FIRST_DAYS: usize = 5;
+}
+
+/// The limits of a new share's first days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstDays {
+    /// So many days without any limit.
+    Free(usize),
+    /// One day from 64 to 144 % of the issue price, then as any other.
+    BoundToIssuePrice,
+}
+
+impl FirstDays {
+    /// How far up and down from the issue price the first day may go, in percent.
+    pub const ISSUE_PERCENT: (i64, i64) = (44, 36);
+}
+
+/// The lowest price of a day, in fen: rounded half up, and at least one fen below the reference price.
+pub fn lower_limit(reference: i64, percent: i64) -> i64 {
+    ((reference * (100 - percent) + 50) / 100).min(reference - 1)
 }
 
 /// The highest price of a day, in fen: rounded half up, and at least one fen above the reference price.
@@ -84,7 +126,38 @@ mod tests {
     use super::*;
 
     fn limit(code: &str, day: &str) -> Option<i64> {
-        Board::of(code.parse().unwrap())?.limit_percent(day.parse().unwrap())
+        Board::of(code.parse().unwrap())?.limit_percent(day.parse().unwrap(), false)
+    }
+
+    #[test]
+    fn special_treatment_had_half_the_limit_of_the_main_boards_until_july_2026() {
+        let special = |code: &str, day: &str| {
+            Board::of(code.parse().unwrap()).and_then(|board| board.limit_percent(day.parse().unwrap(), true))
+        };
+        assert_eq!(special("600518.SH", "2020-05-06"), Some(5));
+        assert_eq!(special("000005.SZ", "2026-07-03"), Some(5));
+        assert_eq!(special("000005.SZ", "2026-07-06"), Some(10));
+        assert_eq!(special("600000.SH", "1998-04-21"), Some(10), "there was none yet");
+        assert_eq!(special("300028.SZ", "2020-08-21"), Some(5));
+        assert_eq!(special("300028.SZ", "2020-08-24"), Some(20));
+        assert_eq!(special("688086.SH", "2022-06-01"), Some(20));
+        assert_eq!(special("830799.BJ", "2024-06-03"), Some(30));
+    }
+
+    #[test]
+    fn a_new_share_s_first_days_depend_on_board_and_date() {
+        let first = |code: &str, listed: &str| {
+            let code = code.parse().unwrap();
+            Board::of(code).unwrap().first_days(code, listed.parse().unwrap())
+        };
+        assert_eq!(first("601061.SH", "2023-04-10"), FirstDays::Free(5));
+        assert_eq!(first("001360.SZ", "2023-04-07"), FirstDays::BoundToIssuePrice);
+        assert_eq!(first("603005.SH", "2014-02-10"), FirstDays::BoundToIssuePrice);
+        assert_eq!(first("002703.SZ", "2014-01-21"), FirstDays::Free(1));
+        assert_eq!(first("300750.SZ", "2018-06-11"), FirstDays::BoundToIssuePrice);
+        assert_eq!(first("300999.SZ", "2020-10-15"), FirstDays::Free(5));
+        assert_eq!(first("688981.SH", "2020-07-16"), FirstDays::Free(5));
+        assert_eq!(first("920002.BJ", "2024-04-30"), FirstDays::Free(1));
     }
 
     #[test]
@@ -114,13 +187,17 @@ mod tests {
         assert_eq!(upper_limit(870, 10), 957);
         assert_eq!(upper_limit(1234, 20), 1481); // 14.808
         assert_eq!(upper_limit(4, 10), 5);
+        assert_eq!(lower_limit(1005, 10), 905); // 9.045
+        assert_eq!(lower_limit(870, 10), 783);
+        assert_eq!(lower_limit(921, 5), 875); // 8.7495
+        assert_eq!(lower_limit(4, 10), 3);
     }
 
     #[test]
     fn prices_of_one_day_lie_within_the_limits_of_some_reference_price() {
         for reference in 1..3_000 {
             for percent in [10, 20, 30] {
-                let low = ((reference * (100 - percent) + 50) / 100).min(reference - 1);
+                let low = lower_limit(reference, percent);
                 assert!(!too_far_apart(low, upper_limit(reference, percent), percent), "{reference} {percent}");
             }
         }

@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_check, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::expectation, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::market_rules, actors::observation, actors::open_command, actors::ports::market_source, actors::ports::tick_store, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::reference_list, actors::supervision::board, actors::tick_days, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::tick_write, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, backfill, backfill::pieces, clickhouse::ticks, http::answers, metrics::counted, sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::trade_dates, sources::databases, sources::databases::query, sources::databases::rows_tests, sources::databases::times, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::files::fixture_tests, sources::reach, sources::tdx, sources::tdx::factors, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::interface, sources::tushare::stk_mins, sources::yahoo::candles, sources::yahoo::window, sqlite::ticks, standalone::outcome, standalone::sample, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
+// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_check, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::expectation, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::generated_month, actors::market_rules, actors::market_rules_tests, actors::observation, actors::open_command, actors::ports::market_source, actors::ports::tick_store, actors::price_rules, actors::price_rules_tests, actors::quality_alerts, actors::quality_monitor, actors::quality_score_tests, actors::quality_summary, actors::reference_list, actors::rule_settings, actors::supervision::board, actors::tick_days, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::tick_write, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, backfill, backfill::pieces, clickhouse::ticks, http::answers, metrics::counted, sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::trade_dates, sources::databases, sources::databases::query, sources::databases::rows_tests, sources::databases::times, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::files::fixture_tests, sources::reach, sources::tdx, sources::tdx::factors, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::interface, sources::tushare::stk_mins, sources::yahoo::candles, sources::yahoo::window, sqlite::ticks, standalone::outcome, standalone::sample, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
 // Downstream: actors::domain::code
 // Role: A unit of work (one code of one command): its range, its mode, what came of it.
 
@@ -161,13 +161,27 @@ pub enum Rule {
     StaleRepeat,
     /// A minute bar that ends where none of its length ends.
     MinuteGrid,
+    /// A row of a day before the security was listed.
+    BeforeListing,
+    /// A row of a day after the security was taken off the list.
+    AfterDelisting,
+    /// The price of reference is not the close before, and no change of the adjustment factor explains it.
+    ExRight,
+    /// A price of a share with more than two decimals.
+    PriceDecimals,
+    /// A trade outside the sessions of its day.
+    TickSession,
+    /// A trade that is older than the one before it.
+    TickOrder,
+    /// An adjustment factor below that of an earlier day.
+    FactorDecreases,
     /// Another source has another value, or one of two sources lacks the row.
     SourceDisagreement,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 25] = [
         Self::MissingValue,
         Self::UnreadableValue,
         Self::PriceNotPositive,
@@ -185,6 +199,13 @@ impl Rule {
         Self::AveragePrice,
         Self::StaleRepeat,
         Self::MinuteGrid,
+        Self::BeforeListing,
+        Self::AfterDelisting,
+        Self::ExRight,
+        Self::PriceDecimals,
+        Self::TickSession,
+        Self::TickOrder,
+        Self::FactorDecreases,
         Self::SourceDisagreement,
     ];
 
@@ -208,6 +229,13 @@ impl Rule {
             Self::AveragePrice => "average_price",
             Self::StaleRepeat => "stale_repeat",
             Self::MinuteGrid => "minute_grid",
+            Self::BeforeListing => "before_listing",
+            Self::AfterDelisting => "after_delisting",
+            Self::ExRight => "ex_right",
+            Self::PriceDecimals => "price_decimals",
+            Self::TickSession => "tick_session",
+            Self::TickOrder => "tick_order",
+            Self::FactorDecreases => "factor_decreases",
             Self::SourceDisagreement => "source_disagreement",
         }
     }

@@ -1,5 +1,5 @@
-// Upstream: actors::cross_check, actors::cross_section, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::quality_summary, actors::source_calls, actors::supervisor, actors::tick_fetch, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::baostock, sources::baostock::adjust_factor, sources::baostock::connection, sources::baostock::error_text, sources::baostock::k_data, sources::baostock::query, sources::databases, sources::databases::errors, sources::databases::query, sources::databases::redis, sources::databases::shape, sources::eastmoney, sources::files, sources::files::fixture_tests, sources::files::table, sources::gate, sources::http, sources::reach, sources::tdx, sources::tdx::connection, sources::tdx::pool, sources::tdx::request, sources::tdx::walk, sources::tushare, sources::tushare::error_text, sources::tushare::transport, sources::yahoo, sources::yahoo::candles, sources::yahoo::window, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, worker_view
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day
+// Upstream: actors::cross_check, actors::cross_section, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::quality_summary, actors::source_calls, actors::supervisor, actors::tick_fetch, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::baostock, sources::baostock::adjust_factor, sources::baostock::connection, sources::baostock::error_text, sources::baostock::k_data, sources::baostock::query, sources::databases, sources::databases::errors, sources::databases::query, sources::databases::redis, sources::databases::shape, sources::eastmoney, sources::files, sources::files::fixture_tests, sources::files::table, sources::gate, sources::http, sources::reach, sources::tdx, sources::tdx::connection, sources::tdx::pool, sources::tdx::request, sources::tdx::walk, sources::tushare, sources::tushare::daily, sources::tushare::error_text, sources::tushare::transport, sources::yahoo, sources::yahoo::candles, sources::yahoo::window, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, worker_view
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day
 // Role: The port to market data: kinds of data, sources of each in order, requests, and what may go wrong.
 
 use std::fmt;
@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use chrono::NaiveDate;
 
 use crate::domain::{
-    Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Frequency, SourceId,
+    Code, DateRange, DayNote, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Frequency,
+    SourceId,
 };
 
 /// What a source may have.
@@ -100,6 +101,11 @@ pub trait MarketSource: Send + Sync {
         Err(self.not_offered(DataKind::of(request.frequency)))
     }
 
+    /// The same bars, with what the source says of days beside them. One that says nothing offers [`Self::bars`] alone.
+    async fn noted_bars(&self, request: &BarRequest) -> Result<NotedBars, SourceError> {
+        Ok(NotedBars { bars: self.bars(request).await?, notes: Vec::new() })
+    }
+
     /// Whether [`Self::day_bars`] can be asked for, and would have this security's bar.
     fn has_day_bars(&self, code: Code) -> bool {
         let _unused = code;
@@ -110,6 +116,11 @@ pub trait MarketSource: Send + Sync {
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
         let _unused = day;
         Err(self.not_offered(DataKind::Bars))
+    }
+
+    /// The same bars, with what the source says of that day beside them.
+    async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
+        Ok(NotedDay { bars: self.day_bars(day).await?, notes: Vec::new() })
     }
 
     /// All trades of one security on a day, in their order.
@@ -149,6 +160,49 @@ pub struct BarRequest {
     pub frequency: Frequency,
     /// Shanghai days, both ends included.
     pub range: DateRange,
+}
+
+/// Bars of one security, with what their source says of days beside them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotedBars {
+    /// The bars.
+    pub bars: Vec<FetchedBar>,
+    /// The notes, in any order; of days with a bar and of others.
+    pub notes: Vec<DayNote>,
+}
+
+/// A row of a source's answer: a bar, if there is one, and what it says of the day, if anything.
+pub type NotedRow = (Option<FetchedBar>, Option<DayNote>);
+
+impl FromIterator<NotedRow> for NotedBars {
+    fn from_iter<I: IntoIterator<Item = NotedRow>>(rows: I) -> Self {
+        let mut noted = Self::default();
+        for (bar, note) in rows {
+            noted.bars.extend(bar);
+            noted.notes.extend(note);
+        }
+        noted
+    }
+}
+
+impl FromIterator<(Code, NotedRow)> for NotedDay {
+    fn from_iter<I: IntoIterator<Item = (Code, NotedRow)>>(rows: I) -> Self {
+        let mut noted = Self::default();
+        for (code, (bar, note)) in rows {
+            noted.bars.extend(bar.map(|bar| (code, bar)));
+            noted.notes.extend(note.map(|note| (code, note)));
+        }
+        noted
+    }
+}
+
+/// Bars of all securities on one day, with what their source says of it beside them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotedDay {
+    /// The bars.
+    pub bars: Vec<(Code, FetchedBar)>,
+    /// The notes; of securities with a bar and of others.
+    pub notes: Vec<(Code, DayNote)>,
 }
 
 /// Why a fetch failed.

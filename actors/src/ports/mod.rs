@@ -1,5 +1,5 @@
-// Upstream: actors::command_handover, actors::command_router, actors::config_actor, actors::fact_cache, actors::factor_flush, actors::factor_plan, actors::fetcher, actors::flush, actors::heartbeat, actors::latest_times, actors::lifecycle, actors::list_merge, actors::observation, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::store_tries, actors::supervisor, actors::sync_journal, actors::tick_write, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, backfill::feed, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::rows, clickhouse::statements, clickhouse::table, clickhouse::ticks, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sources::databases::clickhouse, sqlite::factors, sqlite::store, sqlite::ticks, standalone::error, switch, worker_view
-// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports::market_source, actors::ports::tick_store, actors::settings
+// Upstream: actors::command_handover, actors::command_router, actors::config_actor, actors::fact_cache, actors::factor_flush, actors::factor_plan, actors::fetcher, actors::flush, actors::heartbeat, actors::last_closes, actors::latest_times, actors::lifecycle, actors::list_merge, actors::observation, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::quality_summary, actors::store_outage, actors::store_tries, actors::supervisor, actors::sync_journal, actors::tick_write, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, backfill::feed, benches::pipeline::write_path, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::rows, clickhouse::statements, clickhouse::table, clickhouse::ticks, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sources::databases::clickhouse, sqlite::factors, sqlite::store, sqlite::ticks, standalone::error, switch, worker_view
+// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports::market_source, actors::ports::tick_store, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
 //! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:
@@ -19,12 +19,14 @@ use chrono::{NaiveDate, NaiveDateTime};
 use crate::command_split::CommandPart;
 use crate::delivery::{CommandReceiver, RawCommand};
 use crate::domain::{
-    AdjustFactor, Bar, Code, Frequency, Listing, Millionths, OperatorOrder, PriceUpdate, RawFactor, Stock, SyncRecord,
-    TradeDay,
+    AdjustFactor, Bar, Code, FactorChanges, Frequency, Hundredths, Listing, Millionths, OperatorOrder, PriceUpdate,
+    RawFactor, Stock, SyncRecord, TradeDay,
 };
 use crate::settings::ActorSettings;
 
-pub use market_source::{BarRequest, DataKind, MarketSource, MarketSources, SourceError, SourceErrorKind};
+pub use market_source::{
+    BarRequest, DataKind, MarketSource, MarketSources, NotedBars, NotedDay, NotedRow, SourceError, SourceErrorKind,
+};
 pub use tick_store::{StoredTick, TickBatch, TickStore};
 
 /// Where commands come from: a consumer group's member, with a thread of its own.
@@ -142,6 +144,9 @@ pub trait BarStore: Send + Sync {
 
     /// The newest stored timestamp of every code, in one query.
     async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError>;
+
+    /// The newest stored daily close of every code that has one since a day, and its day, in one query.
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError>;
 
     /// The keys and identities of the stored bars in all of `spans`, in one query (or as few as its length allows).
     /// May return bars outside the spans; every copy of a doubled bar is returned.
@@ -267,6 +272,9 @@ pub trait FactorStore: Send + Sync {
 
     /// The whole stored series of these codes, every copy of a doubled row included.
     async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError>;
+
+    /// When the stored series of a code changed; `None` where nothing is stored.
+    async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError>;
 
     /// Writes all rows or fails.
     async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError>;

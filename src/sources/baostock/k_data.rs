@@ -1,5 +1,5 @@
 // Upstream: sources::baostock, sources::baostock::adjust_factor
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports::market_source, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells, sources::excerpt, sources::labels, sources::units
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::known_days, actors::domain::task, actors::ports::market_source, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells, sources::day_note, sources::excerpt, sources::labels, sources::units
 // Role: BaoStock's bars: of one security in a range of days, and of all securities on one day. Pure.
 
 //! Unadjusted (`adjustflag` 3), oldest first, in shares and yuan. A day's bar has a date, a minute's one a time of 17
@@ -7,20 +7,35 @@
 //! no volume. It is no bar, and other sources have none.
 
 use actors::domain::{Code, DateRange, FetchedBar, Field};
-use actors::ports::SourceErrorKind;
+use actors::ports::{NotedRow, SourceErrorKind};
 use chrono::{NaiveDate, NaiveDateTime};
 
 use super::answer::{self, AnswerError, Layout, wrong_row};
 use super::frame::Message;
 use super::query::{Page, Query, baostock_code};
-use crate::sources::{cells, excerpt::excerpt, labels, units};
+use crate::sources::{cells, day_note::day_note, excerpt::excerpt, labels, units};
 
-const DAY_COLUMNS: [&str; 9] = ["date", "code", "open", "high", "low", "close", "volume", "amount", "tradestatus"];
+const DAY_COLUMNS: [&str; 11] =
+    ["date", "code", "open", "high", "low", "close", "volume", "amount", "tradestatus", "preclose", "isST"];
 /// All columns that the vendor's client 0.9.4 names for the answer about all shares are these and some more.
-const ALL_OF_DAY_COLUMNS: [&str; 10] =
-    ["date", "code", "open", "high", "low", "close", "volume", "amount", "tradestatus", "adjustflag"];
+const ALL_OF_DAY_COLUMNS: [&str; 12] = [
+    "date",
+    "code",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "amount",
+    "tradestatus",
+    "preclose",
+    "isST",
+    "adjustflag",
+];
 const MINUTE_COLUMNS: [&str; 8] = ["time", "code", "open", "high", "low", "close", "volume", "amount"];
 const SUSPENDED: &str = "\"0\"";
+const SPECIAL: &str = "\"1\"";
+const USUAL: &str = "\"0\"";
 const UNADJUSTED: &str = "\"3\"";
 
 /// Bars of one security.
@@ -51,7 +66,7 @@ pub fn params(symbol: &str, columns: &[&str], range: DateRange, frequency: Strin
 }
 
 impl Query for KData {
-    type Row = FetchedBar;
+    type Row = NotedRow;
     const METHOD: &'static str = "query_history_k_data_plus";
     const KIND: &'static str = "95";
     const PAGED: bool = true;
@@ -63,7 +78,7 @@ impl Query for KData {
         }
     }
 
-    fn parse(&self, message: &Message, page: usize) -> Result<Page<FetchedBar>, AnswerError> {
+    fn parse(&self, message: &Message, page: usize) -> Result<Page<NotedRow>, AnswerError> {
         let layout = Layout::paged(8);
         match self.minutes {
             None => {
@@ -71,7 +86,7 @@ impl Query for KData {
                 let mut rows = Vec::with_capacity(records.len());
                 for (number, record) in records.iter().enumerate() {
                     check_code(record[1], self.code, number)?;
-                    rows.extend(day_bar(record));
+                    rows.push(day_row(record));
                 }
                 Ok(Page { rows, num_records: records.len() })
             }
@@ -81,7 +96,7 @@ impl Query for KData {
                 for (number, record) in records.iter().enumerate() {
                     let [time, code, values @ ..] = *record;
                     check_code(code, self.code, number)?;
-                    rows.push(bar(minute(time), values));
+                    rows.push((Some(bar(minute(time), values)), None));
                 }
                 Ok(Page { num_records: rows.len(), rows })
             }
@@ -97,7 +112,7 @@ pub struct AllOfDay(
 );
 
 impl Query for AllOfDay {
-    type Row = (Code, FetchedBar);
+    type Row = (Code, NotedRow);
     const METHOD: &'static str = "query_daily_history_k_AStock";
     const KIND: &'static str = "98";
     const PAGED: bool = false;
@@ -121,7 +136,7 @@ impl Query for AllOfDay {
                 Field::Value(text) => text.parse().ok(),
                 Field::Missing | Field::Unreadable(_) => None,
             };
-            rows.extend(code.and_then(|code| Some((code, day_bar(cells)?))));
+            rows.extend(code.map(|code| (code, day_row(cells))));
         }
         Ok(Page { rows, num_records: records.len() })
     }
@@ -134,10 +149,18 @@ fn check_code(cell: &str, code: Code, number: usize) -> Result<(), AnswerError> 
     Err(wrong_row(number, &format!("is of {}, asked was {code}", excerpt(cell))))
 }
 
-/// `None` where the security was suspended.
-fn day_bar(record: &[&str; 9]) -> Option<FetchedBar> {
-    let [date, _code, values @ .., status] = *record;
-    (status != SUSPENDED).then(|| bar(cells::day(date), values))
+/// A day on which the security was suspended has no bar. `preclose` is the exchange's price of reference.
+fn day_row(record: &[&str; 11]) -> NotedRow {
+    let [date, _code, open, high, low, close, volume, amount, status, pre_close, special] = *record;
+    let (timestamp, is_suspended) = (cells::day(date), status == SUSPENDED);
+    let is_special = match special {
+        SPECIAL => Some(true),
+        USUAL => Some(false),
+        _ => None,
+    };
+    let note = day_note(&timestamp, &cells::number(pre_close), is_suspended, is_special);
+    let bar = (!is_suspended).then(|| bar(timestamp, [open, high, low, close, volume, amount]));
+    (bar, note)
 }
 
 fn minute(cell: &str) -> Field<NaiveDateTime> {
@@ -164,6 +187,8 @@ fn bar(timestamp: Field<NaiveDateTime>, values: [&str; 6]) -> FetchedBar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actors::domain::{DayNote, Hundredths};
+    use actors::ports::{NotedBars, NotedDay};
     use proptest::prelude::*;
 
     fn range() -> DateRange {
@@ -181,7 +206,7 @@ mod tests {
         Message { kind: "96".to_owned(), body: [&fields[..], &end].concat().join("\u{1}") }
     }
 
-    fn days(records: &str) -> Page<FetchedBar> {
+    fn days(records: &str) -> Page<NotedRow> {
         query(None).parse(&message(&DAY_COLUMNS.join(","), "d", records), 1).unwrap()
     }
 
@@ -192,11 +217,20 @@ mod tests {
     #[test]
     fn days_are_read_in_ginkgos_units_and_a_suspended_one_is_no_bar() {
         let page = days(
-            r#"["2017-07-03","sh.600000","12.6000000000","12.6900000000","12.5000000000","12.6400000000","28962450","364908096.0000","1"],
-               ["2017-07-04","sh.600000","12.6400000000","12.6400000000","12.6400000000","12.6400000000","","","0"]"#,
+            r#"["2017-07-03","sh.600000","12.6000000000","12.6900000000","12.5000000000","12.6400000000","28962450","364908096.0000","1","12.6500000000","0"],
+               ["2017-07-04","sh.600000","12.6400000000","12.6400000000","12.6400000000","12.6400000000","","","0","12.6400000000","1"]"#,
         );
-        assert_eq!((page.rows.len(), page.num_records), (1, 2));
-        let bar = &page.rows[0];
+        assert_eq!(page.num_records, 2);
+        let NotedBars { bars, notes } = page.rows.into_iter().collect();
+        assert_eq!(bars.len(), 1);
+        let note = |day: &str, fen, is_suspended, is_special| DayNote {
+            day: day.parse().unwrap(),
+            reference: Some(Hundredths(fen)),
+            is_suspended,
+            is_special: Some(is_special),
+        };
+        assert_eq!(notes, [note("2017-07-03", 1_265, false, false), note("2017-07-04", 1_264, true, true)]);
+        let bar = &bars[0];
         assert_eq!(bar.timestamp, Field::Value("2017-07-03T00:00:00".parse().unwrap()));
         assert_eq!((&bar.open, &bar.high), (&value("12.6"), &value("12.69")));
         assert_eq!((&bar.low, &bar.close), (&value("12.5"), &value("12.64")));
@@ -209,16 +243,18 @@ mod tests {
         let records = r#"["2017-07-03","20170703093500000","sh.600000","12.6","12.69","12.5","12.64","100","1264","3"],
             ["2017-07-03","soon","sh.600000","","x",null,12.64,"100","1264","3"]"#;
         let page = query(Some(5)).parse(&message(columns, "5", records), 1).unwrap();
-        assert_eq!(page.rows[0].timestamp, Field::Value("2017-07-03T09:35:00".parse().unwrap()));
-        assert_eq!((&page.rows[0].volume, &page.rows[0].amount), (&value("1"), &value("1.264")));
-        assert_eq!(page.rows[1].timestamp, Field::unreadable("soon"));
-        assert_eq!((&page.rows[1].open, &page.rows[1].high), (&Field::Missing, &Field::unreadable("x")));
-        assert_eq!((&page.rows[1].low, &page.rows[1].close), (&Field::Missing, &value("12.64")));
+        let NotedBars { bars, notes } = page.rows.into_iter().collect();
+        assert_eq!(notes, []);
+        assert_eq!(bars[0].timestamp, Field::Value("2017-07-03T09:35:00".parse().unwrap()));
+        assert_eq!((&bars[0].volume, &bars[0].amount), (&value("1"), &value("1.264")));
+        assert_eq!(bars[1].timestamp, Field::unreadable("soon"));
+        assert_eq!((&bars[1].open, &bars[1].high), (&Field::Missing, &Field::unreadable("x")));
+        assert_eq!((&bars[1].low, &bars[1].close), (&Field::Missing, &value("12.64")));
     }
 
     #[test]
     fn a_row_of_another_security_is_refused_by_its_number() {
-        let record = r#"["2017-07-03","sz.000001","1","1","1","1","1","1","1"]"#;
+        let record = r#"["2017-07-03","sz.000001","1","1","1","1","1","1","1","1","0"]"#;
         let error = query(None).parse(&message(&DAY_COLUMNS.join(","), "d", record), 1).unwrap_err();
         assert_eq!(error.to_string(), "row 0 is of \"sz.000001\", asked was 600000.SH");
     }
@@ -252,9 +288,12 @@ mod tests {
         let adjusted = parse("2").unwrap_err().to_string();
         assert_eq!(adjusted, r#"row 0 has the adjustflag "2", wanted is "3""#);
         let page = parse("3").unwrap();
-        assert_eq!((page.rows.len(), page.num_records), (1, 3));
-        assert_eq!(page.rows[0].0.as_str(), "600000.SH");
-        assert_eq!(page.rows[0].1.volume, value("10"));
+        assert_eq!(page.num_records, 3);
+        let NotedDay { bars, notes } = page.rows.into_iter().collect();
+        assert_eq!((bars.len(), bars[0].0.as_str()), (1, "600000.SH"));
+        assert_eq!(bars[0].1.volume, value("10"));
+        let suspended = notes.iter().map(|(code, note)| (code.as_str(), note.is_suspended));
+        assert_eq!(suspended.collect::<Vec<_>>(), [("600000.SH", false), ("000001.SZ", true)]);
     }
 
     proptest! {
@@ -262,9 +301,9 @@ mod tests {
 
         #[test]
         fn any_cells_give_rows_or_a_clear_error(
-            cells in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 9),
+            cells in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 11),
             near in prop::collection::vec(prop::sample::select(b"0123456789.-eE+".to_vec()), 0..30),
-            place in 2..9_usize,
+            place in 2..11_usize,
         ) {
             let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
             let mut cells: Vec<String> = cells.iter().map(text).collect();

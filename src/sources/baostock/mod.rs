@@ -25,7 +25,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, SourceId};
-use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
+use actors::ports::{BarRequest, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
 use actors::shanghai;
 use async_trait::async_trait;
 use chrono::NaiveDate;
@@ -235,8 +235,13 @@ impl MarketSource for BaoStockSource {
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
+        self.noted_bars(request).await.map(|noted| noted.bars)
+    }
+
+    async fn noted_bars(&self, request: &BarRequest) -> Result<NotedBars, SourceError> {
         let BarRequest { code, frequency, range } = *request;
-        self.rows(KData::new(code, range, frequency.minutes()), &format!("{code} {frequency} {range}")).await
+        let query = KData::new(code, range, frequency.minutes());
+        Ok(self.rows(query, &format!("{code} {frequency} {range}")).await?.into_iter().collect())
     }
 
     fn has_day_bars(&self, code: Code) -> bool {
@@ -244,7 +249,11 @@ impl MarketSource for BaoStockSource {
     }
 
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
-        self.rows(Ok(AllOfDay(day)), &format!("of all on {day}")).await
+        self.noted_day_bars(day).await.map(|noted| noted.bars)
+    }
+
+    async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
+        Ok(self.rows(Ok(AllOfDay(day)), &format!("of all on {day}")).await?.into_iter().collect())
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {

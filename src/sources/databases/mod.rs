@@ -183,11 +183,6 @@ pub fn shape_problems(sources: &SourcesSection) -> Vec<(&'static str, String)> {
 }
 
 impl<D: Database> DatabaseSource<D> {
-    /// Whether one table holds the daily bars of all securities.
-    fn has_all_in_one_table(&self) -> bool {
-        self.shape.table(DataKind::Bars).is_some_and(|table| table.column("code").is_some() && !table.name.has_code())
-    }
-
     fn new(sources: &SourcesSection, part: Part<'_>, database: D) -> Result<Self, SourceSetupError> {
         let Part { name, shape, defaults, timeout_ms, limits } = part;
         if timeout_ms == 0 {
@@ -243,6 +238,11 @@ impl<D: Database> DatabaseSource<D> {
             missing.join(", "),
             listed(columns).unwrap_or_default()
         ))
+    }
+
+    /// Whether a day's bars of all securities are a single request.
+    fn holds_all_in_one_table(&self) -> bool {
+        self.shape.table(DataKind::Bars).is_some_and(|table| table.column("code").is_some() && !table.name.has_code())
     }
 
     /// Reads rows of a kind and makes something of each.
@@ -326,11 +326,11 @@ impl<D: Database> MarketSource for DatabaseSource<D> {
     }
 
     fn has_day_bars(&self, _code: Code) -> bool {
-        self.has_all_in_one_table()
+        self.holds_all_in_one_table()
     }
 
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
-        if !self.has_all_in_one_table() {
+        if !self.holds_all_in_one_table() {
             return Err(self.not_offered(DataKind::Bars));
         }
         let range = DateRange { start: day, end: day };

@@ -1,16 +1,18 @@
 // Upstream: sources::tushare, sources::tushare::daily_tests
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, sources::cells, sources::excerpt, sources::tushare::interface, sources::tushare::table
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports::market_source, sources::cells, sources::day_note, sources::excerpt, sources::tushare::interface, sources::tushare::table
 // Role: Reads Tushare's answer to `daily`: bars of one security, or of all on one day. Pure.
 
 //! Unadjusted daily bars, newest first. Units are Ginkgo's own already: lots of 100 shares and thousand yuan.
 
 use actors::domain::{Code, DateRange, FetchedBar, Field};
+use actors::ports::NotedRow;
 use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 
 use super::interface::{self, Interface};
 use super::table::{self, AnswerError, Page, Table, excerpt, unreadable};
 use crate::sources::cells;
+use crate::sources::day_note::day_note;
 
 /// Bars of one security in a range of days.
 pub struct Daily {
@@ -27,7 +29,7 @@ pub struct DailyOfAll {
 }
 
 impl Interface for DailyOfAll {
-    type Row = (Code, FetchedBar);
+    type Row = (Code, NotedRow);
     const NAME: &'static str = "daily";
     const COLUMNS: &'static [&'static str] = &COLUMNS;
     const PAGE_ROWS: usize = 6_000;
@@ -39,16 +41,16 @@ impl Interface for DailyOfAll {
     /// Rows of what is no A-share are passed over: nobody can ask for them.
     fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError> {
         let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
-        let bars = rows.iter().filter_map(|row| {
-            let Field::Value(text) = cells::text(row[0]) else { return None };
-            Some((text.parse().ok()?, bar(row)))
+        let bars = rows.iter().filter_map(|cells| {
+            let Field::Value(text) = cells::text(cells[0]) else { return None };
+            Some((text.parse().ok()?, row(cells)))
         });
         Ok(Page { rows: bars.collect(), has_more })
     }
 }
 
 impl Interface for Daily {
-    type Row = FetchedBar;
+    type Row = NotedRow;
     const NAME: &'static str = "daily";
     const COLUMNS: &'static [&'static str] = &COLUMNS;
     const PAGE_ROWS: usize = 6_000;
@@ -57,36 +59,40 @@ impl Interface for Daily {
         interface::code_and_days(self.code, self.range)
     }
 
-    fn parse(&self, body: &str) -> Result<Page<FetchedBar>, AnswerError> {
+    fn parse(&self, body: &str) -> Result<Page<NotedRow>, AnswerError> {
         parse(body, self.code)
     }
 }
 
 /// The request names them, so that a new default column changes nothing.
-const COLUMNS: [&str; 8] = ["ts_code", "trade_date", "open", "high", "low", "close", "vol", "amount"];
+const COLUMNS: [&str; 9] = ["ts_code", "trade_date", "open", "high", "low", "close", "vol", "amount", "pre_close"];
 
 /// Reads the body of an answer about `code`.
-pub fn parse(body: &str, code: Code) -> Result<Page<FetchedBar>, AnswerError> {
+pub fn parse(body: &str, code: Code) -> Result<Page<NotedRow>, AnswerError> {
     let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
-    let bars = rows.iter().enumerate().map(|(number, row)| {
-        let [ts_code, ..] = *row;
+    let bars = rows.iter().enumerate().map(|(number, cells)| {
+        let [ts_code, ..] = *cells;
         if !cells::names(ts_code, code) {
             let reason = format!("row {number} is of {}, asked was {code}", excerpt(ts_code));
             return Err(unreadable("`items`", &reason, body));
         }
-        Ok(bar(row))
+        Ok(row(cells))
     });
     Ok(Page { rows: bars.collect::<Result<_, _>>()?, has_more })
 }
 
-fn bar([_, trade_date, open, high, low, close, vol, amount]: &[&str; COLUMNS.len()]) -> FetchedBar {
-    FetchedBar {
-        timestamp: cells::day(trade_date),
+/// `pre_close` is the exchange's price of reference: an ex-right is taken off.
+fn row([_, trade_date, open, high, low, close, vol, amount, pre_close]: &[&str; COLUMNS.len()]) -> NotedRow {
+    let timestamp = cells::day(trade_date);
+    let note = day_note(&timestamp, &cells::number(pre_close), false, None);
+    let bar = FetchedBar {
+        timestamp,
         open: cells::number(open),
         high: cells::number(high),
         low: cells::number(low),
         close: cells::number(close),
         volume: cells::number(vol),
         amount: cells::number(amount),
-    }
+    };
+    (Some(bar), note)
 }

@@ -1,8 +1,8 @@
 // Upstream: cargo
-// Downstream: actors::domain::bar, actors::domain::code, kit::fuzz, sources::tushare::daily, sources::tushare::table
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::known_days, kit::fuzz, sources::tushare::daily, sources::tushare::table
 // Role: Tests of the reader of Tushare's answers, with answers as the vendor gives them.
 
-use actors::domain::{Code, FetchedBar, Field};
+use actors::domain::{Code, DayNote, FetchedBar, Field, Hundredths};
 use chrono::NaiveDate;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
@@ -13,7 +13,7 @@ use super::table::AnswerError;
 /// The vendor's own sample of `daily`, with all default columns.
 const SAMPLE: &str = r#"{"request_id":"0ac5e4bd-0b5e-11f0-9e5f-00163e0a8a4d","code":0,"data":{"fields":["ts_code","trade_date","open","high","low","close","pre_close","change","pct_chg","vol","amount"],"items":[["000001.SZ","20180718",8.75,8.85,8.69,8.7,8.72,-0.02,-0.23,525152.77,460697.377],["000001.SZ","20180717",8.74,8.75,8.66,8.72,8.73,-0.01,-0.11,375356.33,326396.994]],"has_more":false,"count":-1},"msg":""}"#;
 
-const FIELDS: &str = r#"["ts_code","trade_date","open","high","low","close","vol","amount"]"#;
+const FIELDS: &str = r#"["ts_code","trade_date","open","high","low","close","vol","amount","pre_close"]"#;
 
 fn code() -> Code {
     "000001.SZ".parse().unwrap()
@@ -28,7 +28,7 @@ fn answer(fields: &str, items: &str) -> String {
 }
 
 fn read(items: &str) -> Vec<FetchedBar> {
-    parse(&answer(FIELDS, items), code()).unwrap().rows
+    parse(&answer(FIELDS, items), code()).unwrap().rows.into_iter().filter_map(|(bar, _)| bar).collect()
 }
 
 fn refusal(body: &str) -> String {
@@ -49,7 +49,11 @@ fn the_vendors_sample_is_read_digit_by_digit() {
         volume: value("525152.77"),
         amount: value("460697.377"),
     };
-    assert_eq!(page.rows[0], expected);
+    let (bar, note) = page.rows[0].clone();
+    assert_eq!(bar, Some(expected));
+    let day = NaiveDate::from_ymd_opt(2018, 7, 18).unwrap();
+    let reference = Some(Hundredths(872));
+    assert_eq!(note, Some(DayNote { day, reference, is_suspended: false, is_special: None }));
 }
 
 #[test]
@@ -59,8 +63,9 @@ fn an_empty_answer_has_no_rows() {
 
 #[test]
 fn cells_may_be_null_text_or_nonsense_and_the_row_stays() {
-    let rows =
-        read(r#"["000001.SZ",20180718,null,"8.85","",1e1,true,[1]], ["000001.SZ",null,"x\u0041",1,1,1,{"a":1},"NaN"]"#);
+    let rows = read(
+        r#"["000001.SZ",20180718,null,"8.85","",1e1,true,[1],"x"], ["000001.SZ",null,"x\u0041",1,1,1,{"a":1},"NaN",1]"#,
+    );
     assert_eq!(rows[0].open, Field::Missing);
     assert_eq!(rows[0].high, value("8.85"));
     assert_eq!(rows[0].low, Field::Missing);
@@ -75,7 +80,7 @@ fn cells_may_be_null_text_or_nonsense_and_the_row_stays() {
 
 #[test]
 fn numbers_that_binary_floating_point_cannot_hold_stay_exact() {
-    let rows = read(r#"["000001.SZ","20180718",0.1,1.005,123456789012345678.9,2.675,-0,1.0]"#);
+    let rows = read(r#"["000001.SZ","20180718",0.1,1.005,123456789012345678.9,2.675,-0,1.0,1]"#);
     assert_eq!(rows[0].high, value("1.005"));
     assert_eq!(rows[0].low, value("123456789012345678.9"));
     assert_eq!(rows[0].close, value("2.675"));
@@ -114,12 +119,14 @@ fn what_is_no_answer_is_refused_with_its_beginning() {
 
 #[test]
 fn rows_of_another_shape_or_security_are_refused_by_number() {
-    let good = r#"["000001.SZ","20180718",1,1,1,1,1,1]"#;
+    let good = r#"["000001.SZ","20180718",1,1,1,1,1,1,1]"#;
     let of = |items: &str| refusal(&answer(FIELDS, items));
-    assert!(of(&format!("{good},[1,2]")).contains("row 1 has 2 cells for 8 columns"));
+    assert!(of(&format!("{good},[1,2]")).contains("row 1 has 2 cells for 9 columns"));
     assert!(of(&format!("{good},{{}}")).contains("row 1 as an array"));
-    assert!(of(r#"["600000.SH","20180718",1,1,1,1,1,1]"#).contains(r#"row 0 is of "600000.SH", asked was 000001.SZ"#));
-    assert!(of(r#"[null,"20180718",1,1,1,1,1,1]"#).contains("row 0 is of null"));
+    assert!(
+        of(r#"["600000.SH","20180718",1,1,1,1,1,1,1]"#).contains(r#"row 0 is of "600000.SH", asked was 000001.SZ"#)
+    );
+    assert!(of(r#"[null,"20180718",1,1,1,1,1,1,1]"#).contains("row 0 is of null"));
     let twice = FIELDS.replace("amount", "vol");
     assert!(refusal(&answer(&twice, good)).contains("column `vol` is there twice"));
 }
@@ -171,7 +178,7 @@ proptest! {
     }
 
     #[test]
-    fn any_cells_give_rows_or_a_clear_error(cells in prop::collection::vec(cell(), 7)) {
+    fn any_cells_give_rows_or_a_clear_error(cells in prop::collection::vec(cell(), 8)) {
         let body = answer(FIELDS, &format!("[\"000001.SZ\",{}]", cells.join(",")));
         match parse(&body, code()) {
             Ok(page) => prop_assert_eq!(page.rows.len(), 1),
@@ -182,7 +189,7 @@ proptest! {
     #[test]
     fn every_decimal_comes_through_unchanged(mantissa in -999_999_999_999_i64..999_999_999_999, scale in 0_u32..6) {
         let number = Decimal::new(mantissa, scale);
-        let rows = read(&format!("[\"000001.SZ\",\"20180718\",{number},{number},{number},{number},\"{number}\",{number}]"));
+        let rows = read(&format!("[\"000001.SZ\",\"20180718\",{number},{number},{number},{number},\"{number}\",{number},{number}]"));
         prop_assert_eq!(&rows[0].open, &Field::Value(number));
         prop_assert_eq!(&rows[0].volume, &Field::Value(number));
     }

@@ -26,7 +26,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
-use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
+use actors::ports::{BarRequest, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use secrecy::{ExposeSecret, SecretString};
@@ -180,11 +180,18 @@ impl MarketSource for TushareSource {
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
+        self.noted_bars(request).await.map(|noted| noted.bars)
+    }
+
+    async fn noted_bars(&self, request: &BarRequest) -> Result<NotedBars, SourceError> {
         let (code, range) = (request.code, request.range);
         let about = format!(" {code} {} {range}", request.frequency);
         match request.frequency.minutes() {
-            None => self.rows(&Daily { code, range }, &about).await,
-            Some(minutes) => self.rows(&StkMins { code, range, minutes }, &about).await,
+            None => Ok(self.rows(&Daily { code, range }, &about).await?.into_iter().collect()),
+            Some(minutes) => {
+                let bars = self.rows(&StkMins { code, range, minutes }, &about).await?;
+                Ok(NotedBars { bars, notes: Vec::new() })
+            }
         }
     }
 
@@ -193,7 +200,12 @@ impl MarketSource for TushareSource {
     }
 
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
-        self.rows(&DailyOfAll { day }, &format!(" of all securities on {day}")).await
+        self.noted_day_bars(day).await.map(|noted| noted.bars)
+    }
+
+    async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
+        let rows = self.rows(&DailyOfAll { day }, &format!(" of all securities on {day}")).await?;
+        Ok(rows.into_iter().collect())
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {

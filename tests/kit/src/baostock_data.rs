@@ -104,7 +104,11 @@ fn day_rows<'a>(
             "2" => dataset.factor(code, row.date) / dataset.factor(code, last),
             _ => 1.0,
         };
-        fields.split(',').map(|field| day_cell(row, code, field, ratio, adjust)).collect()
+        let cell = |field: &str| match field.trim() {
+            "isST" => u8::from(dataset.is_special(code)).to_string(),
+            field => day_cell(row, code, field, ratio, adjust),
+        };
+        fields.split(',').map(cell).collect()
     })
 }
 
@@ -122,7 +126,7 @@ fn day_cell(row: &DailyRow, code: &str, field: &str, ratio: f64, adjust: &str) -
         Ok(number) => format!("{:.places$}", number * Decimal::from(factor)),
         Err(_) => bare(cell),
     };
-    match field.trim() {
+    match field {
         "date" => row.date.to_string(),
         "code" => written(code),
         "open" => price(open),
@@ -139,7 +143,6 @@ fn day_cell(row: &DailyRow, code: &str, field: &str, ratio: f64, adjust: &str) -
             let number = |cell: &str| cell.parse::<f64>().unwrap_or(f64::NAN);
             format!("{:.6}", (number(close) / number(pre_close) - 1.0) * 100.0)
         }
-        "isST" => "0".to_owned(),
         _ => String::new(),
     }
 }

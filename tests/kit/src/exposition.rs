@@ -1,4 +1,4 @@
-// Upstream: tests::it::logs, tests::it::metrics
+// Upstream: tests::it::logs, tests::it::metrics, tests::it::quality_listing
 // Downstream: none
 // Role: Reads Prometheus' text format: families with their kinds, meanings and labels, and values.
 

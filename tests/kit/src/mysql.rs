@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, kit::scene, tests::it::databases_types, tests::it::databases_worker, tests::it::reference, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sync_records, tests::it::tdx_worker, tests::it::user_database
+// Upstream: benches::pipeline::commands, kit::scene, tests::it::databases_types, tests::it::databases_worker, tests::it::quality_listing, tests::it::reference, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sync_records, tests::it::tdx_worker, tests::it::user_database
 // Downstream: kit::services
 // Role: Ginkgo's tables in the real MariaDB, created and filled as Ginkgo itself does.
 
@@ -33,10 +33,12 @@ pub fn create_stock_list(database: &str, codes: &[String]) {
     });
 }
 
-/// Creates an empty `stock_info` in a database that is there.
-pub fn create_stock_table(database: &str) {
-    Tables::of(database).run(STOCK_INFO);
-}
+/// Ginkgo's calendar, with the columns its models declare.
+const TRADE_DAY: &str = "CREATE TABLE trade_day (
+    market TINYINT NOT NULL, is_open BOOL NOT NULL, timestamp DATETIME NOT NULL,
+    uuid VARCHAR(32) NOT NULL, meta VARCHAR(255) NULL, `desc` VARCHAR(255) NULL,
+    create_at DATETIME NOT NULL, update_at DATETIME NOT NULL, is_del BOOL NOT NULL, source TINYINT NOT NULL,
+    PRIMARY KEY (uuid))";
 
 /// A test's own database, looked at as text.
 pub struct Tables {
@@ -52,6 +54,30 @@ impl Tables {
             run(&mut connection, &format!("CREATE DATABASE `{database}`")).await;
         });
         tables
+    }
+
+    /// Creates a database with an empty list of securities and an empty calendar, as Ginkgo does.
+    pub fn create_as_ginkgo(database: &str) -> Self {
+        let tables = Self::create(database);
+        tables.run(STOCK_INFO);
+        tables.run(TRADE_DAY);
+        tables
+    }
+
+    /// Adds a security; days as `2024-01-02`.
+    pub fn add_stock(&self, code: &str, name: &str, listed: &str, delisted: &str) {
+        self.run(&format!(
+            "INSERT INTO stock_info VALUES ('{code}', '{name}', '', 1, 1, '{listed}', '{delisted}', \
+             replace(uuid(), '-', ''), '{{}}', '', now(), now(), 0, 7)"
+        ));
+    }
+
+    /// Adds a day to the calendar of a market (1: China's), as of `created`.
+    pub fn add_trade_day(&self, market: u8, day: &str, is_open: bool, created: &str) {
+        self.run(&format!(
+            "INSERT INTO trade_day VALUES ({market}, {is_open}, '{day}', replace(uuid(), '-', ''), '{{}}', '', '{created}', \
+             '{created}', 0, 7)"
+        ));
     }
 
     /// A database that is there.

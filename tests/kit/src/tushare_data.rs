@@ -1,10 +1,10 @@
-// Upstream: benches::pipeline::commands, kit::arguments, kit::baostock_data, kit::baostock_server, kit::eastmoney_data, kit::eastmoney_server, kit::minute_rows, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_other, kit::tushare_protocol, kit::tushare_server, kit::yahoo_data, kit::yahoo_server, tests::it::backfill, tests::it::config_cli, tests::it::cross_check, tests::it::databases_types, tests::it::databases_worker, tests::it::evening, tests::it::idempotence, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::quality, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::sync_records, tests::it::tdx_worker, tests::it::ticks
+// Upstream: benches::pipeline::commands, kit::arguments, kit::baostock_data, kit::baostock_server, kit::eastmoney_data, kit::eastmoney_server, kit::minute_rows, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_other, kit::tushare_protocol, kit::tushare_server, kit::yahoo_data, kit::yahoo_server, tests::it::backfill, tests::it::config_cli, tests::it::cross_check, tests::it::databases_types, tests::it::databases_worker, tests::it::evening, tests::it::idempotence, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::quality, tests::it::quality_listing, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::sync_records, tests::it::tdx_worker, tests::it::ticks
 // Downstream: none
 // Role: Daily bars for the Tushare server: given rows, or generated ones that hold together like real ones.
 
 //! Numbers are kept as the JSON text that is sent, so that a test can compare digit by digit, and can send nonsense.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
@@ -42,6 +42,8 @@ pub struct Dataset {
     rows: BTreeMap<String, Vec<DailyRow>>,
     /// By code: from this day on this adjustment factor.
     factors: BTreeMap<String, BTreeMap<NaiveDate, f64>>,
+    /// Codes under special treatment on all of their days.
+    special: BTreeSet<String>,
 }
 
 impl Dataset {
@@ -86,6 +88,16 @@ impl Dataset {
     /// From `day` on a security's adjustment factor is this one, until the next such day.
     pub fn set_factor(&mut self, code: &str, day: NaiveDate, factor: f64) {
         self.factors.entry(code.to_owned()).or_default().insert(day, factor);
+    }
+
+    /// A security is under special treatment (ST) on all of its days.
+    pub fn set_special(&mut self, code: &str) {
+        self.special.insert(code.to_owned());
+    }
+
+    /// Whether it is.
+    pub fn is_special(&self, code: &str) -> bool {
+        self.special.contains(code)
     }
 
     /// A security's adjustment factor on a day: as set, else 1.05 from the middle of its days on and 1 before.

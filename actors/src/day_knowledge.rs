@@ -1,0 +1,105 @@
+// Upstream: none
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::fetcher, actors::settings
+// Role: Gathers what the rows of an answer are judged by: facts, notes and, where a price jumps, the stored factors.
+
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+
+use crate::domain::{Code, DayNote, FetchedBar, Field, Frequency, Hundredths, KnownDays, MarketFacts};
+use crate::fetcher::FetchContext;
+use crate::settings::{ActorSettings, ms};
+
+impl FetchContext {
+    /// Listings and calendar.
+    pub(crate) async fn facts(&self, settings: &ActorSettings) -> Arc<MarketFacts> {
+        self.facts.current(ms(settings.fetch.facts_refresh_ms)).await
+    }
+
+    /// What these bars are judged by. The factors are asked for only where a price jumps from a day to the next; without an
+    /// answer less can be judged, and nothing waits.
+    pub(crate) async fn known_days(
+        &self,
+        code: Code,
+        frequency: Frequency,
+        bars: &[FetchedBar],
+        notes: Vec<DayNote>,
+        settings: &ActorSettings,
+    ) -> KnownDays {
+        let facts = self.facts(settings).await;
+        let mut known = KnownDays::new(facts, notes, None);
+        if frequency != Frequency::Day {
+            return known;
+        }
+        let mut closes = closes(bars);
+        if let Some((first, _)) = closes.first() {
+            let max_age = ms(settings.fetch.facts_refresh_ms);
+            known.close_before = self.last_closes.before(*first, code, max_age).await;
+        }
+        closes.splice(..0, known.close_before);
+        if has_jump(&closes, known.notes()) {
+            known.factors = self.factor_store.changes(code).await.unwrap_or_else(|error| {
+                tracing::debug!(%code, %error, "ex-rights are judged without factors");
+                None
+            });
+        }
+        known
+    }
+}
+
+/// The closes that can be read, by day.
+fn closes(bars: &[FetchedBar]) -> Vec<(NaiveDate, Hundredths)> {
+    let close = |bar: &FetchedBar| match (&bar.timestamp, &bar.close) {
+        (Field::Value(time), Field::Value(close)) => Some((time.date(), Hundredths::from_decimal(*close)?)),
+        _ => None,
+    };
+    let mut closes: Vec<(NaiveDate, Hundredths)> = bars.iter().filter_map(close).collect();
+    closes.sort_unstable();
+    closes
+}
+
+/// Whether the price of reference of a day is not the close of the bar before, or a close lies so far below it that only an
+/// ex-right explains it on any board.
+fn has_jump(closes: &[(NaiveDate, Hundredths)], notes: &[DayNote]) -> bool {
+    closes.windows(2).any(|pair| {
+        let [(_, before), (day, after)] = pair else { return false };
+        let note = notes.binary_search_by_key(day, |note| note.day).ok().and_then(|place| notes.get(place));
+        match note.and_then(|note| note.reference) {
+            Some(reference) => reference != *before,
+            None => after.0 * 100 < before.0 * LOWEST_PERCENT,
+        }
+    })
+}
+
+/// The main boards' lower limit, rounding left aside.
+const LOWEST_PERCENT: i64 = 89;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::NaiveTime;
+
+    #[test]
+    fn only_what_a_factor_must_explain_is_a_jump() {
+        let day = |d: u32| NaiveDate::from_ymd_opt(2024, 1, d).unwrap();
+        let bar = |d, close: &str| FetchedBar {
+            timestamp: Field::Value(day(d).and_time(NaiveTime::MIN)),
+            open: Field::Missing,
+            high: Field::Missing,
+            low: Field::Missing,
+            close: Field::number(close),
+            volume: Field::Missing,
+            amount: Field::Missing,
+        };
+        let note =
+            |d, fen| DayNote { day: day(d), reference: Some(Hundredths(fen)), is_suspended: false, is_special: None };
+        let newest_first = [bar(3, "9.10"), bar(2, "10.00")];
+        let has_jump = |bars: &[FetchedBar], notes: &[DayNote]| has_jump(&closes(bars), notes);
+        assert!(!has_jump(&newest_first, &[]));
+        assert!(!has_jump(&newest_first, &[note(3, 1_000)]));
+        assert!(has_jump(&newest_first, &[note(3, 990)]));
+        assert!(has_jump(&[bar(2, "10.00"), bar(3, "8.80")], &[]));
+        assert!(!has_jump(&[bar(2, "10.00"), bar(3, "8.80")], &[note(3, 1_000)]), "a limit's matter");
+        assert!(!has_jump(&[bar(2, "x"), bar(3, "8.80")], &[]));
+    }
+}

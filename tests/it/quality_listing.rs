@@ -1,0 +1,171 @@
+// Upstream: none
+// Downstream: kit::baostock_server, kit::exposition, kit::http, kit::mysql, kit::scene, kit::tushare_data, kit::wait, kit::worker, tests::it::http, tests::it::main_job
+// Role: Rows judged by listing, calendar, factors and the source's own word, on the real servers, with a counter a rule.
+
+use chrono::NaiveDate;
+use kit::baostock_server::BaoStockServer;
+use kit::exposition::Page;
+use kit::http::get;
+use kit::mysql::Tables;
+use kit::scene::{PATIENCE, Scene};
+use kit::tushare_data::{DailyRow, Dataset, codes, last_trading_days, trading_days};
+use kit::wait::wait_until;
+use kit::worker::Worker;
+
+use crate::http::address;
+use crate::main_job::PROGRAM;
+
+const MONTH: &str = r#""start_date":"20240103","end_date":"20240131","full":true"#;
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+fn days() -> Vec<NaiveDate> {
+    trading_days(day("2024-01-03"), day("2024-01-31"))
+}
+
+/// A figure of a running worker, all of its series that name `label` together.
+fn figure(scene: &Scene, name: &str, label: &str) -> u64 {
+    let page = Page::parse(&get(&address(scene, "n1"), "/metrics").body);
+    let label: &[&str] = if label.is_empty() { &[] } else { &[label] };
+    page.value(name, label) as u64
+}
+
+fn warned(scene: &Scene, rule: &str) -> u64 {
+    figure(scene, "data_worker_rows_warned_total", rule)
+}
+
+/// Puts another price of reference into a row.
+fn with_reference(row: &DailyRow, share: f64) -> DailyRow {
+    let [open, high, low, close, reference, volume, amount] = row.cells();
+    let reference = format!("{:.2}", reference.parse::<f64>().unwrap() * share);
+    DailyRow::new(row.date, [open, high, low, close, &reference, volume, amount])
+}
+
+fn start(scene: &mut Scene) -> Worker {
+    scene.set("quality.summary_interval_ms", 1_000);
+    let worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    worker
+}
+
+#[test]
+fn listing_calendar_and_factors_judge_rows_and_say_what_is_expected() {
+    let (codes, days) = (codes(4), days());
+    let mut data = Dataset::generated(&codes, &days);
+    // From day to day the price of reference is the close before, but for one day, and no factor says why.
+    let mut rows = data.rows(&codes[2]).to_vec();
+    rows[10] = with_reference(&rows[10], 0.96);
+    data.set_rows(&codes[2], rows);
+    data.set_factor(&codes[2], days[0], 1.0);
+    let mut scene = Scene::new("listing", PROGRAM, data);
+    let tables = Tables::create_as_ginkgo(&scene.name);
+    tables.add_stock(&codes[0], "新股", "2024-01-10", "2100-01-01");
+    tables.add_stock(&codes[1], "退市", "1991-04-03", "2024-01-20");
+    tables.add_stock(&codes[2], "老股", "1991-04-03", "2100-01-01");
+    // The built-in calendar says otherwise.
+    tables.add_trade_day(1, "2024-01-12", false, "2024-01-01");
+    let _worker = start(&mut scene);
+    let factor = format!(r#"{{"command":"adjustfactor","params":{{"code":"{}"}}}}"#, codes[2]);
+    scene.send(&[factor.into_bytes()]);
+    scene.wait_until_committed();
+    let [expected, missing] = ["data_worker_rows_expected_total", "data_worker_rows_missing_total"];
+    let figures = |scene: &Scene| [expected, missing].map(|name| figure(scene, name, ""));
+    // The share was listed in 1991, and the source has its factors of this month alone.
+    let [expected_before, missing_before] = figures(&scene);
+    assert_eq!(expected_before - missing_before, 21 - 1);
+
+    scene.send_snapshots(&codes, MONTH);
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    let judged = ["before_listing", "after_delisting", "ex_right", "non_trading_day", "price_limit"];
+    // 21 days less one closed: 15 of the new share, 12 of the one that left, all of the other two.
+    let bars = [expected_before + 15 + 12 + 20 + 20, missing_before];
+    wait_until("the figures", PATIENCE, || figures(&scene) == bars);
+    // Of the new share five rows came before its list date, of the old one eight after its end; four bars and a factor are
+    // of the day that is closed.
+    assert_eq!(judged.map(|rule| warned(&scene, rule)), [5, 8, 1, 5, 0], "{judged:?}");
+
+    scene.set("quality.rules.before_listing", "error").set("quality.rules.after_delisting", "ignore");
+    scene.write_config("n1");
+    wait_until("the reload", PATIENCE, || !scene.notifications_with("event", "RELOADED").is_empty());
+    scene.send_snapshots(&codes[..2], MONTH);
+    scene.wait_until_committed();
+    wait_until("skipped rows", PATIENCE, || figure(&scene, "data_worker_rows_skipped_total", "before_listing") == 5);
+    assert_eq!((warned(&scene, "before_listing"), warned(&scene, "after_delisting")), (5, 8));
+}
+
+#[test]
+fn a_source_that_tells_suspensions_and_special_treatment_is_believed() {
+    let (codes, days) = (codes(30), days());
+    let codes: Vec<String> = codes.into_iter().filter(|code| code.starts_with('6') || code.starts_with('0')).collect();
+    let mut data = Dataset::generated(&codes, &days);
+    // A third of the days of every share are suspended: BaoStock has rows of them that are no bars.
+    for code in &codes {
+        let rows = data.rows(code).iter().enumerate().map(|(n, row)| {
+            let [open, high, low, close, reference, _, amount] = row.cells();
+            if n % 3 == 2 {
+                DailyRow::new(row.date, [open, high, low, close, reference, "0", amount])
+            } else {
+                row.clone()
+            }
+        });
+        let rows = rows.collect();
+        data.set_rows(code, rows);
+    }
+    // 8 % up: within the limit of a main board, but not under special treatment.
+    for code in &codes[..2] {
+        let mut rows = data.rows(code).to_vec();
+        rows[6] = with_reference(&rows[6], 1.0 / 1.08);
+        data.set_rows(code, rows);
+    }
+    data.set_special(&codes[0]);
+    let mut scene = Scene::new("suspended", PROGRAM, Dataset::empty());
+    let tables = Tables::create_as_ginkgo(&scene.name);
+    codes.iter().for_each(|code| tables.add_stock(code, "老股", "1991-04-03", "2100-01-01"));
+    let server = BaoStockServer::start(data).unwrap();
+    scene.set("sources.bars", "[baostock]").set("sources.baostock.address", server.address());
+    let _worker = start(&mut scene);
+    scene.send_snapshots(&codes, MONTH);
+    scene.wait_until_committed();
+    let traded = (codes.len() * 14) as u64;
+    wait_until("the figures", PATIENCE, || figure(&scene, "data_worker_rows_expected_total", "") == traded);
+    assert_eq!(figure(&scene, "data_worker_rows_missing_total", ""), 0);
+    assert_eq!(scene.database.count(), traded);
+    assert_eq!(warned(&scene, "price_limit"), 1, "the share under special treatment alone");
+    wait_until("a report", PATIENCE, || {
+        let reports = scene.notifications().into_iter().filter(|message| message["type"] == "data_quality_report");
+        reports.filter_map(|report| report["data"]["records_expected"].as_u64()).sum::<u64>() == traded
+    });
+    assert_eq!(scene.notifications_with("alert_type", "data_missing").len(), 0);
+}
+
+#[test]
+fn an_increment_is_compared_with_the_close_that_is_stored() {
+    let (codes, today) = (codes(2), (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive());
+    let recent = last_trading_days(today, 4);
+    let data = Dataset::generated(&codes, &recent[..3]);
+    let mut scene = Scene::new("increment", PROGRAM, data.clone());
+    let tables = Tables::create_as_ginkgo(&scene.name);
+    codes.iter().for_each(|code| tables.add_stock(code, "老股", "1991-04-03", "2100-01-01"));
+    let mut worker = start(&mut scene);
+    let first = format!(r#""start_date":"{}""#, recent[0].format("%Y%m%d"));
+    scene.send_snapshots(&codes, &first);
+    scene.wait_until_committed();
+    // Another worker, as on another evening: what this one knows of closes it read before there were any.
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    let _worker = start(&mut scene);
+    // More than a tenth above the close that is stored; the source's own price of reference is missing.
+    let close: f64 = data.rows(&codes[0])[2].cells()[3].parse().unwrap();
+    let price = format!("{:.2}", close * 1.15);
+    let amount = format!("{:.3}", close * 115.0);
+    let mut rows = data.rows(&codes[0]).to_vec();
+    rows.push(DailyRow::new(recent[3], [&price, &price, &price, &price, "null", "1000.0", &amount]));
+    scene.source.set_rows(&codes[0], rows);
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    wait_until("the price limit", PATIENCE, || warned(&scene, "price_limit") == 1);
+    scene.assert_exact(&codes);
+}
