@@ -70,6 +70,10 @@ impl MarketSources for Switch<dyn MarketSources> {
     fn of(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
         self.current().of(kind)
     }
+
+    fn to_compare(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
+        self.current().to_compare(kind)
+    }
 }
 
 #[async_trait]

@@ -1,5 +1,5 @@
-// Upstream: actors::command_router, actors::day_knowledge, actors::source_calls, actors::supervisor, actors::tick_fetch
-// Downstream: actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::fact_cache, actors::last_closes, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::tick_days, actors::ticket, actors::validator
+// Upstream: actors::command_router, actors::cross_check, actors::day_knowledge, actors::source_calls, actors::supervisor, actors::tick_fetch
+// Downstream: actors::cross_check, actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::fact_cache, actors::last_closes, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::tick_days, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use actix::prelude::*;
 use chrono::{Days, NaiveDate, NaiveTime};
 use tracing::Instrument;
 
+use crate::cross_check::CrossCheck;
 use crate::cross_section::{self, CrossSections};
 use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, Stage, SyncMode};
 use crate::fact_cache::FactCache;
@@ -122,6 +123,7 @@ pub(crate) struct FetchContext {
     bars: Arc<LatestBars>,
     factors: Arc<LatestTimes>,
     sections: CrossSections,
+    pub(crate) comparisons: CrossCheck,
     pub(crate) validator: Addr<Validator>,
     pub(crate) outage: Arc<StoreOutage>,
     pub(crate) board: Arc<Board>,
@@ -151,6 +153,7 @@ impl Fetcher {
             facts: known.facts,
             last_closes: known.last_closes,
             sections: CrossSections::default(),
+            comparisons: CrossCheck::default(),
             outage,
             validator,
             board: vitals.board().clone(),
@@ -287,6 +290,7 @@ impl FetchContext {
                 };
                 let Some(room) = room else { return };
                 let FetchBars { mut ticket, frequency, mode, .. } = message;
+                self.cross_check(&request, source, &rows, call, &mut ticket, &settings.quality).await;
                 ticket.enter(Stage::Checking);
                 let FetchPlan { range, span } = plan;
                 let message = ValidateBars { ticket, code, frequency, mode, range, span, source, rows, known, room };

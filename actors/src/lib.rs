@@ -26,6 +26,8 @@ pub mod command_router;
 pub mod command_split;
 /// The ConfigActor.
 pub mod config_actor;
+/// What another source says.
+mod cross_check;
 /// Bars of a whole day, shared.
 mod cross_section;
 /// What rows are judged by.

@@ -1,4 +1,4 @@
-// Upstream: actors::command_handover, actors::command_router, actors::heartbeat, actors::source_calls, actors::store_insert, actors::store_outage, actors::supervision::board, metrics::counted
+// Upstream: actors::command_handover, actors::command_router, actors::cross_check, actors::heartbeat, actors::source_calls, actors::store_insert, actors::store_outage, actors::supervision::board, metrics::counted
 // Downstream: actors::domain::task, actors::ports, actors::ports::market_source
 // Role: What happens in the worker that is worth counting, and the port through which whoever counts hears of it.
 

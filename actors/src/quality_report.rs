@@ -215,6 +215,8 @@ impl QualityReport {
             "records_written": counts.written,
             "records_unchanged": counts.unchanged,
             "records_replaced": counts.replaced,
+            "records_compared": counts.compared,
+            "records_not_compared": counts.not_compared,
             "success_rate": self.success_rate(),
             "records_failed": summary.num_failed,
             "records_skipped": counts.num_skipped(),

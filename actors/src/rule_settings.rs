@@ -1,4 +1,4 @@
-// Upstream: actors::factor_rules, actors::market_rules, actors::market_rules_tests, actors::price_rules_tests, actors::settings, actors::tick_rules, actors::validator
+// Upstream: actors::cross_check, actors::factor_rules, actors::market_rules, actors::market_rules_tests, actors::price_rules_tests, actors::settings, actors::tick_rules, actors::validator
 // Downstream: actors::domain::task
 // Role: Which rules of the market a bar is judged by, what follows from breaking one, and their limits.
 
@@ -57,6 +57,38 @@ pub struct RuleSettings {
     pub stale_repeat_bars: u32,
 }
 
+/// How bars are compared with those of another source, where `sources.cross_check` names some.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CrossCheckSettings {
+    /// How far prices may be apart, in percent of the higher.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub price_tolerance_percent: f64,
+    /// How far volumes may be apart, in percent of the larger; one lot always.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub volume_tolerance_percent: f64,
+    /// How far amounts may be apart, in percent of the larger; one thousand yuan always.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub amount_tolerance_percent: f64,
+    /// The longest wait for the other source. Rows that it gave no word of by then are stored without the comparison, and no
+    /// other is compared for a minute.
+    #[schemars(range(min = 100, max = 30_000))]
+    pub max_wait_ms: u64,
+}
+
+impl Default for CrossCheckSettings {
+    fn default() -> Self {
+        Self {
+            // Half a tick of a share at 10 yuan: single-precision numbers are nearer, a wrong price is not.
+            price_tolerance_percent: 0.05,
+            // Vendors add up auctions, odd lots and late trades each in its own way.
+            volume_tolerance_percent: 0.1,
+            amount_tolerance_percent: 0.1,
+            max_wait_ms: 10_000,
+        }
+    }
+}
+
 impl RuleSettings {
     /// What follows from breaking a rule. Those that cannot be set are errors: such a row cannot be stored.
     pub fn action(&self, rule: Rule) -> RuleAction {
@@ -73,6 +105,8 @@ impl RuleSettings {
             Rule::TickSession => self.tick_session,
             Rule::TickOrder => self.tick_order,
             Rule::FactorDecreases => self.factor_decreases,
+            // What sources say differently is no fault of either row.
+            Rule::SourceDisagreement => RuleAction::Warning,
             Rule::MissingValue
             | Rule::UnreadableValue
             | Rule::PriceNotPositive

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::day_knowledge, actors::factor_flush, actors::failure_alerts, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_alerts, actors::quality_monitor, actors::quality_report, actors::quality_score_tests, actors::quality_summary, actors::setting_ranges, actors::source_calls, actors::store_tries, actors::supervisor, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer, config::sections, run
+// Upstream: actors::batch_writer, actors::command_handover, actors::command_router, actors::config_actor, actors::cross_check, actors::day_knowledge, actors::factor_flush, actors::failure_alerts, actors::fetcher, actors::flush, actors::heartbeat, actors::lifecycle, actors::list_merge, actors::ports, actors::quality_alerts, actors::quality_monitor, actors::quality_report, actors::quality_score_tests, actors::quality_summary, actors::setting_ranges, actors::source_calls, actors::store_tries, actors::supervisor, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer, config::sections, run
 // Downstream: actors::rule_settings, actors::setting_ranges, actors::task_delay
 // Role: The settings of all actors, as one immutable snapshot that can be handed anew.
 
@@ -12,7 +12,7 @@ use actix::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rule_settings::RuleSettings;
+use crate::rule_settings::{CrossCheckSettings, RuleSettings};
 use crate::setting_ranges::out_of_range;
 use crate::task_delay::DelayBasis;
 
@@ -180,6 +180,8 @@ pub struct QualitySettings {
     pub keep_reports: bool,
     /// Rules of the market that bars are judged by.
     pub rules: RuleSettings,
+    /// Comparisons with another source.
+    pub cross_check: CrossCheckSettings,
     /// When figures become alerts.
     pub alerts: AlertSettings,
 }
@@ -245,6 +247,7 @@ impl Default for QualitySettings {
             delay_basis: DelayBasis::Command,
             keep_reports: true,
             rules: RuleSettings::default(),
+            cross_check: CrossCheckSettings::default(),
             alerts: AlertSettings::default(),
         }
     }

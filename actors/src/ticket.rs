@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_alerts, actors::quality_monitor, actors::quality_report, actors::quality_score_tests, actors::quality_summary, actors::source_calls, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer
+// Upstream: actors::batch_writer, actors::command_router, actors::cross_check, actors::factor_flush, actors::fetcher, actors::list_merge, actors::quality_alerts, actors::quality_monitor, actors::quality_report, actors::quality_score_tests, actors::quality_summary, actors::source_calls, actors::tick_fetch, actors::tick_write, actors::validator, actors::write_buffer
 // Downstream: actors::delivery, actors::domain::task, actors::ports::market_source, actors::source_tally, actors::supervision::board, actors::tick_days
 // Role: A task's pass through the pipeline: it is settled once, and never vanishes silently.
 
@@ -96,6 +96,8 @@ pub struct Ticket {
     stage: Stage,
     /// What is noted of the task.
     pub trail: Trail,
+    /// What was found out on the way, beside the rows' own checks.
+    noted: TaskReport,
     settled: bool,
 }
 
@@ -111,7 +113,8 @@ impl Ticket {
     ) -> Self {
         let stage = Stage::Fetching;
         board.tasks_in(stage).add(1);
-        Self { task, subject, assignment, listener, board, span, stage, trail: Trail::default(), settled: false }
+        let (trail, noted) = (Trail::default(), TaskReport::default());
+        Self { task, subject, assignment, listener, board, span, stage, trail, noted, settled: false }
     }
 
     /// What the task is about.
@@ -138,8 +141,17 @@ impl Ticket {
         }
     }
 
+    /// Something to be reported with the task when it is done.
+    pub fn note(&mut self, report: TaskReport) {
+        self.noted.counts.add(&report.counts);
+        self.noted.anomalies.extend(report.anomalies);
+    }
+
     /// The task is done.
-    pub fn done(self, report: TaskReport) {
+    pub fn done(mut self, mut report: TaskReport) {
+        let noted = std::mem::take(&mut self.noted);
+        report.counts.add(&noted.counts);
+        report.anomalies.extend(noted.anomalies);
         self.settle(TaskOutcome::Done(report));
     }
 

@@ -214,11 +214,14 @@ fn sources(sources: &SourcesSection, findings: &mut Findings) {
         findings.0.push(("sources.bars".into(), "it must name at least one source".into()));
     }
     for kind in DataKind::ALL {
-        for name in sources.named(kind).iter().filter(|name| !name.offers(kind)) {
-            let offering = SourceName::ALL.iter().filter(|name| name.offers(kind)).map(|name| name.as_str());
-            let offering = offering.collect::<Vec<_>>().join(", ");
-            let reason = format!("{} has no {kind}; sources that have: {offering}", name.as_str());
-            findings.0.push((format!("sources.{}", kind.key()), reason));
+        for (place, names) in [("sources", sources.named(kind)), ("sources.cross_check", sources.cross_check.of(kind))]
+        {
+            for name in names.iter().filter(|name| !name.offers(kind)) {
+                let offering = SourceName::ALL.iter().filter(|name| name.offers(kind)).map(|name| name.as_str());
+                let offering = offering.collect::<Vec<_>>().join(", ");
+                let reason = format!("{} has no {kind}; sources that have: {offering}", name.as_str());
+                findings.0.push((format!("{place}.{}", kind.key()), reason));
+            }
         }
     }
     if sources.used().contains(&SourceName::Files) && sources.files.folder.as_os_str().is_empty() {

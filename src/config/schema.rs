@@ -78,7 +78,7 @@ mod tests {
     fn a_choice_has_its_words_with_their_meaning() {
         let bars = about("sources.bars");
         assert_eq!(bars.default, Some(json!(["tushare"])));
-        for (word, meaning) in [("tushare", "Tushare Pro."), ("files", "A folder of CSV files.")] {
+        for (word, meaning) in [("tushare", "Tushare Pro."), ("files", "A folder of CSV and Parquet files.")] {
             assert!(bars.words.contains(&(word.to_owned(), meaning.to_owned())), "{word}");
         }
     }

@@ -1,4 +1,4 @@
-// Upstream: config, config::check, config::database_sections, config::sections, sources, sources::baostock, sources::databases, sources::databases::rows_tests, sources::databases::shape, sources::eastmoney, sources::files, sources::files::csv_reader, sources::gate, sources::tdx, sources::tushare, sources::units, sources::yahoo, standalone, tests::it::databases_types, tests::it::databases_worker, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::user_database
+// Upstream: config, config::check, config::database_sections, config::sections, sources, sources::baostock, sources::databases, sources::databases::rows_tests, sources::databases::shape, sources::eastmoney, sources::files, sources::files::bars, sources::files::fixture_tests, sources::gate, sources::tdx, sources::tushare, sources::units, sources::yahoo, standalone, tests::it::databases_types, tests::it::databases_worker, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::user_database
 // Downstream: actors::ports::market_source, config::database_sections, config::sections
 // Role: The settings of market data: which source of what, in which order, and each source's own.
 
@@ -22,7 +22,7 @@ pub enum SourceName {
     ClickHouse,
     /// EastMoney's quotation pages.
     EastMoney,
-    /// A folder of CSV files.
+    /// A folder of CSV and Parquet files.
     Files,
     /// A MongoDB with market data.
     MongoDb,
@@ -98,6 +98,8 @@ pub struct SourcesSection {
     pub stocks: Vec<SourceName>,
     /// Where the calendar comes from; empty: from those of `bars` that have it.
     pub trade_days: Vec<SourceName>,
+    /// Comparisons of what one source gives with what another has.
+    pub cross_check: CrossCheckSection,
     /// Failures in a row (not reachable, no answer, a server's error) after which a source is left alone for a while.
     #[schemars(range(min = 1, max = 1_000))]
     pub pause_after_failures: u32,
@@ -110,7 +112,7 @@ pub struct SourcesSection {
     pub clickhouse: ClickHouseSourceSection,
     /// EastMoney's quotation pages.
     pub eastmoney: EastMoneySection,
-    /// A folder of CSV files, one per code.
+    /// A folder of CSV and Parquet files, one per code.
     pub files: FilesSection,
     /// A MongoDB that holds market data.
     pub mongodb: MongoDbSourceSection,
@@ -135,6 +137,7 @@ impl Default for SourcesSection {
             factors: Vec::new(),
             stocks: Vec::new(),
             trade_days: Vec::new(),
+            cross_check: CrossCheckSection::default(),
             // As many as a batch of fetches under way makes at once; a single lost answer stops nothing.
             pause_after_failures: 20,
             pause_ms: 5_000,
@@ -175,7 +178,8 @@ impl SourcesSection {
 
     /// Every source that is used for anything.
     pub fn used(&self) -> Vec<SourceName> {
-        let mut names: Vec<SourceName> = DataKind::ALL.iter().flat_map(|kind| self.of(*kind)).collect();
+        let names_of = |kind: &DataKind| [self.of(*kind).as_slice(), self.cross_check.of(*kind)].concat();
+        let mut names: Vec<SourceName> = DataKind::ALL.iter().flat_map(names_of).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -184,6 +188,29 @@ impl SourcesSection {
     /// The kinds of data that a source is used for.
     pub fn kinds_of(&self, name: SourceName) -> Vec<DataKind> {
         DataKind::ALL.into_iter().filter(|kind| self.of(*kind).contains(&name)).collect()
+    }
+}
+
+/// Comparisons of what one source gives with what another has. Differences are warnings in the quality report
+/// (`source_disagreement`) and change no row; how large they may be is set in `quality.cross_check`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CrossCheckSection {
+    /// The sources daily bars are compared with: the first of them that did not give the rows is asked once. Empty: none.
+    pub bars: Vec<SourceName>,
+    /// The same for minute bars.
+    pub minute_bars: Vec<SourceName>,
+}
+
+impl CrossCheckSection {
+    /// The sources that a kind of data is compared with. Factors begin at another day with each vendor, and ticks are cut
+    /// and ordered in each one's own way: they cannot be compared row by row.
+    pub fn of(&self, kind: DataKind) -> &[SourceName] {
+        match kind {
+            DataKind::Bars => &self.bars,
+            DataKind::MinuteBars => &self.minute_bars,
+            DataKind::Ticks | DataKind::Factors | DataKind::Stocks | DataKind::TradeDays => &[],
+        }
     }
 }
 
@@ -386,11 +413,12 @@ impl Default for TushareSection {
     }
 }
 
-/// A folder of CSV files, one per code.
+/// A folder of CSV and Parquet files, one per code.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FilesSection {
-    /// The folder, needed where `files` is a source of anything; files are named `000001.SZ.daily.csv`.
+    /// The folder, needed where `files` is a source of anything; files are named `000001.SZ.daily.csv` or
+    /// `000001.SZ.daily.parquet`; what is there in both forms is read from Parquet.
     pub folder: PathBuf,
     /// What the column `volume` counts.
     pub volume_unit: VolumeUnit,

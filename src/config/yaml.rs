@@ -1,5 +1,5 @@
 // Upstream: config::file, config::ginkgo
-// Downstream: config::problem
+// Downstream: config::problem, kit::fuzz
 // Role: Reads a YAML file within bounds, with the line of every key.
 
 use std::collections::HashMap;
@@ -139,5 +139,16 @@ mod tests {
         }
         let stairs: String = (0..350).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
         assert_eq!(problems(&stairs).len(), 1);
+    }
+
+    #[test]
+    fn bent_files_give_a_document_or_a_problem() {
+        let sample =
+            "kafka:\n  host: a # b\n  port: 9092\nsources:\n  bars: [tushare, \"files\"]\n  tushare: {token: x}\n";
+        kit::fuzz::bend(&[sample], |bytes| {
+            if let Err(problem) = parse(Path::new("w.yml"), &String::from_utf8_lossy(bytes)) {
+                assert!(!problem.to_string().is_empty());
+            }
+        });
     }
 }

@@ -1,5 +1,5 @@
-// Upstream: sources::baostock::k_data, sources::cells, sources::databases::times, sources::eastmoney::clist, sources::eastmoney::klines, sources::files::csv_reader, sources::files::lists, sources::yahoo::candles
-// Downstream: actors::domain::bar
+// Upstream: sources::baostock::k_data, sources::cells, sources::databases::times, sources::eastmoney::clist, sources::eastmoney::klines, sources::files::bars, sources::files::lists, sources::yahoo::candles
+// Downstream: actors::domain::bar, kit::fuzz
 // Role: Every way a source may label a daily bar, turned into midnight of its Shanghai day.
 
 //! A daily bar belongs to a trading day of Shanghai and is stored at that day's midnight. Sources write the day in many
@@ -242,6 +242,16 @@ mod tests {
         }
         assert_eq!(day_of_text(" "), Field::Missing);
         assert_eq!(day_of_text("NaT"), Field::Missing);
+    }
+
+    #[test]
+    fn bent_labels_are_days_and_minutes_or_kept_as_they_came() {
+        let samples =
+            ["20240102", "2024-01-02 09:31:00", "2024-01-01T16:00:00+08:00", "1704124800.5", "20240102093500000"];
+        kit::fuzz::bend(&samples, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let _fields = [day_of_text(&text), day_of_number(&text), time_of_text(&text), time_of_digits(&text)];
+        });
     }
 
     proptest! {

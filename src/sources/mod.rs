@@ -24,7 +24,7 @@ mod day_note;
 pub mod eastmoney;
 /// The beginning of a vendor's text.
 mod excerpt;
-/// A folder of CSV files.
+/// A folder of CSV and Parquet files.
 pub mod files;
 /// What stands before every request to a vendor.
 pub mod gate;
@@ -198,7 +198,12 @@ pub fn place(section: &SourcesSection, name: SourceName) -> String {
 }
 
 /// The configured sources of each kind of data. A source that has several kinds is one: its limits hold for all of them.
-pub struct ConfiguredSources(BTreeMap<DataKind, Vec<Arc<dyn MarketSource>>>);
+pub struct ConfiguredSources {
+    of: Sources,
+    to_compare: Sources,
+}
+
+type Sources = BTreeMap<DataKind, Vec<Arc<dyn MarketSource>>>;
 
 impl ConfiguredSources {
     /// Builds every source that is used for anything.
@@ -207,13 +212,21 @@ impl ConfiguredSources {
         for name in section.used() {
             built.insert(name, build(section, name)?);
         }
-        let of = |kind| section.of(kind).iter().filter_map(|name| built.get(name).cloned()).collect();
-        Ok(Self(DataKind::ALL.into_iter().map(|kind| (kind, of(kind))).collect()))
+        let find = |names: Vec<SourceName>| names.iter().filter_map(|name| built.get(name).cloned()).collect();
+        let all = |names: &dyn Fn(DataKind) -> Vec<SourceName>| {
+            DataKind::ALL.into_iter().map(|kind| (kind, find(names(kind)))).collect()
+        };
+        let to_compare = |kind| section.cross_check.of(kind).to_vec();
+        Ok(Self { of: all(&|kind| section.of(kind)), to_compare: all(&to_compare) })
     }
 }
 
 impl MarketSources for ConfiguredSources {
     fn of(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
-        self.0.get(&kind).cloned().unwrap_or_default()
+        self.of.get(&kind).cloned().unwrap_or_default()
+    }
+
+    fn to_compare(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
+        self.to_compare.get(&kind).cloned().unwrap_or_default()
     }
 }

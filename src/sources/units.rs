@@ -1,4 +1,4 @@
-// Upstream: sources::baostock::k_data, sources::databases::rows, sources::eastmoney::klines, sources::files::csv_reader, sources::tdx::bars, sources::tushare::stk_mins, sources::yahoo::candles
+// Upstream: sources::baostock::k_data, sources::databases::rows, sources::eastmoney::klines, sources::files::bars, sources::tdx::bars, sources::tushare::stk_mins, sources::yahoo::candles
 // Downstream: actors::domain::bar, config::source_sections
 // Role: Numbers counted in a vendor's smaller unit, turned into Ginkgo's unit without rounding.
 

@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors::domain::code, actors::domain::command, actors::domain::task
+// Downstream: actors::domain::code, actors::domain::command, actors::domain::task, kit::fuzz
 // Role: Tests of the command parser: every payload shape Ginkgo has sent, and what must be refused.
 
 use proptest::prelude::*;
@@ -140,6 +140,20 @@ fn json_value() -> impl Strategy<Value = serde_json::Value> {
         "[12][0-9]{7}".prop_map(Into::into),
     ];
     leaf.prop_recursive(2, 8, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(Into::into))
+}
+
+#[test]
+fn bent_payloads_give_a_command_or_a_clear_refusal() {
+    let samples = [
+        r#"{"command":"bar_snapshot","timestamp":"2026-01-23T15:30:00Z","params":{"codes":["000001.SZ","600000"],"start_date":"20240101","frequency":"1d","full":"false"}}"#,
+        r#"{"command":"tick","params":{"code":"000001.SZ","days":3,"overwrite":true},"correlation_id":null}"#,
+        r#""{\"command\":\"stockinfo\",\"params\":{}}""#,
+    ];
+    kit::fuzz::bend(&samples, |bytes| {
+        if let Err(error) = ControlCommand::parse(bytes) {
+            assert!(!error.to_string().is_empty());
+        }
+    });
 }
 
 proptest! {

@@ -1,5 +1,5 @@
 // Upstream: actors::domain, actors::domain::command, actors::ports, actors::supervisor, cli::send, kafka::orders
-// Downstream: actors::domain::command
+// Downstream: actors::domain::command, kit::fuzz
 // Role: What operators ask of running workers, one or all: reload, stop, pause, resume, a sign of life.
 
 use serde_json::Value;
@@ -113,6 +113,12 @@ mod tests {
         for text in ["", "null", "{", "[]", r#"{"command":"bar_snapshot","params":{}}"#, r#"{"command":7}"#] {
             assert_eq!(OperatorOrder::parse(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn bent_payloads_are_orders_or_none() {
+        let sample = r#"{"command":"reload","params":{"node_id":"n1"},"correlation_id":"c"}"#;
+        kit::fuzz::bend(&[sample], |bytes| drop(OperatorOrder::parse(bytes)));
     }
 
     proptest! {

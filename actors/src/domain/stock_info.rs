@@ -1,4 +1,4 @@
-// Upstream: actors::domain, actors::fact_cache, actors::ports, actors::ports::market_source, actors::reference_list, mysql::stock_info, mysql::store, sources::baostock, sources::baostock::stock_basic, sources::databases, sources::databases::rows, sources::eastmoney, sources::eastmoney::clist, sources::files, sources::files::lists, sources::tdx, sources::tdx::securities, sources::tushare, sources::tushare::stock_basic, sqlite::store, switch
+// Upstream: actors::domain, actors::fact_cache, actors::ports, actors::ports::market_source, actors::reference_list, mysql::stock_info, mysql::store, sources::baostock, sources::baostock::stock_basic, sources::databases, sources::databases::rows, sources::eastmoney, sources::eastmoney::clist, sources::files, sources::files::fixture_tests, sources::files::lists, sources::tdx, sources::tdx::securities, sources::tushare, sources::tushare::stock_basic, sqlite::store, switch
 // Downstream: actors::domain::bar, actors::domain::code, actors::domain::market_facts, actors::domain::task
 // Role: A security of the stock list, as a source gives it and as it is stored.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::cross_section, actors::failure_alerts, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::source_calls, actors::supervisor, actors::tick_fetch, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::baostock, sources::baostock::adjust_factor, sources::baostock::connection, sources::baostock::error_text, sources::baostock::k_data, sources::baostock::query, sources::databases, sources::databases::errors, sources::databases::query, sources::databases::redis, sources::databases::shape, sources::eastmoney, sources::files, sources::gate, sources::http, sources::reach, sources::tdx, sources::tdx::connection, sources::tdx::pool, sources::tdx::request, sources::tdx::walk, sources::tushare, sources::tushare::daily, sources::tushare::error_text, sources::tushare::transport, sources::yahoo, sources::yahoo::candles, sources::yahoo::window, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, worker_view
+// Upstream: actors::cross_check, actors::cross_section, actors::failure_alerts, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::source_calls, actors::supervisor, actors::tick_fetch, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::baostock, sources::baostock::adjust_factor, sources::baostock::connection, sources::baostock::error_text, sources::baostock::k_data, sources::baostock::query, sources::databases, sources::databases::errors, sources::databases::query, sources::databases::redis, sources::databases::shape, sources::eastmoney, sources::files, sources::files::fixture_tests, sources::files::table, sources::gate, sources::http, sources::reach, sources::tdx, sources::tdx::connection, sources::tdx::pool, sources::tdx::request, sources::tdx::walk, sources::tushare, sources::tushare::daily, sources::tushare::error_text, sources::tushare::transport, sources::yahoo, sources::yahoo::candles, sources::yahoo::window, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, worker_view
 // Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day
 // Role: The port to market data: kinds of data, sources of each in order, requests, and what may go wrong.
 
@@ -71,6 +71,12 @@ impl fmt::Display for DataKind {
 pub trait MarketSources: Send + Sync {
     /// Those in force now, the preferred one first. The next one is asked when one fails for good.
     fn of(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>>;
+
+    /// Those that rows of this kind are compared with, the preferred one first.
+    fn to_compare(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
+        let _unused = kind;
+        Vec::new()
+    }
 }
 
 /// A vendor or a store of market data. An adapter implements what the source has.

@@ -1,5 +1,5 @@
 // Upstream: sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::query, sources::baostock::stock_basic, sources::baostock::trade_dates
-// Downstream: sources::baostock::frame, sources::excerpt, sources::json_rows
+// Downstream: kit::fuzz, sources::baostock::frame, sources::excerpt, sources::json_rows
 // Role: Reads the body of BaoStock's answers: the table within, or why there is none. Pure.
 
 //! The first field is a code, `0` for success, the second a text. A success goes on with the method, the user, and for a
@@ -168,6 +168,17 @@ mod tests {
             let text = refusal(&message);
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn bent_bodies_give_rows_or_a_clear_error() {
+        let sample = success(r#"{"record":[["2024-01-01","0"],["2024-01-02","1"]]}"#).body;
+        kit::fuzz::bend(&[sample], |bytes| {
+            let message = Message { kind: "34".to_owned(), body: String::from_utf8_lossy(bytes).into_owned() };
+            if let Err(error) = table(&message, METHOD, 1, LAYOUT, &WANTED) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 
     proptest! {

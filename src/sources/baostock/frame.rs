@@ -1,5 +1,5 @@
 // Upstream: sources::baostock, sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::connection, sources::baostock::k_data, sources::baostock::query, sources::baostock::stock_basic, sources::baostock::trade_dates
-// Downstream: sources::excerpt
+// Downstream: kit::fuzz, sources::excerpt
 // Role: BaoStock's messages as bytes: requests written, answers taken apart, within bounds. Pure.
 
 //! A request is a header of 21 characters (`00.9.40`, 0x01, the kind in two characters, 0x01, the body's length in ten
@@ -246,6 +246,16 @@ mod tests {
         let error = (0..100).find_map(|_| incoming.push(&piece).err()).unwrap();
         assert!(error.to_string().contains("more than 8388608 bytes"), "{error}");
         assert!(incoming.received() <= MAX_WIRE_BYTES + MAX_TRAILER);
+    }
+
+    #[test]
+    fn bent_messages_give_a_body_or_a_clear_error() {
+        let samples = [plain("36", "0\u{1}success\u{1}浦发银行"), compressed("96", b"0\x01success\x01{\"record\":[]}")];
+        kit::fuzz::bend(&samples, |bytes| {
+            if let Err(error) = read(bytes) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 
     proptest! {

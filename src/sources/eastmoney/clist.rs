@@ -1,5 +1,5 @@
 // Upstream: sources::eastmoney
-// Downstream: actors::domain::bar, actors::domain::stock_info, sources::eastmoney::answer, sources::eastmoney::klines, sources::labels
+// Downstream: actors::domain::bar, actors::domain::stock_info, kit::fuzz, sources::eastmoney::answer, sources::eastmoney::klines, sources::labels
 // Role: EastMoney's interface `clist`: the list of securities. Pure.
 
 //! The shares of Shanghai, Shenzhen and Beijing, at most 100 a page, in the order of their codes. Fields have numbers: 12
@@ -147,6 +147,15 @@ mod tests {
         ] {
             assert!(parse(body).unwrap_err().to_string().contains(part), "{body}");
         }
+    }
+
+    #[test]
+    fn bent_pages_give_rows_or_a_clear_error() {
+        kit::fuzz::bend(&[PAGE], |bytes| {
+            if let Err(error) = parse(&String::from_utf8_lossy(bytes)) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 
     proptest! {

@@ -1,5 +1,5 @@
 // Upstream: sources::eastmoney, sources::eastmoney::clist
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, sources::eastmoney::answer, sources::labels, sources::units
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, kit::fuzz, sources::eastmoney::answer, sources::labels, sources::units
 // Role: EastMoney's bars: the interfaces `kline` (days, 5 to 60 minutes) and `trends2` (single minutes). Pure.
 
 //! Each bar is a text of fields with commas between them: time, open, close, high, low, volume in lots, amount in yuan, and
@@ -201,6 +201,15 @@ mod tests {
         assert_eq!(bar.timestamp, Field::unreadable("soon"));
         assert_eq!((&bar.open, &bar.close, &bar.high), (&Field::Missing, &Field::Missing, &Field::unreadable("x")));
         assert_eq!((&bar.low, &bar.volume), (&value("100"), &Field::Missing));
+    }
+
+    #[test]
+    fn bent_answers_give_rows_or_a_clear_error() {
+        kit::fuzz::bend(&[DAY], |bytes| {
+            if let Err(error) = klines(Frequency::Day).parse(&String::from_utf8_lossy(bytes)) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 
     proptest! {

@@ -1,19 +1,19 @@
 // Upstream: sources::files
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, sources::files::csv_table, sources::labels
-// Role: Reads the stock list, the calendar and adjustment factors from CSV files. Pure.
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, kit::fuzz, sources::files::table, sources::labels
+// Role: Reads the tables of the stock list, the calendar, adjustment factors and ticks.
 
-//! A folder holds `000001.SZ.factors.csv` for each security beside its bars; `stocks.csv` has the columns `code`, `name`, `industry`, `list_date`, `delist_date`; `trade_days.csv` has `date` and
-//! `is_open` (1 or 0).
+//! The stock list has the columns `code`, `name`, `industry`, `list_date`, `delist_date`, the calendar `date` and `is_open`
+//! (1 or 0). A row with too few or too many cells is an error: a list is taken as a whole or not at all.
 
 use actors::domain::{FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field};
 
-use crate::sources::files::csv_table::{self, CsvError};
+use crate::sources::files::table::{Table, TableError};
 use crate::sources::labels;
 
-/// The stock list's file.
-pub const STOCKS_FILE: &str = "stocks.csv";
-/// The calendar's file.
-pub const TRADE_DAYS_FILE: &str = "trade_days.csv";
+/// The stock list's name.
+pub const STOCKS: &str = "stocks";
+/// The calendar's name.
+pub const TRADE_DAYS: &str = "trade_days";
 
 /// Ten times the A-share market, and its calendar of centuries: a longer file is something else.
 const MAX_ROWS: usize = 100_000;
@@ -21,9 +21,9 @@ const MAX_ROWS: usize = 100_000;
 /// A year of ticks of a busy security.
 const MAX_TICKS: usize = 2_000_000;
 
-/// Reads a stock list. A row with too few or too many cells is an error: the list is taken as a whole or not at all.
-pub fn stocks(bytes: &[u8]) -> Result<Vec<FetchedStock>, CsvError> {
-    csv_table::read(bytes, &["code", "name", "industry", "list_date", "delist_date"], MAX_ROWS, |cells| {
+/// Reads a stock list.
+pub fn stocks(table: Table) -> Result<Vec<FetchedStock>, TableError> {
+    table.rows(&["code", "name", "industry", "list_date", "delist_date"], MAX_ROWS, |cells| {
         let [code, name, industry, list_date, delist_date] = cells?;
         Ok(FetchedStock {
             code: text(&code),
@@ -36,24 +36,24 @@ pub fn stocks(bytes: &[u8]) -> Result<Vec<FetchedStock>, CsvError> {
 }
 
 /// Reads a calendar.
-pub fn trade_days(bytes: &[u8]) -> Result<Vec<FetchedTradeDay>, CsvError> {
-    csv_table::read(bytes, &["date", "is_open"], MAX_ROWS, |cells| {
+pub fn trade_days(table: Table) -> Result<Vec<FetchedTradeDay>, TableError> {
+    table.rows(&["date", "is_open"], MAX_ROWS, |cells| {
         let [date, is_open] = cells?;
         Ok(FetchedTradeDay { date: labels::day_of_text(&date), is_open: Field::number(&is_open) })
     })
 }
 
 /// Reads a security's adjustment factors: the columns `date` and `adj_factor`.
-pub fn factors(bytes: &[u8]) -> Result<Vec<FetchedFactor>, CsvError> {
-    csv_table::read(bytes, &["date", "adj_factor"], MAX_ROWS, |cells| {
+pub fn factors(table: Table) -> Result<Vec<FetchedFactor>, TableError> {
+    table.rows(&["date", "adj_factor"], MAX_ROWS, |cells| {
         let [date, factor] = cells?;
         Ok(FetchedFactor { timestamp: labels::day_of_text(&date), factor: Field::number(&factor) })
     })
 }
 
 /// Reads a security's ticks: the columns `time`, `price`, `volume` (lots) and `direction`, in the order of the trades.
-pub fn ticks(bytes: &[u8]) -> Result<Vec<FetchedTick>, CsvError> {
-    csv_table::read(bytes, &["time", "price", "volume", "direction"], MAX_TICKS, |cells| {
+pub fn ticks(table: Table) -> Result<Vec<FetchedTick>, TableError> {
+    table.rows(&["time", "price", "volume", "direction"], MAX_TICKS, |cells| {
         let [time, price, volume, direction] = cells?;
         Ok(FetchedTick {
             timestamp: labels::time_of_text(&time),
@@ -77,16 +77,40 @@ mod tests {
     use proptest::prelude::*;
     use rust_decimal::Decimal;
 
+    fn csv(bytes: &[u8]) -> Table {
+        Table::Csv(bytes.to_vec())
+    }
+
     #[test]
     fn both_lists_are_read_by_the_names_of_their_columns() {
         let text = "Name,code,list_date,delist_date,industry,extra\n平安银行,000001.SZ,19910403,,银行,x\n";
-        let stocks = stocks(text.as_bytes()).unwrap();
+        let stocks = stocks(csv(text.as_bytes())).unwrap();
         assert_eq!(stocks[0].code, Field::Value("000001.SZ".to_owned()));
         assert_eq!(stocks[0].delist_date, Field::Missing);
-        let days = trade_days(b"date,is_open\n2024-01-02,1\n20240101,0\n").unwrap();
+        let days = trade_days(csv(b"date,is_open\n2024-01-02,1\n20240101,0\n")).unwrap();
         assert_eq!(days[1].is_open, Field::Value(Decimal::ZERO));
-        let short = trade_days(b"date,is_open\n2024-01-02\n").unwrap_err();
+        let short = trade_days(csv(b"date,is_open\n2024-01-02\n")).unwrap_err();
         assert_eq!(short.to_string(), "line 2: 1 cells for 2 columns");
+    }
+
+    #[test]
+    fn bent_lists_give_rows_or_a_clear_error() {
+        let samples = [
+            "code,name,industry,list_date,delist_date\n000001.SZ,平安银行,银行,19910403,\n",
+            "date,is_open\n20240101,0\n2024-01-02,1\n",
+            "date,adj_factor\n20240102,116.719\n",
+            "time,price,volume,direction\n2024-01-02 09:30:03,9.39,120,0\n",
+        ];
+        kit::fuzz::bend(&samples, |bytes| {
+            // Each is mostly read as what it was.
+            let error = match bytes.len() {
+                ..30 => factors(csv(bytes)).err(),
+                30..40 => trade_days(csv(bytes)).err(),
+                40..70 => ticks(csv(bytes)).err(),
+                _ => stocks(csv(bytes)).err(),
+            };
+            assert!(error.is_none_or(|error| !error.to_string().is_empty()));
+        });
     }
 
     proptest! {
@@ -94,8 +118,8 @@ mod tests {
         fn any_bytes_give_a_list_or_a_clear_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             for head in ["code,name,industry,list_date,delist_date\n", "date,is_open\n", ""] {
                 let bytes = [head.as_bytes(), &bytes].concat();
-                for error in [stocks(&bytes).err(), trade_days(&bytes).err()].into_iter().flatten() {
-                    prop_assert!(error.line >= 1 && !error.what.is_empty());
+                for error in [stocks(csv(&bytes)).err(), trade_days(csv(&bytes)).err()].into_iter().flatten() {
+                    prop_assert!(matches!(error, TableError::Csv(error) if error.line >= 1 && !error.what.is_empty()));
                 }
             }
         }

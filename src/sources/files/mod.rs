@@ -1,21 +1,27 @@
-// Upstream: sources
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::ports::market_source, config::source_sections, probe, sources, sources::files::csv_reader, sources::files::csv_table, sources::files::lists
-// Role: Daily bars from a folder of CSV files, one per security.
+// Upstream: sources, sources::files::fixture_tests
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::ports::market_source, config::source_sections, probe, sources, sources::files::bars, sources::files::lists, sources::files::table
+// Role: Market data from a folder of CSV and Parquet files.
 
-//! A folder with a file `000001.SZ.daily.csv` for each security, and `000001.SZ.5m.csv` and the like for minute bars; the
-//! columns are described in [`csv_reader`]. Adjustment factors are in `000001.SZ.factors.csv`, ticks in
-//! `000001.SZ.ticks.csv`.
+//! A folder with a file `000001.SZ.daily.csv` or `000001.SZ.daily.parquet` for each security, and `000001.SZ.5m.csv` and the
+//! like for minute bars; the columns are described in [`bars`]. Adjustment factors are in `000001.SZ.factors.csv`, ticks in
+//! `000001.SZ.ticks.csv`. What is there in both forms is read from Parquet.
 
-/// Bars in CSV.
-pub mod csv_reader;
+/// Bars.
+pub mod bars;
 /// Any table in CSV.
 pub mod csv_table;
-/// Stock list and calendar in CSV.
+/// The other tables.
 pub mod lists;
+mod parquet_cells;
+mod parquet_footer;
+mod parquet_pages;
+/// Any table in Parquet.
+pub mod parquet_table;
+/// Any table.
+pub mod table;
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use actors::domain::{
     Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field, Frequency, SourceId,
@@ -24,21 +30,19 @@ use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 
-use self::csv_reader::Units;
-use self::csv_table::CsvError;
-use self::lists::{STOCKS_FILE, TRADE_DAYS_FILE};
+use self::bars::Units;
+use self::lists::{STOCKS, TRADE_DAYS};
+use self::table::Table;
 use crate::config::FilesSection;
 use crate::probe::Answer;
 use crate::sources::SourceSetupError;
 
 /// The name in configuration, logs and reports.
 const NAME: &str = "files";
-/// A file's name is a code and this.
-const FILE_END: &str = ".daily.csv";
-/// A security's whole history of days is below 1 MB, a year of minutes about 4 MB: a larger file is something else, and memory is not given to it.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+/// The name of a table of daily bars is a code and this.
+const DAILY: &str = ".daily";
 
-/// A folder of CSV files as a source of daily bars.
+/// A folder of files as a source.
 #[derive(Debug)]
 pub struct FilesSource {
     folder: PathBuf,
@@ -69,26 +73,24 @@ impl FilesSource {
         let folder = self.folder.clone();
         let counting = tokio::task::spawn_blocking(move || {
             let names = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.file_name()));
-            Ok(names.filter(|name| name.to_string_lossy().ends_with(FILE_END)).count())
+            Ok(names.filter(|name| table::is_table(&name.to_string_lossy(), DAILY)).count())
         });
         let num_files = counting.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
         let answer = Answer::of(format!("files of daily bars: {num_files}"));
-        Ok(if num_files > 0 { answer } else { answer.with_fault(format!("no file ends in {FILE_END}")) })
-    }
-
-    /// A code's form is fixed, so the path cannot leave the folder.
-    fn path_of(&self, code: Code, frequency: Frequency) -> PathBuf {
-        match frequency {
-            Frequency::Day => self.folder.join(format!("{code}{FILE_END}")),
-            minutes => self.folder.join(format!("{code}.{minutes}.csv")),
-        }
+        Ok(if num_files > 0 {
+            answer
+        } else {
+            answer.with_fault(format!("no file ends in {DAILY}.csv or {DAILY}.parquet"))
+        })
     }
 }
 
-/// Reads a whole file.
-fn read<R>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<Vec<R>, CsvError>) -> Result<Vec<R>, SourceErrorKind> {
-    let text = contents(path)?;
-    parse(&text).map_err(|error| SourceErrorKind::BadAnswer(format!("{}: {error}", path.display())))
+/// A code's form is fixed, so the path cannot leave the folder.
+fn bars_of(code: Code, frequency: Frequency) -> String {
+    match frequency {
+        Frequency::Day => format!("{code}{DAILY}"),
+        minutes => format!("{code}.{minutes}"),
+    }
 }
 
 /// Reads a file off the arbiter.
@@ -97,26 +99,8 @@ async fn read_aside<R: Send + 'static>(
     reading: impl FnOnce() -> Result<Vec<R>, SourceErrorKind> + Send + 'static,
 ) -> Result<Vec<R>, SourceError> {
     let outcome = tokio::task::spawn_blocking(reading).await;
-    let outcome = outcome.unwrap_or_else(|error| Err(SourceErrorKind::Server(format!("reading: {error}"))));
+    let outcome = outcome.unwrap_or_else(|error| Err(SourceErrorKind::BadAnswer(format!("reading failed: {error}"))));
     outcome.map_err(|kind| SourceError { source_name: NAME, request, kind })
-}
-
-fn contents(path: &Path) -> Result<Vec<u8>, SourceErrorKind> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => SourceErrorKind::BadRequest(format!("there is no file {}", path.display())),
-        _ => SourceErrorKind::Unreachable(format!("{}: {error}", path.display())),
-    };
-    // Asked before opening: opening a pipe would wait for its writer.
-    if !path.metadata().map_err(failed)?.is_file() {
-        return Err(SourceErrorKind::BadAnswer(format!("{} is not a file", path.display())));
-    }
-    let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        let text = format!("{} has more than {MAX_FILE_BYTES} bytes", path.display());
-        return Err(SourceErrorKind::BadAnswer(text));
-    }
-    Ok(bytes)
 }
 
 #[async_trait]
@@ -131,9 +115,10 @@ impl MarketSource for FilesSource {
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let BarRequest { code, frequency, range } = *request;
-        let (path, units) = (self.path_of(code, frequency), self.units);
+        let (folder, units) = (self.folder.clone(), self.units);
         read_aside(format!("bars {code} {frequency} {range}"), move || {
-            let mut bars = read(&path, |bytes| csv_reader::parse(bytes, units, frequency))?;
+            let mut bars =
+                Table::read(&folder, &bars_of(code, frequency), |table| bars::parse(table, units, frequency))?;
             // A row whose day cannot be read may belong to any range: it is passed on, so that it is reported.
             bars.retain(|bar| match &bar.timestamp {
                 Field::Value(timestamp) => range.contains(timestamp.date()),
@@ -145,9 +130,9 @@ impl MarketSource for FilesSource {
     }
 
     async fn ticks(&self, code: Code, day: NaiveDate) -> Result<Vec<FetchedTick>, SourceError> {
-        let path = self.folder.join(format!("{code}.ticks.csv"));
+        let folder = self.folder.clone();
         read_aside(format!("ticks {code} {day}"), move || {
-            let mut ticks = read(&path, lists::ticks)?;
+            let mut ticks = Table::read(&folder, &format!("{code}.ticks"), lists::ticks)?;
             ticks.retain(|tick| match &tick.timestamp {
                 Field::Value(timestamp) => timestamp.date() == day,
                 Field::Missing | Field::Unreadable(_) => true,
@@ -158,9 +143,9 @@ impl MarketSource for FilesSource {
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
-        let path = self.folder.join(format!("{code}.factors.csv"));
+        let folder = self.folder.clone();
         read_aside(format!("factors {code} {range}"), move || {
-            let mut factors = read(&path, lists::factors)?;
+            let mut factors = Table::read(&folder, &format!("{code}.factors"), lists::factors)?;
             factors.retain(|row| match &row.timestamp {
                 Field::Value(timestamp) => range.contains(timestamp.date()),
                 Field::Missing | Field::Unreadable(_) => true,
@@ -171,19 +156,23 @@ impl MarketSource for FilesSource {
     }
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
-        let path = self.folder.join(STOCKS_FILE);
-        read_aside("stock list".to_owned(), move || read(&path, lists::stocks)).await
+        let folder = self.folder.clone();
+        read_aside("stock list".to_owned(), move || Table::read(&folder, STOCKS, lists::stocks)).await
     }
 
     async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
-        let path = self.folder.join(TRADE_DAYS_FILE);
-        read_aside("calendar".to_owned(), move || read(&path, lists::trade_days)).await
+        let folder = self.folder.clone();
+        read_aside("calendar".to_owned(), move || Table::read(&folder, TRADE_DAYS, lists::trade_days)).await
     }
 }
 
 #[cfg(test)]
+mod fixture_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn source(folder: &Path) -> FilesSource {
         FilesSource::new(&FilesSection { folder: folder.to_owned(), ..FilesSection::default() }).unwrap()

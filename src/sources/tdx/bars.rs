@@ -1,5 +1,5 @@
 // Upstream: sources::tdx, sources::tdx::ex_rights, sources::tdx::walk
-// Downstream: actors::domain::bar, actors::domain::frequency, sources::tdx::cursor, sources::tdx::request, sources::units
+// Downstream: actors::domain::bar, actors::domain::frequency, kit::fuzz, sources::tdx::cursor, sources::tdx::request, sources::units
 // Role: TDX's request 0x052d: a page of bars of one security, daily or of minutes. Pure.
 
 //! Pages are counted back from the newest bar; within one the oldest comes first. Prices are differences in thousandths
@@ -189,6 +189,14 @@ mod tests {
         assert_eq!(page(Frequency::Day).parse(&[0, 0]).unwrap(), []);
         assert_eq!(day(20_240_230), Field::unreadable("20240230"));
         assert_eq!(minute(102, 1_500), Field::unreadable("day 102, minute 1500"));
+    }
+
+    #[test]
+    fn bent_pages_give_bars_or_an_error() {
+        kit::fuzz::bend(&[unhex(RECORDED)], |bytes| {
+            let frequency = if bytes.len() % 2 == 0 { Frequency::Day } else { Frequency::Minute5 };
+            let _bars = page(frequency).parse(bytes);
+        });
     }
 
     proptest! {

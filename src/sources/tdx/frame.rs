@@ -1,5 +1,5 @@
 // Upstream: sources::tdx::connection
-// Downstream: sources::tdx::cursor
+// Downstream: kit::fuzz, sources::tdx::cursor
 // Role: TDX's frames: what stands before a request and before an answer, and the packed body. Pure.
 
 //! A request has 12 bytes before its payload, an answer 16 before its body (as the public clients write and read them;
@@ -145,6 +145,17 @@ mod tests {
         assert!(header(torn.len(), 600).body(torn).unwrap_err().to_string().contains("cannot be read"));
         assert_eq!(header(3, 3).body(vec![1, 2, 3]).unwrap(), [1, 2, 3]);
         assert!(header(0, 0).body(Vec::new()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn bent_frames_give_a_body_or_an_error() {
+        let body = packed(b"a body of some length, a body of some length");
+        kit::fuzz::bend(&[body], |bytes| {
+            if let Some(head) = bytes.first_chunk() {
+                let _header = Header::parse(head, 1, 2);
+            }
+            let _body = header(bytes.len(), 44).body(bytes.to_vec());
+        });
     }
 
     proptest! {

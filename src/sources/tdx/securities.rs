@@ -1,5 +1,5 @@
 // Upstream: sources::tdx
-// Downstream: actors::domain::bar, actors::domain::stock_info, sources::tdx::cursor, sources::tdx::request
+// Downstream: actors::domain::bar, actors::domain::stock_info, kit::fuzz, sources::tdx::cursor, sources::tdx::request
 // Role: TDX's requests 0x044e and 0x0450: how many securities a market has, and a page of their list. Pure.
 
 //! The list holds everything that has a price; names are GBK in eight bytes. It tells no listing date and no industry.
@@ -145,6 +145,13 @@ mod tests {
         assert!(page(Market::Shanghai).parse(&many).unwrap_err().to_string().contains("at most 1000"));
         assert_eq!(SecurityCount(Market::Shanghai).parse(&[0x3b, 0x33]), Ok(13_115));
         assert!(SecurityCount(Market::Shanghai).parse(&[1]).is_err());
+    }
+
+    #[test]
+    fn bent_pages_give_securities_or_an_error() {
+        let records = [record(b"600000", b"\xc6\xd6\xb7\xa2\xd2\xf8\xd0\xd0"), record(b"688981", b"*ST\xc6\xd6\0\0\0")];
+        let sample = [&2_u16.to_le_bytes()[..], &records.concat()].concat();
+        kit::fuzz::bend(&[sample], |bytes| drop(page(Market::Shanghai).parse(bytes)));
     }
 
     proptest! {

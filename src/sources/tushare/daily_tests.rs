@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::known_days, sources::tushare::daily, sources::tushare::table
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::known_days, kit::fuzz, sources::tushare::daily, sources::tushare::table
 // Role: Tests of the reader of Tushare's answers, with answers as the vendor gives them.
 
 use actors::domain::{Code, DayNote, FetchedBar, Field, Hundredths};
@@ -147,6 +147,15 @@ fn cell() -> impl Strategy<Value = String> {
         Just("[[],{\"a\":[1]}]".to_owned()),
         "\\PC{0,6}",
     ]
+}
+
+#[test]
+fn bent_answers_give_rows_or_a_clear_error() {
+    kit::fuzz::bend(&[SAMPLE], |bytes| {
+        if let Err(error) = parse(&String::from_utf8_lossy(bytes), code()) {
+            assert!(!error.to_string().is_empty());
+        }
+    });
 }
 
 proptest! {

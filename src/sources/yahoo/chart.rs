@@ -1,5 +1,5 @@
 // Upstream: sources::yahoo, sources::yahoo::candles
-// Downstream: actors::domain::bar, sources::cells, sources::excerpt
+// Downstream: actors::domain::bar, kit::fuzz, sources::cells, sources::excerpt
 // Role: Reads an answer of Yahoo's chart interface: candles as they come, splits, or why there are none. Pure.
 
 //! `{"chart":{"result":[{"meta":{…},"timestamp":[…],"events":{"splits":{…}},"indicators":{"quote":[{"open":[…],…}]}}],"error":null}}`
@@ -245,6 +245,15 @@ mod tests {
         assert_eq!(candles[0].start, Field::Missing);
         assert_eq!(candles[1].start, Field::unreadable("\"soon\""));
         assert_eq!(candles[0].values[4], Field::unreadable("[1]"));
+    }
+
+    #[test]
+    fn bent_answers_give_a_chart_or_a_clear_error() {
+        kit::fuzz::bend(&[SAMPLE], |bytes| {
+            if let Err(error) = parse(&String::from_utf8_lossy(bytes), "600000.SS", "1d") {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 
     proptest! {

@@ -20,6 +20,8 @@ pub mod eastmoney_server;
 pub mod exposition;
 /// What a protocol server does wrong.
 pub mod fault;
+/// Inputs for parsers.
+pub mod fuzz;
 /// Asking a worker.
 pub mod http;
 /// What servers over HTTP have in common.

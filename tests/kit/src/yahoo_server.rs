@@ -1,4 +1,4 @@
-// Upstream: kit::bin::yahoo_server, tests::it::sources_yahoo
+// Upstream: kit::bin::yahoo_server, tests::it::source_pairs, tests::it::sources_yahoo
 // Downstream: kit::fault, kit::http_serving, kit::own_thread, kit::tushare_data, kit::yahoo_data
 // Role: A server that speaks Yahoo's chart protocol on a free local port, with data and faults a test sets.
 

@@ -1,9 +1,10 @@
 // Upstream: sources::files
-// Downstream: actors::domain::bar, actors::domain::frequency, config::source_sections, sources::files::csv_table, sources::labels, sources::units
-// Role: Reads a CSV file of daily bars and converts its units. Pure.
+// Downstream: actors::domain::bar, actors::domain::frequency, config::source_sections, kit::fuzz, sources::files::table, sources::labels, sources::units
+// Role: Reads a table of bars and converts its units.
 
-//! The first line names the columns `date`, `open`, `high`, `low`, `close`, `volume` and `amount`, in any order and any
-//! case; further columns are ignored. In files of minute bars `time` stands for `date`, and names the bar's end. Prices are in yuan; volume and amount in the configured units.
+//! The columns are `date`, `open`, `high`, `low`, `close`, `volume` and `amount`, in any order and any
+//! case; further columns are ignored. In files of minute bars `time` stands for `date`, and names the bar's end. Prices are in
+//! yuan; volume and amount in the configured units.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +13,7 @@ use actors::domain::{FetchedBar, Field, Frequency};
 use chrono::NaiveDateTime;
 
 use crate::config::{AmountUnit, VolumeUnit};
-use crate::sources::files::csv_table::{self, CsvError};
+use crate::sources::files::table::{Table, TableError};
 use crate::sources::{labels, units as smaller_unit};
 
 /// The columns of a row.
@@ -31,13 +32,13 @@ pub struct Units {
     pub amount: AmountUnit,
 }
 
-/// Reads a file's bytes. A cell that cannot be read stays as an unreadable field, and so does every cell of a row with
+/// Reads a table. A cell that cannot be read stays as an unreadable field, and so does every cell of a row with
 /// too few or too many of them (where each belongs is unknown): the row is reported, not dropped.
-pub fn parse(bytes: &[u8], units: Units, frequency: Frequency) -> Result<Vec<FetchedBar>, CsvError> {
+pub fn parse(table: Table, units: Units, frequency: Frequency) -> Result<Vec<FetchedBar>, TableError> {
     let of_day = frequency == Frequency::Day;
     let columns = if of_day { &COLUMNS } else { &MINUTE_COLUMNS };
     let label = if of_day { labels::day_of_text } else { labels::time_of_text };
-    csv_table::read(bytes, columns, MAX_ROWS, |cells| {
+    table.rows(columns, MAX_ROWS, |cells| {
         Ok(cells.map_or_else(|text| unreadable_bar(&text), |cells| bar(&cells, units, label)))
     })
 }
@@ -83,8 +84,12 @@ mod tests {
     use proptest::prelude::*;
     use rust_decimal::Decimal;
 
+    fn csv(bytes: &[u8]) -> Table {
+        Table::Csv(bytes.to_vec())
+    }
+
     fn rows(text: &str) -> Vec<FetchedBar> {
-        parse(text.as_bytes(), Units::default(), Frequency::Day).unwrap()
+        parse(csv(text.as_bytes()), Units::default(), Frequency::Day).unwrap()
     }
 
     fn value(text: &str) -> Field<Decimal> {
@@ -100,7 +105,7 @@ mod tests {
         assert_eq!(rows[0].amount, value("90923.2405"));
         assert_eq!(rows[0].high, value("12.21"));
         let units = Units { volume: VolumeUnit::Lots, amount: AmountUnit::ThousandYuan };
-        let same = parse(text.as_bytes(), units, Frequency::Day).unwrap();
+        let same = parse(csv(text.as_bytes()), units, Frequency::Day).unwrap();
         assert_eq!(same[0].volume, value("7877950"));
         assert_eq!(same[0].amount, value("90923240.5"));
     }
@@ -118,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_header_that_does_not_fit_is_named_with_its_line() {
-        let error = |text: &str| parse(text.as_bytes(), Units::default(), Frequency::Day).unwrap_err().to_string();
+        let error = |text: &str| parse(csv(text.as_bytes()), Units::default(), Frequency::Day).unwrap_err().to_string();
         assert!(error("").contains("line 1: the file is empty"));
         assert_eq!(error("date,open,high,low,close,volume"), "line 1: column `amount` is missing");
         assert_eq!(error("date,open,high,low,close,volume,amount,Open"), "line 1: column `open` is there twice");
@@ -126,13 +131,25 @@ mod tests {
         assert_eq!(error(&long), "line 500002: more than 500000 rows");
     }
 
+    #[test]
+    fn bent_tables_give_rows_or_a_clear_error() {
+        let day = "date,open,high,low,close,volume,amount\n20240102,9.39,9.42,9.21,9.21,115827715,1075742252.45\n";
+        let minute = "time,open,high,low,close,volume,amount\n2024-01-02 09:31:00,9.39,9.4,\"9.38\",9.4,1200,11280\n";
+        kit::fuzz::bend(&[day, minute], |bytes| {
+            let frequency = if bytes.starts_with(b"d") { Frequency::Day } else { Frequency::Minute1 };
+            if let Err(error) = parse(csv(bytes), Units::default(), frequency) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
+    }
+
     proptest! {
         #[test]
         fn any_bytes_give_rows_or_a_clear_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let with_header = [b"date,open,high,low,close,volume,amount\n", bytes.as_slice()].concat();
             for bytes in [bytes, with_header] {
-                if let Err(error) = parse(&bytes, Units::default(), Frequency::Day) {
-                    prop_assert!(error.line >= 1 && !error.what.is_empty());
+                if let Err(error) = parse(csv(&bytes), Units::default(), Frequency::Day) {
+                    prop_assert!(matches!(error, TableError::Csv(error) if error.line >= 1 && !error.what.is_empty()));
                 }
             }
         }
@@ -141,7 +158,7 @@ mod tests {
         fn any_cells_give_a_row(cells in prop::collection::vec("[-+0-9.eE a-z\"]{0,12}", 7)) {
             let line = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect::<Vec<_>>().join(",");
             let text = format!("date,open,high,low,close,volume,amount\n{line}\n");
-            prop_assert_eq!(parse(text.as_bytes(), Units::default(), Frequency::Day).unwrap().len(), 1);
+            prop_assert_eq!(parse(csv(text.as_bytes()), Units::default(), Frequency::Day).unwrap().len(), 1);
         }
 
         #[test]

@@ -1,0 +1,69 @@
+// Upstream: actors::domain::command_tests, actors::domain::operator_order, config::yaml, sources::baostock::answer, sources::baostock::frame, sources::eastmoney::clist, sources::eastmoney::klines, sources::files::bars, sources::files::lists, sources::files::parquet_table, sources::labels, sources::tdx::bars, sources::tdx::ex_rights, sources::tdx::frame, sources::tdx::securities, sources::tdx::ticks, sources::tushare::daily_tests, sources::yahoo::chart
+// Downstream: none
+// Role: Bent, torn and random inputs for parsers, many and cheap, the same in every run.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Inputs that a parser is given.
+pub const CASES: usize = 100_000;
+
+/// Bytes that mean something to some parser.
+const TELLING: &[u8] = b"\x00\x01\x7f\x80\xff\"',:;{}[]<>\\\n\r -+.eE09";
+
+/// Gives `read` samples with changes, and now and then bytes at random. It must neither panic nor take long; an input over
+/// which it does panic is shown.
+pub fn bend(samples: &[impl AsRef<[u8]>], read: impl Fn(&[u8])) {
+    let mut random = Random(0x5eed);
+    for case in 0..CASES {
+        let sample = samples[random.below(samples.len())].as_ref();
+        let input = if case % 10 == 0 { random.bytes(80) } else { changed(sample, &mut random) };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| read(&input))) {
+            eprintln!("case {case}: {:?}", String::from_utf8_lossy(&input));
+            eprintln!("as bytes: {input:?}");
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// One to three changes.
+fn changed(sample: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = sample.to_vec();
+    for _ in 0..=random.below(3) {
+        let at = random.below(bytes.len() + 1);
+        let byte = if random.below(2) == 0 { TELLING[random.below(TELLING.len())] } else { random.below(256) as u8 };
+        match random.below(8) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, byte),
+            2 if at < bytes.len() => drop(bytes.remove(at)),
+            3 => {
+                let from = random.below(bytes.len() + 1).min(at);
+                let piece = bytes[from..at.min(from + 40)].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            4 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+            _ if at < bytes.len() => bytes[at] = byte,
+            _ => bytes.push(byte),
+        }
+    }
+    bytes
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn bytes(&mut self, most: usize) -> Vec<u8> {
+        (0..self.below(most)).map(|_| self.next() as u8).collect()
+    }
+}
