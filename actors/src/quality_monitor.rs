@@ -172,7 +172,7 @@ impl QualityMonitor {
     }
 
     fn schedule_summary(&self, ctx: &mut Context<Self>) {
-        ctx.run_later(ms(self.settings.quality.summary_interval_ms), |monitor, ctx| {
+        ctx.run_later(ms(self.settings.quality.report_interval_ms), |monitor, ctx| {
             monitor.take_summary().into_iter().for_each(|told| monitor.send(told));
             monitor.schedule_summary(ctx);
         });

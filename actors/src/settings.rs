@@ -164,9 +164,9 @@ impl Default for HeartbeatSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QualitySettings {
-    /// Time between two summaries, while there is anything to report.
+    /// Time between two reports, while there is anything to report.
     #[schemars(range(min = 1_000))]
-    pub summary_interval_ms: u64,
+    pub report_interval_ms: u64,
     /// Anomalies and codes of each kind shown as examples in one message; the kept report has all codes.
     #[schemars(range(max = 1_000))]
     pub max_examples: usize,
@@ -240,7 +240,7 @@ impl Default for AlertSettings {
 impl Default for QualitySettings {
     fn default() -> Self {
         Self {
-            summary_interval_ms: 300_000,
+            report_interval_ms: 300_000,
             max_examples: 20,
             // Ginkgo's TaskTimer pauses for 100 ms; a report shall be out 10 s after its job's end.
             job_quiet_ms: 3_000,

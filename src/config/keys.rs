@@ -355,7 +355,7 @@ mod tests {
             "sources.tushare.token",
             "sources.tushare.url",
             "sources.tushare.timeout_ms",
-            "quality.summary_interval_ms",
+            "quality.report_interval_ms",
             "heartbeat.interval_ms",
             "heartbeat.ttl_ms",
             "clickhouse.host",

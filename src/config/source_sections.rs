@@ -187,7 +187,8 @@ impl SourcesSection {
 
     /// The kinds of data that a source is used for.
     pub fn kinds_of(&self, name: SourceName) -> Vec<DataKind> {
-        DataKind::ALL.into_iter().filter(|kind| self.of(*kind).contains(&name)).collect()
+        let is_asked = |kind: &DataKind| self.of(*kind).contains(&name) || self.cross_check.of(*kind).contains(&name);
+        DataKind::ALL.into_iter().filter(is_asked).collect()
     }
 }
 

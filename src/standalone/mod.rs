@@ -93,7 +93,7 @@ fn settings(kafka: KafkaSection, broker: &Broker, folder: &RunFolder) -> Setting
     settings.sources.bars = vec![SourceName::Files];
     settings.sources.files.folder = folder.bars().to_owned();
     settings.batch.flush_interval_ms = 100;
-    settings.quality.summary_interval_ms = 1_000;
+    settings.quality.report_interval_ms = 1_000;
     // The sample ends in 2016; that later days are missing is no news.
     settings.quality.alerts.missing_warning_percent = 100.0;
     settings.quality.alerts.missing_error_percent = 100.0;

@@ -28,7 +28,7 @@ fn world(name: &str, num_codes: usize, num_days: usize) -> World {
     let mut scene = Scene::new(name, PROGRAM, data());
     let other = BaoStockServer::start(data()).unwrap();
     scene
-        .set("quality.summary_interval_ms", 1_000)
+        .set("quality.report_interval_ms", 1_000)
         .set("sources.tushare.requests_per_minute", 0)
         .set("sources.cross_check.bars", "[tushare, baostock]")
         .set("sources.baostock.address", other.address());

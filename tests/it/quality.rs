@@ -59,7 +59,7 @@ fn missing_days_are_told_once_with_their_codes_and_once_when_they_came() {
         holed.set_rows(code, rows.cloned().collect());
     }
     let mut scene = Scene::new("missing", PROGRAM, holed);
-    scene.set("quality.summary_interval_ms", 1_000);
+    scene.set("quality.report_interval_ms", 1_000);
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
@@ -95,7 +95,7 @@ fn a_rule_warns_until_a_reload_lets_it_skip() {
     rows.push(DailyRow::new(saturday, ["10.00", "10.50", "9.50", "10.20", "10.00", "1000.00", "1000.000"]));
     data.set_rows(&codes[0], rows);
     let mut scene = Scene::new("rules", PROGRAM, data);
-    scene.set("quality.summary_interval_ms", 1_000);
+    scene.set("quality.report_interval_ms", 1_000);
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
@@ -126,7 +126,7 @@ fn every_message_of_an_eventful_run_is_deliverable() {
     rows[3] = DailyRow::new(rows[3].date, ["-1.00", "10.50", "9.50", "10.20", "10.00", "1000.00", "1000.000"]);
     data.set_rows(&codes[0], rows);
     let mut scene = Scene::new("eventful", PROGRAM, data);
-    scene.set("quality.summary_interval_ms", 1_000);
+    scene.set("quality.report_interval_ms", 1_000);
     let mut worker = scene.start("n1");
     scene.send_snapshots(&codes, MONTH);
     scene.send(&[b"no command".to_vec()]);

@@ -44,7 +44,7 @@ fn with_reference(row: &DailyRow, share: f64) -> DailyRow {
 }
 
 fn start(scene: &mut Scene) -> Worker {
-    scene.set("quality.summary_interval_ms", 1_000);
+    scene.set("quality.report_interval_ms", 1_000);
     let worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     worker

@@ -22,7 +22,7 @@ fn scene(name: &str) -> (Scene, Vec<String>) {
     rows[3] = DailyRow::new(rows[3].date, ["-1.00", "10.50", "9.50", "10.20", "10.00", "1000.00", "1000.000"]);
     data.set_rows(&codes[0], rows);
     let mut scene = Scene::new(name, PROGRAM, data);
-    scene.set("quality.summary_interval_ms", 1_000).set("quality.job_quiet_ms", 2_000);
+    scene.set("quality.report_interval_ms", 1_000).set("quality.job_quiet_ms", 2_000);
     (scene, codes)
 }
 
