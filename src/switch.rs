@@ -6,7 +6,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use actors::domain::{Code, DateRange, FactorChanges, Frequency, Hundredths, Listing, Stock, SyncRecord, TradeDay};
+use actors::domain::{
+    Code, DateRange, DayTotal, FactorChanges, Frequency, Hundredths, Listing, Stock, SyncRecord, TradeDay,
+};
 use actors::ports::{
     BarBatch, BarStore, CodeHistory, DataKind, FactorBatch, FactorStore, HeartbeatError, HeartbeatStore, KeySpan,
     MarketSource, MarketSources, MergeCounts, ReferenceStore, ReportBatch, ReportStore, SeriesEnds, StoreError,
@@ -51,6 +53,10 @@ impl BarStore for Switch<dyn BarStore> {
 
     async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
         self.current().last_closes(since).await
+    }
+
+    async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError> {
+        self.current().day_totals(code, range).await
     }
 
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {

@@ -1,13 +1,16 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::fetcher, actors::settings
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::task, actors::fetcher, actors::rule_settings, actors::settings
 // Role: Gathers what the rows of an answer are judged by: facts, notes and, where a price jumps, the stored factors.
 
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 
-use crate::domain::{Code, DayNote, FetchedBar, Field, Frequency, Hundredths, KnownDays, MarketFacts};
+use crate::domain::{
+    Code, DateRange, DayNote, DayTotal, FetchedBar, Field, Frequency, Hundredths, KnownDays, MarketFacts,
+};
 use crate::fetcher::FetchContext;
+use crate::rule_settings::RuleAction;
 use crate::settings::{ActorSettings, ms};
 
 impl FetchContext {
@@ -29,6 +32,9 @@ impl FetchContext {
         let facts = self.facts(settings).await;
         let mut known = KnownDays::new(facts, notes, None);
         if frequency != Frequency::Day {
+            if settings.quality.rules.day_sum != RuleAction::Ignore {
+                known.day_totals = self.day_totals(code, bars).await;
+            }
             return known;
         }
         let mut closes = closes(bars);
@@ -44,6 +50,19 @@ impl FetchContext {
             });
         }
         known
+    }
+}
+
+impl FetchContext {
+    /// The stored daily bars of the days of these minutes.
+    async fn day_totals(&self, code: Code, bars: &[FetchedBar]) -> Vec<DayTotal> {
+        let day = |bar: &FetchedBar| if let Field::Value(time) = &bar.timestamp { Some(time.date()) } else { None };
+        let days = || bars.iter().filter_map(day);
+        let Some((start, end)) = days().min().zip(days().max()) else { return Vec::new() };
+        self.bar_store.day_totals(code, DateRange { start, end }).await.unwrap_or_else(|error| {
+            tracing::debug!(%code, %error, "minutes are not compared with daily bars");
+            Vec::new()
+        })
     }
 }
 

@@ -15,8 +15,8 @@ use crate::fact_cache::FactCache;
 use crate::last_closes::LastCloses;
 use crate::latest_times::{LatestBars, LatestTimes};
 use crate::ports::{
-    BarRequest, DataKind, FactorStore, KeySpan, MarketSource, MarketSources, NotedBars, SourceError, SourceErrorKind,
-    StoreError, TickStore,
+    BarRequest, BarStore, DataKind, FactorStore, KeySpan, MarketSource, MarketSources, NotedBars, SourceError,
+    SourceErrorKind, StoreError, TickStore,
 };
 use crate::reference_list::{FetchedList, ListKind};
 use crate::row_room::RowRoom;
@@ -111,6 +111,8 @@ pub struct KnownPast {
     pub ticks: Arc<dyn TickStore>,
     /// Changes of factors, asked for by code.
     pub factor_store: Arc<dyn FactorStore>,
+    /// Daily bars, asked for by code.
+    pub bar_store: Arc<dyn BarStore>,
     /// Listings and calendar.
     pub facts: FactCache,
     /// The last daily close of every code.
@@ -130,6 +132,7 @@ pub(crate) struct FetchContext {
     pub(crate) row_room: RowRoom,
     pub(crate) ticks: Arc<dyn TickStore>,
     pub(crate) factor_store: Arc<dyn FactorStore>,
+    pub(crate) bar_store: Arc<dyn BarStore>,
     pub(crate) facts: FactCache,
     pub(crate) last_closes: LastCloses,
 }
@@ -150,6 +153,7 @@ impl Fetcher {
             factors: known.factors,
             ticks: known.ticks,
             factor_store: known.factor_store,
+            bar_store: known.bar_store,
             facts: known.facts,
             last_closes: known.last_closes,
             sections: CrossSections::default(),

@@ -32,6 +32,8 @@ mod cross_check;
 mod cross_section;
 /// What rows are judged by.
 mod day_knowledge;
+/// Minute bars against their daily bar.
+mod day_sums;
 /// A command on its way from the feed to its resolution.
 pub mod delivery;
 /// What the worker talks about.

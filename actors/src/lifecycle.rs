@@ -26,6 +26,10 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The part of the drain deadline that is kept for leaving: committing, the last messages, the heartbeat.
 const LEAVING: Duration = Duration::from_secs(3);
 
+/// The longest wait for the control topic: who sees a worker run expects that it obeys. Without the topic it works all the
+/// same.
+const HEARING: Duration = Duration::from_secs(5);
+
 /// From STARTING to RUNNING.
 pub(crate) struct Starting {
     pub(crate) parts: WorkerParts,
@@ -48,7 +52,8 @@ impl Starting {
         };
         self.parts.feed.start(receiver).map_err(|error| error.to_string())?;
         self.parts.orders.start(self.orders).map_err(|error| error.to_string())?;
-        while !self.parts.feed.state().joined {
+        let deadline = Instant::now() + HEARING;
+        while !self.parts.feed.state().joined || (!self.parts.orders.hears() && Instant::now() < deadline) {
             if self.board.lifecycle() != Lifecycle::Starting {
                 return Ok(()); // stopped meanwhile
             }

@@ -1,4 +1,4 @@
-// Upstream: actors::cross_check, actors::factor_rules, actors::market_rules, actors::market_rules_tests, actors::price_rules_tests, actors::settings, actors::tick_rules, actors::validator
+// Upstream: actors::cross_check, actors::day_knowledge, actors::factor_rules, actors::market_rules, actors::market_rules_tests, actors::price_rules_tests, actors::settings, actors::tick_rules, actors::validator
 // Downstream: actors::domain::task
 // Role: Which rules of the market a bar is judged by, what follows from breaking one, and their limits.
 
@@ -49,9 +49,14 @@ pub struct RuleSettings {
     pub tick_order: RuleAction,
     /// An adjustment factor below that of an earlier day.
     pub factor_decreases: RuleAction,
+    /// Minute bars of a whole day whose volume, highest, lowest or last price is not that of the stored daily bar.
+    pub day_sum: RuleAction,
     /// How far the average price may lie outside lowest and highest, in percent.
     #[schemars(range(max = 100))]
     pub average_price_tolerance_percent: u32,
+    /// How far the volume of a day's minute bars may be from the daily bar's, in percent.
+    #[schemars(range(max = 100))]
+    pub day_sum_tolerance_percent: u32,
     /// So many equal daily bars one after the other are a stale repeat.
     #[schemars(range(min = 2, max = 250))]
     pub stale_repeat_bars: u32,
@@ -105,6 +110,7 @@ impl RuleSettings {
             Rule::TickSession => self.tick_session,
             Rule::TickOrder => self.tick_order,
             Rule::FactorDecreases => self.factor_decreases,
+            Rule::DaySum => self.day_sum,
             // What sources say differently is no fault of either row.
             Rule::SourceDisagreement => RuleAction::Warning,
             Rule::MissingValue
@@ -138,8 +144,11 @@ impl Default for RuleSettings {
             tick_session: RuleAction::Warning,
             tick_order: RuleAction::Warning,
             factor_decreases: RuleAction::Warning,
+            day_sum: RuleAction::Warning,
             // Vendors round prices, lots and thousands each on its own.
             average_price_tolerance_percent: 2,
+            // Trades at the fixed price after the close.
+            day_sum_tolerance_percent: 2,
             // Two equal days happen with thinly traded shares.
             stale_repeat_bars: 3,
         }

@@ -238,6 +238,7 @@ impl Supervisor {
             factors: latest_factors,
             ticks: parts.ticks.clone(),
             factor_store: parts.factors.clone(),
+            bar_store: parts.store.clone(),
             facts: FactCache::new(parts.reference.clone()),
             last_closes: LastCloses::new(parts.store.clone()),
         };

@@ -1,5 +1,5 @@
 // Upstream: actors::fetcher, actors::quality_score_tests, actors::supervisor, actors::tick_fetch
-// Downstream: actors::bar_rules, actors::batch_writer, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::price_limit, actors::domain::task, actors::domain::tick, actors::expectation, actors::factor_plan, actors::factor_rules, actors::market_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::rule_settings, actors::settings, actors::shanghai, actors::supervision::vitals, actors::tick_days, actors::tick_plan, actors::tick_rules, actors::ticket, actors::write_plan
+// Downstream: actors::bar_rules, actors::batch_writer, actors::day_sums, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::price_limit, actors::domain::task, actors::domain::tick, actors::expectation, actors::factor_plan, actors::factor_rules, actors::market_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::rule_settings, actors::settings, actors::shanghai, actors::supervision::vitals, actors::tick_days, actors::tick_plan, actors::tick_rules, actors::ticket, actors::write_plan
 // Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
 
 use std::collections::HashSet;
@@ -12,10 +12,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::bar_rules::{BarContext, check, finer_price};
 use crate::batch_writer::{BatchWriter, WriteBars, WriteFactors, WriteList, WriteTicks};
+use crate::day_sums::difference;
 use crate::domain::price_limit::Board;
 use crate::domain::{
-    Anomaly, Bar, Code, DateRange, FetchedBar, FetchedFactor, FetchedTick, Frequency, KnownDays, MarketFacts, Rule,
-    SourceId, SyncMode, TaskCounts,
+    Anomaly, Bar, Code, DateRange, DayTotal, FetchedBar, FetchedFactor, FetchedTick, Frequency, KnownDays, MarketFacts,
+    Rule, SourceId, SyncMode, TaskCounts,
 };
 use crate::expectation::{Asked, Expectation};
 use crate::factor_plan::FactorUnit;
@@ -291,6 +292,7 @@ pub(crate) fn check_all(
         }
     }
     checked.judge(context.code, known, quality);
+    checked.judge_days(&known.day_totals, quality);
     checked
 }
 
@@ -313,6 +315,32 @@ impl Checked {
             }
             is_kept
         });
+        self.rows = rows;
+    }
+
+    /// Judges the minutes of whole days by their stored daily bars. Which of a day's bars is wrong cannot be said: an error
+    /// skips them all, a warning is told of the last.
+    fn judge_days(&mut self, totals: &[DayTotal], quality: &QualitySettings) {
+        let rules = &quality.rules;
+        let mut rows = std::mem::take(&mut self.rows);
+        for total in totals.iter().filter(|_| rules.day_sum != RuleAction::Ignore) {
+            let begin = rows.partition_point(|bar| bar.timestamp.date() < total.day);
+            let end = rows.partition_point(|bar| bar.timestamp.date() <= total.day);
+            let bars = rows.get(begin..end).unwrap_or_default();
+            let Some((field, value)) = difference(bars, total, rules.day_sum_tolerance_percent) else { continue };
+            let broken = |bar: &Bar| {
+                let timestamp = Some(bar.timestamp);
+                Anomaly { code: bar.code, timestamp, field, value: value.clone(), rule: Rule::DaySum }
+            };
+            if rules.day_sum == RuleAction::Error {
+                for bar in rows.drain(begin..end) {
+                    self.invalid_times.insert(bar.timestamp);
+                    self.skip(broken(&bar), quality.max_examples);
+                }
+            } else if let Some(last) = bars.last() {
+                self.warn(broken(last), quality.max_examples);
+            }
+        }
         self.rows = rows;
     }
 

@@ -224,5 +224,9 @@ impl OrderFeed for NoOrders {
         Ok(())
     }
 
+    fn hears(&self) -> bool {
+        true
+    }
+
     fn close(&self) {}
 }

@@ -1,11 +1,11 @@
 // Upstream: benches::pipeline::write_path, clickhouse, service_hub
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::ports, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, clickhouse::table, config::sections, probe
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::task, actors::ports, clickhouse::errors, clickhouse::rows, clickhouse::schema, clickhouse::statements, clickhouse::table, config::sections, probe
 // Role: The port to bars in ClickHouse.
 
 use std::collections::HashMap;
 
 use ::clickhouse::Row;
-use actors::domain::{Code, Frequency, Hundredths};
+use actors::domain::{Code, DateRange, DayTotal, Frequency, Hundredths};
 use actors::ports::{BarBatch, BarStore, KeySpan, StoreError, StoreErrorClass, StoredBar};
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
@@ -41,6 +41,15 @@ struct CloseRow {
     code: String,
     newest: u32,
     close: i64,
+}
+
+#[derive(Row, Deserialize)]
+struct TotalRow {
+    time: u32,
+    high: i64,
+    low: i64,
+    close: i64,
+    volume: i64,
 }
 
 impl ClickHouseBars {
@@ -98,6 +107,23 @@ impl BarStore for ClickHouseBars {
             Some((row.code.parse().ok()?, (clock.to_wall_clock(row.newest).date(), Hundredths(row.close))))
         };
         Ok(rows.into_iter().filter_map(close).collect())
+    }
+
+    async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError> {
+        let operation = "read daily bars";
+        let clock = self.table.facts(operation)?.clock;
+        let statement = statements::day_totals(&self.table.database, code, range, clock)
+            .map_err(|error| self.table.error(operation, StoreErrorClass::Refused, error.to_string()))?;
+        let reading = self.table.client.query_raw(&statement).fetch_all::<TotalRow>();
+        let rows = self.table.bounded(operation, Effect::None, reading).await?;
+        let total = |row: TotalRow| DayTotal {
+            day: clock.to_wall_clock(row.time).date(),
+            high: Hundredths(row.high),
+            low: Hundredths(row.low),
+            close: Hundredths(row.close),
+            volume: row.volume,
+        };
+        Ok(rows.into_iter().map(total).collect())
     }
 
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {

@@ -1,12 +1,12 @@
 // Upstream: clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks
-// Downstream: actors::domain::code, actors::domain::frequency, actors::ports, clickhouse::clock, clickhouse::schema
+// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports, clickhouse::clock, clickhouse::schema
 // Role: The texts of the statements that look up and remove bars, each of bounded length.
 
 use std::collections::BTreeMap;
 
-use actors::domain::{Code, Frequency};
+use actors::domain::{Code, DateRange, Frequency};
 use actors::ports::{KeySpan, StoredBar};
-use chrono::NaiveDateTime;
+use chrono::{NaiveDateTime, NaiveTime};
 
 use crate::clickhouse::clock::{ClockError, TableClock};
 use crate::clickhouse::schema::BAR;
@@ -51,6 +51,22 @@ pub fn lookups(
         frequency.as_ginkgo()
     );
     Ok(pack(conditions).into_iter().map(|parts| format!("{select}({})", parts.join(" OR "))).collect())
+}
+
+/// The daily bars of a code in a range; copies of one are one row.
+pub fn day_totals(database: &str, code: Code, range: DateRange, clock: TableClock) -> Result<String, ClockError> {
+    let span = (Some(range.start.and_time(NaiveTime::MIN)), range.end.and_hms_opt(23, 59, 59));
+    let fen = |column: &str| format!("toInt64(any({column}) * 100)");
+    Ok(format!(
+        "SELECT timestamp AS time, {}, {}, {}, toInt64(any(volume)) FROM {} WHERE frequency = {} AND {} \
+         GROUP BY timestamp ORDER BY timestamp",
+        fen("high"),
+        fen("low"),
+        fen("close"),
+        BAR.full_name(database),
+        Frequency::Day.as_ginkgo(),
+        condition(&[code], span, clock)?
+    ))
 }
 
 /// Puts conditions together as long as their codes stay within one look-up's limit.

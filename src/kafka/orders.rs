@@ -33,13 +33,14 @@ const LOOK_FOR_TOPIC: Duration = Duration::from_secs(2);
 pub struct KafkaOrders {
     config: KafkaSection,
     node_id: String,
+    hearing: Arc<AtomicBool>,
     closed: Arc<AtomicBool>,
 }
 
 impl KafkaOrders {
     /// Connects to nothing yet.
     pub fn new(config: &KafkaSection, node_id: &str) -> Self {
-        Self { config: config.clone(), node_id: node_id.to_owned(), closed: Arc::default() }
+        Self { config: config.clone(), node_id: node_id.to_owned(), hearing: Arc::default(), closed: Arc::default() }
     }
 }
 
@@ -58,13 +59,18 @@ impl OrderFeed for KafkaOrders {
             .set("queued.max.messages.kbytes", "1024")
             .set("fetch.message.max.bytes", "65536");
         let topic = self.config.control_topic.clone();
-        let reader = Reader { topic, receiver, closed: self.closed.clone(), num_partitions: 0 };
+        let (hearing, closed) = (self.hearing.clone(), self.closed.clone());
+        let reader = Reader { topic, receiver, hearing, closed, num_partitions: 0 };
         let spawned = std::thread::Builder::new().name("kafka-orders".to_owned()).spawn(move || reader.run(&client));
         spawned.map(drop).map_err(|error| FeedError {
             feed: format!("{}:{} topic {}", self.config.host, self.config.port, self.config.control_topic),
             what: "start",
             reason: error.to_string(),
         })
+    }
+
+    fn hears(&self) -> bool {
+        self.hearing.load(Ordering::Acquire)
     }
 
     fn close(&self) {
@@ -76,6 +82,7 @@ impl OrderFeed for KafkaOrders {
 struct Reader {
     topic: String,
     receiver: Recipient<OrderReceived>,
+    hearing: Arc<AtomicBool>,
     closed: Arc<AtomicBool>,
     num_partitions: i32,
 }
@@ -127,6 +134,7 @@ impl Reader {
         consumer.incremental_assign(&list)?;
         tracing::info!(topic = self.topic, partitions = found, "operators' orders are heard");
         self.num_partitions = found;
+        self.hearing.store(true, Ordering::Release);
         Ok(())
     }
 

@@ -1,12 +1,12 @@
 // Upstream: service_hub, sqlite, sqlite::factors, sqlite::reports, sqlite::ticks, standalone::outcome
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::trade_day, actors::ports, actors::shanghai
 // Role: The bar store and the stock list on SQLite.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use actors::domain::stock_info::listing;
-use actors::domain::{Code, Frequency, Hundredths, Listing, Stock, SyncRecord, TradeDay};
+use actors::domain::{Code, DateRange, DayTotal, Frequency, Hundredths, Listing, Stock, SyncRecord, TradeDay};
 use actors::ports::{
     BarBatch, BarStore, IdentifiedBar, KeySpan, MergeCounts, ReferenceStore, StoreError, StoreErrorClass, StoredBar,
 };
@@ -168,6 +168,26 @@ impl BarStore for SqliteStore {
         let read = |(code, time, close): (String, String, String)| {
             let close = Hundredths::from_decimal(close.parse().ok()?)?;
             Some((code.parse().ok()?, (time_of(&time)?.date(), close)))
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError> {
+        let rows: Vec<(String, String, String, String, i64)> = sqlx::query_as(
+            "SELECT timestamp, high, low, close, volume FROM bar \
+             WHERE code = ? AND frequency = ? AND timestamp BETWEEN ? AND ? GROUP BY timestamp ORDER BY timestamp",
+        )
+        .bind(code.as_str())
+        .bind(Frequency::Day.as_ginkgo())
+        .bind(range.start.to_string())
+        .bind(format!("{} 23:59:59", range.end))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.error("read daily bars", &error))?;
+        let price = |text: String| Hundredths::from_decimal(text.parse().ok()?);
+        let read = |(time, high, low, close, volume): (String, String, String, String, i64)| {
+            let day = time_of(&time)?.date();
+            Some(DayTotal { day, high: price(high)?, low: price(low)?, close: price(close)?, volume })
         };
         Ok(rows.into_iter().filter_map(read).collect())
     }

@@ -37,12 +37,12 @@ fn world(name: &str, num_codes: usize, num_days: usize) -> World {
 
 /// The sum of a figure in all reports.
 fn sum(scene: &Scene, pointer: &str) -> u64 {
-    let reports = scene.notifications_with("task_type", "bar_snapshot");
+    let reports = scene.notifications_with("report_kind", "interval");
     reports.iter().filter_map(|message| message["data"].pointer(pointer).and_then(Value::as_u64)).sum()
 }
 
 fn examples(scene: &Scene) -> Vec<[String; 4]> {
-    let reports = scene.notifications_with("task_type", "bar_snapshot");
+    let reports = scene.notifications_with("report_kind", "interval");
     let all = reports.iter().filter_map(|report| report["data"]["anomalies"].as_array()).flatten();
     let text = |example: &Value, key: &str| example[key].as_str().unwrap().to_owned();
     let of = all.filter(|example| example["reason"] == "source_disagreement");

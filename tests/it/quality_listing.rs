@@ -194,3 +194,49 @@ fn update_selector_lets_every_worker_read_securities_anew() {
     assert!(scene.notifications_with("correlation_id", "hourly").is_empty(), "nobody is told of it every hour");
     assert_eq!(scene.dead_letters().len(), 0);
 }
+
+#[test]
+fn minutes_that_do_not_make_up_their_daily_bar_are_told_of_or_skipped() {
+    let (codes, days) = (codes(2), days());
+    let mut data = Dataset::generated(&codes, &days);
+    // The source's minutes go straight from a day's open to its close.
+    for code in &codes {
+        let rows = data.rows(code).iter().map(|row| {
+            let [open, _, _, close, reference, volume, amount] = row.cells();
+            let prices = [open, close].map(|cell| cell.parse::<f64>().unwrap());
+            let [high, low] = [prices[0].max(prices[1]), prices[0].min(prices[1])].map(|price| format!("{price:.2}"));
+            DailyRow::new(row.date, [open, &high, &low, close, reference, volume, amount])
+        });
+        let rows = rows.collect();
+        data.set_rows(code, rows);
+    }
+    let mut scene = Scene::new("daysum", PROGRAM, data);
+    let _tables = Tables::create_as_ginkgo(&scene.name);
+    let _worker = start(&mut scene);
+    scene.send_snapshots(&codes, MONTH);
+    scene.wait_until_committed();
+    // The source's minutes are those of its day, and it has another volume for one day by now.
+    let mut rows = scene.source.rows(&codes[0]);
+    let [open, high, low, close, reference, volume, amount] = rows[7].cells();
+    let [volume, amount] = [volume, amount].map(|cell| (2.0 * cell.parse::<f64>().unwrap()).to_string());
+    rows[7] = DailyRow::new(rows[7].date, [open, high, low, close, reference, &volume, &amount]);
+    scene.source.set_rows(&codes[0], rows);
+    let minutes = format!(r#"{MONTH},"frequency":"30m""#);
+    scene.send_snapshots(&codes, &minutes);
+    scene.wait_until_committed();
+    wait_until("the warning", PATIENCE, || warned(&scene, "day_sum") == 1);
+    let stored = |scene: &Scene| {
+        let count = scene.database.query("SELECT count() FROM bar WHERE frequency = 5");
+        count.trim().parse::<usize>().unwrap()
+    };
+    assert_eq!(stored(&scene), 2 * 8 * days.len());
+
+    scene.database.query("DELETE FROM bar WHERE frequency = 5");
+    scene.set("quality.rules.day_sum", "error");
+    scene.write_config("n1");
+    wait_until("the reload", PATIENCE, || !scene.notifications_with("event", "RELOADED").is_empty());
+    scene.send_snapshots(&codes, &minutes);
+    scene.wait_until_committed();
+    wait_until("skipped rows", PATIENCE, || figure(&scene, "data_worker_rows_skipped_total", "day_sum") == 8);
+    assert_eq!(stored(&scene), 2 * 8 * days.len() - 8, "the day is left out");
+}

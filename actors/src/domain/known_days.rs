@@ -1,4 +1,4 @@
-// Upstream: actors::day_knowledge, actors::domain, actors::generated_month, actors::market_rules, actors::market_rules_tests, actors::ports, actors::ports::market_source, actors::price_rules, actors::price_rules_tests, actors::quality_score_tests, actors::validator, clickhouse::factors, sources::baostock::k_data, sources::day_note, sources::tushare::daily_tests, sqlite::factors, switch
+// Upstream: actors::day_knowledge, actors::day_sums, actors::domain, actors::generated_month, actors::market_rules, actors::market_rules_tests, actors::ports, actors::ports::market_source, actors::price_rules, actors::price_rules_tests, actors::quality_score_tests, actors::validator, clickhouse::bars, clickhouse::factors, sources::baostock::k_data, sources::day_note, sources::tushare::daily_tests, sqlite::factors, sqlite::store, switch
 // Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::market_facts
 // Role: What is known of one security's days beside its rows: notes of its source, listings, calendar, factor changes.
 
@@ -19,6 +19,21 @@ pub struct DayNote {
     pub is_suspended: bool,
     /// Whether it was under special treatment (ST); `None`: the source does not say.
     pub is_special: Option<bool>,
+}
+
+/// A stored daily bar, as what the minutes of its day make up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayTotal {
+    /// The day.
+    pub day: NaiveDate,
+    /// Highest price, yuan.
+    pub high: Hundredths,
+    /// Lowest price, yuan.
+    pub low: Hundredths,
+    /// Closing price, yuan.
+    pub close: Hundredths,
+    /// Lots of 100 shares.
+    pub volume: i64,
 }
 
 /// A stored series of raw factors, as the days on which it changed.
@@ -52,13 +67,15 @@ pub struct KnownDays {
     pub factors: Option<FactorChanges>,
     /// The last stored close before the first row, and its day.
     pub close_before: Option<(NaiveDate, Hundredths)>,
+    /// Of minutes: the stored daily bars of their days, oldest first.
+    pub day_totals: Vec<DayTotal>,
 }
 
 impl KnownDays {
     /// Notes may come in any order.
     pub fn new(facts: Arc<MarketFacts>, mut notes: Vec<DayNote>, factors: Option<FactorChanges>) -> Self {
         notes.sort_unstable_by_key(|note| note.day);
-        Self { facts, notes, factors, close_before: None }
+        Self { facts, notes, factors, close_before: None, day_totals: Vec::new() }
     }
 
     /// The notes, oldest day first.

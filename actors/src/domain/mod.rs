@@ -50,7 +50,7 @@ pub use bar::{Bar, FetchedBar, Field, Hundredths, SourceId};
 pub use code::{Code, CodeError};
 pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, TickCommand};
 pub use frequency::Frequency;
-pub use known_days::{DayNote, FactorChanges, KnownDays};
+pub use known_days::{DayNote, DayTotal, FactorChanges, KnownDays};
 pub use market_facts::{Listing, MarketFacts};
 pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};

@@ -1,4 +1,4 @@
-// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_check, actors::cross_section, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::expectation, actors::factor_plan, actors::factor_rules, actors::failure_alerts, actors::fetcher, actors::gaps, actors::generated_month, actors::market_rules, actors::market_rules_tests, actors::observation, actors::open_command, actors::ports::market_source, actors::ports::tick_store, actors::price_rules, actors::price_rules_tests, actors::quality_alerts, actors::quality_jobs, actors::quality_monitor, actors::quality_report, actors::quality_score_tests, actors::quality_summary, actors::reference_list, actors::rule_settings, actors::supervision::board, actors::tick_days, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::tick_write, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, backfill, backfill::pieces, cli::gaps, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks, http::answers, metrics::counted, sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::trade_dates, sources::databases, sources::databases::query, sources::databases::rows_tests, sources::databases::times, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::files::fixture_tests, sources::reach, sources::tdx, sources::tdx::factors, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::interface, sources::tushare::stk_mins, sources::yahoo::candles, sources::yahoo::window, sqlite::reports, sqlite::ticks, standalone::outcome, standalone::sample, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
+// Upstream: actors::bar_rules, actors::batch_writer, actors::command_router, actors::command_split, actors::cross_check, actors::cross_section, actors::day_knowledge, actors::domain, actors::domain::calendar, actors::domain::command, actors::domain::command_tests, actors::domain::frequency, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::expectation, actors::factor_plan, actors::factor_rules, actors::failure_alerts, actors::fetcher, actors::gaps, actors::generated_month, actors::market_rules, actors::market_rules_tests, actors::observation, actors::open_command, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::price_rules, actors::price_rules_tests, actors::quality_alerts, actors::quality_jobs, actors::quality_monitor, actors::quality_report, actors::quality_score_tests, actors::quality_summary, actors::reference_list, actors::rule_settings, actors::supervision::board, actors::tick_days, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::tick_write, actors::ticket, actors::validator, actors::write_buffer, actors::write_plan, actors::write_plan_tests, backfill, backfill::pieces, cli::gaps, clickhouse::bars, clickhouse::reports, clickhouse::statements, clickhouse::stored_days, clickhouse::ticks, http::answers, metrics::counted, sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::trade_dates, sources::databases, sources::databases::query, sources::databases::rows_tests, sources::databases::times, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::files::fixture_tests, sources::reach, sources::tdx, sources::tdx::factors, sources::tdx::walk, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::interface, sources::tushare::stk_mins, sources::yahoo::candles, sources::yahoo::window, sqlite::reports, sqlite::store, sqlite::ticks, standalone::outcome, standalone::sample, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo
 // Downstream: actors::domain::code
 // Role: A unit of work (one code of one command): its range, its mode, what came of it.
 
@@ -175,13 +175,15 @@ pub enum Rule {
     TickOrder,
     /// An adjustment factor below that of an earlier day.
     FactorDecreases,
+    /// Minute bars of a whole day that do not make up the stored daily bar.
+    DaySum,
     /// Another source has another value, or one of two sources lacks the row.
     SourceDisagreement,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::MissingValue,
         Self::UnreadableValue,
         Self::PriceNotPositive,
@@ -206,6 +208,7 @@ impl Rule {
         Self::TickSession,
         Self::TickOrder,
         Self::FactorDecreases,
+        Self::DaySum,
         Self::SourceDisagreement,
     ];
 
@@ -236,6 +239,7 @@ impl Rule {
             Self::TickSession => "tick_session",
             Self::TickOrder => "tick_order",
             Self::FactorDecreases => "factor_decreases",
+            Self::DaySum => "day_sum",
             Self::SourceDisagreement => "source_disagreement",
         }
     }

@@ -1,5 +1,5 @@
 // Upstream: actors::command_handover, actors::command_router, actors::config_actor, actors::fact_cache, actors::factor_flush, actors::factor_plan, actors::failure_alerts, actors::fetcher, actors::flush, actors::heartbeat, actors::journal, actors::last_closes, actors::latest_times, actors::lifecycle, actors::list_merge, actors::observation, actors::ports::report_store, actors::ports::tick_store, actors::price_events, actors::quality_monitor, actors::store_insert, actors::store_outage, actors::store_tries, actors::supervisor, actors::tick_write, actors::validator, actors::worker_event, actors::write_plan, actors::write_plan_tests, backfill::feed, benches::pipeline::write_path, cli::gaps, clickhouse::bars, clickhouse::errors, clickhouse::factors, clickhouse::reports, clickhouse::rows, clickhouse::statements, clickhouse::stored_days, clickhouse::table, clickhouse::ticks, http::answers, kafka::consumer_context, kafka::feed, kafka::intake, kafka::orders, kafka::outbox, memory_heartbeats, metrics::counted, mysql::stock_info, mysql::store, mysql::trade_day, redis::heartbeat, reload, service_hub, sources::databases::clickhouse, sqlite::factors, sqlite::reports, sqlite::store, sqlite::ticks, standalone::error, switch, worker_view
-// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store, actors::settings
+// Downstream: actors::command_split, actors::delivery, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::operator_order, actors::domain::price_update, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store, actors::settings
 // Role: The traits through which the actors reach the outside, with their requests and errors.
 
 //! Every adapter in `src/` implements one of these. All errors are written for the operator who reads them at night:
@@ -20,8 +20,8 @@ use chrono::{NaiveDate, NaiveDateTime};
 use crate::command_split::CommandPart;
 use crate::delivery::{CommandReceiver, RawCommand};
 use crate::domain::{
-    AdjustFactor, Bar, Code, FactorChanges, Frequency, Hundredths, Listing, Millionths, OperatorOrder, PriceUpdate,
-    RawFactor, Stock, SyncRecord, TradeDay,
+    AdjustFactor, Bar, Code, DateRange, DayTotal, FactorChanges, Frequency, Hundredths, Listing, Millionths,
+    OperatorOrder, PriceUpdate, RawFactor, Stock, SyncRecord, TradeDay,
 };
 use crate::settings::ActorSettings;
 
@@ -54,6 +54,9 @@ pub trait CommandFeed: Send + Sync {
 pub trait OrderFeed: Send + Sync {
     /// Begins to hand orders to `receiver`, those sent from now on. Called once.
     fn start(&self, receiver: Recipient<OrderReceived>) -> Result<(), FeedError>;
+
+    /// Whether an order that is sent now is heard.
+    fn hears(&self) -> bool;
 
     /// Ends it.
     fn close(&self);
@@ -149,6 +152,9 @@ pub trait BarStore: Send + Sync {
 
     /// The newest stored daily close of every code that has one since a day, and its day, in one query.
     async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError>;
+
+    /// The stored daily bars of one code in a range of days, oldest first, each once.
+    async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError>;
 
     /// The keys and identities of the stored bars in all of `spans`, in one query (or as few as its length allows).
     /// May return bars outside the spans; every copy of a doubled bar is returned.
