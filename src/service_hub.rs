@@ -137,11 +137,17 @@ impl ServiceHub {
         FactCache::new(Arc::new(MySqlReference::new(&settings.mysql)))
     }
 
+    /// The configured sources, for a program that is no worker.
+    pub fn market_sources(settings: &Settings) -> Result<Arc<dyn MarketSources>, ServiceError> {
+        let sources = ConfiguredSources::build(&settings.sources).map_err(ServiceError::of("market sources"))?;
+        Ok(Arc::new(sources))
+    }
+
     /// Builds the adapters of a worker whose bars, stock list and heartbeats stay with itself: `database` is an SQLite
     /// file, which is created where it is missing. The settings of the servers it replaces are not looked at.
     pub async fn embedded(settings: &Settings, database: &Path) -> Result<EmbeddedServices, ServiceError> {
         let node_id = &settings.worker.node_id;
-        let sources = ConfiguredSources::build(&settings.sources).map_err(ServiceError::of("market sources"))?;
+        let sources = Self::market_sources(settings)?;
         let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
         let store = Arc::new(SqliteStore::open(database).await.map_err(ServiceError::of("database"))?);
         let heartbeats = Arc::new(MemoryHeartbeats::default());
@@ -150,7 +156,7 @@ impl ServiceHub {
             feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
             orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
             config: Arc::new(NothingToReload),
-            sources: Arc::new(sources),
+            sources,
             store: store.clone(),
             factors: store.clone(),
             ticks: store.clone(),
@@ -219,14 +225,14 @@ pub struct Services {
 
 impl Services {
     fn build(settings: &Settings) -> Result<Self, ServiceError> {
-        let sources = ConfiguredSources::build(&settings.sources).map_err(ServiceError::of("market sources"))?;
+        let sources = ServiceHub::market_sources(settings)?;
         let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
         let heartbeats = heartbeats.map_err(ServiceError::of("Redis client"))?;
         Ok(Self {
             store: Switch::new(Arc::new(ClickHouseBars::new(&settings.clickhouse))),
             factors: Switch::new(Arc::new(ClickHouseFactors::new(&settings.clickhouse))),
             ticks: Switch::new(Arc::new(ClickHouseTicks::new(&settings.clickhouse))),
-            sources: Switch::new(Arc::new(sources)),
+            sources: Switch::new(sources),
             reference: Switch::new(Arc::new(MySqlReference::new(&settings.mysql))),
             reports: Switch::new(Arc::new(ClickHouseReports::new(&settings.clickhouse))),
             heartbeats: Switch::new(Arc::new(heartbeats)),

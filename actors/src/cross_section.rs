@@ -1,31 +1,18 @@
 // Upstream: actors::fetcher
-// Downstream: actors::domain::bar, actors::domain::calendar, actors::domain::code, actors::domain::task, actors::ports::market_source
+// Downstream: actors::domain::bar, actors::domain::calendar, actors::domain::code, actors::domain::task, actors::ports::market_source, actors::shared_days
 // Role: Bars of all securities of a day, fetched by one call and shared by the tasks that wait for that day.
 
 //! An evening's increments all want the same one or two days. Asked code by code they are 5,500 calls, by the day one each.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use chrono::NaiveDate;
-use tokio::sync::OnceCell;
-use tokio::time::Instant;
 
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::{Code, DateRange};
 use crate::ports::{MarketSource, NotedBars, NotedDay, SourceError};
-
-/// How long a fetched day is believed: an evening's commands come within seconds, and a vendor adds to the newest day for
-/// hours after its close.
-const MAX_AGE: Duration = Duration::from_secs(60);
-
-/// Days of one range that are fetched as a whole: a longer gap is rare and asked for code by code. Also bounds the memory:
-/// a day of the whole market is about 1 MB.
-pub const MAX_DAYS: usize = 5;
-
-/// Days kept at once.
-const MAX_KEPT: usize = 2 * MAX_DAYS;
+use crate::shared_days::{MAX_DAYS, SharedDays};
 
 /// The bars of a day by their codes, or why a vendor does not give days as a whole.
 type Section = Result<Arc<HashMap<Code, NotedBars>>, SourceError>;
@@ -33,13 +20,7 @@ type Section = Result<Arc<HashMap<Code, NotedBars>>, SourceError>;
 /// The days fetched lately.
 #[derive(Default)]
 pub struct CrossSections {
-    days: Mutex<HashMap<(&'static str, NaiveDate), Entry>>,
-}
-
-#[derive(Clone)]
-struct Entry {
-    begun_at: Instant,
-    section: Arc<OnceCell<Section>>,
+    days: SharedDays<Section>,
 }
 
 /// The days of a range on which shares may have been traded, if they are few enough to be fetched as a whole.
@@ -54,8 +35,8 @@ pub fn days_of(range: DateRange) -> Option<Vec<NaiveDate>> {
 }
 
 impl CrossSections {
-    /// The bars of one security on these days. Tasks that want a day that is being fetched wait for that one call; if it
-    /// fails for now, the next of them tries, and a refusal for good is kept as long as an answer.
+    /// The bars of one security on these days. A call that fails for now is made again by the next task that wants the day;
+    /// a refusal for good is kept as long as an answer.
     pub async fn bars(
         &self,
         source: &Arc<dyn MarketSource>,
@@ -64,27 +45,13 @@ impl CrossSections {
     ) -> Result<NotedBars, SourceError> {
         let mut noted = NotedBars::default();
         for day in days {
-            let section = self.entry(source.name(), *day).section;
-            let section = section.get_or_try_init(|| fetch(source, *day)).await?;
-            let section = section.as_ref().map_err(Clone::clone)?;
+            let section = self.days.answer(source.name(), *day, async || fetch(source, *day).await).await??;
             if let Some(NotedBars { bars, notes }) = section.get(&code) {
                 noted.bars.extend_from_slice(bars);
                 noted.notes.extend_from_slice(notes);
             }
         }
         Ok(noted)
-    }
-
-    fn entry(&self, source: &'static str, day: NaiveDate) -> Entry {
-        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        days.retain(|_, entry| now.duration_since(entry.begun_at) < MAX_AGE);
-        if days.len() >= MAX_KEPT
-            && let Some(oldest) = days.iter().min_by_key(|(_, entry)| entry.begun_at).map(|(key, _)| *key)
-        {
-            days.remove(&oldest);
-        }
-        days.entry((source, day)).or_insert_with(|| Entry { begun_at: now, section: Arc::default() }).clone()
     }
 }
 
@@ -113,6 +80,7 @@ mod tests {
     use super::*;
     use crate::domain::{FetchedBar, Field, SourceId};
     use crate::ports::SourceErrorKind;
+    use crate::shared_days::MAX_AGE;
     use async_trait::async_trait;
     use std::sync::atomic::{AtomicU32, Ordering};
 

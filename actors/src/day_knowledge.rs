@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::task, actors::fetcher, actors::rule_settings, actors::settings
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::task, actors::expectation, actors::fetcher, actors::ports::market_source, actors::rule_settings, actors::settings, actors::shanghai
 // Role: Gathers what the rows of an answer are judged by: facts, notes and, where a price jumps, the stored factors.
 
 use std::sync::Arc;
@@ -9,9 +9,12 @@ use chrono::NaiveDate;
 use crate::domain::{
     Code, DateRange, DayNote, DayTotal, FetchedBar, Field, Frequency, Hundredths, KnownDays, MarketFacts,
 };
+use crate::expectation::Asked;
 use crate::fetcher::FetchContext;
+use crate::ports::{BarRequest, DataKind};
 use crate::rule_settings::RuleAction;
 use crate::settings::{ActorSettings, ms};
+use crate::shanghai;
 
 impl FetchContext {
     /// Listings and calendar.
@@ -19,17 +22,24 @@ impl FetchContext {
         self.facts.current(ms(settings.fetch.facts_refresh_ms)).await
     }
 
-    /// What these bars are judged by. The factors are asked for only where a price jumps from a day to the next; without an
-    /// answer less can be judged, and nothing waits.
+    /// What these bars are judged by. Suspensions are asked for only where days are missing, factors where a price jumps from
+    /// a day to the next; without an answer less can be judged, and nothing waits.
     pub(crate) async fn known_days(
         &self,
-        code: Code,
-        frequency: Frequency,
+        request: &BarRequest,
         bars: &[FetchedBar],
-        notes: Vec<DayNote>,
+        mut notes: Vec<DayNote>,
         settings: &ActorSettings,
     ) -> KnownDays {
+        let BarRequest { code, frequency, range } = *request;
         let facts = self.facts(settings).await;
+        let mut suspended: Vec<NaiveDate> =
+            notes.iter().filter(|note| note.is_suspended).map(|note| note.day).collect();
+        suspended.sort_unstable();
+        let (calendar, listing) = (&facts.calendar, facts.listing(code));
+        let asked = Asked { range, frequency, calendar, listing, suspended: &suspended };
+        let told = self.told_suspensions(code, &asked.missing_days(&days(bars), shanghai::now()), settings).await;
+        notes.extend(told.into_iter().map(DayNote::suspended));
         let mut known = KnownDays::new(facts, notes, None);
         if frequency != Frequency::Day {
             if settings.quality.rules.day_sum != RuleAction::Ignore {
@@ -54,16 +64,41 @@ impl FetchContext {
 }
 
 impl FetchContext {
+    /// Of these days, on which no row came, those on which a source of daily bars says that the security was suspended. Without
+    /// an answer they count as missing.
+    pub(crate) async fn told_suspensions(
+        &self,
+        code: Code,
+        missing: &[NaiveDate],
+        settings: &ActorSettings,
+    ) -> Vec<NaiveDate> {
+        if missing.is_empty() || !settings.quality.ask_suspensions {
+            return Vec::new();
+        }
+        let told = self.suspensions.among(&self.sources.of(DataKind::Bars), code, missing).await;
+        told.map(Option::unwrap_or_default).unwrap_or_else(|error| {
+            tracing::debug!(%code, %error, "it is not known whether missing days are suspensions");
+            Vec::new()
+        })
+    }
+
     /// The stored daily bars of the days of these minutes.
     async fn day_totals(&self, code: Code, bars: &[FetchedBar]) -> Vec<DayTotal> {
-        let day = |bar: &FetchedBar| if let Field::Value(time) = &bar.timestamp { Some(time.date()) } else { None };
-        let days = || bars.iter().filter_map(day);
-        let Some((start, end)) = days().min().zip(days().max()) else { return Vec::new() };
+        let days = days(bars);
+        let Some((start, end)) = days.first().copied().zip(days.last().copied()) else { return Vec::new() };
         self.bar_store.day_totals(code, DateRange { start, end }).await.unwrap_or_else(|error| {
             tracing::debug!(%code, %error, "minutes are not compared with daily bars");
             Vec::new()
         })
     }
+}
+
+/// The days of these bars, oldest first; one a bar.
+fn days(bars: &[FetchedBar]) -> Vec<NaiveDate> {
+    let day = |bar: &FetchedBar| if let Field::Value(time) = &bar.timestamp { Some(time.date()) } else { None };
+    let mut days: Vec<NaiveDate> = bars.iter().filter_map(day).collect();
+    days.sort_unstable();
+    days
 }
 
 /// The closes that can be read, by day.

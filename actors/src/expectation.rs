@@ -1,4 +1,4 @@
-// Upstream: actors::factor_rules, actors::gaps, actors::tick_fetch, actors::validator, cli::gaps
+// Upstream: actors::day_knowledge, actors::factor_rules, actors::gaps, actors::tick_fetch, actors::validator, cli::gaps
 // Downstream: actors::domain::calendar, actors::domain::frequency, actors::domain::market_facts, actors::domain::task
 // Role: How many rows a fetch should have brought, by calendar, listing and known suspensions, and how many did not come.
 
@@ -65,6 +65,17 @@ impl Asked<'_> {
             expected.missing += rows.saturating_sub(num_of(*day, came));
         }
         expected
+    }
+
+    /// The trading days that should have come and of which not one row did, oldest first.
+    pub fn missing_days(&self, came: &[NaiveDate], now: NaiveDateTime) -> Vec<NaiveDate> {
+        let Some(range) = self.expected_range(came, now) else { return Vec::new() };
+        let is_missing = |day: &NaiveDate| {
+            self.suspended.binary_search(day).is_err()
+                && rows_of(self.frequency, *day) > 0
+                && came.binary_search(day).is_err()
+        };
+        self.calendar.trading_days(range).iter().copied().filter(is_missing).collect()
     }
 
     fn expected_range(&self, came: &[NaiveDate], now: NaiveDateTime) -> Option<DateRange> {
@@ -152,6 +163,9 @@ mod tests {
         assert_eq!(of(&["2024-05-27", "2024-05-28", "2024-05-31"]), (3, 0));
         assert_eq!(of(&["2024-05-27", "2024-05-31"]), (3, 1));
         assert_eq!(of(&[]), (3, 3), "a source that tells suspensions has the rest");
+        let asked_days = Asked { suspended: &suspended, ..asked(range, Frequency::Day) };
+        let came = [day("2024-05-28"), day("2024-05-28")];
+        assert_eq!(asked_days.missing_days(&came, at(LATER)), [day("2024-05-27"), day("2024-05-31")]);
         let all = DateRange { start: suspended[0], end: suspended[1] };
         let asked = Asked { suspended: &suspended, ..asked(all, Frequency::Minute5) };
         assert_eq!(asked.expect(&[], at(LATER)), Expectation::default());

@@ -1,5 +1,5 @@
 // Upstream: actors::command_router, actors::cross_check, actors::day_knowledge, actors::source_calls, actors::supervisor, actors::tick_fetch
-// Downstream: actors::cross_check, actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::fact_cache, actors::last_closes, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::tick_days, actors::ticket, actors::validator
+// Downstream: actors::cross_check, actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::fact_cache, actors::last_closes, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::suspensions, actors::tick_days, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use crate::shanghai;
 use crate::store_outage::StoreOutage;
 use crate::store_tries::store_delays;
 use crate::supervision::{Board, Vitals};
+use crate::suspensions::Suspensions;
 use crate::tick_days::{BackfillDays, trading_days};
 use crate::ticket::{TaskReport, Ticket};
 use crate::validator::{ValidateBars, ValidateFactors, ValidateList, Validator};
@@ -125,6 +126,7 @@ pub(crate) struct FetchContext {
     bars: Arc<LatestBars>,
     factors: Arc<LatestTimes>,
     sections: CrossSections,
+    pub(crate) suspensions: Suspensions,
     pub(crate) comparisons: CrossCheck,
     pub(crate) validator: Addr<Validator>,
     pub(crate) outage: Arc<StoreOutage>,
@@ -157,6 +159,7 @@ impl Fetcher {
             facts: known.facts,
             last_closes: known.last_closes,
             sections: CrossSections::default(),
+            suspensions: Suspensions::default(),
             comparisons: CrossCheck::default(),
             outage,
             validator,
@@ -287,7 +290,7 @@ impl FetchContext {
                 message.ticket.trail.sources.rows_came(rows.len());
                 rows.retain(|row| is_over(row, message.frequency));
                 self.board.rows_fetched.add(rows.len() as u64);
-                let known = self.known_days(code, message.frequency, &rows, notes, settings).await;
+                let known = self.known_days(&request, &rows, notes, settings).await;
                 let room = match reserved {
                     Some(room) => Some(room),
                     None => self.row_room.enter(rows.len()).await,

@@ -113,6 +113,8 @@ pub mod setting_ranges;
 pub mod settings;
 /// The Shanghai wall clock.
 pub mod shanghai;
+/// Answers about whole days, shared.
+mod shared_days;
 /// Calls to sources.
 mod source_calls;
 /// What sources did.
@@ -127,6 +129,8 @@ pub mod store_tries;
 pub mod supervision;
 /// The Supervisor.
 pub mod supervisor;
+/// Days without a row that nobody misses.
+pub mod suspensions;
 /// How late rows are readable.
 pub mod task_delay;
 /// Days of ticks.

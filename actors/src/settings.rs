@@ -174,6 +174,9 @@ pub struct QualitySettings {
     /// for so long. Longer than the pauses of whoever sends commands in runs.
     #[schemars(range(min = 100))]
     pub job_quiet_ms: u64,
+    /// Whether the sources of daily bars are asked, where days are missing, if the security was suspended: one request more
+    /// for such a code, or one a day for all codes of an evening. Tushare and BaoStock tell.
+    pub ask_suspensions: bool,
     /// From where a delay is measured.
     pub delay_basis: DelayBasis,
     /// Whether reports are kept in ClickHouse's `data_quality_report`.
@@ -244,6 +247,7 @@ impl Default for QualitySettings {
             max_examples: 20,
             // Ginkgo's TaskTimer pauses for 100 ms; a report shall be out 10 s after its job's end.
             job_quiet_ms: 3_000,
+            ask_suspensions: true,
             delay_basis: DelayBasis::Command,
             keep_reports: true,
             rules: RuleSettings::default(),

@@ -60,7 +60,14 @@ impl FetchContext {
         };
         let mut came: Vec<NaiveDate> = wanted.iter().copied().filter(has_ticks).collect();
         came.reverse();
-        let expectation = expected_days(code, range, &came, backfill.is_some(), &facts);
+        let expectation = match asked_days(code, range, &came, backfill.is_some(), &facts) {
+            None => Expectation::default(),
+            Some(asked) => {
+                let missing = asked.missing_days(&came, shanghai::now());
+                let suspended = self.told_suspensions(code, &missing, settings).await;
+                Asked { suspended: &suspended, ..asked }.expect(&came, shanghai::now())
+            }
+        };
         let backfill = backfill.map(|before| before.after(wanted.iter().map(has_ticks)));
         let num_rows = fetched.iter().map(|(_, ticks)| ticks.len()).sum();
         let Some(source) = source.filter(|_| num_rows > 0) else {
@@ -101,20 +108,19 @@ impl FetchContext {
     }
 }
 
-/// Days of ticks that should have come. A backfill does not know how far back its source goes: nothing is expected before
-/// the oldest day that came.
-fn expected_days(
+/// The days of which ticks should have come. A backfill does not know how far back its source goes: nothing is expected
+/// before the oldest day that came.
+fn asked_days<'a>(
     code: Code,
     range: DateRange,
     came: &[NaiveDate],
     is_backfill: bool,
-    facts: &MarketFacts,
-) -> Expectation {
-    let start = if is_backfill { came.first().copied() } else { Some(range.start) };
-    let Some(start) = start else { return Expectation::default() };
+    facts: &'a MarketFacts,
+) -> Option<Asked<'a>> {
+    let start = if is_backfill { *came.first()? } else { range.start };
     let range = DateRange { start, end: range.end };
     let (calendar, listing) = (&facts.calendar, facts.listing(code));
-    Asked { range, frequency: Frequency::Day, calendar, listing, suspended: &[] }.expect(came, shanghai::now())
+    Some(Asked { range, frequency: Frequency::Day, calendar, listing, suspended: &[] })
 }
 
 #[cfg(test)]
@@ -128,7 +134,8 @@ mod tests {
         let of = |came: &[&str], is_backfill| {
             let came: Vec<NaiveDate> = came.iter().map(|text| day(text)).collect();
             let range = DateRange { start: day("2024-01-02"), end: day("2024-01-12") };
-            let expected = expected_days("000001.SZ".parse().unwrap(), range, &came, is_backfill, &facts);
+            let asked = asked_days("000001.SZ".parse().unwrap(), range, &came, is_backfill, &facts);
+            let expected = asked.map_or_else(Expectation::default, |asked| asked.expect(&came, shanghai::now()));
             (expected.rows, expected.missing)
         };
         let came = ["2024-01-08", "2024-01-10", "2024-01-11", "2024-01-12"];

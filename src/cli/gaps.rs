@@ -1,15 +1,18 @@
 // Upstream: main
-// Downstream: actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::market_facts, actors::domain::task, actors::expectation, actors::gaps, actors::ports, actors::shanghai, cli, cli::send, config::sections, kafka::courier, service_hub
+// Downstream: actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::market_facts, actors::domain::task, actors::expectation, actors::gaps, actors::ports, actors::ports::market_source, actors::shanghai, actors::suspensions, cli, cli::send, config::sections, kafka::courier, service_hub
 // Role: `data-worker gaps`: what is missing or unwanted of the stored bars, and the commands that repair it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, Frequency, MarketFacts};
 use actors::expectation::last_expected_day;
 use actors::gaps::{Gaps, Look, Repair, runs};
+use actors::ports::{DataKind, MarketSource, SourceError, SourceErrorKind};
 use actors::shanghai;
+use actors::suspensions::Suspensions;
 use chrono::{Days, NaiveDate};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -29,6 +32,12 @@ const CODES_PER_QUERY: usize = 100;
 
 /// Ranges of days that are named in one line.
 const MAX_NAMED: usize = 10;
+
+/// A vendor's limit that is waited out: that of a minute. That of an hour or a day is an error.
+const LONGEST_LIMIT: Duration = Duration::from_secs(60);
+
+const NOBODY_TELLS: &str = "no source in sources.bars tells suspensions: baostock does, and tushare where the account may \
+     call suspend_d";
 
 /// How long the facts are believed: longer than the command runs.
 const BELIEF: Duration = Duration::from_secs(86_400);
@@ -51,6 +60,10 @@ pub struct GapsOptions {
     /// 1d, 1m, 5m, 15m, 30m or 60m.
     #[arg(long, default_value = "1d", value_parser = frequency)]
     frequency: Frequency,
+    /// Leaves out days on which a source of daily bars says that the security was suspended; asks it for each security of
+    /// which days are missing.
+    #[arg(long)]
+    except_suspended: bool,
     /// Prints one JSON object a security with gaps, a line each.
     #[arg(long)]
     json: bool,
@@ -128,12 +141,16 @@ impl GapsOptions {
             end: self.end.unwrap_or_else(shanghai::today),
         };
         let days = ServiceHub::stored_days(settings);
+        let suspended = self.except_suspended.then(|| Suspended::of(settings)).transpose()?;
         let mut found = Found { num_codes: codes.len(), ..Found::default() };
         for codes in codes.chunks(CODES_PER_QUERY) {
             let stored = days.of(self.frequency, codes, range).await.map_err(told)?;
             let mut text = String::new();
             for code in codes {
-                let gaps = look.find(*code, stored.get(code).map_or(&[], Vec::as_slice));
+                let mut gaps = look.find(*code, stored.get(code).map_or(&[], Vec::as_slice));
+                if let Some(suspended) = &suspended {
+                    suspended.leave_out(*code, &mut gaps).await?;
+                }
                 if gaps.is_empty() {
                     continue;
                 }
@@ -182,6 +199,50 @@ impl GapsOptions {
             "span_id": null,
         })
         .to_string()
+    }
+}
+
+/// What sources say of missing days.
+struct Suspended {
+    sources: Vec<Arc<dyn MarketSource>>,
+    told: Suspensions,
+}
+
+impl Suspended {
+    fn of(settings: &Settings) -> Result<Self, ExitCode> {
+        match ServiceHub::market_sources(settings) {
+            Ok(sources) => Ok(Self { sources: sources.of(DataKind::Bars), told: Suspensions::default() }),
+            Err(error) => {
+                eprintln!("{error}");
+                Err(ExitCode::FAILURE)
+            }
+        }
+    }
+
+    /// Takes suspended days from the missing ones. Waits for as long as a vendor's limit lasts.
+    async fn leave_out(&self, code: Code, gaps: &mut Gaps) -> Result<(), ExitCode> {
+        if gaps.missing.is_empty() {
+            return Ok(());
+        }
+        loop {
+            let failed = match self.told.among(&self.sources, code, &gaps.missing).await {
+                Ok(Some(suspended)) => {
+                    gaps.missing.retain(|day| suspended.binary_search(day).is_err());
+                    return Ok(());
+                }
+                Err(SourceError { kind: SourceErrorKind::RateLimited { retry_after, message }, .. })
+                    if retry_after <= LONGEST_LIMIT =>
+                {
+                    eprintln!("{message}: goes on in {retry_after:?}");
+                    tokio::time::sleep(retry_after).await;
+                    continue;
+                }
+                Err(error) => error.to_string(),
+                Ok(None) => NOBODY_TELLS.to_owned(),
+            };
+            eprintln!("{failed}");
+            return Err(ExitCode::FAILURE);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-// Upstream: sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal, sources::yahoo::chart
+// Upstream: sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::suspend_d, sources::tushare::trade_cal, sources::yahoo::chart
 // Downstream: actors::domain::bar, actors::domain::code, sources::labels
 // Role: Reads one cell of a vendor's JSON table: its JSON text as a number, a day, a text or a code. Pure.
 

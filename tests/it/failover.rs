@@ -1,10 +1,11 @@
 // Upstream: none
-// Downstream: kit::fault, kit::scene, kit::tushare_server, tests::it::main_job
+// Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, tests::it::main_job
 // Role: Several sources in an order: the next one steps in, and the row says who gave it; limits of our own are kept.
 
 use std::time::{Duration, Instant};
 
 use kit::scene::Scene;
+use kit::tushare_data::{Dataset, codes, last_trading_days, shanghai_today};
 use kit::tushare_server::{Fault, Lasting};
 
 use crate::main_job::{Market, PROGRAM, market};
@@ -60,7 +61,9 @@ fn the_next_source_steps_in_when_the_first_fails_for_good_and_the_rows_say_so() 
 
 #[test]
 fn the_limits_of_a_source_are_kept_and_fail_nothing() {
-    let Market { codes, data, .. } = market(60, 2);
+    // Up to today: where a day is missing, it is asked whether that is a suspension.
+    let codes = codes(60);
+    let data = Dataset::generated(&codes, &last_trading_days(shanghai_today(), 2));
     let mut scene = Scene::new("limits", PROGRAM, data);
     // A quarter of a minute's calls at once, then 15 more in 10 seconds.
     scene.set("sources.tushare.requests_per_minute", 120).set("sources.tushare.max_concurrent", 4);

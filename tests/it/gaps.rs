@@ -98,6 +98,37 @@ fn gaps_are_found_filled_and_gone() {
 }
 
 #[test]
+fn days_of_suspension_are_left_out_where_the_source_is_asked() {
+    let (mut scene, codes) = scene("gapsuspended", 3);
+    let days = trading_days("2024-01-02".parse().unwrap(), "2024-01-31".parse().unwrap());
+    let [short, long, missing] = [&codes[0], &codes[1], &codes[2]];
+    // The last one is suspended for half an hour, and has its bar at the vendor.
+    let of = [(short, 4..6, ""), (long, 5..15, ""), (missing, 7..8, "09:30-10:00")];
+    for (code, range, timing) in of.clone() {
+        days[range].iter().for_each(|day| scene.source.suspend(code, *day, timing));
+    }
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, FULL_MONTH);
+    scene.wait_until_committed();
+    for (code, range, _) in of {
+        let [first, last] = [&days[range.start], &days[range.end - 1]];
+        scene.database.query(&format!(
+            "DELETE FROM bar WHERE code = '{code}' AND toDate(timestamp) BETWEEN '{first}' AND '{last}'"
+        ));
+    }
+    let all = ["--start", "2024-01-01"];
+    let (code, text, _) = gaps(&scene, &all);
+    assert_eq!((code, text.contains("3 securities, 3 with gaps: 13 days missing")), (Some(3), true), "{text}");
+    let except = ["--start", "2024-01-01", "--except-suspended"];
+    let (code, text, said) = gaps(&scene, &except);
+    assert_eq!((code, text.contains("3 securities, 1 with gaps: 1 days missing")), (Some(3), true), "{text} {said}");
+    assert!(text.contains(&format!("{missing}  missing")), "{text}");
+    scene.set("sources.bars", "[eastmoney]");
+    let (code, _, said) = gaps(&scene, &except);
+    assert_eq!((code, said.contains("no source in sources.bars tells suspensions")), (Some(1), true), "{said}");
+}
+
+#[test]
 fn what_cannot_be_told_is_said_with_another_exit_code() {
     let (scene, codes) = scene("gapless", 1);
     let (code, _, said) = gaps(&scene, &["--codes", "coffee"]);

@@ -8,7 +8,7 @@ use kit::exposition::Page;
 use kit::http::get;
 use kit::mysql::Tables;
 use kit::scene::{PATIENCE, Scene};
-use kit::tushare_data::{DailyRow, Dataset, codes, last_trading_days, trading_days};
+use kit::tushare_data::{DailyRow, Dataset, codes, last_trading_days, shanghai_today, trading_days};
 use kit::wait::wait_until;
 use kit::worker::Worker;
 
@@ -142,8 +142,41 @@ fn a_source_that_tells_suspensions_and_special_treatment_is_believed() {
 }
 
 #[test]
+fn missing_days_are_no_gap_where_tushare_says_suspended() {
+    let (codes, days) = (codes(12), days());
+    let mut data = Dataset::generated(&codes, &days);
+    // Two days and ten are suspended, one day is missing although it was traded in part, and one without any reason.
+    let of =
+        [(0..4, 5..7, Some("")), (4..8, 3..13, Some("")), (8..10, 9..10, Some("13:00-14:00")), (10..12, 9..10, None)];
+    for (codes, gap, timing) in of.map(|(of, gap, timing)| (&codes[of], gap, timing)) {
+        for code in codes {
+            let mut rows = data.rows(code).to_vec();
+            let gone: Vec<DailyRow> = rows.drain(gap.clone()).collect();
+            data.set_rows(code, rows);
+            gone.iter().for_each(|row| {
+                if let Some(timing) = timing {
+                    data.suspend(code, row.date, timing)
+                }
+            });
+        }
+    }
+    let mut scene = Scene::new("suspend_d", PROGRAM, data);
+    let tables = Tables::create_as_ginkgo(&scene.name);
+    codes.iter().for_each(|code| tables.add_stock(code, "老股", "1991-04-03", "2100-01-01"));
+    let _worker = start(&mut scene);
+    scene.send_snapshots(&codes, MONTH);
+    scene.wait_until_committed();
+    let traded = (codes.len() * days.len() - 4 * 2 - 4 * 10) as u64;
+    wait_until("the figures", PATIENCE, || figure(&scene, "data_worker_rows_expected_total", "") == traded);
+    assert_eq!(figure(&scene, "data_worker_rows_missing_total", ""), 4);
+    assert_eq!(scene.database.count(), traded - 4);
+    // A call a code; four missing codes share a call a day of each of the three short gaps, the other four have one each.
+    assert_eq!(scene.source.requests(), 12 + 3 + 4);
+}
+
+#[test]
 fn an_increment_is_compared_with_the_close_that_is_stored() {
-    let (codes, today) = (codes(2), (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive());
+    let (codes, today) = (codes(2), shanghai_today());
     let recent = last_trading_days(today, 4);
     let data = Dataset::generated(&codes, &recent[..3]);
     let mut scene = Scene::new("increment", PROGRAM, data.clone());

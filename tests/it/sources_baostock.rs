@@ -14,7 +14,7 @@ use kit::baostock_server::{BaoStockServer, Fault, Options, compressed_message, p
 use kit::fault::Lasting;
 use kit::mysql::Tables;
 use kit::scene::Scene;
-use kit::tushare_data::{DailyRow, Dataset, codes, trading_days};
+use kit::tushare_data::{DailyRow, Dataset, codes, shanghai_today, trading_days};
 use rust_decimal::Decimal;
 
 use crate::main_job::{Market, PROGRAM, market};
@@ -343,7 +343,7 @@ fn command(name: &str, params: &str) -> Vec<u8> {
 fn a_worker_stores_what_baostock_has_and_asks_the_next_source_for_the_rest() {
     let Market { codes, .. } = market(4, 0);
     let beijing = "430047.BJ".to_owned();
-    let today = (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive();
+    let today = shanghai_today();
     let days = kit::tushare_data::last_trading_days(today.pred_opt().unwrap(), 12);
     let of = |codes: &[String]| Dataset::generated(codes, &days);
     let all = [codes.as_slice(), std::slice::from_ref(&beijing)].concat();

@@ -315,3 +315,42 @@ async fn an_answer_without_end_is_cut_off() {
     let error = connect(&section(url, TOKEN)).bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(&error.kind, SourceErrorKind::BadAnswer(text) if text.contains("more than")), "{error:?}");
 }
+
+#[tokio::test]
+async fn suspensions_are_told_by_code_and_by_day() {
+    let server = server();
+    let other = &codes(3)[1];
+    server.suspend(CODE, day("2024-01-04"), "");
+    server.suspend(CODE, day("2024-01-05"), "09:30-10:00");
+    server.suspend(other, day("2024-01-04"), "");
+    let source = source(&server);
+    let range = DateRange { start: day("2024-01-02"), end: day("2024-01-31") };
+    let told = source.suspensions(CODE.parse().unwrap(), range).await.unwrap();
+    assert_eq!(told, Some(vec![day("2024-01-04")]));
+    let told = source.day_suspensions(day("2024-01-04")).await.unwrap().unwrap();
+    assert_eq!(told.iter().map(|code| code.as_str()).collect::<Vec<_>>(), [other, CODE]);
+    assert_eq!(
+        source.day_suspensions(day("2024-01-05")).await.unwrap(),
+        Some(vec![]),
+        "a part of a day, and a resumption"
+    );
+}
+
+#[tokio::test]
+async fn an_account_that_may_not_ask_for_suspensions_is_told_once_and_slows_nothing_down() {
+    let server = server();
+    let source = source(&server);
+    let ask = async || source.day_suspensions(day("2024-01-04")).await;
+    // The limit of this one interface closes the gate before no other.
+    server.set_fault(Fault::rate_limited(), Lasting::Next(1));
+    assert!(matches!(ask().await.unwrap_err().kind, SourceErrorKind::RateLimited { .. }));
+    assert_eq!(source.bars(&first_quarter()).await.unwrap().len(), 58);
+    let of_another = connect(&section(server.url(), TOKEN));
+    let ask = async || of_another.day_suspensions(day("2024-01-04")).await;
+    server.set_fault(Fault::Refused(40203, "抱歉，您没有接口访问权限".to_owned()), Lasting::Next(1));
+    let before = server.requests();
+    for _ in 0..3 {
+        assert_eq!(ask().await.unwrap(), None);
+    }
+    assert_eq!(server.requests() - before, 1);
+}

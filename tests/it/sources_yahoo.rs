@@ -12,7 +12,7 @@ use data_worker::sources::yahoo::YahooSource;
 use kit::fault::Lasting;
 use kit::http_serving::raw_server;
 use kit::scene::Scene;
-use kit::tushare_data::{DailyRow, Dataset, codes, last_trading_days, trading_days};
+use kit::tushare_data::{DailyRow, Dataset, codes, last_trading_days, shanghai_today, trading_days};
 use kit::yahoo_server::{Fault, YahooServer};
 use rust_decimal::Decimal;
 
@@ -22,10 +22,6 @@ const CODE: &str = "600000.SH";
 
 fn day(text: &str) -> NaiveDate {
     text.parse().unwrap()
-}
-
-fn today() -> NaiveDate {
-    (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive()
 }
 
 fn server() -> YahooServer {
@@ -121,7 +117,7 @@ async fn nulls_and_days_without_trade_are_no_bars() {
 
 #[tokio::test]
 async fn minutes_of_each_length_are_labelled_with_their_end() {
-    let past = last_trading_days(today().pred_opt().unwrap(), 10);
+    let past = last_trading_days(shanghai_today().pred_opt().unwrap(), 10);
     let server = YahooServer::start(Dataset::generated(&codes(1), &past)).unwrap();
     let source = source(&server);
     for (frequency, a_day, first, requests) in [
@@ -133,7 +129,7 @@ async fn minutes_of_each_length_are_labelled_with_their_end() {
     ] {
         let before = server.received().len();
         // Four weeks and the day, whichever day it is.
-        let start = today().checked_sub_days(Days::new(27)).unwrap();
+        let start = shanghai_today().checked_sub_days(Days::new(27)).unwrap();
         let bars = source.bars(&request(frequency, start, past[9])).await.unwrap();
         let mut times: Vec<NaiveDateTime> = bars.iter().map(|bar| rounded(bar).0).collect();
         assert_eq!(times.len(), 10 * a_day, "{frequency}");
@@ -252,7 +248,7 @@ async fn a_silent_server_is_left_after_the_timeout_and_a_slow_one_is_waited_for(
 #[test]
 fn a_worker_stores_what_yahoo_has_with_an_amount_of_zero() {
     let Market { codes, .. } = market(4, 0);
-    let past = last_trading_days(today().pred_opt().unwrap(), 10);
+    let past = last_trading_days(shanghai_today().pred_opt().unwrap(), 10);
     let data = Dataset::generated(&codes, &past);
     let mut scene = Scene::new("yahoo", PROGRAM, data.clone());
     let server = YahooServer::start(data).unwrap();

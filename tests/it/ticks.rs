@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use kit::exposition::Page;
 use kit::http::get;
 use kit::scene::Scene;
-use kit::tushare_data::{Dataset, last_trading_days};
+use kit::tushare_data::{Dataset, last_trading_days, shanghai_today};
 
 use crate::http::address;
 use crate::main_job::PROGRAM;
@@ -79,7 +79,7 @@ impl Market {
 }
 
 fn days(count: usize) -> Vec<NaiveDate> {
-    let today = (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive();
+    let today = shanghai_today();
     last_trading_days(today.pred_opt().unwrap(), count)
 }
 

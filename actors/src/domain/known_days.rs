@@ -21,6 +21,13 @@ pub struct DayNote {
     pub is_special: Option<bool>,
 }
 
+impl DayNote {
+    /// That a security was suspended on this day, and nothing else.
+    pub fn suspended(day: NaiveDate) -> Self {
+        Self { day, reference: None, is_suspended: true, is_special: None }
+    }
+}
+
 /// A stored daily bar, as what the minutes of its day make up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DayTotal {

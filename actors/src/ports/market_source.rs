@@ -1,4 +1,4 @@
-// Upstream: actors::cross_check, actors::cross_section, actors::failure_alerts, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::source_calls, actors::supervisor, actors::tick_fetch, actors::ticket, actors::validator, config::check, config::source_sections, service_hub, sources, sources::baostock, sources::baostock::adjust_factor, sources::baostock::connection, sources::baostock::error_text, sources::baostock::k_data, sources::baostock::query, sources::databases, sources::databases::errors, sources::databases::query, sources::databases::redis, sources::databases::shape, sources::eastmoney, sources::files, sources::files::fixture_tests, sources::files::table, sources::gate, sources::http, sources::reach, sources::tdx, sources::tdx::connection, sources::tdx::pool, sources::tdx::request, sources::tdx::walk, sources::tushare, sources::tushare::daily, sources::tushare::error_text, sources::tushare::transport, sources::yahoo, sources::yahoo::candles, sources::yahoo::window, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, worker_view
+// Upstream: actors::cross_check, actors::cross_section, actors::day_knowledge, actors::failure_alerts, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::shared_days, actors::source_calls, actors::supervisor, actors::suspensions, actors::tick_fetch, actors::ticket, actors::validator, cli::gaps, config::check, config::source_sections, service_hub, sources, sources::baostock, sources::baostock::adjust_factor, sources::baostock::connection, sources::baostock::error_text, sources::baostock::k_data, sources::baostock::query, sources::databases, sources::databases::errors, sources::databases::query, sources::databases::redis, sources::databases::shape, sources::eastmoney, sources::files, sources::files::fixture_tests, sources::files::table, sources::gate, sources::http, sources::reach, sources::tdx, sources::tdx::connection, sources::tdx::pool, sources::tdx::request, sources::tdx::walk, sources::tushare, sources::tushare::daily, sources::tushare::error_text, sources::tushare::transport, sources::yahoo, sources::yahoo::candles, sources::yahoo::window, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, worker_view
 // Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day
 // Role: The port to market data: kinds of data, sources of each in order, requests, and what may go wrong.
 
@@ -121,6 +121,18 @@ pub trait MarketSource: Send + Sync {
     /// The same bars, with what the source says of that day beside them.
     async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
         Ok(NotedDay { bars: self.day_bars(day).await?, notes: Vec::new() })
+    }
+
+    /// The days of a range on which one security was suspended from the opening to the close; `None`: the source does not say.
+    async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
+        let _unused = (code, range);
+        Ok(None)
+    }
+
+    /// All securities that were suspended for the whole of a day, by one call; `None`: the source does not say.
+    async fn day_suspensions(&self, day: NaiveDate) -> Result<Option<Vec<Code>>, SourceError> {
+        let _unused = day;
+        Ok(None)
     }
 
     /// All trades of one security on a day, in their order.

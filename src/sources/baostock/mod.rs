@@ -1,5 +1,5 @@
 // Upstream: sources, tests::it::sources_baostock
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, actors::shanghai, config::source_sections, probe, sources, sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::connection, sources::baostock::error_text, sources::baostock::frame, sources::baostock::k_data, sources::baostock::query, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::gate
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, actors::shanghai, config::source_sections, probe, sources, sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::connection, sources::baostock::error_text, sources::baostock::frame, sources::baostock::k_data, sources::baostock::query, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::gate
 // Role: BaoStock as a source: sessions, pages, the gate before every request.
 
 //! BaoStock, a free vendor with a TCP protocol of its own: a login, then queries, one at a time on a connection. Each query
@@ -24,7 +24,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, SourceId};
+use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
 use actors::ports::{BarRequest, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
 use actors::shanghai;
 use async_trait::async_trait;
@@ -254,6 +254,19 @@ impl MarketSource for BaoStockSource {
 
     async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
         Ok(self.rows(Ok(AllOfDay(day)), &format!("of all on {day}")).await?.into_iter().collect())
+    }
+
+    async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
+        if !self.has_day_bars(code) {
+            return Ok(None);
+        }
+        let noted = self.noted_bars(&BarRequest { code, frequency: Frequency::Day, range }).await?;
+        Ok(Some(noted.notes.into_iter().filter(|note| note.is_suspended).map(|note| note.day).collect()))
+    }
+
+    async fn day_suspensions(&self, day: NaiveDate) -> Result<Option<Vec<Code>>, SourceError> {
+        let noted = self.noted_day_bars(day).await?;
+        Ok(Some(noted.notes.into_iter().filter(|(_, note)| note.is_suspended).map(|(code, _)| code).collect()))
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {

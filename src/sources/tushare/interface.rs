@@ -1,4 +1,4 @@
-// Upstream: sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal
+// Upstream: sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::suspend_d, sources::tushare::trade_cal
 // Downstream: actors::domain::code, actors::domain::task, sources::tushare::table
 // Role: What the source needs to know of one of Tushare's interfaces.
 
@@ -17,6 +17,9 @@ pub trait Interface: Sync {
     const COLUMNS: &'static [&'static str];
     /// The most rows of one answer (Tushare documentation).
     const PAGE_ROWS: usize;
+    /// Whether one can do without the answer. The vendor counts calls of each interface apart, and those of an optional one
+    /// hold no others back.
+    const IS_OPTIONAL: bool = false;
 
     /// The parameters.
     fn params(&self) -> Map<String, Value>;

@@ -1,5 +1,5 @@
 // Upstream: sources, tests::it::sources_tushare
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, config::source_sections, probe, sources, sources::gate, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::error_text, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::table, sources::tushare::trade_cal, sources::tushare::transport
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, config::source_sections, probe, sources, sources::gate, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::error_text, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::suspend_d, sources::tushare::table, sources::tushare::trade_cal, sources::tushare::transport
 // Role: Tushare Pro as a source: pages, the gate before the vendor's limit, errors.
 
 //! Tushare Pro. Each of its interfaces has a file that knows its parameters and reads its answers; how calls are sent and
@@ -16,6 +16,7 @@ mod interface;
 /// Minute bars.
 pub mod stk_mins;
 mod stock_basic;
+mod suspend_d;
 /// The table in every answer.
 pub mod table;
 mod trade_cal;
@@ -23,6 +24,7 @@ mod trade_cal;
 mod transport;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
@@ -38,6 +40,7 @@ use self::daily::{Daily, DailyOfAll};
 use self::interface::Interface;
 use self::stk_mins::StkMins;
 use self::stock_basic::StockBasic;
+use self::suspend_d::SuspendD;
 use self::table::{AnswerError, Page};
 use self::trade_cal::TradeCal;
 use self::transport::Transport;
@@ -60,6 +63,10 @@ pub struct TushareSource {
     token: SecretString,
     timeout: Duration,
     gate: Gate,
+    /// Before interfaces that one can do without.
+    optional_gate: Gate,
+    /// Whether the account may not ask for suspensions; said once, and not tried again before a reload.
+    no_suspensions: AtomicBool,
 }
 
 #[derive(Serialize)]
@@ -77,7 +84,8 @@ impl TushareSource {
         let token = SecretString::from(token.ok_or(SourceSetupError::TokenMissing)?);
         let timeout = Duration::from_millis(section.timeout_ms);
         let transport = Transport::new(&section.url, section.timeout_ms, token.clone())?;
-        Ok(Self { transport, token, timeout, gate: Gate::new(limits) })
+        let (gate, optional_gate) = (Gate::new(limits), Gate::new(limits));
+        Ok(Self { transport, token, timeout, gate, optional_gate, no_suspensions: AtomicBool::new(false) })
     }
 
     /// Tries the vendor and the token with the smallest call there is: one code on one day.
@@ -97,7 +105,8 @@ impl TushareSource {
         }
     }
 
-    /// One answer. Waits at a closed gate for as long as for an answer at most, then for the answer.
+    /// One answer. Waits at a closed gate for as long as for an answer at most, for an optional one not at all, then for the
+    /// answer.
     async fn page<I: Interface>(&self, call: &I, offset: usize) -> Result<Page<I::Row>, SourceErrorKind> {
         let body = self.body(call, offset)?;
         let request = async || {
@@ -107,7 +116,10 @@ impl TushareSource {
                 AnswerError::Unreadable(reason) => SourceErrorKind::BadAnswer(reason),
             })
         };
-        self.gate.pass(self.timeout, request).await
+        match I::IS_OPTIONAL {
+            true => self.optional_gate.pass(Duration::ZERO, request).await,
+            false => self.gate.pass(self.timeout, request).await,
+        }
     }
 
     fn body<I: Interface>(&self, call: &I, offset: usize) -> Result<Vec<u8>, SourceErrorKind> {
@@ -135,6 +147,23 @@ impl TushareSource {
             }
         }
         Err(SourceErrorKind::BadAnswer(format!("{} rows in {MAX_PAGES} answers and no end", rows.len())))
+    }
+
+    /// Suspensions of whole days; `None` where the account may not ask.
+    async fn suspended(&self, call: &SuspendD, about: &str) -> Result<Option<Vec<(Code, NaiveDate)>>, SourceError> {
+        if self.no_suspensions.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        match self.rows(call, about).await {
+            Ok(rows) => Ok(Some(rows.into_iter().flatten().collect())),
+            Err(error) if error.kind.is_transient() => Err(error),
+            Err(error) => {
+                if !self.no_suspensions.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "Tushare does not tell suspensions: suspended days count as missing");
+                }
+                Ok(None)
+            }
+        }
     }
 
     /// All rows of a call, with the call in the error's words.
@@ -206,6 +235,17 @@ impl MarketSource for TushareSource {
     async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
         let rows = self.rows(&DailyOfAll { day }, &format!(" of all securities on {day}")).await?;
         Ok(rows.into_iter().collect())
+    }
+
+    async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
+        let told = self.suspended(&SuspendD { code: Some(code), range }, &format!(" {code} {range}")).await?;
+        Ok(told.map(|rows| rows.into_iter().filter(|(of, _)| *of == code).map(|(_, day)| day).collect()))
+    }
+
+    async fn day_suspensions(&self, day: NaiveDate) -> Result<Option<Vec<Code>>, SourceError> {
+        let call = SuspendD { code: None, range: DateRange { start: day, end: day } };
+        let told = self.suspended(&call, &format!(" of all securities on {day}")).await?;
+        Ok(told.map(|rows| rows.into_iter().filter(|(_, of)| *of == day).map(|(code, _)| code).collect()))
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {

@@ -1,4 +1,4 @@
-// Upstream: sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::trade_cal
+// Upstream: sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::suspend_d, sources::tushare::trade_cal
 // Downstream: sources::excerpt, sources::json_rows
 // Role: Reads the table in any answer of Tushare's: cells as JSON text, or why there are none. Pure.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::domain::command_tests, actors::domain::operator_order, config::yaml, sources::baostock::answer, sources::baostock::frame, sources::eastmoney::clist, sources::eastmoney::klines, sources::files::bars, sources::files::lists, sources::files::parquet_table, sources::labels, sources::tdx::bars, sources::tdx::ex_rights, sources::tdx::frame, sources::tdx::securities, sources::tdx::ticks, sources::tushare::daily_tests, sources::yahoo::chart
+// Upstream: actors::domain::command_tests, actors::domain::operator_order, config::yaml, sources::baostock::answer, sources::baostock::frame, sources::eastmoney::clist, sources::eastmoney::klines, sources::files::bars, sources::files::lists, sources::files::parquet_table, sources::labels, sources::tdx::bars, sources::tdx::ex_rights, sources::tdx::frame, sources::tdx::securities, sources::tdx::ticks, sources::tushare::daily_tests, sources::tushare::suspend_d, sources::yahoo::chart
 // Downstream: none
 // Role: Bent, torn and random inputs for parsers, many and cheap, the same in every run.
 

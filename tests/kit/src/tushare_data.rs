@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, kit::arguments, kit::baostock_data, kit::baostock_server, kit::eastmoney_data, kit::eastmoney_server, kit::minute_rows, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_other, kit::tushare_protocol, kit::tushare_server, kit::yahoo_data, kit::yahoo_server, tests::it::backfill, tests::it::config_cli, tests::it::cross_check, tests::it::databases_types, tests::it::databases_worker, tests::it::evening, tests::it::gaps, tests::it::idempotence, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::quality, tests::it::quality_listing, tests::it::quality_reports, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::sync_records, tests::it::tdx_worker, tests::it::ticks
+// Upstream: benches::pipeline::commands, kit::arguments, kit::baostock_data, kit::baostock_server, kit::eastmoney_data, kit::eastmoney_server, kit::minute_rows, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_other, kit::tushare_protocol, kit::tushare_server, kit::yahoo_data, kit::yahoo_server, tests::it::backfill, tests::it::config_cli, tests::it::cross_check, tests::it::databases_types, tests::it::databases_worker, tests::it::evening, tests::it::failover, tests::it::gaps, tests::it::idempotence, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::quality, tests::it::quality_listing, tests::it::quality_reports, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::sync_records, tests::it::tdx_worker, tests::it::ticks
 // Downstream: none
 // Role: Daily bars for the Tushare server: given rows, or generated ones that hold together like real ones.
 
@@ -44,6 +44,8 @@ pub struct Dataset {
     factors: BTreeMap<String, BTreeMap<NaiveDate, f64>>,
     /// Codes under special treatment on all of their days.
     special: BTreeSet<String>,
+    /// Days on which a code was suspended, with the part of the day; empty: the whole one.
+    suspensions: BTreeSet<(NaiveDate, String, String)>,
 }
 
 impl Dataset {
@@ -95,6 +97,17 @@ impl Dataset {
         self.special.insert(code.to_owned());
     }
 
+    /// On this day a security was suspended, for a part of the day (`09:30-10:00`) or, where that is empty, for all of it. Its
+    /// rows stay as they are.
+    pub fn suspend(&mut self, code: &str, day: NaiveDate, timing: &str) {
+        self.suspensions.insert((day, code.to_owned(), timing.to_owned()));
+    }
+
+    /// All suspensions: day, code, part of the day.
+    pub fn suspensions(&self) -> impl Iterator<Item = &(NaiveDate, String, String)> {
+        self.suspensions.iter()
+    }
+
     /// Whether it is.
     pub fn is_special(&self, code: &str) -> bool {
         self.special.contains(code)
@@ -132,6 +145,11 @@ pub fn codes(count: usize) -> Vec<String> {
 pub fn trading_days(start: NaiveDate, end: NaiveDate) -> Vec<NaiveDate> {
     let days = CALENDAR.lines().filter_map(|line| NaiveDate::parse_from_str(line, "%Y%m%d").ok());
     days.filter(|day| start <= *day && *day <= end).collect()
+}
+
+/// The day it is in Shanghai.
+pub fn shanghai_today() -> NaiveDate {
+    (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive()
 }
 
 /// The last `count` real trading days up to `end`, oldest first.

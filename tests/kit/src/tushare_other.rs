@@ -25,6 +25,10 @@ pub fn answer_to(dataset: &Dataset, call: &Call) -> Result<String, (i64, &'stati
             let extra = ["exchange", "list_status", "delist_date", "fullname", "curr_type"];
             Ok(page(call, 6_000, &STOCK_COLUMNS, &extra, stocks(dataset)))
         }
+        "suspend_d" => {
+            let columns = ["ts_code", "trade_date", "suspend_timing", "suspend_type"];
+            Ok(page(call, 5_000, &columns, &[], suspensions(dataset, call)))
+        }
         "stk_mins" => match (call.codes().first(), minutes_per_bar(call)) {
             (Some(code), Some(step)) => {
                 let columns = ["ts_code", "trade_time", "close", "open", "high", "low", "vol", "amount"];
@@ -103,6 +107,27 @@ fn stocks(dataset: &Dataset) -> Vec<Value> {
         })
     };
     dataset.codes().map(row).collect()
+}
+
+/// Suspensions and, for each, a resumption on the day after, newest first.
+fn suspensions(dataset: &Dataset, call: &Call) -> Vec<Value> {
+    let (first, last) = call.days();
+    let (codes, kind) = (call.codes(), call.param("suspend_type"));
+    let mut rows = Vec::new();
+    for (day, code, timing) in dataset.suspensions() {
+        let timing = (!timing.is_empty()).then_some(timing);
+        for (day, timing, kind) in [(Some(*day), timing, "S"), (day.succ_opt(), None, "R")] {
+            rows.extend(day.map(|day| (day, code, timing, kind)));
+        }
+    }
+    rows.retain(|(day, code, _, of)| {
+        (first..=last).contains(day)
+            && (codes.is_empty() || codes.contains(*code))
+            && kind.as_ref().is_none_or(|kind| kind == of)
+    });
+    rows.sort_by(|a, b| (b.0, a.1).cmp(&(a.0, b.1)));
+    let object = |(day, code, timing, kind)| json!({"ts_code": code, "trade_date": ymd(day), "suspend_timing": timing, "suspend_type": kind});
+    rows.into_iter().map(object).collect()
 }
 
 fn minutes_per_bar(call: &Call) -> Option<usize> {

@@ -170,6 +170,11 @@ impl TushareServer {
         lock(&self.state.data).0.set_factor(code, day, factor);
     }
 
+    /// On this day a security was suspended: see [`Dataset::suspend`].
+    pub fn suspend(&self, code: &str, day: NaiveDate, timing: &str) {
+        lock(&self.state.data).0.suspend(code, day, timing);
+    }
+
     /// A security's rows, oldest first.
     pub fn rows(&self, code: &str) -> Vec<DailyRow> {
         lock(&self.state.data).0.rows(code).to_vec()
