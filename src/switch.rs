@@ -18,27 +18,39 @@ use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 /// A port with the adapter that is in force behind it.
-pub struct Switch<T: ?Sized>(RwLock<Arc<T>>);
+pub struct Switch<T: ?Sized> {
+    /// The adapter in force, and how many were before it.
+    adapter: RwLock<(Arc<T>, u64)>,
+}
 
 impl<T: ?Sized> Switch<T> {
     /// A port with its first adapter.
     pub fn new(adapter: Arc<T>) -> Arc<Self> {
-        Arc::new(Self(RwLock::new(adapter)))
+        Arc::new(Self { adapter: RwLock::new((adapter, 0)) })
     }
 
     /// The adapter in force.
     pub fn current(&self) -> Arc<T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.adapter.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    fn num_before(&self) -> u64 {
+        self.adapter.read().unwrap_or_else(PoisonError::into_inner).1
     }
 
     /// Puts another adapter in force for every call from now on.
     pub fn exchange(&self, adapter: Arc<T>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = adapter;
+        let mut current = self.adapter.write().unwrap_or_else(PoisonError::into_inner);
+        *current = (adapter, current.1 + 1);
     }
 }
 
 #[async_trait]
 impl BarStore for Switch<dyn BarStore> {
+    fn generation(&self) -> u64 {
+        self.num_before()
+    }
+
     async fn prepare(&self) -> Result<(), StoreError> {
         self.current().prepare().await
     }
@@ -84,6 +96,10 @@ impl MarketSources for Switch<dyn MarketSources> {
 
 #[async_trait]
 impl FactorStore for Switch<dyn FactorStore> {
+    fn generation(&self) -> u64 {
+        self.num_before()
+    }
+
     async fn prepare(&self) -> Result<(), StoreError> {
         self.current().prepare().await
     }

@@ -1,4 +1,4 @@
-// Upstream: actors::day_knowledge, actors::factor_rules, actors::gaps, actors::tick_fetch, actors::validator, cli::gaps
+// Upstream: actors::day_knowledge, actors::factor_rules, actors::fetcher, actors::gaps, actors::tick_fetch, actors::validator, cli::gaps
 // Downstream: actors::domain::calendar, actors::domain::frequency, actors::domain::market_facts, actors::domain::task
 // Role: How many rows a fetch should have brought, by calendar, listing and known suspensions, and how many did not come.
 
@@ -9,6 +9,12 @@ use crate::domain::{DateRange, Frequency, Listing};
 
 /// From then on vendors should have the day (Tushare documents 15:00 to 16:00 for daily bars); before, it is not missed.
 const DAY_IS_THERE: NaiveTime = match NaiveTime::from_hms_opt(17, 0, 0) {
+    Some(time) => time,
+    None => NaiveTime::MIN,
+};
+
+/// From then on a day's bar is final: the after-hours trading of STAR and ChiNext, which belongs to it, ends then.
+const DAY_IS_OVER: NaiveTime = match NaiveTime::from_hms_opt(15, 30, 0) {
     Some(time) => time,
     None => NaiveTime::MIN,
 };
@@ -88,6 +94,12 @@ impl Asked<'_> {
         let range = DateRange { start, end };
         self.listing.map_or(Some(range), |listing| listing.within(range)).filter(|range| range.start <= range.end)
     }
+}
+
+/// The last day whose daily bar is final by Shanghai's clock. A vendor gives an open day's bar as it is just then; stored, no
+/// increment would ever ask for it again.
+pub fn last_closed_day(now: NaiveDateTime) -> NaiveDate {
+    if now.time() >= DAY_IS_OVER { now.date() } else { now.date().pred_opt().unwrap_or(now.date()) }
 }
 
 /// The last day that is expected by Shanghai's clock.
@@ -186,6 +198,12 @@ mod tests {
     }
 
     const LATER: &str = "2024-06-03T20:00:00";
+
+    #[test]
+    fn a_day_is_closed_once_its_trading_is_over() {
+        assert_eq!(last_closed_day(at("2024-06-03T15:29:59")), day("2024-06-02"));
+        assert_eq!(last_closed_day(at("2024-06-03T15:30:00")), day("2024-06-03"));
+    }
 
     #[test]
     fn holidays_and_weekends_are_no_gap_and_a_trading_day_without_a_row_is() {

@@ -143,6 +143,5 @@ impl FactorFlush {
 }
 
 fn batch_of(rows: &[AdjustFactor]) -> FactorBatch {
-    let token = insert_token(rows.iter().map(|row| (row.uuid(), row.raw.source)));
-    FactorBatch { token, rows: rows.to_vec() }
+    FactorBatch { token: insert_token(), rows: rows.to_vec() }
 }

@@ -1,5 +1,5 @@
 // Upstream: actors::command_router, actors::cross_check, actors::day_knowledge, actors::source_calls, actors::supervisor, actors::tick_fetch
-// Downstream: actors::cross_check, actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::fact_cache, actors::last_closes, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::suspensions, actors::tick_days, actors::ticket, actors::validator
+// Downstream: actors::cross_check, actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::expectation, actors::fact_cache, actors::last_closes, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::suspensions, actors::tick_days, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tracing::Instrument;
 use crate::cross_check::CrossCheck;
 use crate::cross_section::{self, CrossSections};
 use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, Stage, SyncMode};
+use crate::expectation::last_closed_day;
 use crate::fact_cache::FactCache;
 use crate::last_closes::LastCloses;
 use crate::latest_times::{LatestBars, LatestTimes};
@@ -257,6 +258,7 @@ struct FetchPlan {
 impl FetchContext {
     async fn run(&self, mut message: FetchBars, settings: &ActorSettings) {
         let code = message.code;
+        message.ticket.trail.store = self.bar_store.generation();
         let plan = match self.plan(&message, settings).await {
             Some(plan) => plan,
             None => {
@@ -378,7 +380,11 @@ impl FetchContext {
             (None, SyncMode::Incremental) => self.first_missing(message, settings).await?,
         };
         let span_end = end;
-        let end = end.unwrap_or_else(shanghai::today);
+        let last = match message.frequency {
+            Frequency::Day => last_closed_day(shanghai::now()),
+            _ => shanghai::today(),
+        };
+        let end = end.map_or(last, |end| end.min(last));
         if start > end {
             return None;
         }

@@ -69,21 +69,28 @@ impl Flush {
         let context = self.context.clone();
         let _lane = context.lane.lock().await;
         let plan = loop {
-            // What belongs to another worker by now is that worker's to write.
-            self.tasks.retain(|task| !task.ticket.is_lost());
+            let store = self.context.store.generation();
+            // What belongs to another worker by now is that worker's to write. What was fetched for what another store
+            // lacked is fetched anew: a dropped task runs again.
+            self.tasks.retain(|task| !task.ticket.is_lost() && task.ticket.trail.store == store);
             if self.tasks.is_empty() {
                 return;
             }
-            let plan = self.plan().await;
-            if self.insert(&plan).await == Inserted::All {
+            let Some(plan) = self.plan(store).await else { continue };
+            if self.insert(&plan, store).await == Step::Done && self.remove(&plan, store).await == Step::Done {
                 break plan;
             }
         };
-        self.remove(&plan).await;
         self.settle(plan).await;
     }
 
-    async fn plan(&self) -> WritePlan {
+    /// Whether what was looked up may not hold any more: another store is in force, or another worker has a task.
+    fn is_outdated(&self, store: u64) -> bool {
+        self.context.store.generation() != store || self.tasks.iter().any(|task| task.ticket.is_lost())
+    }
+
+    /// `None`: it must be begun anew.
+    async fn plan(&self, store: u64) -> Option<WritePlan> {
         let units: Vec<&WriteUnit> = self.tasks.iter().map(|task| &task.unit).collect();
         let spans: Vec<_> = units.iter().map(|unit| unit.lookup()).collect();
         let mut tries = StoreTries::new(&self.context.outage, &self.settings);
@@ -91,22 +98,28 @@ impl Flush {
             match self.context.store.stored(self.frequency, &spans).await {
                 Ok(stored) => {
                     tries.succeeded();
-                    return plan(&units, stored);
+                    return Some(plan(&units, stored));
                 }
                 Err(error) => tries.wait_after(&error).await,
+            }
+            if self.is_outdated(store) {
+                return None;
             }
         }
     }
 
     /// Inserts the plan's rows; the same rows with the same token until the store has them.
-    async fn insert(&self, plan: &WritePlan) -> Inserted {
+    async fn insert(&self, plan: &WritePlan, store: u64) -> Step {
         if plan.insert.is_empty() {
-            return Inserted::All;
+            return Step::Done;
         }
         let whole = batch_of(plan.insert.clone());
         let mut pending = vec![whole];
         let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         while let Some(batch) = pending.pop() {
+            if self.context.store.generation() != store {
+                return Step::LookAgain;
+            }
             let inserting = self.context.store.insert(&batch);
             match insert_counted(&self.context.board, batch.rows.len(), inserting).await {
                 Ok(()) => tries.succeeded(),
@@ -115,34 +128,36 @@ impl Flush {
                         rows = batch.rows.len(),
                         "the batch touches too many partitions and is split by year"
                     );
-                    pending.extend(split_by_year(&batch));
+                    // The oldest years first: the newest stored day says from where a later fetch goes on.
+                    pending.extend(split_by_year(&batch).into_iter().rev());
                 }
                 Err(error) => {
                     tries.wait_after(&error).await;
-                    let unknown = error.class == StoreErrorClass::OutcomeUnknown;
-                    if unknown && !self.context.store.deduplicates_retries() {
-                        // This table would take the same rows twice: look what arrived and plan anew.
-                        return Inserted::Unknown;
-                    }
-                    if self.tasks.iter().any(|task| task.ticket.is_lost()) {
-                        return Inserted::Unknown;
+                    // A table that takes the same rows twice may have got some of them, by partitions: look, and plan anew.
+                    if !self.context.store.deduplicates_retries() || self.is_outdated(store) {
+                        return Step::LookAgain;
                     }
                     pending.push(batch);
                 }
             }
         }
-        Inserted::All
+        Step::Done
     }
 
-    async fn remove(&self, plan: &WritePlan) {
+    /// What was replaced; also of a task that another worker has by now, for its new rows are there.
+    async fn remove(&self, plan: &WritePlan, store: u64) -> Step {
         if plan.remove.is_empty() {
-            return;
+            return Step::Done;
         }
         let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         while let Err(error) = self.context.store.remove(self.frequency, &plan.remove).await {
             tries.wait_after(&error).await;
+            if self.context.store.generation() != store {
+                return Step::LookAgain;
+            }
         }
         tries.succeeded();
+        Step::Done
     }
 
     async fn settle(mut self, plan: WritePlan) {
@@ -178,14 +193,13 @@ impl Flush {
 }
 
 #[derive(PartialEq, Eq)]
-enum Inserted {
-    All,
-    Unknown,
+enum Step {
+    Done,
+    LookAgain,
 }
 
 fn batch_of(rows: Arc<Vec<IdentifiedBar>>) -> BarBatch {
-    let token = insert_token(rows.iter().map(|row| (&row.uuid, row.bar.source)));
-    BarBatch { token, rows }
+    BarBatch { token: insert_token(), rows }
 }
 
 fn spans_years(batch: &BarBatch) -> bool {

@@ -22,11 +22,14 @@ type Read = Box<dyn Fn() -> BoxFuture<'static, Result<HashMap<Code, NaiveDateTim
 /// rows to have them fetched again), hence the limited belief.
 pub struct LatestTimes {
     read: Read,
+    /// Of the store: what another one had is not believed.
+    generation: Box<dyn Fn() -> u64 + Send + Sync>,
     table: RwLock<Option<Table>>,
 }
 
 struct Table {
     read_at: Instant,
+    generation: u64,
     newest: HashMap<Code, NaiveDateTime>,
 }
 
@@ -47,11 +50,12 @@ impl LatestBars {
     pub fn of(&self, frequency: Frequency) -> Arc<LatestTimes> {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
-            let store = self.store.clone();
-            Arc::new(LatestTimes::new(Box::new(move || {
+            let (store, of) = (self.store.clone(), self.store.clone());
+            let read = move || {
                 let store = store.clone();
                 async move { store.latest(frequency).await }.boxed()
-            })))
+            };
+            Arc::new(LatestTimes::new(Box::new(read), Box::new(move || of.generation())))
         };
         times.entry(frequency).or_insert_with(new).clone()
     }
@@ -60,27 +64,31 @@ impl LatestBars {
 impl LatestTimes {
     /// Those of factors. Reads nothing yet.
     pub fn of_factors(store: Arc<dyn FactorStore>) -> Self {
-        Self::new(Box::new(move || {
+        let of = store.clone();
+        let read = move || {
             let store = store.clone();
             async move { store.latest().await }.boxed()
-        }))
+        };
+        Self::new(Box::new(read), Box::new(move || of.generation()))
     }
 
-    fn new(read: Read) -> Self {
-        Self { read, table: RwLock::new(None) }
+    fn new(read: Read, generation: Box<dyn Fn() -> u64 + Send + Sync>) -> Self {
+        Self { read, generation, table: RwLock::new(None) }
     }
 
     /// The newest stored timestamp of a code; `None` where nothing is stored. Reads the whole table, once, when what is
     /// known is older than `max_age`; callers that come meanwhile wait for that one query.
     pub async fn newest(&self, code: Code, max_age: Duration) -> Result<Option<NaiveDateTime>, StoreError> {
+        let generation = (self.generation)();
+        let is_believed = |table: &Table| table.read_at.elapsed() <= max_age && table.generation == generation;
         if let Some(table) = self.table.read().await.as_ref()
-            && table.read_at.elapsed() <= max_age
+            && is_believed(table)
         {
             return Ok(table.newest.get(&code).copied());
         }
         let mut known = self.table.write().await;
         if let Some(table) = known.as_ref()
-            && table.read_at.elapsed() <= max_age
+            && is_believed(table)
         {
             return Ok(table.newest.get(&code).copied());
         }
@@ -88,7 +96,7 @@ impl LatestTimes {
         let newest = (self.read)().await?;
         tracing::debug!(codes = newest.len(), elapsed = ?read_at.elapsed(), "newest stored timestamps read");
         let answer = newest.get(&code).copied();
-        *known = Some(Table { read_at, newest });
+        *known = Some(Table { read_at, generation, newest });
         Ok(answer)
     }
 

@@ -79,12 +79,13 @@ impl Work {
 
     /// The parts of a code's days that a task each is for.
     pub fn parts(&self) -> Vec<OpenRange> {
+        let today = shanghai::today();
         match self {
-            Self::Bars(snapshot) => snapshot.parts(shanghai::today()),
+            Self::Bars(snapshot) => snapshot.parts(today),
             Self::Ticks(TickCommand { full: true, range, .. }) => {
-                vec![part_until(range.end.unwrap_or_else(shanghai::today))]
+                vec![part_until(range.until(today).end.unwrap_or(today))]
             }
-            Self::Ticks(TickCommand { range, .. }) => parts_of(*range, shanghai::today()),
+            Self::Ticks(TickCommand { range, .. }) => parts_of(range.until(today), today),
             Self::Factors(_) | Self::List(_) => vec![OpenRange::default()],
         }
     }

@@ -18,7 +18,8 @@ pub fn wall_clock(instant: DateTime<Utc>) -> NaiveDateTime {
 
 /// A Shanghai wall clock as an instant.
 pub fn instant(wall_clock: NaiveDateTime) -> DateTime<Utc> {
-    (wall_clock - chrono::Duration::seconds(i64::from(OFFSET.local_minus_utc()))).and_utc()
+    // The first hours of all time have no such instant; they are as good as its beginning.
+    wall_clock.checked_sub_offset(OFFSET).unwrap_or(wall_clock).and_utc()
 }
 
 /// Now, as Shanghai wall clock.
@@ -40,5 +41,6 @@ mod tests {
         let utc = DateTime::parse_from_rfc3339("2024-01-01T16:00:00Z").unwrap().to_utc();
         assert_eq!(wall_clock(utc).to_string(), "2024-01-02 00:00:00");
         assert_eq!(instant(wall_clock(utc)), utc);
+        assert_eq!(instant(NaiveDateTime::MIN), NaiveDateTime::MIN.and_utc(), "no panic at the end of time");
     }
 }

@@ -54,6 +54,8 @@ pub struct TaskReport {
 pub struct Trail {
     /// Who was asked for it.
     pub sources: SourceTally,
+    /// The store whose rows said what to fetch: [`crate::ports::BarStore::generation`].
+    pub store: u64,
     /// The newest time of the rows that it newly stored, Shanghai wall clock.
     pub newest_stored: Option<NaiveDateTime>,
 }

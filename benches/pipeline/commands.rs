@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use kit::clickhouse::Database;
 use kit::mysql::Tables;
 use kit::scene::Scene;
-use kit::tushare_data::{Dataset, codes, last_trading_days};
+use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
 
 use crate::Figure;
 
@@ -19,8 +19,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// Trading days up to the last but one, and the last one.
 pub fn days(count: usize) -> (Vec<NaiveDate>, NaiveDate) {
-    let shanghai_today = (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive();
-    let mut days = last_trading_days(shanghai_today, count + 1);
+    let mut days = last_trading_days(last_closed_day(), count + 1);
     let last = days.pop().unwrap();
     (days, last)
 }

@@ -137,8 +137,8 @@ impl GapsOptions {
         let look = Look { frequency: self.frequency, start: self.start, end, facts: &facts };
         // Rows that should not be there may lie before and behind what is expected.
         let range = DateRange {
-            start: self.start.unwrap_or(DateRange::FIRST_TRADING_DAY),
-            end: self.end.unwrap_or_else(shanghai::today),
+            start: self.start.unwrap_or(DateRange::FIRST_TRADING_DAY).max(DateRange::FIRST_TRADING_DAY),
+            end: self.end.unwrap_or(NaiveDate::MAX).min(shanghai::today()),
         };
         let days = ServiceHub::stored_days(settings);
         let suspended = self.except_suspended.then(|| Suspended::of(settings)).transpose()?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use kit::clickhouse::OwnServer;
 use kit::scene::{PATIENCE, Scene};
 use kit::services::{free_port, required};
-use kit::tushare_data::{Dataset, codes, last_trading_days};
+use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
 use kit::wait::wait_until;
 use kit::worker::Worker;
 
@@ -175,7 +175,7 @@ fn show_tells_where_every_value_comes_from_and_no_secret() {
 
 /// A world of one bar: what a worker does is known by its heartbeat and its log.
 fn small_scene(name: &str) -> Scene {
-    let days = last_trading_days(chrono::Utc::now().date_naive(), 1);
+    let days = last_trading_days(last_closed_day(), 1);
     Scene::new(name, PROGRAM, Dataset::generated(&codes(1), &days))
 }
 

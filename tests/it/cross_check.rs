@@ -5,7 +5,7 @@
 use kit::baostock_server::{BaoStockServer, Fault};
 use kit::fault::Lasting;
 use kit::scene::{PATIENCE, Scene};
-use kit::tushare_data::{DailyRow, Dataset, codes, last_trading_days, shanghai_today};
+use kit::tushare_data::{DailyRow, Dataset, codes, last_closed_day, last_trading_days};
 use kit::wait::wait_until;
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ struct World {
 
 /// Tushare first, BaoStock to compare with, both with the same rows.
 fn world(name: &str, num_codes: usize, num_days: usize) -> World {
-    let today = shanghai_today();
+    let today = last_closed_day();
     let days = last_trading_days(today.pred_opt().unwrap(), num_days);
     let codes: Vec<String> =
         codes(2 * num_codes).into_iter().filter(|code| !code.ends_with(".BJ")).take(num_codes).collect();
@@ -126,7 +126,7 @@ fn a_source_that_hangs_is_waited_for_once_and_a_whole_evening_costs_it_calls_by_
 
     // A new worker knows of no failure.
     other.clear_fault();
-    let today = shanghai_today();
+    let today = last_closed_day();
     scene.source.append_day(today);
     other.append_day(today);
     scene.database.query("TRUNCATE TABLE bar");

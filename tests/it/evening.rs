@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kit::baostock_server::{BaoStockServer, Fault as BaoStockFault};
 use kit::scene::Scene;
-use kit::tushare_data::{Dataset, codes, last_trading_days, shanghai_today};
+use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
 use kit::tushare_server::{Fault, Lasting, Options, TushareServer};
 
 use crate::main_job::PROGRAM;
@@ -22,7 +22,7 @@ fn vendor(codes: &[String], days: &[chrono::NaiveDate]) -> TushareServer {
 #[test]
 fn five_thousand_increments_cost_calls_in_the_order_of_the_missing_days() {
     let codes = codes(5_500);
-    let today = shanghai_today();
+    let today = last_closed_day();
     let days = last_trading_days(today, 3);
     let mut scene = Scene::with_source("evening", PROGRAM, vendor(&codes, &days[..1]));
     // A first worker fetches the first day of every code. It is stored the same way as ever.
@@ -51,7 +51,7 @@ fn baostock_gives_an_evening_by_the_day_as_well_and_beijing_comes_from_the_next_
     let all = codes(5_500);
     let (beijing, codes): (Vec<String>, Vec<String>) = all.iter().cloned().partition(|code| code.ends_with(".BJ"));
     assert!(beijing.len() > 100, "{}", beijing.len());
-    let today = shanghai_today();
+    let today = last_closed_day();
     let days = last_trading_days(today, 3);
     let mut scene = Scene::new("evening_baostock", PROGRAM, Dataset::generated(&all, &days[..1]));
     let server = BaoStockServer::start(Dataset::generated(&codes, &days[..1])).unwrap();
@@ -81,7 +81,7 @@ fn baostock_gives_an_evening_by_the_day_as_well_and_beijing_comes_from_the_next_
 #[test]
 fn a_vendor_that_refuses_whole_days_is_asked_code_by_code() {
     let codes = codes(200);
-    let today = shanghai_today();
+    let today = last_closed_day();
     let days = last_trading_days(today, 3);
     let mut scene = Scene::new("no_days", PROGRAM, Dataset::generated(&codes, &days[..1]));
     let server = BaoStockServer::start(Dataset::generated(&codes, &days[..1])).unwrap();
@@ -107,7 +107,7 @@ fn a_vendor_that_refuses_whole_days_is_asked_code_by_code() {
 #[test]
 fn a_code_that_was_not_traded_and_one_with_an_older_gap_are_right_as_well() {
     let codes = codes(200);
-    let today = shanghai_today();
+    let today = last_closed_day();
     let days = last_trading_days(today, 12);
     let mut scene = Scene::with_source("gaps", PROGRAM, vendor(&codes, &days[..9]));
     let _worker = scene.start("n1");

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use kit::scene::Scene;
-use kit::tushare_data::{Dataset, codes, last_trading_days, shanghai_today};
+use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
 use kit::tushare_server::{Fault, Lasting};
 
 use crate::main_job::{Market, PROGRAM, market};
@@ -63,7 +63,7 @@ fn the_next_source_steps_in_when_the_first_fails_for_good_and_the_rows_say_so() 
 fn the_limits_of_a_source_are_kept_and_fail_nothing() {
     // Up to today: where a day is missing, it is asked whether that is a suspension.
     let codes = codes(60);
-    let data = Dataset::generated(&codes, &last_trading_days(shanghai_today(), 2));
+    let data = Dataset::generated(&codes, &last_trading_days(last_closed_day(), 2));
     let mut scene = Scene::new("limits", PROGRAM, data);
     // A quarter of a minute's calls at once, then 15 more in 10 seconds.
     scene.set("sources.tushare.requests_per_minute", 120).set("sources.tushare.max_concurrent", 4);

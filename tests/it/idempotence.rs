@@ -164,3 +164,28 @@ fn rows_the_python_worker_stored_are_replaced_by_force_and_kept_by_an_increment(
     scene.wait_until_committed();
     scene.assert_exact(&codes);
 }
+
+#[test]
+fn values_that_come_back_and_rows_that_were_deleted_are_stored_again() {
+    let Market { codes, data, .. } = market(5, 10);
+    let mut scene = Scene::new("back", PROGRAM, data);
+    let _worker = scene.start("n1");
+    let send = |scene: &mut Scene, params: &str| {
+        scene.send_snapshots(&codes, params);
+        scene.wait_until_committed();
+        scene.assert_exact(&codes);
+    };
+    send(&mut scene, "");
+    let first: Vec<_> = codes.iter().map(|code| scene.source.rows(code)).collect();
+    // The same batches again and again: what was inserted once must not be taken for its own retry.
+    for _ in 0..2 {
+        for (code, rows) in codes.iter().zip(&first) {
+            scene.source.set_rows(code, rows.iter().map(changed).collect());
+        }
+        send(&mut scene, r#""force":true"#);
+        codes.iter().zip(&first).for_each(|(code, rows)| scene.source.set_rows(code, rows.clone()));
+        send(&mut scene, r#""force":true"#);
+    }
+    scene.database.query("DELETE FROM bar WHERE 1");
+    send(&mut scene, r#""full":true"#);
+}

@@ -60,3 +60,22 @@ fn a_restart_within_the_session_comes_back_as_the_same_member_at_once() {
     let limit = if keeps_static_members() { 20 } else { 40 };
     assert!(begun.elapsed() < Duration::from_secs(limit), "it did not wait for the old session's end");
 }
+
+#[test]
+fn dates_beyond_all_time_hold_up_nobody() {
+    let Market { codes, data, .. } = market(10, 5);
+    let mut scene = Scene::new("dates", PROGRAM, data);
+    let _worker = scene.start("n1");
+    // The first is what Ginkgo itself sends for "from the beginning".
+    scene.send_snapshots(&codes[..2], r#""full":true,"start_date":"19000101","end_date":"21000101""#);
+    scene.send_snapshots(&codes[2..4], r#""start_date":"1990-01-01","end_date":"99991231","force":true"#);
+    scene.send_snapshots(&codes[4..5], r#""start_date":"19000101","end_date":"19010101","force":true"#);
+    scene.send_snapshots(&codes[5..6], r#""start_date":"99990101""#);
+    scene.wait_until_committed();
+    let done: Vec<String> = codes[..4].to_vec();
+    scene.assert_exact(&done);
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert_eq!(scene.dead_letters().len(), 0);
+}

@@ -8,7 +8,7 @@ use actors::domain::{FetchedBar, Field};
 use chrono::NaiveDate;
 use kit::clickhouse::StoredBar;
 use kit::scene::{PATIENCE, Scene};
-use kit::tushare_data::{Dataset, codes, last_trading_days, shanghai_today};
+use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
 use kit::wait::{wait_for, wait_until};
 use rust_decimal::{Decimal, RoundingStrategy};
 
@@ -23,7 +23,7 @@ pub struct Market {
 
 pub fn market(num_codes: usize, num_days: usize) -> Market {
     let codes = codes(num_codes);
-    let mut days = last_trading_days(shanghai_today(), num_days + 1);
+    let mut days = last_trading_days(last_closed_day(), num_days + 1);
     let last_day = days.pop().unwrap();
     let data = Dataset::generated(&codes, &days);
     Market { codes, data, last_day }

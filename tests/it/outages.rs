@@ -159,6 +159,29 @@ fn too_many_parts_is_waited_out_and_too_many_partitions_is_split() {
 }
 
 #[test]
+fn a_batch_that_is_split_by_year_is_written_oldest_first() {
+    let Market { codes, data, .. } = market(3, 800);
+    let mut scene = Scene::new("years", PROGRAM, data);
+    scene.database.query(
+        "CREATE TABLE bar (code String, open Decimal(16,2), high Decimal(16,2), low Decimal(16,2), close Decimal(16,2), \
+         volume Int32, amount Decimal(16,2), frequency Int8, uuid String, meta String, `desc` String, timestamp DateTime, \
+         source Int8) ENGINE = MergeTree PARTITION BY toYear(timestamp) ORDER BY (code, timestamp)",
+    );
+    scene.database.fault("mode=refuse&code=252&text=Too+many+partitions+for+single+INSERT+block+(more+than+100)", 1);
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    // A part's name holds the number of the INSERT that made it. Were the newest year there first, a crash would leave a
+    // code that looks complete.
+    let years =
+        "SELECT toYear(timestamp) AS year, min(toUInt32(splitByChar('_', _part)[2])) AS number FROM bar GROUP BY year";
+    let years = |order: &str| scene.database.query(&format!("SELECT year FROM ({years}) ORDER BY {order}"));
+    assert_eq!(years("number"), years("year"));
+    assert!(years("year").lines().count() >= 3);
+}
+
+#[test]
 fn redis_away_and_back_costs_heartbeats_and_no_command() {
     let Market { codes, data, .. } = market(100, 5);
     let mut scene = Scene::new("redis", PROGRAM, data);

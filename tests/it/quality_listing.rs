@@ -8,7 +8,7 @@ use kit::exposition::Page;
 use kit::http::get;
 use kit::mysql::Tables;
 use kit::scene::{PATIENCE, Scene};
-use kit::tushare_data::{DailyRow, Dataset, codes, last_trading_days, shanghai_today, trading_days};
+use kit::tushare_data::{DailyRow, Dataset, codes, last_closed_day, last_trading_days, trading_days};
 use kit::wait::wait_until;
 use kit::worker::Worker;
 
@@ -176,7 +176,7 @@ fn missing_days_are_no_gap_where_tushare_says_suspended() {
 
 #[test]
 fn an_increment_is_compared_with_the_close_that_is_stored() {
-    let (codes, today) = (codes(2), shanghai_today());
+    let (codes, today) = (codes(2), last_closed_day());
     let recent = last_trading_days(today, 4);
     let data = Dataset::generated(&codes, &recent[..3]);
     let mut scene = Scene::new("increment", PROGRAM, data.clone());

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use kit::scene::{PATIENCE, Scene};
-use kit::tushare_data::{DailyRow, Dataset, codes, last_trading_days, shanghai_today};
+use kit::tushare_data::{DailyRow, Dataset, codes, last_closed_day, last_trading_days};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use crate::quality::assert_deliverable;
 fn scene(name: &str) -> (Scene, Vec<String>) {
     // Up to today, so that no day is missing whenever this runs.
     let codes = codes(12);
-    let mut data = Dataset::generated(&codes, &last_trading_days(shanghai_today(), 5));
+    let mut data = Dataset::generated(&codes, &last_trading_days(last_closed_day(), 5));
     let mut rows = data.rows(&codes[0]).to_vec();
     rows[3] = DailyRow::new(rows[3].date, ["-1.00", "10.50", "9.50", "10.20", "10.00", "1000.00", "1000.000"]);
     data.set_rows(&codes[0], rows);

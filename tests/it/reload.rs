@@ -196,3 +196,28 @@ fn two_hundred_reloads_under_load_apply_the_good_and_refuse_the_broken_half() {
     let growth = worker.resident_memory_kib().saturating_sub(memory);
     assert!(growth < 8 * 1024, "resident memory grew by {growth} KiB over 150 reloads");
 }
+
+#[test]
+fn another_store_gets_what_it_lacks_and_not_what_the_first_one_lacked() {
+    let Market { codes, data, last_day } = market(20, 10);
+    let mut scene = Scene::new("moved", PROGRAM, data);
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    // The other one is a copy that is some days old.
+    let name = format!("{}_other", scene.name);
+    let other = kit::clickhouse::Database::shared(&name);
+    other.create();
+    other.query(&format!("CREATE TABLE bar AS {}.bar", scene.name));
+    let old = "timestamp < (SELECT max(timestamp) - INTERVAL 5 DAY FROM {}.bar)".replace("{}", &scene.name);
+    other.query(&format!("INSERT INTO bar SELECT * FROM {}.bar WHERE {old}", scene.name));
+    scene.source.append_day(last_day);
+    scene.set("clickhouse.database", &name);
+    scene.write_config("n1");
+    let answer = reload(&scene, "moved");
+    assert_eq!(answer["data"]["changed"], serde_json::json!(["clickhouse.database"]), "{answer}");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    let stored: Vec<_> = other.bars();
+    assert_eq!(stored, scene.expected(&codes));
+}

@@ -9,7 +9,7 @@ use kit::minute_rows::{MinuteRow, minute_rows};
 use kit::mysql::Tables;
 use kit::scene::Scene;
 use kit::tdx_server::TdxServer;
-use kit::tushare_data::{Dataset, codes, last_trading_days, shanghai_today};
+use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
 use kit::yahoo_server::YahooServer;
 use rust_decimal::{Decimal, RoundingStrategy};
 
@@ -31,7 +31,7 @@ const VENDORS: [(&str, &str); 5] =
 
 impl Vendors {
     fn start(num_codes: usize, num_days: usize) -> Self {
-        let today = shanghai_today();
+        let today = last_closed_day();
         let days = last_trading_days(today.pred_opt().unwrap(), num_days);
         // BaoStock has no securities of Beijing.
         let is_known = |code: &String| !code.ends_with(".BJ");

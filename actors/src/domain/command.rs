@@ -2,7 +2,7 @@
 // Downstream: actors::domain::calendar, actors::domain::code, actors::domain::frequency, actors::domain::operator_order, actors::domain::task, actors::shanghai
 // Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::calendar::TradingCalendar;
@@ -237,19 +237,20 @@ impl BarSnapshot {
     /// The parts of its days that a task each fetches, so that no task brings more than fits in memory. An outer end that
     /// was not asked for stays open.
     pub fn parts(&self, today: NaiveDate) -> Vec<OpenRange> {
-        let whole = vec![OpenRange { start: self.start, end: self.end }];
+        let asked = OpenRange { start: self.start, end: self.end }.until(today);
+        let whole = vec![asked];
         let Some(days) = self.frequency.days_per_task() else { return whole };
         if self.mode == SyncMode::Incremental && self.start.is_none() {
             return whole; // begins where the stored bars end
         }
-        let (first, last) = (self.start.unwrap_or(self.frequency.first_day()), self.end.unwrap_or(today));
+        let (first, last) = (asked.start.unwrap_or(self.frequency.first_day()), asked.end.unwrap_or(today));
         let starts: Vec<NaiveDate> = first.iter_days().step_by(days as usize).take_while(|day| *day <= last).collect();
         if starts.is_empty() {
             return whole;
         }
         let part = |(n, start): (usize, &NaiveDate)| OpenRange {
-            start: if n == 0 { self.start } else { Some(*start) },
-            end: starts.get(n + 1).map_or(self.end, NaiveDate::pred_opt),
+            start: if n == 0 { asked.start } else { Some(*start) },
+            end: starts.get(n + 1).map_or(asked.end, NaiveDate::pred_opt),
         };
         starts.iter().enumerate().map(part).collect()
     }
@@ -455,15 +456,19 @@ fn issued_at(found: Option<&Value>) -> Result<Option<DateTime<Utc>>, CommandErro
         Some(Value::String(text)) => text.trim(),
         _ => return Err(refuse()),
     };
+    // Beyond these years a time is a mistake, and reckoning with it would overflow.
+    let plausible = |instant: DateTime<Utc>| {
+        (1970..=5138).contains(&instant.year()).then_some(instant).ok_or_else(refuse).map(Some)
+    };
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-        return Ok(Some(instant.to_utc()));
+        return plausible(instant.to_utc());
     }
     let wall_clock = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
         .iter()
         .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
         .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|day| day.and_time(chrono::NaiveTime::MIN)));
     match wall_clock {
-        Some(time) => Ok(Some(shanghai::instant(time))),
+        Some(time) => plausible(shanghai::instant(time)),
         None => text.parse::<f64>().ok().and_then(seconds).map(Some).ok_or_else(refuse),
     }
 }

@@ -104,6 +104,8 @@ fn a_refusal_names_the_field_the_value_and_what_belongs_there() {
     assert!(refusal(r#"{"command":"frobnicate"}"#).contains("unknown command `frobnicate`"));
     assert!(refusal(r#"{"command":"bar_snapshot","params":[]}"#).contains("field `params` is list []"));
     assert!(refusal(r#"{"command":"bar_snapshot","timestamp":"soon"}"#).contains("field `timestamp`"));
+    let beyond = r#"{"command":"bar_snapshot","timestamp":"-262143-01-01"}"#;
+    assert!(refusal(beyond).contains("field `timestamp`"), "and no panic");
     assert!(refusal(r#"{"command":"bar_snapshot","correlation_id":5}"#).contains("correlation_id"));
     assert!(bar(r#"{"code":"XYZ"}"#).contains("`XYZ` is not a stock code"));
     assert!(bar(r#"{"code":17}"#).contains("params.code"));

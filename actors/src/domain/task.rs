@@ -53,6 +53,15 @@ pub struct OpenRange {
     pub end: Option<NaiveDate>,
 }
 
+impl OpenRange {
+    /// Without the days on which nothing can have been traded: before the first trading day of all, and after `today`. An
+    /// open end stays open.
+    pub fn until(self, today: NaiveDate) -> Self {
+        let start = self.start.map(|start| start.max(DateRange::FIRST_TRADING_DAY));
+        Self { start, end: self.end.map(|end| end.min(today)) }
+    }
+}
+
 /// What a task is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {

@@ -141,6 +141,11 @@ pub struct ConfigRefused {
 /// Where bars are kept.
 #[async_trait]
 pub trait BarStore: Send + Sync {
+    /// A number that changes when another store takes this one's place: what was looked up in the one is not done to the other.
+    fn generation(&self) -> u64 {
+        0
+    }
+
     /// Creates the table where it is missing, or checks the one that is there.
     async fn prepare(&self) -> Result<(), StoreError>;
 
@@ -201,9 +206,9 @@ pub struct IdentifiedBar {
 /// Rows that are written together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BarBatch {
-    /// A pure function of the rows: the same token always stands for the same rows.
+    /// The same for every retry of this batch, and for no other one.
     pub token: String,
-    /// The rows, in the order of the token.
+    /// The rows.
     pub rows: Arc<Vec<IdentifiedBar>>,
 }
 
@@ -266,6 +271,11 @@ impl StoreErrorClass {
 /// Where adjustment factors are kept.
 #[async_trait]
 pub trait FactorStore: Send + Sync {
+    /// A number that changes when another store takes this one's place: what was looked up in the one is not done to the other.
+    fn generation(&self) -> u64 {
+        0
+    }
+
     /// Creates the table where it is missing, or checks the one that is there.
     async fn prepare(&self) -> Result<(), StoreError>;
 
@@ -316,9 +326,9 @@ pub struct StoredFactor {
 /// Factors that are written together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactorBatch {
-    /// A pure function of the rows: the same token always stands for the same rows.
+    /// The same for every retry of this batch, and for no other one.
     pub token: String,
-    /// The rows, in the order of the token.
+    /// The rows.
     pub rows: Vec<AdjustFactor>,
 }
 

@@ -44,7 +44,7 @@ pub struct StoredTick {
 /// Ticks that are written together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TickBatch {
-    /// A pure function of the ticks.
+    /// The same for every retry of this batch, and for no other one.
     pub token: String,
     /// The ticks, in their order.
     pub rows: Vec<Tick>,

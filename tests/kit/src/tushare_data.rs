@@ -152,6 +152,12 @@ pub fn shanghai_today() -> NaiveDate {
     (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive()
 }
 
+/// The newest day whose daily bar is final: today once its trading is over, half past three in Shanghai.
+pub fn last_closed_day() -> NaiveDate {
+    let since_close = chrono::Utc::now() + chrono::Duration::hours(8) - chrono::Duration::minutes(15 * 60 + 30);
+    since_close.date_naive()
+}
+
 /// The last `count` real trading days up to `end`, oldest first.
 pub fn last_trading_days(end: NaiveDate, count: usize) -> Vec<NaiveDate> {
     let mut days = trading_days(NaiveDate::MIN, end);
