@@ -68,6 +68,9 @@ impl Flush {
     pub async fn run(mut self) {
         let context = self.context.clone();
         let _lane = context.lane.lock().await;
+        let settings = self.settings.clone();
+        // Of all attempts together, or a store that only answers look-ups would be tried without pause.
+        let mut inserts = StoreTries::new(&context.outage, &settings);
         let plan = loop {
             let store = self.context.store.generation();
             // What belongs to another worker by now is that worker's to write. What was fetched for what another store
@@ -77,7 +80,9 @@ impl Flush {
                 return;
             }
             let Some(plan) = self.plan(store).await else { continue };
-            if self.insert(&plan, store).await == Step::Done && self.remove(&plan, store).await == Step::Done {
+            if self.insert(&plan, store, &mut inserts).await == Step::Done
+                && self.remove(&plan, store).await == Step::Done
+            {
                 break plan;
             }
         };
@@ -109,13 +114,12 @@ impl Flush {
     }
 
     /// Inserts the plan's rows; the same rows with the same token until the store has them.
-    async fn insert(&self, plan: &WritePlan, store: u64) -> Step {
+    async fn insert(&self, plan: &WritePlan, store: u64, tries: &mut StoreTries<'_>) -> Step {
         if plan.insert.is_empty() {
             return Step::Done;
         }
         let whole = batch_of(plan.insert.clone());
         let mut pending = vec![whole];
-        let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         while let Some(batch) = pending.pop() {
             if self.context.store.generation() != store {
                 return Step::LookAgain;
