@@ -302,6 +302,11 @@ impl CommandRouter {
                     command.num_open += 1;
                     self.queue.push_back(QueuedTask::new(task.command, task.subject, range, days));
                 }
+                if let Some(range) = trail.rest {
+                    command.num_open += 1;
+                    let days = BackfillDays::default();
+                    self.queue.push_back(QueuedTask::new(task.command, task.subject, range, days));
+                }
                 command.counts.add(&report.counts);
                 note(&command.work, report.counts.clone(), None);
                 let (job, sources) = (command.part.job(), trail.sources);

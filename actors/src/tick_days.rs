@@ -20,6 +20,18 @@ pub fn trading_days(range: DateRange, calendar: &TradingCalendar) -> Vec<NaiveDa
     range.start.iter_days().take_while(|day| *day <= range.end).filter(is_open).collect()
 }
 
+/// The first days of these that one task fetches, and the days that are left to a further one.
+pub fn first_part(range: DateRange, calendar: &TradingCalendar) -> (DateRange, Option<OpenRange>) {
+    let days = trading_days(range, calendar);
+    match days.get(DAYS_PER_TASK as usize) {
+        None => (range, None),
+        Some(next) => {
+            let end = next.pred_opt().unwrap_or(*next);
+            (DateRange { start: range.start, end }, Some(OpenRange { start: Some(*next), end: Some(range.end) }))
+        }
+    }
+}
+
 /// The part of a backfill that ends with `end`.
 pub fn part_until(end: NaiveDate) -> OpenRange {
     OpenRange { start: Some(TradingCalendar::built_in().nth_last(DAYS_PER_TASK, end)), end: Some(end) }
@@ -91,6 +103,22 @@ mod tests {
             assert_eq!(pair[1].end.unwrap().succ_opt(), pair[0].start);
         }
         assert_eq!(parts_of(OpenRange::default(), day("2024-01-31")), [OpenRange::default()]);
+    }
+
+    #[test]
+    fn a_long_pause_is_made_up_for_part_by_part_from_its_oldest_day_on() {
+        let calendar = TradingCalendar::built_in();
+        let mut range = DateRange { start: day("2024-01-02"), end: day("2024-02-07") };
+        let mut days = Vec::new();
+        loop {
+            let (part, rest) = first_part(range, calendar);
+            let fetched = trading_days(part, calendar);
+            assert!(fetched.len() <= DAYS_PER_TASK as usize);
+            days.extend(fetched);
+            let Some(OpenRange { start: Some(start), end: Some(end) }) = rest else { break };
+            range = DateRange { start, end };
+        }
+        assert_eq!(days, trading_days(DateRange { start: day("2024-01-02"), end: day("2024-02-07") }, calendar));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::fetcher::{FetchContext, FetchTicks};
 use crate::ports::{DataKind, MarketSource, SourceError};
 use crate::settings::ActorSettings;
 use crate::shanghai;
-use crate::tick_days::{FIRST_DAYS, trading_days};
+use crate::tick_days::{FIRST_DAYS, first_part, trading_days};
 use crate::ticket::{TaskReport, Ticket};
 use crate::validator::ValidateTicks;
 
@@ -23,6 +23,7 @@ type FetchedDays = Vec<(NaiveDate, Vec<FetchedTick>)>;
 impl FetchContext {
     pub(crate) async fn run_ticks(&self, message: FetchTicks, settings: &ActorSettings) {
         let FetchTicks { mut ticket, code, range, overwrite, backfill } = message;
+        let is_backfill = backfill.is_some();
         let newest = async || self.ticks.newest_day(code).await;
         let range = match range.start {
             Some(start) => DateRange { start, end: range.end.unwrap_or_else(shanghai::today) },
@@ -35,6 +36,10 @@ impl FetchContext {
                 None => return, // another worker has the command now
             },
         };
+        let facts = self.facts(settings).await;
+        // An increment after a long pause: the rest of its days is for further tasks.
+        let (range, rest) = if is_backfill { (range, None) } else { first_part(range, &facts.calendar) };
+        ticket.trail.rest = rest;
         let is_increment = message.range.start.is_none();
         let stored = async || self.ticks.stored_days(code, range).await;
         let stored = match overwrite || is_increment {
@@ -44,7 +49,6 @@ impl FetchContext {
                 None => return,
             },
         };
-        let facts = self.facts(settings).await;
         let mut wanted = trading_days(range, &facts.calendar);
         wanted.reverse();
         let days: Vec<NaiveDate> = wanted.iter().copied().filter(|day| !stored.contains(day)).collect();
@@ -60,7 +64,7 @@ impl FetchContext {
         };
         let mut came: Vec<NaiveDate> = wanted.iter().copied().filter(has_ticks).collect();
         came.reverse();
-        let expectation = match asked_days(code, range, &came, backfill.is_some(), &facts) {
+        let expectation = match asked_days(code, range, &came, is_backfill, &facts) {
             None => Expectation::default(),
             Some(asked) => {
                 let missing = asked.missing_days(&came, shanghai::now());

@@ -9,7 +9,7 @@ use chrono::NaiveDateTime;
 use tracing::Span;
 
 use crate::delivery::Assignment;
-use crate::domain::{Anomaly, Stage, Subject, TaskCounts};
+use crate::domain::{Anomaly, OpenRange, Stage, Subject, TaskCounts};
 use crate::ports::SourceError;
 use crate::source_tally::SourceTally;
 use crate::supervision::Board;
@@ -56,6 +56,8 @@ pub struct Trail {
     pub sources: SourceTally,
     /// The store whose rows said what to fetch: [`crate::ports::BarStore::generation`].
     pub store: u64,
+    /// Days that it left to a further task.
+    pub rest: Option<OpenRange>,
     /// The newest time of the rows that it newly stored, Shanghai wall clock.
     pub newest_stored: Option<NaiveDateTime>,
 }

@@ -62,6 +62,14 @@ impl ClickHouseTicks {
         Ok(Some(table))
     }
 
+    /// Forgets a table that is not what it was: somebody may drop it to have its ticks fetched anew.
+    fn noticed<T>(&self, code: Code, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        if answer.as_ref().is_err_and(|error| error.class == StoreErrorClass::Schema) {
+            self.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(&code);
+        }
+        answer
+    }
+
     /// The table and what is known of it, for reading.
     async fn readable(&self, code: Code, operation: &str) -> Result<Option<(Arc<Table>, TableFacts)>, StoreError> {
         let Some(table) = self.table(code, false).await? else { return Ok(None) };
@@ -87,7 +95,7 @@ impl TickStore for ClickHouseTicks {
         let Some((table, facts)) = self.readable(code, operation).await? else { return Ok(None) };
         let query = format!("SELECT max(timestamp) FROM {} HAVING count() > 0", table.full_name());
         let reading = table.client.query_raw(&query).fetch_all::<TimeRow>();
-        let rows = table.bounded(operation, Effect::None, reading).await?;
+        let rows = self.noticed(code, table.bounded(operation, Effect::None, reading).await)?;
         Ok(rows.first().map(|row| facts.clock.to_wall_clock(row.timestamp).date()))
     }
 
@@ -98,7 +106,7 @@ impl TickStore for ClickHouseTicks {
         // One time of each day is enough, and the day is taken from it here: the server may be in any zone.
         let query = format!("SELECT DISTINCT timestamp FROM {} WHERE {within}", table.full_name());
         let reading = table.client.query_raw(&query).fetch_all::<TimeRow>();
-        let rows = table.bounded(operation, Effect::None, reading).await?;
+        let rows = self.noticed(code, table.bounded(operation, Effect::None, reading).await)?;
         Ok(rows.iter().map(|row| facts.clock.to_wall_clock(row.timestamp).date()).collect())
     }
 
@@ -108,7 +116,7 @@ impl TickStore for ClickHouseTicks {
         let within = self.within(&table, facts, range, &operation)?;
         let query = format!("SELECT timestamp, uuid FROM {} WHERE {within}", table.full_name());
         let reading = table.client.query_raw(&query).fetch_all::<StoredRow>();
-        let rows = table.bounded(&operation, Effect::None, reading).await?;
+        let rows = self.noticed(code, table.bounded(&operation, Effect::None, reading).await)?;
         let stored = rows
             .into_iter()
             .map(|row| StoredTick { timestamp: facts.clock.to_wall_clock(row.timestamp), uuid: row.uuid });
@@ -126,7 +134,7 @@ impl TickStore for ClickHouseTicks {
         let rows: &[Tick] = &batch.rows;
         let bytes = rows::encode_ticks(rows, clock)
             .map_err(|error| table.error(&operation, StoreErrorClass::Schema, error.to_string()))?;
-        table.insert(bytes, rows.len(), &batch.token).await
+        self.noticed(code, table.insert(bytes, rows.len(), &batch.token).await)
     }
 
     async fn remove(&self, code: Code, rows: &[StoredTick]) -> Result<(), StoreError> {
@@ -136,6 +144,6 @@ impl TickStore for ClickHouseTicks {
             format!("DELETE FROM {} WHERE uuid IN ({uuids})", table.full_name())
         };
         let statements = rows.chunks(ROWS_PER_DELETE).map(statement).collect();
-        table.remove(&format!("remove {} replaced ticks", rows.len()), statements).await
+        self.noticed(code, table.remove(&format!("remove {} replaced ticks", rows.len()), statements).await)
     }
 }

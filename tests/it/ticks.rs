@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use kit::exposition::Page;
 use kit::http::get;
-use kit::scene::Scene;
+use kit::scene::{PATIENCE, Scene};
 use kit::tushare_data::{Dataset, last_trading_days, shanghai_today};
+use kit::wait::wait_until;
 
 use crate::http::address;
 use crate::main_job::PROGRAM;
@@ -232,4 +233,45 @@ fn a_row_that_cannot_be_is_skipped_and_removes_nothing_and_a_missing_file_is_a_d
     let letters = market.scene.dead_letters();
     assert_eq!(letters.len(), 1);
     assert!(letters[0].headers["dlq.reason"].contains("600000.SH.ticks.csv"), "{:?}", letters[0].headers);
+}
+
+#[test]
+fn a_long_pause_is_made_up_for_in_parts_and_a_dropped_table_is_made_anew() {
+    let mut market = Market::new("pause_of_ticks");
+    let days = days(45);
+    let all: String = days.iter().map(|day| lines(*day, 10)).collect();
+    market.has(&lines(days[0], 10));
+    let _worker = market.scene.start("n1");
+    market.send(&format!(r#","start_date":"{0}","end_date":"{0}""#, days[0]));
+    market.has(&all);
+    market.send("");
+    let whole: Vec<(NaiveDate, usize)> = days.iter().map(|day| (*day, 10)).collect();
+    assert_eq!(market.stored(), whole);
+
+    market.scene.database.query("DROP TABLE `000001_SZ_Tick`");
+    market.send(&format!(r#","start_date":"{}""#, days[0]));
+    assert_eq!(market.stored(), whole);
+}
+
+#[test]
+fn a_replacement_whose_delete_failed_is_finished_by_the_next_worker() {
+    let mut market = Market::new("half_replaced");
+    let days = days(1);
+    market.has(&lines(days[0], 10));
+    let mut first = market.scene.start("n1");
+    market.send(&format!(r#","start_date":"{0}","end_date":"{0}""#, days[0]));
+    let python = "SELECT code, price, volume, direction, replaceAll(toString(generateUUIDv4()), '-', '') AS uuid, meta, `desc`, timestamp, source";
+    // As the Python worker stored them: the same ticks under random identities.
+    market.scene.database.query("CREATE TABLE old AS `000001_SZ_Tick`");
+    market.scene.database.query(&format!("INSERT INTO old {python} FROM `000001_SZ_Tick`"));
+    market.scene.database.query("TRUNCATE TABLE `000001_SZ_Tick`");
+    market.scene.database.query("INSERT INTO `000001_SZ_Tick` SELECT * FROM old");
+    market.scene.database.fault("kind=delete&mode=refuse&code=241&text=Memory+limit+exceeded", 1_000);
+    market.scene.send(&[command("")]);
+    wait_until("the new rows beside the old", PATIENCE, || market.stored() == [(days[0], 20)]);
+    first.kill();
+    market.scene.database.fault("kind=delete&mode=refuse", 0);
+    let _second = market.scene.start("n1");
+    market.scene.wait_until_committed();
+    assert_eq!(market.stored(), [(days[0], 10)]);
 }
