@@ -2,6 +2,7 @@
 // Downstream: actors::domain::notification
 // Role: What is told of a trouble that lasts: its beginning, its worsening, now and then that it lasts, its end.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::domain::Level;
@@ -31,33 +32,59 @@ impl Word {
     }
 }
 
-/// One kind of trouble.
+/// Comings and goings that are told within a cool-down. After that many a trouble counts as lasting, until the first of them
+/// are that old.
+const MOST_COMINGS: usize = 3;
+
+/// One kind of trouble. A trouble that is there was told of; one that came and went often may be over before that is told.
 #[derive(Debug, Default)]
 pub struct AlertState {
     open: bool,
-    /// The last level that was told, and when; kept after the end, so that a trouble that comes and goes is no flood.
+    /// The last level that was told, and when.
     told: Option<(Level, Instant)>,
+    /// When it was raised, within the cool-down.
+    comings: VecDeque<Instant>,
+    /// Whether it is away, and that is not told yet.
+    away: bool,
 }
 
 impl AlertState {
     /// What to tell now that the trouble is of this level, or none.
     pub fn judge(&mut self, level: Option<Level>, now: Instant, cool_down: Duration) -> Option<Word> {
-        let Some(level) = level else {
-            return std::mem::take(&mut self.open).then_some(Word::Resolved);
-        };
+        let Some(level) = level else { return self.went(now, cool_down) };
+        self.away = false;
         let is_quiet = self.told.is_some_and(|(_, at)| now.saturating_duration_since(at) < cool_down);
         let is_worse = self.told.is_some_and(|(told, _)| level > told);
-        if is_quiet && !is_worse {
-            return None;
-        }
         let word = match self.open {
             false => Word::Raised,
             true if is_worse => Word::Escalated,
+            true if is_quiet => return None,
             true => Word::Lasting,
         };
+        if word == Word::Raised {
+            self.comings.push_back(now);
+        }
         self.open = true;
         self.told = Some((level, now));
         Some(word)
+    }
+
+    /// What to tell if it is still away, of a trouble that came and went too often to be told of each time.
+    pub fn settle(&mut self, now: Instant, cool_down: Duration) -> Option<Word> {
+        if self.away { self.went(now, cool_down) } else { None }
+    }
+
+    fn went(&mut self, now: Instant, cool_down: Duration) -> Option<Word> {
+        if !self.open {
+            return None;
+        }
+        self.comings.retain(|at| now.saturating_duration_since(*at) < cool_down);
+        self.away = self.comings.len() >= MOST_COMINGS;
+        if self.away {
+            return None;
+        }
+        (self.open, self.told) = (false, None);
+        Some(Word::Resolved)
     }
 }
 
@@ -95,9 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn a_trouble_that_comes_and_goes_is_no_flood() {
+    fn a_trouble_that_comes_back_is_told_again_and_one_that_comes_and_goes_is_no_flood() {
         let error = Some(Level::Error);
-        let course = [(0, error), (1, None), (2, error), (3, None), (59, error), (60, error)];
-        assert_eq!(told(&course), [Some(Word::Raised), Some(Word::Resolved), None, None, None, Some(Word::Raised)]);
+        let (raised, resolved) = (Some(Word::Raised), Some(Word::Resolved));
+        let twice = [(0, error), (1, None), (2, error), (3, None), (4, None)];
+        assert_eq!(told(&twice), [raised, resolved, raised, resolved, None], "the last word is true");
+        let often = [(4, error), (5, None), (6, error), (7, None), (40, None), (66, None), (67, None), (68, error)];
+        let words = told(&[&twice[..], &often[..]].concat());
+        assert_eq!(words[5..], [raised, None, None, None, None, resolved, None, raised]);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use actix::prelude::*;
 use chrono::Utc;
 use tracing::{Instrument, Span};
+use uuid::Uuid;
 
 use crate::command_handover::Handover;
 use crate::command_split::split;
@@ -283,7 +284,16 @@ impl CommandRouter {
             if self.settings.events.sync_records {
                 let (kind, mode, subject) = (work.kind(), work.mode(), task.subject);
                 let ended_at = Utc::now();
-                self.links.journal.note(SyncRecord { kind, subject, mode, ended_at, duration, counts, error });
+                self.links.journal.note(SyncRecord {
+                    id: Uuid::new_v4(),
+                    kind,
+                    subject,
+                    mode,
+                    ended_at,
+                    duration,
+                    counts,
+                    error,
+                });
             }
         };
         match outcome {

@@ -2,6 +2,7 @@
 // Downstream: actors::domain::adjust_factor, actors::domain::code, actors::factor_plan, actors::insert_token, actors::latest_times, actors::ports, actors::settings, actors::store_insert, actors::store_outage, actors::store_tries, actors::supervision::board, actors::ticket, actors::write_buffer
 // Role: Writes one batch of factors: looks where the stored series end, inserts, removes what is replaced, until done.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
@@ -10,7 +11,7 @@ use crate::domain::{AdjustFactor, Code};
 use crate::factor_plan::{FactorPlan, FactorUnit, codes_to_read, plan};
 use crate::insert_token::insert_token;
 use crate::latest_times::LatestTimes;
-use crate::ports::{FactorBatch, FactorStore, StoreError};
+use crate::ports::{FactorBatch, FactorStore, SeriesEnds, StoreError};
 use crate::settings::ActorSettings;
 use crate::store_insert::insert_once;
 use crate::store_outage::StoreOutage;
@@ -107,13 +108,27 @@ impl FactorFlush {
         let to_read = codes_to_read(&units, &ends);
         let stored = if to_read.is_empty() { Vec::new() } else { store.series(&to_read).await? };
         let plan = plan(&units, &ends, stored);
-        for rows in plan.insert.chunks(self.settings.batch.max_rows) {
-            self.insert(batch_of(rows)).await?;
-        }
+        // Where rows are replaced, those that are newer than all stored ones come last: were they there, and this worker cut
+        // off, nobody would ask for these codes again and find both the old rows and the new ones.
+        let replaced: HashSet<Code> = plan.remove.iter().map(|row| row.code).collect();
+        let ends_it = |row: &AdjustFactor| {
+            let is_newest = |ends: &SeriesEnds| row.raw.timestamp > ends.last_at;
+            replaced.contains(&row.code) && ends.get(&row.code).is_some_and(is_newest)
+        };
+        let (last, first): (Vec<AdjustFactor>, Vec<AdjustFactor>) = plan.insert.iter().cloned().partition(ends_it);
+        self.insert_all(&first).await?;
         if !plan.remove.is_empty() {
             store.remove(&plan.remove).await?;
         }
+        self.insert_all(&last).await?;
         Ok(plan)
+    }
+
+    async fn insert_all(&self, rows: &[AdjustFactor]) -> Result<(), StoreError> {
+        for rows in rows.chunks(self.settings.batch.max_rows) {
+            self.insert(batch_of(rows)).await?;
+        }
+        Ok(())
     }
 
     async fn insert(&self, batch: FactorBatch) -> Result<(), StoreError> {

@@ -122,6 +122,8 @@ impl SourceTrouble {
 #[derive(Debug, Default)]
 pub struct StoreTroubles {
     states: BTreeMap<&'static str, AlertState>,
+    /// How long the last outage of each lasted.
+    lasted: BTreeMap<&'static str, Duration>,
 }
 
 impl StoreTroubles {
@@ -167,10 +169,31 @@ impl StoreTroubles {
     }
 
     /// The store takes rows again, so long after the first failure.
-    pub fn recovered(&mut self, keeps: &'static str, lasted: Duration, now: Instant) -> Option<Notification> {
-        self.states.get_mut(keeps)?.judge(None, now, Duration::ZERO)?;
+    pub fn recovered(
+        &mut self,
+        keeps: &'static str,
+        lasted: Duration,
+        limits: &AlertSettings,
+        now: Instant,
+    ) -> Option<Notification> {
+        self.lasted.insert(keeps, lasted);
+        self.states.get_mut(keeps)?.judge(None, now, ms(limits.cool_down_ms))?;
+        Some(Self::recovery(keeps, lasted))
+    }
+
+    /// What there is to tell of stores that failed and recovered too often to be told of each time.
+    pub fn settle(&mut self, limits: &AlertSettings, now: Instant) -> Vec<Notification> {
+        let cool_down = ms(limits.cool_down_ms);
+        let lasted = |keeps: &str| self.lasted.get(keeps).copied().unwrap_or_default();
+        let settle = |(keeps, state): (&&'static str, &mut AlertState)| {
+            state.settle(now, cool_down).map(|_| Self::recovery(keeps, lasted(keeps)))
+        };
+        self.states.iter_mut().filter_map(settle).collect()
+    }
+
+    fn recovery(keeps: &str, lasted: Duration) -> Notification {
         let seconds = format!("{:.1}", lasted.as_secs_f64());
-        Some(Notification {
+        Notification {
             kind: "data_collection_alert",
             level: Level::Info,
             title: "数据写入已恢复".to_owned(),
@@ -186,7 +209,7 @@ impl StoreTroubles {
                 "resolved": true,
                 "outage_seconds": lasted.as_secs_f64(),
             }),
-        })
+        }
     }
 }
 
@@ -260,9 +283,9 @@ mod tests {
         assert_eq!(failing(StoreErrorClass::Transient, 20), "");
         assert_eq!(failing(StoreErrorClass::Transient, 61), "Error escalated");
         assert_eq!(failing(StoreErrorClass::Transient, 90), "");
-        assert_eq!(brief(troubles.recovered("rows", Duration::from_secs(95), now)), "Info resolved");
-        assert_eq!(brief(troubles.recovered("rows", Duration::from_secs(95), now)), "");
-        assert_eq!(brief(troubles.recovered("lists", Duration::from_secs(1), now)), "");
+        assert_eq!(brief(troubles.recovered("rows", Duration::from_secs(95), &limits, now)), "Info resolved");
+        assert_eq!(brief(troubles.recovered("rows", Duration::from_secs(95), &limits, now)), "");
+        assert_eq!(brief(troubles.recovered("lists", Duration::from_secs(1), &limits, now)), "");
         let access = error(StoreErrorClass::Access);
         assert_eq!(brief(troubles.failing("lists", &access, Duration::ZERO, &limits, now)), "Error raised");
     }

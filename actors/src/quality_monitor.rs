@@ -174,6 +174,8 @@ impl QualityMonitor {
     fn schedule_summary(&self, ctx: &mut Context<Self>) {
         ctx.run_later(ms(self.settings.quality.report_interval_ms), |monitor, ctx| {
             monitor.take_summary().into_iter().for_each(|told| monitor.send(told));
+            let settled = monitor.stores.settle(&monitor.settings.quality.alerts, Instant::now());
+            settled.into_iter().for_each(|told| monitor.send(told));
             monitor.schedule_summary(ctx);
         });
     }
@@ -345,7 +347,7 @@ impl Handler<StoreRecovered> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: StoreRecovered, _ctx: &mut Self::Context) {
-        let told = self.stores.recovered(message.keeps, message.lasted, Instant::now());
+        let told = self.stores.recovered(message.keeps, message.lasted, &self.settings.quality.alerts, Instant::now());
         told.into_iter().for_each(|alert| self.send(alert));
     }
 }

@@ -218,7 +218,8 @@ pub struct AlertSettings {
     pub write_error_ms: u64,
     /// Rows of an interval below which no share is judged: one suspended share alone would be 100 percent.
     pub min_rows: u64,
-    /// An alert that lasts is told again after so long; one that escalates at once.
+    /// An alert that lasts is told again after so long; one that escalates at once. One that came and went three times within
+    /// that time is told as resolved after it.
     pub cool_down_ms: u64,
 }
 

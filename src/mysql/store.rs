@@ -1,4 +1,4 @@
-// Upstream: mysql, mysql::stock_info, mysql::sync_record, mysql::trade_day, service_hub, tests::it::reference
+// Upstream: mysql, mysql::stock_info, mysql::sync_record, mysql::trade_day, service_hub, tests::it::reference, tests::it::sync_records
 // Downstream: actors::domain::code, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::ports, actors::shanghai, config::sections, mysql::stock_info, mysql::sync_record, mysql::trade_day, probe
 // Role: The port to stock list and calendar in Ginkgo's MySQL database.
 
@@ -139,7 +139,7 @@ impl MySqlReference {
 impl ReferenceStore for MySqlReference {
     async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
         let reading = sqlx::query_scalar::<_, String>(SELECT).fetch_all(&self.pool);
-        let texts = self.bounded("read the listed codes", reading).await?;
+        let texts = self.bounded("read the listed codes", without_table(reading)).await?;
         let num_rows = texts.len();
         let mut codes: Vec<Code> = texts.iter().filter_map(|text| text.parse().ok()).collect();
         if codes.len() < num_rows {

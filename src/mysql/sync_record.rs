@@ -5,7 +5,6 @@
 use actors::domain::{SourceId, SyncRecord};
 use actors::shanghai;
 use sqlx::{MySqlConnection, QueryBuilder};
-use uuid::Uuid;
 
 use crate::mysql::store::{DESC, META};
 
@@ -39,9 +38,11 @@ pub async fn add(connection: &mut MySqlConnection, records: &[SyncRecord]) -> Re
         row.push_bind(number(record.counts.fetched)).push_bind(number(added)).push_bind(number(updated));
         row.push_bind(number(record.counts.num_skipped()));
         row.push_bind(record.error.as_ref().map(|error| error.chars().take(MAX_ERROR).collect::<String>()));
-        row.push_bind(record.strategy()).push_bind(Uuid::new_v4().simple().to_string());
+        row.push_bind(record.strategy()).push_bind(record.id.simple().to_string());
         row.push_bind(META).push_bind(DESC).push_bind(ended).push_bind(ended).push_bind(false);
         row.push_bind(SourceId::OTHER.0);
     });
+    // A try whose answer was lost may have written them.
+    query.push(" ON DUPLICATE KEY UPDATE uuid = data_sync_record.uuid");
     query.build().execute(connection).await.map(drop)
 }

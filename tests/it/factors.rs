@@ -2,7 +2,8 @@
 // Downstream: kit::scene, kit::wait, tests::it::main_job
 // Role: Adjustment factors on the real engine: whole history first, then increments, and the ex-right that changes all.
 
-use kit::scene::Scene;
+use kit::scene::{PATIENCE, Scene};
+use kit::wait::wait_until;
 
 use crate::main_job::{Market, PROGRAM, market};
 
@@ -162,4 +163,29 @@ fn repeated_commands_and_a_crash_leave_each_day_once() {
     let _second = scene.start("n1");
     scene.wait_until_committed();
     assert_eq!(stored(&scene), expected(&scene, &codes, &[(0, 2.0), (2, 2.5)]));
+}
+
+#[test]
+fn a_replacement_that_is_cut_off_before_its_delete_is_finished_by_the_next_worker() {
+    let (mut scene, Market { codes, last_day, .. }) = scene("half_factors", 3, 30);
+    scene.database.query(
+        "CREATE TABLE adjustfactor (code String, foreadjustfactor Decimal(16,6), backadjustfactor Decimal(16,6), \
+         adjustfactor Decimal(16,6), uuid String, meta String, `desc` String, timestamp DateTime, source Int8) \
+         ENGINE = MergeTree ORDER BY (code, timestamp)",
+    );
+    let mut first = scene.start("n1");
+    scene.send(&commands(&codes, ""));
+    scene.wait_until_committed();
+    scene.source.append_day(last_day);
+    codes.iter().for_each(|code| scene.source.set_factor(code, last_day, 3.125));
+    scene.database.fault("kind=delete&mode=refuse&code=241&text=Memory+limit+exceeded", 1_000);
+    scene.send(&commands(&codes, ""));
+    let num_rows = || scene.database.query("SELECT count() FROM adjustfactor").trim().parse::<u64>().unwrap();
+    wait_until("new rows beside the old", PATIENCE, || num_rows() > 90);
+    wait_until("a delete that failed", PATIENCE, || first.log_text().contains("Memory limit exceeded"));
+    first.kill();
+    scene.database.fault("kind=delete&mode=refuse", 0);
+    let _second = scene.start("n1");
+    scene.wait_until_committed();
+    assert_eq!(stored(&scene), expected(&scene, &codes, &[(0, 2.0), (2, 2.5), (30, 3.125)]));
 }

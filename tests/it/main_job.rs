@@ -1,5 +1,5 @@
 // Upstream: tests::it::backfill, tests::it::config_cli, tests::it::crashes, tests::it::cross_check, tests::it::databases_types, tests::it::databases_worker, tests::it::evening, tests::it::factors, tests::it::failover, tests::it::gaps, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::metrics, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::price_updates, tests::it::quality, tests::it::quality_listing, tests::it::quality_reports, tests::it::reference, tests::it::reload, tests::it::send, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sources_yahoo, tests::it::sync_records, tests::it::tdx_worker, tests::it::ticks
-// Downstream: actors::domain::bar, kit::clickhouse, kit::scene, kit::tushare_data, kit::wait
+// Downstream: actors::domain::bar, kit::clickhouse, kit::mysql, kit::scene, kit::tushare_data, kit::wait
 // Role: The main job, whole: commands on real Kafka, in every form, become exact rows in the real engine.
 
 use std::time::Duration;
@@ -180,8 +180,20 @@ fn a_command_without_codes_is_about_the_whole_stock_list() {
 #[test]
 fn an_empty_stock_list_is_an_alert_and_not_a_silent_success() {
     let Market { data, .. } = market(1, 1);
-    let mut scene = Scene::new("none", PROGRAM, data);
+    let scene = Scene::new("none", PROGRAM, data);
     scene.list_codes(&[]);
+    assert_no_codes_is_told(scene);
+}
+
+#[test]
+fn a_database_without_a_stock_list_is_the_same() {
+    let Market { data, .. } = market(1, 1);
+    let scene = Scene::new("no_list", PROGRAM, data);
+    kit::mysql::Tables::create(&scene.name);
+    assert_no_codes_is_told(scene);
+}
+
+fn assert_no_codes_is_told(mut scene: Scene) {
     let _worker = scene.start("n1");
     scene.send(&[br#"{"command":"bar_snapshot","params":{}}"#.to_vec()]);
     scene.wait_until_committed();

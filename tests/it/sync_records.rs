@@ -1,9 +1,11 @@
 // Upstream: none
-// Downstream: kit::fault, kit::mysql, kit::scene, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: actors::domain::sync_record, actors::domain::task, actors::ports, config::sections, kit::fault, kit::mysql, kit::scene, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, mysql::store, tests::it::main_job
 // Role: The record of every ended task in the real MariaDB, written behind the tasks and never in their way.
 
 use std::time::Duration;
 
+use actors::domain::{Subject, SyncMode, SyncRecord, TaskCounts};
+use actors::ports::ReferenceStore;
 use kit::mysql::Tables;
 use kit::scene::{PATIENCE, Scene};
 use kit::wait::wait_until;
@@ -99,4 +101,37 @@ fn a_database_that_is_away_holds_no_command_up_and_records_can_be_switched_off()
     silent.terminate();
     silent.wait(Duration::from_secs(25));
     assert!(tables.try_rows("SELECT count(*) FROM data_sync_record").is_err(), "not even the table is made");
+}
+
+#[test]
+fn a_record_that_is_written_again_is_one_record() {
+    let name = "records_again";
+    let tables = Tables::create(name);
+    let section = data_worker::config::MySqlSection {
+        host: "127.0.0.1".to_owned(),
+        port: kit::services::required("TEST_MYSQL_PORT").parse().unwrap(),
+        user: kit::services::required("TEST_MYSQL_USER"),
+        password: Some(kit::services::required("TEST_MYSQL_PASSWORD").into()),
+        database: name.to_owned(),
+        ..data_worker::config::MySqlSection::default()
+    };
+    let record = |n: u32| SyncRecord {
+        id: uuid::Uuid::new_v4(),
+        kind: "bars",
+        subject: Subject::Code(format!("{n:06}.SZ").parse().unwrap()),
+        mode: SyncMode::Incremental,
+        ended_at: chrono::Utc::now(),
+        duration: Duration::from_millis(5),
+        counts: TaskCounts::default(),
+        error: None,
+    };
+    let records = [record(1), record(2)];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = data_worker::mysql::MySqlReference::new(&section);
+        // The answer to the first try was lost.
+        store.record_syncs(&records).await.unwrap();
+        store.record_syncs(&records).await.unwrap();
+    });
+    assert_eq!(tables.rows("SELECT count(*) FROM data_sync_record"), [["2"]]);
 }

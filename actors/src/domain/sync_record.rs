@@ -1,16 +1,19 @@
-// Upstream: actors::command_router, actors::domain, actors::fact_cache, actors::ports, actors::supervisor, mysql::store, mysql::sync_record, sqlite::store, switch
+// Upstream: actors::command_router, actors::domain, actors::fact_cache, actors::ports, actors::supervisor, mysql::store, mysql::sync_record, sqlite::store, switch, tests::it::sync_records
 // Downstream: actors::domain::task
 // Role: The record of a task that Ginkgo's table `data_sync_record` keeps.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::domain::{Subject, SyncMode, TaskCounts};
 
 /// What became of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncRecord {
+    /// Its identity: however often it is written, it is one record.
+    pub id: Uuid,
     /// Ginkgo's word for what was synchronised: `bars`, `adjustfactor`, `stockinfo` and the like.
     pub kind: &'static str,
     /// What it was about.
