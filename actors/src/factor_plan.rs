@@ -23,9 +23,9 @@ pub struct FactorUnit {
 /// What to do to the store.
 #[derive(Debug, Default, PartialEq)]
 pub struct FactorPlan {
-    /// Rows to insert, first.
+    /// Rows to insert: first those in place of stored ones, and newer ones after the removal.
     pub insert: Vec<AdjustFactor>,
-    /// Rows to remove, once the inserted ones are there.
+    /// Rows to remove, once those in their place are there.
     pub remove: Vec<StoredFactor>,
     /// Per unit: what becomes of its rows.
     pub counts: Vec<TaskCounts>,
