@@ -248,7 +248,7 @@ pub struct MySqlSection {
     /// Port of the MySQL or MariaDB server.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// User; it only reads.
+    /// User; it reads the list and the calendar, and writes them where commands ask for it, and `data_sync_record`.
     pub user: String,
     /// Password, if the server wants one.
     #[serde(serialize_with = "masked")]

@@ -195,6 +195,8 @@ fn refusal(status: StatusCode, retry_after: Duration, section: &str, target: &st
     };
     match status {
         StatusCode::TOO_MANY_REQUESTS => SourceErrorKind::RateLimited { message: text, retry_after },
+        // Chinese vendors (Sina, for one) answer so to an address that asks too often.
+        status if status.as_u16() == 456 => SourceErrorKind::RateLimited { message: text, retry_after },
         StatusCode::UNAUTHORIZED => SourceErrorKind::Unauthorized(text),
         StatusCode::FORBIDDEN => SourceErrorKind::Forbidden(text),
         StatusCode::REQUEST_TIMEOUT => SourceErrorKind::Server(text),
@@ -291,6 +293,7 @@ mod tests {
         );
         assert!(matches!(kind(408), SourceErrorKind::Server(_)));
         assert!(matches!(kind(429), SourceErrorKind::RateLimited { .. }));
+        assert!(matches!(kind(456), SourceErrorKind::RateLimited { .. }));
         assert!(matches!(kind(500), SourceErrorKind::Server(_)));
         assert!(matches!(kind(503), SourceErrorKind::Server(_)));
         assert!(matches!(kind(302), SourceErrorKind::BadAnswer(text) if text.contains("sources.tushare.url")));
