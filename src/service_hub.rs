@@ -193,7 +193,7 @@ impl ServiceHub {
                 async move { MySqlReference::new(&mysql).probe().await }.boxed(),
             ),
         ];
-        let sources = sources.used().into_iter().map(|name| {
+        let sources = sources.required().into_iter().map(|name| {
             let section = sources.clone();
             probe(sources::place(&section, name), async move { sources::probe(&section, name).await }.boxed())
         });
@@ -257,7 +257,7 @@ impl Services {
         });
         let sources = tried(touched("sources"), "sources", async {
             let sources = ConfiguredSources::build(&settings.sources).map_err(|error| error.to_string())?;
-            let probes = settings.sources.used().into_iter().map(|name| sources::probe(&settings.sources, name));
+            let probes = settings.sources.required().into_iter().map(|name| sources::probe(&settings.sources, name));
             futures_util::future::try_join_all(probes).await?;
             Ok(Arc::new(sources) as Arc<dyn MarketSources>)
         });

@@ -1,5 +1,5 @@
 // Upstream: config, config::load
-// Downstream: actors::ports::market_source, actors::setting_ranges, config::sections, config::source_sections, sources::databases, telemetry
+// Downstream: actors::ports::market_source, actors::setting_ranges, config::sections, config::source_name, config::source_sections, sources::databases, telemetry
 // Role: Finds settings that are well formed but cannot work, alone or together.
 
 use actors::ports::DataKind;
@@ -9,7 +9,8 @@ use crate::sources::databases::shape_problems;
 use crate::telemetry;
 
 use super::sections::{KafkaSection, Settings};
-use super::source_sections::{SourceName, SourcesSection};
+use super::source_name::SourceName;
+use super::source_sections::SourcesSection;
 
 /// A setting's path and what is wrong with its value.
 pub type Finding = (String, String);
@@ -49,7 +50,28 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         );
     }
     warnings.extend(own_stores(settings));
+    warnings.extend(kinds_without_source(&settings.sources));
     warnings
+}
+
+/// Kinds of data that none of the named sources has.
+fn kinds_without_source(sources: &SourcesSection) -> Vec<String> {
+    let lacking = DataKind::ALL.into_iter().filter(|kind| sources.of(*kind).is_empty());
+    let warning = |kind: DataKind| {
+        format!(
+            "none of sources.bars has the {kind}, so every command that wants it becomes a dead letter; name one in \
+             sources.{key}: {offering}",
+            key = kind.key(),
+            offering = offering(kind)
+        )
+    };
+    lacking.map(warning).collect()
+}
+
+/// The sources that have a kind of data, for a text.
+fn offering(kind: DataKind) -> String {
+    let names: Vec<_> = SourceName::ALL.iter().filter(|name| name.offers(kind)).map(|name| name.as_str()).collect();
+    names.join(", ")
 }
 
 /// Databases that are sources of what the worker itself writes there.
@@ -217,9 +239,7 @@ fn sources(sources: &SourcesSection, findings: &mut Findings) {
         for (place, names) in [("sources", sources.named(kind)), ("sources.cross_check", sources.cross_check.of(kind))]
         {
             for name in names.iter().filter(|name| !name.offers(kind)) {
-                let offering = SourceName::ALL.iter().filter(|name| name.offers(kind)).map(|name| name.as_str());
-                let offering = offering.collect::<Vec<_>>().join(", ");
-                let reason = format!("{} has no {kind}; sources that have: {offering}", name.as_str());
+                let reason = format!("{} has no {kind}; sources that have: {}", name.as_str(), offering(kind));
                 findings.0.push((format!("{place}.{}", kind.key()), reason));
             }
         }
@@ -264,7 +284,22 @@ mod tests {
     #[test]
     fn the_defaults_are_sound_but_for_the_token() {
         assert_eq!(problems(&sound()), []);
-        assert!(warnings(&sound())[0].contains("TUSHARE_TOKEN"));
+        let found = warnings(&sound());
+        assert!(found.len() == 1 && found[0].contains("TUSHARE_TOKEN"), "{found:?}");
+    }
+
+    #[test]
+    fn every_kind_of_data_has_a_source_by_default_and_one_that_has_none_is_warned_of() {
+        let mut sources = SourcesSection::default();
+        assert!(DataKind::ALL.into_iter().all(|kind| !sources.of(kind).is_empty()));
+        assert_eq!(sources.of(DataKind::Ticks), [SourceName::Tdx], "Tushare has no ticks");
+        assert_eq!(sources.required(), [SourceName::Tushare]);
+        sources.bars = vec![SourceName::Files];
+        assert_eq!(sources.of(DataKind::Ticks), [SourceName::Files]);
+        sources.bars = vec![SourceName::Yahoo];
+        let found = kinds_without_source(&sources);
+        assert_eq!(found.len(), 3, "factors, stocks, calendar: {found:?}");
+        assert!(found[0].contains("sources.factors: baostock"), "{found:?}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 // Upstream: backfill, cli::config, cli::health, main, reload
-// Downstream: config::check, config::database_sections, config::environment, config::file, config::load, config::problem, config::sections, config::source_sections, config::watch
+// Downstream: config::check, config::database_sections, config::environment, config::file, config::load, config::problem, config::sections, config::source_name, config::source_sections, config::watch
 // Role: Typed configuration of the whole worker.
 
 //! Typed configuration: what may be set, with defaults and units, where it is read from, and what is wrong with it.
@@ -29,6 +29,7 @@ mod schema;
 /// Every setting with its default.
 pub mod sections;
 /// Settings of market data.
+mod source_name;
 mod source_sections;
 /// One setting's value.
 mod value;
@@ -50,8 +51,9 @@ pub use sections::{
     ClickHouseSection, Compression, HttpSection, KafkaSection, LogFormat, LogSection, MySqlSection, RedisSection,
     Settings, WorkerSection,
 };
+pub use source_name::SourceName;
 pub use source_sections::{
-    AmountUnit, BaoStockSection, EastMoneySection, FilesSection, RequestLimits, SourceName, SourcesSection, TdxSection,
+    AmountUnit, BaoStockSection, EastMoneySection, FilesSection, RequestLimits, SourcesSection, TdxSection,
     TushareSection, VolumeUnit, YahooSection,
 };
 pub use watch::FileWatch;

@@ -1,5 +1,5 @@
-// Upstream: config, config::check, config::database_sections, config::sections, sources, sources::baostock, sources::databases, sources::databases::rows_tests, sources::databases::shape, sources::eastmoney, sources::files, sources::files::bars, sources::files::fixture_tests, sources::gate, sources::tdx, sources::tushare, sources::units, sources::yahoo, standalone, tests::it::databases_types, tests::it::databases_worker, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::user_database
-// Downstream: actors::ports::market_source, config::database_sections, config::sections
+// Upstream: config, config::check, config::database_sections, config::sections, sources, sources::baostock, sources::databases, sources::databases::rows_tests, sources::databases::shape, sources::eastmoney, sources::files, sources::files::bars, sources::files::fixture_tests, sources::gate, sources::tdx, sources::tushare, sources::units, sources::yahoo, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::user_database
+// Downstream: actors::ports::market_source, config::database_sections, config::sections, config::source_name
 // Role: The settings of market data: which source of what, in which order, and each source's own.
 
 use std::path::PathBuf;
@@ -11,76 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database_sections::{ClickHouseSourceSection, MongoDbSourceSection, MySqlSourceSection, RedisSourceSection};
 use super::sections::masked;
-
-/// A source's name in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SourceName {
-    /// BaoStock.
-    BaoStock,
-    /// A ClickHouse with market data.
-    ClickHouse,
-    /// EastMoney's quotation pages.
-    EastMoney,
-    /// A folder of CSV and Parquet files.
-    Files,
-    /// A MongoDB with market data.
-    MongoDb,
-    /// A MySQL or MariaDB with market data.
-    MySql,
-    /// A Redis with market data.
-    Redis,
-    /// TDX's quotation servers.
-    Tdx,
-    /// Tushare Pro.
-    Tushare,
-    /// Yahoo Finance.
-    Yahoo,
-}
-
-impl SourceName {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::BaoStock,
-        Self::ClickHouse,
-        Self::EastMoney,
-        Self::Files,
-        Self::MongoDb,
-        Self::MySql,
-        Self::Redis,
-        Self::Tdx,
-        Self::Tushare,
-        Self::Yahoo,
-    ];
-
-    /// The name as it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BaoStock => "baostock",
-            Self::ClickHouse => "clickhouse",
-            Self::EastMoney => "eastmoney",
-            Self::Files => "files",
-            Self::MongoDb => "mongodb",
-            Self::MySql => "mysql",
-            Self::Redis => "redis",
-            Self::Tdx => "tdx",
-            Self::Tushare => "tushare",
-            Self::Yahoo => "yahoo",
-        }
-    }
-
-    /// Whether the source has such data.
-    pub fn offers(self, kind: DataKind) -> bool {
-        use DataKind::{Bars, Factors, MinuteBars, Stocks, Ticks, TradeDays};
-        match self {
-            Self::BaoStock | Self::Tushare => matches!(kind, Bars | MinuteBars | Factors | Stocks | TradeDays),
-            Self::Files | Self::ClickHouse | Self::MongoDb | Self::MySql | Self::Redis => true,
-            Self::EastMoney => matches!(kind, Bars | MinuteBars | Stocks),
-            Self::Tdx => matches!(kind, Bars | MinuteBars | Ticks | Factors | Stocks),
-            Self::Yahoo => matches!(kind, Bars | MinuteBars),
-        }
-    }
-}
+use super::source_name::SourceName;
 
 /// Market data.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -90,7 +21,7 @@ pub struct SourcesSection {
     pub bars: Vec<SourceName>,
     /// Where minute bars come from; empty: from those of `bars` that have them.
     pub minute_bars: Vec<SourceName>,
-    /// Where ticks come from; empty: from those of `bars` that have them.
+    /// Where ticks come from; empty: from those of `bars` that have them, else from `tdx`, which needs no account.
     pub ticks: Vec<SourceName>,
     /// Where adjustment factors come from; empty: from those of `bars` that have them.
     pub factors: Vec<SourceName>,
@@ -170,6 +101,13 @@ impl SourcesSection {
 
     /// The sources of a kind of data, the preferred one first.
     pub fn of(&self, kind: DataKind) -> Vec<SourceName> {
+        match (kind, self.configured(kind)) {
+            (DataKind::Ticks, configured) if configured.is_empty() => vec![SourceName::Tdx],
+            (_, configured) => configured,
+        }
+    }
+
+    fn configured(&self, kind: DataKind) -> Vec<SourceName> {
         match self.named(kind) {
             [] => self.bars.iter().copied().filter(|name| name.offers(kind)).collect(),
             named => named.to_vec(),
@@ -178,7 +116,17 @@ impl SourcesSection {
 
     /// Every source that is used for anything.
     pub fn used(&self) -> Vec<SourceName> {
-        let names_of = |kind: &DataKind| [self.of(*kind).as_slice(), self.cross_check.of(*kind)].concat();
+        self.all(Self::of)
+    }
+
+    /// Those that have to answer before a configuration is put in force: without the one for ticks that nobody has named,
+    /// which a network may well be closed to.
+    pub fn required(&self) -> Vec<SourceName> {
+        self.all(Self::configured)
+    }
+
+    fn all(&self, of: fn(&Self, DataKind) -> Vec<SourceName>) -> Vec<SourceName> {
+        let names_of = |kind: &DataKind| [of(self, *kind).as_slice(), self.cross_check.of(*kind)].concat();
         let mut names: Vec<SourceName> = DataKind::ALL.iter().flat_map(names_of).collect();
         names.sort_unstable();
         names.dedup();

@@ -1,5 +1,5 @@
 // Upstream: service_hub, sources::baostock, sources::databases, sources::eastmoney, sources::files, sources::http, sources::tdx, sources::tushare, sources::tushare::transport, sources::yahoo, tests::it::databases_types, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
-// Downstream: actors::ports::market_source, config::source_sections, probe, sources::baostock, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::redis, sources::eastmoney, sources::files, sources::tdx, sources::tushare, sources::yahoo
+// Downstream: actors::ports::market_source, config::source_name, config::source_sections, probe, sources::baostock, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::redis, sources::eastmoney, sources::files, sources::tdx, sources::tushare, sources::yahoo
 // Role: Builds the configured market sources.
 
 //! Vendors and folders of market data. Each converts to Ginkgo's units and zone and leaves the checking to others.

@@ -1,5 +1,5 @@
 // Upstream: main, standalone::demonstration
-// Downstream: actors::supervision::board, actors::supervisor, config::sections, config::source_sections, run, service_hub, standalone::broker, standalone::demonstration, standalone::error, standalone::news, standalone::run_folder, telemetry
+// Downstream: actors::supervision::board, actors::supervisor, config::sections, config::source_name, run, service_hub, standalone::broker, standalone::demonstration, standalone::error, standalone::news, standalone::run_folder, telemetry
 // Role: `data-worker standalone`: runs the worker with everything it needs inside the process, and shows it at work.
 
 //! A worker without servers: librdkafka's in-process broker, SQLite in place of ClickHouse and MySQL, heartbeats in

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::database_sections, config::source_sections, kit::clickhouse, kit::mysql, kit::redis, kit::scene, kit::services, kit::tushare_data, sources, tests::it::main_job, tests::it::user_database
+// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::database_sections, config::source_name, config::source_sections, kit::clickhouse, kit::mysql, kit::redis, kit::scene, kit::services, kit::tushare_data, sources, tests::it::main_job, tests::it::user_database
 // Role: Columns of every type that may hold a time, `config check --connect` on databases, and servers that come back.
 
 use std::process::Command;

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::shanghai, config::source_sections, kit::clickhouse, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_data, kit::tushare_data, tests::it::main_job, tests::it::user_database
+// Downstream: actors::shanghai, config::source_name, kit::clickhouse, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_data, kit::tushare_data, tests::it::main_job, tests::it::user_database
 // Role: The whole worker on another Ginkgo's data alone, in each kind of database: every command becomes exact rows.
 
 use chrono::NaiveDate;

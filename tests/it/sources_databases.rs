@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::database_sections, config::source_sections, kit::clickhouse, kit::services, sources, tests::it::user_database
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::database_sections, config::source_name, config::source_sections, kit::clickhouse, kit::services, sources, tests::it::user_database
 // Role: Each kind of database as a source: a user's own tables, columns, units and times, and everything that can go wrong.
 
 use std::net::TcpListener;

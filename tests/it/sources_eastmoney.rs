@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, actors::shanghai, config::source_sections, kit::clickhouse, kit::eastmoney_server, kit::http_serving, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, sources, sources::eastmoney, tests::it::main_job
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, actors::shanghai, config::source_name, config::source_sections, kit::clickhouse, kit::eastmoney_server, kit::http_serving, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, sources, sources::eastmoney, tests::it::main_job
 // Role: The EastMoney adapter against a server that speaks EastMoney's protocol, and the whole worker on EastMoney alone.
 
 use std::io::Read;

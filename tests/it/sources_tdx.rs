@@ -1,5 +1,5 @@
 // Upstream: tests::it::tdx_worker
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::domain::tick, actors::ports::market_source, actors::shanghai, config::source_sections, kit::minute_rows, kit::tdx_data, kit::tdx_server, kit::tushare_data, sources, sources::tdx
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::domain::tick, actors::ports::market_source, actors::shanghai, config::source_name, config::source_sections, kit::minute_rows, kit::tdx_data, kit::tdx_server, kit::tushare_data, sources, sources::tdx
 // Role: The TDX adapter against servers that speak TDX's protocol.
 
 use std::time::{Duration, Instant};

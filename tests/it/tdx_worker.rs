@@ -77,7 +77,8 @@ fn trades_of_the_last_days_are_stored_with_the_vendors_direction() {
     let Market { codes, data, .. } = market(1, 30);
     let server = TdxServer::start(data).unwrap();
     let mut scene = Scene::new("tdxticks", PROGRAM, Dataset::empty());
-    scene.set("sources.bars", "[tdx]").set("sources.tdx.hosts", format!("[\"{}\"]", server.address()));
+    // TDX is where ticks come from if nothing is said of them: the source of bars, Tushare, has none.
+    scene.set("sources.tdx.hosts", format!("[\"{}\"]", server.address()));
     let _worker = scene.start("n1");
     scene.send(&[format!(r#"{{"command":"tick","params":{{"code":"{}"}}}}"#, codes[0]).into_bytes()]);
     scene.wait_until_committed();

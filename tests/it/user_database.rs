@@ -1,5 +1,5 @@
 // Upstream: tests::it::databases_types, tests::it::databases_worker, tests::it::sources_databases
-// Downstream: config::database_sections, config::source_sections, kit::clickhouse, kit::mysql, kit::redis, kit::services
+// Downstream: config::database_sections, config::source_name, config::source_sections, kit::clickhouse, kit::mysql, kit::redis, kit::services
 // Role: A database of the user's own on each of the real servers: created, filled, described to the worker.
 
 use data_worker::config::{ShapeSection, SourceName, SourcesSection};
