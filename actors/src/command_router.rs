@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use chrono::Utc;
@@ -15,8 +15,8 @@ use crate::command_handover::Handover;
 use crate::command_split::split;
 use crate::delivery::{CommandReceived, Delivery, PartitionsWithdrawn};
 use crate::domain::{
-    BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, Stage, Subject,
-    SyncRecord, TaskCounts,
+    BarRequest, BarSnapshot, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, OpenRange,
+    Stage, Subject, SyncRecord, TaskCounts, TickCommand,
 };
 use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, Fetcher};
 use crate::journal::Journal;
@@ -100,16 +100,14 @@ impl CommandRouter {
         match ControlCommand::parse(&delivery.command().payload) {
             Err(error) => self.refuse(delivery, &error),
             Ok(command) => match command.instruction.clone() {
-                Instruction::BarSnapshot(snapshot) => {
-                    let codes = snapshot.codes.clone();
-                    self.take_codes(delivery, command, codes, Work::Bars(snapshot), ctx);
+                Instruction::BarSnapshot(BarSnapshot { codes, bars }) => {
+                    self.take_codes(delivery, command, codes, Work::Bars(bars), ctx);
                 }
                 Instruction::AdjustFactor(FactorCommand { codes, mode }) => {
                     self.take_codes(delivery, command, codes, Work::Factors(mode), ctx);
                 }
-                Instruction::Tick(tick) => {
-                    let codes = tick.codes.clone();
-                    self.take_codes(delivery, command, codes, Work::Ticks(tick), ctx);
+                Instruction::Tick(TickCommand { codes, ticks }) => {
+                    self.take_codes(delivery, command, codes, Work::Ticks(ticks), ctx);
                 }
                 Instruction::StockInfo => self.begin_list(delivery, &command, ListKind::Stocks),
                 Instruction::TradeDay => self.begin_list(delivery, &command, ListKind::TradeDays),
@@ -206,19 +204,21 @@ impl CommandRouter {
             return; // dropped: the partition's next owner does it
         }
         let id = CommandId(self.fresh_id());
-        let ranges = work.parts();
-        let num_tasks = subjects.len() * ranges.len();
+        let mut num_tasks = 0;
+        for work in work.with_what_it_needs() {
+            let ranges = work.parts();
+            num_tasks += subjects.len() * ranges.len();
+            for subject in subjects.iter().copied() {
+                let task = |range: &OpenRange| QueuedTask::new(id, work, subject, *range);
+                self.queue.extend(ranges.iter().map(task));
+            }
+        }
         let span = command.span(delivery.command());
         span.in_scope(|| tracing::debug!(tasks = num_tasks, "command begins"));
-        for subject in subjects.iter().copied() {
-            let tasks = ranges.iter().map(|range| QueuedTask::new(id, subject, *range, BackfillDays::default()));
-            self.queue.extend(tasks);
-        }
         let open = OpenCommand {
             delivery,
             span,
             part: JobPart::begin(JobKey::of(command, work.command()), self.links.quality.clone()),
-            work,
             issued_at: command.issued_at,
             num_open: num_tasks,
             counts: TaskCounts::default(),
@@ -235,21 +235,18 @@ impl CommandRouter {
         // Before they are handed out: the Fetcher asks for whole days where so many wait.
         self.vitals.board().tasks_in(Stage::Waiting).set(self.queue.len() as u64);
         while self.num_fetching < self.settings.fetch.max_in_flight {
-            let Some(queued) = self.queue.pop_front() else { return };
-            let Some(command) = self.commands.get(&queued.command) else { continue };
-            let (assignment, work) = (command.delivery.assignment().clone(), command.work.clone());
-            let span = command.span.clone();
+            let Some(task) = self.queue.pop_front() else { return };
+            let Some(command) = self.commands.get(&task.command) else { continue };
+            let (assignment, span) = (command.delivery.assignment().clone(), command.span.clone());
             let id = TaskId(self.fresh_id());
-            let QueuedTask { command, subject, range, backfill, num_crashes } = queued;
-            let begun_at = Instant::now();
-            self.tasks
-                .insert(id, OpenTask { command, subject, range, backfill, num_crashes, holds_slot: true, begun_at });
+            let QueuedTask { work, subject, range, backfill, .. } = task;
+            self.tasks.insert(id, OpenTask { task, holds_slot: true, begun_at: Instant::now() });
             self.num_fetching += 1;
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
             let ticket = Ticket::new(id, subject, assignment, listener, self.vitals.board().clone(), span);
             let fetcher = &self.links.fetcher;
             match (subject, work) {
-                (Subject::Code(code), Work::Bars(BarSnapshot { frequency, mode, .. })) => {
+                (Subject::Code(code), Work::Bars(BarRequest { frequency, mode, .. })) => {
                     fetcher.do_send(FetchBars { ticket, code, frequency, mode, range });
                 }
                 (Subject::Code(code), Work::Factors(mode)) => fetcher.do_send(FetchFactors { ticket, code, mode }),
@@ -276,87 +273,80 @@ impl CommandRouter {
     /// A run of a task ended. Words of a run that is not known any more (from before a restart) change nothing.
     fn task_settled(&mut self, id: TaskId, outcome: TaskOutcome, trail: Trail) {
         self.free_slot(id);
-        let Some(task) = self.tasks.remove(&id) else { return };
+        let Some(OpenTask { task, begun_at, .. }) = self.tasks.remove(&id) else { return };
         let Some(command) = self.commands.get_mut(&task.command) else { return };
-        let (board, duration) = (self.vitals.board(), task.begun_at.elapsed());
+        let duration = begun_at.elapsed();
+        let board = self.vitals.board();
         let ended = |outcome| board.observe(&Observation::TaskEnded { outcome, duration });
-        let note = |work: &Work, counts, error| {
-            if self.settings.events.sync_records {
-                let (kind, mode, subject) = (work.kind(), work.mode(), task.subject);
-                let ended_at = Utc::now();
-                self.links.journal.note(SyncRecord {
-                    id: Uuid::new_v4(),
-                    kind,
-                    subject,
-                    mode,
-                    ended_at,
-                    duration,
-                    counts,
-                    error,
-                });
-            }
-        };
-        match outcome {
+        let (job, sources, subject) = (command.part.job(), trail.sources, task.subject);
+        let (counts, error) = match outcome {
             TaskOutcome::Lost { suspect } => {
                 ended(TaskEnd::Lost);
                 return self.run_again(task, suspect);
             }
             TaskOutcome::Done(report) => {
-                let basis = self.settings.quality.delay_basis;
-                let delay = basis.delay(command.issued_at, trail.newest_stored, Utc::now());
+                let delay = self.settings.quality.delay_basis.delay(command.issued_at, trail.newest_stored, Utc::now());
                 ended(TaskEnd::Done { counts: &report.counts, delay });
                 let stop_after = self.settings.fetch.tick_stop_after_empty_days;
-                if let Some(days) = report.backfill
-                    && let Some(range) = next_part(task.range, days, stop_after)
-                {
+                let earlier = report.backfill.and_then(|days| Some((next_part(task.range, days, stop_after)?, days)));
+                let rest = trail.rest.map(|range| (range, BackfillDays::default()));
+                for (range, days) in earlier.into_iter().chain(rest) {
                     command.num_open += 1;
-                    self.queue.push_back(QueuedTask::new(task.command, task.subject, range, days));
-                }
-                if let Some(range) = trail.rest {
-                    command.num_open += 1;
-                    let days = BackfillDays::default();
-                    self.queue.push_back(QueuedTask::new(task.command, task.subject, range, days));
+                    self.queue.push_back(task.next(range, days));
                 }
                 command.counts.add(&report.counts);
-                note(&command.work, report.counts.clone(), None);
-                let (job, sources) = (command.part.job(), trail.sources);
-                self.links.quality.do_send(TaskFinished { subject: task.subject, job, report, delay, sources });
+                let counts = report.counts.clone();
+                self.links.quality.do_send(TaskFinished { subject, job, report, delay, sources });
+                (counts, None)
             }
             TaskOutcome::Failed { error, attempts } => {
                 ended(TaskEnd::Failed);
                 command.attempts = command.attempts.max(attempts);
-                command.fail(task.subject, error.to_string());
-                note(&command.work, TaskCounts::default(), Some(error.to_string()));
-                let (job, sources) = (command.part.job(), trail.sources);
-                self.links.quality.do_send(TaskFailed { subject: task.subject, job, error, sources });
+                let reason = error.to_string();
+                command.fail(subject, reason.clone());
+                self.links.quality.do_send(TaskFailed { subject, job, error, sources });
+                (TaskCounts::default(), Some(reason))
             }
+        };
+        self.record(&task, duration, counts, error);
+        self.close_task(task.command);
+    }
+
+    /// Keeps a record of an ended task, where records are wanted.
+    fn record(&self, task: &QueuedTask, duration: Duration, counts: TaskCounts, error: Option<String>) {
+        if !self.settings.events.sync_records {
+            return;
         }
+        let QueuedTask { work, subject, .. } = *task;
+        let (id, kind, mode, ended_at) = (Uuid::new_v4(), work.kind(), work.mode(), Utc::now());
+        self.links.journal.note(SyncRecord { id, kind, subject, mode, ended_at, duration, counts, error });
+    }
+
+    /// One task less; with its last one the command ends.
+    fn close_task(&mut self, id: CommandId) {
+        let Some(command) = self.commands.get_mut(&id) else { return };
         command.num_open -= 1;
         if command.num_open == 0 {
-            self.finish(task.command);
+            self.finish(id);
         }
     }
 
     /// A cut-off run starts again, unless the task itself seems to be what crashes the worker.
-    fn run_again(&mut self, task: OpenTask, suspect: bool) {
-        let num_crashes = task.num_crashes + u32::from(suspect);
+    fn run_again(&mut self, mut task: QueuedTask, suspect: bool) {
+        task.num_crashes += u32::from(suspect);
+        let QueuedTask { subject, num_crashes, .. } = task;
         let Some(command) = self.commands.get_mut(&task.command) else { return };
         let _logged_in = command.span.clone().entered();
         if !command.delivery.assignment().is_held() {
             return self.forget(task.command);
         }
         if num_crashes < MAX_CRASHES {
-            tracing::warn!(subject = %task.subject, num_crashes, "task was cut off and runs again");
-            let OpenTask { command, subject, range, backfill, .. } = task;
-            self.queue.push_front(QueuedTask { command, subject, range, backfill, num_crashes });
-            return;
+            tracing::warn!(%subject, num_crashes, "task was cut off and runs again");
+            return self.queue.push_front(task);
         }
         command.attempts = command.attempts.max(num_crashes);
-        command.fail(task.subject, format!("the worker crashed {num_crashes} times at this task"));
-        command.num_open -= 1;
-        if command.num_open == 0 {
-            self.finish(task.command);
-        }
+        command.fail(subject, format!("the worker crashed {num_crashes} times at this task"));
+        self.close_task(task.command);
     }
 
     /// All tasks of a command are done: it is resolved, or recorded as a dead letter first.

@@ -64,7 +64,7 @@ mod tests {
             assert_eq!(command.correlation_id.as_deref(), Some("r"));
             assert!(command.issued_at.is_some());
             let Instruction::BarSnapshot(snapshot) = command.instruction else { panic!("{part:?}") };
-            assert_eq!(snapshot.mode, crate::domain::SyncMode::Replace);
+            assert_eq!(snapshot.bars.mode, crate::domain::SyncMode::Replace);
             let CodeSelection::These(codes) = snapshot.codes else { panic!("{part:?}") };
             assert!(codes.len() <= 50 && part.key == codes[0].as_str());
             all.extend(codes);

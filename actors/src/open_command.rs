@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tracing::Span;
 
 use crate::delivery::{Delivery, RawCommand};
-use crate::domain::{BarSnapshot, ControlCommand, OpenRange, Subject, SyncMode, TaskCounts, TickCommand};
+use crate::domain::{BarRequest, ControlCommand, OpenRange, Subject, SyncMode, TaskCounts, TickRequest};
 use crate::quality_jobs::JobPart;
 use crate::reference_list::ListKind;
 use crate::shanghai;
@@ -31,22 +31,22 @@ impl ControlCommand {
     }
 }
 
-/// What the tasks of a command do.
-#[derive(Debug, Clone)]
+/// What a task does.
+#[derive(Debug, Clone, Copy)]
 pub enum Work {
     /// Bars.
-    Bars(BarSnapshot),
+    Bars(BarRequest),
     /// Adjustment factors.
     Factors(SyncMode),
     /// Ticks.
-    Ticks(TickCommand),
+    Ticks(TickRequest),
     /// A list as a whole.
     List(ListKind),
 }
 
 impl Work {
     /// Ginkgo's word for what is synchronised.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(self) -> &'static str {
         match self {
             Self::Bars(_) => "bars",
             Self::Factors(_) => "adjustfactor",
@@ -57,7 +57,7 @@ impl Work {
     }
 
     /// The command's word.
-    pub fn command(&self) -> &'static str {
+    pub fn command(self) -> &'static str {
         match self {
             Self::Bars(_) => "bar_snapshot",
             Self::Factors(_) => "adjustfactor",
@@ -67,25 +67,33 @@ impl Work {
         }
     }
 
-    /// How: a list is always taken as a whole.
-    pub fn mode(&self) -> SyncMode {
+    /// All that has to be done for it: with bars that the caller wants adjusted, the factors that adjust them.
+    pub fn with_what_it_needs(self) -> Vec<Self> {
         match self {
-            Self::Bars(snapshot) => snapshot.mode,
-            Self::Factors(mode) => *mode,
-            Self::Ticks(TickCommand { full: false, overwrite: false, .. }) => SyncMode::Incremental,
+            Self::Bars(BarRequest { adjusted: true, mode, .. }) => vec![self, Self::Factors(mode)],
+            _ => vec![self],
+        }
+    }
+
+    /// How: a list is always taken as a whole.
+    pub fn mode(self) -> SyncMode {
+        match self {
+            Self::Bars(bars) => bars.mode,
+            Self::Factors(mode) => mode,
+            Self::Ticks(TickRequest { full: false, overwrite: false, .. }) => SyncMode::Incremental,
             Self::Ticks(_) | Self::List(_) => SyncMode::Replace,
         }
     }
 
     /// The parts of a code's days that a task each is for.
-    pub fn parts(&self) -> Vec<OpenRange> {
+    pub fn parts(self) -> Vec<OpenRange> {
         let today = shanghai::today();
         match self {
-            Self::Bars(snapshot) => snapshot.parts(today),
-            Self::Ticks(TickCommand { full: true, range, .. }) => {
+            Self::Bars(bars) => bars.parts(today),
+            Self::Ticks(TickRequest { full: true, range, .. }) => {
                 vec![part_until(range.until(today).end.unwrap_or(today))]
             }
-            Self::Ticks(TickCommand { range, .. }) => parts_of(range.until(today), today),
+            Self::Ticks(TickRequest { range, .. }) => parts_of(range.until(today), today),
             Self::Factors(_) | Self::List(_) => vec![OpenRange::default()],
         }
     }
@@ -97,8 +105,6 @@ pub struct OpenCommand {
     pub delivery: Delivery,
     /// What is logged for it is logged in this span.
     pub span: Span,
-    /// What its tasks do.
-    pub work: Work,
     /// Its part in its job.
     pub part: JobPart,
     /// When its sender issued it.
@@ -140,9 +146,12 @@ impl OpenCommand {
 pub struct CommandId(pub u64);
 
 /// A task that waits for its turn.
+#[derive(Debug, Clone, Copy)]
 pub struct QueuedTask {
     /// Whose task it is.
     pub command: CommandId,
+    /// What it does.
+    pub work: Work,
     /// What it is about.
     pub subject: Subject,
     /// Its days.
@@ -155,23 +164,20 @@ pub struct QueuedTask {
 
 impl QueuedTask {
     /// A task that has not run yet.
-    pub fn new(command: CommandId, subject: Subject, range: OpenRange, backfill: BackfillDays) -> Self {
-        Self { command, subject, range, backfill, num_crashes: 0 }
+    pub fn new(command: CommandId, work: Work, subject: Subject, range: OpenRange) -> Self {
+        Self { command, work, subject, range, backfill: BackfillDays::default(), num_crashes: 0 }
+    }
+
+    /// The part of it that follows.
+    pub fn next(self, range: OpenRange, backfill: BackfillDays) -> Self {
+        Self { range, backfill, num_crashes: 0, ..self }
     }
 }
 
 /// A task under way.
 pub struct OpenTask {
-    /// Whose task it is.
-    pub command: CommandId,
-    /// What it is about.
-    pub subject: Subject,
-    /// Its days.
-    pub range: OpenRange,
-    /// How the backfill went before it, if it is a part of one.
-    pub backfill: BackfillDays,
-    /// Runs of it that a panic ended.
-    pub num_crashes: u32,
+    /// What it is, to be queued again if this run is cut off.
+    pub task: QueuedTask,
     /// Whether it counts as being fetched.
     pub holds_slot: bool,
     /// When this run began.

@@ -307,7 +307,7 @@ fn ranges(days: &[NaiveDate], facts: &MarketFacts) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actors::domain::{ControlCommand, Instruction, SyncMode};
+    use actors::domain::{BarSnapshot, ControlCommand, Instruction, SyncMode};
     use clap::Parser;
 
     #[derive(Parser)]
@@ -327,9 +327,9 @@ mod tests {
         let repair = Repair { start: day("2024-01-04"), end: day("2024-01-11"), replace: true };
         let command = ControlCommand::parse(options.command(options.codes[1], repair, "i").as_bytes()).unwrap();
         assert_eq!(command.job_id.as_deref(), Some("i"));
-        let Instruction::BarSnapshot(snapshot) = command.instruction else { panic!("no bars") };
-        assert_eq!((snapshot.frequency, snapshot.mode), (Frequency::Minute5, SyncMode::Replace));
-        assert_eq!((snapshot.start, snapshot.end), (Some(repair.start), Some(repair.end)));
+        let Instruction::BarSnapshot(BarSnapshot { bars, .. }) = command.instruction else { panic!("no bars") };
+        assert_eq!((bars.frequency, bars.mode), (Frequency::Minute5, SyncMode::Replace));
+        assert_eq!((bars.range.start, bars.range.end), (Some(repair.start), Some(repair.end)));
     }
 
     #[test]

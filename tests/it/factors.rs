@@ -189,3 +189,20 @@ fn a_replacement_that_is_cut_off_before_its_delete_is_finished_by_the_next_worke
     scene.wait_until_committed();
     assert_eq!(stored(&scene), expected(&scene, &codes, &[(0, 2.0), (2, 2.5), (30, 3.125)]));
 }
+
+#[test]
+fn a_command_for_adjusted_bars_stores_them_raw_with_the_factors_that_adjust_them() {
+    let (mut scene, Market { codes, .. }) = scene("adjusted", 3, 30);
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, r#""adjust_type":"none""#);
+    scene.wait_until_committed();
+    let raw = scene.database.bars();
+    assert_eq!((raw.len(), stored(&scene).len()), (90, 0), "nobody asked for factors");
+
+    scene.send_snapshots(&codes[..1], r#""adjust_type":"qfq""#);
+    scene.send_snapshots(&codes[1..2], r#""adjust_type":"hfq","full":true"#);
+    scene.wait_until_committed();
+    assert_eq!(stored(&scene), expected(&scene, &codes[..2], &[(0, 2.0), (2, 2.5)]));
+    assert_eq!(scene.database.bars(), raw);
+    assert_eq!(scene.dead_letters().len(), 0);
+}

@@ -58,14 +58,22 @@ pub enum Instruction {
 pub struct BarSnapshot {
     /// Which securities.
     pub codes: CodeSelection,
+    /// What of each.
+    pub bars: BarRequest,
+}
+
+/// Which bars of a security are asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BarRequest {
     /// Insert what is missing, or replace the range.
     pub mode: SyncMode,
     /// How long a bar lasts.
     pub frequency: Frequency,
-    /// First day asked for, if any.
-    pub start: Option<NaiveDate>,
-    /// Last day asked for, if any.
-    pub end: Option<NaiveDate>,
+    /// The days asked for.
+    pub range: OpenRange,
+    /// Whether the caller wants adjusted prices (`adjust_type` qfq or hfq). Bars are stored raw, and readers adjust them by
+    /// the stored factors: so those are fetched, too.
+    pub adjusted: bool,
 }
 
 /// The parameters of `adjustfactor`.
@@ -82,6 +90,13 @@ pub struct FactorCommand {
 pub struct TickCommand {
     /// Which securities.
     pub codes: CodeSelection,
+    /// What of each.
+    pub ticks: TickRequest,
+}
+
+/// Which ticks of a security are asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TickRequest {
     /// Go back into the past, day by day, and not only on from what is stored.
     pub full: bool,
     /// Replace days that are stored already.
@@ -223,24 +238,24 @@ impl ControlCommand {
 impl TickCommand {
     fn from_params(params: &Map<String, Value>) -> Result<Self, CommandError> {
         let range = range(params)?;
-        Ok(Self {
-            codes: codes(params)?,
+        let ticks = TickRequest {
             full: flag(params, "full", "params.full")? && range.start.is_none(),
             // The force of other commands; Ginkgo's own command line says overwrite here.
             overwrite: flag(params, "overwrite", "params.overwrite")? || flag(params, "force", "params.force")?,
             range,
-        })
+        };
+        Ok(Self { codes: codes(params)?, ticks })
     }
 }
 
-impl BarSnapshot {
+impl BarRequest {
     /// The parts of its days that a task each fetches, so that no task brings more than fits in memory. An outer end that
     /// was not asked for stays open.
     pub fn parts(&self, today: NaiveDate) -> Vec<OpenRange> {
-        let asked = OpenRange { start: self.start, end: self.end }.until(today);
+        let asked = self.range.until(today);
         let whole = vec![asked];
         let Some(days) = self.frequency.days_per_task() else { return whole };
-        if self.mode == SyncMode::Incremental && self.start.is_none() {
+        if self.mode == SyncMode::Incremental && self.range.start.is_none() {
             return whole; // begins where the stored bars end
         }
         let (first, last) = (asked.start.unwrap_or(self.frequency.first_day()), asked.end.unwrap_or(today));
@@ -254,17 +269,17 @@ impl BarSnapshot {
         };
         starts.iter().enumerate().map(part).collect()
     }
+}
 
+impl BarSnapshot {
     fn from_params(params: &Map<String, Value>) -> Result<Self, CommandError> {
-        let OpenRange { start, end } = range(params)?;
-        check_adjust_type(params.get("adjust_type"))?;
-        Ok(Self {
-            codes: codes(params)?,
+        let bars = BarRequest {
             mode: mode(params)?,
             frequency: frequency(params.get("frequency"))?,
-            start,
-            end,
-        })
+            range: range(params)?,
+            adjusted: is_adjusted(params.get("adjust_type"))?,
+        };
+        Ok(Self { codes: codes(params)?, bars })
     }
 }
 
@@ -432,11 +447,14 @@ fn frequency(found: Option<&Value>) -> Result<Frequency, CommandError> {
     }
 }
 
-/// Stored bars stay raw whatever a sender asks for; a word that is no adjustment at all is refused.
-fn check_adjust_type(found: Option<&Value>) -> Result<(), CommandError> {
-    match found {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::String(word)) if matches!(word.as_str(), "none" | "qfq" | "hfq" | "") => Ok(()),
+fn is_adjusted(adjust_type: Option<&Value>) -> Result<bool, CommandError> {
+    match adjust_type {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::String(word)) => match word.as_str() {
+            "none" | "" => Ok(false),
+            "qfq" | "hfq" => Ok(true),
+            _ => Err(bad_field("params.adjust_type", adjust_type, "one of none, qfq, hfq")),
+        },
         other => Err(bad_field("params.adjust_type", other, "one of none, qfq, hfq")),
     }
 }

@@ -30,7 +30,7 @@ fn todays_task_timer_payload() {
     // 21:10 in Shanghai is 13:10 UTC.
     assert_eq!(command.issued_at.unwrap().to_rfc3339(), "2026-08-10T13:10:00.123456+00:00");
     assert_eq!(snapshot(payload).codes, one("000001.SZ"));
-    assert_eq!(snapshot(payload).mode, SyncMode::Incremental);
+    assert_eq!(snapshot(payload).bars.mode, SyncMode::Incremental);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn todays_kafka_service_payload() {
     let command = ControlCommand::parse(payload.as_bytes()).unwrap();
     assert_eq!(command.correlation_id.as_deref(), Some("7f0c1c9e"));
     assert_eq!(snapshot(payload).codes, one("000001.SZ"));
-    assert_eq!(snapshot(payload).mode, SyncMode::Replace);
+    assert_eq!(snapshot(payload).bars.mode, SyncMode::Replace);
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn the_specs_payload_with_codes_and_dates() {
     let found = snapshot(payload);
     let codes = ["000001.SZ", "600000.SH"].map(|code| code.parse::<Code>().unwrap());
     assert_eq!(found.codes, CodeSelection::These(codes.to_vec()), "a code named twice is fetched once");
-    assert_eq!(found.start.unwrap().to_string(), "2024-01-01");
-    assert_eq!(found.end.unwrap().to_string(), "2024-03-01");
+    assert_eq!(found.bars.range.start.unwrap().to_string(), "2024-01-01");
+    assert_eq!(found.bars.range.end.unwrap().to_string(), "2024-03-01");
     assert_eq!(ControlCommand::parse(payload.as_bytes()).unwrap().correlation_id.as_deref(), Some("r-1"));
 }
 
@@ -58,9 +58,9 @@ fn update_data_is_the_same_command_and_days_count_trading_days() {
     let payload = r#"{"command":"update_data","params":{"codes":["000001.SZ"],"days":5,"end_date":"20240219"}}"#;
     let found = snapshot(payload);
     assert_eq!(found.codes, one("000001.SZ"));
-    assert_eq!(found.start.unwrap().to_string(), "2024-02-05", "five trading days over the Spring Festival");
+    assert_eq!(found.bars.range.start.unwrap().to_string(), "2024-02-05", "five trading days over the Spring Festival");
     let plain = snapshot(r#"{"command":"update_data","params":{"code":"000001.SZ","force":false,"full":false}}"#);
-    assert_eq!((plain.start, plain.mode), (None, SyncMode::Incremental));
+    assert_eq!((plain.bars.range.start, plain.bars.mode), (None, SyncMode::Incremental));
     for days in ["0", "-1", "10001", "\"x\"", "[]"] {
         let text = refusal(&format!(r#"{{"command":"update_data","params":{{"days":{days}}}}}"#));
         assert!(text.contains("params.days"), "{text}");
@@ -72,7 +72,7 @@ fn a_payload_encoded_twice_is_read_like_the_object_inside() {
     let object = r#"{"command":"bar_snapshot","params":{"code":"000001.SZ","force":true}}"#;
     let string = serde_json::to_string(object).unwrap();
     assert_eq!(snapshot(&string), snapshot(object));
-    assert_eq!(snapshot(object).mode, SyncMode::Replace);
+    assert_eq!(snapshot(object).bars.mode, SyncMode::Replace);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_refusal_names_the_field_the_value_and_what_belongs_there() {
 #[test]
 fn the_text_false_is_false() {
     let payload = r#"{"command":"bar_snapshot","params":{"code":"000001","full":"false","force":0}}"#;
-    assert_eq!(snapshot(payload).mode, SyncMode::Incremental);
+    assert_eq!(snapshot(payload).bars.mode, SyncMode::Incremental);
 }
 
 #[test]
@@ -191,11 +191,25 @@ fn the_lists_are_taken_as_a_whole_whatever_their_parameters() {
 }
 
 #[test]
+fn adjusted_prices_are_asked_for_by_qfq_and_hfq_alone() {
+    for (params, adjusted) in [
+        (r#"{"code":"000001"}"#, false),
+        (r#"{"code":"000001","adjust_type":null}"#, false),
+        (r#"{"code":"000001","adjust_type":"none"}"#, false),
+        (r#"{"code":"000001","adjust_type":"qfq"}"#, true),
+        (r#"{"code":"000001","adjust_type":"hfq"}"#, true),
+    ] {
+        let payload = format!(r#"{{"command":"bar_snapshot","params":{params}}}"#);
+        assert_eq!(snapshot(&payload).bars.adjusted, adjusted, "{params}");
+    }
+}
+
+#[test]
 fn a_tick_command_says_how_far_back_and_whether_to_replace() {
     let tick = |params: &str| {
         let command = ControlCommand::parse(format!(r#"{{"command":"tick","params":{params}}}"#).as_bytes()).unwrap();
         let Instruction::Tick(tick) = command.instruction else { panic!("{command:?}") };
-        (tick.full, tick.overwrite, tick.range.start.is_some())
+        (tick.ticks.full, tick.ticks.overwrite, tick.ticks.range.start.is_some())
     };
     assert_eq!(tick(r#"{"full":false,"overwrite":false,"code":"000001.SZ"}"#), (false, false, false));
     assert_eq!(tick(r#"{"code":"000001.SZ","full":true,"overwrite":true}"#), (true, true, false));

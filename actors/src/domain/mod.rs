@@ -48,7 +48,10 @@ pub mod worker_status;
 pub use adjust_factor::{AdjustFactor, FetchedFactor, Millionths, RawFactor};
 pub use bar::{Bar, FetchedBar, Field, Hundredths, SourceId};
 pub use code::{Code, CodeError};
-pub use command::{BarSnapshot, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, TickCommand};
+pub use command::{
+    BarRequest, BarSnapshot, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, TickCommand,
+    TickRequest,
+};
 pub use frequency::Frequency;
 pub use known_days::{DayNote, DayTotal, FactorChanges, KnownDays};
 pub use market_facts::{Listing, MarketFacts};
