@@ -101,8 +101,9 @@ fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
                 log_each(&problems);
                 tracing::error!("the configuration is not usable as written; the worker runs on what is left of it");
             }
-            tracing::info!(file = ?loaded.origin, "configuration loaded");
-            run::run(loaded, ConfigPlace { file, environment }, telemetry)
+            let origin = loaded.origin.as_deref().map(|path| tracing::field::display(path.display()));
+            tracing::info!(file = origin, "configuration loaded");
+            run::run(loaded, ConfigPlace { file, environment }, telemetry.clone())
         }
         Err(problems) => {
             log_each(&problems);

@@ -85,11 +85,15 @@ impl BackfillOptions {
                 return ExitCode::FAILURE;
             }
         };
-        let log = LogSection { level: self.log_level.clone(), format: LogFormat::Text };
-        if let Err(error) = telemetry::start(&log, JsonTo::ErrorStream) {
-            eprintln!("data-worker backfill: logs cannot be written: {error}");
-            return ExitCode::FAILURE;
-        }
+        let folder = loaded.settings.log.folder.clone();
+        let log = LogSection { level: self.log_level.clone(), format: LogFormat::Text, folder };
+        let _telemetry = match telemetry::start(&log, JsonTo::ErrorStream) {
+            Ok(telemetry) => telemetry,
+            Err(error) => {
+                eprintln!("data-worker backfill: logs cannot be written: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
         match System::new().block_on(self.fill(loaded.settings)) {
             Ok(code) => code,
             Err(refusal) => {

@@ -42,6 +42,7 @@ const NAMES: &[(&str, &[&str])] = &[
     ("mysql.password", &["GINKGO_MYSQL_PASSWORD", "MYSQL_PASSWORD"]),
     ("mysql.database", &["GINKGO_MYSQL_DATABASE", "GINKGO_DATABASE", "MYSQL_DATABASE"]),
     ("sources.tushare.token", &["GINKGO_TUSHARE_TOKEN", "TUSHARE_TOKEN"]),
+    ("log.folder", &["GINKGO_LOG_PATH"]),
 ];
 
 /// Every variable that sets this, the one that counts most first.

@@ -53,6 +53,7 @@ pub const NEED_RESTART: &[(&str, &str)] = &[
     ("kafka", "the worker is a member of one cluster, one group and its topics for as long as it runs"),
     ("http", "the address is part of the heartbeat, and those who ask there know it"),
     ("log.format", "the form of log lines is chosen once for a process"),
+    ("log.folder", "the folder is opened once for a process"),
 ];
 
 /// Why a change of this setting does nothing until the worker is started anew; `None`: it applies at a reload.

@@ -2,6 +2,8 @@
 // Downstream: actors::settings, config::source_sections
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 
+use std::path::PathBuf;
+
 use actors::settings::{
     ActorSettings, BatchSettings, EventSettings, FetchSettings, HeartbeatSettings, QualitySettings,
 };
@@ -312,10 +314,13 @@ pub struct LogSection {
     pub level: String,
     /// How lines look. Text goes to the error stream, JSON to the output.
     pub format: LogFormat,
+    /// A folder into which the lines are written as JSON, too, for a collector that reads files: one file a day,
+    /// `data_worker.2026-08-10.log`, seven of them kept. Workers may share it. Empty: none.
+    pub folder: PathBuf,
 }
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Auto }
+        Self { level: "info".into(), format: LogFormat::Auto, folder: PathBuf::new() }
     }
 }

@@ -68,8 +68,8 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 fn perform(options: &Options) -> Result<Vec<String>, StandaloneError> {
-    let log = LogSection { level: options.log_level.clone(), format: LogFormat::Text };
-    telemetry::start(&log, JsonTo::ErrorStream)?;
+    let log = LogSection { level: options.log_level.clone(), format: LogFormat::Text, ..LogSection::default() };
+    let _telemetry = telemetry::start(&log, JsonTo::ErrorStream)?;
     let folder = RunFolder::create(options.database.as_deref())?;
     let kafka = KafkaSection::default();
     let broker = Broker::start(&kafka)?;

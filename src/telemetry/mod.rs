@@ -1,5 +1,5 @@
 // Upstream: backfill, config::check, main, reload, run, service_hub, standalone, standalone::error
-// Downstream: config::sections, telemetry::ginkgo_json, telemetry::text
+// Downstream: config::sections, telemetry::folder, telemetry::ginkgo_json, telemetry::text
 // Role: Log lines: Ginkgo's JSON shape or text, the level filter, and panics as one line each.
 
 //! Logging.
@@ -10,17 +10,22 @@
 
 use std::io::{IsTerminal, Write};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
+/// A folder of lines.
+mod folder;
 /// Lines for Ginkgo's collector.
 mod ginkgo_json;
 /// Repeated lines.
@@ -37,10 +42,12 @@ use text::Text;
 #[error("logging: {0}")]
 pub struct TelemetryError(String);
 
-/// Running logging.
+/// Running logging, as long as one of its clones is kept.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     filter: reload::Handle<Targets, Registry>,
+    /// Writes the rest of the lines into the folder when it is dropped.
+    _folder: Option<Arc<WorkerGuard>>,
 }
 
 /// Where JSON lines go; text always goes to the error stream.
@@ -60,15 +67,33 @@ pub fn start(section: &LogSection, json_to: JsonTo) -> Result<Telemetry, Telemet
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
     let (filter, handle) = reload::Layer::new(filter(&section.level).map_err(TelemetryError)?);
-    let lines = match (text, json_to) {
-        (true, _) => text_lines(std::io::stderr, std::io::stderr().is_terminal()).boxed(),
-        (false, JsonTo::Output) => json_lines(std::io::stdout).boxed(),
-        (false, JsonTo::ErrorStream) => json_lines(std::io::stderr).boxed(),
+    // A folder that takes no lines stops nobody: they go to the output, too.
+    let (folder, problem) = match folder::open(&section.folder) {
+        Ok(folder) => (folder, None),
+        Err(problem) => (None, Some(problem)),
     };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    let (folder, guard) = folder.unzip();
+    let lines = if text {
+        let shown = text_lines(std::io::stderr, std::io::stderr().is_terminal());
+        shown.and_then(folder.map(json_lines)).boxed()
+    } else {
+        let output = match json_to {
+            JsonTo::Output => BoxMakeWriter::new(std::io::stdout),
+            JsonTo::ErrorStream => BoxMakeWriter::new(std::io::stderr),
+        };
+        match folder {
+            Some(folder) => json_lines(output.and(folder)).boxed(),
+            None => json_lines(output).boxed(),
+        }
+    };
+    let lines = lines.with_filter(filter);
+    let subscriber = tracing_subscriber::registry().with(lines);
     subscriber.try_init().map_err(|error| TelemetryError(error.to_string()))?;
     log_panics();
-    Ok(Telemetry { filter: handle })
+    if let Some(problem) = problem {
+        tracing::warn!(folder = %section.folder.display(), problem, "log.folder takes no lines; they go to the output alone");
+    }
+    Ok(Telemetry { filter: handle, _folder: guard.map(Arc::new) })
 }
 
 impl Telemetry {
@@ -246,7 +271,7 @@ mod tests {
     #[test]
     fn the_level_can_change_while_logging() {
         let (layer, handle) = reload::Layer::new(filter("warn").unwrap());
-        let telemetry = Telemetry { filter: handle };
+        let telemetry = Telemetry { filter: handle, _folder: None };
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let subscriber = tracing_subscriber::registry().with(json_lines(move || writer.clone()).with_filter(layer));

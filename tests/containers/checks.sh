@@ -74,14 +74,16 @@ limits_are_in_force() {
     || fail 'a port is open to others'
 }
 
-# The stack under test plays Ginkgo: its network, its variables, and a file in the mounted folder.
+# The stack under test plays Ginkgo: its network, its variables, a file in the mounted folder, and the volume of its logs.
 runs_beside_ginkgo() {
   local container
-  mkdir -p "$work/ginkgo"
+  mkdir -p "$work/ginkgo" "$work/logs"
+  chmod a+rwx "$work/logs"
+  docker volume create --opt type=none --opt o=bind --opt device="$work/logs" "$project-logs" >/dev/null
   printf 'redis: {password: "%s"}\nsources: {bars: files, files: {folder: /home/ginkgo/.ginkgo}}\n' "$REDIS_PASSWORD" >"$work/ginkgo/data_worker.yml"
   chmod -R a+rX "$work/ginkgo"
   beside() {
-    GINKGO_NETWORK=${project}_default GINKGO_FOLDER=$work/ginkgo GINKGO_KAFKA_HOST=kafka GINKGO_REDIS_HOST=redis \
+    GINKGO_NETWORK=${project}_default GINKGO_FOLDER=$work/ginkgo GINKGO_LOG_VOLUME=$project-logs GINKGO_KAFKA_HOST=kafka GINKGO_REDIS_HOST=redis \
     GINKGO_CLICKHOUSE_HOST=clickhouse GINKGO_MYSQL_HOST=mysql CLICKHOUSE_USER=ginkgo MYSQL_USER=ginkgo WORKER_GROUP_ID=beside \
       docker compose -p "$project-beside" -f "$root/compose.ginkgo.yaml" "$@"
   }
@@ -89,6 +91,8 @@ runs_beside_ginkgo() {
   container=$(beside ps -q data-worker)
   wait_until 30 'it runs' is_running "$container"
   beside down --timeout 35
+  docker volume rm "$project-logs" >/dev/null
+  grep -h '"message":"the worker stopped in order"' "$work"/logs/data_worker.*.log >/dev/null || fail 'its log is not in the volume'
 }
 
 is_running() { [[ $(status_of "$1") == running ]]; } # CONTAINER

@@ -22,6 +22,7 @@ clean_up() {
     say "the services' logs: target/containers/failed.log"
   fi
   compose down --volumes --remove-orphans --timeout 10 >/dev/null 2>&1 || true
+  docker volume rm "$project-logs" >/dev/null 2>&1 || true
   docker image rm -f "$image" >/dev/null 2>&1 || true
   rm -rf "$work"
 }

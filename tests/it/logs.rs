@@ -93,3 +93,48 @@ fn text_is_for_people_and_holds_the_ids_too() {
     let line = log.lines().find(|line| line.contains("command begins")).unwrap();
     assert!(!line.starts_with('{') && line.contains("c-0") && line.contains("t-0"), "{line}");
 }
+
+#[test]
+fn workers_that_share_a_folder_write_all_their_lines_into_one_file_a_day() {
+    let Market { codes, data, .. } = market(30, 3);
+    let mut scene = Scene::new("folder", PROGRAM, data);
+    let shared = tempfile::tempdir().unwrap();
+    let folder = shared.path().join("logs");
+    scene.set("log.level", "debug").set("log.folder", folder.display());
+    let mut workers = [scene.start("n1"), scene.start("n2")];
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    for worker in &mut workers {
+        worker.terminate();
+        worker.wait(Duration::from_secs(25));
+    }
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort(); // two of them around midnight
+    let name = files[0].file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with("data_worker.20") && name.ends_with(".log") && files.len() <= 2, "{files:?}");
+    let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let output = workers.iter().map(|worker| worker.log_text()).collect::<String>();
+    let (found, expected) = (sorted(&text), sorted(&output));
+    assert!(expected.len() > 100 && found.iter().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    let lacking = expected.iter().find(|line| !found.contains(line));
+    assert!(found == expected, "{} lines in the folder, {} in the output: {lacking:?}", found.len(), expected.len());
+}
+
+#[test]
+fn a_folder_that_takes_no_lines_is_named_and_stops_nobody() {
+    let Market { codes, data, .. } = market(1, 3);
+    let mut scene = Scene::new("nofolder", PROGRAM, data);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    scene.set("log.folder", file.path().join("logs").display());
+    let worker = scene.start("n1");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    let log = worker.log_text();
+    let line = log.lines().find(|line| line.contains("log.folder takes no lines")).expect("a warning");
+    assert!(line.contains("Not a directory") && line.contains(file.path().to_str().unwrap()), "{line}");
+}
