@@ -37,7 +37,7 @@ pub struct StatusOptions {
     /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Looks again every two seconds, until Ctrl-C.
+    /// Looks again every two seconds, until Ctrl-C; goes on while Redis is away.
     #[arg(long)]
     watch: bool,
     /// Prints JSON with all that is known, instead of a table.
@@ -65,19 +65,39 @@ impl StatusOptions {
     async fn show(&self, redis: &RedisSection) -> Result<ExitCode, String> {
         let client = ask::client()?;
         loop {
-            let workers = look(redis, &client).await?;
-            let text = if self.json { format!("{}\n", json_of(&workers)) } else { table(&workers, shanghai::now()) };
-            let clear = if self.watch && !self.json && std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
-            let told = super::print(&format!("{clear}{text}"));
-            if workers.is_empty() {
-                eprintln!("no worker beats at redis://{}:{}, key {}:*", redis.host, redis.port, redis.key_prefix);
-            }
-            if !self.watch || told != ExitCode::SUCCESS {
-                return Ok(if workers.is_empty() { ExitCode::FAILURE } else { told });
+            let told = match look(redis, &client).await {
+                Ok(workers) => self.tell(&workers, redis),
+                // Whoever watches wants to see when it is over.
+                Err(reason) if self.watch => {
+                    eprintln!("{reason}");
+                    Told { code: ExitCode::FAILURE, to_nobody: false }
+                }
+                Err(reason) => return Err(reason),
+            };
+            if !self.watch || told.to_nobody {
+                return Ok(told.code);
             }
             tokio::time::sleep(LOOK).await;
         }
     }
+
+    fn tell(&self, workers: &[SeenWorker], redis: &RedisSection) -> Told {
+        let text = if self.json { format!("{}\n", json_of(workers)) } else { table(workers, shanghai::now()) };
+        let clear = if self.watch && !self.json && std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+        let printed = super::print(&format!("{clear}{text}"));
+        if workers.is_empty() {
+            eprintln!("no worker beats at redis://{}:{}, key {}:*", redis.host, redis.port, redis.key_prefix);
+        }
+        let code = if workers.is_empty() { ExitCode::FAILURE } else { printed };
+        Told { code, to_nobody: printed != ExitCode::SUCCESS }
+    }
+}
+
+/// What came of a look.
+struct Told {
+    code: ExitCode,
+    /// Whoever read the output has gone away.
+    to_nobody: bool,
 }
 
 /// One worker as it is known from outside.

@@ -1,13 +1,14 @@
 // Upstream: tests::it::logs, tests::it::metrics, tests::it::quality_listing, tests::it::ticks
-// Downstream: kit::clickhouse, kit::fault, kit::http, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit::clickhouse, kit::fault, kit::http, kit::redis, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: A worker asked over HTTP, well, hung, paused and without its servers; and by `health` and `status`.
 
 use std::io::Read;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use kit::clickhouse::OwnServer;
 use kit::http::{connect, get, send};
+use kit::redis::OwnRedis;
 use kit::scene::{PATIENCE, Scene};
 use kit::services::free_port;
 use kit::tushare_server::{Fault, Lasting};
@@ -117,6 +118,47 @@ fn a_worker_that_is_paused_or_without_its_store_is_alive_and_not_ready() {
     store.kill();
     wait_until("it says that the store is away", PATIENCE, || reasons(&address).contains("ClickHouse"));
     assert_eq!(get(&address, "/healthz").status, 200, "a restart would not bring the store back");
+}
+
+#[test]
+fn without_redis_a_worker_is_alive_and_not_ready_and_a_watch_goes_on() {
+    let Market { data, .. } = market(1, 1);
+    let mut scene = Scene::new("noredis", PROGRAM, data);
+    scene.set("heartbeat.interval_ms", 500);
+    let redis = OwnRedis::start();
+    scene.redis_url = redis.url();
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    let address = address(&scene, "n1");
+    wait_until("it is ready", PATIENCE, || get(&address, "/readyz").status == 200);
+    let seen = scene.folder().join("watched");
+    let output = std::fs::File::create(&seen).unwrap();
+    let mut watch = Command::new(PROGRAM)
+        .args(["status", "--watch"])
+        .envs(scene.variables())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let shown = || std::fs::read_to_string(&seen).unwrap();
+    let tables = |text: &str| text.lines().filter(|line| line.starts_with("n1    running  ok")).count();
+    wait_until("two looks", PATIENCE, || tables(&shown()) >= 2);
+
+    let port = redis.kill();
+    wait_until("it says that Redis is away", PATIENCE, || {
+        let ready = get(&address, "/readyz");
+        ready.status == 503 && ready.json()["reasons"].to_string().contains("Redis took the last heartbeat")
+    });
+    assert_eq!(get(&address, "/healthz").status, 200, "a restart would not bring Redis back");
+    assert!(shown().contains(&format!("redis://127.0.0.1:{port}")), "the watch says it, too: {}", shown());
+    let looks = tables(&shown());
+
+    let _redis = OwnRedis::start_on(port);
+    wait_until("it is ready again", PATIENCE, || get(&address, "/readyz").status == 200);
+    wait_until("a look after that", PATIENCE, || tables(&shown()) > looks);
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }
 
 #[test]

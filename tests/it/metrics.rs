@@ -211,3 +211,9 @@ fn prometheus_takes_the_configuration_and_the_alerts_and_each_alert_says_what_to
         assert!(operations.contains(&format!("| {name} |")), "docs/operations.md does not tell of {name}");
     }
 }
+
+#[test]
+fn a_lost_worker_and_a_lost_fleet_raise_their_alerts_and_a_smaller_one_is_soon_taken_for_granted() {
+    promtool(&["test", "rules", &repository("tests/fixtures/prometheus/alerts_test.yml").display().to_string()])
+        .unwrap();
+}
