@@ -1,4 +1,4 @@
-// Upstream: actors::flush, actors::lifecycle, actors::supervisor, actors::validator
+// Upstream: actors::children, actors::flush, actors::lifecycle, actors::validator
 // Downstream: actors::domain::frequency, actors::domain::task, actors::factor_flush, actors::factor_plan, actors::flush, actors::list_merge, actors::reference_list, actors::settings, actors::supervision::vitals, actors::tick_plan, actors::tick_write, actors::ticket, actors::write_buffer, actors::write_plan
 // Role: The actor that gathers sound rows of many tasks and writes them together, one batch after the other.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::supervisor
+// Upstream: actors::children
 // Downstream: actors::command_handover, actors::command_split, actors::delivery, actors::domain::code, actors::domain::command, actors::domain::sync_record, actors::domain::task, actors::fetcher, actors::journal, actors::observation, actors::open_command, actors::ports, actors::quality_jobs, actors::quality_monitor, actors::quality_report, actors::reference_list, actors::settings, actors::store_tries, actors::supervision::vitals, actors::tick_days, actors::ticket
 // Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::lifecycle, actors::supervisor
+// Upstream: actors::children, actors::lifecycle, actors::supervisor
 // Downstream: actors::ports, actors::settings, actors::supervision::vitals, actors::worker_event
 // Role: The actor that holds the configuration in force, and puts a new one in force for all at once, or for none.
 

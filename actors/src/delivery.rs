@@ -1,4 +1,4 @@
-// Upstream: actors::command_handover, actors::command_router, actors::lifecycle, actors::open_command, actors::ports, actors::store_outage, actors::supervision::board, actors::supervisor, actors::ticket, backfill::feed, http::answers, kafka::consumer_context, kafka::consumer_thread, kafka::feed, kafka::intake
+// Upstream: actors::children, actors::command_handover, actors::command_router, actors::lifecycle, actors::open_command, actors::ports, actors::store_outage, actors::supervision::board, actors::supervisor, actors::ticket, backfill::feed, http::answers, kafka::consumer_context, kafka::consumer_thread, kafka::feed, kafka::intake
 // Downstream: none
 // Role: A command on its way from the feed to its resolution: it is settled once, and never vanishes silently.
 

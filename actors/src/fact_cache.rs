@@ -1,4 +1,4 @@
-// Upstream: actors::fetcher, actors::last_closes, actors::supervisor, service_hub, tests::it::reference
+// Upstream: actors::children, actors::fetcher, actors::last_closes, service_hub, tests::it::reference
 // Downstream: actors::domain::calendar, actors::domain::code, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::trade_day, actors::expiring, actors::ports, actors::shanghai
 // Role: What is known of securities and days, read from the reference store and believed for a while.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::supervisor
+// Upstream: actors::batch_writer, actors::children
 // Downstream: actors::domain::adjust_factor, actors::domain::code, actors::factor_plan, actors::insert_token, actors::latest_times, actors::ports, actors::settings, actors::store_insert, actors::store_outage, actors::store_tries, actors::supervision::board, actors::ticket, actors::write_buffer
 // Role: Writes one batch of factors: looks where the stored series end, inserts, removes what is replaced, until done.
 

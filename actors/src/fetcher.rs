@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::cross_check, actors::day_knowledge, actors::source_calls, actors::supervisor, actors::tick_fetch
+// Upstream: actors::children, actors::command_router, actors::cross_check, actors::day_knowledge, actors::source_calls, actors::supervisor, actors::tick_fetch
 // Downstream: actors::cross_check, actors::cross_section, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::expectation, actors::fact_cache, actors::last_closes, actors::latest_times, actors::ports, actors::ports::market_source, actors::ports::tick_store, actors::reference_list, actors::row_room, actors::settings, actors::shanghai, actors::store_outage, actors::store_tries, actors::supervision::board, actors::supervision::vitals, actors::suspensions, actors::tick_days, actors::ticket, actors::validator
 // Role: The actor that fetches a task's rows from the source, at most three times, and hands them to the Validator.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::supervisor
+// Upstream: actors::batch_writer, actors::children
 // Downstream: actors::batch_writer, actors::domain::frequency, actors::insert_token, actors::latest_times, actors::ports, actors::price_events, actors::settings, actors::store_insert, actors::store_outage, actors::store_tries, actors::supervision::board, actors::write_plan
 // Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::lifecycle, actors::supervisor, actors::worker_event, service_hub, worker_view
+// Upstream: actors::children, actors::lifecycle, actors::supervisor, actors::worker_event, service_hub, worker_view
 // Downstream: actors::domain::worker_status, actors::observation, actors::ports, actors::settings, actors::shanghai, actors::supervision::board, actors::supervision::vitals
 // Role: The actor that beats to the heartbeat store, with a status that comes from progress and not from its own timer.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::quality_monitor, actors::supervisor
+// Upstream: actors::children, actors::command_router, actors::quality_monitor
 // Downstream: actors::ports, actors::supervision::board
 // Role: Writes records behind the work, many at a time; it never holds the work up, and what it loses is counted.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::fetcher, actors::supervisor
+// Upstream: actors::children, actors::fetcher
 // Downstream: actors::domain::bar, actors::domain::code, actors::expiring, actors::fact_cache, actors::ports, actors::shanghai
 // Role: The last stored close of every code: what the first row of an increment is compared with.
 

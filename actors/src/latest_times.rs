@@ -1,4 +1,4 @@
-// Upstream: actors::factor_flush, actors::fetcher, actors::flush, actors::price_events, actors::supervisor
+// Upstream: actors::children, actors::factor_flush, actors::fetcher, actors::flush, actors::price_events
 // Downstream: actors::domain::code, actors::domain::frequency, actors::ports
 // Role: The newest stored timestamp of every code, read by one query and believed for a while.
 

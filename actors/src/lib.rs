@@ -18,6 +18,8 @@ mod alert_state;
 pub mod bar_rules;
 /// The BatchWriter.
 pub mod batch_writer;
+/// The seven actors, started.
+mod children;
 /// The ends of commands that are published for.
 mod command_handover;
 /// The CommandRouter.

@@ -1,5 +1,5 @@
 // Upstream: actors::supervisor
-// Downstream: actors::batch_writer, actors::config_actor, actors::delivery, actors::domain::worker_status, actors::heartbeat, actors::ports, actors::quality_monitor, actors::settings, actors::store_tries, actors::supervision::board, actors::supervisor, actors::worker_event
+// Downstream: actors::batch_writer, actors::children, actors::config_actor, actors::delivery, actors::domain::worker_status, actors::heartbeat, actors::ports, actors::quality_monitor, actors::settings, actors::store_tries, actors::supervision::board, actors::supervisor, actors::worker_event
 // Role: The way of the whole worker: from STARTING to RUNNING, and from any state through the drain to STOPPED.
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 
 use crate::batch_writer::FlushWithoutWaiting;
+use crate::children::Children;
 use crate::config_actor::CurrentSettings;
 use crate::delivery::CommandReceiver;
 use crate::domain::Lifecycle;
@@ -17,7 +18,7 @@ use crate::quality_monitor::SendWhatIsLeft;
 use crate::settings::{ActorSettings, ms};
 use crate::store_tries::store_delays;
 use crate::supervision::Board;
-use crate::supervisor::{Children, ExitReport, WorkerParts};
+use crate::supervisor::{ExitReport, WorkerParts};
 use crate::worker_event::WorkerEvent;
 
 /// How often a condition is looked at while starting and draining.

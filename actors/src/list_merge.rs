@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::supervisor
+// Upstream: actors::batch_writer, actors::children
 // Downstream: actors::ports, actors::reference_list, actors::settings, actors::store_outage, actors::store_tries, actors::supervision::board, actors::ticket
 // Role: Merges one list into the reference store, until it is done.
 

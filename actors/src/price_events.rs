@@ -1,4 +1,4 @@
-// Upstream: actors::flush, actors::supervisor
+// Upstream: actors::children, actors::flush
 // Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::price_update, actors::latest_times, actors::ports, actors::supervision::board
 // Role: Tells those who follow prices of the newest stored bars.
 

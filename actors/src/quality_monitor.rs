@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::lifecycle, actors::quality_jobs, actors::store_outage, actors::supervisor, actors::worker_event
+// Upstream: actors::children, actors::command_router, actors::lifecycle, actors::quality_jobs, actors::store_outage, actors::worker_event
 // Downstream: actors::domain::notification, actors::domain::task, actors::failure_alerts, actors::journal, actors::ports, actors::ports::market_source, actors::quality_alerts, actors::quality_jobs, actors::quality_report, actors::quality_summary, actors::settings, actors::source_tally, actors::supervision::vitals, actors::ticket
 // Role: The actor that hears of every task's end; reports each interval and each finished job, and tells of troubles.
 

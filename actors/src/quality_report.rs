@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::ports::report_store, actors::quality_jobs, actors::quality_monitor, actors::supervisor, cli::quality, clickhouse::reports, sqlite::reports
+// Upstream: actors::children, actors::command_router, actors::ports::report_store, actors::quality_jobs, actors::quality_monitor, cli::quality, clickhouse::reports, sqlite::reports
 // Downstream: actors::domain::code, actors::domain::command, actors::domain::notification, actors::domain::task, actors::quality_summary, actors::settings, actors::source_tally, actors::ticket
 // Role: A quality report: the figures of an interval or of a job, as a message for people and as rows for later.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::factor_flush, actors::fetcher, actors::flush, actors::list_merge, actors::store_tries, actors::supervisor, actors::tick_write
+// Upstream: actors::children, actors::factor_flush, actors::fetcher, actors::flush, actors::list_merge, actors::store_tries, actors::tick_write
 // Downstream: actors::delivery, actors::observation, actors::ports, actors::quality_monitor, actors::supervision::board
 // Role: Knows whether the store takes rows; closes the intake while it does not, and tells of the outage.
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
 
-use crate::domain::{Code, DateRange, FetchedTick, Frequency, MarketFacts, SourceId, Stage, TaskCounts};
+use crate::domain::{Code, DateRange, FetchedTick, Frequency, MarketFacts, OpenRange, SourceId, Stage, TaskCounts};
 use crate::expectation::{Asked, Expectation};
 use crate::fetcher::{FetchContext, FetchTicks};
 use crate::ports::{DataKind, MarketSource, SourceError};
@@ -24,17 +24,8 @@ impl FetchContext {
     pub(crate) async fn run_ticks(&self, message: FetchTicks, settings: &ActorSettings) {
         let FetchTicks { mut ticket, code, range, overwrite, backfill } = message;
         let is_backfill = backfill.is_some();
-        let newest = async || self.ticks.newest_day(code).await;
-        let range = match range.start {
-            Some(start) => DateRange { start, end: range.end.unwrap_or_else(shanghai::today) },
-            // The newest stored day may have been fetched before its end: it is fetched once more.
-            None => match self.waited_for(newest, &ticket, settings).await {
-                Some(newest) => DateRange {
-                    start: newest.unwrap_or(shanghai::today() - Days::new(FIRST_DAYS)),
-                    end: range.end.unwrap_or_else(shanghai::today),
-                },
-                None => return, // another worker has the command now
-            },
+        let Some(range) = self.asked_range(code, range, &ticket, settings).await else {
+            return; // another worker has the command now
         };
         let facts = self.facts(settings).await;
         // An increment after a long pause: the rest of its days is for further tasks.
@@ -85,6 +76,23 @@ impl FetchContext {
         let days = fetched;
         let message = ValidateTicks { ticket, code, overwrite, days, source, facts, expectation, backfill, room };
         self.validator.do_send(message);
+    }
+
+    /// The days asked for, from the newest stored one on where no first day is named. `None`: the task is lost.
+    async fn asked_range(
+        &self,
+        code: Code,
+        range: OpenRange,
+        ticket: &Ticket,
+        settings: &ActorSettings,
+    ) -> Option<DateRange> {
+        let end = range.end.unwrap_or_else(shanghai::today);
+        if let Some(start) = range.start {
+            return Some(DateRange { start, end });
+        }
+        // The newest stored day may have been fetched before its end: it is fetched once more.
+        let newest = self.waited_for(async || self.ticks.newest_day(code).await, ticket, settings).await?;
+        Some(DateRange { start: newest.unwrap_or(shanghai::today() - Days::new(FIRST_DAYS)), end })
     }
 
     /// The ticks of these days; a failure of one is the failure of all.

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::supervisor
+// Upstream: actors::batch_writer, actors::children
 // Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::domain::tick, actors::insert_token, actors::ports, actors::ports::tick_store, actors::settings, actors::store_insert, actors::store_outage, actors::store_tries, actors::supervision::board, actors::tick_plan, actors::ticket
 // Role: Writes the ticks of one task into the table of its security, until it is done.
 

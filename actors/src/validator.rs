@@ -1,4 +1,4 @@
-// Upstream: actors::fetcher, actors::quality_score_tests, actors::supervisor, actors::tick_fetch
+// Upstream: actors::children, actors::fetcher, actors::quality_score_tests, actors::tick_fetch
 // Downstream: actors::bar_rules, actors::batch_writer, actors::day_sums, actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::price_limit, actors::domain::task, actors::domain::tick, actors::expectation, actors::factor_plan, actors::factor_rules, actors::market_rules, actors::ports, actors::ports::market_source, actors::reference_list, actors::rule_settings, actors::settings, actors::shanghai, actors::supervision::vitals, actors::tick_days, actors::tick_plan, actors::tick_rules, actors::ticket, actors::write_plan
 // Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::config_actor, actors::lifecycle, actors::supervisor
+// Upstream: actors::children, actors::config_actor, actors::lifecycle, actors::supervisor
 // Downstream: actors::domain::notification, actors::heartbeat, actors::ports, actors::quality_monitor, actors::supervision::board
 // Role: The worker's own events (started, stopped, paused, reloaded, …) in words, and how they are published.
 

@@ -74,6 +74,21 @@ limits_are_in_force() {
     || fail 'a port is open to others'
 }
 
+# By the scrape configuration in docker/prometheus: it finds each container by the service's name.
+prometheus_scrapes_all_workers() {
+  compose --profile monitoring up -d prometheus
+  wait_until 60 'it has scraped four workers' number_from_prometheus_is 4 'sum(up{job="data-worker"})'
+  number_from_prometheus_is 4 'count(count by (node_id) (data_worker_state{state="running"} == 1))' || fail 'not all of them run'
+  number_from_prometheus_is 0 'sum(ALERTS{alertstate="firing"}) or vector(0)' || fail 'an alert fires'
+  compose rm -fsv prometheus >/dev/null
+}
+
+number_from_prometheus_is() { # NUMBER EXPRESSION
+  local answer
+  answer=$(curl -fsS --max-time 5 -G --data-urlencode "query=$2" "http://127.0.0.1:$PROMETHEUS_PUBLISHED_PORT/api/v1/query") || return 1
+  [[ $(jq -r '.data.result[0].value[1]' <<<"$answer") == "$1" ]]
+}
+
 # The stack under test plays Ginkgo: its network, its variables, a file in the mounted folder, and the volume of its logs.
 runs_beside_ginkgo() {
   local container

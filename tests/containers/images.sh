@@ -24,8 +24,8 @@ there() { # IMAGE : and is no stand-in of the other kind
 from_dockerfile() { sed -n "s/^ARG $1=//p" "$root/docker/Dockerfile"; }
 base=$(from_dockerfile RUNTIME_IMAGE)
 rust=$(from_dockerfile BUILD_IMAGE)
-# The monitoring profile is not part of the tests.
-mapfile -t servers < <(sed -n 's/^    image: \(&[a-z]* \)\{0,1\}\([^* ]*\)$/\2/p' "$root/compose.yaml" | grep -E 'kafka|clickhouse|redis|mysql')
+# Of the monitoring profile Grafana is not part of the tests: nothing can stand in for it.
+mapfile -t servers < <(sed -n 's/^    image: \(&[a-z]* \)\{0,1\}\([^* ]*\)$/\2/p' "$root/compose.yaml" | grep -E 'kafka|clickhouse|redis|mysql|prometheus')
 
 build() { # DOCKERFILE-FOLDER IMAGE [FLAG…] : with what was put into $work/context
   local folder=$1 image=$2; shift 2
@@ -68,6 +68,7 @@ stand_in() { # IMAGE
       build clickhouse "$1" ;;
     redis:*) build redis "$1" ;;
     mysql:*) build mysql "$1" ;;
+    prom/*) build prometheus "$1" ;;
     *) die "no stand-in of $1" ;;
   esac
 }

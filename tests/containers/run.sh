@@ -54,6 +54,7 @@ check 'the image is small, labelled, not root, and stops by SIGTERM' image_is_as
 check 'the stack comes up with four workers that beat' four_workers_beat
 check 'the group has four members, each with partitions' members_have_partitions 4
 check 'the commands of the operations page answer inside a worker' operators_commands_answer
+check 'Prometheus finds and scrapes all four workers' prometheus_scrapes_all_workers
 check 'limits, read-only, user, capabilities, restarts and logs are in force' limits_are_in_force
 check 'one worker runs on the network of another stack, with its variables and files' runs_beside_ginkgo
 check 'all four work off 2,000 commands, exactly' all_work_off_two_thousand

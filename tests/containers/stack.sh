@@ -25,9 +25,9 @@ free_ports() { # N : below the range for outgoing connections
 # The same commands as a user's act on the test's own project, files and passwords.
 write_environment() {
   local ports
-  mapfile -t ports < <(free_ports 4)
+  mapfile -t ports < <(free_ports 5)
   export KAFKA_PUBLISHED_PORT=${ports[0]} CLICKHOUSE_PUBLISHED_PORT=${ports[1]}
-  export REDIS_PUBLISHED_PORT=${ports[2]} MYSQL_PUBLISHED_PORT=${ports[3]}
+  export REDIS_PUBLISHED_PORT=${ports[2]} MYSQL_PUBLISHED_PORT=${ports[3]} PROMETHEUS_PUBLISHED_PORT=${ports[4]}
   export WORKER_VERSION=test BARS_FOLDER=$work/bars
   export COMPOSE_PROJECT_NAME=$project COMPOSE_FILE=$root/compose.yaml:$here/compose.test.yaml
   export COMPOSE_ENV_FILES=$work/env COMPOSE_PROGRESS=quiet

@@ -1,4 +1,4 @@
-// Upstream: actors::command_router, actors::domain, actors::fact_cache, actors::ports, actors::supervisor, mysql::store, mysql::sync_record, sqlite::store, switch, tests::it::sync_records
+// Upstream: actors::children, actors::command_router, actors::domain, actors::fact_cache, actors::ports, mysql::store, mysql::sync_record, sqlite::store, switch, tests::it::sync_records
 // Downstream: actors::domain::task
 // Role: The record of a task that Ginkgo's table `data_sync_record` keeps.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::ports, actors::supervisor, cli::quality, clickhouse::reports, service_hub, sqlite::reports, switch
+// Upstream: actors::children, actors::ports, actors::supervisor, cli::quality, clickhouse::reports, service_hub, sqlite::reports, switch
 // Downstream: actors::domain::code, actors::ports, actors::quality_report
 // Role: The port to kept quality reports.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::supervision, actors::supervision::supervised, actors::supervision::supervised_tests, actors::supervisor, run
+// Upstream: actors::children, actors::supervision, actors::supervision::supervised, actors::supervision::supervised_tests, actors::supervisor, run
 // Downstream: none
 // Role: How often and how fast a failed actor is restarted before the worker gives up on it.
 

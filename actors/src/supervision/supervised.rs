@@ -1,4 +1,4 @@
-// Upstream: actors::supervision, actors::supervision::supervised_tests, actors::supervisor
+// Upstream: actors::children, actors::supervision, actors::supervision::supervised_tests, actors::supervisor
 // Downstream: actors::supervision::restart_policy, actors::supervision::vitals
 // Role: The future that runs one actor, catches its panics, restarts it and escalates when it keeps failing.
 

@@ -1,4 +1,4 @@
-// Upstream: actors::batch_writer, actors::command_router, actors::config_actor, actors::fetcher, actors::heartbeat, actors::quality_monitor, actors::supervision, actors::supervision::supervised, actors::supervision::supervised_tests, actors::supervisor, actors::validator
+// Upstream: actors::batch_writer, actors::children, actors::command_router, actors::config_actor, actors::fetcher, actors::heartbeat, actors::quality_monitor, actors::supervision, actors::supervision::supervised, actors::supervision::supervised_tests, actors::validator
 // Downstream: actors::supervision::board
 // Role: What an actor carries of its supervision: its name, its pulse, its fault points for tests.
 
