@@ -73,10 +73,11 @@ impl SourceTrouble {
         })
     }
 
-    /// The interval is over. Nothing failed in it and something was done: the trouble is over, too.
+    /// The interval is over. Nothing failed in it and something was done: the trouble is over, too. Where nothing was done,
+    /// the end of a trouble that came and went too often is told once it has stayed away.
     pub fn end_interval(&mut self, limits: &AlertSettings, now: Instant) -> Option<Notification> {
         let told = match (self.num_failed, self.num_done) {
-            (0, 0) => None,
+            (0, 0) => self.state.settle(now, ms(limits.cool_down_ms)).map(|_| self.recovery()),
             (0, _) => self.state.judge(None, now, ms(limits.cool_down_ms)).map(|_| self.recovery()),
             _ => self.judge(limits, now),
         };
@@ -263,6 +264,26 @@ mod tests {
         assert_eq!(brief(trouble.end_interval(&limits, now)), "Info resolved");
         trouble.succeeded("bar_snapshot");
         assert_eq!(brief(trouble.end_interval(&limits, now)), "");
+    }
+
+    #[test]
+    fn a_source_that_failed_now_and_then_is_told_as_recovered_although_nothing_is_fetched_any_more() {
+        let (mut trouble, limits, now) = (SourceTrouble::default(), AlertSettings::default(), Instant::now());
+        let mut told = Vec::new();
+        for minute in 0..4 {
+            let at = now + Duration::from_secs(60 * minute);
+            trouble.failed("bar_snapshot", Subject::Calendar, server(), 20);
+            told.push(brief(trouble.end_interval(&limits, at)));
+            trouble.succeeded("bar_snapshot");
+            told.push(brief(trouble.end_interval(&limits, at)));
+        }
+        let often =
+            ["Warning raised", "Info resolved", "Warning raised", "Info resolved", "Warning raised", "", "", ""];
+        assert_eq!(told, often);
+        assert_eq!(brief(trouble.end_interval(&limits, now + Duration::from_secs(600))), "", "within the cool-down");
+        let later = now + ms(limits.cool_down_ms) + Duration::from_secs(300);
+        assert_eq!(brief(trouble.end_interval(&limits, later)), "Info resolved");
+        assert_eq!(brief(trouble.end_interval(&limits, later)), "");
     }
 
     #[test]

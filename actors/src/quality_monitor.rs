@@ -193,12 +193,13 @@ impl QualityMonitor {
         let (now, instant) = (Utc::now(), Instant::now());
         let since = std::mem::replace(&mut self.summary_since, now);
         let summary = std::mem::take(&mut self.summary);
-        if summary.is_empty() {
-            return Vec::new();
-        }
         let limits = &self.settings.quality.alerts;
+        let of_sources = self.sources.end_interval(limits, instant);
+        if summary.is_empty() {
+            return of_sources.into_iter().collect();
+        }
         let mut told = self.alerts.judge(&summary, &self.settings.quality, instant);
-        told.extend(self.sources.end_interval(limits, instant));
+        told.extend(of_sources);
         told.push(self.keep(QualityReport::new(&self.node_id, None, since, now, summary)));
         told
     }
