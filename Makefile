@@ -12,7 +12,7 @@ DOCKER_BUILD_FLAGS ?=
 COMPOSE_ENV_FILES ?= .env
 export WORKER_VERSION COMPOSE_ENV_FILES
 
-.PHONY: help run test services bench docs fmt lint check clean image up down scale logs test-containers rust build-packages compose
+.PHONY: help run test services bench docs fmt lint check deny clean image up down scale logs test-containers rust build-packages compose
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ logs: compose ## follows the workers' logs
 test-containers: rust build-packages ## tests the image and the compose files with a real engine (HEARTBEAT_MINUTES=10)
 	@$(SERVICES)/install.sh
 	@tests/containers/engine.sh tests/containers/run.sh
+
+deny: rust ## checks licences and origins of all dependencies by deny.toml (cargo install cargo-deny)
+	cargo deny check licenses bans sources
 
 clean: ## removes build results and the installed test servers
 	rm -rf target
