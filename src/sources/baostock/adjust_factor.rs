@@ -1,5 +1,5 @@
 // Upstream: sources::baostock
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports::market_source, sources::baostock::answer, sources::baostock::frame, sources::baostock::k_data, sources::baostock::query, sources::cells, sources::excerpt
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports::market_source, kit::fuzz, sources::baostock::answer, sources::baostock::frame, sources::baostock::k_data, sources::baostock::query, sources::cells, sources::excerpt
 // Role: BaoStock's adjustment factors: events, and the days they are in force on. Pure.
 
 //! BaoStock has one row an ex-right event, with the factor that is in force from that day on; before the first event it is
@@ -143,5 +143,23 @@ mod tests {
         ] {
             assert!(events(record).unwrap_err().to_string().starts_with("row 0 is"));
         }
+    }
+
+    #[test]
+    fn bent_answers_give_events_and_days_or_a_clear_error() {
+        let code: Code = "600000.SH".parse().unwrap();
+        let (events, days) = (Events::new(code, range()).unwrap(), Days::new(code, range()).unwrap());
+        let event = r#"{"record":[["sh.600000","2017-05-25","9.385732"]]}"#;
+        let columns = "code,dividOperateDate,backAdjustFactor";
+        let of_events = ["0", "success", Events::METHOD, "anonymous", "1", "2000", event, "sh.600000", "", "", columns];
+        let day = r#"{"record":[["2017-05-25"]]}"#;
+        let of_days =
+            ["0", "success", Days::METHOD, "anonymous", "1", "2000", day, "sh.600000", "date", "", "", "d", "3"];
+        kit::fuzz::bend(&[of_events.join("\u{1}"), of_days.join("\u{1}")], |bytes| {
+            let body = String::from_utf8_lossy(bytes).into_owned();
+            let message = |kind: &str| Message { kind: kind.to_owned(), body: body.clone() };
+            let errors = [events.parse(&message("16"), 1).err(), days.parse(&message("96"), 1).err()];
+            assert!(errors.iter().flatten().all(|error| !error.to_string().is_empty()));
+        });
     }
 }

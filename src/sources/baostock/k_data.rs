@@ -1,5 +1,5 @@
 // Upstream: sources::baostock, sources::baostock::adjust_factor
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::known_days, actors::domain::task, actors::ports::market_source, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells, sources::day_note, sources::excerpt, sources::labels, sources::units
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::known_days, actors::domain::task, actors::ports::market_source, kit::fuzz, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells, sources::day_note, sources::excerpt, sources::labels, sources::units
 // Role: BaoStock's bars: of one security in a range of days, and of all securities on one day. Pure.
 
 //! Unadjusted (`adjustflag` 3), oldest first, in shares and yuan. A day's bar has a date, a minute's one a time of 17
@@ -294,6 +294,45 @@ mod tests {
         assert_eq!(bars[0].1.volume, value("10"));
         let suspended = notes.iter().map(|(code, note)| (code.as_str(), note.is_suspended));
         assert_eq!(suspended.collect::<Vec<_>>(), [("600000.SH", false), ("000001.SZ", true)]);
+    }
+
+    #[test]
+    fn bent_answers_give_bars_or_a_clear_error() {
+        let end = ["2017-07-03", "2017-07-31", "d", "3"].join("\u{1}");
+        let body = |method: &str, columns: &str, record: &str| {
+            let json = format!(r#"{{"record":[[{record}]]}}"#);
+            ["0", "success", method, "anonymous", "1", "2000", &json, "sh.600000", columns, &end].join("\u{1}")
+        };
+        let all = ALL_OF_DAY_COLUMNS.join(",");
+        let all_of_day = r#"["2024-01-02","sh.600000","6.6","6.7","6.5","6.65","1000","6650","1","6.62","0","3"]"#;
+        let all_of_day = format!(r#"{{"record":[{all_of_day}]}}"#);
+        let samples = [
+            body(
+                KData::METHOD,
+                &DAY_COLUMNS.join(","),
+                r#""2017-07-03","sh.600000","12.60","12.69","12.50","12.64","28962450","364908096.00","1","12.65","0""#,
+            ),
+            body(
+                KData::METHOD,
+                &MINUTE_COLUMNS.join(","),
+                r#""20170703093500000","sh.600000","12.6","12.69","12.5","12.64","100","1264""#,
+            ),
+            ["0", "success", AllOfDay::METHOD, "anonymous", &all_of_day, &all].join("\u{1}"),
+        ];
+        let (days, minutes, all_of_day) = (query(None), query(Some(5)), AllOfDay("2024-01-02".parse().unwrap()));
+        kit::fuzz::bend(&samples, |bytes| {
+            let body = String::from_utf8_lossy(bytes).into_owned();
+            // Each is mostly read as what it was.
+            let message = |kind: &str| Message { kind: kind.to_owned(), body: body.clone() };
+            let error = if body.contains("AStock") {
+                all_of_day.parse(&message("99"), 1).err()
+            } else if body.contains("3093500000") {
+                minutes.parse(&message("96"), 1).err()
+            } else {
+                days.parse(&message("96"), 1).err()
+            };
+            assert!(error.is_none_or(|error| !error.to_string().is_empty()));
+        });
     }
 
     proptest! {

@@ -1,5 +1,5 @@
 // Upstream: sources::baostock
-// Downstream: actors::domain::bar, actors::domain::stock_info, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells
+// Downstream: actors::domain::bar, actors::domain::stock_info, kit::fuzz, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells
 // Role: BaoStock's list of securities. Pure.
 
 //! Of Shanghai and Shenzhen, indices, funds and bonds among them (`type` 1 is a share), those that are not listed any more
@@ -62,5 +62,19 @@ mod tests {
         assert_eq!(page.rows[1].name, Field::Value("平安银行".to_owned()));
         assert!(matches!(&page.rows[0].list_date, Field::Value(day) if day.to_string() == "1999-11-10 00:00:00"));
         assert_eq!((&page.rows[0].delist_date, &page.rows[0].industry), (&Field::Missing, &Field::Missing));
+    }
+
+    #[test]
+    fn bent_answers_give_rows_or_a_clear_error() {
+        let json = r#"{"record":[["sh.600000","浦发银行","1999-11-10","","1","1"]]}"#;
+        let columns = "code,code_name,ipoDate,outDate,type,status";
+        let fields = ["0", "success", StockBasic::METHOD, "anonymous", "1", "2000", json, "", "", columns];
+        let query = StockBasic;
+        kit::fuzz::bend(&[fields.join("\u{1}")], |bytes| {
+            let body = String::from_utf8_lossy(bytes).into_owned();
+            if let Err(error) = query.parse(&Message { kind: "46".to_owned(), body }, 1) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 }

@@ -1,5 +1,5 @@
 // Upstream: sources::baostock
-// Downstream: actors::domain::bar, actors::domain::task, actors::domain::trade_day, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells
+// Downstream: actors::domain::bar, actors::domain::task, actors::domain::trade_day, kit::fuzz, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells
 // Role: BaoStock's calendar. Pure.
 
 //! Every day, open or not.
@@ -60,5 +60,19 @@ mod tests {
         let rows = query.parse(&Message { kind: "34".to_owned(), body: fields.join("\u{1}") }, 1).unwrap().rows;
         assert_eq!(rows[0].is_open, Field::Value(Decimal::ZERO));
         assert!(matches!(&rows[1].date, Field::Value(day) if day.to_string() == "2024-01-02 00:00:00"));
+    }
+
+    #[test]
+    fn bent_answers_give_rows_or_a_clear_error() {
+        let json = r#"{"record":[["2024-01-01","0"]]}"#;
+        let columns = "calendar_date,is_trading_day";
+        let fields = ["0", "success", TradeDates::METHOD, "anonymous", "1", "2000", json, "", "", columns];
+        let query = TradeDates::up_to_year_of("2024-03-05".parse().unwrap());
+        kit::fuzz::bend(&[fields.join("\u{1}")], |bytes| {
+            let body = String::from_utf8_lossy(bytes).into_owned();
+            if let Err(error) = query.parse(&Message { kind: "34".to_owned(), body }, 1) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 }

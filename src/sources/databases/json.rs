@@ -1,5 +1,5 @@
 // Upstream: sources::databases::clickhouse, sources::databases::redis
-// Downstream: sources::databases::rows
+// Downstream: kit::fuzz, sources::databases::rows
 // Role: Reads a row of JSON, an array or an object, into cells of text. Pure.
 
 use std::borrow::Cow;
@@ -61,6 +61,24 @@ mod tests {
         for text in ["", "{", "[1", "1", "[]]", "<html>"] {
             assert!(object(text, &[]).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn bent_rows_are_cells_or_an_error() {
+        let samples = [
+            r#"["2024-01-02", 12.34, "a\"b", null, true, [1], ""]"#,
+            r#"{"time": "2024-01-02", "open": 1e2, "c": null}"#,
+        ];
+        kit::fuzz::bend(&samples, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            if let Ok(cells) = array(&text) {
+                assert!(cells.iter().flatten().map(|cell| cell.len()).sum::<usize>() <= text.len());
+            }
+            if let Ok(cells) = object(&text, &[Some("time"), None, Some("open")]) {
+                assert!(cells.len() == 3 && cells[1].is_none());
+                assert!(names(&text).is_ok());
+            }
+        });
     }
 
     proptest! {

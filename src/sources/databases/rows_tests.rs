@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, config::database_sections, config::source_sections, sources::databases::rows, sources::databases::shape, sources::databases::times
+// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, config::database_sections, config::source_sections, kit::fuzz, sources::databases::rows, sources::databases::shape, sources::databases::times
 // Role: Tests of the pure way from cells of text to rows: times of every form, units, what is missing, any text at all.
 
 use std::borrow::Cow;
@@ -184,6 +184,53 @@ fn any_times() -> impl Strategy<Value = Times> {
 
 fn any_text() -> impl Strategy<Value = Option<String>> {
     prop::option::of("[-+0-9.:eETZ ]{0,24}|\\PC{0,12}")
+}
+
+#[test]
+fn bent_rows_are_rows_with_what_could_be_read() {
+    let shape = shape(ShapeSection { volume_unit: VolumeUnit::Shares, ..ShapeSection::default() });
+    let samples = [
+        "2024-01-02 15:00:00|9.39|9.42|9.21|9.21|1158277|107574.245|000001.SZ",
+        "2024-01-02T09:31:00Z|9.39|120|1",
+        "20240102|116.719",
+        "sz.000001|平安银行|银行|1991-04-03|2100-01-01|1|0",
+    ];
+    kit::fuzz::bend(&samples, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let row: Vec<Cell<'_>> = text.split('|').map(|text| (!text.is_empty()).then_some(text.into())).collect();
+        let open = row.get(1).and_then(|cell| cell.as_deref()).map_or(Field::Missing, Field::number);
+        assert_eq!(shape.bar(&row, Frequency::Minute5).open, open);
+        assert_eq!(shape.tick(&row).price, open);
+        assert_eq!(shape.factor(&row).factor, open);
+        let _others = (shape.day_bar(&row), shape.stock(&row), shape.trade_day(&row));
+    });
+}
+
+#[test]
+fn bent_times_are_times_or_kept_as_they_came() {
+    let samples = [
+        "2024-01-02 09:31:00.000",
+        "2024-01-02T01:31:00Z",
+        "20240102093100",
+        "20240102",
+        "1704159060",
+        "1704159060000",
+    ];
+    kit::fuzz::bend(&samples, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        // Every form and zone gets its share.
+        let times = Times {
+            format: FORMATS[bytes.len() % FORMATS.len()],
+            zone: ZONES[bytes.first().map_or(0, |byte| usize::from(*byte)) % ZONES.len()],
+            label: MinuteLabel::Start,
+        };
+        if let Field::Value(day) = times.bar(&text, Frequency::Day) {
+            assert_eq!(day.time(), chrono::NaiveTime::MIN);
+        }
+        if let Field::Unreadable(kept) = times.bar(&text, Frequency::Minute5) {
+            assert!(!kept.is_empty());
+        }
+    });
 }
 
 proptest! {

@@ -1,5 +1,5 @@
 // Upstream: sources::tushare
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::task, sources::cells, sources::excerpt, sources::tushare::interface, sources::tushare::table
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::task, kit::fuzz, sources::cells, sources::excerpt, sources::tushare::interface, sources::tushare::table
 // Role: Tushare's interface `adj_factor`: adjustment factors of one security. Pure.
 
 //! One row a trading day, newest first (Tushare documentation).
@@ -63,5 +63,20 @@ mod tests {
         assert_eq!(rows[1].factor, Field::Missing);
         let error = call.parse(&body.replace(r#""000001.SZ","20180717""#, r#""600000.SH","20180717""#)).unwrap_err();
         assert!(error.to_string().contains("row 1 is of"), "{error}");
+    }
+
+    #[test]
+    fn bent_answers_give_rows_or_a_clear_error() {
+        let call = AdjFactor {
+            code: "000001.SZ".parse().unwrap(),
+            range: DateRange { start: "2018-07-17".parse().unwrap(), end: "2018-07-18".parse().unwrap() },
+        };
+        let body = r#"{"code":0,"msg":"","data":{"fields":["ts_code","trade_date","adj_factor"],
+            "items":[["000001.SZ","20180718",108.031]],"has_more":false}}"#;
+        kit::fuzz::bend(&[body], |bytes| {
+            if let Err(error) = call.parse(&String::from_utf8_lossy(bytes)) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 }

@@ -1,5 +1,5 @@
 // Upstream: sources::tushare
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, sources::cells, sources::excerpt, sources::tushare::interface, sources::tushare::table, sources::units
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, kit::fuzz, sources::cells, sources::excerpt, sources::tushare::interface, sources::tushare::table, sources::units
 // Role: Tushare's interface `stk_mins`: minute bars of one security. Pure.
 
 //! Newest first, labelled with their end; at one minute there is a further row at 09:30 for the opening auction. Unlike
@@ -87,5 +87,21 @@ mod tests {
         assert_eq!(rows[1].amount, Field::Missing);
         assert_eq!(call.params()["end_date"], "2023-08-25 23:59:59");
         assert_eq!(call.params()["freq"], "1min");
+    }
+
+    #[test]
+    fn bent_answers_give_rows_or_a_clear_error() {
+        let call = StkMins {
+            code: "600000.SH".parse().unwrap(),
+            range: DateRange { start: "2023-08-25".parse().unwrap(), end: "2023-08-25".parse().unwrap() },
+            minutes: 1,
+        };
+        let body = r#"{"code":0,"msg":"","data":{"fields":["ts_code","trade_time","close","open","high","low","vol","amount"],
+            "items":[["600000.SH","2023-08-25 09:31:00",7.05,7.06,7.07,7.04,236600.0,1668500.75]],"has_more":false}}"#;
+        kit::fuzz::bend(&[body], |bytes| {
+            if let Err(error) = call.parse(&String::from_utf8_lossy(bytes)) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 }

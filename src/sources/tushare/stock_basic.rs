@@ -1,5 +1,5 @@
 // Upstream: sources::tushare
-// Downstream: actors::domain::bar, actors::domain::stock_info, sources::cells, sources::tushare::interface, sources::tushare::table
+// Downstream: actors::domain::bar, actors::domain::stock_info, kit::fuzz, sources::cells, sources::tushare::interface, sources::tushare::table
 // Role: Tushare's interface `stock_basic`: the list of securities. Pure.
 
 //! Listed securities of all exchanges, Beijing included; `delist_date` comes only when asked for (Tushare documentation).
@@ -55,5 +55,17 @@ mod tests {
         assert_eq!(page.rows[0].delist_date, Field::Missing);
         assert_eq!((&page.rows[1].name, &page.rows[1].industry), (&Field::Missing, &Field::Missing));
         assert!(matches!(page.rows[1].list_date, Field::Value(_)));
+    }
+
+    #[test]
+    fn bent_answers_give_rows_or_a_clear_error() {
+        let call = StockBasic;
+        let body = r#"{"code":0,"msg":"","data":{"fields":["ts_code","name","industry","list_date","delist_date"],
+            "items":[["000001.SZ","平安银行","银行","19910403",null]],"has_more":false}}"#;
+        kit::fuzz::bend(&[body], |bytes| {
+            if let Err(error) = call.parse(&String::from_utf8_lossy(bytes)) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 }

@@ -1,5 +1,5 @@
 // Upstream: sources::tushare
-// Downstream: actors::domain::bar, actors::domain::trade_day, sources::cells, sources::tushare::interface, sources::tushare::table
+// Downstream: actors::domain::bar, actors::domain::trade_day, kit::fuzz, sources::cells, sources::tushare::interface, sources::tushare::table
 // Role: Tushare's interface `trade_cal`: the exchanges' calendar. Pure.
 
 //! Every day, open or not, of the Shanghai exchange, whose calendar all A-share exchanges share. `is_open` is documented as
@@ -52,5 +52,17 @@ mod tests {
         assert_eq!(rows[0].is_open, Field::Value(Decimal::ONE));
         assert_eq!(rows[1].is_open, Field::Value(Decimal::ZERO));
         assert_eq!(rows[2].is_open, Field::Missing);
+    }
+
+    #[test]
+    fn bent_answers_give_rows_or_a_clear_error() {
+        let call = TradeCal;
+        let body = r#"{"code":0,"msg":"","data":{"fields":["exchange","cal_date","is_open"],
+            "items":[["SSE","20240102",1]],"has_more":false}}"#;
+        kit::fuzz::bend(&[body], |bytes| {
+            if let Err(error) = call.parse(&String::from_utf8_lossy(bytes)) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
     }
 }

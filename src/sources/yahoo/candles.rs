@@ -1,5 +1,5 @@
 // Upstream: sources::yahoo
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, sources::labels, sources::units, sources::yahoo::chart
+// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, kit::fuzz, sources::labels, sources::units, sources::yahoo::chart
 // Role: Makes raw bars of Yahoo's candles. Pure.
 
 //! Yahoo labels a candle with its start, counts shares, gives no amount, and adjusts prices and volumes for every later
@@ -123,6 +123,7 @@ fn exact(field: &Field<Decimal>, change: impl Fn(Decimal) -> Option<Decimal>) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::chart;
     use super::*;
     use proptest::prelude::*;
 
@@ -245,6 +246,23 @@ mod tests {
             assert_eq!(bars[0].timestamp, Field::unreadable("\"soon\""));
             assert_eq!(bars[1].timestamp, Field::unreadable(&i64::MAX.to_string()));
         }
+    }
+
+    #[test]
+    fn bent_answers_give_bars_of_the_range_or_a_clear_error() {
+        let body = r#"{"chart":{"result":[{"meta":{"symbol":"600000.SS","dataGranularity":"1d"},"timestamp":[1704159000,1704245400],
+            "events":{"splits":{"1704245400":{"date":1704245400,"numerator":13.0,"denominator":10.0,"splitRatio":"13:10"}}},
+            "indicators":{"quote":[{"open":[6.63,5],"high":[6.67,null],"low":[6.58,5],"close":[6.6,5],"volume":[22364413,0]}]}}],
+            "error":null}}"#;
+        assert_eq!(chart::parse(body, "600000.SS", "1d").unwrap().splits.len(), 1);
+        kit::fuzz::bend(&[body], |bytes| {
+            let Ok(chart) = chart::parse(&String::from_utf8_lossy(bytes), "600000.SS", "1d") else { return };
+            for frequency in [Frequency::Day, Frequency::Minute5] {
+                for bar in bars(std::slice::from_ref(&chart), frequency, range()).unwrap_or_default() {
+                    assert!(!matches!(bar.timestamp, Field::Value(time) if !range().contains(time.date())));
+                }
+            }
+        });
     }
 
     proptest! {
