@@ -1,5 +1,5 @@
 // Upstream: backfill, backfill::feed
-// Downstream: backfill::pieces
+// Downstream: backfill::pieces, config::environment
 // Role: The file that says which pieces of a backfill are done, so that the same command goes on where it was.
 
 use std::collections::HashSet;
@@ -10,6 +10,19 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::pieces::Piece;
+use crate::config::Environment;
+
+/// The folder's name below those of all programs.
+const PROGRAM: &str = "data-worker";
+
+/// Where journals lie: in the folder that is named on the command line or by `GINKGO_DATA_WORKER_STATE`; else where the XDG base
+/// directories have what a program keeps; where there is no home, in `.`.
+pub fn folder(explicit: Option<&Path>, environment: &Environment) -> PathBuf {
+    let named = explicit.map(Path::to_owned).or_else(|| environment.get("GINKGO_DATA_WORKER_STATE").map(PathBuf::from));
+    let of_xdg = || environment.get("XDG_STATE_HOME").map(|folder| Path::new(folder).join(PROGRAM));
+    let of_home = || environment.get("HOME").map(|home| Path::new(home).join(".local/state").join(PROGRAM));
+    named.or_else(of_xdg).or_else(of_home).unwrap_or_else(|| PathBuf::from("."))
+}
 
 /// A line for each finished piece.
 #[derive(Debug)]
@@ -19,11 +32,12 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal of exactly these pieces below `folder`, and says which of them are done. The last line may be torn
+    /// Opens the journal of exactly these pieces in `folder`, which is made where it is missing, and says which of them are done. The last line may be torn
     /// where the process was killed: it names no piece then, and that piece is done once more.
     pub fn open(folder: &Path, pieces: &[Piece]) -> io::Result<(Self, HashSet<String>)> {
         let all: Vec<&str> = pieces.iter().map(|piece| piece.payload.as_str()).collect();
         let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, all.join("\n").as_bytes()).simple();
+        std::fs::create_dir_all(folder)?;
         let path = folder.join(format!("backfill-{name}.done"));
         let known: HashSet<&str> = pieces.iter().map(|piece| piece.id.as_str()).collect();
         let text = match std::fs::read_to_string(&path) {
@@ -59,6 +73,19 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_folder_is_the_one_that_is_named_else_that_of_a_programs_state() {
+        let of = |explicit: Option<&str>, variables: &[(&str, &str)]| {
+            folder(explicit.map(Path::new), &variables.iter().copied().collect()).display().to_string()
+        };
+        let all = [("GINKGO_DATA_WORKER_STATE", "/s"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")];
+        assert_eq!(of(Some("/e"), &all), "/e");
+        assert_eq!(of(None, &all), "/s");
+        assert_eq!(of(None, &all[1..]), "/x/data-worker");
+        assert_eq!(of(None, &all[2..]), "/h/.local/state/data-worker");
+        assert_eq!(of(None, &[]), ".");
+    }
 
     #[test]
     fn what_was_noted_is_known_to_the_same_backfill_and_to_no_other() {

@@ -7,7 +7,7 @@ mod journal;
 mod pieces;
 mod progress;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,9 +61,10 @@ pub struct BackfillOptions {
     /// Replaces what is stored by what is fetched.
     #[arg(long)]
     force: bool,
-    /// The folder for the file that says which parts are done.
-    #[arg(long, value_name = "FOLDER", default_value = ".")]
-    state: PathBuf,
+    /// The folder for the file that says which parts are done; otherwise the one that GINKGO_DATA_WORKER_STATE names, or
+    /// data-worker in $XDG_STATE_HOME or ~/.local/state.
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
     /// The configuration file; otherwise it is looked for as by a worker.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -94,7 +95,8 @@ impl BackfillOptions {
                 return ExitCode::FAILURE;
             }
         };
-        match System::new().block_on(self.fill(loaded.settings)) {
+        let state = journal::folder(self.state.as_deref(), &environment);
+        match System::new().block_on(self.fill(loaded.settings, &state)) {
             Ok(code) => code,
             Err(refusal) => {
                 eprintln!("data-worker backfill: {refusal}");
@@ -103,7 +105,7 @@ impl BackfillOptions {
         }
     }
 
-    async fn fill(&self, mut settings: Settings) -> Result<ExitCode, Refusal> {
+    async fn fill(&self, mut settings: Settings, state: &Path) -> Result<ExitCode, Refusal> {
         // Old bars are no news.
         settings.events.price_update = false;
         let frequency = Frequency::named(&self.frequency).ok_or_else(|| {
@@ -116,8 +118,8 @@ impl BackfillOptions {
         let codes = self.codes(&settings).await?;
         let request = Request { codes, kind: self.kind, frequency, range, force: self.force };
         let pieces = request.pieces();
-        let (journal, done) = Journal::open(&self.state, &pieces)
-            .map_err(|error| format!("the journal in {} cannot be used: {error}", self.state.display()))?;
+        let (journal, done) = Journal::open(state, &pieces)
+            .map_err(|error| format!("the journal in {} cannot be used: {error}; see --state", state.display()))?;
         println!(
             "{} codes, {range}: {} parts, {} of them done before; journal {}",
             request.codes.len(),

@@ -3,7 +3,7 @@
 // Role: Cuts a backfill into pieces, each a command of its own. Pure.
 
 use actors::domain::{Code, DateRange, Frequency};
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, Months, NaiveDate};
 use serde_json::{Map, Value, json};
 
 /// What is filled.
@@ -32,7 +32,8 @@ pub struct Request {
     pub force: bool,
 }
 
-/// A part of a backfill: a command for one code and at most a year of bars, or a month of ticks.
+/// A part of a backfill: a command for one code, and for no more days than a vendor gives in one answer of some thousand rows: a
+/// kill costs what is out, and a failure one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     /// Its name in the journal.
@@ -47,11 +48,8 @@ impl Request {
     /// Its pieces, code by code, oldest first.
     pub fn pieces(&self) -> Vec<Piece> {
         let ranges = match self.kind {
-            Kind::Bar => cut(self.range, |day| NaiveDate::from_ymd_opt(day.year(), 12, 31)),
-            Kind::Tick => cut(self.range, |day| {
-                let first = day.with_day(1)?;
-                first.checked_add_months(chrono::Months::new(1))?.pred_opt()
-            }),
+            Kind::Bar => cut(self.range, months_of_bars(self.frequency)),
+            Kind::Tick => cut(self.range, 1),
             Kind::Adjustfactor => vec![self.range],
         };
         let of_code = |code: &Code| ranges.iter().map(|range| self.piece(*code, *range)).collect::<Vec<_>>();
@@ -82,8 +80,21 @@ impl Request {
     }
 }
 
-/// The range cut after each day that `end_of` names for a day.
-fn cut(range: DateRange, end_of: impl Fn(NaiveDate) -> Option<NaiveDate>) -> Vec<DateRange> {
+/// How many months of bars are a piece; 12 is a multiple of it.
+fn months_of_bars(frequency: Frequency) -> u32 {
+    match frequency {
+        Frequency::Minute1 => 1,
+        Frequency::Minute5 => 6,
+        _ => 12,
+    }
+}
+
+/// The range cut at the ends of so many months of the year.
+fn cut(range: DateRange, months: u32) -> Vec<DateRange> {
+    let end_of = |day: NaiveDate| {
+        let last_month = day.month0() / months * months + months;
+        NaiveDate::from_ymd_opt(day.year(), last_month, 1)?.checked_add_months(Months::new(1))?.pred_opt()
+    };
     let mut parts = Vec::new();
     let mut start = range.start;
     while start <= range.end {
@@ -105,23 +116,30 @@ mod tests {
         Request {
             codes: vec!["000001.SZ".parse().unwrap(), "600000.SH".parse().unwrap()],
             kind,
-            frequency: Frequency::Minute5,
+            frequency: Frequency::Day,
             range: DateRange { start: day("2023-11-20"), end: day("2025-01-02") },
             force: true,
         }
     }
 
     #[test]
-    fn bars_are_cut_by_year_ticks_by_month_and_each_piece_is_a_command() {
-        let ids = |kind| request(kind).pieces().into_iter().map(|piece| piece.id).collect::<Vec<_>>();
-        let bars = ids(Kind::Bar);
-        assert_eq!(bars.len(), 6);
-        assert_eq!(bars[..2], ["5m 000001.SZ 2023-11-20..2023-12-31", "5m 000001.SZ 2024-01-01..2024-12-31"]);
-        assert_eq!(bars[5], "5m 600000.SH 2025-01-01..2025-01-02");
-        assert_eq!(ids(Kind::Tick).len(), 2 * 15);
-        assert_eq!(ids(Kind::Adjustfactor).len(), 2);
+    fn pieces_are_cut_by_the_rows_of_their_days_and_each_is_a_command() {
+        let of = |kind, frequency| Request { frequency, ..request(kind) }.pieces();
+        let ids = |kind, frequency| of(kind, frequency).into_iter().map(|piece| piece.id).collect::<Vec<_>>();
+        let days = ids(Kind::Bar, Frequency::Day);
+        assert_eq!(days.len(), 2 * 3);
+        assert_eq!(days[..2], ["1d 000001.SZ 2023-11-20..2023-12-31", "1d 000001.SZ 2024-01-01..2024-12-31"]);
+        assert_eq!(days[5], "1d 600000.SH 2025-01-01..2025-01-02");
+        let minutes = ids(Kind::Bar, Frequency::Minute5);
+        assert_eq!(minutes.len(), 2 * 4);
+        assert_eq!(minutes[1..3], ["5m 000001.SZ 2024-01-01..2024-06-30", "5m 000001.SZ 2024-07-01..2024-12-31"]);
+        let minutes = ids(Kind::Bar, Frequency::Minute1);
+        assert_eq!(minutes[..2], ["1m 000001.SZ 2023-11-20..2023-11-30", "1m 000001.SZ 2023-12-01..2023-12-31"]);
+        assert_eq!((minutes.len(), ids(Kind::Tick, Frequency::Day).len()), (2 * 15, 2 * 15));
+        assert_eq!(ids(Kind::Bar, Frequency::Minute60).len(), 2 * 3);
+        assert_eq!(ids(Kind::Adjustfactor, Frequency::Day).len(), 2);
         for kind in [Kind::Bar, Kind::Tick, Kind::Adjustfactor] {
-            for piece in request(kind).pieces() {
+            for piece in of(kind, Frequency::Minute5) {
                 let command = ControlCommand::parse(piece.payload.as_bytes()).unwrap();
                 assert!(!matches!(command.instruction, Instruction::NotForTheGroup(_)), "{}", piece.payload);
             }

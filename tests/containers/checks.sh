@@ -254,6 +254,25 @@ data_survives_down() {
   members_have_partitions 4
 }
 
+# Two containers after each other, both without a place of their own to write to: what the first has done, the second knows.
+backfill_goes_on_in_another_container() {
+  local codes code=0
+  codes=$(seq -s, -f '%.0f.SH' 600000 600019)
+  backfill() {
+    compose run --rm --no-deps -T data-worker backfill --codes "$codes" --start "$(iso "$(first_day 9)")" --end "$(iso "$(last_day 9)")" >"$work/said" 2>&1
+  }
+  mv "$work/bars/600004.SH.daily.csv" "$work/away"
+  backfill || code=$?
+  if ((code != 1)) || ! grep -q '^failed: 1d 600004.SH ' "$work/said"; then
+    cat "$work/said" >&2
+    fail "exit code $code without a code's file"
+  fi
+  mv "$work/away" "$work/bars/600004.SH.daily.csv"
+  backfill || { cat "$work/said" >&2; fail 'the same command again'; }
+  grep -qE ' parts, [1-9][0-9]* of them done before; journal /var/lib/data-worker/' "$work/said" || { cat "$work/said" >&2; fail 'it began anew'; }
+  assert_exact 9 20 10
+}
+
 # Each worker's beats are told apart by the time each tells of the one before; looked at twice a second.
 heartbeats_under_load() {
   local end=$((SECONDS + heartbeat_minutes * 60)) container nodes=() node

@@ -65,5 +65,6 @@ check 'a hung worker becomes unhealthy and its commands are taken over' hung_wor
 check 'after a restart of all containers the work goes on, exactly' restart_resumes
 check 'an upgrade exchanges all workers in mid-run, nothing lost or doubled' upgrade_loses_nothing
 check 'make down and make up: rows, offsets and topics are still there' data_survives_down
+check 'a backfill runs in the read-only image, and goes on in another container' backfill_goes_on_in_another_container
 check "heartbeats of all workers for $heartbeat_minutes min under load: less than 1 % late or missing" heartbeats_under_load
 printf '%d passed, 0 failed\n' "$passed"

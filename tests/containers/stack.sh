@@ -43,7 +43,7 @@ write_environment() {
 write_bars() {
   mkdir -p "$work/bars"
   mapfile -t days < <(grep -E '^[0-9]{8}$' "$root/data/calendar/a-share-trading-days.txt" \
-    | awk -v today="$(date +%Y%m%d)" '$1 < today' | tail -n $((days_a_part * 8)))
+    | awk -v today="$(date +%Y%m%d)" '$1 < today' | tail -n $((days_a_part * 9)))
   printf '%s\n' "${days[@]}" | awk -v folder="$work/bars" -v codes="$num_codes" '
     { day[NR] = $1 }
     END {

@@ -1,11 +1,12 @@
-// Upstream: none
-// Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker, tests::it::main_job
-// Role: `data-worker backfill`: five years of days and a year of minutes, killed in the middle, exact in the end.
+// Upstream: tests::it::backfill_kinds
+// Downstream: kit::fault, kit::minute_rows, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker, tests::it::main_job, tests::it::source_pairs
+// Role: `data-worker backfill` of bars: five years of days and a year of minutes, killed in the middle, exact in the end.
 
 use std::path::Path;
 use std::time::Duration;
 
 use chrono::NaiveDate;
+use kit::minute_rows::minute_rows;
 use kit::scene::{PATIENCE, Scene};
 use kit::tushare_data::{Dataset, codes, trading_days};
 use kit::tushare_server::{Fault, Lasting};
@@ -13,48 +14,82 @@ use kit::wait::wait_until;
 use kit::worker::Worker;
 
 use crate::main_job::PROGRAM;
+use crate::source_pairs::stored;
 
 /// What the process may hold in memory, in KiB.
 const MAX_MEMORY: u64 = 128 * 1024;
+
+/// Parts that are out at once: what a kill may cost.
+const MAX_OUT: u64 = 64;
 
 fn day(text: &str) -> NaiveDate {
     text.parse().unwrap()
 }
 
-struct Backfill<'a> {
+/// A backfill on a scene's servers, run as often as is wanted.
+pub(crate) struct Backfill<'a> {
     scene: &'a Scene,
     arguments: Vec<String>,
     runs: usize,
 }
 
-impl Backfill<'_> {
-    fn start(&mut self) -> Worker {
-        self.runs += 1;
-        let variables = self.scene.variables();
-        let environment: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let state = self.scene.folder().display().to_string();
-        let mut arguments = vec!["backfill", "--state", &state];
-        arguments.extend(self.arguments.iter().map(String::as_str));
-        let log = self.scene.folder().join(format!("backfill.{}.log", self.runs));
-        Worker::spawn(Path::new(PROGRAM), &arguments, &log, &environment)
+/// How a run ended.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) text: String,
+    /// In KiB.
+    pub(crate) peak_memory: u64,
+}
+
+impl<'a> Backfill<'a> {
+    /// Of these codes.
+    pub(crate) fn of(scene: &'a Scene, codes: &[String], rest: &str) -> Self {
+        Self::with(scene, &format!("--codes {} {rest}", codes.join(",")))
     }
 
-    /// Runs to the end; exit code and output.
-    fn run(&mut self) -> (Option<i32>, String) {
-        let mut process = self.start();
-        let code = process.wait(Duration::from_secs(300)).code();
-        (code, process.log_text())
+    /// With any arguments.
+    pub(crate) fn with(scene: &'a Scene, arguments: &str) -> Self {
+        Self { scene, arguments: arguments.split_whitespace().map(str::to_owned).collect(), runs: 0 }
+    }
+
+    pub(crate) fn start(&mut self) -> Worker {
+        let mut arguments = vec!["backfill"];
+        arguments.extend(self.arguments.iter().map(String::as_str));
+        self.runs += 1;
+        let log = self.scene.folder().join(format!("backfill.{}.log", self.runs));
+        spawn(self.scene, PROGRAM, &arguments, &log)
+    }
+
+    /// Runs to the end.
+    pub(crate) fn run(&mut self) -> Ended {
+        end_of(self.start())
     }
 }
 
-fn backfill<'a>(scene: &'a Scene, codes: &[String], rest: &str) -> Backfill<'a> {
-    let mut arguments = vec!["--codes".to_owned(), codes.join(",")];
-    arguments.extend(rest.split_whitespace().map(str::to_owned));
-    Backfill { scene, arguments, runs: 0 }
+/// Any program with the scene's settings; what a backfill keeps lies in the scene's folder.
+pub(crate) fn spawn(scene: &Scene, program: &str, arguments: &[&str], log: &Path) -> Worker {
+    let mut variables = scene.variables();
+    variables.push(("GINKGO_DATA_WORKER_STATE".to_owned(), state(scene)));
+    let environment: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+    Worker::spawn(Path::new(program), arguments, log, &environment)
+}
+
+fn state(scene: &Scene) -> String {
+    scene.folder().join("state").display().to_string()
+}
+
+/// Waits for the end of a run.
+pub(crate) fn end_of(mut process: Worker) -> Ended {
+    let mut peak_memory = 0;
+    wait_until("the end of the backfill", Duration::from_secs(400), || {
+        peak_memory = peak_memory.max(process.peak_memory_kib());
+        !process.is_running()
+    });
+    Ended { code: process.wait(PATIENCE).code(), text: process.log_text(), peak_memory }
 }
 
 fn num_journals(scene: &Scene) -> usize {
-    let names = std::fs::read_dir(scene.folder()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = std::fs::read_dir(state(scene)).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().starts_with("backfill-")).count()
 }
 
@@ -64,72 +99,129 @@ fn five_years_of_five_hundred_codes_are_exact_also_after_a_kill_in_the_middle() 
     let days = trading_days(day("2020-07-01"), day("2025-06-30"));
     let mut scene = Scene::new("fiveyears", PROGRAM, Dataset::generated(&codes, &days));
     scene.set("sources.tushare.requests_per_minute", 0);
-    let mut backfill = backfill(&scene, &codes, "--start 2020-07-01 --end 2025-06-30");
+    let mut backfill = Backfill::of(&scene, &codes, "--start 2020-07-01 --end 2025-06-30");
     let mut first = backfill.start();
     wait_until("a third of the rows", PATIENCE, || scene.database.count() > 200_000);
     assert!(first.is_running());
     first.kill();
+    assert_eq!(num_journals(&scene), 1);
     let requests = scene.source.requests();
-    let mut second = backfill.start();
-    let code = second.wait(Duration::from_secs(300)).code();
-    assert_eq!(code, Some(0), "{}", second.log_text());
+    let second = backfill.run();
+    assert_eq!(second.code, Some(0), "{}", second.text);
     scene.assert_exact(&codes);
     // 3,000 parts of a year; only those that were under way are fetched once more.
     let total = scene.source.requests();
-    assert!(requests > 500 && total <= 3_000 + 64 + 10, "{requests} requests before the kill, {total} in all");
-    let text = second.log_text();
+    assert!(requests > 500 && total <= 3_000 + MAX_OUT + 10, "{requests} requests before the kill, {total} in all");
+    let text = second.text;
     assert!(text.contains("3000 of 3000 parts done, 0 failed") && text.contains("them done before"), "{text}");
-    assert!(second.peak_memory_kib() == 0 || second.peak_memory_kib() < MAX_MEMORY);
+    assert!((1..MAX_MEMORY).contains(&second.peak_memory), "{} KiB at most", second.peak_memory);
     assert_eq!(num_journals(&scene), 0, "the journal goes with the end");
 }
 
 #[test]
-fn a_year_of_minutes_of_twenty_codes_is_exact_and_stays_within_its_memory() {
+fn a_year_of_minutes_of_twenty_codes_is_exact_also_after_a_kill_and_a_stop_in_the_middle() {
     let codes = codes(20);
     let days = trading_days(day("2024-01-01"), day("2024-12-31"));
     let mut scene = Scene::new("yearofminutes", PROGRAM, Dataset::generated(&codes, &days));
     scene.set("sources.tushare.requests_per_minute", 0);
-    let mut backfill = backfill(&scene, &codes, "--start 2024-01-01 --end 2024-12-31 --frequency 1m");
-    let mut process = backfill.start();
-    let mut peak = 0;
-    wait_until("the end of the backfill", Duration::from_secs(400), || {
-        peak = peak.max(process.peak_memory_kib());
-        !process.is_running()
-    });
-    assert_eq!(process.wait(PATIENCE).code(), Some(0), "{}", process.log_text());
-    let expected = codes.len() * days.len() * 241;
-    let found = scene.database.query("SELECT count(), uniqExact(code, timestamp) FROM bar WHERE frequency = 2");
-    assert_eq!(found.trim(), format!("{expected}\t{expected}"));
-    assert!((1..MAX_MEMORY).contains(&peak), "{peak} KiB at most");
+    let mut backfill = Backfill::of(&scene, &codes, "--start 2024-01-01 --end 2024-12-31 --frequency 1m");
+    let mut first = backfill.start();
+    wait_until("a third of the rows", PATIENCE, || scene.database.count() > 400_000);
+    assert!(first.is_running());
+    first.kill();
+    let killed_at = scene.database.count();
+
+    let second = backfill.start();
+    wait_until("more rows", PATIENCE, || scene.database.count() > killed_at + 150_000);
+    second.terminate();
+    let second = end_of(second);
+    assert_eq!(second.code, Some(2), "{}", second.text);
+    assert!(second.text.contains("not finished; the same command goes on where it was"), "{}", second.text);
+
+    let third = backfill.run();
+    assert_eq!(third.code, Some(0), "{}", third.text);
+    assert!(third.text.contains("240 of 240 parts done, 0 failed"), "a part a month: {}", third.text);
+    assert_minutes_exact(&scene, &codes);
+    let total = scene.source.requests();
+    assert!(total <= 240 + 2 * MAX_OUT + 10, "{total} requests");
+    for peak in [second.peak_memory, third.peak_memory] {
+        assert!((1..MAX_MEMORY).contains(&peak), "{peak} KiB at most");
+    }
+}
+
+/// Every day of every code by its sums, and every row of some codes; physical rows, so a doubled one is seen twice.
+fn assert_minutes_exact(scene: &Scene, codes: &[String]) {
+    let minutes = |code: &String| {
+        let days = scene.source.rows(code).into_iter();
+        days.map(|row| (row.date, minute_rows(&row, 1, true))).collect::<Vec<_>>()
+    };
+    let hundredths = |column: &str| format!("toInt64(sum({column}) * 100)");
+    let sums = ["open", "high", "low", "close", "amount"].map(hundredths).join(", ");
+    let sql = format!(
+        "SELECT code, toDate(timestamp) AS day, count(), uniqExact(timestamp), sum(volume), {sums} FROM bar \
+         WHERE frequency = 2 GROUP BY code, day ORDER BY code, day"
+    );
+    let mut expected: Vec<String> = Vec::new();
+    for code in codes {
+        for (day, rows) in minutes(code) {
+            let [mut lots, mut open, mut high, mut low, mut close, mut amount] = [0; 6];
+            for row in &rows {
+                lots += row.shares / 100;
+                (open, high, low, close) = (open + row.open, high + row.high(), low + row.low(), close + row.close);
+                // Hundredths of a yuan to those of a thousand yuan, half up.
+                amount += (row.amount() + 500) / 1_000;
+            }
+            let number = rows.len();
+            expected
+                .push(format!("{code}\t{day}\t{number}\t{number}\t{lots}\t{open}\t{high}\t{low}\t{close}\t{amount}"));
+        }
+    }
+    expected.sort();
+    let found: Vec<String> = scene.database.query(&sql).lines().map(str::to_owned).collect();
+    assert_eq!((found.len(), expected.len()), (20 * 242, 20 * 242), "days");
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected, "code, day, rows, times, lots, prices and amount in sum");
+    }
+    for code in codes.iter().step_by(9) {
+        let expected = minutes(code).into_iter().flat_map(|(_, rows)| rows).map(|row| stored(code, &row, "tushare"));
+        let found = scene.database.bars_of(code);
+        assert_eq!(found.len(), 242 * 241, "{code}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert_eq!(*found, expected);
+        }
+    }
 }
 
 #[test]
-fn a_failure_is_named_and_tried_again_by_the_same_command_and_factors_and_dates_are_checked() {
+fn a_failure_is_named_and_tried_again_by_the_same_command_and_arguments_are_checked() {
     let codes = codes(6);
     let days = trading_days(day("2024-01-01"), day("2024-12-31"));
     let mut scene = Scene::new("again", PROGRAM, Dataset::generated(&codes, &days));
     scene.set("fetch.max_attempts", 1);
     scene.source.set_fault(Fault::Status(500, None), Lasting::Next(2));
-    let mut bars = backfill(&scene, &codes, "--start 2024-01-01 --end 2024-12-31");
-    let (code, text) = bars.run();
+    let mut bars = Backfill::of(&scene, &codes, "--start 2024-01-01 --end 2024-12-31");
+    let Ended { code, text, .. } = bars.run();
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("4 of 6 parts done, 2 failed") && text.contains("failed: 1d "), "{text}");
-    let (code, text) = bars.run();
+    let Ended { code, text, .. } = bars.run();
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("6 parts, 4 of them done before"), "{text}");
+    // Off a terminal: plain lines, the first one at once.
+    assert!(text.contains("4 of 6 parts done, 0 failed, 0 rows stored\n") && !text.contains('\u{1b}'), "{text:?}");
     scene.assert_exact(&codes);
 
-    let (code, text) = backfill(&scene, &codes, "--start 2024-01-01 --kind adjustfactor").run();
-    assert_eq!(code, Some(0), "{text}");
-    let factors = scene.database.query("SELECT count() FROM adjustfactor");
-    assert_eq!(factors.trim(), (codes.len() * days.len()).to_string());
-
-    for (wrong, complaint) in [
-        ("--start 2024-02-01 --end 2024-01-01", "is after --end"),
-        ("--start 2024-01-01 --frequency 7m", "one of 1d, 1m"),
+    let file = scene.folder().join("a_file");
+    std::fs::write(&file, "").unwrap();
+    let state = format!("--start 2024-01-01 --state {}", file.display());
+    for (wrong, expected, complaint) in [
+        ("--start 2024-02-01 --end 2024-01-01", 1, "is after --end"),
+        ("--start 2024-01-01 --frequency 7m", 1, "one of 1d, 1m"),
+        (&*state, 1, "a_file cannot be used"),
+        ("--start soon", 2, "invalid value 'soon'"),
+        ("--start 2024-01-01 --all", 2, "cannot be used with"),
     ] {
-        let (code, text) = backfill(&scene, &codes, wrong).run();
-        assert_eq!(code, Some(1));
+        let Ended { code, text, .. } = Backfill::of(&scene, &codes, wrong).run();
+        assert_eq!(code, Some(expected), "{text}");
         assert!(text.contains(complaint), "{text}");
     }
 }

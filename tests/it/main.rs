@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod backfill;
+mod backfill_kinds;
 mod config_cli;
 mod crashes;
 mod cross_check;

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: tests::it::backfill
 // Downstream: kit::baostock_server, kit::clickhouse, kit::eastmoney_server, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, kit::yahoo_server, tests::it::main_job
 // Role: What each vendor gives beside daily bars, command by command: every row in the stores is what its server has.
 
@@ -69,7 +69,7 @@ fn rounded(number: Decimal) -> String {
 }
 
 /// How a vendor's minutes must be stored: lots cut to whole ones, thousand yuan rounded.
-fn stored(code: &str, row: &MinuteRow, vendor: &str) -> StoredBar {
+pub(crate) fn stored(code: &str, row: &MinuteRow, vendor: &str) -> StoredBar {
     let price = |hundredths: i64| rounded(Decimal::new(hundredths, 2));
     let amount = match vendor {
         "yahoo" => Decimal::ZERO,

@@ -63,9 +63,20 @@ impl Database {
 
     /// Every bar, sorted; physical rows, so a doubled one is seen twice.
     pub fn bars(&self) -> Vec<StoredBar> {
-        let sql = "SELECT code, toString(timestamp), toString(open), toString(high), toString(low), toString(close), \
-                   toString(volume), toString(amount) FROM bar ORDER BY code, timestamp, uuid";
-        self.query(sql).lines().map(parse_bar).collect()
+        self.bars_where("1")
+    }
+
+    /// Those of a security.
+    pub fn bars_of(&self, code: &str) -> Vec<StoredBar> {
+        self.bars_where(&format!("code = '{code}'"))
+    }
+
+    fn bars_where(&self, condition: &str) -> Vec<StoredBar> {
+        let sql = format!(
+            "SELECT code, toString(timestamp), toString(open), toString(high), toString(low), toString(close), \
+             toString(volume), toString(amount) FROM bar WHERE {condition} ORDER BY code, timestamp, uuid"
+        );
+        self.query(&sql).lines().map(parse_bar).collect()
     }
 
     /// Physical rows.

@@ -1,4 +1,4 @@
-// Upstream: kit::bin::tdx_server, tests::it::source_pairs, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::tdx_worker
+// Upstream: kit::bin::tdx_server, tests::it::backfill_kinds, tests::it::source_pairs, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::tdx_worker
 // Downstream: kit::own_thread, kit::tdx_data, kit::tushare_data
 // Role: A server that speaks TDX's protocol on a free local port, with data and faults a test sets.
 
