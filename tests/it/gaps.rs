@@ -98,6 +98,57 @@ fn gaps_are_found_filled_and_gone() {
 }
 
 #[test]
+fn minutes_that_are_missing_are_found_filled_and_gone() {
+    let (mut scene, codes) = scene("gapsminutes", 2);
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, FULL_MONTH);
+    scene.send_snapshots(&codes, &format!(r#"{FULL_MONTH},"frequency":"5m""#));
+    scene.wait_until_committed();
+    let all = scene.database.bars();
+    assert_eq!(all.len(), 2 * 22 * (1 + 48));
+    let minutes = |more: &[&str]| gaps(&scene, &[&["--start", "2024-01-01", "--frequency", "5m"], more].concat());
+    assert_eq!(minutes(&[]).0, Some(0), "all is there");
+
+    let [first, second] = [&codes[0], &codes[1]];
+    let of = |code: &str, what: &str| format!("code = '{code}' AND frequency = 3 AND {what}");
+    let days = of(first, "toDate(timestamp) IN ('2024-01-05', '2024-01-08')");
+    let afternoon = of(first, "timestamp > '2024-01-10 13:00:00' AND timestamp < '2024-01-11 00:00:00'");
+    let (minute, other) =
+        (of(second, "timestamp = '2024-01-09 09:35:00'"), of(second, "timestamp = '2024-01-11 15:00:00'"));
+    scene.database.query(&format!(
+        "INSERT INTO bar SELECT code, open, high, low, close, volume, amount, frequency, 'a', meta, `desc`, timestamp, \
+         source FROM bar WHERE {minute}"
+    ));
+    for missing in [&days, &afternoon, &other] {
+        scene.database.query(&format!("DELETE FROM bar WHERE {missing}"));
+    }
+    // A daily bar is nothing that minutes are missed for.
+    scene.database.query(&format!(
+        "DELETE FROM bar WHERE code = '{first}' AND frequency = 1 AND toDate(timestamp) = '2024-01-15'"
+    ));
+    let none: [&str; 0] = [];
+    let expected = [
+        json!({"code": first, "missing": ["2024-01-05", "2024-01-08"], "partial": ["2024-01-10"], "doubled": none,
+            "non_trading": none, "outside_listing": none}),
+        json!({"code": second, "missing": none, "partial": ["2024-01-11"], "doubled": ["2024-01-09"], "non_trading": none,
+            "outside_listing": none}),
+    ];
+    let (code, text, _) = minutes(&["--json"]);
+    let found: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, found.as_slice()), (Some(3), expected.as_slice()));
+
+    let (code, text, said) = minutes(&["--fill", "--wait"]);
+    assert_eq!(code, Some(0), "{text} {said}");
+    assert_eq!(minutes(&[]).0, Some(0));
+    let day = gaps(&scene, &["--start", "2024-01-01"]);
+    assert_eq!((day.0, day.1.contains("1 with gaps: 1 days missing")), (Some(3), true), "{}", day.1);
+    assert_eq!(gaps(&scene, &["--start", "2024-01-01", "--fill", "--wait"]).0, Some(0));
+    let stored = scene.database.bars();
+    assert_eq!(stored.len(), all.len());
+    assert!(stored == all, "{:?}", stored.iter().zip(&all).find(|(a, b)| a != b));
+}
+
+#[test]
 fn days_of_suspension_are_left_out_where_the_source_is_asked() {
     let (mut scene, codes) = scene("gapsuspended", 3);
     let days = trading_days("2024-01-02".parse().unwrap(), "2024-01-31".parse().unwrap());
