@@ -81,70 +81,67 @@ fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// A collection that shares nothing with Ginkgo's but the securities.
+/// The columns of a collection that shares nothing with Ginkgo's but the securities.
+const OWN_COLUMNS: &[&str] = &[
+    "bars.time=t",
+    "bars.open=o",
+    "bars.high=h",
+    "bars.low=l",
+    "bars.close=开盘价",
+    "bars.volume=v",
+    "bars.amount=turn-over",
+    "bars.frequency=",
+    "minute_bars.time=t",
+    "minute_bars.open=o",
+    "minute_bars.high=h",
+    "minute_bars.low=l",
+    "minute_bars.close=开盘价",
+    "minute_bars.volume=v",
+    "minute_bars.amount=turn-over",
+    "minute_bars.code=",
+    "minute_bars.frequency=",
+    "ticks.time=t",
+    "ticks.price=p",
+    "ticks.volume=v",
+    "ticks.direction=side",
+    "factors.time=t",
+    "factors.factor=f",
+    "stocks.name=n",
+    "stocks.industry=",
+    "stocks.list_date=since",
+    "stocks.delist_date=",
+    "stocks.market=",
+    "stocks.deleted=",
+    "trade_days.time=t",
+    "trade_days.is_open=open",
+    "trade_days.market=",
+    "trade_days.deleted=",
+];
+/// Those that a key of Redis says.
+const OWN_CODES: &[&str] = &["bars.code=symbol", "ticks.code=symbol", "factors.code=symbol", "stocks.code=symbol"];
+const OWN_KEYS: &[&str] = &[
+    "bars=d:{prefix}{digits}",
+    "minute_bars=m:{code}:{frequency}",
+    "ticks=trades:{digits}:{date}",
+    "factors=adj:{code}",
+    "stocks=names",
+    "trade_days=cal",
+];
+const OWN_TABLES: &[&str] = &[
+    "bars=quotes",
+    "minute_bars=min{frequency}_{prefix}{digits}",
+    "ticks=trades",
+    "factors=adj",
+    "stocks=names",
+    "trade_days=cal",
+];
+
 fn own_shape(vendor: SourceName) -> ShapeSection {
-    let is_redis = vendor == SourceName::Redis;
     let (time_format, time_zone, _) = format_of(vendor);
-    let mut columns = texts(&[
-        "bars.time=t",
-        "bars.open=o",
-        "bars.high=h",
-        "bars.low=l",
-        "bars.close=开盘价",
-        "bars.volume=v",
-        "bars.amount=turn-over",
-        "bars.frequency=",
-        "minute_bars.time=t",
-        "minute_bars.open=o",
-        "minute_bars.high=h",
-        "minute_bars.low=l",
-        "minute_bars.close=开盘价",
-        "minute_bars.volume=v",
-        "minute_bars.amount=turn-over",
-        "minute_bars.code=",
-        "minute_bars.frequency=",
-        "ticks.time=t",
-        "ticks.price=p",
-        "ticks.volume=v",
-        "ticks.direction=side",
-        "factors.time=t",
-        "factors.factor=f",
-        "stocks.name=n",
-        "stocks.industry=",
-        "stocks.list_date=since",
-        "stocks.delist_date=",
-        "stocks.market=",
-        "stocks.deleted=",
-        "trade_days.time=t",
-        "trade_days.is_open=open",
-        "trade_days.market=",
-        "trade_days.deleted=",
-    ]);
-    if !is_redis {
-        columns.extend(texts(&["bars.code=symbol", "ticks.code=symbol", "factors.code=symbol", "stocks.code=symbol"]));
-    }
-    let tables = if is_redis {
-        texts(&[
-            "bars=d:{prefix}{digits}",
-            "minute_bars=m:{code}:{frequency}",
-            "ticks=trades:{digits}:{date}",
-            "factors=adj:{code}",
-            "stocks=names",
-            "trade_days=cal",
-        ])
-    } else {
-        texts(&[
-            "bars=quotes",
-            "minute_bars=min{frequency}_{prefix}{digits}",
-            "ticks=trades",
-            "factors=adj",
-            "stocks=names",
-            "trade_days=cal",
-        ])
-    };
+    let (tables, codes) = if vendor == SourceName::Redis { (OWN_KEYS, &[][..]) } else { (OWN_TABLES, OWN_CODES) };
     ShapeSection {
-        tables,
-        columns,
+        tables: texts(tables),
+        columns: texts(&[OWN_COLUMNS, codes].concat()),
         code: "{prefix}{digits}".into(),
         time_format,
         time_zone,
@@ -157,11 +154,16 @@ fn own_shape(vendor: SourceName) -> ShapeSection {
 
 /// Five days of one security, with another one in the same tables.
 fn fill_own(database: &UserDatabase) {
+    fill_bars(database);
+    fill_ticks(database);
+    fill_factors_and_lists(database);
+}
+
+fn fill_bars(database: &UserDatabase) {
     let vendor = database.vendor;
-    let (_, _, time) = format_of(vendor);
     let bar = [
         ("symbol", Type::Text),
-        ("t", time),
+        ("t", format_of(vendor).2),
         ("o", Type::Decimal),
         ("h", Type::Decimal),
         ("l", Type::Decimal),
@@ -191,6 +193,11 @@ fn fill_own(database: &UserDatabase) {
         .map(|start| row("", written(vendor, start, false), 0))
         .collect();
     database.put("min5m_sz000001", &Key::SortedSet("m:000001.SZ:5m", 1), &bar, &rows);
+}
+
+fn fill_ticks(database: &UserDatabase) {
+    let vendor = database.vendor;
+    let time = format_of(vendor).2;
     let tick = [("symbol", Type::Text), ("t", time), ("p", Type::Decimal), ("v", Type::Whole), ("side", Type::Whole)];
     let trade = |symbol: &str, at: u32| {
         vec![json!(symbol), written(vendor, minute(at, 9, 31), false), json!(9.4), json!(300), json!(1)]
@@ -208,6 +215,11 @@ fn fill_own(database: &UserDatabase) {
         ]
     };
     database.put("trades", &Key::List(&key), &tick, &rows);
+}
+
+fn fill_factors_and_lists(database: &UserDatabase) {
+    let vendor = database.vendor;
+    let time = format_of(vendor).2;
     let factor = [("symbol", Type::Text), ("t", time), ("f", Type::Factor)];
     let rows: Vec<_> =
         (0..5).map(|at| vec![json!("sz000001"), written(vendor, midnight(at), true), json!(116.719)]).collect();

@@ -79,60 +79,82 @@ fn every_kind_of_data_becomes_exact_rows_from_csv_and_from_parquet() {
         }
         scene.set("sources.files.folder", folder.display());
         let _worker = scene.start("n1");
-        let days = r#""start_date":"20240101","end_date":"20240105""#;
-        let commands = [
-            format!(r#"{{"command":"bar_snapshot","params":{{"code":"000001.SZ",{days}}}}}"#),
-            format!(r#"{{"command":"bar_snapshot","params":{{"code":"600000.SH",{days}}}}}"#),
-            format!(r#"{{"command":"bar_snapshot","params":{{"code":"000001.SZ","frequency":"1m",{days}}}}}"#),
-            format!(r#"{{"command":"tick","params":{{"code":"000001.SZ",{days}}}}}"#),
-            r#"{"command":"adjustfactor","params":{"code":"000001.SZ"}}"#.to_owned(),
-            r#"{"command":"stockinfo","params":{}}"#.to_owned(),
-            r#"{"command":"trade_day","params":{}}"#.to_owned(),
-        ];
-        scene.send(&commands.map(String::into_bytes));
+        scene.send(&commands());
         scene.wait_until_committed();
         assert_eq!(scene.dead_letters().len(), 0, "{form}");
-
-        let lines = |sql: &str| scene.database.query(sql).lines().map(str::to_owned).collect::<Vec<_>>();
-        let values = "toString(timestamp), toString(open), toString(high), toString(low), toString(close), \
-                      toString(volume), toString(amount), source";
-        let bars = |code: &str, frequency: u8| {
-            lines(&format!(
-                "SELECT {values} FROM bar WHERE code = '{code}' AND frequency = {frequency} ORDER BY timestamp"
-            ))
-        };
-        let all = [
-            "2024-01-02 00:00:00\t9.39\t9.42\t9.21\t9.21\t1158277\t1075742.25\t0",
-            "2024-01-03 00:00:00\t9.19\t9.22\t9.15\t9.2\t733610\t673673.61\t0",
-            "2024-01-04 00:00:00\t9.19\t9.19\t9.08\t9.11\t864192\t787452.7\t0",
-        ];
-        assert_eq!(bars("000001.SZ", 1), all, "{form}");
-        assert_eq!(bars("600000.SH", 1), all[..2], "{form}: the third row lacks a price");
-        let minutes = [
-            "2024-01-02 09:31:00\t9.39\t9.4\t9.38\t9.4\t12\t11.28\t0",
-            "2024-01-02 09:32:00\t9.4\t9.42\t9.39\t9.41\t34\t31.98\t0",
-        ];
-        assert_eq!(bars("000001.SZ", 2), minutes, "{form}");
-        assert_eq!(lines("SELECT count() FROM bar"), ["7"], "{form}");
-        let ticks = "SELECT toString(timestamp), toString(price), volume, direction, source FROM `000001_SZ_Tick` \
-                     ORDER BY timestamp, direction";
-        let expected = [
-            "2024-01-02 09:30:03\t9.39\t120\t0\t0",
-            "2024-01-02 09:30:03\t9.38\t30\t1\t0",
-            "2024-01-02 14:59:57\t9.21\t7\t2\t0",
-        ];
-        assert_eq!(lines(ticks), expected, "{form}");
-        let factors =
-            "SELECT code, toDate(timestamp), toString(adjustfactor), source FROM adjustfactor ORDER BY timestamp";
-        assert_eq!(lines(factors), ["000001.SZ\t2024-01-02\t116.719\t0", "000001.SZ\t2024-01-03\t117.1\t0"], "{form}");
-        let stocks =
-            tables.rows("SELECT code, code_name, industry, list_date, delist_date FROM stock_info ORDER BY code");
-        let stock = |code: &str, name: &str, listed: &str| {
-            [code, name, "银行", &format!("{listed} 00:00:00"), "2100-01-01 00:00:00"].map(str::to_owned)
-        };
-        let expected = [stock("000001.SZ", "平安银行", "1991-04-03"), stock("600000.SH", "浦发银行", "1999-11-10")];
-        assert_eq!(stocks, expected, "{form}");
-        let calendar = tables.rows("SELECT timestamp, is_open FROM trade_day ORDER BY timestamp");
-        assert_eq!(calendar, [["2024-01-01 00:00:00", "0"], ["2024-01-02 00:00:00", "1"]], "{form}");
+        assert_bars(&scene, form);
+        assert_ticks_and_factors(&scene, form);
+        assert_lists(&tables, form);
     }
+}
+
+/// One for each table.
+fn commands() -> [Vec<u8>; 7] {
+    let days = r#""start_date":"20240101","end_date":"20240105""#;
+    let commands = [
+        format!(r#"{{"command":"bar_snapshot","params":{{"code":"000001.SZ",{days}}}}}"#),
+        format!(r#"{{"command":"bar_snapshot","params":{{"code":"600000.SH",{days}}}}}"#),
+        format!(r#"{{"command":"bar_snapshot","params":{{"code":"000001.SZ","frequency":"1m",{days}}}}}"#),
+        format!(r#"{{"command":"tick","params":{{"code":"000001.SZ",{days}}}}}"#),
+        r#"{"command":"adjustfactor","params":{"code":"000001.SZ"}}"#.to_owned(),
+        r#"{"command":"stockinfo","params":{}}"#.to_owned(),
+        r#"{"command":"trade_day","params":{}}"#.to_owned(),
+    ];
+    commands.map(String::into_bytes)
+}
+
+fn lines(scene: &Scene, sql: &str) -> Vec<String> {
+    scene.database.query(sql).lines().map(str::to_owned).collect()
+}
+
+fn assert_bars(scene: &Scene, form: &str) {
+    let values = "toString(timestamp), toString(open), toString(high), toString(low), toString(close), \
+                  toString(volume), toString(amount), source";
+    let bars = |code: &str, frequency: u8| {
+        lines(
+            scene,
+            &format!("SELECT {values} FROM bar WHERE code = '{code}' AND frequency = {frequency} ORDER BY timestamp"),
+        )
+    };
+    let all = [
+        "2024-01-02 00:00:00\t9.39\t9.42\t9.21\t9.21\t1158277\t1075742.25\t0",
+        "2024-01-03 00:00:00\t9.19\t9.22\t9.15\t9.2\t733610\t673673.61\t0",
+        "2024-01-04 00:00:00\t9.19\t9.19\t9.08\t9.11\t864192\t787452.7\t0",
+    ];
+    assert_eq!(bars("000001.SZ", 1), all, "{form}");
+    assert_eq!(bars("600000.SH", 1), all[..2], "{form}: the third row lacks a price");
+    let minutes = [
+        "2024-01-02 09:31:00\t9.39\t9.4\t9.38\t9.4\t12\t11.28\t0",
+        "2024-01-02 09:32:00\t9.4\t9.42\t9.39\t9.41\t34\t31.98\t0",
+    ];
+    assert_eq!(bars("000001.SZ", 2), minutes, "{form}");
+    assert_eq!(lines(scene, "SELECT count() FROM bar"), ["7"], "{form}");
+}
+
+fn assert_ticks_and_factors(scene: &Scene, form: &str) {
+    let ticks = "SELECT toString(timestamp), toString(price), volume, direction, source FROM `000001_SZ_Tick` \
+                 ORDER BY timestamp, direction";
+    let expected = [
+        "2024-01-02 09:30:03\t9.39\t120\t0\t0",
+        "2024-01-02 09:30:03\t9.38\t30\t1\t0",
+        "2024-01-02 14:59:57\t9.21\t7\t2\t0",
+    ];
+    assert_eq!(lines(scene, ticks), expected, "{form}");
+    let factors = "SELECT code, toDate(timestamp), toString(adjustfactor), source FROM adjustfactor ORDER BY timestamp";
+    assert_eq!(
+        lines(scene, factors),
+        ["000001.SZ\t2024-01-02\t116.719\t0", "000001.SZ\t2024-01-03\t117.1\t0"],
+        "{form}"
+    );
+}
+
+fn assert_lists(tables: &Tables, form: &str) {
+    let stocks = tables.rows("SELECT code, code_name, industry, list_date, delist_date FROM stock_info ORDER BY code");
+    let stock = |code: &str, name: &str, listed: &str| {
+        [code, name, "银行", &format!("{listed} 00:00:00"), "2100-01-01 00:00:00"].map(str::to_owned)
+    };
+    let expected = [stock("000001.SZ", "平安银行", "1991-04-03"), stock("600000.SH", "浦发银行", "1999-11-10")];
+    assert_eq!(stocks, expected, "{form}");
+    let calendar = tables.rows("SELECT timestamp, is_open FROM trade_day ORDER BY timestamp");
+    assert_eq!(calendar, [["2024-01-01 00:00:00", "0"], ["2024-01-02 00:00:00", "1"]], "{form}");
 }
