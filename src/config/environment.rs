@@ -1,4 +1,4 @@
-// Upstream: backfill, cli, cli::config, cli::health, config, config::cluster, config::file, config::ginkgo, config::load, config::reference, main, reload
+// Upstream: backfill, backfill::journal, cli, cli::config, cli::health, config, config::cluster, config::file, config::ginkgo, config::load, config::reference, main, reload
 // Downstream: config::file, config::keys, config::problem, config::value
 // Role: Settings from environment variables: their names, their order, and the files that hold secrets.
 
@@ -230,6 +230,7 @@ mod tests {
         }
         let (layer, ..) = read(&[("GINKGO_KAFKA_HOST", ""), ("KAFKA_HOST", "c")]);
         assert_eq!(text(&layer, "kafka.host"), "c", "an empty variable is not set");
+        assert_eq!(text(&read(&[("WORKER_GROUP_ID", "own")]).0, "kafka.group_id"), "own");
         let (layer, ..) = read(&[("GINKGO_DATABASE", "both"), ("GINKGO_MYSQL_DATABASE", "own")]);
         assert_eq!(
             (text(&layer, "clickhouse.database"), text(&layer, "mysql.database")),

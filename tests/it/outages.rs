@@ -53,6 +53,30 @@ fn a_source_that_answers_500_is_no_source_without_data() {
 }
 
 #[test]
+fn a_dead_letter_that_the_broker_does_not_take_holds_its_offset_and_no_other_command() {
+    let Market { codes, data, .. } = market(8, 5);
+    let mut scene = Scene::new("noletters", PROGRAM, data);
+    let topic = format!("{}.letters", scene.name);
+    scene.set("kafka.dead_letter_topic", &topic);
+    let worker = scene.start("n1");
+    // The first partition's first record, and commands behind it.
+    scene.send(&[b"not json".to_vec()]);
+    scene.send_snapshots(&codes, "");
+    wait_until("a dead letter that is not taken", PATIENCE, || {
+        worker.log_text().contains("dead letter is not recorded yet")
+    });
+    wait_until("the rows of all others", PATIENCE, || scene.database.count() == 8 * 5);
+    scene.assert_exact(&codes);
+    assert!(scene.committed()[0] <= 0, "{:?}", scene.committed());
+
+    scene.broker.create_topics(&[(&topic, 1)]);
+    scene.wait_until_committed();
+    let letters = scene.broker.records(&topic, 1);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].value, b"not json");
+}
+
+#[test]
 fn a_refused_token_is_not_tried_again() {
     let Market { codes, data, .. } = market(5, 5);
     let mut scene = Scene::new("token", PROGRAM, data);

@@ -2,6 +2,8 @@
 // Downstream: actors::domain::calendar, actors::domain::code, actors::domain::frequency, actors::domain::operator_order, actors::domain::task, actors::shanghai
 // Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
@@ -459,7 +461,8 @@ fn is_adjusted(adjust_type: Option<&Value>) -> Result<bool, CommandError> {
     }
 }
 
-/// The forms Ginkgo's DTO takes: ISO with or without zone, with `T` or a blank, and Unix seconds as number or text.
+/// The forms Ginkgo's DTO takes: ISO with or without zone, with `T` or a blank, and Unix seconds as number or text. Eight digits are
+/// a day: as seconds they would be a moment of 1970.
 fn issued_at(found: Option<&Value>) -> Result<Option<DateTime<Utc>>, CommandError> {
     let refuse = || bad_field("timestamp", found, "an ISO time or Unix seconds");
     let seconds = |seconds: f64| {
@@ -470,21 +473,24 @@ fn issued_at(found: Option<&Value>) -> Result<Option<DateTime<Utc>>, CommandErro
     };
     let text = match found {
         None => return Ok(None),
-        Some(Value::Number(number)) => return number.as_f64().and_then(seconds).map(Some).ok_or_else(refuse),
-        Some(Value::String(text)) => text.trim(),
+        Some(Value::Number(number)) => Cow::Owned(number.to_string()),
+        Some(Value::String(text)) => Cow::Borrowed(text.trim()),
         _ => return Err(refuse()),
     };
     // Beyond these years a time is a mistake, and reckoning with it would overflow.
     let plausible = |instant: DateTime<Utc>| {
         (1970..=5138).contains(&instant.year()).then_some(instant).ok_or_else(refuse).map(Some)
     };
-    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+    if let Ok(instant) = DateTime::parse_from_rfc3339(&text) {
         return plausible(instant.to_utc());
     }
     let wall_clock = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
         .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
-        .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|day| day.and_time(chrono::NaiveTime::MIN)));
+        .find_map(|form| NaiveDateTime::parse_from_str(&text, form).ok())
+        .or_else(|| {
+            let form = if text.len() == 8 { "%Y%m%d" } else { "%Y-%m-%d" };
+            NaiveDate::parse_from_str(&text, form).ok().map(|day| day.and_time(chrono::NaiveTime::MIN))
+        });
     match wall_clock {
         Some(time) => plausible(shanghai::instant(time)),
         None => text.parse::<f64>().ok().and_then(seconds).map(Some).ok_or_else(refuse),

@@ -95,6 +95,19 @@ fn other_components_commands_are_passed_over() {
 }
 
 #[test]
+fn a_time_of_eight_digits_is_a_day_and_not_a_moment_of_1970() {
+    let issued = |timestamp: &str| {
+        let payload = format!(r#"{{"command":"bar_snapshot","timestamp":{timestamp},"params":{{}}}}"#);
+        ControlCommand::parse(payload.as_bytes()).unwrap().issued_at.unwrap().to_rfc3339()
+    };
+    for text in [r#""20250123""#, "20250123", r#""2025-01-23""#] {
+        assert_eq!(issued(text), "2025-01-22T16:00:00+00:00", "{text}: midnight in Shanghai");
+    }
+    assert_eq!(issued("1737561600.5"), "2025-01-22T16:00:00.500+00:00");
+    assert_eq!(issued(r#""1737561600""#), "2025-01-22T16:00:00+00:00");
+}
+
+#[test]
 fn a_refusal_names_the_field_the_value_and_what_belongs_there() {
     let bar = |params: &str| refusal(&format!(r#"{{"command":"bar_snapshot","params":{params}}}"#));
     assert!(refusal("{oops").contains("not JSON"));
