@@ -1,5 +1,5 @@
 // Upstream: sources::eastmoney, sources::tushare::transport, sources::yahoo
-// Downstream: actors::ports::market_source, sources, sources::excerpt
+// Downstream: actors::ports::market_source, kit::fuzz, sources, sources::excerpt
 // Role: HTTP to a vendor: bounded requests, their failures told apart, secrets taken out of what comes back.
 
 use std::error::Error;
@@ -278,6 +278,16 @@ mod tests {
         assert_eq!(wait("Mon, 01 Jan 2024 00:00:00 GMT"), 1);
         assert_eq!(wait("soon"), 60);
         assert_eq!(retry_after(&HeaderMap::new(), now).as_secs(), 60);
+    }
+
+    #[test]
+    fn bent_wishes_are_times_within_bounds() {
+        let now = DateTime::parse_from_rfc3339("2024-01-02T00:00:00Z").unwrap().to_utc();
+        kit::fuzz::bend(&["120", "Tue, 02 Jan 2024 00:01:30 GMT"], |bytes| {
+            let Ok(value) = reqwest::header::HeaderValue::from_bytes(bytes) else { return };
+            let wait = retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value)]), now);
+            assert!((1..=86_400).contains(&wait.as_secs()), "{wait:?}");
+        });
     }
 
     #[test]
