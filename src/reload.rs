@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actors::ports::{ConfigRefused, ConfigSource, PreparedConfig};
 use async_trait::async_trait;
@@ -92,6 +93,10 @@ impl ConfigSource for ConfigReader {
         };
         Ok(PreparedConfig { settings, changed, install: Box::new(install) })
     }
+
+    fn drain_deadline(&self) -> Duration {
+        Duration::from_millis(self.in_force().settings.worker.drain_deadline_ms)
+    }
 }
 
 fn refused(problems: impl IntoIterator<Item = String>) -> ConfigRefused {
@@ -99,11 +104,18 @@ fn refused(problems: impl IntoIterator<Item = String>) -> ConfigRefused {
 }
 
 /// The configuration of a worker that has none to read anew.
-pub struct NothingToReload;
+pub struct NothingToReload {
+    /// How long a stop may take.
+    pub drain_deadline: Duration,
+}
 
 #[async_trait]
 impl ConfigSource for NothingToReload {
     async fn prepare(&self) -> Result<PreparedConfig, ConfigRefused> {
         Err(refused(["this worker runs on built-in settings; there is nothing to read anew".to_owned()]))
+    }
+
+    fn drain_deadline(&self) -> Duration {
+        self.drain_deadline
     }
 }

@@ -5,12 +5,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Addr, System};
 use actors::settings::ActorSettings;
 use actors::supervision::{Board, RestartPolicy};
-use actors::supervisor::{ExitReport, LifePolicy, ReloadWanted, Stop, Supervisor, WorkerParts};
+use actors::supervisor::{ExitReport, ReloadWanted, Stop, Supervisor, WorkerParts};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{FileWatch, Loaded};
@@ -24,14 +23,13 @@ use crate::worker_view::WorkerView;
 /// Runs the worker that the configuration describes until a signal or an order stops it. Exit code 0: drained; 1: it
 /// failed; 2: it was stopped but not drained in time.
 pub fn run(loaded: Loaded, place: ConfigPlace, telemetry: Telemetry) -> ExitCode {
-    let drain_deadline = Duration::from_millis(loaded.settings.worker.drain_deadline_ms);
     let report = System::new().block_on(async {
         // Inside the system: some clients want its runtime from the start.
         let file = loaded.origin.clone().or_else(|| place.file.clone());
         match Equipment::set_up(&loaded, place, telemetry) {
             Ok(Equipment { parts, board, serving: _serving }) => {
                 let settings = loaded.settings.actor_settings();
-                let mut life = launch(parts, settings, drain_deadline, board);
+                let mut life = launch(parts, settings, board);
                 life.stop_on_signals();
                 life.reload_on_signals();
                 let _watch = file.and_then(|file| life.reload_on_change_of(&file));
@@ -91,9 +89,8 @@ pub struct Life {
 }
 
 /// Starts a worker on the current actix system.
-pub fn launch(parts: WorkerParts, settings: ActorSettings, drain_deadline: Duration, board: Arc<Board>) -> Life {
-    let policy = LifePolicy { restart: RestartPolicy::default(), drain_deadline };
-    let (supervisor, exit) = Supervisor::launch(parts, settings, policy, board);
+pub fn launch(parts: WorkerParts, settings: ActorSettings, board: Arc<Board>) -> Life {
+    let (supervisor, exit) = Supervisor::launch(parts, settings, RestartPolicy::default(), board);
     Life { supervisor, exit }
 }
 

@@ -113,7 +113,7 @@ impl ServiceHub {
             reports: services.reports.clone(),
             heartbeats: Arc::new(MemoryHeartbeats::default()),
             outbox,
-            config: Arc::new(NothingToReload),
+            config: nothing_to_reload(settings),
         })
     }
 
@@ -155,7 +155,7 @@ impl ServiceHub {
             identity: identity(settings),
             feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
             orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
-            config: Arc::new(NothingToReload),
+            config: nothing_to_reload(settings),
             sources,
             store: store.clone(),
             factors: store.clone(),
@@ -329,7 +329,8 @@ impl Exchange {
             services.reports.exchange(reports);
         }
         if let Some(sources) = sources {
-            services.sources.exchange(sources);
+            // In this order: what waits at the ones before asks anew, and must find these.
+            services.sources.exchange(sources).retire();
         }
         if let Some(reference) = reference {
             services.reference.exchange(reference);
@@ -344,6 +345,10 @@ impl Exchange {
 fn ask_store(settings: &Settings) -> BoxFuture<'static, Result<(), String>> {
     let store = ClickHouseBars::new(&settings.clickhouse);
     async move { store.probe().await.map(|_| ()).map_err(|error| error.reason) }.boxed()
+}
+
+fn nothing_to_reload(settings: &Settings) -> Arc<NothingToReload> {
+    Arc::new(NothingToReload { drain_deadline: Duration::from_millis(settings.worker.drain_deadline_ms) })
 }
 
 fn identity(settings: &Settings) -> Identity {

@@ -1,6 +1,6 @@
 // Upstream: service_hub
 // Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::market_facts, actors::domain::stock_info, actors::domain::sync_record, actors::domain::task, actors::domain::trade_day, actors::ports, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store
-// Role: Ports whose adapter can be exchanged while the actors use them; work under way ends on the old one.
+// Role: Ports whose adapter can be exchanged while the actors use them; what is sent ends on the old one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -38,10 +38,11 @@ impl<T: ?Sized> Switch<T> {
         self.adapter.read().unwrap_or_else(PoisonError::into_inner).1
     }
 
-    /// Puts another adapter in force for every call from now on.
-    pub fn exchange(&self, adapter: Arc<T>) {
+    /// Puts another adapter in force for every call from now on, and gives back the one before.
+    pub fn exchange(&self, adapter: Arc<T>) -> Arc<T> {
         let mut current = self.adapter.write().unwrap_or_else(PoisonError::into_inner);
-        *current = (adapter, current.1 + 1);
+        current.1 += 1;
+        std::mem::replace(&mut current.0, adapter)
     }
 }
 
@@ -91,6 +92,10 @@ impl MarketSources for Switch<dyn MarketSources> {
 
     fn to_compare(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
         self.current().to_compare(kind)
+    }
+
+    fn retire(&self) {
+        self.current().retire();
     }
 }
 
@@ -162,6 +167,10 @@ impl TickStore for Switch<dyn TickStore> {
 
 #[async_trait]
 impl ReferenceStore for Switch<dyn ReferenceStore> {
+    fn generation(&self) -> u64 {
+        self.num_before()
+    }
+
     async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
         self.current().listed_codes().await
     }

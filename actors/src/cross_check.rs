@@ -101,7 +101,7 @@ impl FetchContext {
         self.board.progressed();
         if let Err(error) = &answer {
             tracing::warn!(%error, "rows could not be compared with this source's, they are stored all the same");
-            if error.kind.is_transient() {
+            if error.kind.is_transient() && error.kind != SourceErrorKind::Replaced {
                 self.comparisons.pause();
             }
         }

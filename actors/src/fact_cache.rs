@@ -36,12 +36,12 @@ impl FactCache {
 
     /// What is known, at most `max_age` old unless it is just being read.
     pub async fn current(&self, max_age: Duration) -> Arc<MarketFacts> {
-        self.known.current(async |before| self.read(before, max_age).await).await.facts.clone()
+        self.known.current(self.store.generation(), async |before| self.read(before, max_age).await).await.facts.clone()
     }
 
     /// The same, read just now.
     pub async fn refresh(&self, max_age: Duration) -> Arc<MarketFacts> {
-        self.known.refresh(async |before| self.read(before, max_age).await).await.facts.clone()
+        self.known.refresh(self.store.generation(), async |before| self.read(before, max_age).await).await.facts.clone()
     }
 
     async fn read(&self, before: Option<Arc<Known>>, max_age: Duration) -> (Known, Duration) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use chrono::{Days, NaiveDate, NaiveTime};
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::cross_check::CrossCheck;
@@ -95,7 +96,6 @@ pub struct FetchList {
 pub struct Fetcher {
     vitals: Vitals,
     shared: Arc<FetchContext>,
-    settings: Arc<ActorSettings>,
 }
 
 /// Read securities and calendar anew.
@@ -123,6 +123,8 @@ pub struct KnownPast {
 
 /// What a fetch needs; outlives a restart of the actor.
 pub(crate) struct FetchContext {
+    /// Those in force, and word of new ones.
+    pub(crate) settings: watch::Sender<Arc<ActorSettings>>,
     pub(crate) sources: Arc<dyn MarketSources>,
     bars: Arc<LatestBars>,
     factors: Arc<LatestTimes>,
@@ -166,8 +168,9 @@ impl Fetcher {
             validator,
             board: vitals.board().clone(),
             row_room: RowRoom::new(settings.batch.max_buffered_rows),
+            settings: watch::Sender::new(settings),
         };
-        Self { vitals, shared: Arc::new(shared), settings }
+        Self { vitals, shared: Arc::new(shared) }
     }
 }
 
@@ -187,7 +190,7 @@ impl Handler<FetchBars> for Fetcher {
 
     fn handle(&mut self, message: FetchBars, _ctx: &mut Self::Context) {
         self.vitals.fault_point("handler");
-        let (shared, settings, vitals) = (self.shared.clone(), self.settings.clone(), self.vitals.clone());
+        let (shared, settings, vitals) = (self.shared.clone(), self.shared.settings(), self.vitals.clone());
         let span = message.ticket.span().clone();
         let fetching = async move {
             vitals.fault_point("task");
@@ -201,7 +204,7 @@ impl Handler<FetchFactors> for Fetcher {
     type Result = ();
 
     fn handle(&mut self, message: FetchFactors, _ctx: &mut Self::Context) {
-        let (shared, settings) = (self.shared.clone(), self.settings.clone());
+        let (shared, settings) = (self.shared.clone(), self.shared.settings());
         let span = message.ticket.span().clone();
         actix_rt::spawn(async move { shared.run_factors(message, &settings).await }.instrument(span));
     }
@@ -211,7 +214,7 @@ impl Handler<FetchTicks> for Fetcher {
     type Result = ();
 
     fn handle(&mut self, message: FetchTicks, _ctx: &mut Self::Context) {
-        let (shared, settings) = (self.shared.clone(), self.settings.clone());
+        let (shared, settings) = (self.shared.clone(), self.shared.settings());
         let span = message.ticket.span().clone();
         actix_rt::spawn(async move { shared.run_ticks(message, &settings).await }.instrument(span));
     }
@@ -221,9 +224,9 @@ impl Handler<FetchList> for Fetcher {
     type Result = ();
 
     fn handle(&mut self, message: FetchList, _ctx: &mut Self::Context) {
-        let (shared, settings) = (self.shared.clone(), self.settings.clone());
+        let shared = self.shared.clone();
         let span = message.ticket.span().clone();
-        actix_rt::spawn(async move { shared.run_list(message, &settings).await }.instrument(span));
+        actix_rt::spawn(async move { shared.run_list(message).await }.instrument(span));
     }
 }
 
@@ -231,7 +234,7 @@ impl Handler<RefreshFacts> for Fetcher {
     type Result = ();
 
     fn handle(&mut self, _: RefreshFacts, _ctx: &mut Self::Context) {
-        let (shared, max_age) = (self.shared.clone(), ms(self.settings.fetch.facts_refresh_ms));
+        let (shared, max_age) = (self.shared.clone(), ms(self.shared.settings().fetch.facts_refresh_ms));
         actix_rt::spawn(async move {
             let facts = shared.facts.refresh(max_age).await;
             tracing::info!(securities = facts.listings.len(), "securities and calendar are read anew");
@@ -244,7 +247,7 @@ impl Handler<ApplySettings> for Fetcher {
 
     fn handle(&mut self, message: ApplySettings, _ctx: &mut Self::Context) {
         self.shared.row_room.resize(message.0.batch.max_buffered_rows);
-        self.settings = message.0;
+        self.shared.settings.send_replace(message.0);
     }
 }
 
@@ -287,7 +290,7 @@ impl FetchContext {
             },
             _ => source.noted_bars(&request).await,
         };
-        match self.fetch(DataKind::of(message.frequency), call, &mut message.ticket, settings).await {
+        match self.fetch(DataKind::of(message.frequency), call, &mut message.ticket).await {
             Ok((NotedBars { bars: mut rows, notes }, source)) => {
                 message.ticket.trail.sources.rows_came(rows.len());
                 rows.retain(|row| is_over(row, message.frequency));
@@ -323,7 +326,7 @@ impl FetchContext {
             return; // another worker has the command now
         }
         let call = async |source: Arc<dyn MarketSource>| source.factors(code, range).await;
-        match self.fetch(DataKind::Factors, call, &mut ticket, settings).await {
+        match self.fetch(DataKind::Factors, call, &mut ticket).await {
             Ok((rows, source)) => {
                 ticket.trail.sources.rows_came(rows.len());
                 self.board.rows_fetched.add(rows.len() as u64);
@@ -337,7 +340,7 @@ impl FetchContext {
     }
 
     /// An empty list is no list: it would be believed that nothing is listed any more.
-    async fn run_list(&self, FetchList { mut ticket, kind }: FetchList, settings: &ActorSettings) {
+    async fn run_list(&self, FetchList { mut ticket, kind }: FetchList) {
         let data_kind = match kind {
             ListKind::Stocks => DataKind::Stocks,
             ListKind::TradeDays => DataKind::TradeDays,
@@ -351,7 +354,7 @@ impl FetchContext {
             let error = || SourceError { source_name: source.name(), request: data_kind.to_string(), kind: empty() };
             if list.is_empty() { Err(error()) } else { Ok(list) }
         };
-        match self.fetch(data_kind, call, &mut ticket, settings).await {
+        match self.fetch(data_kind, call, &mut ticket).await {
             Ok((list, source)) => {
                 ticket.trail.sources.rows_came(list.len());
                 self.board.rows_fetched.add(list.len() as u64);

@@ -39,7 +39,8 @@ impl LastCloses {
         if first <= since {
             return None;
         }
-        let closes = self.known.current(async |before| self.read(before, since, max_age).await).await;
+        let read = async |before| self.read(before, since, max_age).await;
+        let closes = self.known.current(self.store.generation(), read).await;
         closes.get(&code).copied().filter(|(day, _)| *day < first)
     }
 

@@ -11,21 +11,25 @@ use crate::domain::SourceId;
 use crate::fetcher::FetchContext;
 use crate::observation::Observation;
 use crate::ports::{DataKind, MarketSource, SourceError, SourceErrorKind};
-use crate::settings::{ActorSettings, ms};
+use crate::settings::{ActorSettings, FetchSettings, ms};
 use crate::ticket::Ticket;
 
 impl FetchContext {
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<ActorSettings> {
+        self.settings.borrow().clone()
+    }
+
     /// Asks the sources of this kind one after the other until one answers. Also says which did.
     pub(crate) async fn fetch<T>(
         &self,
         kind: DataKind,
         call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
         ticket: &mut Ticket,
-        settings: &ActorSettings,
     ) -> Result<(T, SourceId), (SourceError, u32)> {
         let mut failed: Option<(SourceError, u32)> = None;
         let mut place = 0;
-        while let Some(outcome) = self.ask(kind, place, &call, ticket, settings).await {
+        while let Some(outcome) = self.ask(kind, place, &call, ticket).await {
             match outcome {
                 Ok(answer) => return Ok(answer),
                 Err((error, attempts)) => {
@@ -56,9 +60,7 @@ impl FetchContext {
         place: usize,
         call: &impl AsyncFn(Arc<dyn MarketSource>) -> Result<T, SourceError>,
         ticket: &mut Ticket,
-        settings: &ActorSettings,
     ) -> Option<Result<(T, SourceId), (SourceError, u32)>> {
-        let mut delays = retry_delays(settings);
         let (mut attempt, mut num_refusals) = (1, 0);
         loop {
             // Each attempt anew: a reload may have brought another source or another token.
@@ -67,6 +69,9 @@ impl FetchContext {
             let is_last = place + 1 >= sources.len();
             let begun = Instant::now();
             let answer = call(source.clone()).await;
+            if matches!(&answer, Err(error) if error.kind == SourceErrorKind::Replaced) {
+                continue; // nothing was sent, and there is another one now
+            }
             let (error, duration) = (answer.as_ref().err(), begun.elapsed());
             ticket.trail.sources.called(source.name(), error.is_some(), duration);
             self.board.observe(&Observation::FetchEnded { source: source.name(), error, duration });
@@ -75,19 +80,32 @@ impl FetchContext {
                 Err(error) => error,
             };
             self.board.progressed();
-            let refusal = refusal(&error.kind, is_last, settings).filter(|_| num_refusals < MAX_REFUSALS);
-            let next = refusal.or_else(|| delays.next()).filter(|_| error.kind.is_transient() && !ticket.is_lost());
+            let settings = self.settings();
+            let refusal = refusal(&error.kind, is_last, &settings).filter(|_| num_refusals < MAX_REFUSALS);
+            let next = refusal
+                .or_else(|| retry_delay(attempt, &settings))
+                .filter(|_| error.kind.is_transient() && !ticket.is_lost());
             let Some(delay) = next else { return Some(Err((error, attempt))) };
-            let delay = wait_before_retry(&error.kind, delay, settings);
+            let delay = wait_before_retry(&error.kind, delay, &settings);
             tracing::warn!(subject = %ticket.subject(), attempt, %error, retry_in = ?delay, "fetch failed, will be tried again");
             self.board.observe(&Observation::FetchRetried { error: &error, wait: delay });
             self.board.protect(delay);
-            actix_rt::time::sleep(delay).await;
+            let is_same_source = || self.sources.of(kind).get(place).is_some_and(|now| Arc::ptr_eq(now, &source));
+            self.rest(delay, &settings.fetch, is_same_source).await;
             match refusal {
                 Some(_) => num_refusals += 1,
                 None => attempt += 1,
             }
         }
+    }
+
+    /// Waits before the next attempt. A reload that brings another source or other rules for it ends the wait.
+    async fn rest(&self, delay: Duration, policy: &FetchSettings, is_same_source: impl Fn() -> bool) {
+        let mut settings = self.settings.subscribe();
+        let is_same = |settings: &Arc<ActorSettings>| settings.fetch == *policy && is_same_source();
+        // An error means that the worker ends.
+        let reloaded = settings.wait_for(|settings| !is_same(settings));
+        let _over_or_reloaded = actix_rt::time::timeout(delay, reloaded).await;
     }
 }
 
@@ -115,13 +133,14 @@ fn wait_before_retry(kind: &SourceErrorKind, delay: Duration, settings: &ActorSe
     wanted.min(ms(settings.fetch.max_retry_delay_ms))
 }
 
-/// The waits between attempts; one fewer than attempts.
-fn retry_delays(settings: &ActorSettings) -> impl Iterator<Item = Duration> + use<> {
+/// The wait after this attempt; `None`: it was the last.
+fn retry_delay(attempt: u32, settings: &ActorSettings) -> Option<Duration> {
     let fetch = &settings.fetch;
-    ExponentialBuilder::default()
+    let mut delays = ExponentialBuilder::default()
         .with_min_delay(ms(fetch.first_retry_delay_ms))
         .with_max_delay(ms(fetch.max_retry_delay_ms))
         .with_jitter()
         .with_max_times(fetch.max_attempts.saturating_sub(1) as usize)
-        .build()
+        .build();
+    delays.nth(attempt.saturating_sub(1) as usize)
 }

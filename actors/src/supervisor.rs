@@ -3,7 +3,6 @@
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
@@ -52,15 +51,6 @@ pub struct WorkerParts {
     pub outbox: Arc<dyn Outbox>,
 }
 
-/// How the worker is run.
-#[derive(Debug, Clone, Copy)]
-pub struct LifePolicy {
-    /// How failed actors are restarted.
-    pub restart: RestartPolicy,
-    /// How long a stop may take.
-    pub drain_deadline: Duration,
-}
-
 /// Stop in order: take no new commands, finish what is begun, commit, say goodbye.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
@@ -92,7 +82,8 @@ pub enum ExitReport {
 pub struct Supervisor {
     parts: WorkerParts,
     settings: Arc<ActorSettings>,
-    policy: LifePolicy,
+    /// How failed actors are restarted.
+    policy: RestartPolicy,
     board: Arc<Board>,
     children: Option<Children>,
     failure: Option<String>,
@@ -117,7 +108,7 @@ impl Supervisor {
     pub fn launch(
         parts: WorkerParts,
         settings: ActorSettings,
-        policy: LifePolicy,
+        policy: RestartPolicy,
         board: Arc<Board>,
     ) -> (Addr<Self>, oneshot::Receiver<ExitReport>) {
         let (sender, exit) = oneshot::channel();
@@ -145,7 +136,7 @@ impl Supervisor {
             parts: self.parts.clone(),
             board: self.board.clone(),
             children,
-            deadline: self.policy.drain_deadline,
+            deadline: self.parts.config.drain_deadline(),
             failure: self.failure.clone(),
             stop_order: self.stop_order.clone(),
         };
@@ -167,7 +158,7 @@ impl Actor for Supervisor {
             parts: &self.parts,
             settings: &self.settings,
             board: &self.board,
-            policy: self.policy.restart,
+            policy: self.policy,
             escalation: ctx.address().recipient(),
         };
         let children = nursery.start();

@@ -43,7 +43,7 @@ impl FetchContext {
         let mut wanted = trading_days(range, &facts.calendar);
         wanted.reverse();
         let days: Vec<NaiveDate> = wanted.iter().copied().filter(|day| !stored.contains(day)).collect();
-        let (fetched, source) = match self.days(code, &days, &mut ticket, settings).await {
+        let (fetched, source) = match self.days(code, &days, &mut ticket).await {
             Ok(fetched) => fetched,
             Err(failed) => {
                 let (error, attempts) = *failed;
@@ -101,7 +101,6 @@ impl FetchContext {
         code: Code,
         days: &[NaiveDate],
         ticket: &mut Ticket,
-        settings: &ActorSettings,
     ) -> Result<(FetchedDays, Option<SourceId>), Box<(SourceError, u32)>> {
         let mut fetched = Vec::with_capacity(days.len());
         let mut source = None;
@@ -110,7 +109,7 @@ impl FetchContext {
                 break;
             }
             let call = async |source: Arc<dyn MarketSource>| source.ticks(code, *day).await;
-            let (ticks, from) = self.fetch(DataKind::Ticks, call, ticket, settings).await.map_err(Box::new)?;
+            let (ticks, from) = self.fetch(DataKind::Ticks, call, ticket).await.map_err(Box::new)?;
             ticket.trail.sources.rows_came(ticks.len());
             self.board.progressed();
             fetched.push((*day, ticks));

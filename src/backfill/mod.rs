@@ -132,9 +132,8 @@ impl BackfillOptions {
         let parts = ServiceHub::without_kafka(&settings, port.clone(), Arc::new(NoOrders), port)
             .map_err(|error| error.to_string())?;
         let board = Arc::new(Board::default());
-        let deadline = Duration::from_millis(settings.worker.drain_deadline_ms);
         let begun = Instant::now();
-        let mut life = run::launch(parts, settings.actor_settings(), deadline, board.clone());
+        let mut life = run::launch(parts, settings.actor_settings(), board.clone());
         life.stop_on_signals();
         let report = tokio::select! {
             () = follow(&feed, &board) => {

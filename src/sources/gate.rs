@@ -9,7 +9,7 @@ use std::time::Duration;
 use actors::ports::SourceErrorKind;
 use actors::shanghai;
 use chrono::{NaiveDate, NaiveTime};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::config::RequestLimits;
@@ -29,6 +29,8 @@ pub struct Gate {
     slots: Semaphore,
     state: Mutex<State>,
     held_back_ms: AtomicU64,
+    /// Whether another source has taken the vendor's place.
+    is_replaced: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -72,7 +74,8 @@ impl Gate {
             failures_in_a_row: 0,
         };
         let slots = Semaphore::new(limits.max_concurrent.max(1) as usize);
-        Self { limits, slots, state: Mutex::new(state), held_back_ms: AtomicU64::default() }
+        let (held_back_ms, is_replaced) = (AtomicU64::default(), watch::Sender::new(false));
+        Self { limits, slots, state: Mutex::new(state), held_back_ms, is_replaced }
     }
 
     /// Sends a request when it may be sent. A closed gate is waited for as long as `patience`; beyond that the request
@@ -84,11 +87,14 @@ impl Gate {
         request: impl AsyncFnOnce() -> Result<T, SourceErrorKind>,
     ) -> Result<T, SourceErrorKind> {
         let begun = Instant::now();
-        // The semaphore is never closed.
-        let _slot = self.slots.acquire().await;
-        let waited = self.wait(patience).await;
+        let mut is_replaced = self.is_replaced.subscribe();
+        let slot = tokio::select! {
+            biased;
+            _ = is_replaced.wait_for(|is_replaced| *is_replaced) => Err(SourceErrorKind::Replaced),
+            slot = self.slot(patience) => slot,
+        };
         self.held_back_ms.fetch_add(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
-        waited?;
+        let _slot = slot?;
         let outcome = request().await;
         self.note(outcome.as_ref().err());
         outcome
@@ -97,6 +103,18 @@ impl Gate {
     /// For how long requests have waited here so far, all added up.
     pub fn held_back(&self) -> Duration {
         Duration::from_millis(self.held_back_ms.load(Ordering::Relaxed))
+    }
+
+    /// From now on nothing is sent: whoever waits, and whoever comes, hears that another source has taken the place.
+    pub fn retire(&self) {
+        self.is_replaced.send_replace(true);
+    }
+
+    async fn slot(&self, patience: Duration) -> Result<SemaphorePermit<'_>, SourceErrorKind> {
+        // The semaphore is never closed.
+        let slot = self.slots.acquire().await.map_err(|_closed| SourceErrorKind::Replaced)?;
+        self.wait(patience).await?;
+        Ok(slot)
     }
 
     async fn wait(&self, patience: Duration) -> Result<(), SourceErrorKind> {
@@ -278,6 +296,35 @@ mod tests {
         assert!(gate.pass(Duration::ZERO, async || Ok(())).await.is_err(), "still down: another pause");
         gate.pass(MINUTE, async || Ok(())).await.unwrap();
         gate.pass(Duration::ZERO, async || Ok(())).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_at_a_gate_that_retires_ends_at_once_and_who_has_passed_goes_on() {
+        let gate = Gate::new(RequestLimits { per_minute: 1, max_concurrent: 2, ..limits() });
+        let passed = gate.pass(MINUTE, async || {
+            tokio::time::sleep(MINUTE).await;
+            Ok(())
+        });
+        let late = |seconds| {
+            let gate = &gate;
+            async move {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                gate.pass(MINUTE, async || Ok(())).await
+            }
+        };
+        let retiring = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            gate.retire();
+            Instant::now()
+        };
+        let begun = Instant::now();
+        // One waits for a token, one for a slot, one comes afterwards.
+        let (passed, token, slot, after, _) = tokio::join!(passed, late(1), late(1), late(3), retiring);
+        assert_eq!(passed, Ok(()));
+        for outcome in [token, slot, after] {
+            assert_eq!(outcome, Err(SourceErrorKind::Replaced));
+        }
+        assert_eq!(begun.elapsed(), MINUTE);
     }
 
     #[tokio::test(start_paused = true)]

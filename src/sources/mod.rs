@@ -229,4 +229,8 @@ impl MarketSources for ConfiguredSources {
     fn to_compare(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
         self.to_compare.get(&kind).cloned().unwrap_or_default()
     }
+
+    fn retire(&self) {
+        self.of.values().chain(self.to_compare.values()).flatten().for_each(|source| source.retire());
+    }
 }

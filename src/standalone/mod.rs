@@ -19,7 +19,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::System;
 use actors::supervision::Board;
@@ -109,8 +108,7 @@ async fn serve(
 ) -> Result<Vec<String>, StandaloneError> {
     let services = ServiceHub::embedded(settings, folder.database()).await?;
     let board = Arc::new(Board::default());
-    let drain_deadline = Duration::from_millis(settings.worker.drain_deadline_ms);
-    let mut life = run::launch(services.hub.parts(), settings.actor_settings(), drain_deadline, board.clone());
+    let mut life = run::launch(services.hub.parts(), settings.actor_settings(), board.clone());
     life.stop_on_signals();
     let demonstration = Demonstration::new(broker, &services, board, NewsReader::open(&settings.kafka)?);
     let mut faults = None;

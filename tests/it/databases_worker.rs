@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: tests::it::reload_servers
 // Downstream: actors::shanghai, config::source_name, kit::clickhouse, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_data, kit::tushare_data, tests::it::main_job, tests::it::user_database
 // Role: The whole worker on another Ginkgo's data alone, in each kind of database: every command becomes exact rows.
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::main_job::{Market, PROGRAM, market};
 use crate::user_database::{Key, Type, UserDatabase};
 
-const BAR: [(&str, Type); 9] = [
+pub const BAR: [(&str, Type); 9] = [
     ("code", Type::Text),
     ("timestamp", Type::Time),
     ("open", Type::Decimal),
@@ -79,7 +79,7 @@ fn trades(row: &DailyRow) -> Vec<[String; 4]> {
 }
 
 /// The daily bars of a code as Ginkgo stores them.
-fn daily(scene: &Scene, code: &String) -> Vec<Vec<Value>> {
+pub fn daily(scene: &Scene, code: &String) -> Vec<Vec<Value>> {
     let row = |bar: &StoredBar| {
         let mut row = vec![json!(code), json!(bar.timestamp)];
         row.extend(bar.values.iter().map(|text| number(text)));

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: tests::it::reload_effects
 // Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, tests::it::main_job
 // Role: Several sources in an order: the next one steps in, and the row says who gave it; limits of our own are kept.
 
@@ -11,7 +11,7 @@ use kit::tushare_server::{Fault, Lasting};
 use crate::main_job::{Market, PROGRAM, market};
 
 /// Writes the source's bars as files, with every volume one lot more, so that it is seen where a row came from.
-fn write_files(scene: &Scene, codes: &[String]) -> std::path::PathBuf {
+pub fn write_files(scene: &Scene, codes: &[String]) -> std::path::PathBuf {
     let folder = scene.folder().join("bars");
     std::fs::create_dir(&folder).unwrap();
     for code in codes {
@@ -26,7 +26,7 @@ fn write_files(scene: &Scene, codes: &[String]) -> std::path::PathBuf {
     folder
 }
 
-fn by_source(scene: &Scene) -> String {
+pub fn by_source(scene: &Scene) -> String {
     scene.database.query("SELECT source, count() FROM bar GROUP BY source ORDER BY source").trim().to_owned()
 }
 

@@ -32,6 +32,8 @@ mod quality_listing;
 mod quality_reports;
 mod reference;
 mod reload;
+mod reload_effects;
+mod reload_servers;
 mod send;
 mod source_pairs;
 mod sources_baostock;

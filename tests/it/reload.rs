@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: tests::it::reload_effects
 // Downstream: kit::clickhouse, kit::fault, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: The configuration read anew while the worker works: applied as a whole or refused, and no command suffers.
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::main_job::{Market, PROGRAM, market};
 
 /// Sends the order and waits for the answer to it.
-fn reload(scene: &Scene, id: &str) -> Value {
+pub fn reload(scene: &Scene, id: &str) -> Value {
     scene.order("reload", None, id);
     wait_for("the answer to the reload", PATIENCE, || scene.notifications_with("correlation_id", id).pop())
 }

@@ -1,4 +1,4 @@
-// Upstream: tests::it::databases_types, tests::it::databases_worker, tests::it::sources_databases
+// Upstream: tests::it::databases_types, tests::it::databases_worker, tests::it::reload_servers, tests::it::sources_databases
 // Downstream: config::database_sections, config::source_name, config::source_sections, kit::clickhouse, kit::mysql, kit::redis, kit::services
 // Role: A database of the user's own on each of the real servers: created, filled, described to the worker.
 

@@ -77,6 +77,9 @@ pub trait MarketSources: Send + Sync {
         let _unused = kind;
         Vec::new()
     }
+
+    /// Others have taken the place of all of these: see [`MarketSource::retire`].
+    fn retire(&self) {}
 }
 
 /// A vendor or a store of market data. An adapter implements what the source has.
@@ -95,6 +98,10 @@ pub trait MarketSource: Send + Sync {
     fn held_back(&self) -> Duration {
         Duration::ZERO
     }
+
+    /// Another source has taken this one's place: requests that wait for a limit end with [`SourceErrorKind::Replaced`], so do
+    /// later ones; those that are sent come to their end.
+    fn retire(&self) {}
 
     /// All bars of one security in a range of days.
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
@@ -261,6 +268,9 @@ pub enum SourceErrorKind {
     /// The answer is not what the protocol promises.
     #[error("unreadable answer: {0}")]
     BadAnswer(String),
+    /// A reload put another source in this one's place while the request waited to be sent.
+    #[error("not sent: another source has taken its place")]
+    Replaced,
     /// The source has no such data.
     #[error("it has no {0}; name another source in sources.{key}", key = .0.key())]
     NotOffered(DataKind),
@@ -278,6 +288,7 @@ impl SourceErrorKind {
             Self::Forbidden(_) => "forbidden",
             Self::BadRequest(_) => "bad_request",
             Self::BadAnswer(_) => "bad_answer",
+            Self::Replaced => "replaced",
             Self::NotOffered(_) => "not_offered",
         }
     }
@@ -285,7 +296,9 @@ impl SourceErrorKind {
     /// Whether the same request may succeed later without anybody's doing.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Timeout(_) | Self::Server(_) | Self::RateLimited { .. } => true,
+            Self::Unreachable(_) | Self::Timeout(_) | Self::Server(_) | Self::RateLimited { .. } | Self::Replaced => {
+                true
+            }
             Self::Unauthorized(_)
             | Self::Forbidden(_)
             | Self::BadRequest(_)

@@ -118,6 +118,9 @@ pub struct FeedError {
 pub trait ConfigSource: Send + Sync {
     /// Reads the configuration anew, checks it, and builds what its changes need; nothing takes effect yet.
     async fn prepare(&self) -> Result<PreparedConfig, ConfigRefused>;
+
+    /// How long a stop may take, as the configuration in force says.
+    fn drain_deadline(&self) -> Duration;
 }
 
 /// A configuration that can be put in force.
@@ -335,6 +338,11 @@ pub struct FactorBatch {
 /// Where the stock list and the calendar are kept.
 #[async_trait]
 pub trait ReferenceStore: Send + Sync {
+    /// A number that changes when another store takes this one's place: what the one said is not believed of the other.
+    fn generation(&self) -> u64 {
+        0
+    }
+
     /// Every listed code, sorted. An empty list is an answer, not an error.
     async fn listed_codes(&self) -> Result<Vec<Code>, StoreError>;
 

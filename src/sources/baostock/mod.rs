@@ -234,6 +234,10 @@ impl MarketSource for BaoStockSource {
         self.gate.held_back()
     }
 
+    fn retire(&self) {
+        self.gate.retire();
+    }
+
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         self.noted_bars(request).await.map(|noted| noted.bars)
     }

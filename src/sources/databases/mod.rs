@@ -316,6 +316,10 @@ impl<D: Database> MarketSource for DatabaseSource<D> {
         self.gate.held_back()
     }
 
+    fn retire(&self) {
+        self.gate.retire();
+    }
+
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let BarRequest { code, frequency, range } = *request;
         let of = Of { code: Some(code), frequency: Some(frequency), range: Some(range) };

@@ -174,6 +174,10 @@ impl MarketSource for EastMoneySource {
         self.gate.held_back()
     }
 
+    fn retire(&self) {
+        self.gate.retire();
+    }
+
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let BarRequest { code, frequency, range } = request;
         self.bars_of(request).await.map_err(|kind| SourceError {

@@ -157,6 +157,10 @@ impl MarketSource for TdxSource {
         self.gate.held_back()
     }
 
+    fn retire(&self) {
+        self.gate.retire();
+    }
+
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let BarRequest { code, frequency, range } = request;
         self.told(self.bars_of(request).await, format!("{frequency} bars of {code} {range}"))

@@ -208,6 +208,11 @@ impl MarketSource for TushareSource {
         self.gate.held_back()
     }
 
+    fn retire(&self) {
+        self.gate.retire();
+        self.optional_gate.retire();
+    }
+
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         self.noted_bars(request).await.map(|noted| noted.bars)
     }

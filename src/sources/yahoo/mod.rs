@@ -115,6 +115,10 @@ impl MarketSource for YahooSource {
         self.gate.held_back()
     }
 
+    fn retire(&self) {
+        self.gate.retire();
+    }
+
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let BarRequest { code, frequency, range } = request;
         self.fetch(request).await.map_err(|kind| SourceError {

@@ -20,6 +20,8 @@ pub mod eastmoney_server;
 pub mod exposition;
 /// What a protocol server does wrong.
 pub mod fault;
+/// Another address of a server.
+pub mod forwarder;
 /// Inputs for parsers.
 pub mod fuzz;
 /// Asking a worker.

@@ -1,4 +1,4 @@
-// Upstream: kit::baostock_server, kit::eastmoney_server, kit::tdx_server, kit::tushare_server, kit::yahoo_server
+// Upstream: kit::baostock_server, kit::eastmoney_server, kit::forwarder, kit::tdx_server, kit::tushare_server, kit::yahoo_server
 // Downstream: none
 // Role: Serves on a thread and a runtime of its own until the handle is dropped, so that it answers however busy the test is.
 

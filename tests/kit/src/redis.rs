@@ -1,4 +1,4 @@
-// Upstream: tests::it::databases_types, tests::it::http, tests::it::outages, tests::it::user_database
+// Upstream: tests::it::databases_types, tests::it::http, tests::it::outages, tests::it::reload_servers, tests::it::user_database
 // Downstream: kit::services, kit::wait
 // Role: A Redis server of a test's own, which it may kill and start again.
 
@@ -37,6 +37,12 @@ impl OwnRedis {
     /// `redis://127.0.0.1:port/0`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// From now on it lets in nobody without this password.
+    pub fn set_password(&self, password: &str) {
+        let mut connection = redis::Client::open(self.url()).and_then(|client| client.get_connection()).expect("Redis");
+        redis::cmd("CONFIG").arg("SET").arg("requirepass").arg(password).exec(&mut connection).expect("CONFIG SET");
     }
 
     /// `kill -9`; the port, to start another one there.
