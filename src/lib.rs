@@ -17,6 +17,8 @@ pub mod cli;
 pub mod clickhouse;
 /// Typed configuration.
 pub mod config;
+/// Secrets in what servers say.
+mod hiding;
 /// What can be asked over HTTP.
 pub mod http;
 /// Kafka.

@@ -1,4 +1,4 @@
-// Upstream: backfill, backfill::journal, cli, cli::config, cli::health, config, config::cluster, config::file, config::ginkgo, config::load, config::reference, main, reload
+// Upstream: backfill, backfill::journal, cli, cli::config, cli::health, config, config::cluster, config::file, config::ginkgo, config::load, config::reference, main, reload, tests::it::secrets
 // Downstream: config::file, config::keys, config::problem, config::value
 // Role: Settings from environment variables: their names, their order, and the files that hold secrets.
 

@@ -109,7 +109,19 @@ impl Reader<'_> {
 
     fn reject(&mut self, path: &str, reason: String) {
         let line = self.document.line(path);
-        self.problems.push(yaml::problem(self.path, line, Some(path), reason));
+        self.problems.push(yaml::problem(self.path, line, Some(&shown(path)), reason));
+    }
+}
+
+/// The path of a setting or of what is none. A last name of letters that no setting's has may be a value in the place of a name:
+/// it is a secret more often than not.
+fn shown(path: &str) -> String {
+    let (sections, name) = path.rsplit_once('.').map_or(("", path), |(sections, name)| (sections, name));
+    let could_be_a_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    match (could_be_a_name, sections) {
+        (true, _) => path.to_owned(),
+        (false, "") => "…".to_owned(),
+        (false, sections) => format!("{sections}.…"),
     }
 }
 
@@ -124,9 +136,23 @@ pub fn unknown(what: &str, path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::keys::keys;
 
     fn problems(text: &str) -> Vec<String> {
         parse(Path::new("w.yml"), text).1.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_name_that_may_be_a_secret_in_the_wrong_place_is_not_shown() {
+        assert_eq!(
+            problems("redis:\n  pass_wrod: x\n  Geheim4711: password\ns3cret: 1\n"),
+            [
+                "w.yml, line 2: redis.pass_wrod: there is no such setting; is redis.password meant?",
+                "w.yml, line 3: redis.…: there is no such setting",
+                "w.yml, line 4: …: there is no such setting",
+            ]
+        );
+        assert!(keys().iter().all(|key| shown(&key.path) == key.path), "every setting's name can be shown");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-// Upstream: cli::config, config::cluster, config::environment, config::file, config::ginkgo, config::load, config::reference, config::value
+// Upstream: cli::config, config::cluster, config::environment, config::file, config::ginkgo, config::load, config::reference, config::value, tests::it::secrets
 // Downstream: config::schema, config::sections
 // Role: The list of all settings with their kinds, read from the types themselves, and the nearest one to a mistyped name.
 

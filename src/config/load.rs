@@ -1,4 +1,4 @@
-// Upstream: backfill, cli, cli::config, cli::health, config, main, reload, run, service_hub
+// Upstream: backfill, cli, cli::config, cli::health, config, main, reload, run, service_hub, tests::it::secrets
 // Downstream: config::check, config::cluster, config::environment, config::file, config::ginkgo, config::keys, config::problem, config::sections
 // Role: Puts defaults, Ginkgo's files, the worker's file and the environment together into checked settings.
 

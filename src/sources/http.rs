@@ -1,5 +1,5 @@
 // Upstream: sources::eastmoney, sources::tushare::transport, sources::yahoo
-// Downstream: actors::ports::market_source, kit::fuzz, sources, sources::excerpt
+// Downstream: actors::ports::market_source, hiding, kit::fuzz, sources, sources::excerpt
 // Role: HTTP to a vendor: bounded requests, their failures told apart, secrets taken out of what comes back.
 
 use std::error::Error;
@@ -10,8 +10,9 @@ use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
+use crate::hiding::without_secret;
 use crate::sources::SourceSetupError;
 use crate::sources::excerpt::excerpt;
 
@@ -23,8 +24,6 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_BODY_BYTES: usize = 16 << 20;
 /// Of an error's body so much is read to be shown.
 const MAX_ERROR_BODY_BYTES: usize = 4 << 10;
-/// Stands where the secret stood.
-const SECRET_MARK: &str = "[secret]";
 /// The wait where a 429 names none: vendors count by the minute.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The longest wait a server may ask for.
@@ -128,10 +127,7 @@ impl HttpClient {
     }
 
     fn without_secret(&self, text: String) -> String {
-        match self.secret.as_ref().map(|secret| secret.expose_secret()) {
-            Some(secret) if text.contains(secret) => text.replace(secret, SECRET_MARK),
-            _ => text,
-        }
+        without_secret(text, self.secret.as_ref())
     }
 
     /// The beginning of a body for an error. The secret goes before the text is cut, as half of it would remain.

@@ -1,4 +1,4 @@
-// Upstream: tests::it::logs, tests::it::metrics, tests::it::quality_listing, tests::it::ticks
+// Upstream: tests::it::logs, tests::it::metrics, tests::it::quality_listing, tests::it::secrets, tests::it::ticks
 // Downstream: kit::clickhouse, kit::fault, kit::http, kit::redis, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: A worker asked over HTTP, well, hung, paused and without its servers; and by `health` and `status`.
 

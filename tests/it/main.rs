@@ -34,6 +34,7 @@ mod reference;
 mod reload;
 mod reload_effects;
 mod reload_servers;
+mod secrets;
 mod send;
 mod source_pairs;
 mod sources_baostock;

@@ -1,4 +1,4 @@
-// Upstream: tests::it::reload_effects
+// Upstream: tests::it::reload_effects, tests::it::secrets
 // Downstream: kit::clickhouse, kit::fault, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
 // Role: The configuration read anew while the worker works: applied as a whole or refused, and no command suffers.
 

@@ -1,5 +1,5 @@
 // Upstream: sources, tests::it::sources_baostock
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, actors::shanghai, config::source_sections, probe, sources, sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::connection, sources::baostock::error_text, sources::baostock::frame, sources::baostock::k_data, sources::baostock::query, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::gate
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, actors::shanghai, config::source_sections, hiding, probe, sources, sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::connection, sources::baostock::error_text, sources::baostock::frame, sources::baostock::k_data, sources::baostock::query, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::gate
 // Role: BaoStock as a source: sessions, pages, the gate before every request.
 
 //! BaoStock, a free vendor with a TCP protocol of its own: a login, then queries, one at a time on a connection. Each query
@@ -41,6 +41,7 @@ use self::query::{Page, Query, baostock_code};
 use self::stock_basic::StockBasic;
 use self::trade_dates::TradeDates;
 use crate::config::{BaoStockSection, RequestLimits};
+use crate::hiding::without_secret;
 use crate::probe::Answer;
 use crate::sources::SourceSetupError;
 use crate::sources::gate::Gate;
@@ -198,10 +199,7 @@ impl BaoStockSource {
             let mut session = Connection::open(&self.address).await?;
             let message = session.exchange(&request).await;
             // A server may send back what it was sent.
-            let hide = |text: String| match &self.password {
-                Some(password) => text.replace(password.expose_secret(), "***"),
-                None => text,
-            };
+            let hide = |text: String| without_secret(text, self.password.as_ref());
             let message = message.map_err(|error| match error {
                 ExchangeError::Frame(error) => SourceErrorKind::BadAnswer(hide(error.to_string())),
                 other => other.into(),

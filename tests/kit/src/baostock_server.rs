@@ -1,4 +1,4 @@
-// Upstream: kit::bin::baostock_server, tests::it::cross_check, tests::it::evening, tests::it::quality_listing, tests::it::source_pairs, tests::it::sources_baostock
+// Upstream: kit::bin::baostock_server, tests::it::cross_check, tests::it::evening, tests::it::quality_listing, tests::it::secrets, tests::it::source_pairs, tests::it::sources_baostock
 // Downstream: kit::baostock_data, kit::fault, kit::own_thread, kit::tushare_data
 // Role: A server that speaks BaoStock's protocol on a free local port, with data and faults a test sets.
 

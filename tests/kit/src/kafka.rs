@@ -1,4 +1,4 @@
-// Upstream: kit::scene, tests::it::price_updates, tests::it::standalone
+// Upstream: kit::scene, tests::it::price_updates, tests::it::secrets, tests::it::standalone
 // Downstream: kit::wait
 // Role: Topics, commands, offsets and records on the real broker, all blocking.
 

@@ -1,4 +1,4 @@
-// Upstream: tests::it::databases_types, tests::it::http, tests::it::outages, tests::it::reload_servers, tests::it::user_database
+// Upstream: tests::it::databases_types, tests::it::http, tests::it::outages, tests::it::reload_servers, tests::it::secrets, tests::it::user_database
 // Downstream: kit::services, kit::wait
 // Role: A Redis server of a test's own, which it may kill and start again.
 

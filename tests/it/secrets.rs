@@ -1,0 +1,350 @@
+// Upstream: none
+// Downstream: config::environment, config::keys, config::load, kit::baostock_server, kit::clickhouse, kit::fault, kit::http, kit::kafka, kit::mysql, kit::redis, kit::scene, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::http, tests::it::main_job, tests::it::reload
+// Role: Every secret of the configuration is looked for in all that a worker and its commands say while things go wrong.
+
+use std::process::Command;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use data_worker::config::keys::keys;
+use data_worker::config::{Environment, load};
+use kit::baostock_server::{self, BaoStockServer};
+use kit::clickhouse::OwnServer;
+use kit::mysql::Tables;
+use kit::redis::OwnRedis;
+use kit::scene::{PATIENCE, Scene};
+use kit::services::{host_and_port, required, unique};
+use kit::tushare_server::{self, Fault, Lasting, TushareServer};
+use kit::wait::wait_until;
+
+use crate::main_job::{Market, PROGRAM, market};
+use crate::reload::reload;
+
+/// Begins every secret of the test, and stands nowhere else.
+const MARK: &str = "Zq9";
+
+/// The settings that hold a secret: the code's own list, so that a new one is looked for, too.
+fn secret_settings() -> Vec<&'static str> {
+    keys().iter().filter(|key| key.secret).map(|key| key.path.as_str()).collect()
+}
+
+/// What a setting is set to: with characters that addresses and JSON may write in another way.
+fn secret(path: &str) -> String {
+    format!("{MARK}/{}+@", path.replace('.', "-"))
+}
+
+/// As it stands in an address.
+fn in_address(secret: &str) -> String {
+    secret.bytes().fold(String::new(), |text, byte| match byte {
+        b'-' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => text + &char::from(byte).to_string(),
+        other => text + &format!("%{other:02X}"),
+    })
+}
+
+/// How a secret may be written: plain, cut off, in an address, in JSON of others, in hexadecimal digits, in base64 wherever it
+/// begins there.
+fn forms(secret: &str) -> Vec<String> {
+    let address = in_address(secret);
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let in_base64 = (0..3_usize).map(|before| {
+        let text = STANDARD.encode([&vec![0; before], secret.as_bytes()].concat());
+        // Without the letters that hold bits of what stands before and after.
+        let (begin, end) = ((before * 8).div_ceil(6), (before + secret.len()) * 8 / 6);
+        text[begin..end].to_owned()
+    });
+    let mut forms = vec![secret.to_owned(), secret[..secret.len() / 2].to_owned(), address.to_lowercase(), address];
+    forms.extend([secret.replace('/', "\\/"), hex.to_uppercase(), hex]);
+    forms.extend(in_base64);
+    forms
+}
+
+/// All that was said, each piece with where.
+#[derive(Default)]
+struct Said(Vec<(String, String)>);
+
+impl Said {
+    /// Adds what was said there; silence would prove nothing.
+    fn add(&mut self, place: impl Into<String>, text: String) {
+        let place = place.into();
+        assert!(!text.trim().is_empty(), "nothing is said in {place}");
+        self.0.push((place, text));
+    }
+
+    /// The lines that hold a secret in any form.
+    fn leaks(&self) -> Vec<String> {
+        let forms: Vec<String> = secret_settings().iter().flat_map(|path| forms(&secret(path))).collect();
+        let holds = |line: &str| line.contains(MARK) || forms.iter().any(|form| line.contains(form));
+        let lines = self.0.iter().flat_map(|(place, text)| text.lines().map(move |line| (place, line)));
+        lines.filter(|(_, line)| holds(line)).map(|(place, line)| format!("{place}: {line:.2000}")).collect()
+    }
+}
+
+#[test]
+fn the_search_finds_each_secret_in_every_form_and_nothing_else() {
+    let num_leaks = |text: String| {
+        let mut said = Said::default();
+        said.add("here", text);
+        said.leaks().len()
+    };
+    for path in secret_settings() {
+        let secret = secret(path);
+        for before in ["", "u", "us", "user:", "user:x"] {
+            assert_eq!(num_leaks(format!("Basic {}", STANDARD.encode(format!("{before}{secret}\n")))), 1, "{before}");
+        }
+        let cut = &secret[..secret.len() - 3];
+        let json = format!("{{\"message\":\"{}\"}}", secret.replace('/', "\\/"));
+        for text in [secret.clone(), cut.to_owned(), format!("http://me:{}@host", in_address(&secret)), json] {
+            assert_eq!(num_leaks(format!("error: {text} is wrong")), 1, "{text}");
+        }
+    }
+    assert_eq!(num_leaks("redis-password is ***; SQ9mYW5j".to_owned()), 0);
+}
+
+/// Servers that want the secrets, and what they are called in the configuration.
+struct Servers {
+    scene: Scene,
+    user: String,
+    redis: OwnRedis,
+    engine: OwnServer,
+    baostock: BaoStockServer,
+}
+
+/// A worker's servers let it in by its secrets; those that are sources refuse them.
+fn servers(data: kit::tushare_data::Dataset) -> Servers {
+    let token = secret("sources.tushare.token");
+    let options = tushare_server::Options { token, ..tushare_server::Options::default() };
+    let baostock = BaoStockServer::start(data.clone()).unwrap();
+    let mut scene = Scene::with_source("secrets", PROGRAM, TushareServer::start_with(data, options).unwrap());
+    for path in secret_settings() {
+        scene.set(path, format!("\"{}\"", secret(path)));
+    }
+    let redis = OwnRedis::start();
+    redis.set_password(&secret("redis.password"));
+    let (_, redis_port) = host_and_port(&redis.url());
+    scene.redis_url = format!("redis://:{}@127.0.0.1:{redis_port}/0", in_address(&secret("redis.password")));
+    let password = secret("clickhouse.password");
+    let engine = OwnServer::start_as(&scene.folder().join("engine"), 0, Some(("ginkgo", &password)));
+    scene.database.url = format!("http://ginkgo:{}@127.0.0.1:{}", in_address(&password), engine.port);
+    scene.database.create();
+    let tables = Tables::create_as_ginkgo(&scene.name);
+    let user = unique("s").replace('_', "");
+    tables.run(&format!("CREATE USER {user}@'127.0.0.1' IDENTIFIED BY '{}'", secret("mysql.password")));
+    tables.run(&format!("GRANT ALL ON `{}`.* TO {user}@'127.0.0.1'", scene.name));
+    scene.set("clickhouse.user", "ginkgo").set("mysql.user", &user);
+    for (key, value) in [
+        ("sources.bars", "[mongodb, mysql, clickhouse, redis, baostock, tushare]".to_owned()),
+        ("sources.mongodb.host", required("TEST_MONGODB_HOST")),
+        ("sources.mongodb.port", required("TEST_MONGODB_PORT")),
+        ("sources.mongodb.user", required("TEST_MONGODB_USER")),
+        ("sources.mysql.host", required("TEST_MYSQL_HOST")),
+        ("sources.mysql.port", required("TEST_MYSQL_PORT")),
+        ("sources.mysql.user", required("TEST_MYSQL_USER")),
+        ("sources.clickhouse.host", "127.0.0.1".to_owned()),
+        ("sources.clickhouse.port", engine.port.to_string()),
+        ("sources.clickhouse.user", "ginkgo".to_owned()),
+        ("sources.redis.host", "127.0.0.1".to_owned()),
+        ("sources.redis.port", redis_port.to_string()),
+        ("sources.baostock.address", baostock.address()),
+        ("sources.baostock.user", "me".to_owned()),
+    ] {
+        scene.set(key, value);
+    }
+    scene.set("log.level", "trace").set("quality.report_interval_ms", 1_000).set("quality.job_quiet_ms", 200);
+    scene.set("heartbeat.interval_ms", 300).set("events.price_update", true);
+    // At the end rows are left that no store takes.
+    scene.set("worker.drain_deadline_ms", 500);
+    Servers { scene, user, redis, engine, baostock }
+}
+
+/// A command of the program with the worker's file: what it prints, errors included.
+fn told_by(scene: &Scene, said: &mut Said, arguments: &[&str]) -> String {
+    let file = scene.folder().join("n1.yml").display().to_string();
+    let arguments: Vec<&str> = arguments.iter().map(|word| if *word == "FILE" { &file } else { *word }).collect();
+    let output = Command::new(PROGRAM).args(&arguments).env("GINKGO_DIR", scene.folder()).output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    said.add(arguments.join(" "), text.clone());
+    text
+}
+
+const COMMANDS: [&[&str]; 8] = [
+    &["config", "show", "--config", "FILE"],
+    &["config", "check", "FILE"],
+    &["config", "check", "--connect", "FILE"],
+    &["status", "--config", "FILE"],
+    &["status", "--json", "--config", "FILE"],
+    &["reports", "--json", "--config", "FILE"],
+    &["quality", "600000.SH", "--config", "FILE"],
+    &["send", "--wait", "heartbeat_test", "--config", "FILE"],
+];
+
+/// What an operator may do to a line with a secret.
+fn broken_lines(name: &str, secret: &str) -> Vec<String> {
+    vec![
+        format!("{name}: [{secret}]"),
+        format!("{name}: {{{secret}: 1}}"),
+        format!("{name}: \"{secret}"),
+        format!("{name}:{secret}"),
+        format!("{name}s: {secret}"),
+        format!("{secret}: {name}"),
+        format!("{name}: x\n\t{secret}"),
+        format!("{name}: {secret}: {secret}"),
+        format!("- {secret}"),
+        secret.to_owned(),
+        format!("{name}: {secret}\n{name}: {secret}"),
+        format!("{name}: !{secret} x"),
+        format!("{name}: *{secret}"),
+    ]
+}
+
+/// Files with each secret's line broken in each way: all are read, and the program and the worker are given each kind once.
+fn break_files(scene: &Scene, said: &mut Said) {
+    for (n, path) in secret_settings().into_iter().enumerate() {
+        let (sections, name) = path.rsplit_once('.').unwrap();
+        for (m, line) in broken_lines(name, &secret(path)).into_iter().enumerate() {
+            let mut text = String::new();
+            for (depth, section) in sections.split('.').enumerate() {
+                text.push_str(&format!("{}{section}:\n", "  ".repeat(depth)));
+            }
+            let indent = "  ".repeat(sections.split('.').count());
+            text.push_str(&format!("{indent}{}\n", line.replace('\n', &format!("\n{indent}"))));
+            scene.write_raw_config("n1", &text);
+            let file = scene.folder().join("n1.yml");
+            // Some are only read in another way than they were meant.
+            let outcome = load(Some(&file), &Environment::from_iter([("HOME", "/nowhere")]));
+            said.add(
+                format!("{path} {m}"),
+                outcome.as_ref().map_or_else(ToString::to_string, |read| format!("{read:?}")),
+            );
+            if outcome.is_err() && (n + m) % secret_settings().len() == 0 {
+                told_by(scene, said, &["config", "check", "FILE"]);
+                let answer = reload(scene, &format!("broken {path} {m}"));
+                assert_eq!(answer["data"]["event"], "RELOAD_REFUSED", "{line}: {answer}");
+            }
+        }
+    }
+    scene.write_config("n1");
+}
+
+/// What the worker answers, and what its stores and topics hold.
+fn look_around(servers: &Servers, address: &str, said: &mut Said) {
+    let scene = &servers.scene;
+    for path in ["/healthz", "/readyz", "/status", "/metrics", "/none"] {
+        let answer = kit::http::get(address, path);
+        said.add(path, answer.head + &answer.body);
+    }
+    let tables = Tables::of(&scene.name);
+    let records = tables.rows("SELECT code, status, coalesce(error_message, ''), coalesce(meta, ''), coalesce(`desc`, '') FROM data_sync_record");
+    said.add("data_sync_record", format!("{records:?}"));
+    said.add("data_quality_report", scene.database.query("SELECT * FROM data_quality_report FORMAT JSONEachRow"));
+    let mut redis = redis::Client::open(scene.redis_url.as_str()).unwrap().get_connection().unwrap();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis).unwrap();
+    for key in keys {
+        let value: String = redis::cmd("GET").arg(&key).query(&mut redis).unwrap();
+        said.add("Redis", format!("{key} {value}"));
+    }
+    for (topic, partitions) in [("dlq", 1), ("notifications", 1), ("market", 3), ("control", 2)] {
+        let records = scene.broker.records(&format!("{}.{topic}", scene.name), partitions);
+        let text =
+            |record: &kit::kafka::Record| format!("{:?} {}", record.headers, String::from_utf8_lossy(&record.value));
+        said.add(topic, records.iter().map(text).collect::<Vec<_>>().join("\n"));
+    }
+}
+
+/// Every source refuses its login, and vendors send back what they were sent, each in its own way.
+fn refuse_logins(servers: &mut Servers, codes: &[String]) {
+    let echo = format!("wrong password {}?", secret("sources.baostock.password"));
+    servers
+        .baostock
+        .set_fault(baostock_server::Fault::LoginRefused("10001002".to_owned(), echo), Lasting::UntilCleared);
+    let token = secret("sources.tushare.token");
+    let scene = &mut servers.scene;
+    for (code, fault) in codes.iter().zip([
+        Fault::Refused(40101, format!("token {token} 不对")),
+        Fault::Body(format!("{{\"code\":40101,\"msg\":\"token {} is wrong\"}}", token.replace('/', "\\/"))),
+        Fault::Body(format!("{{\"code\":40101,\"msg\":\"token=%5B{}\"}}", in_address(&token))),
+        Fault::Body(format!("<html>no token {token}</html>")),
+    ]) {
+        scene.source.set_fault(fault, Lasting::UntilCleared);
+        scene.send_snapshots(std::slice::from_ref(code), "");
+        scene.wait_until_committed();
+    }
+    assert_eq!(scene.dead_letters().len(), 4);
+    scene.source.clear_fault();
+    servers.baostock.clear_fault();
+}
+
+/// The main servers do not let the worker in any more, and one of them goes away.
+fn shut_out(servers: Servers, codes: &[String]) -> (Scene, OwnServer) {
+    let Servers { mut scene, user, engine, redis, .. } = servers;
+    let mut admin = redis::Client::open(scene.redis_url.as_str()).unwrap().get_connection().unwrap();
+    redis::cmd("CONFIG").arg(&["SET", "requirepass", "another"]).exec(&mut admin).unwrap();
+    redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal"]).exec(&mut admin).unwrap();
+    let tables = Tables::of(&scene.name);
+    tables.run(&format!("ALTER USER {user}@'127.0.0.1' IDENTIFIED BY 'another'"));
+    tables.run(&format!("KILL USER {user}@'127.0.0.1'"));
+    let port = engine.port;
+    engine.kill();
+    scene.send_snapshots(codes, r#""full":true"#);
+    wait_until("rows that cannot be written", PATIENCE, || {
+        !scene.notifications_with("alert_type", "write_error").is_empty()
+    });
+    let engine = OwnServer::start_as(&scene.folder().join("engine"), port, Some(("ginkgo", "another")));
+    wait_until("the refused login", PATIENCE, || !scene.notifications_with("class", "access").is_empty());
+    drop(redis);
+    (scene, engine)
+}
+
+#[test]
+fn no_secret_is_anywhere_while_everything_goes_wrong() {
+    let Market { codes, data, .. } = market(8, 3);
+    let mut servers = servers(data);
+    let mut said = Said::default();
+    let mut worker = servers.scene.start("n1");
+    servers.scene.wait_for_status("n1", "running");
+    let address = crate::http::address(&servers.scene, "n1");
+    refuse_logins(&mut servers, &codes[..4]);
+    servers.scene.send_snapshots(&codes, "");
+    servers.scene.wait_until_committed();
+    servers.scene.assert_exact(&codes);
+    wait_until("records of tasks", PATIENCE, || {
+        let count = Tables::of(&servers.scene.name).try_rows("SELECT count(*) FROM data_sync_record");
+        count.is_ok_and(|rows| rows[0][0] == "12")
+    });
+    wait_until("a kept report", PATIENCE, || {
+        let count = servers.scene.database.try_query("SELECT count() FROM data_quality_report");
+        count.is_ok_and(|count| count.trim() != "0")
+    });
+    for command in COMMANDS {
+        told_by(&servers.scene, &mut said, command);
+    }
+    break_files(&servers.scene, &mut said);
+    for path in secret_settings() {
+        servers.scene.set(path, format!("\"{}-wrong\"", secret(path)));
+    }
+    servers.scene.write_config("n1");
+    let answer = reload(&servers.scene, "wrong");
+    let problems = answer["data"]["problems"].to_string();
+    for section in ["redis: ", "clickhouse: ", "mysql: ", "sources: "] {
+        assert!(problems.contains(section), "{problems}");
+    }
+    look_around(&servers, &address, &mut said);
+
+    let (scene, _engine) = shut_out(servers, &codes[..2]);
+    for command in COMMANDS {
+        told_by(&scene, &mut said, command);
+    }
+    for path in ["/readyz", "/status", "/metrics"] {
+        said.add(path, kit::http::get(&address, path).body);
+    }
+    wait_until("the refusal of MySQL", PATIENCE, || worker.log_text().contains("Access denied for user 's"));
+    worker.terminate();
+    worker.wait(PATIENCE);
+    said.add("notifications", format!("{:?}", scene.notifications()));
+    let log = worker.log_text();
+    for source in ["mongodb", "mysql", "clickhouse", "redis", "baostock", "tushare"] {
+        assert!(log.contains(&format!("source {source}: ")), "{source} has refused nothing");
+    }
+    said.add("the log", log);
+    let leaks = said.leaks();
+    assert!(leaks.is_empty(), "{} lines, such as:\n{}", leaks.len(), leaks[..leaks.len().min(20)].join("\n"));
+}
