@@ -31,9 +31,9 @@ pub struct Settings {
     pub kafka: KafkaSection,
     /// Heartbeats, in Redis.
     pub redis: RedisSection,
-    /// Bars, in ClickHouse.
+    /// Bars, ticks, adjustment factors and kept quality reports, in ClickHouse.
     pub clickhouse: ClickHouseSection,
-    /// The stock list, in MySQL or MariaDB.
+    /// The list of securities, the calendar and the records of ended tasks, in MySQL or MariaDB.
     pub mysql: MySqlSection,
     /// Where market data comes from.
     pub sources: SourcesSection,
@@ -192,7 +192,7 @@ impl Default for RedisSection {
     }
 }
 
-/// Bars.
+/// Bars, ticks, adjustment factors and kept quality reports.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClickHouseSection {
@@ -207,7 +207,7 @@ pub struct ClickHouseSection {
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
-    /// Database with the table `bar`.
+    /// Database with the tables `bar`, `adjustfactor`, `data_quality_report` and those of ticks.
     pub database: String,
     /// How bytes travel between worker and server: `none` is faster on one machine or in one data centre, `lz4` spares a
     /// slow line.
@@ -241,7 +241,7 @@ impl Default for ClickHouseSection {
     }
 }
 
-/// The stock list.
+/// The list of securities, the calendar and the records of ended tasks.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MySqlSection {
@@ -256,7 +256,7 @@ pub struct MySqlSection {
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
-    /// Database with the table `stock_info`.
+    /// Database with the tables `stock_info`, `trade_day` and `data_sync_record`.
     pub database: String,
     /// Longest wait for the answer to one statement.
     #[schemars(range(min = 100, max = 3_600_000))]

@@ -58,6 +58,29 @@ fn an_order_reaches_every_worker_or_the_one_it_names() {
 }
 
 #[test]
+fn one_worker_pauses_and_goes_on_while_the_other_works() {
+    let Market { codes, data, .. } = market(40, 3);
+    let mut scene = Scene::new("pause_one", PROGRAM, data);
+    let first = scene.start("n1");
+    let second = scene.start("n2");
+    scene.wait_for_status("n1", "running");
+    scene.wait_for_status("n2", "running");
+    scene.order("pause", Some("n1"), "pause");
+    let paused = |log: &str| log.contains("consumption paused or resumed");
+    wait_until("it stands still", PATIENCE, || paused(&first.log_text()));
+    scene.send_snapshots(&codes, "");
+    // Each has two of the four partitions.
+    let done = |scene: &Scene| scene.committed().iter().zip(scene.sent()).filter(|(done, sent)| done == sent).count();
+    wait_until("the other's commands", PATIENCE, || done(&scene) == 2);
+    assert_eq!(scene.committed().iter().filter(|offset| **offset == 0).count(), 2);
+    assert!(!paused(&second.log_text()) && nodes(&answers(&scene, "pause")) == ["n1"]);
+    scene.order("resume", Some("n1"), "resume");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    wait_until("its answer", PATIENCE, || nodes(&answers(&scene, "resume")) == ["n1"]);
+}
+
+#[test]
 fn an_order_from_before_the_start_is_not_obeyed() {
     let Market { codes, data, .. } = market(4, 3);
     let mut scene = Scene::new("old_order", PROGRAM, data);

@@ -1,13 +1,16 @@
 // Upstream: tests::it::reload_effects, tests::it::secrets
-// Downstream: kit::clickhouse, kit::fault, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit::clickhouse, kit::fault, kit::scene, kit::services, kit::tushare_server, kit::wait, kit::worker, tests::it::main_job
 // Role: The configuration read anew while the worker works: applied as a whole or refused, and no command suffers.
 
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::Duration;
 
 use kit::clickhouse::OwnServer;
 use kit::scene::{PATIENCE, Scene};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::{wait_for, wait_until};
+use kit::worker::Worker;
 use serde_json::Value;
 
 use crate::main_job::{Market, PROGRAM, market};
@@ -52,6 +55,31 @@ fn an_order_a_signal_and_a_saved_file_put_a_change_in_force() {
 }
 
 #[test]
+fn a_file_in_a_mounted_folder_is_seen_to_change_by_its_link_alone() {
+    let Market { data, .. } = market(1, 1);
+    let mut scene = Scene::new("mounted", PROGRAM, data);
+    let at = |name: &str| scene.folder().join(name);
+    let (data, file) = (at("..data"), at("data_worker.yml"));
+    let (first, second, new_link) = (at("..first"), at("..second"), at("..data_tmp"));
+    for (folder, ttl_ms) in [(&first, 7_000), (&second, 90_000)] {
+        scene.set("heartbeat.interval_ms", 300).set("heartbeat.ttl_ms", ttl_ms);
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("data_worker.yml"), scene.config_text("n1")).unwrap();
+    }
+    symlink("..first", &data).unwrap();
+    symlink("..data/data_worker.yml", &file).unwrap();
+    let folder = scene.folder().display().to_string();
+    let _worker = Worker::start(Path::new(PROGRAM), &file, &file.with_extension("log"), &[("GINKGO_DIR", &folder)]);
+    scene.wait_for_status("n1", "running");
+    assert!(scene.heartbeat("n1").is_some_and(|(_, ttl)| ttl <= 7));
+    // As Kubernetes does it: another folder under the same link.
+    symlink("..second", &new_link).unwrap();
+    std::fs::rename(&new_link, &data).unwrap();
+    wait_until("the new time to live", PATIENCE, || scene.heartbeat("n1").is_some_and(|(_, ttl)| ttl > 60));
+    assert_eq!(scene.notifications_with("event", "RELOADED").len(), 1);
+}
+
+#[test]
 fn a_refused_reload_names_place_and_reason_and_changes_nothing() {
     let Market { codes, data, .. } = market(10, 3);
     let mut scene = Scene::new("refused", PROGRAM, data);
@@ -68,12 +96,13 @@ fn a_refused_reload_names_place_and_reason_and_changes_nothing() {
     assert!(text.contains("n1.yml, line 2: batch.max_rows: it must be a whole number"), "{text}");
     assert!(text.contains("line 3: batch.min_row: there is no such setting; is batch.min_rows meant?"), "{text}");
 
-    // A setting that needs a restart, by its name.
-    scene.set("kafka.group_id", "another");
-    scene.write_config("n1");
+    // Settings that need a restart, all by their names.
+    let other = scene.config_text("n1").replace(&scene.name, "another").replace("node_id: n1", "node_id: n9");
+    scene.write_raw_config("n1", &other);
     let text = problems(&reload(&scene, "restart"));
-    assert!(text.contains("kafka.group_id: a change needs a restart"), "{text}");
-    scene.set("kafka.group_id", format!("{}.group", scene.name));
+    for name in ["kafka.group_id", "kafka.command_topics", "kafka.control_topic", "worker.node_id"] {
+        assert!(text.contains(&format!("{name}: a change needs a restart: ")), "{name}: {text}");
+    }
 
     // A server that is not there: tried before it is used.
     let port = kit::services::free_port();

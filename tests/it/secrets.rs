@@ -149,6 +149,8 @@ fn servers(data: kit::tushare_data::Dataset) -> Servers {
     ] {
         scene.set(key, value);
     }
+    let logs = scene.folder().join("logs");
+    scene.set("log.folder", logs.display());
     scene.set("log.level", "trace").set("quality.report_interval_ms", 1_000).set("quality.job_quiet_ms", 200);
     scene.set("heartbeat.interval_ms", 300).set("events.price_update", true);
     // At the end rows are left that no store takes.
@@ -345,6 +347,9 @@ fn no_secret_is_anywhere_while_everything_goes_wrong() {
         assert!(log.contains(&format!("source {source}: ")), "{source} has refused nothing");
     }
     said.add("the log", log);
+    for file in std::fs::read_dir(scene.folder().join("logs")).unwrap() {
+        said.add("the folder of logs", std::fs::read_to_string(file.unwrap().path()).unwrap());
+    }
     let leaks = said.leaks();
     assert!(leaks.is_empty(), "{} lines, such as:\n{}", leaks.len(), leaks[..leaks.len().min(20)].join("\n"));
 }

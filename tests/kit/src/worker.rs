@@ -1,4 +1,4 @@
-// Upstream: kit::scene, tests::it::backfill, tests::it::config_cli, tests::it::metrics, tests::it::quality_listing, tests::it::standalone
+// Upstream: kit::scene, tests::it::backfill, tests::it::config_cli, tests::it::metrics, tests::it::quality_listing, tests::it::reload, tests::it::standalone
 // Downstream: kit::wait
 // Role: The worker's process: started, signalled, killed, awaited; its log kept for the failing test's output.
 
