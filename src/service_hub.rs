@@ -1,5 +1,5 @@
 // Upstream: backfill, cli::connect, cli::gaps, cli::quality, reload, run, standalone, standalone::demonstration, standalone::error
-// Downstream: actors::domain::code, actors::fact_cache, actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sqlite::store, switch, telemetry
+// Downstream: actors::domain::code, actors::fact_cache, actors::heartbeat, actors::ports, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store, actors::supervisor, clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::stored_days, clickhouse::ticks, config::load, config::sections, http::store_check, kafka, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, memory_heartbeats, mysql::store, probe, redis::heartbeat, reload, sources, sources::budget, sqlite::store, switch, telemetry
 // Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
 
 use std::path::Path;
@@ -26,6 +26,7 @@ use crate::mysql::MySqlReference;
 use crate::probe::Probe;
 use crate::redis::RedisHeartbeats;
 use crate::reload::{ConfigPlace, ConfigReader, NothingToReload};
+use crate::sources::budget::Ledger;
 use crate::sources::{self, ConfiguredSources};
 use crate::sqlite::SqliteStore;
 use crate::switch::Switch;
@@ -139,7 +140,12 @@ impl ServiceHub {
 
     /// The configured sources, for a program that is no worker.
     pub fn market_sources(settings: &Settings) -> Result<Arc<dyn MarketSources>, ServiceError> {
-        let sources = ConfiguredSources::build(&settings.sources).map_err(ServiceError::of("market sources"))?;
+        Self::sources(settings, &Ledger::default())
+    }
+
+    fn sources(settings: &Settings, ledger: &Ledger) -> Result<Arc<dyn MarketSources>, ServiceError> {
+        let sources =
+            ConfiguredSources::build(&settings.sources, ledger).map_err(ServiceError::of("market sources"))?;
         Ok(Arc::new(sources))
     }
 
@@ -218,6 +224,8 @@ pub struct Services {
     factors: Arc<Switch<dyn FactorStore>>,
     ticks: Arc<Switch<dyn TickStore>>,
     sources: Arc<Switch<dyn MarketSources>>,
+    /// What vendors were asked for so far; the sources that are exchanged go on by it.
+    ledger: Arc<Ledger>,
     reference: Arc<Switch<dyn ReferenceStore>>,
     reports: Arc<Switch<dyn ReportStore>>,
     heartbeats: Arc<Switch<dyn HeartbeatStore>>,
@@ -225,7 +233,8 @@ pub struct Services {
 
 impl Services {
     fn build(settings: &Settings) -> Result<Self, ServiceError> {
-        let sources = ServiceHub::market_sources(settings)?;
+        let ledger = Arc::new(Ledger::default());
+        let sources = ServiceHub::sources(settings, &ledger)?;
         let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
         let heartbeats = heartbeats.map_err(ServiceError::of("Redis client"))?;
         Ok(Self {
@@ -233,6 +242,7 @@ impl Services {
             factors: Switch::new(Arc::new(ClickHouseFactors::new(&settings.clickhouse))),
             ticks: Switch::new(Arc::new(ClickHouseTicks::new(&settings.clickhouse))),
             sources: Switch::new(sources),
+            ledger,
             reference: Switch::new(Arc::new(MySqlReference::new(&settings.mysql))),
             reports: Switch::new(Arc::new(ClickHouseReports::new(&settings.clickhouse))),
             heartbeats: Switch::new(Arc::new(heartbeats)),
@@ -256,7 +266,8 @@ impl Services {
             Ok(Arc::new(factors) as Arc<dyn FactorStore>)
         });
         let sources = tried(touched("sources"), "sources", async {
-            let sources = ConfiguredSources::build(&settings.sources).map_err(|error| error.to_string())?;
+            let sources = ConfiguredSources::build(&settings.sources, &self.ledger);
+            let sources = sources.map_err(|error| error.to_string())?;
             let probes = settings.sources.required().into_iter().map(|name| sources::probe(&settings.sources, name));
             futures_util::future::try_join_all(probes).await?;
             Ok(Arc::new(sources) as Arc<dyn MarketSources>)

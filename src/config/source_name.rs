@@ -1,4 +1,4 @@
-// Upstream: config, config::check, config::source_sections, sources, sources::databases, standalone, tests::it::databases_types, tests::it::databases_worker, tests::it::reload_servers, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::user_database
+// Upstream: config, config::check, config::source_sections, sources, sources::budget, sources::databases, standalone, tests::it::databases_types, tests::it::databases_worker, tests::it::reload_servers, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::user_database
 // Downstream: actors::ports::market_source
 // Role: The sources' names in the configuration, and which kinds of data each has.
 

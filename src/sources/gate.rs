@@ -1,5 +1,5 @@
 // Upstream: sources::baostock, sources::databases, sources::eastmoney, sources::tdx, sources::tushare, sources::yahoo
-// Downstream: actors::ports::market_source, actors::shanghai, config::source_sections
+// Downstream: actors::ports::market_source, config::source_sections, sources::budget
 // Role: Stands before every request to a vendor: its limits, the vendor's own words about them, and pauses after failures.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,16 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use actors::ports::SourceErrorKind;
-use actors::shanghai;
-use chrono::{NaiveDate, NaiveTime};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
-use crate::config::RequestLimits;
-
-/// Share of a minute's requests that may be sent at once. The rest is spread over the minute, so that no minute, wherever
-/// it begins, has more requests than allowed.
-const BURST_SHARE: f64 = 0.25;
+use crate::sources::budget::{Allowance, Budget};
 
 /// The longest closure. A vendor's hour or day is probed every minute: its limit may have been raised meanwhile.
 const LONGEST_CLOSURE: Duration = Duration::from_secs(60);
@@ -25,7 +19,7 @@ const LONGEST_CLOSURE: Duration = Duration::from_secs(60);
 /// do not each run into the same wall.
 #[derive(Debug)]
 pub struct Gate {
-    limits: RequestLimits,
+    budget: Budget,
     slots: Semaphore,
     state: Mutex<State>,
     held_back_ms: AtomicU64,
@@ -33,14 +27,9 @@ pub struct Gate {
     is_replaced: watch::Sender<bool>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     closed: Option<Closure>,
-    /// Requests that may be sent at once.
-    tokens: f64,
-    counted_at: Instant,
-    day: NaiveDate,
-    sent_today: u32,
     failures_in_a_row: u32,
 }
 
@@ -54,28 +43,13 @@ struct Closure {
     is_limit: bool,
 }
 
-/// What must happen before a request may be sent.
-enum Step {
-    Send,
-    WaitUntil(Instant),
-    Closed(Closure),
-    DayIsFull(Duration),
-}
-
 impl Gate {
     /// An open gate with these limits.
-    pub fn new(limits: RequestLimits) -> Self {
-        let state = State {
-            closed: None,
-            tokens: burst(&limits),
-            counted_at: Instant::now(),
-            day: shanghai::today(),
-            sent_today: 0,
-            failures_in_a_row: 0,
-        };
-        let slots = Semaphore::new(limits.max_concurrent.max(1) as usize);
+    pub fn new(budget: impl Into<Budget>) -> Self {
+        let budget = budget.into();
+        let slots = Semaphore::new(budget.limits.max_concurrent.max(1) as usize);
         let (held_back_ms, is_replaced) = (AtomicU64::default(), watch::Sender::new(false));
-        Self { limits, slots, state: Mutex::new(state), held_back_ms, is_replaced }
+        Self { budget, slots, state: Mutex::default(), held_back_ms, is_replaced }
     }
 
     /// Sends a request when it may be sent. A closed gate is waited for as long as `patience`; beyond that the request
@@ -120,47 +94,34 @@ impl Gate {
     async fn wait(&self, patience: Duration) -> Result<(), SourceErrorKind> {
         let deadline = Instant::now() + patience;
         loop {
-            match self.step() {
-                Step::Send => return Ok(()),
-                Step::WaitUntil(time) => tokio::time::sleep_until(time).await,
-                // Another answer may close the gate again while this request waits.
-                Step::Closed(closure) if closure.opens <= deadline => tokio::time::sleep_until(closure.opens).await,
-                Step::Closed(closure) => return Err(closure.error()),
-                Step::DayIsFull(retry_after) => {
-                    let message = format!("not sent: the {} requests of the day are used up", self.limits.per_day);
+            // Another answer may close the gate again while this request waits.
+            match self.closure() {
+                Some(closure) if closure.opens <= deadline => {
+                    tokio::time::sleep_until(closure.opens).await;
+                    continue;
+                }
+                Some(closure) => return Err(closure.error()),
+                None => {}
+            }
+            match self.budget.take() {
+                Allowance::Sent => return Ok(()),
+                Allowance::NotBefore(time) => tokio::time::sleep_until(time).await,
+                Allowance::DayIsFull(retry_after) => {
+                    let per_day = self.budget.limits.per_day;
+                    let message = format!("not sent: the {per_day} requests of the day are used up");
                     return Err(SourceErrorKind::RateLimited { message, retry_after });
                 }
             }
         }
     }
 
-    fn step(&self) -> Step {
+    /// Why nothing may be sent now.
+    fn closure(&self) -> Option<Closure> {
         let mut state = self.lock();
-        let (now, today) = (Instant::now(), shanghai::today());
-        if state.closed.as_ref().is_some_and(|closure| closure.opens <= now) {
+        if state.closed.as_ref().is_some_and(|closure| closure.opens <= Instant::now()) {
             state.closed = None;
         }
-        if let Some(closure) = &state.closed {
-            return Step::Closed(closure.clone());
-        }
-        if state.day != today {
-            (state.day, state.sent_today) = (today, 0);
-        }
-        if self.limits.per_day > 0 && state.sent_today >= self.limits.per_day {
-            return Step::DayIsFull(until_midnight());
-        }
-        if self.limits.per_minute > 0 {
-            let per_second = f64::from(self.limits.per_minute) * (1.0 - BURST_SHARE) / 60.0;
-            let earned = now.duration_since(state.counted_at).as_secs_f64() * per_second;
-            state.tokens = (state.tokens + earned).min(burst(&self.limits));
-            state.counted_at = now;
-            if state.tokens < 1.0 {
-                return Step::WaitUntil(now + Duration::from_secs_f64((1.0 - state.tokens) / per_second));
-            }
-            state.tokens -= 1.0;
-        }
-        state.sent_today += 1;
-        Step::Send
+        state.closed.clone()
     }
 
     /// Learns from an answer.
@@ -175,10 +136,10 @@ impl Gate {
                     state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
                     state.failures_in_a_row
                 };
-                if failures >= self.limits.pause_after_failures {
-                    self.close(&kind.to_string(), Duration::from_millis(self.limits.pause_ms), false);
+                if failures >= self.budget.limits.pause_after_failures {
+                    self.close(&kind.to_string(), Duration::from_millis(self.budget.limits.pause_ms), false);
                     // One more failure after the pause closes it again.
-                    self.lock().failures_in_a_row = self.limits.pause_after_failures.saturating_sub(1);
+                    self.lock().failures_in_a_row = self.budget.limits.pause_after_failures.saturating_sub(1);
                 }
             }
             _ => self.lock().failures_in_a_row = 0,
@@ -213,19 +174,10 @@ impl Closure {
     }
 }
 
-fn burst(limits: &RequestLimits) -> f64 {
-    (f64::from(limits.per_minute) * BURST_SHARE).max(1.0)
-}
-
-fn until_midnight() -> Duration {
-    let now = shanghai::now();
-    let midnight = now.date().succ_opt().unwrap_or(now.date()).and_time(NaiveTime::MIN);
-    (midnight - now).to_std().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RequestLimits;
 
     const MINUTE: Duration = Duration::from_secs(60);
 

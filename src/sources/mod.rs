@@ -1,5 +1,5 @@
 // Upstream: service_hub, sources::baostock, sources::databases, sources::eastmoney, sources::files, sources::http, sources::tdx, sources::tushare, sources::tushare::transport, sources::yahoo, tests::it::databases_types, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare
-// Downstream: actors::ports::market_source, config::source_name, config::source_sections, probe, sources::baostock, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::redis, sources::eastmoney, sources::files, sources::tdx, sources::tushare, sources::yahoo
+// Downstream: actors::ports::market_source, config::source_name, config::source_sections, probe, sources::baostock, sources::budget, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::redis, sources::eastmoney, sources::files, sources::tdx, sources::tushare, sources::yahoo
 // Role: Builds the configured market sources.
 
 //! Vendors and folders of market data. Each converts to Ginkgo's units and zone and leaves the checking to others.
@@ -11,9 +11,12 @@ use actors::ports::{DataKind, MarketSource, MarketSources};
 
 use crate::config::{SourceName, SourcesSection};
 use crate::probe::Answer;
+use crate::sources::budget::Ledger;
 
 /// BaoStock.
 pub mod baostock;
+/// Limits, and what is spent of them.
+pub mod budget;
 /// Cells of a vendor's JSON table.
 mod cells;
 /// ClickHouse, MongoDB, MySQL and Redis.
@@ -110,19 +113,21 @@ pub enum SourceSetupError {
 
 /// Builds the source of a name and does something with it: the one list of what stands behind the names.
 macro_rules! with_source {
-    ($section:expr, $name:expr, $source:ident => $work:expr) => {{
-        let section: &SourcesSection = $section;
+    ($section:expr, $ledger:expr, $name:expr, $source:ident => $work:expr) => {{
+        let (section, ledger): (&SourcesSection, &Ledger) = ($section, $ledger);
         match $name {
             SourceName::BaoStock => {
-                let $source = BaoStockSource::new(&section.baostock, section.baostock.limits(section));
+                let $source =
+                    BaoStockSource::new(&section.baostock, ledger.budget($name, section.baostock.limits(section)));
                 $work
             }
             SourceName::ClickHouse => {
-                let $source = databases::clickhouse(section);
+                let $source = databases::clickhouse(section, ledger);
                 $work
             }
             SourceName::EastMoney => {
-                let $source = EastMoneySource::new(&section.eastmoney, section.eastmoney.limits(section));
+                let $source =
+                    EastMoneySource::new(&section.eastmoney, ledger.budget($name, section.eastmoney.limits(section)));
                 $work
             }
             SourceName::Files => {
@@ -130,27 +135,28 @@ macro_rules! with_source {
                 $work
             }
             SourceName::MongoDb => {
-                let $source = databases::mongodb(section);
+                let $source = databases::mongodb(section, ledger);
                 $work
             }
             SourceName::MySql => {
-                let $source = databases::mysql(section);
+                let $source = databases::mysql(section, ledger);
                 $work
             }
             SourceName::Redis => {
-                let $source = databases::redis(section);
+                let $source = databases::redis(section, ledger);
                 $work
             }
             SourceName::Tdx => {
-                let $source = TdxSource::new(&section.tdx, section.tdx.limits(section));
+                let $source = TdxSource::new(&section.tdx, ledger.budget($name, section.tdx.limits(section)));
                 $work
             }
             SourceName::Tushare => {
-                let $source = TushareSource::new(&section.tushare, section.tushare.limits(section));
+                let $source =
+                    TushareSource::new(&section.tushare, ledger.budget($name, section.tushare.limits(section)));
                 $work
             }
             SourceName::Yahoo => {
-                let $source = YahooSource::new(&section.yahoo, section.yahoo.limits(section));
+                let $source = YahooSource::new(&section.yahoo, ledger.budget($name, section.yahoo.limits(section)));
                 $work
             }
         }
@@ -159,14 +165,18 @@ macro_rules! with_source {
 
 /// Tries a source.
 pub async fn probe(section: &SourcesSection, name: SourceName) -> Result<Answer, String> {
-    with_source!(section, name, source => match source {
+    with_source!(section, &Ledger::default(), name, source => match source {
         Ok(source) => source.probe().await.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     })
 }
 
-fn build(section: &SourcesSection, name: SourceName) -> Result<Arc<dyn MarketSource>, SourceSetupError> {
-    Ok(with_source!(section, name, source => Arc::new(source?) as Arc<dyn MarketSource>))
+fn build(
+    section: &SourcesSection,
+    ledger: &Ledger,
+    name: SourceName,
+) -> Result<Arc<dyn MarketSource>, SourceSetupError> {
+    Ok(with_source!(section, ledger, name, source => Arc::new(source?) as Arc<dyn MarketSource>))
 }
 
 /// A source's name and place, for people.
@@ -206,11 +216,11 @@ pub struct ConfiguredSources {
 type Sources = BTreeMap<DataKind, Vec<Arc<dyn MarketSource>>>;
 
 impl ConfiguredSources {
-    /// Builds every source that is used for anything.
-    pub fn build(section: &SourcesSection) -> Result<Self, SourceSetupError> {
+    /// Builds every source that is used for anything; what was spent of a vendor's limits before is in the ledger.
+    pub fn build(section: &SourcesSection, ledger: &Ledger) -> Result<Self, SourceSetupError> {
         let mut built = BTreeMap::new();
         for name in section.used() {
-            built.insert(name, build(section, name)?);
+            built.insert(name, build(section, ledger, name)?);
         }
         let find = |names: Vec<SourceName>| names.iter().filter_map(|name| built.get(name).cloned()).collect();
         let all = |names: &dyn Fn(DataKind) -> Vec<SourceName>| {

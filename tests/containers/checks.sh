@@ -85,7 +85,7 @@ prometheus_scrapes_all_workers() {
 
 number_from_prometheus_is() { # NUMBER EXPRESSION
   local answer
-  answer=$(curl -fsS --max-time 5 -G --data-urlencode "query=$2" "http://127.0.0.1:$PROMETHEUS_PUBLISHED_PORT/api/v1/query") || return 1
+  answer=$(curl -fsS --max-time 5 -G --data-urlencode "query=$2" "http://127.0.0.1:$PROMETHEUS_PUBLISHED_PORT/api/v1/query" 2>/dev/null) || return 1
   [[ $(jq -r '.data.result[0].value[1]' <<<"$answer") == "$1" ]]
 }
 

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::database_sections, config::source_name, config::source_sections, kit::clickhouse, kit::mysql, kit::redis, kit::scene, kit::services, kit::tushare_data, sources, tests::it::main_job, tests::it::user_database
+// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::database_sections, config::source_name, config::source_sections, kit::clickhouse, kit::mysql, kit::redis, kit::scene, kit::services, kit::tushare_data, sources, sources::budget, tests::it::main_job, tests::it::user_database
 // Role: Columns of every type that may hold a time, `config check --connect` on databases, and servers that come back.
 
 use std::process::Command;
@@ -9,6 +9,7 @@ use actors::domain::{DateRange, Field, Frequency};
 use actors::ports::{BarRequest, DataKind, MarketSource, MarketSources, SourceErrorKind};
 use data_worker::config::{MongoDates, ShapeSection, SourceName, SourcesSection, TimeFormat, TimeZone};
 use data_worker::sources::ConfiguredSources;
+use data_worker::sources::budget::Ledger;
 use kit::clickhouse::{Database, OwnServer};
 use kit::mysql::Tables;
 use kit::redis::OwnRedis;
@@ -21,7 +22,7 @@ use crate::main_job::PROGRAM;
 use crate::user_database::{Key, Type, UserDatabase, block_on};
 
 fn source(section: &SourcesSection) -> Arc<dyn MarketSource> {
-    ConfiguredSources::build(section).unwrap().of(DataKind::Bars).remove(0)
+    ConfiguredSources::build(section, &Ledger::default()).unwrap().of(DataKind::Bars).remove(0)
 }
 
 fn request(frequency: Frequency) -> BarRequest {

@@ -196,6 +196,28 @@ fn tasks_that_wait_for_a_limit_go_on_by_the_new_one() {
 }
 
 #[test]
+fn a_vendor_does_not_forget_what_it_was_asked_for_today_and_neither_does_a_reload() {
+    let (codes, mut scene) = plain_tasks("day", 12);
+    scene.set("sources.tushare.requests_per_day", 5);
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send_snapshots(&codes, "");
+    wait_until("the day's requests", PATIENCE, || requests(&scene.source, &codes) == 5);
+    scene.set("sources.pause_ms", 4_000);
+    change(&scene, "another setting");
+    sign_of_life(&scene, "waits");
+    scene.set("sources.tushare.requests_per_day", 7);
+    change(&scene, "two more");
+    wait_until("two more requests", PATIENCE, || requests(&scene.source, &codes) >= 7);
+    sign_of_life(&scene, "waits again");
+    assert_eq!(requests(&scene.source, &codes), 7);
+    scene.set("sources.tushare.requests_per_day", 0);
+    change(&scene, "no limit");
+    assert_nothing_lost(&scene, &codes);
+    assert_eq!((requests(&scene.source, &codes), scene.source.rejected()), (12, 0));
+}
+
+#[test]
 fn another_order_of_sources_asks_the_new_first_one() {
     let Market { codes, data, last_day } = market(5, 4);
     let mut scene = Scene::new("order", PROGRAM, data);

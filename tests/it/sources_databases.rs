@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::database_sections, config::source_name, config::source_sections, kit::clickhouse, kit::services, sources, tests::it::user_database
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::database_sections, config::source_name, config::source_sections, kit::clickhouse, kit::services, sources, sources::budget, tests::it::user_database
 // Role: Each kind of database as a source: a user's own tables, columns, units and times, and everything that can go wrong.
 
 use std::net::TcpListener;
@@ -12,6 +12,7 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 use data_worker::config::{
     AmountUnit, MinuteLabel, ShapeSection, SourceName, SourcesSection, TimeFormat, TimeZone, VolumeUnit,
 };
+use data_worker::sources::budget::Ledger;
 use data_worker::sources::{ConfiguredSources, probe};
 use kit::clickhouse::OwnServer;
 use kit::services::{free_port, unique};
@@ -51,7 +52,7 @@ fn request(frequency: Frequency, range: DateRange) -> BarRequest {
 }
 
 fn source(section: &SourcesSection) -> Arc<dyn MarketSource> {
-    ConfiguredSources::build(section).unwrap().of(DataKind::Bars).remove(0)
+    ConfiguredSources::build(section, &Ledger::default()).unwrap().of(DataKind::Bars).remove(0)
 }
 
 /// How a database of the user's writes times: each in another way.

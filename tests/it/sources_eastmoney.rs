@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, actors::shanghai, config::source_name, config::source_sections, kit::clickhouse, kit::eastmoney_server, kit::http_serving, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, sources, sources::eastmoney, tests::it::main_job
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, actors::shanghai, config::source_name, config::source_sections, kit::clickhouse, kit::eastmoney_server, kit::http_serving, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, sources, sources::budget, sources::eastmoney, tests::it::main_job
 // Role: The EastMoney adapter against a server that speaks EastMoney's protocol, and the whole worker on EastMoney alone.
 
 use std::io::Read;
@@ -10,6 +10,7 @@ use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use chrono::{NaiveDate, NaiveTime};
 use data_worker::config::{EastMoneySection, SourceName, SourcesSection};
 use data_worker::sources::ConfiguredSources;
+use data_worker::sources::budget::Ledger;
 use data_worker::sources::eastmoney::EastMoneySource;
 use kit::clickhouse::StoredBar;
 use kit::eastmoney_server::{EastMoneyServer, Fault, Options};
@@ -263,7 +264,10 @@ fn an_address_that_cannot_work_is_refused() {
     for url in ["ftp://host", "host", "http://me:geheim@host"] {
         let eastmoney = section(url.to_owned());
         let bars = vec![SourceName::EastMoney];
-        let error = ConfiguredSources::build(&SourcesSection { bars, eastmoney, ..SourcesSection::default() });
+        let error = ConfiguredSources::build(
+            &SourcesSection { bars, eastmoney, ..SourcesSection::default() },
+            &Ledger::default(),
+        );
         let text = error.err().unwrap().to_string();
         assert!(text.contains("sources.eastmoney.url") && !text.contains("geheim"), "{text}");
     }

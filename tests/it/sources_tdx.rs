@@ -1,5 +1,5 @@
 // Upstream: tests::it::tdx_worker
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::domain::tick, actors::ports::market_source, actors::shanghai, config::source_name, config::source_sections, kit::minute_rows, kit::tdx_data, kit::tdx_server, kit::tushare_data, sources, sources::tdx
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::domain::tick, actors::ports::market_source, actors::shanghai, config::source_name, config::source_sections, kit::minute_rows, kit::tdx_data, kit::tdx_server, kit::tushare_data, sources, sources::budget, sources::tdx
 // Role: The TDX adapter against servers that speak TDX's protocol.
 
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use chrono::{NaiveDate, NaiveTime};
 use data_worker::config::{SourcesSection, TdxSection};
 use data_worker::sources::ConfiguredSources;
+use data_worker::sources::budget::Ledger;
 use data_worker::sources::tdx::TdxSource;
 use kit::minute_rows::{MinuteRow, minute_rows};
 use kit::tdx_server::{Fault, TdxServer, ticks};
@@ -403,7 +404,7 @@ async fn what_tdx_does_not_have_is_refused_without_a_request() {
         let tdx = TdxSection { hosts, ..TdxSection::default() };
         let sources =
             SourcesSection { bars: vec![data_worker::config::SourceName::Tdx], tdx, ..SourcesSection::default() };
-        let error = ConfiguredSources::build(&sources).err().unwrap().to_string();
+        let error = ConfiguredSources::build(&sources, &Ledger::default()).err().unwrap().to_string();
         assert!(error.contains("sources.tdx.hosts"), "{error}");
     }
 }

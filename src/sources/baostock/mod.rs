@@ -1,5 +1,5 @@
 // Upstream: sources, tests::it::sources_baostock
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, actors::shanghai, config::source_sections, hiding, probe, sources, sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::connection, sources::baostock::error_text, sources::baostock::frame, sources::baostock::k_data, sources::baostock::query, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::gate
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, actors::shanghai, config::source_sections, hiding, probe, sources, sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::connection, sources::baostock::error_text, sources::baostock::frame, sources::baostock::k_data, sources::baostock::query, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::budget, sources::gate
 // Role: BaoStock as a source: sessions, pages, the gate before every request.
 
 //! BaoStock, a free vendor with a TCP protocol of its own: a login, then queries, one at a time on a connection. Each query
@@ -40,10 +40,11 @@ use self::k_data::{AllOfDay, KData};
 use self::query::{Page, Query, baostock_code};
 use self::stock_basic::StockBasic;
 use self::trade_dates::TradeDates;
-use crate::config::{BaoStockSection, RequestLimits};
+use crate::config::BaoStockSection;
 use crate::hiding::without_secret;
 use crate::probe::Answer;
 use crate::sources::SourceSetupError;
+use crate::sources::budget::Budget;
 use crate::sources::gate::Gate;
 
 /// The name in configuration, logs and reports.
@@ -74,8 +75,8 @@ pub struct BaoStockSource {
 
 impl BaoStockSource {
     /// A source that has not connected yet. Fails where the login cannot be sent.
-    pub fn new(section: &BaoStockSection, limits: RequestLimits) -> Result<Self, SourceSetupError> {
-        let timeout = Duration::from_millis(section.timeout_ms);
+    pub fn new(section: &BaoStockSection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
+        let (budget, timeout) = (budget.into(), Duration::from_millis(section.timeout_ms));
         if timeout.is_zero() {
             return Err(SourceSetupError::TimeoutZero { section: NAME });
         }
@@ -89,8 +90,8 @@ impl BaoStockSource {
             user: section.user.clone(),
             password,
             timeout,
-            places: Semaphore::new(limits.max_concurrent.max(1) as usize),
-            gate: Gate::new(limits),
+            places: Semaphore::new(budget.limits.max_concurrent.max(1) as usize),
+            gate: Gate::new(budget),
             idle: Mutex::default(),
         })
     }

@@ -1,5 +1,5 @@
 // Upstream: config::check, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::redis
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::ports::market_source, config::database_sections, config::source_name, config::source_sections, probe, sources, sources::databases::clickhouse, sources::databases::errors, sources::databases::mongodb, sources::databases::mysql, sources::databases::pattern, sources::databases::query, sources::databases::redis, sources::databases::rows, sources::databases::shape, sources::gate
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::ports::market_source, config::database_sections, config::source_name, config::source_sections, probe, sources, sources::budget, sources::databases::clickhouse, sources::databases::errors, sources::databases::mongodb, sources::databases::mysql, sources::databases::pattern, sources::databases::query, sources::databases::redis, sources::databases::rows, sources::databases::shape, sources::gate
 // Role: Databases as sources: what another Ginkgo or the user's own collection holds, by names from the settings.
 
 //! One source for all of them: a database gives rows as cells of text ([`Database`]), the settings say what they mean
@@ -49,8 +49,9 @@ use self::query::{Of, Query};
 use self::redis::RedisDatabase;
 use self::rows::{Cell, Rows};
 use self::shape::{Defaults, Shape, Table};
-use crate::config::{RequestLimits, ShapeSection, SourceName, SourcesSection};
+use crate::config::{ShapeSection, SourceName, SourcesSection};
 use crate::probe::Answer;
+use crate::sources::budget::{Budget, Ledger};
 use crate::sources::gate::Gate;
 use crate::sources::{SourceSetupError, place};
 
@@ -111,57 +112,60 @@ struct Part<'s> {
     shape: &'s ShapeSection,
     defaults: Defaults,
     timeout_ms: u64,
-    limits: RequestLimits,
+    budget: Budget,
 }
 
 /// A ClickHouse as a source.
-pub fn clickhouse(sources: &SourcesSection) -> Result<DatabaseSource<impl Database>, SourceSetupError> {
+pub fn clickhouse(
+    sources: &SourcesSection,
+    ledger: &Ledger,
+) -> Result<DatabaseSource<impl Database>, SourceSetupError> {
     let section = &sources.clickhouse;
     let part = Part {
         name: SourceName::ClickHouse,
         shape: &section.shape,
         defaults: Defaults::Tables,
         timeout_ms: section.timeout_ms,
-        limits: section.limits(sources),
+        budget: ledger.budget(SourceName::ClickHouse, section.limits(sources)),
     };
     DatabaseSource::new(sources, part, ClickHouseDatabase::new(section))
 }
 
 /// A MongoDB as a source.
-pub fn mongodb(sources: &SourcesSection) -> Result<DatabaseSource<impl Database>, SourceSetupError> {
+pub fn mongodb(sources: &SourcesSection, ledger: &Ledger) -> Result<DatabaseSource<impl Database>, SourceSetupError> {
     let section = &sources.mongodb;
     let part = Part {
         name: SourceName::MongoDb,
         shape: &section.shape,
         defaults: Defaults::Tables,
         timeout_ms: section.timeout_ms,
-        limits: section.limits(sources),
+        budget: ledger.budget(SourceName::MongoDb, section.limits(sources)),
     };
     DatabaseSource::new(sources, part, MongoDbDatabase::new(section))
 }
 
 /// A MySQL or MariaDB as a source.
-pub fn mysql(sources: &SourcesSection) -> Result<DatabaseSource<impl Database>, SourceSetupError> {
+pub fn mysql(sources: &SourcesSection, ledger: &Ledger) -> Result<DatabaseSource<impl Database>, SourceSetupError> {
     let section = &sources.mysql;
     let part = Part {
         name: SourceName::MySql,
         shape: &section.shape,
         defaults: Defaults::Tables,
         timeout_ms: section.timeout_ms,
-        limits: section.limits(sources),
+        budget: ledger.budget(SourceName::MySql, section.limits(sources)),
     };
     DatabaseSource::new(sources, part, MySqlDatabase::new(section))
 }
 
 /// A Redis as a source.
-pub fn redis(sources: &SourcesSection) -> Result<DatabaseSource<impl Database>, SourceSetupError> {
+pub fn redis(sources: &SourcesSection, ledger: &Ledger) -> Result<DatabaseSource<impl Database>, SourceSetupError> {
     let section = &sources.redis;
     let part = Part {
         name: SourceName::Redis,
         shape: &section.shape,
         defaults: Defaults::Keys,
         timeout_ms: section.timeout_ms,
-        limits: section.limits(sources),
+        budget: ledger.budget(SourceName::Redis, section.limits(sources)),
     };
     let database = RedisDatabase::new(section)
         .map_err(|error| SourceSetupError::Client { section: "redis", reason: error.to_string() })?;
@@ -184,7 +188,7 @@ pub fn shape_problems(sources: &SourcesSection) -> Vec<(&'static str, String)> {
 
 impl<D: Database> DatabaseSource<D> {
     fn new(sources: &SourcesSection, part: Part<'_>, database: D) -> Result<Self, SourceSetupError> {
-        let Part { name, shape, defaults, timeout_ms, limits } = part;
+        let Part { name, shape, defaults, timeout_ms, budget } = part;
         if timeout_ms == 0 {
             return Err(SourceSetupError::TimeoutZero { section: name.as_str() });
         }
@@ -198,7 +202,7 @@ impl<D: Database> DatabaseSource<D> {
             shape,
             kinds: sources.kinds_of(name),
             timeout,
-            gate: Gate::new(limits),
+            gate: Gate::new(budget),
         })
     }
 

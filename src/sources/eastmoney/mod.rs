@@ -1,5 +1,5 @@
 // Upstream: sources, tests::it::sources_eastmoney
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::ports::market_source, config::source_sections, probe, sources, sources::eastmoney::answer, sources::eastmoney::clist, sources::eastmoney::klines, sources::gate, sources::http, sources::reach
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::ports::market_source, config::source_sections, probe, sources, sources::budget, sources::eastmoney::answer, sources::eastmoney::clist, sources::eastmoney::klines, sources::gate, sources::http, sources::reach
 // Role: EastMoney as a source: pages, how far its minutes reach back, its closed door, the gate before it.
 
 //! EastMoney's quotation pages, over HTTP. There is no account and no published interface: requests are those of the
@@ -22,9 +22,10 @@ use chrono::NaiveDate;
 
 use self::answer::AnswerError;
 use self::klines::{Klines, Query};
-use crate::config::{EastMoneySection, RequestLimits};
+use crate::config::EastMoneySection;
 use crate::probe::Answer;
 use crate::sources::SourceSetupError;
+use crate::sources::budget::Budget;
 use crate::sources::gate::Gate;
 use crate::sources::http::{HttpClient, HttpSettings};
 use crate::sources::reach;
@@ -48,7 +49,7 @@ pub struct EastMoneySource {
 
 impl EastMoneySource {
     /// A source that has not connected yet. Fails where an address cannot work.
-    pub fn new(section: &EastMoneySection, limits: RequestLimits) -> Result<Self, SourceSetupError> {
+    pub fn new(section: &EastMoneySection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
         let client = |url| {
             HttpClient::new(HttpSettings {
                 section: NAME,
@@ -58,7 +59,7 @@ impl EastMoneySource {
                 secret: None,
             })
         };
-        Ok(Self { bars: client(&section.url)?, list: client(&section.list_url)?, gate: Gate::new(limits) })
+        Ok(Self { bars: client(&section.url)?, list: client(&section.list_url)?, gate: Gate::new(budget) })
     }
 
     /// Tries the vendor with the smallest call there is: one code on one day.

@@ -1,5 +1,5 @@
 // Upstream: sources, sources::tdx::walk, tests::it::sources_tdx
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::ports::market_source, actors::shanghai, config::source_sections, probe, sources, sources::gate, sources::reach, sources::tdx::bars, sources::tdx::ex_rights, sources::tdx::factors, sources::tdx::pool, sources::tdx::request, sources::tdx::securities, sources::tdx::ticks
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::ports::market_source, actors::shanghai, config::source_sections, probe, sources, sources::budget, sources::gate, sources::reach, sources::tdx::bars, sources::tdx::ex_rights, sources::tdx::factors, sources::tdx::pool, sources::tdx::request, sources::tdx::securities, sources::tdx::ticks
 // Role: TDX as a source: pages of its requests joined, how far its history reaches, the gate before its servers.
 
 //! TDX, the quotation servers of a trading program, over TCP. Each request has a file that knows its bytes and reads its
@@ -45,9 +45,10 @@ use self::pool::Pool;
 use self::request::{Market, Request, Security};
 use self::securities::{SecurityCount, SecurityList};
 use self::ticks::{PastTicks, TodaysTicks};
-use crate::config::{RequestLimits, TdxSection};
+use crate::config::TdxSection;
 use crate::probe::Answer;
 use crate::sources::SourceSetupError;
+use crate::sources::budget::Budget;
 use crate::sources::gate::Gate;
 use crate::sources::reach;
 
@@ -63,13 +64,13 @@ pub struct TdxSource {
 
 impl TdxSource {
     /// A source that has not connected yet. Fails where there is no server to connect to.
-    pub fn new(section: &TdxSection, limits: RequestLimits) -> Result<Self, SourceSetupError> {
+    pub fn new(section: &TdxSection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
         if !section.names_servers() {
             return Err(SourceSetupError::BadHosts(section.hosts.join(", ")));
         }
         let hosts = section.hosts.iter().map(|host| host.trim().to_owned()).collect();
         let timeout = Duration::from_millis(section.timeout_ms.max(1));
-        Ok(Self { pool: Pool::new(hosts, timeout), timeout, gate: Gate::new(limits) })
+        Ok(Self { pool: Pool::new(hosts, timeout), timeout, gate: Gate::new(budget) })
     }
 
     /// Tries the servers with the smallest request there is.

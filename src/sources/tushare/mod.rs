@@ -1,5 +1,5 @@
 // Upstream: sources, tests::it::sources_tushare
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, config::source_sections, probe, sources, sources::gate, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::error_text, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::suspend_d, sources::tushare::table, sources::tushare::trade_cal, sources::tushare::transport
+// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::trade_day, actors::ports::market_source, config::source_sections, probe, sources, sources::budget, sources::gate, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::error_text, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::suspend_d, sources::tushare::table, sources::tushare::trade_cal, sources::tushare::transport
 // Role: Tushare Pro as a source: pages, the gate before the vendor's limit, errors.
 
 //! Tushare Pro. Each of its interfaces has a file that knows its parameters and reads its answers; how calls are sent and
@@ -44,9 +44,10 @@ use self::suspend_d::SuspendD;
 use self::table::{AnswerError, Page};
 use self::trade_cal::TradeCal;
 use self::transport::Transport;
-use crate::config::{RequestLimits, TushareSection};
+use crate::config::TushareSection;
 use crate::probe::Answer;
 use crate::sources::SourceSetupError;
+use crate::sources::budget::Budget;
 use crate::sources::gate::Gate;
 
 /// The name in configuration, logs and reports.
@@ -79,12 +80,13 @@ struct Call<'a> {
 
 impl TushareSource {
     /// A source that has not connected yet. Fails where the address or the token cannot work.
-    pub fn new(section: &TushareSection, limits: RequestLimits) -> Result<Self, SourceSetupError> {
+    pub fn new(section: &TushareSection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
         let token = section.token.as_ref().map(|token| token.expose_secret().trim()).filter(|token| !token.is_empty());
         let token = SecretString::from(token.ok_or(SourceSetupError::TokenMissing)?);
         let timeout = Duration::from_millis(section.timeout_ms);
         let transport = Transport::new(&section.url, section.timeout_ms, token.clone())?;
-        let (gate, optional_gate) = (Gate::new(limits), Gate::new(limits));
+        let budget = budget.into();
+        let (optional_gate, gate) = (Gate::new(budget.limits), Gate::new(budget));
         Ok(Self { transport, token, timeout, gate, optional_gate, no_suspensions: AtomicBool::new(false) })
     }
 

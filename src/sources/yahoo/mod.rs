@@ -1,5 +1,5 @@
 // Upstream: sources, tests::it::sources_yahoo
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::ports::market_source, actors::shanghai, config::source_sections, probe, sources, sources::gate, sources::http, sources::yahoo::candles, sources::yahoo::chart, sources::yahoo::window
+// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::ports::market_source, actors::shanghai, config::source_sections, probe, sources, sources::budget, sources::gate, sources::http, sources::yahoo::candles, sources::yahoo::chart, sources::yahoo::window
 // Role: Yahoo Finance as a source: the chart interface, the gate before every request.
 
 //! Yahoo Finance's chart interface: bars of days and minutes, without amounts. Yahoo publishes no limits; it answers 429
@@ -22,9 +22,10 @@ use async_trait::async_trait;
 use reqwest::Url;
 
 use self::chart::{Chart, ChartError};
-use crate::config::{RequestLimits, YahooSection};
+use crate::config::YahooSection;
 use crate::probe::Answer;
 use crate::sources::SourceSetupError;
+use crate::sources::budget::Budget;
 use crate::sources::gate::Gate;
 use crate::sources::http::{HttpClient, HttpSettings};
 
@@ -42,11 +43,11 @@ pub struct YahooSource {
 
 impl YahooSource {
     /// A source that has not connected yet. Fails where the address cannot work.
-    pub fn new(section: &YahooSection, limits: RequestLimits) -> Result<Self, SourceSetupError> {
+    pub fn new(section: &YahooSection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
         let YahooSection { url, user_agent, timeout_ms, .. } = section;
         let http =
             HttpClient::new(HttpSettings { section: NAME, url, timeout_ms: *timeout_ms, user_agent, secret: None })?;
-        Ok(Self { http, gate: Gate::new(limits) })
+        Ok(Self { http, gate: Gate::new(budget) })
     }
 
     /// Tries the vendor with the smallest request there is: one code on one day.
