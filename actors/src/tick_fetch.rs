@@ -28,8 +28,13 @@ impl FetchContext {
             return; // another worker has the command now
         };
         let facts = self.facts(settings).await;
-        // An increment after a long pause: the rest of its days is for further tasks.
-        let (range, rest) = if is_backfill { (range, None) } else { first_part(range, &facts.calendar) };
+        // Before its list date nothing of it was traded: a backfill ends there. Of an increment after a long pause the rest of
+        // its days is for further tasks.
+        let listed = facts.listing(code).and_then(|listing| listing.listed).unwrap_or(DateRange::FIRST_TRADING_DAY);
+        let (range, rest) = match is_backfill {
+            true => (DateRange { start: range.start.max(listed), ..range }, None),
+            false => first_part(range, &facts.calendar),
+        };
         ticket.trail.rest = rest;
         let is_increment = message.range.start.is_none();
         let stored = async || self.ticks.stored_days(code, range).await;
@@ -63,6 +68,7 @@ impl FetchContext {
                 Asked { suspended: &suspended, ..asked }.expect(&came, shanghai::now())
             }
         };
+        let backfill = backfill.filter(|_| range.start > listed);
         let backfill = backfill.map(|before| before.after(wanted.iter().map(has_ticks)));
         let num_rows = fetched.iter().map(|(_, ticks)| ticks.len()).sum();
         let Some(source) = source.filter(|_| num_rows > 0) else {

@@ -45,7 +45,7 @@ pub struct TaskReport {
     pub counts: TaskCounts,
     /// Examples of invalid rows, a bounded number.
     pub anomalies: Vec<Anomaly>,
-    /// How a backfill of ticks went so far, if the task is a part of one.
+    /// How a backfill of ticks went so far, if the task is a part of one that may go on.
     pub backfill: Option<BackfillDays>,
 }
 

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::exposition, kit::http, kit::scene, kit::tushare_data, kit::wait, tests::it::http, tests::it::main_job
+// Downstream: kit::exposition, kit::http, kit::mysql, kit::scene, kit::tushare_data, kit::wait, tests::it::http, tests::it::main_job
 // Role: Ticks on the real engine: a table for each security, days that grow, days that are replaced, and the way back.
 
 use std::fmt::Write as _;
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use kit::exposition::Page;
 use kit::http::get;
+use kit::mysql::Tables;
 use kit::scene::{PATIENCE, Scene};
 use kit::tushare_data::{Dataset, last_trading_days, shanghai_today};
 use kit::wait::wait_until;
@@ -160,6 +161,20 @@ fn a_backfill_goes_back_until_nothing_comes_leaves_stored_days_alone_and_overwri
     let expected: Vec<(NaiveDate, usize)> =
         traded.iter().enumerate().map(|(n, day)| (*day, if n == 3 { 80 } else { PER_DAY + 20 })).collect();
     assert_eq!(market.stored(), expected);
+}
+
+#[test]
+fn a_backfill_goes_back_to_the_list_date_and_no_further() {
+    let mut market = Market::new("listdate");
+    let days = days(40);
+    let tables = Tables::create_as_ginkgo(&market.scene.name);
+    tables.add_stock(CODE, "name", &days[15].to_string(), "2100-01-01");
+    // Trades of before are another security's that had the code.
+    market.has(&days.iter().map(|day| lines(*day, PER_DAY)).collect::<String>());
+    let _worker = market.scene.start("n1");
+    market.send(r#","full":true"#);
+    assert_eq!(market.stored(), days[15..].iter().map(|day| (*day, PER_DAY)).collect::<Vec<_>>());
+    assert_eq!(market.scene.dead_letters().len(), 0);
 }
 
 #[test]
