@@ -37,14 +37,12 @@ impl FetchContext {
         };
         ticket.trail.rest = rest;
         let is_increment = message.range.start.is_none();
-        let stored = async || self.ticks.stored_days(code, range).await;
+        let stored_days = async || self.ticks.stored_days(code, range).await;
         let stored = match overwrite || is_increment {
-            true => BTreeSet::new(),
-            false => match self.waited_for(stored, &ticket, settings).await {
-                Some(stored) => stored,
-                None => return,
-            },
+            true => Some(BTreeSet::new()),
+            false => self.waited_for(stored_days, &ticket, settings).await,
         };
+        let Some(stored) = stored else { return };
         let mut wanted = trading_days(range, &facts.calendar);
         wanted.reverse();
         let days: Vec<NaiveDate> = wanted.iter().copied().filter(|day| !stored.contains(day)).collect();
