@@ -14,17 +14,25 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::types::RDKafkaErrorCode;
 
 use crate::config::KafkaSection;
 
 /// Longest wait for a place in the producer's queue; its messages are few and small.
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
+/// Longer than a broker takes by default (1 MB): it is the broker that says what is too long.
+const MAX_MESSAGE_BYTES: &str = "4000000";
+
+/// What is kept of a command that is too long for a dead letter of it.
+const CUT_BYTES: usize = 65_536;
+
 /// The worker's producer.
 ///
 /// A dead letter is the original record, key and value unchanged, so that it is replayed by copying it back; why it is
 /// there stands in its headers `dlq.reason`, `dlq.class`, `dlq.attempts`, `dlq.topic`, `dlq.partition`, `dlq.offset`,
-/// `dlq.node`, `dlq.time`.
+/// `dlq.node`, `dlq.time`. Where the broker takes no record that is longer by these headers, the value is cut, and
+/// `dlq.cut_from` says how many bytes it had: it must hold up nobody, and the whole lies at its place still.
 pub struct KafkaOutbox {
     producer: FutureProducer,
     node_id: String,
@@ -43,6 +51,7 @@ impl KafkaOutbox {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("message.timeout.ms", "10000")
+            .set("message.max.bytes", MAX_MESSAGE_BYTES)
             .set("linger.ms", "5")
             .set("queue.buffering.max.messages", "10000")
             .set("queue.buffering.max.kbytes", "4096")
@@ -59,10 +68,12 @@ impl KafkaOutbox {
 
     async fn send(&self, record: FutureRecord<'_, [u8], [u8]>) -> Result<(), OutboxError> {
         let topic = record.topic.to_owned();
-        match self.producer.send(record, QUEUE_WAIT).await {
-            Ok(_) => Ok(()),
-            Err((error, _)) => Err(OutboxError { topic, reason: error.to_string() }),
-        }
+        let sent = self.try_send(record).await;
+        sent.map_err(|error| OutboxError { topic, reason: error.to_string() })
+    }
+
+    async fn try_send(&self, record: FutureRecord<'_, [u8], [u8]>) -> Result<(), KafkaError> {
+        self.producer.send(record, QUEUE_WAIT).await.map(drop).map_err(|(error, _)| error)
     }
 }
 
@@ -102,10 +113,22 @@ impl Outbox for KafkaOutbox {
         for (key, value) in &texts {
             headers = headers.insert(Header { key, value: Some(value.as_str()) });
         }
-        let record = FutureRecord::to(&self.dead_letter_topic).payload(command.payload.as_slice()).headers(headers);
-        match &command.key {
-            Some(key) => self.send(record.key(key.as_slice())).await,
-            None => self.send(record).await,
-        }
+        let record = |payload, headers| {
+            let record = FutureRecord::to(&self.dead_letter_topic).payload(payload).headers(headers);
+            match &command.key {
+                Some(key) => record.key(key.as_slice()),
+                None => record,
+            }
+        };
+        let whole = command.payload.as_slice();
+        let sent = match (self.try_send(record(whole, headers.clone())).await, whole.get(..CUT_BYTES)) {
+            (Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)), Some(beginning)) => {
+                let length = whole.len().to_string();
+                let headers = headers.insert(Header { key: "dlq.cut_from", value: Some(length.as_str()) });
+                self.try_send(record(beginning, headers)).await
+            }
+            (sent, _) => sent,
+        };
+        sent.map_err(|error| OutboxError { topic: self.dead_letter_topic.clone(), reason: error.to_string() })
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kit::clickhouse::OwnServer;
 use kit::redis::OwnRedis;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{PATIENCE, Scene, has_apache_kafka};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::{wait_for, wait_until};
 use serde_json::{Value, json};
@@ -62,15 +62,18 @@ fn a_dead_letter_that_the_broker_does_not_take_holds_its_offset_and_no_other_com
     // The first partition's first record, and commands behind it.
     scene.send(&[b"not json".to_vec()]);
     scene.send_snapshots(&codes, "");
-    wait_until("a dead letter that is not taken", PATIENCE, || {
-        worker.log_text().contains("dead letter is not recorded yet")
-    });
-    wait_until("the rows of all others", PATIENCE, || scene.database.count() == 8 * 5);
-    scene.assert_exact(&codes);
-    assert!(scene.committed()[0] <= 0, "{:?}", scene.committed());
-
-    scene.broker.create_topics(&[(&topic, 1)]);
+    // The other broker creates the topic on demand, so nothing is refused there.
+    if has_apache_kafka() {
+        wait_until("a dead letter that is not taken", PATIENCE, || {
+            worker.log_text().contains("dead letter is not recorded yet")
+        });
+        wait_until("the rows of all others", PATIENCE, || scene.database.count() == 8 * 5);
+        scene.assert_exact(&codes);
+        assert!(scene.committed()[0] <= 0, "{:?}", scene.committed());
+        scene.broker.create_topics(&[(&topic, 1)]);
+    }
     scene.wait_until_committed();
+    scene.assert_exact(&codes);
     let letters = scene.broker.records(&topic, 1);
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].value, b"not json");

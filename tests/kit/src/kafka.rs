@@ -39,6 +39,7 @@ impl Broker {
             .set("bootstrap.servers", address)
             .set("linger.ms", "1")
             .set("message.timeout.ms", "20000")
+            .set("message.max.bytes", "2000000")
             .create()
             .expect("a producer");
         Self { address: address.to_owned(), producer }

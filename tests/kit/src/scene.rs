@@ -111,7 +111,7 @@ impl Scene {
             ("kafka.dead_letter_topic", format!("{name}.dlq")),
             ("kafka.notification_topic", format!("{name}.notifications")),
             ("kafka.market_data_topic", format!("{name}.market")),
-            ("kafka.static_membership", keeps_static_members().to_string()),
+            ("kafka.static_membership", has_apache_kafka().to_string()),
             ("kafka.session_timeout_ms", "6000".to_owned()),
             ("kafka.rebalance_drain_ms", "4000".to_owned()),
             ("kafka.commit_interval_ms", "200".to_owned()),
@@ -315,8 +315,9 @@ impl Scene {
     }
 }
 
-/// Whether the broker of this run knows static members. The fallback never takes a dead one's partitions away.
-pub fn keeps_static_members() -> bool {
+/// Whether the broker of this run is Apache's. The fallback knows no static members and never takes a dead one's partitions
+/// away; it creates topics on demand and takes records of any length.
+pub fn has_apache_kafka() -> bool {
     required("TEST_KAFKA_KIND") == "apache"
 }
 
