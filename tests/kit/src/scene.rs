@@ -316,7 +316,7 @@ impl Scene {
 }
 
 /// Whether the broker of this run is Apache's. The fallback knows no static members and never takes a dead one's partitions
-/// away; it creates topics on demand and takes records of any length.
+/// away; it takes records of any length, and of topics that it does not have.
 pub fn has_apache_kafka() -> bool {
     required("TEST_KAFKA_KIND") == "apache"
 }
