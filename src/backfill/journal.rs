@@ -15,8 +15,8 @@ use crate::config::Environment;
 /// The folder's name below those of all programs.
 const PROGRAM: &str = "data-worker";
 
-/// Where journals lie: in the folder that is named on the command line or by `GINKGO_DATA_WORKER_STATE`; else where the XDG base
-/// directories have what a program keeps; where there is no home, in `.`.
+/// Where journals lie: in the folder that is named on the command line or by `GINKGO_DATA_WORKER_STATE`; else where the
+/// XDG base directories have what a program keeps; where there is no home, in `.`.
 pub fn folder(explicit: Option<&Path>, environment: &Environment) -> PathBuf {
     let named = explicit.map(Path::to_owned).or_else(|| environment.get("GINKGO_DATA_WORKER_STATE").map(PathBuf::from));
     let of_xdg = || environment.get("XDG_STATE_HOME").map(|folder| Path::new(folder).join(PROGRAM));
@@ -32,8 +32,9 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal of exactly these pieces in `folder`, which is made where it is missing, and says which of them are done. The last line may be torn
-    /// where the process was killed: it names no piece then, and that piece is done once more.
+    /// Opens the journal of exactly these pieces in `folder`, which is made where it is missing, and says which of them are
+    /// done. The last line may be torn where the process was killed: it names no piece then, and that piece is done once
+    /// more.
     pub fn open(folder: &Path, pieces: &[Piece]) -> io::Result<(Self, HashSet<String>)> {
         let all: Vec<&str> = pieces.iter().map(|piece| piece.payload.as_str()).collect();
         let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, all.join("\n").as_bytes()).simple();

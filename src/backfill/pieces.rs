@@ -32,8 +32,8 @@ pub struct Request {
     pub force: bool,
 }
 
-/// A part of a backfill: a command for one code, and for no more days than a vendor gives in one answer of some thousand rows: a
-/// kill costs what is out, and a failure one answer.
+/// A part of a backfill: a command for one code, and for no more days than a vendor gives in one answer of some thousand
+/// rows: a kill costs what is out, and a failure one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     /// Its name in the journal.

@@ -65,39 +65,31 @@ impl StatusOptions {
     async fn show(&self, redis: &RedisSection) -> Result<ExitCode, String> {
         let client = ask::client()?;
         loop {
-            let told = match look(redis, &client).await {
-                Ok(workers) => self.tell(&workers, redis),
-                // Whoever watches wants to see when it is over.
-                Err(reason) if self.watch => {
-                    eprintln!("{reason}");
-                    Told { code: ExitCode::FAILURE, to_nobody: false }
+            match look(redis, &client).await {
+                Ok(workers) => {
+                    let printed = self.tell(&workers, redis);
+                    if !self.watch || printed != ExitCode::SUCCESS {
+                        return Ok(if workers.is_empty() { ExitCode::FAILURE } else { printed });
+                    }
                 }
+                // Whoever watches wants to see when it is over.
+                Err(reason) if self.watch => eprintln!("{reason}"),
                 Err(reason) => return Err(reason),
-            };
-            if !self.watch || told.to_nobody {
-                return Ok(told.code);
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    fn tell(&self, workers: &[SeenWorker], redis: &RedisSection) -> Told {
+    /// Shows the workers; a failure where nobody reads the output any more.
+    fn tell(&self, workers: &[SeenWorker], redis: &RedisSection) -> ExitCode {
         let text = if self.json { format!("{}\n", json_of(workers)) } else { table(workers, shanghai::now()) };
         let clear = if self.watch && !self.json && std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
         let printed = super::print(&format!("{clear}{text}"));
         if workers.is_empty() {
             eprintln!("no worker beats at redis://{}:{}, key {}:*", redis.host, redis.port, redis.key_prefix);
         }
-        let code = if workers.is_empty() { ExitCode::FAILURE } else { printed };
-        Told { code, to_nobody: printed != ExitCode::SUCCESS }
+        printed
     }
-}
-
-/// What came of a look.
-struct Told {
-    code: ExitCode,
-    /// Whoever read the output has gone away.
-    to_nobody: bool,
 }
 
 /// One worker as it is known from outside.

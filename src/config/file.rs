@@ -113,8 +113,8 @@ impl Reader<'_> {
     }
 }
 
-/// The path of a setting or of what is none. A last name of letters that no setting's has may be a value in the place of a name:
-/// it is a secret more often than not.
+/// The path of a setting or of what is none. A last name of letters that no setting's has may be a value in the place of a
+/// name: it is a secret more often than not.
 fn shown(path: &str) -> String {
     let (sections, name) = path.rsplit_once('.').map_or(("", path), |(sections, name)| (sections, name));
     let could_be_a_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');

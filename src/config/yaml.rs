@@ -145,10 +145,6 @@ mod tests {
     fn bent_files_give_a_document_or_a_problem() {
         let sample =
             "kafka:\n  host: a # b\n  port: 9092\nsources:\n  bars: [tushare, \"files\"]\n  tushare: {token: x}\n";
-        kit::fuzz::bend(&[sample], |bytes| {
-            if let Err(problem) = parse(Path::new("w.yml"), &String::from_utf8_lossy(bytes)) {
-                assert!(!problem.to_string().is_empty());
-            }
-        });
+        kit::fuzz::bend_text(&[sample], |text| parse(Path::new("w.yml"), text));
     }
 }

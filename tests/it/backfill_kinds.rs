@@ -1,15 +1,16 @@
 // Upstream: none
-// Downstream: kit::mysql, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_data, tests::it::backfill, tests::it::main_job
+// Downstream: kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, tests::it::backfill, tests::it::main_job, tests::it::tdx_worker
 // Role: `data-worker backfill` of ticks, of factors, of all listed codes, and on a terminal.
 
 use chrono::NaiveDate;
 use kit::mysql::Tables;
 use kit::scene::Scene;
-use kit::tdx_server::{TdxServer, ticks};
+use kit::tdx_server::TdxServer;
 use kit::tushare_data::{Dataset, codes, trading_days};
 
 use crate::backfill::{Backfill, Ended, end_of, spawn};
 use crate::main_job::PROGRAM;
+use crate::tdx_worker::assert_ticks_stored;
 
 /// Two months of days.
 fn days() -> Vec<NaiveDate> {
@@ -30,25 +31,8 @@ fn ticks_of_a_range_become_exact_rows_and_the_same_again_adds_nothing() {
         assert!(text.contains("4 of 4 parts done, 0 failed"), "two codes, two months: {text}");
         assert_eq!(text.contains("rows fetched, 0 stored"), again, "{text}");
         for code in &codes {
-            let rows = server.rows(code);
-            let wanted = |day: NaiveDate| ("2024-01-25"..="2024-02-06").contains(&&*day.to_string());
-            let mut expected = Vec::new();
-            for row in rows.iter().filter(|row| wanted(row.date)) {
-                expected.extend(ticks(row).into_iter().map(|tick| {
-                    let (hour, minute) = (tick.minute / 60, tick.minute % 60);
-                    format!("{} {hour:02}:{minute:02}:00\t{}\t{}\t{}", row.date, tick.price, tick.lots, tick.side)
-                }));
-            }
-            assert_eq!(expected.len(), 9 * 2_401);
-            let table = format!("{}_Tick", code.replace('.', "_"));
-            let sql = format!(
-                "SELECT toString(timestamp), toInt64(price * 100), volume, direction FROM `{table}` WHERE source = 8"
-            );
-            let mut found: Vec<String> = scene.database.query(&sql).lines().map(str::to_owned).collect();
-            found.sort();
-            expected.sort();
-            assert_eq!(found.len(), expected.len(), "{code}");
-            assert!(found == expected, "{code}: {:?}", found.iter().zip(&expected).find(|(a, b)| a != b));
+            let is_wanted = |day: NaiveDate| ("2024-01-25"..="2024-02-06").contains(&&*day.to_string());
+            assert_eq!(assert_ticks_stored(&scene, &server, code, is_wanted), 9 * 2_401);
         }
     }
 }

@@ -1,7 +1,8 @@
-// Upstream: none
+// Upstream: tests::it::backfill_kinds
 // Downstream: actors::shanghai, kit::clickhouse, kit::mysql, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_data, tests::it::main_job, tests::it::sources_tdx
 // Role: The whole worker on TDX alone: every command it can answer becomes exact rows.
 
+use chrono::NaiveDate;
 use kit::clickhouse::StoredBar;
 use kit::mysql::Tables;
 use kit::scene::Scene;
@@ -84,26 +85,31 @@ fn trades_of_the_last_days_are_stored_with_the_vendors_direction() {
     scene.wait_until_committed();
     assert_eq!(scene.dead_letters().len(), 0);
     let week_ago = actors::shanghai::today() - chrono::Days::new(7);
+    let num_ticks = assert_ticks_stored(&scene, &server, &codes[0], |day| day >= week_ago);
+    assert!(num_ticks >= 3 * 2_401, "{num_ticks} trades");
+}
+
+/// Fails unless the code's table holds exactly the server's trades of these days; how many they are.
+pub fn assert_ticks_stored(
+    scene: &Scene,
+    server: &TdxServer,
+    code: &str,
+    is_wanted: impl Fn(NaiveDate) -> bool,
+) -> usize {
     let mut expected = Vec::new();
-    for row in server.rows(&codes[0]).iter().filter(|row| row.date >= week_ago) {
+    for row in server.rows(code).iter().filter(|row| is_wanted(row.date)) {
         for tick in ticks(row) {
             let (hour, minute) = (tick.minute / 60, tick.minute % 60);
             let price = Decimal::new(tick.price, 2).normalize();
             expected.push(format!("{} {hour:02}:{minute:02}:00\t{price}\t{}\t{}\t8", row.date, tick.lots, tick.side));
         }
     }
-    assert!(expected.len() >= 3 * 2_401, "{} trades", expected.len());
-    let table = format!("{}_Tick", codes[0].replace('.', "_"));
+    let table = format!("{}_Tick", code.replace('.', "_"));
     let sql = format!("SELECT toString(timestamp), toString(price), volume, direction, source FROM `{table}`");
     let mut found: Vec<String> = scene.database.query(&sql).lines().map(str::to_owned).collect();
     found.sort();
     expected.sort();
-    assert!(
-        found == expected,
-        "{} trades of {}, the first: {:?} {:?}",
-        found.len(),
-        expected.len(),
-        found.first(),
-        expected.first()
-    );
+    assert_eq!(found.len(), expected.len(), "trades of {code}");
+    assert!(found == expected, "{code}: {:?}", found.iter().zip(&expected).find(|(a, b)| a != b));
+    expected.len()
 }

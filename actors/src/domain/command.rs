@@ -461,8 +461,8 @@ fn is_adjusted(adjust_type: Option<&Value>) -> Result<bool, CommandError> {
     }
 }
 
-/// The forms Ginkgo's DTO takes: ISO with or without zone, with `T` or a blank, and Unix seconds as number or text. Eight digits are
-/// a day: as seconds they would be a moment of 1970.
+/// The forms Ginkgo's DTO takes: ISO with or without zone, with `T` or a blank, and Unix seconds as number or text. Eight
+/// digits are a day: as seconds they would be a moment of 1970.
 fn issued_at(found: Option<&Value>) -> Result<Option<DateTime<Utc>>, CommandError> {
     let refuse = || bad_field("timestamp", found, "an ISO time or Unix seconds");
     let seconds = |seconds: f64| {

@@ -173,11 +173,9 @@ mod tests {
     #[test]
     fn bent_bodies_give_rows_or_a_clear_error() {
         let sample = success(r#"{"record":[["2024-01-01","0"],["2024-01-02","1"]]}"#).body;
-        kit::fuzz::bend(&[sample], |bytes| {
-            let message = Message { kind: "34".to_owned(), body: String::from_utf8_lossy(bytes).into_owned() };
-            if let Err(error) = table(&message, METHOD, 1, LAYOUT, &WANTED) {
-                assert!(!error.to_string().is_empty());
-            }
+        kit::fuzz::bend_text(&[sample], |text| {
+            let message = Message { kind: "34".to_owned(), body: text.to_owned() };
+            table(&message, METHOD, 1, LAYOUT, &WANTED).map(drop)
         });
     }
 

@@ -68,11 +68,8 @@ mod tests {
         let columns = "calendar_date,is_trading_day";
         let fields = ["0", "success", TradeDates::METHOD, "anonymous", "1", "2000", json, "", "", columns];
         let query = TradeDates::up_to_year_of("2024-03-05".parse().unwrap());
-        kit::fuzz::bend(&[fields.join("\u{1}")], |bytes| {
-            let body = String::from_utf8_lossy(bytes).into_owned();
-            if let Err(error) = query.parse(&Message { kind: "34".to_owned(), body }, 1) {
-                assert!(!error.to_string().is_empty());
-            }
+        kit::fuzz::bend_text(&[fields.join("\u{1}")], |text| {
+            query.parse(&Message { kind: "34".to_owned(), body: text.to_owned() }, 1)
         });
     }
 }

@@ -73,10 +73,6 @@ mod tests {
         };
         let body = r#"{"code":0,"msg":"","data":{"fields":["ts_code","trade_date","adj_factor"],
             "items":[["000001.SZ","20180718",108.031]],"has_more":false}}"#;
-        kit::fuzz::bend(&[body], |bytes| {
-            if let Err(error) = call.parse(&String::from_utf8_lossy(bytes)) {
-                assert!(!error.to_string().is_empty());
-            }
-        });
+        kit::fuzz::bend_text(&[body], |text| call.parse(text));
     }
 }

@@ -64,7 +64,8 @@ pub struct TushareSource {
     token: SecretString,
     timeout: Duration,
     gate: Gate,
-    /// Before interfaces that one can do without.
+    /// Before interfaces that one can do without. Tushare counts each interface by itself, so it has a budget of its own,
+    /// which begins anew with a reload.
     optional_gate: Gate,
     /// Whether the account may not ask for suspensions; said once, and not tried again before a reload.
     no_suspensions: AtomicBool,

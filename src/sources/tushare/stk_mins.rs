@@ -98,10 +98,6 @@ mod tests {
         };
         let body = r#"{"code":0,"msg":"","data":{"fields":["ts_code","trade_time","close","open","high","low","vol","amount"],
             "items":[["600000.SH","2023-08-25 09:31:00",7.05,7.06,7.07,7.04,236600.0,1668500.75]],"has_more":false}}"#;
-        kit::fuzz::bend(&[body], |bytes| {
-            if let Err(error) = call.parse(&String::from_utf8_lossy(bytes)) {
-                assert!(!error.to_string().is_empty());
-            }
-        });
+        kit::fuzz::bend_text(&[body], |text| call.parse(text));
     }
 }

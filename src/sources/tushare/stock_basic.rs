@@ -62,10 +62,6 @@ mod tests {
         let call = StockBasic;
         let body = r#"{"code":0,"msg":"","data":{"fields":["ts_code","name","industry","list_date","delist_date"],
             "items":[["000001.SZ","平安银行","银行","19910403",null]],"has_more":false}}"#;
-        kit::fuzz::bend(&[body], |bytes| {
-            if let Err(error) = call.parse(&String::from_utf8_lossy(bytes)) {
-                assert!(!error.to_string().is_empty());
-            }
-        });
+        kit::fuzz::bend_text(&[body], |text| call.parse(text));
     }
 }

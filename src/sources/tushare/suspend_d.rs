@@ -100,10 +100,6 @@ mod tests {
 
     #[test]
     fn bent_answers_are_refused_or_read_and_never_a_panic() {
-        kit::fuzz::bend(&[BODY.as_bytes()], |bytes| {
-            if let Err(error) = call(None).parse(&String::from_utf8_lossy(bytes)) {
-                assert!(!error.to_string().is_empty());
-            }
-        });
+        kit::fuzz::bend_text(&[BODY.as_bytes()], |text| call(None).parse(text));
     }
 }

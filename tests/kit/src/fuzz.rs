@@ -2,6 +2,7 @@
 // Downstream: none
 // Role: Bent, torn and random inputs for parsers, many and cheap, the same in every run.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Inputs that a parser is given.
@@ -23,6 +24,15 @@ pub fn bend(samples: &[impl AsRef<[u8]>], read: impl Fn(&[u8])) {
             resume_unwind(panic);
         }
     }
+}
+
+/// [`bend`] for what reads text: where it refuses an input, it must say why.
+pub fn bend_text<T, E: fmt::Display>(samples: &[impl AsRef<[u8]>], read: impl Fn(&str) -> Result<T, E>) {
+    bend(samples, |bytes| {
+        if let Err(error) = read(&String::from_utf8_lossy(bytes)) {
+            assert!(!error.to_string().is_empty());
+        }
+    });
 }
 
 /// One to three changes.

@@ -1,4 +1,4 @@
-// Upstream: kit::tdx_server, tests::it::backfill_kinds, tests::it::databases_worker, tests::it::sources_tdx, tests::it::tdx_worker
+// Upstream: kit::tdx_server, tests::it::databases_worker, tests::it::sources_tdx, tests::it::tdx_worker
 // Downstream: kit::minute_rows, kit::tushare_data
 // Role: What a TDX server has: the dataset's bars, trades and ex-right days as bodies of answers.
 
