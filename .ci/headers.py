@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Checks the header of every Rust file: its first three lines say who uses it, what it uses, and what it is for.
+"""Checks the header of every Rust file, and that no two files import each other in a circle.
 
-    // Upstream: modules that use this file        (`operator` for a program, `cargo` for what cargo runs)
-    // Downstream: the project's modules it uses
+    // Upstream: rooms that use this file          (`operator` for a program, `cargo` for what cargo runs)
+    // Downstream: rooms that this file uses
     // Role: one sentence
 
-The first two are computed from the `use` trees and the paths in the code; `mod x;` is no use. A path that goes through a
-re-export counts for the file that defines the item. `--write` rewrites the first two lines. A file of more than 500 lines
-is an error too."""
+A room is a folder: of the same crate it is named by its path below `src`, of another crate by the crate's name. A sibling
+in the file's own folder is named by its file. More than six names are written `many`. Both lines are computed from the `use`
+trees and the paths in the code; `mod x;` is no use. A path that goes through a re-export counts for the file that defines
+the item. `--write` rewrites the two lines. A header line of more than 120 characters, a file of more than 500 lines and a
+circle between files (compiled tests aside) are errors."""
 import argparse
 import os
 import re
@@ -16,6 +18,8 @@ import sys
 import tomllib
 
 MAX_LINES = 500
+MAX_LINE_CHARS = 120
+MAX_NAMES = 6
 FIELDS = ('Upstream', 'Downstream', 'Role')
 TOKEN = re.compile(r'''
     //[^\n]* | /\*                                                     # a comment (block comments nest: see tokens())
@@ -92,6 +96,7 @@ class Tree:
 
     def __init__(self, files, manifests):
         self.files, self.names, self.upstream, self.libs, self.modules = files, {}, {}, {}, []
+        self.crates = []  # (folder of the root file, the crate's name)
         for manifest, content in sorted(manifests.items()):
             self.package(os.path.dirname(manifest), content, [os.path.dirname(m) for m in manifests])
 
@@ -126,6 +131,9 @@ class Tree:
 
     def target(self, file, name, prefix):
         module = Module(file)
+        folder = os.path.dirname(file)
+        if (folder, name) not in self.crates and not any(folder == known for known, _ in self.crates):
+            self.crates.append((folder, name))
         self.names.setdefault(file, name)
         self.read(module, prefix, os.path.dirname(file))
         return module
@@ -247,27 +255,88 @@ class Tree:
             return module
         return self.lookup(module, path[0], path[1:], seen) or module.file
 
-    def edges(self):
+    def edges(self, with_tests=True):
+        """Which files each file uses."""
         down = {file: set() for file in self.names}
         for module in self.modules:
-            for path in module.paths:
+            for path in module.paths if with_tests or not module.test else ():
                 found = self.resolve(module, path)
                 file = found.file if isinstance(found, Module) else found
                 if file and file != module.file:
                     down[module.file].add(file)
         return down
 
+    def circles(self):
+        """Groups of files that import each other, directly or through others; compiled tests aside."""
+        return circles(self.edges(with_tests=False))
+
+    def crate_of(self, file):
+        """The crate's root folder and its name."""
+        return max(((folder, name) for folder, name in self.crates if file.startswith(folder + '/')),
+                   key=lambda crate: len(crate[0]), default=('', ''))
+
+    def name_for(self, file, reader):
+        """How the header of `reader` names `file`."""
+        folder, crate = self.crate_of(file)
+        if self.crate_of(reader) != (folder, crate):
+            return crate
+        if os.path.dirname(file) == os.path.dirname(reader):
+            stem = os.path.basename(file)[:-3]
+            return os.path.basename(os.path.dirname(file)) if stem == 'mod' else stem
+        room = os.path.dirname(file)[len(folder) + 1:]
+        return room.replace('/', '::') or os.path.basename(file)[:-3]
+
     def headers(self):
         """For each file its first two header lines."""
         down = self.edges()
+        up = {file: {user for user in down if file in down[user]} for file in self.names}
         tests = {m.file for m in self.modules if m.test and not any(o.file == m.file and not o.test for o in self.modules)}
+
+        def line(field, files, reader, fallback):
+            names = sorted({self.name_for(file, reader) for file in files}) or [fallback]
+            return f'// {field}: {", ".join(names) if len(names) <= MAX_NAMES else "many"}'
+
         result = {}
         for file in self.names:
-            users = sorted({self.names[f] for f in down if file in down[f]})
+            upstream = self.upstream.get(file)
             fallback = 'cargo' if file in tests else 'none'
-            result[file] = (f'// Upstream: {self.upstream.get(file) or ", ".join(users) or fallback}',
-                            f'// Downstream: {", ".join(sorted({self.names[f] for f in down[file]})) or "none"}')
+            result[file] = (f'// Upstream: {upstream}' if upstream else line('Upstream', up[file], file, fallback),
+                            line('Downstream', down[file], file, 'none'))
         return result
+
+
+def circles(down):
+    """The strongly connected groups of more than one file (Tarjan), each sorted."""
+    index, low, stack, groups = {}, {}, [], []
+
+    def visit(root):
+        work = [(root, iter(sorted(down.get(root, ()))))]
+        index[root] = low[root] = len(index)
+        stack.append(root)
+        while work:
+            file, targets = work[-1]
+            for target in targets:
+                if target not in index:
+                    index[target] = low[target] = len(index)
+                    stack.append(target)
+                    work.append((target, iter(sorted(down.get(target, ())))))
+                    break
+                if target in stack:
+                    low[file] = min(low[file], index[target])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[file])
+                if low[file] == index[file]:
+                    group = stack[stack.index(file):]
+                    del stack[stack.index(file):]
+                    if len(group) > 1:
+                        groups.append(sorted(group))
+
+    for file in sorted(down):
+        if file not in index:
+            visit(file)
+    return sorted(groups)
 
 
 def rewritten(text, expected):
@@ -287,6 +356,9 @@ def problems(file, text, expected):
     for number in range(2 if expected else 0):
         if lines[number] != expected[number]:
             yield number + 1, expected[number], lines[number]
+    for number in range(3):
+        if len(lines[number]) > MAX_LINE_CHARS:
+            yield number + 1, f'at most {MAX_LINE_CHARS} characters', f'{len(lines[number])} characters'
     if not re.match(r'// Role: \S', lines[2]):
         yield 3, '// Role: and what the file is for', lines[2]
     if lines[3]:
@@ -309,7 +381,8 @@ def main():
             files[path] = text
         elif os.path.basename(path) == 'Cargo.toml':
             manifests[path] = tomllib.loads(text)
-    headers, faults = Tree(files, manifests).headers(), 0
+    tree = Tree(files, manifests)
+    headers, faults = tree.headers(), 0
     for path, text in files.items():
         if write and path in headers and (new := rewritten(text, headers[path])) != text:
             with open(path, 'w', encoding='utf-8', newline='') as f:
@@ -318,6 +391,9 @@ def main():
         for line, expected, found in problems(path, text, headers.get(path)):
             print(f'{path}:{line}\n  expected: {expected}\n  found:    {found}')
             faults += 1
+    for group in tree.circles():
+        print('these files import each other in a circle: ' + ', '.join(group))
+        faults += 1
     print(f'headers: {len(files)} files, {faults} faults')
     return 1 if faults else 0
 

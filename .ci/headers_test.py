@@ -28,13 +28,14 @@ BASE = {
 }
 
 
-def edges(**changes):
-    files = {**BASE, **{k.replace('__', '/') + '.rs': v for k, v in changes.items()}}
-    return headers.Tree(files, MANIFESTS).headers()
+def tree(**changes):
+    return headers.Tree({**BASE, **{k.replace('__', '/') + '.rs': v for k, v in changes.items()}}, MANIFESTS)
 
 
 def down(text, file='src/sink.rs'):
-    return headers.Tree({**BASE, file: text}, MANIFESTS).headers()[file][1].removeprefix('// Downstream: ')
+    """The modules that a file uses, by the names under which cargo knows them."""
+    found = headers.Tree({**BASE, file: text}, MANIFESTS)
+    return ', '.join(sorted(found.names[used] for used in found.edges()[file])) or 'none'
 
 
 class Paths(unittest.TestCase):
@@ -71,20 +72,45 @@ class Paths(unittest.TestCase):
                      'const S: &str = r#"crate::config::settings "quoted" "#;', 'fn f() { let actors = 1; }', "const C: char = '\\'';"):
             self.assertEqual(down(text), 'none', text)
 
-    def test_upstream(self):
-        found = edges(tests__flow='use kit::Server;', benches__load='use data_worker::config::Settings;')
-        self.assertEqual(found['tests/kit/src/server.rs'][0], '// Upstream: kit, tests::flow')
-        self.assertEqual(found['src/config/settings.rs'][0], '// Upstream: benches::load, config, main')
+
+class Headers(unittest.TestCase):
+    def test_names(self):
+        found = tree(tests__flow='use kit::Server;', benches__load='use data_worker::config::Settings;',
+                     src__sink='use crate::config::Settings; use actors::domain::Bar;').headers()
+        self.assertEqual(found['tests/kit/src/server.rs'][0], '// Upstream: lib, tests::flow')
+        self.assertEqual(found['src/config/settings.rs'][0], '// Upstream: benches::load, config, main, sink')
+        self.assertEqual(found['src/sink.rs'], ('// Upstream: none', '// Downstream: actors, config'))
+        self.assertEqual(found['actors/src/domain/bar.rs'][0], '// Upstream: data_worker, domain')
         self.assertEqual(found['src/main.rs'][0], '// Upstream: operator')
         self.assertEqual(found['tests/flow.rs'][0], '// Upstream: cargo')
-        self.assertEqual(found['src/sink.rs'][0], '// Upstream: none')
+
+    def test_more_than_six_names_are_many(self):
+        rooms = {f'src__{name}': 'use crate::sink;' for name in 'abcdefg'}
+        lib = BASE['src/lib.rs'] + ''.join(f'mod {name};' for name in 'abcdefg')
+        self.assertEqual(tree(src__lib=lib, **rooms).headers()['src/sink.rs'][0], '// Upstream: many')
+        del rooms['src__g']
+        self.assertEqual(tree(src__lib=lib, **rooms).headers()['src/sink.rs'][0], '// Upstream: a, b, c, d, e, f')
 
     def test_modules_of_a_test_and_unit_tests(self):
-        found = headers.Tree({**BASE, 'tests/it/main.rs': 'mod feed; use feed::Feed;', 'tests/it/feed.rs': 'pub struct Feed;',
-                              'src/sink.rs': '#[cfg(test)] mod checks;', 'src/sink/checks.rs': 'use super::super::config::Settings;'},
-                             MANIFESTS).headers()
-        self.assertEqual(found['tests/it/feed.rs'][0], '// Upstream: tests::it')
-        self.assertEqual(found['src/sink/checks.rs'], ('// Upstream: cargo', '// Downstream: config::settings'))
+        found = tree(tests__it__main='mod feed; use feed::Feed;', tests__it__feed='pub struct Feed;',
+                     src__sink='#[cfg(test)] mod checks;', src__sink__checks='use super::super::config::Settings;').headers()
+        self.assertEqual(found['tests/it/feed.rs'][0], '// Upstream: main')
+        self.assertEqual(found['src/sink/checks.rs'], ('// Upstream: cargo', '// Downstream: config'))
+
+
+class Circles(unittest.TestCase):
+    def test_finds_a_circle_through_a_re_export(self):
+        two = tree(src__sink='use crate::config::Settings;', src__config__settings='use crate::sink; pub struct Settings;')
+        self.assertEqual(two.circles(), [['src/config/settings.rs', 'src/sink.rs']])
+
+    def test_finds_a_circle_of_three(self):
+        self.assertEqual(headers.circles({'a': {'b'}, 'b': {'c'}, 'c': {'a'}, 'd': {'a'}}), [['a', 'b', 'c']])
+
+    def test_a_tree_has_none_and_tests_do_not_count(self):
+        self.assertEqual(tree().circles(), [])
+        tests = tree(src__sink='use crate::config::Settings;',
+                     src__config__settings='pub struct Settings; #[cfg(test)] mod tests { use crate::sink; }')
+        self.assertEqual(tests.circles(), [])
 
 
 class Text(unittest.TestCase):
@@ -102,6 +128,8 @@ class Text(unittest.TestCase):
         self.assertEqual(self.faults(good + '\n' * 495), [])
         self.assertEqual(self.faults(good + '\n' * 496), [501])
         self.assertEqual(self.faults('fn f() {}\n'), [1, 2, 3])
+        self.assertEqual(self.faults(good.replace('Role: x', 'Role: ' + 111 * 'x')), [])
+        self.assertEqual(self.faults(good.replace('Role: x', 'Role: ' + 112 * 'x')), [3])
 
     def test_write(self):
         self.assertEqual(headers.rewritten('fn f() {}\n', self.expected),

@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: backfill, cli::config, cli::gaps, cli::health, cli::quality, cli::reports, cli::send, cli::status, config, config::environment, config::load, config::problem, config::sections, reload, run, standalone, telemetry
+// Downstream: app, backfill, cli, config, observability::telemetry, standalone
 // Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
 
 //! The program `data-worker`.
@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use data_worker::app::config_reader::ConfigPlace;
+use data_worker::app::run;
 use data_worker::backfill::BackfillOptions;
 use data_worker::cli::config::ConfigCommand;
 use data_worker::cli::gaps::GapsOptions;
@@ -17,8 +19,8 @@ use data_worker::cli::reports::ReportsOptions;
 use data_worker::cli::send::SendOptions;
 use data_worker::cli::status::StatusOptions;
 use data_worker::config::{self, ConfigProblems, Environment, Fallback, LogSection};
-use data_worker::reload::ConfigPlace;
-use data_worker::{run, standalone, telemetry};
+use data_worker::observability::telemetry;
+use data_worker::standalone;
 
 /// Takes commands from Kafka, fetches, checks and stores Chinese A-share data.
 #[derive(Parser)]

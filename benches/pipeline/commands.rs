@@ -1,5 +1,5 @@
-// Upstream: benches::pipeline, benches::pipeline::latency
-// Downstream: benches::pipeline, kit::clickhouse, kit::mysql, kit::scene, kit::tushare_data
+// Upstream: latency, main
+// Downstream: figure, kit
 // Role: Whole runs: commands on Kafka until their rows are stored and their offsets committed.
 
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use kit::mysql::Tables;
 use kit::scene::Scene;
 use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
 
-use crate::Figure;
+use crate::figure::Figure;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_data-worker");
 

@@ -1,5 +1,5 @@
-// Upstream: benches::pipeline
-// Downstream: benches::pipeline, benches::pipeline::commands, kit::wait
+// Upstream: main
+// Downstream: commands, figure, kit
 // Role: How soon after it was sent a command's fetch begins, and how soon after its start a worker beats.
 
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use kit::wait::{wait_for, wait_until};
 use serde_json::Value;
 
 use crate::commands::scene;
-use crate::{Figure, median};
+use crate::figure::{Figure, median};
 
 const COMMANDS: usize = 300;
 const STARTS: usize = 5;

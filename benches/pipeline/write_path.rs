@@ -1,5 +1,5 @@
-// Upstream: benches::pipeline
-// Downstream: actors::domain::bar, actors::domain::bar_identity, actors::domain::frequency, actors::ports, benches::pipeline, clickhouse::bars, config::sections, kit::clickhouse, kit::services
+// Upstream: main
+// Downstream: actors, data_worker, figure, kit
 // Role: Rows a second of the worker's own store adapter beside curl sending prepared bytes to the same server.
 
 use std::path::Path;
@@ -11,12 +11,12 @@ use actors::domain::bar_identity::bar_uuid;
 use actors::domain::{Bar, Frequency, Hundredths, SourceId};
 use actors::ports::{BarBatch, BarStore, IdentifiedBar};
 use chrono::{Days, NaiveDate, NaiveTime};
-use data_worker::clickhouse::ClickHouseBars;
+use data_worker::adapters::clickhouse::bars::ClickHouseBars;
 use data_worker::config::ClickHouseSection;
 use kit::clickhouse::Database;
 use kit::services::{host_and_port, unique};
 
-use crate::{Figure, median};
+use crate::figure::{Figure, median};
 
 /// Rows sent per measured run, whatever the batch's size, and runs of which the median counts.
 const ROWS_PER_RUN: usize = 200_000;

@@ -1,18 +1,15 @@
-// Upstream: backfill, backfill::progress
-// Downstream: actors::command_split, actors::delivery, actors::domain::price_update, actors::ports, backfill::journal, backfill::pieces
+// Upstream: backfill, progress
+// Downstream: actors, journal, pieces
 // Role: Hands the pieces of a backfill to the router as Kafka's consumer hands out commands, and hears of their ends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actors::command_split::CommandPart;
-use actors::delivery::{
-    Assignment, CommandReceived, CommandReceiver, Delivery, RawCommand, Settlement, SettlementSink,
-};
-use actors::domain::PriceUpdate;
+use actors::domain::{CommandPart, PriceUpdate, RawCommand};
 use actors::ports::{
-    CommandFeed, DeadLetter, FeedError, FeedState, OrderFeed, OrderReceived, Outbox, OutboxError, PartitionState,
+    Assignment, CommandFeed, CommandReceived, CommandReceiver, DeadLetter, Delivery, FeedError, FeedState, OrderFeed,
+    OrderReceived, Outbox, OutboxError, PartitionState, Settlement, SettlementSink,
 };
 use async_trait::async_trait;
 

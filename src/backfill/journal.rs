@@ -1,5 +1,5 @@
-// Upstream: backfill, backfill::feed
-// Downstream: backfill::pieces, config::environment
+// Upstream: backfill, feed
+// Downstream: config, pieces
 // Role: The file that says which pieces of a backfill are done, so that the same command goes on where it was.
 
 use std::collections::HashSet;

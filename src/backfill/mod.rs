@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::task, actors::shanghai, actors::supervision::board, actors::supervisor, backfill::feed, backfill::journal, backfill::pieces, backfill::progress, config, config::environment, config::load, config::sections, run, service_hub, telemetry
+// Downstream: many
 // Role: `data-worker backfill`: fills a range of days without Kafka, by the same actors, and goes on after a kill.
 
 mod feed;
@@ -13,9 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::System;
-use actors::domain::{Code, DateRange, Frequency};
-use actors::shanghai;
-use actors::supervision::Board;
+use actors::domain::{Code, DateRange, Frequency, shanghai_clock};
+use actors::supervision::StatusBoard;
 use actors::supervisor::ExitReport;
 use chrono::NaiveDate;
 
@@ -23,10 +22,11 @@ use self::feed::{FeedPort, NoOrders, PieceFeed};
 use self::journal::Journal;
 use self::pieces::{Kind, Request};
 use self::progress::Progress;
+use crate::app::run;
+use crate::app::service_hub::ServiceHub;
 use crate::config::{self, Environment, LogFormat, LogSection, Settings};
-use crate::run;
-use crate::service_hub::ServiceHub;
-use crate::telemetry::{self, JsonTo};
+use crate::observability::telemetry;
+use crate::observability::telemetry::JsonTo;
 
 /// Between two looks at how far it is.
 const LOOK: Duration = Duration::from_millis(200);
@@ -111,7 +111,7 @@ impl BackfillOptions {
         let frequency = Frequency::named(&self.frequency).ok_or_else(|| {
             format!("--frequency is {:?}, but must be one of 1d, 1m, 5m, 15m, 30m, 60m", self.frequency)
         })?;
-        let range = DateRange { start: self.start, end: self.end.unwrap_or_else(shanghai::today) };
+        let range = DateRange { start: self.start, end: self.end.unwrap_or_else(shanghai_clock::today) };
         if range.start > range.end {
             return Err(format!("--start {} is after --end {}", range.start, range.end));
         }
@@ -131,7 +131,7 @@ impl BackfillOptions {
         let port = Arc::new(FeedPort(feed.clone()));
         let parts = ServiceHub::without_kafka(&settings, port.clone(), Arc::new(NoOrders), port)
             .map_err(|error| error.to_string())?;
-        let board = Arc::new(Board::default());
+        let board = Arc::new(StatusBoard::default());
         let begun = Instant::now();
         let mut life = run::launch(parts, settings.actor_settings(), board.clone());
         life.stop_on_signals();
@@ -165,11 +165,11 @@ impl BackfillOptions {
 }
 
 /// Shows how far it is until nothing is left.
-async fn follow(feed: &PieceFeed, board: &Board) {
+async fn follow(feed: &PieceFeed, board: &StatusBoard) {
     let mut progress = Progress::new(feed.standing().num_pieces);
     loop {
         let standing = feed.standing();
-        progress.show(&standing, board.rows_written.get());
+        progress.show(&standing, board.counters.rows_written.get());
         if standing.is_over() {
             return progress.finish();
         }
@@ -177,16 +177,16 @@ async fn follow(feed: &PieceFeed, board: &Board) {
     }
 }
 
-fn summary(feed: &PieceFeed, board: &Board, elapsed: Duration, report: &ExitReport) -> ExitCode {
+fn summary(feed: &PieceFeed, board: &StatusBoard, elapsed: Duration, report: &ExitReport) -> ExitCode {
     let standing = feed.standing();
     println!(
         "{} of {} parts done, {} failed; {} rows fetched, {} stored, {} invalid ones skipped; {:.1} s",
         standing.num_done,
         standing.num_pieces,
         standing.num_failed,
-        board.rows_fetched.get(),
-        board.rows_written.get(),
-        board.rows_skipped.get(),
+        board.counters.rows_fetched.get(),
+        board.counters.rows_written.get(),
+        board.counters.rows_skipped.get(),
         elapsed.as_secs_f64()
     );
     let failures = feed.failures();

@@ -1,5 +1,5 @@
-// Upstream: backfill, backfill::feed, backfill::journal
-// Downstream: actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::task
+// Upstream: backfill, feed, journal
+// Downstream: actors
 // Role: Cuts a backfill into pieces, each a command of its own. Pure.
 
 use actors::domain::{Code, DateRange, Frequency};

@@ -1,5 +1,5 @@
 // Upstream: backfill
-// Downstream: backfill::feed
+// Downstream: feed
 // Role: Shows how far a backfill is: two bars on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;

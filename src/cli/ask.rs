@@ -1,4 +1,4 @@
-// Upstream: cli::health, cli::status
+// Upstream: health, status
 // Downstream: none
 // Role: One GET to a worker's HTTP server, bounded in time and size.
 

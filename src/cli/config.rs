@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: cli, cli::connect, config, config::environment, config::file, config::keys, config::load, config::problem, config::reference, config::sections
+// Downstream: cli, config, connect
 // Role: `data-worker config …`: checks, shows and documents the configuration.
 
 use std::path::{Path, PathBuf};

@@ -1,13 +1,13 @@
-// Upstream: cli::config
-// Downstream: cli, config::sections, probe, service_hub
+// Upstream: config
+// Downstream: adapters, app, cli, config
 // Role: `data-worker config check --connect`: tries every server and tells what each answers.
 
 use std::process::ExitCode;
 
 use super::print;
+use crate::adapters::probe::{DEADLINE, Report, run_all};
+use crate::app::service_hub::ServiceHub;
 use crate::config::Settings;
-use crate::probe::{DEADLINE, Report, run_all};
-use crate::service_hub::ServiceHub;
 
 /// Tries every server the settings name, all at once. Exit code 1 if the worker cannot use one of them.
 pub fn try_servers(settings: &Settings) -> ExitCode {

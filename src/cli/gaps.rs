@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: actors::domain::code, actors::domain::command, actors::domain::frequency, actors::domain::market_facts, actors::domain::task, actors::expectation, actors::gaps, actors::ports, actors::ports::market_source, actors::shanghai, actors::suspensions, cli, cli::send, config::sections, kafka::courier, service_hub
+// Downstream: actors, adapters::kafka, app, cli, config, send
 // Role: `data-worker gaps`: what is missing or unwanted of the stored bars, and the commands that repair it.
 
 use std::path::PathBuf;
@@ -7,12 +7,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::domain::{Code, DateRange, Frequency, MarketFacts};
-use actors::expectation::last_expected_day;
-use actors::gaps::{Gaps, Look, Repair, runs};
+use actors::domain::expected_rows::last_expected_day;
+use actors::domain::gaps::{Gaps, Look, Repair, runs};
+use actors::domain::{Code, DateRange, Frequency, MarketFacts, shanghai_clock};
+use actors::fetcher::suspensions::Suspensions;
 use actors::ports::{DataKind, MarketSource, SourceError, SourceErrorKind};
-use actors::shanghai;
-use actors::suspensions::Suspensions;
 use chrono::{Days, NaiveDate};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -20,9 +19,9 @@ use uuid::Uuid;
 
 use super::send::{command_topic, follow};
 use super::{block_on, load, print};
+use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError};
+use crate::app::service_hub::ServiceHub;
 use crate::config::{KafkaSection, Settings};
-use crate::kafka::courier::{Courier, CourierError};
-use crate::service_hub::ServiceHub;
 
 /// There are gaps, and they were not to be filled. 2 is what wrong arguments end with.
 const EXIT_GAPS: u8 = 3;
@@ -133,12 +132,12 @@ impl GapsOptions {
             return Err(ExitCode::FAILURE);
         }
         let facts = ServiceHub::market_facts(settings).current(BELIEF).await;
-        let end = self.end.unwrap_or(NaiveDate::MAX).min(last_expected_day(shanghai::now()));
+        let end = self.end.unwrap_or(NaiveDate::MAX).min(last_expected_day(shanghai_clock::now()));
         let look = Look { frequency: self.frequency, start: self.start, end, facts: &facts };
         // Rows that should not be there may lie before and behind what is expected.
         let range = DateRange {
             start: self.start.unwrap_or(DateRange::FIRST_TRADING_DAY).max(DateRange::FIRST_TRADING_DAY),
-            end: self.end.unwrap_or(NaiveDate::MAX).min(shanghai::today()),
+            end: self.end.unwrap_or(NaiveDate::MAX).min(shanghai_clock::today()),
         };
         let days = ServiceHub::stored_days(settings);
         let suspended = self.except_suspended.then(|| Suspended::of(settings)).transpose()?;
@@ -162,18 +161,18 @@ impl GapsOptions {
         Ok(found)
     }
 
-    fn send(&self, kafka: &KafkaSection, repairs: &[(Code, Repair)]) -> Result<ExitCode, CourierError> {
-        let courier = Courier::new(kafka)?;
-        let dead_letters = if self.wait { Some(courier.mark(&kafka.dead_letter_topic)?) } else { None };
+    fn send(&self, kafka: &KafkaSection, repairs: &[(Code, Repair)]) -> Result<ExitCode, AdminClientError> {
+        let admin = AdminClient::new(kafka)?;
+        let dead_letters = if self.wait { Some(admin.mark(&kafka.dead_letter_topic)?) } else { None };
         let id = Uuid::new_v4().simple().to_string();
         let mut open = Vec::with_capacity(repairs.len());
         for (code, repair) in repairs {
-            let position = courier.send(command_topic(kafka), &self.command(*code, *repair, &id))?;
+            let position = admin.send(command_topic(kafka), &self.command(*code, *repair, &id))?;
             open.push((format!("{code} {}..{}", repair.start, repair.end), position));
         }
         eprintln!("{} commands sent to {}, correlation id {id}", open.len(), command_topic(kafka));
         match dead_letters {
-            Some(dead_letters) => follow(&courier, open, &dead_letters, Duration::from_secs(self.timeout)),
+            Some(dead_letters) => follow(&admin, open, &dead_letters, Duration::from_secs(self.timeout)),
             None => Ok(ExitCode::SUCCESS),
         }
     }
@@ -191,7 +190,7 @@ impl GapsOptions {
         params.insert("code".to_owned(), code.as_str().into());
         json!({
             "command": "bar_snapshot",
-            "timestamp": shanghai::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
+            "timestamp": shanghai_clock::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
             "params": params,
             "source": "data-worker gaps",
             "correlation_id": id,

@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: cli, cli::ask, config, config::environment, config::load, config::sections
+// Downstream: ask, cli, config
 // Role: `data-worker health`: whether the worker on this machine lives, for a container's HEALTHCHECK.
 
 use std::net::IpAddr;

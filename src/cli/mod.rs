@@ -1,5 +1,5 @@
-// Upstream: cli::config, cli::connect, cli::gaps, cli::health, cli::quality, cli::reports, cli::send, cli::status
-// Downstream: config::environment, config::load
+// Upstream: many
+// Downstream: config
 // Role: The commands of `data-worker` beside the worker itself.
 
 //! Commands whose result is their output; each group has a file.

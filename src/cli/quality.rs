@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: actors::domain::code, actors::ports::report_store, actors::quality_report, cli, cli::reports, service_hub
+// Downstream: actors, app, cli, reports
 // Role: `data-worker quality CODE`: what was wrong with a code, as a table for people or as JSON.
 
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::reports::since;
 use super::{block_on, load, print};
-use crate::service_hub::ServiceHub;
+use crate::app::service_hub::ServiceHub;
 
 /// Whose history, and how far back.
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ impl QualityOptions {
 }
 
 fn lines(history: &CodeHistory) -> String {
-    let line = |kept: &actors::quality_report::KeptTrouble| {
+    let line = |kept: &actors::domain::KeptTrouble| {
         let trouble = &kept.trouble;
         let line = json!({
             "at": kept.at.format("%Y-%m-%dT%H:%M:%S").to_string(),
@@ -92,7 +92,7 @@ fn table(code: Code, history: &CodeHistory) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actors::quality_report::{CodeTrouble, KeptTrouble};
+    use actors::domain::{CodeTrouble, KeptTrouble};
 
     #[test]
     fn a_history_is_a_row_a_trouble() {

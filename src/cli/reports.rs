@@ -1,5 +1,5 @@
-// Upstream: cli::quality, main
-// Downstream: cli, config::sections, kafka::courier
+// Upstream: main, quality
+// Downstream: adapters::kafka, cli, config
 // Role: `data-worker reports`: quality reports and alerts from the notification topic, as lines for people or as JSON.
 
 use std::path::PathBuf;
@@ -10,8 +10,8 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError, Record};
 use crate::config::KafkaSection;
-use crate::kafka::courier::{Courier, CourierError, Letter};
 
 /// Between two looks for further messages.
 const LOOK: Duration = Duration::from_millis(500);
@@ -103,33 +103,33 @@ impl ReportsOptions {
         })
     }
 
-    fn show(&self, kafka: &KafkaSection) -> Result<ExitCode, CourierError> {
-        let courier = Courier::new(kafka)?;
-        let mut mark = courier.oldest(&kafka.notification_topic)?;
+    fn show(&self, kafka: &KafkaSection) -> Result<ExitCode, AdminClientError> {
+        let admin = AdminClient::new(kafka)?;
+        let mut mark = admin.oldest(&kafka.notification_topic)?;
         loop {
-            let letters = courier.next(&mut mark)?;
-            let told = super::print(&self.text(&letters));
-            if told != ExitCode::SUCCESS || (letters.is_empty() && !self.follow) {
+            let records = admin.next(&mut mark)?;
+            let told = super::print(&self.text(&records));
+            if told != ExitCode::SUCCESS || (records.is_empty() && !self.follow) {
                 return Ok(told);
             }
-            if letters.is_empty() {
+            if records.is_empty() {
                 std::thread::sleep(LOOK);
             }
         }
     }
 
     /// What is wanted of these, oldest first. What is no message of a data worker is passed over: others write there, too.
-    fn text(&self, letters: &[Letter]) -> String {
-        let read = |letter: &Letter| {
-            let message: Message = serde_json::from_slice(&letter.payload).ok()?;
+    fn text(&self, records: &[Record]) -> String {
+        let read = |record: &Record| {
+            let message: Message = serde_json::from_slice(&record.payload).ok()?;
             let is_wanted = matches!(message.kind.as_str(), "data_quality_report" | "data_collection_alert")
                 && message.severity >= self.severity
                 && self.since.is_none_or(|since| message.timestamp >= since);
             let line =
-                if self.json { String::from_utf8_lossy(&letter.payload).into_owned() } else { message.to_string() };
+                if self.json { String::from_utf8_lossy(&record.payload).into_owned() } else { message.to_string() };
             is_wanted.then_some((message.timestamp, line))
         };
-        let mut lines: Vec<(DateTime<Utc>, String)> = letters.iter().filter_map(read).collect();
+        let mut lines: Vec<(DateTime<Utc>, String)> = records.iter().filter_map(read).collect();
         lines.sort();
         lines.into_iter().map(|(_, line)| line + "\n").collect()
     }
@@ -165,8 +165,8 @@ mod tests {
 
     #[test]
     fn only_what_is_wanted_is_shown_oldest_first() {
-        let letter = |kind: &str, second: u32, severity: &str| {
-            Letter {
+        let record = |kind: &str, second: u32, severity: &str| {
+            Record {
             headers: Default::default(),
             payload: format!(
                 r#"{{"type":"{kind}","timestamp":"2024-01-31T12:00:{second:02}Z","source":"n1","severity":"{severity}","content":"c\n{second}"}}"#
@@ -174,15 +174,15 @@ mod tests {
             .into_bytes(),
         }
         };
-        let letters = [
-            letter("data_quality_report", 9, "INFO"),
-            letter("data_collection_alert", 3, "WARNING"),
-            letter("data_worker_event", 4, "ERROR"),
-            Letter { headers: Default::default(), payload: b"no JSON".to_vec() },
-            letter("data_collection_alert", 1, "ERROR"),
+        let records = [
+            record("data_quality_report", 9, "INFO"),
+            record("data_collection_alert", 3, "WARNING"),
+            record("data_worker_event", 4, "ERROR"),
+            Record { headers: Default::default(), payload: b"no JSON".to_vec() },
+            record("data_collection_alert", 1, "ERROR"),
         ];
         let options = |severity| ReportsOptions { config: None, follow: false, since: None, severity, json: false };
-        let text = options(Severity::Warning).text(&letters);
+        let text = options(Severity::Warning).text(&records);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert!(
@@ -190,6 +190,6 @@ mod tests {
             "{text}"
         );
         assert!(lines[1].contains("20:00:03  WARNING"), "{text}");
-        assert_eq!(options(Severity::Info).text(&letters).lines().count(), 3);
+        assert_eq!(options(Severity::Info).text(&records).lines().count(), 3);
     }
 }

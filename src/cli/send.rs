@@ -1,19 +1,18 @@
-// Upstream: cli::gaps, main
-// Downstream: actors::domain::operator_order, actors::shanghai, cli, config::sections, kafka::courier
+// Upstream: gaps, main
+// Downstream: actors, adapters::kafka, cli, config
 // Role: `data-worker send`: publishes a command or an order in today's format, and follows its outcome.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use actors::domain::OrderKind;
-use actors::shanghai;
+use actors::domain::{OrderKind, shanghai_clock};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError, Mark, Position, Record};
 use crate::config::KafkaSection;
-use crate::kafka::courier::{Courier, CourierError, Letter, Mark, Position};
 
 /// Between two looks for an outcome.
 const LOOK: Duration = Duration::from_millis(200);
@@ -91,7 +90,7 @@ impl SendOptions {
         params.extend(code.map(|code| ("code".to_owned(), code.as_str().into())));
         json!({
             "command": self.command,
-            "timestamp": shanghai::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
+            "timestamp": shanghai_clock::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
             "params": params,
             "source": "data-worker send",
             "correlation_id": id,
@@ -105,41 +104,41 @@ impl SendOptions {
         Instant::now() + Duration::from_secs(self.timeout)
     }
 
-    fn send_commands(&self, kafka: &KafkaSection) -> Result<ExitCode, CourierError> {
-        let courier = Courier::new(kafka)?;
-        let dead_letters = if self.wait { Some(courier.mark(&kafka.dead_letter_topic)?) } else { None };
+    fn send_commands(&self, kafka: &KafkaSection) -> Result<ExitCode, AdminClientError> {
+        let admin = AdminClient::new(kafka)?;
+        let dead_letters = if self.wait { Some(admin.mark(&kafka.dead_letter_topic)?) } else { None };
         let topic = command_topic(kafka);
         let codes: Vec<Option<&String>> =
             if self.code.is_empty() { vec![None] } else { self.code.iter().map(Some).collect() };
         let mut open = Vec::with_capacity(codes.len());
         let id = uuid::Uuid::new_v4().simple().to_string();
         for code in codes {
-            let position = courier.send(topic, &self.message(code, &id))?;
+            let position = admin.send(topic, &self.message(code, &id))?;
             let name = code.map_or_else(|| self.command.clone(), |code| format!("{} {code}", self.command));
             println!("{name}: sent to {}[{}]@{}", position.topic, position.partition, position.offset);
             open.push((name, position));
         }
         let Some(dead_letters) = dead_letters else { return Ok(ExitCode::SUCCESS) };
-        follow(&courier, open, &dead_letters, Duration::from_secs(self.timeout))
+        follow(&admin, open, &dead_letters, Duration::from_secs(self.timeout))
     }
 
-    fn send_order(&self, kafka: &KafkaSection, order: OrderKind) -> Result<ExitCode, CourierError> {
-        let courier = Courier::new(kafka)?;
+    fn send_order(&self, kafka: &KafkaSection, order: OrderKind) -> Result<ExitCode, AdminClientError> {
+        let admin = AdminClient::new(kafka)?;
         let answers =
-            if self.wait && order.is_answered() { Some(courier.mark(&kafka.notification_topic)?) } else { None };
+            if self.wait && order.is_answered() { Some(admin.mark(&kafka.notification_topic)?) } else { None };
         let id = uuid::Uuid::new_v4().simple().to_string();
-        courier.send(&kafka.control_topic, &self.message(None, &id))?;
+        admin.send(&kafka.control_topic, &self.message(None, &id))?;
         println!("{}: sent to {}", self.command, kafka.control_topic);
         let Some(answers) = answers else { return Ok(ExitCode::SUCCESS) };
-        self.gather(&courier, &answers, &id)
+        self.gather(&admin, &answers, &id)
     }
 
     /// One answer of the worker that was named; of all workers those that answer soon after the first.
-    fn gather(&self, courier: &Courier, since: &Mark, id: &str) -> Result<ExitCode, CourierError> {
+    fn gather(&self, admin: &AdminClient, since: &Mark, id: &str) -> Result<ExitCode, AdminClientError> {
         let (deadline, mut first_at, mut refused, mut num_told) = (self.deadline(), None, false, 0);
         loop {
             let answers: Vec<Answer> =
-                courier.since(since)?.iter().filter_map(|letter| Answer::to(id, &letter.payload)).collect();
+                admin.since(since)?.iter().filter_map(|record| Answer::to(id, &record.payload)).collect();
             for Answer { source, data, content } in answers.iter().skip(num_told) {
                 refused |= data.event == "RELOAD_REFUSED";
                 println!("{source}: {}: {content}", data.event);
@@ -163,24 +162,24 @@ impl SendOptions {
 /// Follows commands until each has an outcome. One is resolved when the group's offset passes it; whether it was a dead letter
 /// stands in their topic. Exit code 1 for a dead letter, 2 where there is no outcome in time.
 pub(super) fn follow(
-    courier: &Courier,
+    admin: &AdminClient,
     mut open: Vec<(String, Position)>,
     dead_letters: &Mark,
     timeout: Duration,
-) -> Result<ExitCode, CourierError> {
+) -> Result<ExitCode, AdminClientError> {
     let (deadline, mut failed) = (Instant::now() + timeout, false);
     loop {
         let mut still_open = Vec::new();
         for (name, position) in open {
-            if !courier.is_resolved(&position)? {
+            if !admin.is_resolved(&position)? {
                 still_open.push((name, position));
                 continue;
             }
-            let letters = courier.since(dead_letters)?;
-            match letters.iter().find(|letter| is_about(letter, &position)) {
-                Some(letter) => {
+            let records = admin.since(dead_letters)?;
+            match records.iter().find(|record| is_about(record, &position)) {
+                Some(record) => {
                     failed = true;
-                    let reason = letter.headers.get("dlq.reason").map_or("", String::as_str);
+                    let reason = record.headers.get("dlq.reason").map_or("", String::as_str);
                     println!("{name}: dead letter: {reason}");
                 }
                 None => println!("{name}: done"),
@@ -200,8 +199,8 @@ pub(super) fn follow(
     }
 }
 
-fn is_about(letter: &Letter, position: &Position) -> bool {
-    let is = |name: &str, value: &str| letter.headers.get(name).is_some_and(|found| found == value);
+fn is_about(record: &Record, position: &Position) -> bool {
+    let is = |name: &str, value: &str| record.headers.get(name).is_some_and(|found| found == value);
     is("dlq.topic", &position.topic)
         && is("dlq.partition", &position.partition.to_string())
         && is("dlq.offset", &position.offset.to_string())

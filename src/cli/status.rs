@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: actors::shanghai, cli, cli::ask, config::sections, redis::fleet
+// Downstream: actors, adapters::redis, ask, cli, config
 // Role: `data-worker status`: all workers by their heartbeats and, where they can be asked, by their own word.
 
 use std::io::IsTerminal;
@@ -7,17 +7,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actors::shanghai;
+use actors::domain::shanghai_clock;
 use chrono::NaiveDateTime;
 use clap::Args;
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use reqwest::Client;
 use serde_json::{Value, json};
 
 use super::ask;
+use crate::adapters::redis::fleet::{FoundHeartbeat, heartbeats};
 use crate::config::RedisSection;
-use crate::redis::fleet::{FoundHeartbeat, heartbeats};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(2);
@@ -82,7 +81,7 @@ impl StatusOptions {
 
     /// Shows the workers; a failure where nobody reads the output any more.
     fn tell(&self, workers: &[SeenWorker], redis: &RedisSection) -> ExitCode {
-        let text = if self.json { format!("{}\n", json_of(workers)) } else { table(workers, shanghai::now()) };
+        let text = if self.json { format!("{}\n", json_of(workers)) } else { table(workers, shanghai_clock::now()) };
         let clear = if self.watch && !self.json && std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
         let printed = super::print(&format!("{clear}{text}"));
         if workers.is_empty() {

@@ -1,12 +1,12 @@
-// Upstream: config, config::load
-// Downstream: actors::ports::market_source, actors::setting_ranges, config::sections, config::source_name, config::source_sections, sources::databases, telemetry
+// Upstream: config, load
+// Downstream: actors, observability::telemetry, sections, source_name, source_sections, sources::databases
 // Role: Finds settings that are well formed but cannot work, alone or together.
 
 use actors::ports::DataKind;
-use actors::setting_ranges::out_of_range;
+use actors::settings::ranges::out_of_range;
 
-use crate::sources::databases::shape_problems;
-use crate::telemetry;
+use crate::observability::telemetry;
+use crate::sources::databases::mapping_problems;
 
 use super::sections::{KafkaSection, Settings};
 use super::source_name::SourceName;
@@ -84,12 +84,12 @@ fn own_stores(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
     for kind in DataKind::ALL {
         let is_list = matches!(kind, DataKind::Stocks | DataKind::TradeDays);
-        let (name, is_own, shape) = if is_list {
-            (SourceName::MySql, is_own_mysql, &sources.mysql.shape)
+        let (name, is_own, mapping) = if is_list {
+            (SourceName::MySql, is_own_mysql, &sources.mysql.mapping)
         } else {
-            (SourceName::ClickHouse, is_own_clickhouse, &sources.clickhouse.shape)
+            (SourceName::ClickHouse, is_own_clickhouse, &sources.clickhouse.mapping)
         };
-        let is_renamed = shape.tables.iter().any(|table| table.starts_with(kind.key()));
+        let is_renamed = mapping.tables.iter().any(|table| table.starts_with(kind.key()));
         if is_own && !is_renamed && sources.of(kind).contains(&name) {
             let (source, key) = (name.as_str(), kind.key());
             warnings.push(format!(
@@ -229,7 +229,7 @@ fn sources(sources: &SourcesSection, findings: &mut Findings) {
     ] {
         findings.text(path, host);
     }
-    for (section, reason) in shape_problems(sources) {
+    for (section, reason) in mapping_problems(sources) {
         findings.0.push((format!("sources.{section}.shape"), reason));
     }
     if sources.bars.is_empty() {
@@ -309,7 +309,7 @@ mod tests {
         settings.sources.stocks = vec![SourceName::MySql];
         let found = warnings(&settings);
         assert_eq!(found.len(), 5, "bars, minutes, ticks, factors, stocks: {found:?}");
-        settings.sources.clickhouse.shape.tables = vec!["bars=quotes".into()];
+        settings.sources.clickhouse.mapping.tables = vec!["bars=quotes".into()];
         settings.sources.mysql.host = "archive".into();
         let found = warnings(&settings);
         assert!(!found.iter().any(|text| text.contains("of the daily bars") || text.contains("mysql")), "{found:?}");
@@ -337,7 +337,7 @@ mod tests {
             (|s| s.sources.yahoo.url = "ftp://a".into(), "sources.yahoo.url", "http://"),
             (|s| s.sources.stocks = vec![SourceName::Yahoo], "sources.stocks", "yahoo has no list of securities"),
             (|s| s.sources.mongodb.host.clear(), "sources.mongodb.host", "not be empty"),
-            (|s| s.sources.redis.shape.tables = vec!["x".into()], "sources.redis.shape", "shape.tables holds `x`"),
+            (|s| s.sources.redis.mapping.tables = vec!["x".into()], "sources.redis.shape", "shape.tables holds `x`"),
             (|s| s.log.level = "loud".into(), "log.level", "loud"),
             (|s| s.fetch.max_attempts = 4, "fetch.max_attempts", "1 to 3"),
         ];

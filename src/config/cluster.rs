@@ -1,5 +1,5 @@
-// Upstream: config::load
-// Downstream: config::environment, config::file, config::ginkgo, config::keys, config::problem
+// Upstream: load
+// Downstream: environment, ginkgo, keys, layer, problem
 // Role: Ginkgo's environment, PRODUCTION or DEVELOPMENT, and its two rules: the 1 before ports, and the guard of hosts.
 
 //! Both rules are Ginkgo's own and concern ClickHouse and MySQL alone (its Compose file uses `redis-master` in
@@ -9,10 +9,10 @@
 use config::ValueKind;
 
 use super::environment::{Environment, PREFIX};
-use super::file::{Entry, Layer};
 use super::ginkgo::GinkgoFiles;
 use super::keys::find;
 use super::problem::{Place, Problem};
+use crate::config::layer::{Entry, Layer};
 
 /// Switches the guard off where it is `1`.
 const SKIP_GUARD: &str = "GINKGO_SKIP_CLUSTER_GUARD";

@@ -1,18 +1,18 @@
-// Upstream: config, config::source_sections, sources::databases, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::query, sources::databases::redis, sources::databases::rows_tests, sources::databases::shape, sources::databases::times, tests::it::databases_types, tests::it::sources_databases, tests::it::user_database
-// Downstream: config::sections, config::source_sections
-// Role: The settings of databases as sources: where each is, and how its tables, columns, units and times differ from Ginkgo's.
+// Upstream: config, source_sections, sources::databases, tests::it
+// Downstream: masked, units
+// Role: Settings of databases as sources: address, login, tables and columns.
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::sections::masked;
-use super::source_sections::{AmountUnit, VolumeUnit};
+use crate::config::masked::masked;
+use crate::config::{AmountUnit, VolumeUnit};
 
 /// How a database's data differ from Ginkgo's.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct ShapeSection {
+pub struct MappingSection {
     /// Tables (collections, keys) that are not named as Ginkgo names them, as `kind=name` with the kinds `bars`,
     /// `minute_bars`, `ticks`, `factors`, `stocks`, `trade_days`. A name may hold `{code}` (000001.SZ), `{digits}`, `{exchange}`,
     /// `{prefix}` (sz), `{frequency}` (1d, 5m) and `{date}` (20240102, of ticks alone).
@@ -37,7 +37,7 @@ pub struct ShapeSection {
     pub rows_per_request: u64,
 }
 
-impl Default for ShapeSection {
+impl Default for MappingSection {
     fn default() -> Self {
         Self {
             tables: Vec::new(),
@@ -119,7 +119,7 @@ pub struct ClickHouseSourceSection {
     #[schemars(range(min = 1, max = 1_000))]
     pub max_concurrent: u32,
     /// How its data differ from Ginkgo's.
-    pub shape: ShapeSection,
+    pub mapping: MappingSection,
 }
 
 impl Default for ClickHouseSourceSection {
@@ -134,7 +134,7 @@ impl Default for ClickHouseSourceSection {
             requests_per_minute: 0,
             requests_per_day: 0,
             max_concurrent: 8,
-            shape: ShapeSection::default(),
+            mapping: MappingSection::default(),
         }
     }
 }
@@ -167,7 +167,7 @@ pub struct MySqlSourceSection {
     #[schemars(range(min = 1, max = 100))]
     pub max_concurrent: u32,
     /// How its data differ from Ginkgo's.
-    pub shape: ShapeSection,
+    pub mapping: MappingSection,
 }
 
 impl Default for MySqlSourceSection {
@@ -182,7 +182,7 @@ impl Default for MySqlSourceSection {
             requests_per_minute: 0,
             requests_per_day: 0,
             max_concurrent: 4,
-            shape: ShapeSection::default(),
+            mapping: MappingSection::default(),
         }
     }
 }
@@ -221,7 +221,7 @@ pub struct MongoDbSourceSection {
     #[schemars(range(min = 1, max = 100))]
     pub max_concurrent: u32,
     /// How its data differ from Ginkgo's.
-    pub shape: ShapeSection,
+    pub mapping: MappingSection,
 }
 
 /// What a date of MongoDB's own type means.
@@ -250,7 +250,7 @@ impl Default for MongoDbSourceSection {
             requests_per_minute: 0,
             requests_per_day: 0,
             max_concurrent: 8,
-            shape: ShapeSection::default(),
+            mapping: MappingSection::default(),
         }
     }
 }
@@ -283,7 +283,7 @@ pub struct RedisSourceSection {
     #[schemars(range(min = 1, max = 1_000))]
     pub max_concurrent: u32,
     /// How its data differ from what docs/operations.md describes.
-    pub shape: ShapeSection,
+    pub mapping: MappingSection,
 }
 
 impl Default for RedisSourceSection {
@@ -298,7 +298,7 @@ impl Default for RedisSourceSection {
             requests_per_minute: 0,
             requests_per_day: 0,
             max_concurrent: 8,
-            shape: ShapeSection::default(),
+            mapping: MappingSection::default(),
         }
     }
 }

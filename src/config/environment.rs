@@ -1,5 +1,5 @@
-// Upstream: backfill, backfill::journal, cli, cli::config, cli::health, config, config::cluster, config::file, config::ginkgo, config::load, config::reference, main, reload, tests::it::secrets
-// Downstream: config::file, config::keys, config::problem, config::value
+// Upstream: many
+// Downstream: keys, layer, problem, value
 // Role: Settings from environment variables: their names, their order, and the files that hold secrets.
 
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::file::{Entry, Layer, unknown};
 use super::keys::{Key, find, keys};
 use super::problem::{Place, Problem};
 use super::value;
+use crate::config::layer::{Entry, Layer, unknown};
 
 /// Before the path of any setting: `GINKGO_DATA_WORKER__BATCH__MAX_ROWS` is `batch.max_rows`.
 pub const PREFIX: &str = "GINKGO_DATA_WORKER__";

@@ -1,32 +1,20 @@
-// Upstream: cli::config, config, config::cluster, config::environment, config::ginkgo, config::load, config::reference
-// Downstream: config::environment, config::keys, config::problem, config::value, config::yaml
+// Upstream: cli, config, load, reference
+// Downstream: environment, keys, layer, problem, value, yaml
 // Role: Finds the configuration file, reads it, and turns it into settings with the line each was written in.
 
-use std::collections::BTreeMap;
+use crate::config::layer::{Entry, Layer, unknown};
 use std::path::{Path, PathBuf};
 
 use config::{Map, Value, ValueKind};
 
 use super::environment::Environment;
-use super::keys::{find, is_section, nearest};
+use super::keys::{find, is_section};
 use super::problem::{Place, Problem};
 use super::value;
 use super::yaml::{self, Document};
 
 /// Name of the configuration file.
 pub const FILE_NAME: &str = "data_worker.yml";
-
-/// Settings written in one place, by path.
-pub type Layer = BTreeMap<&'static str, Entry>;
-
-/// A setting as it was written.
-#[derive(Clone)]
-pub struct Entry {
-    /// Its value, of the setting's kind.
-    pub value: ValueKind,
-    /// Where it was written.
-    pub place: Place,
-}
 
 /// What the search for a file came to.
 pub enum Found {
@@ -122,14 +110,6 @@ fn shown(path: &str) -> String {
         (true, _) => path.to_owned(),
         (false, "") => "…".to_owned(),
         (false, sections) => format!("{sections}.…"),
-    }
-}
-
-/// The message about a name that no setting has.
-pub fn unknown(what: &str, path: &str) -> String {
-    match nearest(path) {
-        Some(near) => format!("there is no such {what}; is {near} meant?"),
-        None => format!("there is no such {what}"),
     }
 }
 

@@ -1,5 +1,5 @@
-// Upstream: config::cluster, config::load, config::reference
-// Downstream: config::environment, config::file, config::keys, config::problem, config::value, config::yaml
+// Upstream: cluster, load, reference
+// Downstream: environment, keys, layer, problem, value, yaml
 // Role: Settings from Ginkgo's own files, secure.yml and config.yml, below the worker's own file.
 
 //! Both lie in `$GINKGO_DIR`, or in `~/.ginkgo`. Only what the worker needs is read; everything else there is Ginkgo's.
@@ -11,11 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use config::{Value, ValueKind};
 
 use super::environment::{Environment, variables_of};
-use super::file::{Entry, Layer};
 use super::keys::{Key, Kind, find};
 use super::problem::{Place, Problem};
 use super::value;
 use super::yaml::{self, Document};
+use crate::config::layer::{Entry, Layer};
 
 /// Passwords in the file are encrypted with this key where it is set.
 const ENCRYPTION_KEY: &str = "GINKGO_SECRET_KEY";

@@ -1,6 +1,6 @@
-// Upstream: cli::config, config::cluster, config::environment, config::file, config::ginkgo, config::load, config::reference, config::value, tests::it::secrets
-// Downstream: config::schema, config::sections
-// Role: The list of all settings with their kinds, read from the types themselves, and the nearest one to a mistyped name.
+// Upstream: many
+// Downstream: schema, sections
+// Role: The list of all settings: paths, kinds, secrets, and which of them need a restart.
 
 use std::sync::OnceLock;
 

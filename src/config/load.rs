@@ -1,5 +1,5 @@
-// Upstream: backfill, cli, cli::config, cli::health, config, main, reload, run, service_hub, tests::it::secrets
-// Downstream: config::check, config::cluster, config::environment, config::file, config::ginkgo, config::keys, config::problem, config::sections
+// Upstream: app, backfill, cli, config, main, tests::it
+// Downstream: many
 // Role: Puts defaults, Ginkgo's files, the worker's file and the environment together into checked settings.
 
 use std::collections::{BTreeMap, HashSet};
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, Value, ValueKind};
 
-use super::check;
 use super::cluster::Cluster;
 use super::environment::Environment;
-use super::file::{Found, Layer, find_and_read};
-use super::ginkgo;
+use super::file::{Found, find_and_read};
 use super::keys::{Key, find, keys};
 use super::problem::{ConfigProblems, Place, Problem};
 use super::sections::Settings;
+use super::{check, ginkgo};
+use crate::config::layer::Layer;
 
 /// A configuration that can work.
 #[derive(Debug, Clone)]

@@ -1,5 +1,5 @@
-// Upstream: backfill, cli::config, cli::health, main, reload
-// Downstream: config::check, config::database_sections, config::environment, config::file, config::load, config::problem, config::sections, config::source_name, config::source_sections, config::watch
+// Upstream: app, backfill, cli, main
+// Downstream: many
 // Role: Typed configuration of the whole worker.
 
 //! Typed configuration: what may be set, with defaults and units, where it is read from, and what is wrong with it.
@@ -18,8 +18,12 @@ mod file;
 mod ginkgo;
 /// The list of all settings.
 pub mod keys;
+/// Settings of one layer.
+mod layer;
 /// File, environment and defaults, put together.
 pub mod load;
+/// Secrets in output.
+mod masked;
 /// What is wrong with a configuration.
 pub mod problem;
 /// Texts about all settings.
@@ -31,6 +35,8 @@ pub mod sections;
 /// Settings of market data.
 mod source_name;
 mod source_sections;
+/// Units of volumes and amounts.
+mod units;
 /// One setting's value.
 mod value;
 /// Changes of the file.
@@ -40,8 +46,8 @@ mod yaml;
 
 pub use check::node_id_problem;
 pub use database_sections::{
-    ClickHouseSourceSection, MinuteLabel, MongoDates, MongoDbSourceSection, MySqlSourceSection, RedisSourceSection,
-    ShapeSection, TimeFormat, TimeZone,
+    ClickHouseSourceSection, MappingSection, MinuteLabel, MongoDates, MongoDbSourceSection, MySqlSourceSection,
+    RedisSourceSection, TimeFormat, TimeZone,
 };
 pub use environment::Environment;
 pub use file::named_file;
@@ -53,7 +59,8 @@ pub use sections::{
 };
 pub use source_name::SourceName;
 pub use source_sections::{
-    AmountUnit, BaoStockSection, EastMoneySection, FilesSection, RequestLimits, SourcesSection, TdxSection,
-    TushareSection, VolumeUnit, YahooSection,
+    BaoStockSection, EastMoneySection, FilesSection, RequestLimits, SourcesSection, TdxSection, TushareSection,
+    YahooSection,
 };
+pub use units::{AmountUnit, VolumeUnit};
 pub use watch::FileWatch;

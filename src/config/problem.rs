@@ -1,4 +1,4 @@
-// Upstream: cli::config, config, config::cluster, config::environment, config::file, config::ginkgo, config::load, config::yaml, main, reload
+// Upstream: many
 // Downstream: none
 // Role: What is wrong with a configuration, where it was written, and why; never with a secret.
 

@@ -1,5 +1,5 @@
-// Upstream: cli::config
-// Downstream: config::environment, config::file, config::ginkgo, config::keys, config::schema
+// Upstream: cli
+// Downstream: environment, file, ginkgo, keys, schema
 // Role: Writes the commented default file and the page about all settings from the code.
 
 //! Both texts stand in the repository, as `docker/data_worker.yml` and `docs/configuration.md`. `make docs` writes them

@@ -1,5 +1,5 @@
-// Upstream: config::keys, config::reference
-// Downstream: actors::setting_ranges, config::sections
+// Upstream: keys, reference
+// Downstream: actors, sections
 // Role: What the settings' types say of each setting: its description, default, range and words.
 
 //! Descriptions are the fields' comments, ranges the fields' attributes, defaults those of `Default`: nothing is
@@ -7,7 +7,7 @@
 
 use std::sync::OnceLock;
 
-use actors::setting_ranges::{range_text, schema_of};
+use actors::settings::ranges::{range_text, schema_of};
 use serde_json::Value;
 
 use super::sections::Settings;

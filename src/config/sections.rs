@@ -1,7 +1,8 @@
-// Upstream: backfill, benches::pipeline::write_path, cli::config, cli::connect, cli::gaps, cli::health, cli::reports, cli::send, cli::status, clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::stored_days, clickhouse::table, clickhouse::ticks, config, config::check, config::database_sections, config::keys, config::load, config::schema, config::source_sections, http, kafka::consumer_thread, kafka::courier, kafka::feed, kafka::orders, kafka::outbox, kafka::probe, main, mysql::store, redis::fleet, redis::heartbeat, reload, service_hub, standalone, standalone::broker, standalone::news, telemetry, tests::it::reference, tests::it::sync_records
-// Downstream: actors::settings, config::source_sections
+// Upstream: many
+// Downstream: actors, masked, source_sections
 // Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
 
+use crate::config::masked::masked;
 use std::path::PathBuf;
 
 use actors::settings::{
@@ -9,17 +10,9 @@ use actors::settings::{
 };
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::source_sections::SourcesSection;
-
-/// Stands for a secret wherever settings are shown.
-pub const MASK: &str = "***";
-
-/// Writes the mask. Whether a secret is set is no secret.
-pub fn masked<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(|_| MASK).serialize(serializer)
-}
 
 /// All settings of a worker, as `data_worker.yml` may give them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

@@ -1,5 +1,5 @@
-// Upstream: config, config::check, config::source_sections, sources, sources::budget, sources::databases, standalone, tests::it::databases_types, tests::it::databases_worker, tests::it::reload_servers, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::user_database
-// Downstream: actors::ports::market_source
+// Upstream: many
+// Downstream: actors
 // Role: The sources' names in the configuration, and which kinds of data each has.
 
 use actors::ports::DataKind;

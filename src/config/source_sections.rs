@@ -1,5 +1,5 @@
-// Upstream: config, config::check, config::database_sections, config::sections, sources, sources::baostock, sources::budget, sources::databases, sources::databases::rows_tests, sources::databases::shape, sources::eastmoney, sources::files, sources::files::bars, sources::files::fixture_tests, sources::gate, sources::tdx, sources::tushare, sources::units, sources::yahoo, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::user_database
-// Downstream: actors::ports::market_source, config::database_sections, config::sections, config::source_name
+// Upstream: many
+// Downstream: actors, database_sections, masked, source_name, units
 // Role: The settings of market data: which source of what, in which order, and each source's own.
 
 use std::path::PathBuf;
@@ -10,8 +10,9 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::database_sections::{ClickHouseSourceSection, MongoDbSourceSection, MySqlSourceSection, RedisSourceSection};
-use super::sections::masked;
 use super::source_name::SourceName;
+use crate::config::masked::masked;
+use crate::config::{AmountUnit, VolumeUnit};
 
 /// Market data.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -373,28 +374,6 @@ pub struct FilesSection {
     pub volume_unit: VolumeUnit,
     /// What the column `amount` counts.
     pub amount_unit: AmountUnit,
-}
-
-/// What a volume counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum VolumeUnit {
-    /// Single shares.
-    #[default]
-    Shares,
-    /// Lots of 100 shares.
-    Lots,
-}
-
-/// What an amount counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AmountUnit {
-    /// Yuan.
-    #[default]
-    Yuan,
-    /// Thousand yuan.
-    ThousandYuan,
 }
 
 /// Yahoo Finance.

@@ -1,5 +1,5 @@
-// Upstream: config::environment, config::file, config::ginkgo
-// Downstream: config::keys
+// Upstream: environment, file, ginkgo
+// Downstream: keys
 // Role: Reads one setting's value strictly by its kind; a wrong one is explained without showing a secret.
 
 use config::ValueKind;

@@ -1,4 +1,4 @@
-// Upstream: config, run
+// Upstream: app, config
 // Downstream: none
 // Role: Sees that the configuration file changed, however it is replaced.
 

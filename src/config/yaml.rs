@@ -1,5 +1,5 @@
-// Upstream: config::file, config::ginkgo
-// Downstream: config::problem, kit::fuzz
+// Upstream: file, ginkgo
+// Downstream: kit, problem
 // Role: Reads a YAML file within bounds, with the line of every key.
 
 use std::collections::HashMap;

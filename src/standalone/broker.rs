@@ -1,5 +1,5 @@
-// Upstream: standalone, standalone::demonstration
-// Downstream: config::sections, standalone::error
+// Upstream: demonstration, standalone
+// Downstream: config, error
 // Role: librdkafka's in-process broker with the worker's topics, and the sender of the demonstration's commands.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 // Upstream: standalone
-// Downstream: actors::domain::code, actors::supervision::board, service_hub, standalone, standalone::broker, standalone::error, standalone::news, standalone::outcome, standalone::sample, standalone::steps
+// Downstream: many
 // Role: Sends the commands one after the other, waits for what comes of each, and gathers the outcome.
 
 use std::convert::Infallible;
@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actors::domain::Code;
-use actors::supervision::Board;
+use actors::supervision::StatusBoard;
 
-use crate::service_hub::EmbeddedServices;
+use crate::app::service_hub::EmbeddedServices;
 use crate::standalone::broker::Broker;
 use crate::standalone::error::StandaloneError;
 use crate::standalone::news::{NewsReader, Tally};
 use crate::standalone::outcome::Outcome;
+use crate::standalone::output::say;
 use crate::standalone::sample::SAMPLES;
-use crate::standalone::say;
 use crate::standalone::steps::{Figures, Step, StepDone, steps};
 
 /// How often a condition is looked at.
@@ -23,19 +23,19 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Longest wait for one thing, all of which take seconds at most: the broker's first rebalance takes three, and a slow
 /// disk or a busy machine may make it more.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The worker as the demonstration sees it from outside.
 pub struct Demonstration<'a> {
     broker: &'a Broker,
     services: &'a EmbeddedServices,
-    board: Arc<Board>,
+    board: Arc<StatusBoard>,
     news: NewsReader,
 }
 
 impl<'a> Demonstration<'a> {
     /// Of a worker that has been launched.
-    pub fn new(broker: &'a Broker, services: &'a EmbeddedServices, board: Arc<Board>, news: NewsReader) -> Self {
+    pub fn new(broker: &'a Broker, services: &'a EmbeddedServices, board: Arc<StatusBoard>, news: NewsReader) -> Self {
         Self { broker, services, board, news }
     }
 
@@ -84,25 +84,25 @@ impl<'a> Demonstration<'a> {
     /// Reads news until they tell of every command.
     async fn hear_of(&self, num_commands: u64) -> Result<Tally, StandaloneError> {
         let mut tally = Tally::default();
-        let num_letters = || self.board.commands_dead_lettered.get();
+        let num_letters = || self.board.counters.commands_dead_lettered.get();
         let listening = async {
-            while tally.num_ended < num_commands || (tally.letters.len() as u64) < num_letters() {
+            while tally.num_ended < num_commands || (tally.records.len() as u64) < num_letters() {
                 tally.add(self.news.next().await?);
             }
             Ok(())
         };
-        match tokio::time::timeout(PATIENCE, listening).await {
+        match tokio::time::timeout(TIMEOUT, listening).await {
             Ok(heard) => heard.map(|()| tally),
-            Err(_) => Err(StandaloneError::Late { what: "reports of every command".to_owned(), limit: PATIENCE }),
+            Err(_) => Err(StandaloneError::Stalled { what: "reports of every command".to_owned(), limit: TIMEOUT }),
         }
     }
 }
 
 async fn wait_until(what: &str, condition: impl Fn() -> bool) -> Result<(), StandaloneError> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while !condition() {
         if Instant::now() >= end {
-            return Err(StandaloneError::Late { what: what.to_owned(), limit: PATIENCE });
+            return Err(StandaloneError::Stalled { what: what.to_owned(), limit: TIMEOUT });
         }
         tokio::time::sleep(LOOK).await;
     }

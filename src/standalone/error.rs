@@ -1,5 +1,5 @@
-// Upstream: standalone, standalone::broker, standalone::demonstration, standalone::news, standalone::run_folder
-// Downstream: actors::ports, service_hub, telemetry
+// Upstream: broker, demonstration, news, run_folder, standalone
+// Downstream: actors, app, observability::telemetry
 // Role: Why the standalone worker could not show what it should.
 
 use std::time::Duration;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use actors::ports::StoreError;
 use rdkafka::error::KafkaError;
 
-use crate::service_hub::ServiceError;
-use crate::telemetry::TelemetryError;
+use crate::app::services::ServiceError;
+use crate::observability::telemetry::TelemetryError;
 
 /// Why the standalone worker could not show what it should.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub enum StandaloneError {
     Store(#[from] StoreError),
     /// Something did not happen in time.
     #[error("not within {limit:?}: {what}")]
-    Late {
+    Stalled {
         /// What was awaited.
         what: String,
         /// How long.

@@ -1,5 +1,5 @@
-// Upstream: main, standalone::demonstration
-// Downstream: actors::supervision::board, actors::supervisor, config::sections, config::source_name, run, service_hub, standalone::broker, standalone::demonstration, standalone::error, standalone::news, standalone::run_folder, telemetry
+// Upstream: main
+// Downstream: many
 // Role: `data-worker standalone`: runs the worker with everything it needs inside the process, and shows it at work.
 
 //! A worker without servers: librdkafka's in-process broker, SQLite in place of ClickHouse and MySQL, heartbeats in
@@ -10,18 +10,17 @@ mod demonstration;
 mod error;
 mod news;
 mod outcome;
+mod output;
 mod run_folder;
 mod sample;
 mod steps;
 
-use std::fmt::Display;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use actix::System;
-use actors::supervision::Board;
+use actors::supervision::StatusBoard;
 use actors::supervisor::ExitReport;
 
 use self::broker::Broker;
@@ -29,10 +28,12 @@ use self::demonstration::Demonstration;
 use self::error::StandaloneError;
 use self::news::NewsReader;
 use self::run_folder::RunFolder;
+use crate::app::run;
+use crate::app::service_hub::ServiceHub;
 use crate::config::{KafkaSection, LogFormat, LogSection, Settings, SourceName};
-use crate::run;
-use crate::service_hub::ServiceHub;
-use crate::telemetry::{self, JsonTo};
+use crate::observability::telemetry;
+use crate::observability::telemetry::JsonTo;
+use crate::standalone::output::say;
 
 /// What a user may choose.
 #[derive(Debug, Clone, clap::Args)]
@@ -107,7 +108,7 @@ async fn serve(
     folder: &RunFolder,
 ) -> Result<Vec<String>, StandaloneError> {
     let services = ServiceHub::embedded(settings, folder.database()).await?;
-    let board = Arc::new(Board::default());
+    let board = Arc::new(StatusBoard::default());
     let mut life = run::launch(services.hub.parts(), settings.actor_settings(), board.clone());
     life.stop_on_signals();
     let demonstration = Demonstration::new(broker, &services, board, NewsReader::open(&settings.kafka)?);
@@ -159,9 +160,4 @@ fn end_in_words(report: &ExitReport) -> String {
         ExitReport::DrainedTooLate(late) => format!("the worker stopped before all was finished: {late}"),
         ExitReport::Failed(reason) => format!("the worker failed: {reason}"),
     }
-}
-
-/// One line or more for the user. That nobody reads them any more is no reason to break off the worker.
-fn say(text: impl Display) {
-    let _unread = writeln!(std::io::stdout(), "{text}");
 }

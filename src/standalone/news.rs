@@ -1,5 +1,5 @@
-// Upstream: standalone, standalone::demonstration, standalone::outcome
-// Downstream: config::sections, standalone::error
+// Upstream: demonstration, outcome, standalone
+// Downstream: config, error
 // Role: Reads what the worker publishes, notifications and dead letters, back from the broker.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub enum News {
     /// A message for people.
     Notice(Notice),
     /// A command that could not be carried out.
-    DeadLetter(Letter),
+    DeadLetter(Record),
 }
 
 /// A message for people, as far as it is shown here.
@@ -54,7 +54,7 @@ pub struct Counts {
 
 /// A dead letter's reason, from its headers, and the command itself.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Letter {
+pub struct Record {
     /// The reason's class.
     pub class: String,
     /// Attempts made.
@@ -98,7 +98,7 @@ impl NewsReader {
         loop {
             let message = self.consumer.recv().await.map_err(StandaloneError::broker("read news"))?;
             if message.topic() == self.dead_letter_topic {
-                return Ok(News::DeadLetter(Letter::of(&message)));
+                return Ok(News::DeadLetter(Record::of(&message)));
             }
             match serde_json::from_slice(message.payload().unwrap_or_default()) {
                 Ok(notice) => return Ok(News::Notice(notice)),
@@ -108,19 +108,19 @@ impl NewsReader {
     }
 }
 
-impl Letter {
+impl Record {
     fn of(message: &BorrowedMessage<'_>) -> Self {
         let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-        let mut letter = Self { payload: text(message.payload()), ..Self::default() };
+        let mut record = Self { payload: text(message.payload()), ..Self::default() };
         for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
             match header.key {
-                "dlq.class" => letter.class = text(header.value),
-                "dlq.attempts" => letter.attempts = text(header.value),
-                "dlq.reason" => letter.reason = text(header.value),
+                "dlq.class" => record.class = text(header.value),
+                "dlq.attempts" => record.attempts = text(header.value),
+                "dlq.reason" => record.reason = text(header.value),
                 _ => {}
             }
         }
-        letter
+        record
     }
 }
 
@@ -128,12 +128,12 @@ impl fmt::Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Notice(notice) => write!(f, "{} {}: {}", notice.level, notice.kind, notice.content),
-            Self::DeadLetter(letter) => write!(f, "DEAD LETTER {letter}"),
+            Self::DeadLetter(record) => write!(f, "DEAD LETTER {record}"),
         }
     }
 }
 
-impl fmt::Display for Letter {
+impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (attempts: {}): {}", self.class, self.attempts, self.reason)
     }
@@ -147,14 +147,14 @@ pub struct Tally {
     /// Invalid rows by the rule they broke.
     pub skipped: BTreeMap<String, u64>,
     /// Dead letters.
-    pub letters: Vec<Letter>,
+    pub records: Vec<Record>,
 }
 
 impl Tally {
     /// Adds news. Each report tells what came since the one before.
     pub fn add(&mut self, news: News) {
         match news {
-            News::DeadLetter(letter) => self.letters.push(letter),
+            News::DeadLetter(record) => self.records.push(record),
             News::Notice(Notice { data: counts, .. }) => {
                 self.num_ended += counts.tasks_done + counts.tasks_failed + counts.commands_refused;
                 for (rule, count) in counts.skipped_by_rule {
@@ -186,6 +186,6 @@ mod tests {
         ));
         tally.add(notice(r#"{"type":"data_worker_event","level":"INFO","content":"c","data":{"event":"STARTED"}}"#));
         let skipped = [("missing_value".to_owned(), 4), ("volume_negative".to_owned(), 1)];
-        assert_eq!(tally, Tally { num_ended: 5, skipped: skipped.into(), letters: vec![] });
+        assert_eq!(tally, Tally { num_ended: 5, skipped: skipped.into(), records: vec![] });
     }
 }

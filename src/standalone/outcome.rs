@@ -1,5 +1,5 @@
-// Upstream: standalone::demonstration
-// Downstream: actors::domain::calendar, actors::domain::task, sqlite::store, standalone::news, standalone::sample, standalone::steps
+// Upstream: demonstration
+// Downstream: actors, adapters::sqlite, news, sample, steps
 // Role: What came of the demonstration: in words, and compared with what should have come.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use actors::domain::DateRange;
 use actors::domain::calendar::TradingCalendar;
 use chrono::NaiveDate;
 
-use crate::sqlite::CodeSummary;
+use crate::adapters::sqlite::store::CodeSummary;
 use crate::standalone::news::Tally;
 use crate::standalone::sample::{MADE_UP, REAL, SAMPLES};
 use crate::standalone::steps::StepDone;
@@ -48,7 +48,7 @@ impl Outcome {
         if self.tally.skipped != should {
             faults.push(format!("skipped rows: {:?} instead of {should:?}", self.tally.skipped));
         }
-        let classes: Vec<&str> = self.tally.letters.iter().map(|letter| letter.class.as_str()).collect();
+        let classes: Vec<&str> = self.tally.records.iter().map(|record| record.class.as_str()).collect();
         if classes != ["bad_command"] {
             faults.push(format!("dead letters: {classes:?} instead of one, `bad_command`"));
         }
@@ -69,8 +69,8 @@ impl fmt::Display for Outcome {
             writeln!(f, "  {rule:26} {count:2}")?;
         }
         writeln!(f, "Dead letters:")?;
-        for letter in &self.tally.letters {
-            writeln!(f, "  {letter}")?;
+        for record in &self.tally.records {
+            writeln!(f, "  {record}")?;
         }
         let verdict = if self.faults().is_empty() { "All as it should be" } else { "NOT as it should be" };
         write!(f, "{verdict}, in {:.1} s.", self.took.as_secs_f64())
@@ -99,7 +99,7 @@ fn remark(stored: &CodeSummary) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::standalone::news::Letter;
+    use crate::standalone::news::Record;
     use crate::standalone::steps::{Figures, steps};
 
     fn as_it_should_be() -> Outcome {
@@ -110,12 +110,12 @@ mod tests {
             last: format!("{} 00:00:00", sample.days.1),
         };
         let rules = MADE_UP.faults.iter().map(|(rule, count)| (rule.as_str().to_owned(), *count));
-        let letter = Letter { class: "bad_command".to_owned(), ..Letter::default() };
+        let record = Record { class: "bad_command".to_owned(), ..Record::default() };
         let done = |step| StepDone { step, change: Figures::default(), took: Duration::ZERO };
         Outcome {
             steps: steps().into_iter().map(done).collect(),
             stored: vec![stored(&MADE_UP), stored(&REAL)],
-            tally: Tally { num_ended: 5, skipped: rules.collect(), letters: vec![letter] },
+            tally: Tally { num_ended: 5, skipped: rules.collect(), records: vec![record] },
             took: Duration::from_millis(4_300),
         }
     }
@@ -149,7 +149,7 @@ mod tests {
         assert!(
             fault(|outcome| outcome.tally.skipped.retain(|rule, _| rule != "missing_value")).contains("missing_value")
         );
-        assert!(fault(|outcome| outcome.tally.letters.clear()).contains("dead letters: []"));
-        assert!(fault(|outcome| outcome.tally.letters[0].class = "crashed".into()).contains("crashed"));
+        assert!(fault(|outcome| outcome.tally.records.clear()).contains("dead letters: []"));
+        assert!(fault(|outcome| outcome.tally.records[0].class = "crashed".into()).contains("crashed"));
     }
 }

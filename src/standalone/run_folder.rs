@@ -1,6 +1,6 @@
 // Upstream: standalone
-// Downstream: standalone::error, standalone::sample
-// Role: The run's own folder under the system's temporary directory: the sample bars, and the database unless it is elsewhere.
+// Downstream: error, sample
+// Role: The folder of one standalone run: database and sample files.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-// Upstream: standalone::demonstration, standalone::outcome, standalone::run_folder, standalone::steps
-// Downstream: actors::domain::code, actors::domain::task
+// Upstream: demonstration, outcome, run_folder, steps
+// Downstream: actors
 // Role: The bars that the program comes with, and what must be stored and skipped of them.
 
 use actors::domain::Rule;

@@ -1,12 +1,12 @@
-// Upstream: standalone::demonstration, standalone::outcome
-// Downstream: actors::shanghai, actors::supervision::board, standalone::sample
+// Upstream: demonstration, outcome
+// Downstream: actors, sample
 // Role: The commands of the demonstration, as Ginkgo sends them, and what each of them did.
 
 use std::fmt;
 use std::time::Duration;
 
-use actors::shanghai;
-use actors::supervision::Board;
+use actors::domain::shanghai_clock;
+use actors::supervision::StatusBoard;
 use serde_json::{Value, json};
 
 use crate::standalone::sample::{MADE_UP, REAL};
@@ -48,7 +48,7 @@ pub fn steps() -> Vec<Step> {
 }
 
 fn command(params: Value) -> String {
-    let timestamp = shanghai::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
+    let timestamp = shanghai_clock::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
     json!({ "command": "bar_snapshot", "timestamp": timestamp, "params": params, "source": "standalone" }).to_string()
 }
 
@@ -69,13 +69,13 @@ pub struct Figures {
 
 impl Figures {
     /// The counters now.
-    pub fn of(board: &Board) -> Self {
+    pub fn of(board: &StatusBoard) -> Self {
         Self {
-            resolved: board.commands_resolved.get(),
-            dead_lettered: board.commands_dead_lettered.get(),
-            fetched: board.rows_fetched.get(),
-            written: board.rows_written.get(),
-            skipped: board.rows_skipped.get(),
+            resolved: board.counters.commands_resolved.get(),
+            dead_lettered: board.counters.commands_dead_lettered.get(),
+            fetched: board.counters.rows_fetched.get(),
+            written: board.counters.rows_written.get(),
+            skipped: board.counters.rows_skipped.get(),
         }
     }
 

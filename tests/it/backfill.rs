@@ -1,13 +1,13 @@
-// Upstream: tests::it::backfill_kinds
-// Downstream: kit::fault, kit::minute_rows, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker, tests::it::main_job, tests::it::source_pairs
-// Role: `data-worker backfill` of bars: five years of days and a year of minutes, killed in the middle, exact in the end.
+// Upstream: backfill_kinds
+// Downstream: kit, main_job, source_pairs
+// Role: `backfill` of bars: five years of days and a year of minutes, killed in the middle, exact in the end.
 
 use std::path::Path;
 use std::time::Duration;
 
 use chrono::NaiveDate;
 use kit::minute_rows::minute_rows;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{Dataset, codes, trading_days};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
@@ -85,7 +85,7 @@ pub(crate) fn end_of(mut process: Worker) -> Ended {
         peak_memory = peak_memory.max(process.peak_memory_kib());
         !process.is_running()
     });
-    Ended { code: process.wait(PATIENCE).code(), text: process.log_text(), peak_memory }
+    Ended { code: process.wait(TIMEOUT).code(), text: process.log_text(), peak_memory }
 }
 
 fn num_journals(scene: &Scene) -> usize {
@@ -101,7 +101,7 @@ fn five_years_of_five_hundred_codes_are_exact_also_after_a_kill_in_the_middle() 
     scene.set("sources.tushare.requests_per_minute", 0);
     let mut backfill = Backfill::of(&scene, &codes, "--start 2020-07-01 --end 2025-06-30");
     let mut first = backfill.start();
-    wait_until("a third of the rows", PATIENCE, || scene.database.count() > 200_000);
+    wait_until("a third of the rows", TIMEOUT, || scene.database.count() > 200_000);
     assert!(first.is_running());
     first.kill();
     assert_eq!(num_journals(&scene), 1);
@@ -126,13 +126,13 @@ fn a_year_of_minutes_of_twenty_codes_is_exact_also_after_a_kill_and_a_stop_in_th
     scene.set("sources.tushare.requests_per_minute", 0);
     let mut backfill = Backfill::of(&scene, &codes, "--start 2024-01-01 --end 2024-12-31 --frequency 1m");
     let mut first = backfill.start();
-    wait_until("a third of the rows", PATIENCE, || scene.database.count() > 400_000);
+    wait_until("a third of the rows", TIMEOUT, || scene.database.count() > 400_000);
     assert!(first.is_running());
     first.kill();
     let killed_at = scene.database.count();
 
     let second = backfill.start();
-    wait_until("more rows", PATIENCE, || scene.database.count() > killed_at + 150_000);
+    wait_until("more rows", TIMEOUT, || scene.database.count() > killed_at + 150_000);
     second.terminate();
     let second = end_of(second);
     assert_eq!(second.code, Some(2), "{}", second.text);

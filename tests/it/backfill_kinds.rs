@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, tests::it::backfill, tests::it::main_job, tests::it::tdx_worker
+// Downstream: backfill, kit, main_job, tdx_worker
 // Role: `data-worker backfill` of ticks, of factors, of all listed codes, and on a terminal.
 
 use chrono::NaiveDate;

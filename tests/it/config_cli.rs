@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::clickhouse, kit::scene, kit::services, kit::tushare_data, kit::wait, kit::worker, tests::it::main_job
+// Downstream: kit, main_job
 // Role: The configuration as an operator meets it: check, show and default, and what a started worker makes of a file.
 
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kit::clickhouse::OwnServer;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::services::{free_port, required};
 use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
 use kit::wait::wait_until;
@@ -311,7 +311,7 @@ fn start_worker(scene: &Scene, file: &Path, variables: &[(String, String)]) -> W
 
 /// The rest of life of a node's heartbeat just after a beat is near its TTL; the longest that is seen tells it.
 fn wait_for_ttl(scene: &Scene, node: &str, seconds: std::ops::RangeInclusive<i64>) {
-    wait_until(&format!("a heartbeat of {node} with {seconds:?} s to live"), PATIENCE, || {
+    wait_until(&format!("a heartbeat of {node} with {seconds:?} s to live"), TIMEOUT, || {
         scene.heartbeat(node).is_some_and(|(_, ttl)| seconds.contains(&ttl))
     });
 }
@@ -326,7 +326,7 @@ fn a_worker_runs_on_the_values_of_its_file_and_on_the_default_where_a_key_is_del
     assert!((1..=7).contains(&ttl), "the file says 7 s, not the default of 30: {ttl}");
     assert!(worker.log_text().contains("\"level\":\"debug\""), "the file's log level");
     worker.terminate();
-    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    assert_eq!(worker.wait(TIMEOUT).code(), Some(0));
 
     let file = scene.write_config("n1");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -374,7 +374,7 @@ fn a_broken_file_is_told_with_line_and_reason_and_the_worker_starts_on_defaults(
         let line = log.lines().find(|line| line.contains(problem));
         assert!(line.is_some_and(|line| line.contains("\"level\":\"error\"")), "{problem} is not in:\n{log}");
         worker.terminate();
-        assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+        assert_eq!(worker.wait(TIMEOUT).code(), Some(0));
     }
 }
 

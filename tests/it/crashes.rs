@@ -1,10 +1,10 @@
 // Upstream: none
-// Downstream: kit::fault, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
-// Role: The worker's process killed or stopped in mid-run: nothing is lost, nothing doubled, the rest is handed out again.
+// Downstream: kit, main_job
+// Role: The worker killed or stopped in mid-run: nothing is lost, nothing doubled, the rest is done after it.
 
 use std::time::{Duration, Instant};
 
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
 
@@ -20,7 +20,7 @@ fn a_worker_killed_in_mid_run_loses_nothing_and_doubles_nothing() {
     scene.send_snapshots(&codes, "");
     for round in 1..=3 {
         let enough = round * 4000;
-        wait_until("some rows", PATIENCE, || scene.database.count() >= enough);
+        wait_until("some rows", TIMEOUT, || scene.database.count() >= enough);
         worker.kill();
         worker = scene.start("n1");
     }
@@ -38,7 +38,7 @@ fn sigterm_in_mid_run_writes_what_is_begun_and_leaves_the_rest_to_the_next_start
     let mut worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("some rows", PATIENCE, || scene.database.count() >= 1000);
+    wait_until("some rows", TIMEOUT, || scene.database.count() >= 1000);
     let begun = Instant::now();
     worker.terminate();
     let status = worker.wait(Duration::from_secs(20));
@@ -70,7 +70,7 @@ fn a_drain_that_is_too_slow_says_what_was_late_and_loses_nothing() {
     scene.source.set_fault(Fault::Hang, Lasting::UntilCleared);
     let mut worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
-    wait_until("all fetches hang", PATIENCE, || scene.source.requests() >= 8);
+    wait_until("all fetches hang", TIMEOUT, || scene.source.requests() >= 8);
     worker.terminate();
     let status = worker.wait(Duration::from_secs(15));
     assert_eq!(status.code(), Some(2));

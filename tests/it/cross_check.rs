@@ -1,10 +1,10 @@
 // Upstream: none
-// Downstream: kit::baostock_server, kit::fault, kit::scene, kit::tushare_data, kit::wait, tests::it::main_job
-// Role: Two sources that differ in known rows: what they say differently is reported, and what is stored is the first one's.
+// Downstream: kit, main_job
+// Role: Two sources that differ in known rows: differences are reported, the first source's rows are stored.
 
 use kit::baostock_server::{BaoStockServer, Fault};
 use kit::fault::Lasting;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{DailyRow, Dataset, codes, last_closed_day, last_trading_days};
 use kit::wait::wait_until;
 use serde_json::Value;
@@ -74,7 +74,7 @@ fn differences_are_counted_with_examples_and_rows_are_stored_as_the_first_source
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
-    wait_until("all rows in reports", PATIENCE, || sum(&scene, "/records_compared") == 200);
+    wait_until("all rows in reports", TIMEOUT, || sum(&scene, "/records_compared") == 200);
     scene.assert_exact(&codes);
     assert_eq!(scene.database.query("SELECT DISTINCT source FROM bar").trim(), "7");
     assert_eq!(sum(&scene, "/warned_by_rule/source_disagreement"), 3);
@@ -104,7 +104,7 @@ fn a_source_that_fails_costs_the_comparison_and_nothing_else() {
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    wait_until("all rows in reports", PATIENCE, || sum(&scene, "/records_not_compared") == 200);
+    wait_until("all rows in reports", TIMEOUT, || sum(&scene, "/records_not_compared") == 200);
     assert_eq!((sum(&scene, "/records_compared"), sum(&scene, "/tasks_failed")), (0, 0));
     assert_eq!(scene.dead_letters().len(), 0);
     assert_eq!(examples(&scene), [] as [[String; 4]; 0]);
@@ -121,7 +121,7 @@ fn a_source_that_hangs_is_waited_for_once_and_a_whole_evening_costs_it_calls_by_
     // At most the fetches that were under way at first; after that nobody asks for a minute.
     assert!((1..=32).contains(&other.logins()), "{} logins at a source that hangs", other.logins());
     scene.assert_exact(&codes);
-    wait_until("all rows in reports", PATIENCE, || sum(&scene, "/records_not_compared") == 800);
+    wait_until("all rows in reports", TIMEOUT, || sum(&scene, "/records_not_compared") == 800);
     drop(worker);
 
     // A new worker knows of no failure.
@@ -135,7 +135,7 @@ fn a_source_that_hangs_is_waited_for_once_and_a_whole_evening_costs_it_calls_by_
     let before = other.requests();
     scene.send_snapshots(&codes, &format!(r#""start_date":"{day}","end_date":"{day}""#));
     scene.wait_until_committed();
-    wait_until("all rows in reports", PATIENCE, || sum(&scene, "/records_compared") == 400);
+    wait_until("all rows in reports", TIMEOUT, || sum(&scene, "/records_compared") == 400);
     let calls = other.requests() - before;
     assert!(calls <= 100, "{calls} calls to compare a day of 400 codes");
     assert_eq!(sum(&scene, "/warned_by_rule/source_disagreement"), 0);

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::database_sections, config::source_name, config::source_sections, kit::clickhouse, kit::mysql, kit::redis, kit::scene, kit::services, kit::tushare_data, sources, sources::budget, tests::it::main_job, tests::it::user_database
+// Downstream: actors, data_worker, kit, main_job, user_database
 // Role: Columns of every type that may hold a time, `config check --connect` on databases, and servers that come back.
 
 use std::process::Command;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use actors::domain::{DateRange, Field, Frequency};
 use actors::ports::{BarRequest, DataKind, MarketSource, MarketSources, SourceErrorKind};
-use data_worker::config::{MongoDates, ShapeSection, SourceName, SourcesSection, TimeFormat, TimeZone};
-use data_worker::sources::ConfiguredSources;
-use data_worker::sources::budget::Ledger;
+use data_worker::config::{MappingSection, MongoDates, SourceName, SourcesSection, TimeFormat, TimeZone};
+use data_worker::sources::registry::ConfiguredSources;
+use data_worker::sources::shared::budget::QuotaState;
 use kit::clickhouse::{Database, OwnServer};
 use kit::mysql::Tables;
 use kit::redis::OwnRedis;
@@ -22,7 +22,7 @@ use crate::main_job::PROGRAM;
 use crate::user_database::{Key, Type, UserDatabase, block_on};
 
 fn source(section: &SourcesSection) -> Arc<dyn MarketSource> {
-    ConfiguredSources::build(section, &Ledger::default()).unwrap().of(DataKind::Bars).remove(0)
+    ConfiguredSources::build(section, &QuotaState::default()).unwrap().of(DataKind::Bars).remove(0)
 }
 
 fn request(frequency: Frequency) -> BarRequest {
@@ -51,11 +51,11 @@ type TimeType = (&'static str, TimeFormat, TimeZone, &'static str, &'static str)
 fn every_type_selects_the_same_bars(vendor: SourceName, types: &[TimeType], run: impl Fn(&str, &str)) {
     for (kind, time_format, time_zone, day, minute) in types {
         let database = UserDatabase::create(vendor, &unique("types"));
-        let section = database.section(ShapeSection {
+        let section = database.section(MappingSection {
             tables: vec!["minute_bars=minutes".into()],
             time_format: *time_format,
             time_zone: *time_zone,
-            ..ShapeSection::default()
+            ..MappingSection::default()
         });
         for (table, form, frequency) in [("bar", day, 1), ("minutes", minute, 3)] {
             run(
@@ -147,7 +147,7 @@ fn dates_of_mongodb_are_instants_or_wall_clocks_and_texts_are_read_too() {
         let mut rows: Vec<_> = (2..=5).map(|at| row(at, " 00:00:00", 1)).collect();
         rows.extend((2..=5).map(|at| row(at, time, 3)));
         database.put("bar", &Key::List(""), &columns, &rows);
-        let mut section = database.section(ShapeSection::default());
+        let mut section = database.section(MappingSection::default());
         section.mongodb.dates = dates;
         assert_eq!(times(&section, Frequency::Day), ["2024-01-03 00:00:00", "2024-01-04 00:00:00"], "{kind:?}");
         assert_eq!(times(&section, Frequency::Minute5), ["2024-01-03 09:35:00", "2024-01-04 09:35:00"], "{kind:?}");

@@ -1,5 +1,5 @@
-// Upstream: tests::it::reload_servers
-// Downstream: actors::shanghai, config::source_name, kit::clickhouse, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_data, kit::tushare_data, tests::it::main_job, tests::it::user_database
+// Upstream: reload_servers
+// Downstream: actors, data_worker, kit, main_job, user_database
 // Role: The whole worker on another Ginkgo's data alone, in each kind of database: every command becomes exact rows.
 
 use chrono::NaiveDate;
@@ -170,7 +170,7 @@ impl Collected {
 }
 
 fn days_ago(days: u64) -> NaiveDate {
-    actors::shanghai::today() - chrono::Days::new(days)
+    actors::domain::shanghai_clock::today() - chrono::Days::new(days)
 }
 
 fn stock(code: &str, market: i64, is_deleted: i64) -> Vec<Value> {

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::baostock_server, kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, tests::it::main_job
+// Downstream: kit, main_job
 // Role: An evening's increments of the whole market, against a vendor that answers slowly and limits its calls.
 
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 // Upstream: none
-// Downstream: kit::scene, kit::wait, tests::it::main_job
+// Downstream: kit, main_job
 // Role: Adjustment factors on the real engine: whole history first, then increments, and the ex-right that changes all.
 
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::wait::wait_until;
 
 use crate::main_job::{Market, PROGRAM, market};
@@ -156,7 +156,7 @@ fn repeated_commands_and_a_crash_leave_each_day_once() {
     let (mut scene, Market { codes, .. }) = scene("again", 40, 50);
     scene.send(&[commands(&codes, ""), commands(&codes, ""), commands(&codes, r#","full":true"#)].concat());
     let mut first = scene.start("n1");
-    kit::wait::wait_until("the first rows", kit::scene::PATIENCE, || {
+    kit::wait::wait_until("the first rows", kit::scene::TIMEOUT, || {
         scene.database.try_query("SELECT count() FROM adjustfactor").is_ok_and(|text| text.trim() != "0")
     });
     first.kill();
@@ -181,8 +181,8 @@ fn a_replacement_that_is_cut_off_before_its_delete_is_finished_by_the_next_worke
     scene.database.fault("kind=delete&mode=refuse&code=241&text=Memory+limit+exceeded", 1_000);
     scene.send(&commands(&codes, ""));
     let num_rows = || scene.database.query("SELECT count() FROM adjustfactor").trim().parse::<u64>().unwrap();
-    wait_until("new rows beside the old", PATIENCE, || num_rows() > 90);
-    wait_until("a delete that failed", PATIENCE, || first.log_text().contains("Memory limit exceeded"));
+    wait_until("new rows beside the old", TIMEOUT, || num_rows() > 90);
+    wait_until("a delete that failed", TIMEOUT, || first.log_text().contains("Memory limit exceeded"));
     first.kill();
     scene.database.fault("kind=delete&mode=refuse", 0);
     let _second = scene.start("n1");

@@ -1,5 +1,5 @@
-// Upstream: tests::it::reload_effects
-// Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, tests::it::main_job
+// Upstream: reload_effects
+// Downstream: kit, main_job
 // Role: Several sources in an order: the next one steps in, and the row says who gave it; limits of our own are kept.
 
 use std::time::{Duration, Instant};

@@ -1,12 +1,12 @@
 // Upstream: none
-// Downstream: kit::mysql, kit::scene, kit::tushare_data, kit::wait, tests::it::main_job
+// Downstream: kit, main_job
 // Role: Gaps in the stored bars: found against calendar and listing, filled by commands, and gone then.
 
 use std::process::Command;
 
 use chrono::NaiveDate;
 use kit::mysql::Tables;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{Dataset, codes, trading_days};
 use kit::wait::wait_for;
 use serde_json::{Value, json};
@@ -89,7 +89,7 @@ fn gaps_are_found_filled_and_gone() {
     let id = said.rsplit(' ').next().unwrap().trim();
     assert_eq!(gaps(&scene, &["--start", "2024-01-01", "--codes", &some]).0, Some(0));
     scene.assert_exact(&codes);
-    let job = wait_for("the report of the job", PATIENCE, || {
+    let job = wait_for("the report of the job", TIMEOUT, || {
         scene.notifications().into_iter().find(|message| message["data"]["job"]["id"] == id)
     });
     assert_eq!(job["data"]["job"]["sender"], "data-worker gaps");

@@ -1,10 +1,10 @@
 // Upstream: none
-// Downstream: kit::fault, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit, main_job
 // Role: Several workers in one group, joining, leaving and dying in mid-run: exact in the end.
 
 use std::time::Duration;
 
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
 
@@ -29,9 +29,9 @@ fn a_worker_that_joins_and_leaves_in_mid_run_takes_its_part_and_doubles_nothing(
     let first = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("the first has begun", PATIENCE, || scene.database.count() >= 400);
+    wait_until("the first has begun", TIMEOUT, || scene.database.count() >= 400);
     let mut second = scene.start("n2");
-    wait_until("the second works", PATIENCE, || stats(&scene, "n2", "bars_written") > 0);
+    wait_until("the second works", TIMEOUT, || stats(&scene, "n2", "bars_written") > 0);
     second.terminate();
     assert_eq!(second.wait(Duration::from_secs(25)).code(), Some(0));
     scene.wait_until_committed();
@@ -49,7 +49,7 @@ fn a_worker_that_dies_is_replaced_by_the_others() {
     scene.wait_for_status("n1", "running");
     scene.wait_for_status("n2", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("both work", PATIENCE, || {
+    wait_until("both work", TIMEOUT, || {
         stats(&scene, "n1", "bars_written") > 0 && stats(&scene, "n2", "bars_written") > 0
     });
     second.kill();
@@ -89,7 +89,7 @@ fn a_command_for_two_thousand_codes_is_split_and_every_worker_does_a_part() {
     scene.assert_exact(&codes);
     scene.order("heartbeat_test", None, "counts");
     let written = |node: &str| stats(&scene, node, "bars_written");
-    wait_until("all rows are counted", PATIENCE, || {
+    wait_until("all rows are counted", TIMEOUT, || {
         ["n1", "n2", "n3"].iter().map(|node| written(node)).sum::<u64>() >= 6_000
     });
     for node in ["n1", "n2", "n3"] {

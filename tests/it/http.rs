@@ -1,5 +1,5 @@
-// Upstream: tests::it::logs, tests::it::metrics, tests::it::quality_listing, tests::it::secrets, tests::it::ticks
-// Downstream: kit::clickhouse, kit::fault, kit::http, kit::redis, kit::scene, kit::services, kit::tushare_server, kit::wait, tests::it::main_job
+// Upstream: logs, metrics, quality_listing, secrets, ticks
+// Downstream: kit, main_job
 // Role: A worker asked over HTTP, well, hung, paused and without its servers; and by `health` and `status`.
 
 use std::io::Read;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kit::clickhouse::OwnServer;
 use kit::http::{connect, get, send};
 use kit::redis::OwnRedis;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::services::free_port;
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::{wait_for, wait_until};
@@ -19,7 +19,7 @@ use crate::main_job::{Market, PROGRAM, market};
 
 /// Where a node can be asked, by its heartbeat.
 pub fn address(scene: &Scene, node: &str) -> String {
-    wait_for("the address in the heartbeat", PATIENCE, || {
+    wait_for("the address in the heartbeat", TIMEOUT, || {
         let (heartbeat, _) = scene.heartbeat(node)?;
         heartbeat["stats"]["http_address"].as_str().map(str::to_owned)
     })
@@ -51,7 +51,7 @@ fn a_worker_tells_its_health_its_readiness_and_its_state() {
     assert_eq!((ready.status, &ready.json()["reasons"]), (200, &Value::Array(vec![])), "{ready:?}");
 
     // The broker's word comes with librdkafka's statistics, every five seconds.
-    let status = wait_for("a status without lag", PATIENCE, || {
+    let status = wait_for("a status without lag", TIMEOUT, || {
         let status = get(&address, "/status").json();
         (status["feed"]["lag"] == 0).then_some(status)
     });
@@ -92,7 +92,7 @@ fn a_request_is_bounded_in_size_and_time_and_no_asker_keeps_others_out_for_long(
     // As many askers that say nothing as there is room for.
     let begun = Instant::now();
     let mut silent: Vec<_> = (0..32).map(|_| connect(&address)).collect();
-    wait_until("room for an asker who speaks", PATIENCE, || get(&address, "/healthz").status == 200);
+    wait_until("room for an asker who speaks", TIMEOUT, || get(&address, "/healthz").status == 200);
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     let mut answer = Vec::new();
     let _reset = silent.pop().unwrap().read_to_end(&mut answer);
@@ -108,15 +108,15 @@ fn a_worker_that_is_paused_or_without_its_store_is_alive_and_not_ready() {
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     let address = address(&scene, "n1");
-    wait_until("it is ready", PATIENCE, || get(&address, "/readyz").status == 200);
+    wait_until("it is ready", TIMEOUT, || get(&address, "/readyz").status == 200);
     scene.order("pause", None, "p");
     let reasons = |address: &str| get(address, "/readyz").json()["reasons"].to_string();
-    wait_until("it says that it is paused", PATIENCE, || reasons(&address).contains("paused"));
+    wait_until("it says that it is paused", TIMEOUT, || reasons(&address).contains("paused"));
     assert_eq!(get(&address, "/readyz").status, 503);
     scene.order("resume", None, "r");
-    wait_until("it is ready again", PATIENCE, || get(&address, "/readyz").status == 200);
+    wait_until("it is ready again", TIMEOUT, || get(&address, "/readyz").status == 200);
     store.kill();
-    wait_until("it says that the store is away", PATIENCE, || reasons(&address).contains("ClickHouse"));
+    wait_until("it says that the store is away", TIMEOUT, || reasons(&address).contains("ClickHouse"));
     assert_eq!(get(&address, "/healthz").status, 200, "a restart would not bring the store back");
 }
 
@@ -130,7 +130,7 @@ fn without_redis_a_worker_is_alive_and_not_ready_and_a_watch_goes_on() {
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     let address = address(&scene, "n1");
-    wait_until("it is ready", PATIENCE, || get(&address, "/readyz").status == 200);
+    wait_until("it is ready", TIMEOUT, || get(&address, "/readyz").status == 200);
     let seen = scene.folder().join("watched");
     let output = std::fs::File::create(&seen).unwrap();
     let mut watch = Command::new(PROGRAM)
@@ -143,10 +143,10 @@ fn without_redis_a_worker_is_alive_and_not_ready_and_a_watch_goes_on() {
         .unwrap();
     let shown = || std::fs::read_to_string(&seen).unwrap();
     let tables = |text: &str| text.lines().filter(|line| line.starts_with("n1    running  ok")).count();
-    wait_until("two looks", PATIENCE, || tables(&shown()) >= 2);
+    wait_until("two looks", TIMEOUT, || tables(&shown()) >= 2);
 
     let port = redis.kill();
-    wait_until("it says that Redis is away", PATIENCE, || {
+    wait_until("it says that Redis is away", TIMEOUT, || {
         let ready = get(&address, "/readyz");
         ready.status == 503 && ready.json()["reasons"].to_string().contains("Redis took the last heartbeat")
     });
@@ -155,8 +155,8 @@ fn without_redis_a_worker_is_alive_and_not_ready_and_a_watch_goes_on() {
     let looks = tables(&shown());
 
     let _redis = OwnRedis::start_on(port);
-    wait_until("it is ready again", PATIENCE, || get(&address, "/readyz").status == 200);
-    wait_until("a look after that", PATIENCE, || tables(&shown()) > looks);
+    wait_until("it is ready again", TIMEOUT, || get(&address, "/readyz").status == 200);
+    wait_until("a look after that", TIMEOUT, || tables(&shown()) > looks);
     watch.kill().unwrap();
     watch.wait().unwrap();
 }
@@ -168,7 +168,7 @@ fn a_hung_actor_makes_the_worker_unhealthy_and_is_named() {
     let _worker = scene.start_with("n1", &[("FAILPOINTS", "fetcher::handler=1*sleep(60000)")]);
     let address = address(&scene, "n1");
     scene.send_snapshots(&codes, "");
-    let late = wait_for("it is unhealthy", PATIENCE, || {
+    let late = wait_for("it is unhealthy", TIMEOUT, || {
         let health = get(&address, "/healthz");
         (health.status == 503).then(|| health.json())
     });
@@ -202,7 +202,7 @@ fn health_is_0_for_a_worker_that_lives_and_1_within_3_s_for_one_that_is_stopped_
     assert_eq!(code, Some(1), "{line}");
     assert!(line.contains("does not answer within"), "{line}");
     worker.signal("CONT");
-    wait_until("it lives again", PATIENCE, || health().0 == Some(0));
+    wait_until("it lives again", TIMEOUT, || health().0 == Some(0));
     worker.kill();
     let (code, line) = health();
     assert_eq!(code, Some(1));

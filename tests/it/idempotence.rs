@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::clickhouse, kit::fault, kit::scene, kit::tushare_data, kit::tushare_protocol, kit::tushare_server, tests::it::main_job
+// Downstream: kit, main_job
 // Role: The same work twice, or anew: the stored set is what the source has, and no reader ever finds a gap.
 
 use std::collections::BTreeSet;

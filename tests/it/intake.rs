@@ -1,10 +1,10 @@
 // Upstream: none
-// Downstream: kit::fault, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit, main_job
 // Role: The consumer: it pauses when enough is out, is rebuilt when it stands still, and comes back as the same member.
 
 use std::time::{Duration, Instant};
 
-use kit::scene::{PATIENCE, Scene, has_apache_kafka};
+use kit::scene::{Scene, TIMEOUT, has_apache_kafka};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
 
@@ -19,8 +19,8 @@ fn no_more_commands_are_taken_than_are_allowed_to_be_out() {
     let worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
     let unresolved = || scene.heartbeat("n1").and_then(|(value, _)| value["stats"]["commands_unresolved"].as_u64());
-    wait_until("it pauses", PATIENCE, || worker.log_text().contains("consumption paused or resumed"));
-    wait_until("enough is out", PATIENCE, || unresolved().is_some_and(|n| n >= 40));
+    wait_until("it pauses", TIMEOUT, || worker.log_text().contains("consumption paused or resumed"));
+    wait_until("enough is out", TIMEOUT, || unresolved().is_some_and(|n| n >= 40));
     // What librdkafka had handed over in the same moment may come on top.
     assert!(unresolved().is_some_and(|n| n <= 60), "{:?} commands are out", unresolved());
     scene.source.clear_fault();

@@ -1,10 +1,10 @@
 // Upstream: none
-// Downstream: kit::exposition, kit::fault, kit::http, kit::scene, kit::tushare_server, kit::wait, tests::it::http, tests::it::main_job
+// Downstream: http, kit, main_job
 // Role: A worker's log as it is written: Ginkgo's shape, the command's ids on its lines, repeated errors limited, text.
 
 use std::time::Duration;
 
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
 use serde_json::Value;
@@ -88,7 +88,7 @@ fn text_is_for_people_and_holds_the_ids_too() {
     let worker = scene.start("n1");
     scene.send(&[command(&codes[0], r#","correlation_id":"c-0","trace_id":"t-0""#)]);
     scene.wait_until_committed();
-    wait_until("the command's end", PATIENCE, || worker.log_text().contains("command ends"));
+    wait_until("the command's end", TIMEOUT, || worker.log_text().contains("command ends"));
     let log = worker.log_text();
     let line = log.lines().find(|line| line.contains("command begins")).unwrap();
     assert!(!line.starts_with('{') && line.contains("c-0") && line.contains("t-0"), "{line}");

@@ -1,5 +1,5 @@
-// Upstream: tests::it::backfill, tests::it::backfill_kinds, tests::it::config_cli, tests::it::crashes, tests::it::cross_check, tests::it::databases_types, tests::it::databases_worker, tests::it::evening, tests::it::factors, tests::it::failover, tests::it::gaps, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::metrics, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::price_updates, tests::it::quality, tests::it::quality_listing, tests::it::quality_reports, tests::it::reference, tests::it::reload, tests::it::reload_effects, tests::it::reload_servers, tests::it::secrets, tests::it::send, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sources_yahoo, tests::it::sync_records, tests::it::tdx_worker, tests::it::ticks
-// Downstream: actors::domain::bar, kit::clickhouse, kit::mysql, kit::scene, kit::tushare_data, kit::wait
+// Upstream: many
+// Downstream: actors, kit
 // Role: The main job, whole: commands on real Kafka, in every form, become exact rows in the real engine.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use actors::domain::{FetchedBar, Field};
 use chrono::NaiveDate;
 use kit::clickhouse::StoredBar;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
 use kit::wait::{wait_for, wait_until};
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -160,7 +160,7 @@ fn what_cannot_be_carried_out_is_recorded_with_reason_and_original_bytes() {
     assert_eq!(reason_of(b"make_coffee"), "unknown command `make_coffee`");
     assert!(reason_of(b"not json").contains("not JSON"));
     assert!(reason_of(b"20240230").contains("params.start_date"));
-    wait_until("one alert for all refusals", PATIENCE, || {
+    wait_until("one alert for all refusals", TIMEOUT, || {
         let alerts = scene.notifications_with("alert_type", "command_error");
         alerts.iter().filter_map(|alert| alert["data"]["refused"].as_u64()).sum::<u64>() == 7
     });
@@ -200,7 +200,7 @@ fn assert_no_codes_is_told(mut scene: Scene) {
     let letters = scene.dead_letters();
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].headers["dlq.class"], "no_codes");
-    let alert = wait_for("the alert", PATIENCE, || scene.notifications_with("alert_type", "command_error").pop());
+    let alert = wait_for("the alert", TIMEOUT, || scene.notifications_with("alert_type", "command_error").pop());
     assert_eq!(alert["level"], "ERROR");
     assert!(alert["content"].as_str().unwrap().contains("stock_info"), "{alert}");
 }

@@ -1,6 +1,6 @@
 // Upstream: none
-// Downstream: kit::exposition, kit::fault, kit::http, kit::prometheus, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker, tests::it::http, tests::it::main_job
-// Role: Metrics of a worker that met faults: counted, documented, scraped; every query of dashboards and alerts has data.
+// Downstream: http, kit, main_job
+// Role: Metrics of a worker under faults: counted, documented, scraped; dashboards and alerts have data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use kit::exposition::{Family, Page};
 use kit::http::get;
 use kit::prometheus::{Prometheus, promtool};
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::DailyRow;
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::{wait_for, wait_until};
@@ -33,17 +33,17 @@ fn eventful(name: &str) -> (Scene, Worker, String) {
     scene.send(&[b"not json".to_vec(), br#"{"command":"deploy","params":{}}"#.to_vec()]);
     scene.wait_until_committed();
     scene.write_raw_config("n1", "kafka: [\n");
-    wait_until("the refusal", PATIENCE, || !scene.notifications_with("event", "RELOAD_REFUSED").is_empty());
+    wait_until("the refusal", TIMEOUT, || !scene.notifications_with("event", "RELOAD_REFUSED").is_empty());
     scene.set("log.level", "debug");
     scene.write_config("n1");
-    wait_until("the reload", PATIENCE, || !scene.notifications_with("event", "RELOADED").is_empty());
+    wait_until("the reload", TIMEOUT, || !scene.notifications_with("event", "RELOADED").is_empty());
     let address = address(&scene, "n1");
     (scene, worker, address)
 }
 
 /// The page, once librdkafka's statistics have told of all partitions.
 fn page(address: &str) -> Page {
-    wait_for("figures of the partitions", PATIENCE, || {
+    wait_for("figures of the partitions", TIMEOUT, || {
         let answer = get(address, "/metrics");
         assert_eq!(answer.status, 200);
         let page = Page::parse(&answer.body);
@@ -177,13 +177,13 @@ fn every_query_of_dashboards_and_alerts_returns_data_of_a_scraped_worker() {
         let result = prometheus.query(&expression);
         result.unwrap_or_else(|error| panic!("{expression}: {error}"))
     };
-    wait_until("two scrapes", PATIENCE, || !result("rate(process_cpu_seconds_total[10s])").is_empty());
+    wait_until("two scrapes", TIMEOUT, || !result("rate(process_cpu_seconds_total[10s])").is_empty());
     // A rate is seen of what happens between two scrapes.
     let codes: Vec<String> = kit::tushare_data::codes(60);
     scene.send_snapshots(&codes, r#""full":true"#);
     scene.write_raw_config("n1", "kafka: [\n");
     for (dashboard, expression) in queries() {
-        wait_until(&format!("data for {expression} ({dashboard})"), PATIENCE, || !result(&expression).is_empty());
+        wait_until(&format!("data for {expression} ({dashboard})"), TIMEOUT, || !result(&expression).is_empty());
     }
     let alerts = alerts();
     assert!(alerts.len() >= 10, "{alerts:?}");
@@ -194,7 +194,7 @@ fn every_query_of_dashboards_and_alerts_returns_data_of_a_scraped_worker() {
             assert!(!result(metric).is_empty(), "{metric} of {expression}");
         }
     }
-    wait_until("the alert on the refused reload", PATIENCE, || {
+    wait_until("the alert on the refused reload", TIMEOUT, || {
         result("ALERTS").iter().any(|alert| alert["metric"]["alertname"] == "DataWorkerReloadRefused")
     });
 }

@@ -1,6 +1,6 @@
 // Upstream: none
-// Downstream: kit::scene, kit::tushare_data, tests::it::main_job
-// Role: Minute bars on the real engine: each frequency by itself, increments that go on within a day, long histories in parts.
+// Downstream: kit, main_job
+// Role: Minute bars on the real engine: each frequency by itself, increments within a day, long histories.
 
 use chrono::{Days, NaiveDate};
 use kit::scene::Scene;

@@ -1,10 +1,10 @@
 // Upstream: none
-// Downstream: kit::scene, kit::wait, tests::it::main_job
+// Downstream: kit, main_job
 // Role: Operators' orders on the control topic: all workers or one, pause, resume, stop, a sign of life.
 
 use std::time::Duration;
 
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::wait::{wait_for, wait_until};
 use serde_json::Value;
 
@@ -31,17 +31,17 @@ fn an_order_reaches_every_worker_or_the_one_it_names() {
     scene.wait_for_status("n2", "running");
 
     scene.order("heartbeat_test", None, "alive");
-    wait_until("both answer", PATIENCE, || nodes(&answers(&scene, "alive")) == ["n1", "n2"]);
+    wait_until("both answer", TIMEOUT, || nodes(&answers(&scene, "alive")) == ["n1", "n2"]);
     assert!(answers(&scene, "alive").iter().all(|answer| answer["data"]["status"] == "running"));
 
     // Paused, nobody takes a command; resumed, everything is worked off.
     scene.order("pause", None, "pause");
-    wait_until("both pause", PATIENCE, || nodes(&answers(&scene, "pause")) == ["n1", "n2"]);
+    wait_until("both pause", TIMEOUT, || nodes(&answers(&scene, "pause")) == ["n1", "n2"]);
     let paused = |log: &str| log.contains("consumption paused or resumed");
-    wait_until("both stand still", PATIENCE, || paused(&first.log_text()) && paused(&second.log_text()));
+    wait_until("both stand still", TIMEOUT, || paused(&first.log_text()) && paused(&second.log_text()));
     scene.send_snapshots(&codes, "");
     scene.order("heartbeat_test", Some("n1"), "still");
-    wait_until("the one answers", PATIENCE, || !answers(&scene, "still").is_empty());
+    wait_until("the one answers", TIMEOUT, || !answers(&scene, "still").is_empty());
     assert_eq!(nodes(&answers(&scene, "still")), ["n1"], "only the one that is named");
     assert_eq!(scene.source.requests(), 0, "a paused worker fetches nothing");
     assert_eq!(scene.committed(), [0; 4]);
@@ -67,17 +67,17 @@ fn one_worker_pauses_and_goes_on_while_the_other_works() {
     scene.wait_for_status("n2", "running");
     scene.order("pause", Some("n1"), "pause");
     let paused = |log: &str| log.contains("consumption paused or resumed");
-    wait_until("it stands still", PATIENCE, || paused(&first.log_text()));
+    wait_until("it stands still", TIMEOUT, || paused(&first.log_text()));
     scene.send_snapshots(&codes, "");
     // Each has two of the four partitions.
     let done = |scene: &Scene| scene.committed().iter().zip(scene.sent()).filter(|(done, sent)| done == sent).count();
-    wait_until("the other's commands", PATIENCE, || done(&scene) == 2);
+    wait_until("the other's commands", TIMEOUT, || done(&scene) == 2);
     assert_eq!(scene.committed().iter().filter(|offset| **offset == 0).count(), 2);
     assert!(!paused(&second.log_text()) && nodes(&answers(&scene, "pause")) == ["n1"]);
     scene.order("resume", Some("n1"), "resume");
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    wait_until("its answer", PATIENCE, || nodes(&answers(&scene, "resume")) == ["n1"]);
+    wait_until("its answer", TIMEOUT, || nodes(&answers(&scene, "resume")) == ["n1"]);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn an_order_from_before_the_start_is_not_obeyed() {
     scene.wait_until_committed();
     scene.assert_exact(&codes);
     scene.order("heartbeat_test", None, "alive");
-    let alive = wait_for("the answer", PATIENCE, || answers(&scene, "alive").pop());
+    let alive = wait_for("the answer", TIMEOUT, || answers(&scene, "alive").pop());
     assert_eq!(alive["data"]["event"], "HEARTBEAT");
     assert!(worker.is_running());
 }

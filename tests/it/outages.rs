@@ -1,12 +1,12 @@
 // Upstream: none
-// Downstream: kit::clickhouse, kit::fault, kit::redis, kit::scene, kit::tushare_server, kit::wait, tests::it::main_job
+// Downstream: kit, main_job
 // Role: Sources, ClickHouse and Redis that fail and come back, each with its outcome, and nothing lost.
 
 use std::time::{Duration, Instant};
 
 use kit::clickhouse::OwnServer;
 use kit::redis::OwnRedis;
-use kit::scene::{PATIENCE, Scene, has_apache_kafka};
+use kit::scene::{Scene, TIMEOUT, has_apache_kafka};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::{wait_for, wait_until};
 use serde_json::{Value, json};
@@ -29,8 +29,8 @@ fn three_attempts_and_a_dead_letter(name: &str, fault: Fault, reason: &str) {
         assert!(letter.headers["dlq.reason"].contains(reason), "{:?}", letter.headers);
     }
     assert_eq!(scene.source.rejected(), 36, "three attempts each");
-    let alert = wait_for("the alert", PATIENCE, || scene.notifications_with("alert_type", "source_error").pop());
-    wait_until("the error that all fetches failing is", PATIENCE, || {
+    let alert = wait_for("the alert", TIMEOUT, || scene.notifications_with("alert_type", "source_error").pop());
+    wait_until("the error that all fetches failing is", TIMEOUT, || {
         scene.notifications_with("alert_type", "source_error").iter().any(|alert| alert["severity"] == "ERROR")
     });
     assert!(alert["data"]["affected_codes"].as_array().is_some_and(|codes| !codes.is_empty()), "{alert}");
@@ -67,10 +67,10 @@ fn a_dead_letter_that_the_broker_does_not_take_holds_its_offset_and_no_other_com
     scene.send(&[b"not json".to_vec()]);
     scene.send_snapshots(&codes, "");
     if has_apache_kafka() {
-        wait_until("a dead letter that is not taken", PATIENCE, || {
+        wait_until("a dead letter that is not taken", TIMEOUT, || {
             worker.log_text().contains("dead letter is not recorded yet")
         });
-        wait_until("the rows of all others", PATIENCE, || scene.database.count() == 8 * 5);
+        wait_until("the rows of all others", TIMEOUT, || scene.database.count() == 8 * 5);
         scene.assert_exact(&codes);
         assert!(scene.committed()[0] <= 0, "{:?}", scene.committed());
         scene.broker.create_topics(&[(&topic, 1)]);
@@ -141,13 +141,13 @@ fn a_store_that_is_away_for_ten_seconds_loses_nothing_and_commits_nothing_meanwh
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("some rows", PATIENCE, || scene.database.count() >= 400);
+    wait_until("some rows", TIMEOUT, || scene.database.count() >= 400);
     server.kill();
     let away_since = Instant::now();
-    let alert = wait_for("the alert", PATIENCE, || scene.notifications_with("alert_type", "write_error").pop());
+    let alert = wait_for("the alert", TIMEOUT, || scene.notifications_with("alert_type", "write_error").pop());
     assert_eq!((&alert["level"], &alert["data"]["state"]), (&json!("WARN"), &json!("raised")));
     let committed = scene.committed();
-    wait_until("ten seconds without a store", PATIENCE, || away_since.elapsed() >= Duration::from_secs(10));
+    wait_until("ten seconds without a store", TIMEOUT, || away_since.elapsed() >= Duration::from_secs(10));
     assert_eq!(scene.committed(), committed, "no offset moves without a store");
     assert!(committed.iter().sum::<i64>() < 120);
     let _server = OwnServer::start(&folder, port);
@@ -158,7 +158,7 @@ fn a_store_that_is_away_for_ten_seconds_loses_nothing_and_commits_nothing_meanwh
         let alerts = scene.notifications_with("alert_type", "write_error");
         alerts.iter().map(|alert| json!([alert["level"], alert["data"]["state"]])).collect()
     };
-    wait_until("the word that it is over", PATIENCE, || told().len() >= 3);
+    wait_until("the word that it is over", TIMEOUT, || told().len() >= 3);
     assert_eq!(told(), [json!(["WARN", "raised"]), json!(["ERROR", "escalated"]), json!(["INFO", "resolved"])]);
 }
 

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::fault, kit::scene, kit::tushare_server, tests::it::main_job
+// Downstream: kit, main_job
 // Role: Panics in each of the seven actors: restarted within a second, nothing lost; too many end the worker.
 
 use std::collections::BTreeMap;

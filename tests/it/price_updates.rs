@@ -1,11 +1,11 @@
 // Upstream: none
-// Downstream: kit::kafka, kit::scene, tests::it::main_job
+// Downstream: kit, main_job
 // Role: What strategies and risk managers hear of stored bars, each in a group of its own.
 
 use std::collections::BTreeSet;
 
 use kit::kafka::Record;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use serde_json::Value;
 
 use crate::main_job::{Market, PROGRAM, market};
@@ -31,7 +31,7 @@ fn three_groups_hear_the_newest_bar_of_every_code_at_the_same_time() {
         .map(|group| {
             let (topic, group, address) = (topic.clone(), format!("{name}.{group}"), address.clone());
             // Each hears the first evening and the next one.
-            std::thread::spawn(move || kit::kafka::Broker::connect(&address).follow(&topic, &group, 300, PATIENCE))
+            std::thread::spawn(move || kit::kafka::Broker::connect(&address).follow(&topic, &group, 300, TIMEOUT))
         })
         .into_iter()
         .collect();

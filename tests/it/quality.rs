@@ -1,5 +1,5 @@
-// Upstream: tests::it::quality_reports
-// Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::main_job
+// Upstream: quality_reports
+// Downstream: kit, main_job
 // Role: What people are told of missing and odd rows, in a form that Ginkgo's NotificationWorker delivers.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use chrono::NaiveDate;
 use jsonschema::Validator;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{DailyRow, Dataset, codes};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
@@ -64,7 +64,7 @@ fn missing_days_are_told_once_with_their_codes_and_once_when_they_came() {
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
     let expected = (codes.len() * days.len()) as u64;
-    wait_until("all tasks in reports", PATIENCE, || sum(&scene, "/records_expected") == expected);
+    wait_until("all tasks in reports", TIMEOUT, || sum(&scene, "/records_expected") == expected);
     assert_eq!(sum(&scene, "/records_missing"), 60);
     assert_eq!(states(&scene, "data_missing"), [json!("raised")], "2 of 21 days are missing everywhere");
     let alert = scene.notifications_with("alert_type", "data_missing").remove(0);
@@ -78,7 +78,7 @@ fn missing_days_are_told_once_with_their_codes_and_once_when_they_came() {
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    wait_until("all tasks in reports", PATIENCE, || sum(&scene, "/records_expected") == 2 * expected);
+    wait_until("all tasks in reports", TIMEOUT, || sum(&scene, "/records_expected") == 2 * expected);
     assert_eq!(states(&scene, "data_missing"), [json!("raised"), json!("resolved")]);
     for none in ["data_delayed", "validation_error", "source_error"] {
         assert_eq!(states(&scene, none), [json!(null); 0], "{none}");
@@ -102,7 +102,7 @@ fn a_rule_warns_until_a_reload_lets_it_skip() {
     scene.assert_exact(&codes);
     let warned = |scene: &Scene| sum(scene, "/warned_by_rule/non_trading_day");
     let skipped = |scene: &Scene| sum(scene, "/skipped_by_rule/non_trading_day");
-    wait_until("the warning", PATIENCE, || warned(&scene) == 1);
+    wait_until("the warning", TIMEOUT, || warned(&scene) == 1);
     assert_eq!(skipped(&scene), 0);
     let report = reports(&scene).remove(0);
     let example = report["anomalies"].as_array().unwrap().iter().find(|example| example["reason"] == "non_trading_day");
@@ -110,10 +110,10 @@ fn a_rule_warns_until_a_reload_lets_it_skip() {
 
     scene.set("quality.rules.non_trading_day", "error");
     scene.write_config("n1");
-    wait_until("the reload", PATIENCE, || !scene.notifications_with("event", "RELOADED").is_empty());
+    wait_until("the reload", TIMEOUT, || !scene.notifications_with("event", "RELOADED").is_empty());
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
-    wait_until("the skipped row", PATIENCE, || skipped(&scene) == 1);
+    wait_until("the skipped row", TIMEOUT, || skipped(&scene) == 1);
     assert_eq!(warned(&scene), 1);
     scene.notifications().iter().for_each(assert_deliverable);
 }
@@ -131,21 +131,21 @@ fn every_message_of_an_eventful_run_is_deliverable() {
     scene.send_snapshots(&codes, MONTH);
     scene.send(&[b"no command".to_vec()]);
     scene.wait_until_committed();
-    wait_until("the skipped row", PATIENCE, || sum(&scene, "/records_skipped") == 1);
+    wait_until("the skipped row", TIMEOUT, || sum(&scene, "/records_skipped") == 1);
     scene.source.set_fault(Fault::Status(500, None), Lasting::UntilCleared);
     scene.send_snapshots(&codes[..2], MONTH);
-    wait_until("the source's alert", PATIENCE, || !states(&scene, "source_error").is_empty());
+    wait_until("the source's alert", TIMEOUT, || !states(&scene, "source_error").is_empty());
     scene.wait_until_committed();
-    wait_until("the failures in reports", PATIENCE, || sum(&scene, "/tasks_failed") == 2);
+    wait_until("the failures in reports", TIMEOUT, || sum(&scene, "/tasks_failed") == 2);
     scene.source.clear_fault();
     scene.send_snapshots(&codes[..2], MONTH);
-    wait_until("the source's recovery", PATIENCE, || states(&scene, "source_error").contains(&json!("resolved")));
-    wait_until("the refusal", PATIENCE, || !states(&scene, "command_error").is_empty());
+    wait_until("the source's recovery", TIMEOUT, || states(&scene, "source_error").contains(&json!("resolved")));
+    wait_until("the refusal", TIMEOUT, || !states(&scene, "command_error").is_empty());
     scene.order("pause", None, "p");
     scene.order("resume", None, "r");
-    wait_until("both", PATIENCE, || !scene.notifications_with("event", "RESUMED").is_empty());
+    wait_until("both", TIMEOUT, || !scene.notifications_with("event", "RESUMED").is_empty());
     worker.terminate();
-    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    assert_eq!(worker.wait(TIMEOUT).code(), Some(0));
     let messages = scene.notifications();
     let kinds: BTreeSet<&str> = messages.iter().filter_map(|message| message["type"].as_str()).collect();
     assert_eq!(kinds.len(), 3, "{kinds:?}");

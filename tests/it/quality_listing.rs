@@ -1,13 +1,13 @@
 // Upstream: none
-// Downstream: kit::baostock_server, kit::exposition, kit::http, kit::mysql, kit::scene, kit::tushare_data, kit::wait, kit::worker, tests::it::http, tests::it::main_job
-// Role: Rows judged by listing, calendar, factors and the source's own word, on the real servers, with a counter a rule.
+// Downstream: http, kit, main_job
+// Role: Rules on listing, calendar, factors and suspensions on real servers, one counter a rule.
 
 use chrono::NaiveDate;
 use kit::baostock_server::BaoStockServer;
 use kit::exposition::Page;
 use kit::http::get;
 use kit::mysql::Tables;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{DailyRow, Dataset, codes, last_closed_day, last_trading_days, trading_days};
 use kit::wait::wait_until;
 use kit::worker::Worker;
@@ -82,17 +82,17 @@ fn listing_calendar_and_factors_judge_rows_and_say_what_is_expected() {
     let judged = ["before_listing", "after_delisting", "ex_right", "non_trading_day", "price_limit"];
     // 21 days less one closed: 15 of the new share, 12 of the one that left, all of the other two.
     let bars = [expected_before + 15 + 12 + 20 + 20, missing_before];
-    wait_until("the figures", PATIENCE, || figures(&scene) == bars);
+    wait_until("the figures", TIMEOUT, || figures(&scene) == bars);
     // Of the new share five rows came before its list date, of the old one eight after its end; four bars and a factor are
     // of the day that is closed.
     assert_eq!(judged.map(|rule| warned(&scene, rule)), [5, 8, 1, 5, 0], "{judged:?}");
 
     scene.set("quality.rules.before_listing", "error").set("quality.rules.after_delisting", "ignore");
     scene.write_config("n1");
-    wait_until("the reload", PATIENCE, || !scene.notifications_with("event", "RELOADED").is_empty());
+    wait_until("the reload", TIMEOUT, || !scene.notifications_with("event", "RELOADED").is_empty());
     scene.send_snapshots(&codes[..2], MONTH);
     scene.wait_until_committed();
-    wait_until("skipped rows", PATIENCE, || figure(&scene, "data_worker_rows_skipped_total", "before_listing") == 5);
+    wait_until("skipped rows", TIMEOUT, || figure(&scene, "data_worker_rows_skipped_total", "before_listing") == 5);
     assert_eq!((warned(&scene, "before_listing"), warned(&scene, "after_delisting")), (5, 8));
 }
 
@@ -130,11 +130,11 @@ fn a_source_that_tells_suspensions_and_special_treatment_is_believed() {
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
     let traded = (codes.len() * 14) as u64;
-    wait_until("the figures", PATIENCE, || figure(&scene, "data_worker_rows_expected_total", "") == traded);
+    wait_until("the figures", TIMEOUT, || figure(&scene, "data_worker_rows_expected_total", "") == traded);
     assert_eq!(figure(&scene, "data_worker_rows_missing_total", ""), 0);
     assert_eq!(scene.database.count(), traded);
     assert_eq!(warned(&scene, "price_limit"), 1, "the share under special treatment alone");
-    wait_until("a report", PATIENCE, || {
+    wait_until("a report", TIMEOUT, || {
         let reports = scene.notifications().into_iter().filter(|message| message["type"] == "data_quality_report");
         reports.filter_map(|report| report["data"]["records_expected"].as_u64()).sum::<u64>() == traded
     });
@@ -167,7 +167,7 @@ fn missing_days_are_no_gap_where_tushare_says_suspended() {
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
     let traded = (codes.len() * days.len() - 4 * 2 - 4 * 10) as u64;
-    wait_until("the figures", PATIENCE, || figure(&scene, "data_worker_rows_expected_total", "") == traded);
+    wait_until("the figures", TIMEOUT, || figure(&scene, "data_worker_rows_expected_total", "") == traded);
     assert_eq!(figure(&scene, "data_worker_rows_missing_total", ""), 4);
     assert_eq!(scene.database.count(), traded - 4);
     // A call a code; four missing codes share a call a day of each of the three short gaps, the other four have one each.
@@ -188,7 +188,7 @@ fn an_increment_is_compared_with_the_close_that_is_stored() {
     scene.wait_until_committed();
     // Another worker, as on another evening: what this one knows of closes it read before there were any.
     worker.terminate();
-    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    assert_eq!(worker.wait(TIMEOUT).code(), Some(0));
     let _worker = start(&mut scene);
     // More than a tenth above the close that is stored; the source's own price of reference is missing.
     let close: f64 = data.rows(&codes[0])[2].cells()[3].parse().unwrap();
@@ -199,7 +199,7 @@ fn an_increment_is_compared_with_the_close_that_is_stored() {
     scene.source.set_rows(&codes[0], rows);
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
-    wait_until("the price limit", PATIENCE, || warned(&scene, "price_limit") == 1);
+    wait_until("the price limit", TIMEOUT, || warned(&scene, "price_limit") == 1);
     scene.assert_exact(&codes);
 }
 
@@ -220,10 +220,10 @@ fn update_selector_lets_every_worker_read_securities_anew() {
     assert_eq!(warned(&scene, "after_delisting"), 0, "what was read is believed for ten minutes");
 
     scene.order("update_selector", None, "hourly");
-    wait_until("it is read", PATIENCE, || worker.log_text().contains("securities and calendar are read anew"));
+    wait_until("it is read", TIMEOUT, || worker.log_text().contains("securities and calendar are read anew"));
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
-    wait_until("it is judged by", PATIENCE, || warned(&scene, "after_delisting") == 8);
+    wait_until("it is judged by", TIMEOUT, || warned(&scene, "after_delisting") == 8);
     assert!(scene.notifications_with("correlation_id", "hourly").is_empty(), "nobody is told of it every hour");
     assert_eq!(scene.dead_letters().len(), 0);
 }
@@ -257,7 +257,7 @@ fn minutes_that_do_not_make_up_their_daily_bar_are_told_of_or_skipped() {
     let minutes = format!(r#"{MONTH},"frequency":"30m""#);
     scene.send_snapshots(&codes, &minutes);
     scene.wait_until_committed();
-    wait_until("the warning", PATIENCE, || warned(&scene, "day_sum") == 1);
+    wait_until("the warning", TIMEOUT, || warned(&scene, "day_sum") == 1);
     let stored = |scene: &Scene| {
         let count = scene.database.query("SELECT count() FROM bar WHERE frequency = 5");
         count.trim().parse::<usize>().unwrap()
@@ -267,9 +267,9 @@ fn minutes_that_do_not_make_up_their_daily_bar_are_told_of_or_skipped() {
     scene.database.query("DELETE FROM bar WHERE frequency = 5");
     scene.set("quality.rules.day_sum", "error");
     scene.write_config("n1");
-    wait_until("the reload", PATIENCE, || !scene.notifications_with("event", "RELOADED").is_empty());
+    wait_until("the reload", TIMEOUT, || !scene.notifications_with("event", "RELOADED").is_empty());
     scene.send_snapshots(&codes, &minutes);
     scene.wait_until_committed();
-    wait_until("skipped rows", PATIENCE, || figure(&scene, "data_worker_rows_skipped_total", "day_sum") == 8);
+    wait_until("skipped rows", TIMEOUT, || figure(&scene, "data_worker_rows_skipped_total", "day_sum") == 8);
     assert_eq!(stored(&scene), 2 * 8 * days.len() - 8, "the day is left out");
 }

@@ -1,12 +1,12 @@
 // Upstream: none
-// Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::main_job, tests::it::quality
-// Role: Reports of jobs and intervals, sent and kept: once each, whatever the store does, and as the command line shows them.
+// Downstream: kit, main_job, quality
+// Role: Reports of jobs and intervals: sent and stored once each, and shown by the command line.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{DailyRow, Dataset, codes, last_closed_day, last_trading_days};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
@@ -43,7 +43,7 @@ fn kept(scene: &Scene, sql: &str) -> String {
 
 fn wait_until_kept(scene: &Scene, what: &str, condition: &str) {
     // The table is made when the worker starts.
-    wait_until(what, PATIENCE, || {
+    wait_until(what, TIMEOUT, || {
         let count = scene.database.try_query(&format!("SELECT countIf({condition}) FROM data_quality_report"));
         count.is_ok_and(|count| count.trim() != "0")
     });
@@ -67,7 +67,7 @@ fn a_run_of_a_sender_and_the_commands_of_an_id_are_a_job_each_and_told_once() {
     let (mut scene, codes) = scene("jobs");
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
-    wait_until("the run's report", PATIENCE, || of_kind(&scene, "job").len() == 1);
+    wait_until("the run's report", TIMEOUT, || of_kind(&scene, "job").len() == 1);
     let parts = codes.chunks(4).map(|codes| {
         let params = json!({"codes": codes, "full": true});
         json!({"command": "bar_snapshot", "params": params, "source": "t", "correlation_id": "evening"}).to_string()
@@ -75,8 +75,8 @@ fn a_run_of_a_sender_and_the_commands_of_an_id_are_a_job_each_and_told_once() {
     scene.send(&parts.map(String::into_bytes).collect::<Vec<_>>());
     let lone = json!({"command": "bar_snapshot", "params": {"code": codes[1]}, "correlation_id": "lone"});
     scene.send(&[lone.to_string().into_bytes()]);
-    wait_until("the job's report", PATIENCE, || of_kind(&scene, "job").len() == 2);
-    wait_until("all tasks in reports", PATIENCE, || sum(&of_kind(&scene, "interval"), "/tasks_done") == 25);
+    wait_until("the job's report", TIMEOUT, || of_kind(&scene, "job").len() == 2);
+    wait_until("all tasks in reports", TIMEOUT, || sum(&of_kind(&scene, "interval"), "/tasks_done") == 25);
     let jobs = of_kind(&scene, "job");
     let ids: Vec<&Value> = jobs.iter().map(|job| &job["job"]["id"]).collect();
     assert_eq!(ids, [&json!("task_timer bar_snapshot"), &json!("evening")], "a lone task is no job");
@@ -100,7 +100,7 @@ fn a_run_of_a_sender_and_the_commands_of_an_id_are_a_job_each_and_told_once() {
     wait_until_kept(&scene, "the job in the table", "job = 'evening'");
     let figures =
         "countIf(kind = 'job'), sumIf(tasks_done, kind = 'interval'), maxIf(calls_by_source['tushare'], kind = 'job')";
-    wait_until("all tasks in the table", PATIENCE, || kept(&scene, figures) == "2\t25\t12");
+    wait_until("all tasks in the table", TIMEOUT, || kept(&scene, figures) == "2\t25\t12");
     assert_eq!(kept(&scene, "count() = uniqExact(report_id)"), "1");
 }
 
@@ -116,7 +116,7 @@ fn a_report_whose_answer_is_lost_is_kept_once_and_a_code_s_history_is_read_from_
     scene.wait_until_committed();
     wait_until_kept(&scene, "the failed tasks", "kind = 'interval' AND tasks_failed > 0");
     worker.terminate();
-    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    assert_eq!(worker.wait(TIMEOUT).code(), Some(0));
     assert!(worker.log_text().contains("records are not written yet"), "the answer was lost");
     let told = scene.notifications().iter().filter(|message| message["type"] == "data_quality_report").count();
     assert_eq!(kept(&scene, "count(), uniqExact(report_id)"), format!("{told}\t{told}"), "every report, once");
@@ -140,10 +140,10 @@ fn a_table_that_does_not_fit_costs_reports_their_keeping_and_the_job_nothing() {
     let worker = scene.start("n1");
     scene.send_snapshots(&codes[1..], "");
     scene.wait_until_committed();
-    wait_until("the report", PATIENCE, || of_kind(&scene, "job").len() == 1);
+    wait_until("the report", TIMEOUT, || of_kind(&scene, "job").len() == 1);
     assert_eq!(scene.database.bars().len(), 55);
     let log = || worker.log_text();
-    wait_until("the word that it is not kept", PATIENCE, || log().contains("records are given up"));
+    wait_until("the word that it is not kept", TIMEOUT, || log().contains("records are given up"));
     assert!(log().contains("column kind: expected String, found none"), "what is wrong is said");
     // Once it is out of the way, reports are kept without a restart.
     scene.database.query("DROP TABLE data_quality_report");
@@ -151,7 +151,7 @@ fn a_table_that_does_not_fit_costs_reports_their_keeping_and_the_job_nothing() {
     wait_until_kept(&scene, "reports", "1");
     // Nor is it missed for long where it is taken away from a running worker.
     scene.database.query("DROP TABLE data_quality_report");
-    wait_until("reports are kept again", PATIENCE, || {
+    wait_until("reports are kept again", TIMEOUT, || {
         scene.send_snapshots(&codes[1..2], "\"full\":true");
         scene.wait_until_committed();
         let count = scene.database.try_query("SELECT count() FROM data_quality_report");
@@ -170,7 +170,7 @@ fn a_split_command_is_one_job_of_which_each_worker_reports_its_part() {
         scene.wait_for_status(node, "running");
     }
     scene.send(&[json!({"command": "bar_snapshot", "request_id": "whole"}).to_string().into_bytes()]);
-    wait_until("all parts in reports", PATIENCE, || sum(&of_kind(&scene, "job"), "/tasks_done") == 120);
+    wait_until("all parts in reports", TIMEOUT, || sum(&of_kind(&scene, "job"), "/tasks_done") == 120);
     let jobs = of_kind(&scene, "job");
     assert!(jobs.iter().all(|job| job["job"]["id"] == "whole"), "{jobs:?}");
     assert_eq!(sum(&jobs, "/records_written"), 240);
@@ -192,13 +192,13 @@ fn a_follower_sees_what_was_told_and_what_comes() {
     let (mut scene, codes) = scene("followed");
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
-    wait_until("the run's report", PATIENCE, || of_kind(&scene, "job").len() == 1);
+    wait_until("the run's report", TIMEOUT, || of_kind(&scene, "job").len() == 1);
     let mut following = program(&scene, &["reports", "--follow", "--json", "--since", "1h", "--severity", "warning"]);
     let mut follower = Follower(following.stdout(Stdio::piped()).spawn().expect("the program runs"));
     let output = BufReader::new(follower.0.stdout.take().unwrap());
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-    let next = || -> Value { serde_json::from_str(&lines.recv_timeout(PATIENCE).expect("a line")).unwrap() };
+    let next = || -> Value { serde_json::from_str(&lines.recv_timeout(TIMEOUT).expect("a line")).unwrap() };
     assert_eq!(next()["severity"], "WARNING", "the bad row was told before");
     scene.source.set_fault(Fault::Down, Lasting::UntilCleared);
     scene.send_snapshots(&codes[..2], "\"full\":true");

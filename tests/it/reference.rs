@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::calendar, actors::fact_cache, config::sections, kit::fault, kit::mysql, kit::scene, kit::services, kit::tushare_server, kit::wait, mysql::store, tests::it::main_job
+// Downstream: actors, data_worker, kit, main_job
 // Role: The stock list and the calendar in the real MariaDB: merged as a whole, at one moment, with nothing lost.
 
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actors::domain::calendar::TradingCalendar;
-use actors::fact_cache::FactCache;
+use actors::market_cache::facts::FactCache;
 use chrono::NaiveDate;
+use data_worker::adapters::mysql::store::MySqlReference;
 use data_worker::config::MySqlSection;
-use data_worker::mysql::MySqlReference;
 use kit::mysql::Tables;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::services::required;
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
@@ -212,7 +212,7 @@ fn bars_go_on_while_the_list_cannot_be_written_and_the_list_follows() {
     let _worker = scene.start("n1");
     scene.send(&[command("stockinfo")]);
     scene.send_snapshots(&codes, "");
-    wait_until("all bars", PATIENCE, || scene.database.count() == 90);
+    wait_until("all bars", TIMEOUT, || scene.database.count() == 90);
     scene.assert_exact(&codes);
     assert!(scene.committed().iter().sum::<i64>() < 31, "the list is not resolved");
     let tables = Tables::create(&scene.name);

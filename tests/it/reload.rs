@@ -1,5 +1,5 @@
-// Upstream: tests::it::reload_effects, tests::it::secrets
-// Downstream: kit::clickhouse, kit::fault, kit::scene, kit::services, kit::tushare_server, kit::wait, kit::worker, tests::it::main_job
+// Upstream: reload_effects, secrets
+// Downstream: kit, main_job
 // Role: The configuration read anew while the worker works: applied as a whole or refused, and no command suffers.
 
 use std::os::unix::fs::symlink;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kit::clickhouse::OwnServer;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::{wait_for, wait_until};
 use kit::worker::Worker;
@@ -18,7 +18,7 @@ use crate::main_job::{Market, PROGRAM, market};
 /// Sends the order and waits for the answer to it.
 pub fn reload(scene: &Scene, id: &str) -> Value {
     scene.order("reload", None, id);
-    wait_for("the answer to the reload", PATIENCE, || scene.notifications_with("correlation_id", id).pop())
+    wait_for("the answer to the reload", TIMEOUT, || scene.notifications_with("correlation_id", id).pop())
 }
 
 #[test]
@@ -36,20 +36,20 @@ fn an_order_a_signal_and_a_saved_file_put_a_change_in_force() {
     let answer = reload(&scene, "order");
     assert_eq!(answer["data"]["event"], "RELOADED", "{answer}");
     assert_eq!(answer["data"]["changed"], serde_json::json!(["heartbeat.interval_ms", "heartbeat.ttl_ms"]));
-    wait_until("the new time to live", PATIENCE, || scene.heartbeat("n1").is_some_and(|(_, ttl)| ttl > 60));
+    wait_until("the new time to live", TIMEOUT, || scene.heartbeat("n1").is_some_and(|(_, ttl)| ttl > 60));
 
     // By a signal: the log level.
     scene.set("log.level", "debug");
     scene.write_config("n1");
     worker.signal("HUP");
-    wait_until("the second change", PATIENCE, || scene.notifications_with("event", "RELOADED").len() == 2);
+    wait_until("the second change", TIMEOUT, || scene.notifications_with("event", "RELOADED").len() == 2);
     scene.send_snapshots(&codes, "");
-    wait_until("debug lines", PATIENCE, || worker.log_text().contains(r#""level":"debug""#));
+    wait_until("debug lines", TIMEOUT, || worker.log_text().contains(r#""level":"debug""#));
 
     // By saving the file alone, as editors do it.
     scene.set("heartbeat.ttl_ms", 200_000);
     scene.write_config("n1");
-    wait_until("the newest time to live", PATIENCE, || scene.heartbeat("n1").is_some_and(|(_, ttl)| ttl > 150));
+    wait_until("the newest time to live", TIMEOUT, || scene.heartbeat("n1").is_some_and(|(_, ttl)| ttl > 150));
     let applied = scene.notifications_with("event", "RELOADED");
     assert_eq!(applied.len(), 3, "each change is told once");
 }
@@ -75,7 +75,7 @@ fn a_file_in_a_mounted_folder_is_seen_to_change_by_its_link_alone() {
     // As Kubernetes does it: another folder under the same link.
     symlink("..second", &new_link).unwrap();
     std::fs::rename(&new_link, &data).unwrap();
-    wait_until("the new time to live", PATIENCE, || scene.heartbeat("n1").is_some_and(|(_, ttl)| ttl > 60));
+    wait_until("the new time to live", TIMEOUT, || scene.heartbeat("n1").is_some_and(|(_, ttl)| ttl > 60));
     assert_eq!(scene.notifications_with("event", "RELOADED").len(), 1);
 }
 
@@ -122,7 +122,7 @@ fn a_refused_reload_names_place_and_reason_and_changes_nothing() {
     scene.assert_exact(&codes);
     assert_eq!(scene.notifications_with("event", "RELOADED").len(), 0);
     scene.order("heartbeat_test", None, "beat");
-    wait_until("the counter of refusals", PATIENCE, || {
+    wait_until("the counter of refusals", TIMEOUT, || {
         let stats = scene.heartbeat("n1").map(|(value, _)| value["stats"].clone()).unwrap_or_default();
         stats["reloads_refused"].as_u64() >= Some(4) && stats["config_generation"] == 1
     });
@@ -161,13 +161,13 @@ fn new_credentials_of_the_store_are_taken_while_rows_wait_to_be_written() {
     let worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("some rows", PATIENCE, || scene.database.count() >= 400);
+    wait_until("some rows", TIMEOUT, || scene.database.count() >= 400);
 
     // The password changes on the server first: rows wait, nothing is lost.
     server.kill();
     let _server = OwnServer::start_as(&folder, port, Some(("ginkgo", new)));
     scene.database.url = format!("http://ginkgo:{new}@127.0.0.1:{port}");
-    wait_until("the alert", PATIENCE, || !scene.notifications_with("class", "access").is_empty());
+    wait_until("the alert", TIMEOUT, || !scene.notifications_with("class", "access").is_empty());
     assert!(scene.committed().iter().sum::<i64>() < 150);
     scene.set("clickhouse.password", new);
     scene.write_config("n1");
@@ -219,7 +219,7 @@ fn two_hundred_reloads_under_load_apply_the_good_and_refuse_the_broken_half() {
     assert_eq!(scene.dead_letters().len(), 0);
     assert_eq!(scene.notifications_with("event", "RELOADED").len(), 100, "each good file is put in force once");
     scene.order("heartbeat_test", None, "beat");
-    wait_until("the generation of the last file", PATIENCE, || {
+    wait_until("the generation of the last file", TIMEOUT, || {
         scene.heartbeat("n1").is_some_and(|(value, _)| value["stats"]["config_generation"] == 101)
     });
     let growth = worker.resident_memory_kib().saturating_sub(memory);

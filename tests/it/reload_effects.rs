@@ -1,10 +1,10 @@
-// Upstream: tests::it::reload_servers
-// Downstream: kit::fault, kit::scene, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::failover, tests::it::main_job, tests::it::reload
+// Upstream: reload_servers
+// Downstream: failover, kit, main_job, reload
 // Role: What a reload changes is seen in what the worker does from then on, with tasks that are under way, too.
 
 use std::time::{Duration, Instant};
 
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::Dataset;
 use kit::tushare_server::{Fault, Lasting, TushareServer};
 use kit::wait::{wait_for, wait_until};
@@ -27,7 +27,7 @@ pub fn change(scene: &Scene, id: &str) {
 /// An answer of the worker: by then it has done what it was about to do when it was asked.
 fn sign_of_life(scene: &Scene, id: &str) -> Value {
     scene.order("heartbeat_test", None, id);
-    wait_for("a sign of life", PATIENCE, || scene.notifications_with("correlation_id", id).pop())
+    wait_for("a sign of life", TIMEOUT, || scene.notifications_with("correlation_id", id).pop())
 }
 
 /// Codes without the one that a reload asks Tushare for, to try it, and settings by which each task sends one request.
@@ -88,8 +88,8 @@ fn rows_that_wait_are_written_by_the_new_interval_and_later_ones_in_the_new_size
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes[..10], "");
-    wait_until("all is fetched", PATIENCE, || requests(&scene.source, &codes[..10]) == 10);
-    let waiting = wait_for("rows in memory", PATIENCE, || {
+    wait_until("all is fetched", TIMEOUT, || requests(&scene.source, &codes[..10]) == 10);
+    let waiting = wait_for("rows in memory", TIMEOUT, || {
         Some(sign_of_life(&scene, "waiting")).filter(|_| scene.source.requests() >= 10)
     });
     assert_eq!(waiting["data"]["bars_written"], 0, "{waiting}");
@@ -116,12 +116,12 @@ fn more_fetches_at_once_begin_beside_the_one_under_way() {
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("the first fetch", PATIENCE, || requests(&scene.source, &codes) == 1);
+    wait_until("the first fetch", TIMEOUT, || requests(&scene.source, &codes) == 1);
     sign_of_life(&scene, "one");
     assert_eq!(requests(&scene.source, &codes), 1);
     scene.set("fetch.max_in_flight", 5);
     change(&scene, "five");
-    wait_until("five fetches", PATIENCE, || requests(&scene.source, &codes) >= 5);
+    wait_until("five fetches", TIMEOUT, || requests(&scene.source, &codes) >= 5);
     sign_of_life(&scene, "still five");
     assert_eq!(requests(&scene.source, &codes), 5);
     scene.source.clear_fault();
@@ -139,7 +139,7 @@ fn a_task_that_waits_for_its_next_attempt_goes_on_by_the_new_delays_and_number()
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes[..1], "");
-    wait_until("the first attempt", PATIENCE, || scene.source.rejected() == 1);
+    wait_until("the first attempt", TIMEOUT, || scene.source.rejected() == 1);
     sign_of_life(&scene, "waiting");
     assert_eq!((scene.source.requests(), scene.committed()), (1, vec![0; 4]));
     delay(&mut scene, 50);
@@ -152,7 +152,7 @@ fn a_task_that_waits_for_its_next_attempt_goes_on_by_the_new_delays_and_number()
     change(&scene, "long again");
     scene.source.set_fault(Fault::Status(500, None), Lasting::UntilCleared);
     scene.send_snapshots(&codes[1..2], "");
-    wait_until("its first attempt", PATIENCE, || scene.source.rejected() == 2);
+    wait_until("its first attempt", TIMEOUT, || scene.source.rejected() == 2);
     scene.set("fetch.max_attempts", 2);
     change(&scene, "two attempts");
     scene.wait_until_committed();
@@ -172,7 +172,7 @@ fn tasks_that_wait_for_a_limit_go_on_by_the_new_one() {
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes[..6], "");
-    wait_until("the first request", PATIENCE, || scene.source.requests() == 1);
+    wait_until("the first request", TIMEOUT, || scene.source.requests() == 1);
     sign_of_life(&scene, "slow");
     assert_eq!(scene.source.requests(), 1);
     let begun = Instant::now();
@@ -187,10 +187,10 @@ fn tasks_that_wait_for_a_limit_go_on_by_the_new_one() {
     change(&scene, "one at once");
     scene.source.set_fault(Fault::Slow(Duration::from_secs(5)), Lasting::Next(1));
     scene.send_snapshots(&codes[6..], "");
-    wait_until("the slow request", PATIENCE, || requests(&scene.source, &codes) == 7);
+    wait_until("the slow request", TIMEOUT, || requests(&scene.source, &codes) == 7);
     scene.set("sources.tushare.max_concurrent", 8);
     change(&scene, "eight at once");
-    wait_until("the others pass it", PATIENCE, || requests(&scene.source, &codes) == 12);
+    wait_until("the others pass it", TIMEOUT, || requests(&scene.source, &codes) == 12);
     assert_nothing_lost(&scene, &codes);
     assert_eq!((requests(&scene.source, &codes), scene.source.rejected()), (12, 0));
 }
@@ -202,13 +202,13 @@ fn a_vendor_does_not_forget_what_it_was_asked_for_today_and_neither_does_a_reloa
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("the day's requests", PATIENCE, || requests(&scene.source, &codes) == 5);
+    wait_until("the day's requests", TIMEOUT, || requests(&scene.source, &codes) == 5);
     scene.set("sources.pause_ms", 4_000);
     change(&scene, "another setting");
     sign_of_life(&scene, "waits");
     scene.set("sources.tushare.requests_per_day", 7);
     change(&scene, "two more");
-    wait_until("two more requests", PATIENCE, || requests(&scene.source, &codes) >= 7);
+    wait_until("two more requests", TIMEOUT, || requests(&scene.source, &codes) >= 7);
     sign_of_life(&scene, "waits again");
     assert_eq!(requests(&scene.source, &codes), 7);
     scene.set("sources.tushare.requests_per_day", 0);
@@ -257,7 +257,7 @@ fn a_task_that_failed_at_one_address_of_a_vendor_is_fetched_at_the_next_one() {
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("all have failed once", PATIENCE, || scene.source.rejected() == 10);
+    wait_until("all have failed once", TIMEOUT, || scene.source.rejected() == 10);
     scene.set("sources.tushare.url", other.url());
     change(&scene, "address");
     assert_nothing_lost(&scene, &codes);
@@ -285,13 +285,13 @@ fn a_new_threshold_makes_an_alert_of_the_same_figures() {
     };
     scene.send_snapshots(&codes, &days);
     scene.wait_until_committed();
-    wait_until("the missing days in reports", PATIENCE, || missing(&scene) == 10);
+    wait_until("the missing days in reports", TIMEOUT, || missing(&scene) == 10);
     assert_eq!(scene.notifications_with("alert_type", "data_missing").len(), 0);
     scene.set("quality.alerts.missing_warning_percent", 5);
     change(&scene, "threshold");
     scene.send_snapshots(&codes, &days);
-    wait_until("the missing days in reports", PATIENCE, || missing(&scene) == 20);
-    wait_until("the alert", PATIENCE, || !scene.notifications_with("alert_type", "data_missing").is_empty());
+    wait_until("the missing days in reports", TIMEOUT, || missing(&scene) == 20);
+    wait_until("the alert", TIMEOUT, || !scene.notifications_with("alert_type", "data_missing").is_empty());
     let alert = scene.notifications_with("alert_type", "data_missing").remove(0);
     assert_eq!((&alert["level"], &alert["data"]["threshold"]), (&json!("WARN"), &json!(5.0)), "{alert}");
     assert_nothing_lost(&scene, &codes);
@@ -306,7 +306,7 @@ fn a_stop_waits_as_long_as_the_newest_configuration_says() {
     let mut worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("the fetches", PATIENCE, || requests(&scene.source, &codes) == 2);
+    wait_until("the fetches", TIMEOUT, || requests(&scene.source, &codes) == 2);
     scene.set("worker.drain_deadline_ms", 300);
     change(&scene, "deadline");
     worker.terminate();

@@ -1,6 +1,6 @@
 // Upstream: none
-// Downstream: config::source_name, kit::clickhouse, kit::forwarder, kit::mysql, kit::redis, kit::scene, kit::services, kit::wait, tests::it::databases_worker, tests::it::main_job, tests::it::reload_effects, tests::it::user_database
-// Role: A reload to other servers and logins: what the worker does is seen there from then on, and no longer at the old ones.
+// Downstream: data_worker, databases_worker, kit, main_job, reload_effects, user_database
+// Role: A reload to other servers and logins: from then on the worker uses the new ones alone.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use kit::clickhouse::OwnServer;
 use kit::forwarder::Forwarder;
 use kit::mysql::{Tables, create_stock_list};
 use kit::redis::OwnRedis;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::services::{host_and_port, required, unique};
 use kit::wait::wait_until;
 
@@ -29,7 +29,7 @@ fn heartbeats_come_at_the_new_interval_and_go_to_the_new_redis_with_its_password
     scene.set("heartbeat.interval_ms", 200).set("heartbeat.ttl_ms", 2_000);
     change(&scene, "interval");
     let mut beats = BTreeSet::new();
-    wait_until("ten heartbeats", PATIENCE, || {
+    wait_until("ten heartbeats", TIMEOUT, || {
         beats.extend(scene.heartbeat("n1").map(|(value, _)| value.to_string()));
         beats.len() >= 10
     });
@@ -40,9 +40,9 @@ fn heartbeats_come_at_the_new_interval_and_go_to_the_new_redis_with_its_password
     let old = std::mem::replace(&mut scene.redis_url, format!("redis://:redis-pw@127.0.0.1:{port}/0"));
     scene.set("redis.password", "redis-pw");
     change(&scene, "redis");
-    wait_until("a heartbeat in the new one", PATIENCE, || scene.status("n1").as_deref() == Some("running"));
+    wait_until("a heartbeat in the new one", TIMEOUT, || scene.status("n1").as_deref() == Some("running"));
     let new = std::mem::replace(&mut scene.redis_url, old);
-    wait_until("no heartbeat in the old one", PATIENCE, || scene.heartbeat("n1").is_none());
+    wait_until("no heartbeat in the old one", TIMEOUT, || scene.heartbeat("n1").is_none());
     scene.redis_url = new;
     assert_eq!(scene.status("n1").as_deref(), Some("running"));
     scene.send_snapshots(&codes, "");
@@ -97,7 +97,7 @@ fn lists_and_records_are_those_of_the_new_mysql_and_its_user() {
     all(&mut scene);
     scene.wait_until_committed();
     scene.assert_exact(&codes[..2]);
-    wait_until("two records", PATIENCE, || records(&first) == Some(vec![vec!["2".to_owned()]]));
+    wait_until("two records", TIMEOUT, || records(&first) == Some(vec![vec!["2".to_owned()]]));
 
     let address = Forwarder::to(format!("{}:{}", required("TEST_MYSQL_HOST"), required("TEST_MYSQL_PORT")));
     scene.set("mysql.port", address.address().port()).set("mysql.database", &other_name);
@@ -107,10 +107,10 @@ fn lists_and_records_are_those_of_the_new_mysql_and_its_user() {
     assert!(tried >= 1);
     all(&mut scene);
     assert_nothing_lost(&scene, &codes);
-    wait_until("three records", PATIENCE, || records(&other) == Some(vec![vec!["3".to_owned()]]));
+    wait_until("three records", TIMEOUT, || records(&other) == Some(vec![vec!["3".to_owned()]]));
     assert_eq!(records(&first), Some(vec![vec!["2".to_owned()]]));
     // The rows are judged by the other's listings at once.
-    wait_until("the rows before the listing", PATIENCE, || early(&scene) == 12);
+    wait_until("the rows before the listing", TIMEOUT, || early(&scene) == 12);
 }
 
 /// The data lie at another address and in another database; the first one is two days behind.

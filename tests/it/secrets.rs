@@ -1,6 +1,6 @@
 // Upstream: none
-// Downstream: config::environment, config::keys, config::load, kit::baostock_server, kit::clickhouse, kit::fault, kit::http, kit::kafka, kit::mysql, kit::redis, kit::scene, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, tests::it::http, tests::it::main_job, tests::it::reload
-// Role: Every secret of the configuration is looked for in all that a worker and its commands say while things go wrong.
+// Downstream: data_worker, http, kit, main_job, reload
+// Role: Searches all that a worker and its commands print under faults for every secret of the configuration.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ use kit::baostock_server::{self, BaoStockServer};
 use kit::clickhouse::OwnServer;
 use kit::mysql::Tables;
 use kit::redis::OwnRedis;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::services::{host_and_port, required, unique};
 use kit::tushare_server::{self, Fault, Lasting, TushareServer};
 use kit::wait::wait_until;
@@ -287,11 +287,11 @@ fn shut_out(servers: Servers, codes: &[String]) -> (Scene, OwnServer) {
     let port = engine.port;
     engine.kill();
     scene.send_snapshots(codes, r#""full":true"#);
-    wait_until("rows that cannot be written", PATIENCE, || {
+    wait_until("rows that cannot be written", TIMEOUT, || {
         !scene.notifications_with("alert_type", "write_error").is_empty()
     });
     let engine = OwnServer::start_as(&scene.folder().join("engine"), port, Some(("ginkgo", "another")));
-    wait_until("the refused login", PATIENCE, || !scene.notifications_with("class", "access").is_empty());
+    wait_until("the refused login", TIMEOUT, || !scene.notifications_with("class", "access").is_empty());
     drop(redis);
     (scene, engine)
 }
@@ -308,11 +308,11 @@ fn no_secret_is_anywhere_while_everything_goes_wrong() {
     servers.scene.send_snapshots(&codes, "");
     servers.scene.wait_until_committed();
     servers.scene.assert_exact(&codes);
-    wait_until("records of tasks", PATIENCE, || {
+    wait_until("records of tasks", TIMEOUT, || {
         let count = Tables::of(&servers.scene.name).try_rows("SELECT count(*) FROM data_sync_record");
         count.is_ok_and(|rows| rows[0][0] == "12")
     });
-    wait_until("a kept report", PATIENCE, || {
+    wait_until("a kept report", TIMEOUT, || {
         let count = servers.scene.database.try_query("SELECT count() FROM data_quality_report");
         count.is_ok_and(|count| count.trim() != "0")
     });
@@ -338,9 +338,9 @@ fn no_secret_is_anywhere_while_everything_goes_wrong() {
     for path in ["/readyz", "/status", "/metrics"] {
         said.add(path, kit::http::get(&address, path).body);
     }
-    wait_until("the refusal of MySQL", PATIENCE, || worker.log_text().contains("Access denied for user 's"));
+    wait_until("the refusal of MySQL", TIMEOUT, || worker.log_text().contains("Access denied for user 's"));
     worker.terminate();
-    worker.wait(PATIENCE);
+    worker.wait(TIMEOUT);
     said.add("notifications", format!("{:?}", scene.notifications()));
     let log = worker.log_text();
     for source in ["mongodb", "mysql", "clickhouse", "redis", "baostock", "tushare"] {

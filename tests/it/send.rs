@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::scene, tests::it::main_job
+// Downstream: kit, main_job
 // Role: `data-worker send`: commands and orders from a shell, followed to their outcome.
 
 use std::process::{Command, Output};

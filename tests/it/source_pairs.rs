@@ -1,5 +1,5 @@
-// Upstream: tests::it::backfill
-// Downstream: kit::baostock_server, kit::clickhouse, kit::eastmoney_server, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, kit::yahoo_server, tests::it::main_job
+// Upstream: backfill
+// Downstream: kit, main_job
 // Role: What each vendor gives beside daily bars, command by command: every row in the stores is what its server has.
 
 use kit::baostock_server::BaoStockServer;

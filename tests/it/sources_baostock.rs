@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::source_sections, kit::baostock_server, kit::fault, kit::mysql, kit::scene, kit::tushare_data, sources::baostock, tests::it::main_job
+// Downstream: actors, data_worker, kit, main_job
 // Role: BaoStock: the adapter against a server that speaks its protocol, and the whole worker with it as its source.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::database_sections, config::source_name, config::source_sections, kit::clickhouse, kit::services, sources, sources::budget, tests::it::user_database
-// Role: Each kind of database as a source: a user's own tables, columns, units and times, and everything that can go wrong.
+// Downstream: actors, data_worker, kit, user_database
+// Role: Each kind of database as a source: a user's tables, columns, units and times, and their errors.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use actors::domain::{Code, DateRange, FetchedBar, Field, Frequency, SourceId};
 use actors::ports::{BarRequest, DataKind, MarketSource, MarketSources, SourceErrorKind};
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 use data_worker::config::{
-    AmountUnit, MinuteLabel, ShapeSection, SourceName, SourcesSection, TimeFormat, TimeZone, VolumeUnit,
+    AmountUnit, MappingSection, MinuteLabel, SourceName, SourcesSection, TimeFormat, TimeZone, VolumeUnit,
 };
-use data_worker::sources::budget::Ledger;
-use data_worker::sources::{ConfiguredSources, probe};
+use data_worker::sources::registry::{ConfiguredSources, probe};
+use data_worker::sources::shared::budget::QuotaState;
 use kit::clickhouse::OwnServer;
 use kit::services::{free_port, unique};
 use rust_decimal::Decimal;
@@ -52,7 +52,7 @@ fn request(frequency: Frequency, range: DateRange) -> BarRequest {
 }
 
 fn source(section: &SourcesSection) -> Arc<dyn MarketSource> {
-    ConfiguredSources::build(section, &Ledger::default()).unwrap().of(DataKind::Bars).remove(0)
+    ConfiguredSources::build(section, &QuotaState::default()).unwrap().of(DataKind::Bars).remove(0)
 }
 
 /// How a database of the user's writes times: each in another way.
@@ -137,10 +137,10 @@ const OWN_TABLES: &[&str] = &[
     "trade_days=cal",
 ];
 
-fn own_shape(vendor: SourceName) -> ShapeSection {
+fn own_shape(vendor: SourceName) -> MappingSection {
     let (time_format, time_zone, _) = format_of(vendor);
     let (tables, codes) = if vendor == SourceName::Redis { (OWN_KEYS, &[][..]) } else { (OWN_TABLES, OWN_CODES) };
-    ShapeSection {
+    MappingSection {
         tables: texts(tables),
         columns: texts(&[OWN_COLUMNS, codes].concat()),
         code: "{prefix}{digits}".into(),
@@ -149,7 +149,7 @@ fn own_shape(vendor: SourceName) -> ShapeSection {
         minute_label: MinuteLabel::Start,
         volume_unit: VolumeUnit::Shares,
         amount_unit: AmountUnit::Yuan,
-        ..ShapeSection::default()
+        ..MappingSection::default()
     }
 }
 
@@ -310,7 +310,7 @@ fn too_many_rows_are_an_error_and_not_a_part_of_them() {
     for vendor in ALL {
         let database = UserDatabase::create(vendor, &unique("many"));
         fill_own(&database);
-        let few = |rows_per_request| database.section(ShapeSection { rows_per_request, ..own_shape(vendor) });
+        let few = |rows_per_request| database.section(MappingSection { rows_per_request, ..own_shape(vendor) });
         let error = block_on(async { source(&few(4)).factors(code(), days(0, 4)).await.unwrap_err() });
         let is_clear = matches!(&error.kind, SourceErrorKind::BadAnswer(text) if text.contains("more than 4 rows"));
         assert!(is_clear && error.to_string().contains("adj"), "{vendor:?}: {error}");
@@ -349,7 +349,7 @@ fn what_is_no_value_is_passed_on_to_be_reported_and_a_huge_one_stays_small() {
             json!(1),
         ];
         database.put("bar", &Key::SortedSet("ginkgo:bars:000001.SZ:1d", 1), &bar, &[row]);
-        let section = database.section(ShapeSection::default());
+        let section = database.section(MappingSection::default());
         let bars = block_on(async { source(&section).bars(&request(Frequency::Day, days(0, 1))).await.unwrap() });
         let expected = FetchedBar {
             timestamp: Field::Value(midnight(0)),
@@ -371,7 +371,7 @@ fn a_table_or_column_that_is_not_there_is_named() {
         let few = [("code", Type::Text), ("timestamp", Type::Time), ("frequency", Type::Whole)];
         let row = vec![json!("000001.SZ"), json!("2024-01-02 00:00:00"), json!(1)];
         database.put("bar", &Key::SortedSet("ginkgo:bars:000001.SZ:1d", 1), &few, &[row]);
-        let section = database.section(ShapeSection::default());
+        let section = database.section(MappingSection::default());
         let (bars, factors) = block_on(async {
             let source = source(&section);
             (source.bars(&request(Frequency::Day, days(0, 1))).await, source.factors(code(), days(0, 1)).await)
@@ -401,16 +401,16 @@ fn a_table_or_column_that_is_not_there_is_named() {
         );
         let answer = block_on(probe(&section, vendor)).unwrap();
         let faults = answer.faults.join("\n");
-        let shape = format!("sources.{}.shape", vendor.as_str());
+        let mapping = format!("sources.{}.shape", vendor.as_str());
         assert!(
             faults.contains("daily bars: ") && faults.contains("has no column ") && faults.contains("it has "),
             "{faults}"
         );
         assert!(
-            faults.contains("open, high, low, close, volume, amount") && faults.contains(&format!("{shape}.columns")),
+            faults.contains("open, high, low, close, volume, amount") && faults.contains(&format!("{mapping}.columns")),
             "{faults}"
         );
-        assert!(faults.contains("calendar: there is no ") && faults.contains(&format!("{shape}.tables")), "{faults}");
+        assert!(faults.contains("calendar: there is no ") && faults.contains(&format!("{mapping}.tables")), "{faults}");
     }
 }
 
@@ -440,7 +440,7 @@ fn a_wrong_password_is_refused_and_never_shown() {
     let engine = OwnServer::start_as(folder.path(), 0, Some(("reader", "right-pw")));
     for vendor in ALL {
         let database = UserDatabase::create(vendor, &unique("login"));
-        let mut section = database.section(ShapeSection::default());
+        let mut section = database.section(MappingSection::default());
         if vendor == SourceName::Redis {
             database.redis(&["CONFIG", "SET", "requirepass", "right-pw"]);
         }
@@ -461,7 +461,7 @@ fn a_wrong_password_is_refused_and_never_shown() {
 #[test]
 fn keys_of_another_type_and_rows_that_are_no_json_are_told() {
     let database = UserDatabase::create(SourceName::Redis, "");
-    let section = database.section(ShapeSection::default());
+    let section = database.section(MappingSection::default());
     let bars = || block_on(async { source(&section).bars(&request(Frequency::Day, days(0, 1))).await.unwrap_err() });
     let key = "ginkgo:bars:000001.SZ:1d";
     database.redis(&["SET", key, "x"]);

@@ -1,6 +1,6 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, actors::shanghai, config::source_name, config::source_sections, kit::clickhouse, kit::eastmoney_server, kit::http_serving, kit::minute_rows, kit::mysql, kit::scene, kit::tdx_server, kit::tushare_data, sources, sources::budget, sources::eastmoney, tests::it::main_job
-// Role: The EastMoney adapter against a server that speaks EastMoney's protocol, and the whole worker on EastMoney alone.
+// Downstream: actors, data_worker, kit, main_job
+// Role: The EastMoney source against a server of its protocol, and a whole worker on EastMoney alone.
 
 use std::io::Read;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use actors::domain::{DateRange, FetchedBar, Field, Frequency, SourceId};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use chrono::{NaiveDate, NaiveTime};
 use data_worker::config::{EastMoneySection, SourceName, SourcesSection};
-use data_worker::sources::ConfiguredSources;
-use data_worker::sources::budget::Ledger;
 use data_worker::sources::eastmoney::EastMoneySource;
+use data_worker::sources::registry::ConfiguredSources;
+use data_worker::sources::shared::budget::QuotaState;
 use kit::clickhouse::StoredBar;
 use kit::eastmoney_server::{EastMoneyServer, Fault, Options};
 use kit::http_serving::raw_server;
@@ -266,7 +266,7 @@ fn an_address_that_cannot_work_is_refused() {
         let bars = vec![SourceName::EastMoney];
         let error = ConfiguredSources::build(
             &SourcesSection { bars, eastmoney, ..SourcesSection::default() },
-            &Ledger::default(),
+            &QuotaState::default(),
         );
         let text = error.err().unwrap().to_string();
         assert!(text.contains("sources.eastmoney.url") && !text.contains("geheim"), "{text}");
@@ -324,7 +324,7 @@ fn commands_become_exact_rows_with_eastmoney_alone() {
 #[test]
 fn what_tdx_does_not_have_comes_from_the_next_source() {
     let codes = ["430047.BJ".to_owned(), "600000.SH".to_owned()];
-    let days = kit::tushare_data::last_trading_days(actors::shanghai::today().pred_opt().unwrap(), 5);
+    let days = kit::tushare_data::last_trading_days(actors::domain::shanghai_clock::today().pred_opt().unwrap(), 5);
     let data = Dataset::generated(&codes, &days);
     let (first, second) = (TdxServer::start(data.clone()).unwrap(), EastMoneyServer::start(data).unwrap());
     let mut scene = Scene::new("tdxnext", PROGRAM, Dataset::empty());

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::mysql, kit::scene, kit::tushare_data, tests::it::main_job
+// Downstream: kit, main_job
 // Role: A folder as the only source: every kind of data, from CSV and from Parquet, exact in the stores.
 
 use std::path::Path;

@@ -1,5 +1,5 @@
-// Upstream: tests::it::tdx_worker
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, actors::domain::tick, actors::ports::market_source, actors::shanghai, config::source_name, config::source_sections, kit::minute_rows, kit::tdx_data, kit::tdx_server, kit::tushare_data, sources, sources::budget, sources::tdx
+// Upstream: tdx_worker
+// Downstream: actors, data_worker, kit
 // Role: The TDX adapter against servers that speak TDX's protocol.
 
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use actors::domain::{Code, DateRange, FetchedBar, FetchedTick, Field, Frequency,
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use chrono::{NaiveDate, NaiveTime};
 use data_worker::config::{SourcesSection, TdxSection};
-use data_worker::sources::ConfiguredSources;
-use data_worker::sources::budget::Ledger;
+use data_worker::sources::registry::ConfiguredSources;
+use data_worker::sources::shared::budget::QuotaState;
 use data_worker::sources::tdx::TdxSource;
 use kit::minute_rows::{MinuteRow, minute_rows};
 use kit::tdx_server::{Fault, TdxServer, ticks};
@@ -207,7 +207,7 @@ async fn trades_of_a_past_day_keep_their_order_over_two_pages() {
 
 #[tokio::test]
 async fn todays_trades_are_asked_for_on_a_day_with_trades_only() {
-    let today = actors::shanghai::today();
+    let today = actors::domain::shanghai_clock::today();
     let yesterday = today.pred_opt().unwrap();
     let server = TdxServer::start(Dataset::generated(&codes(3), &[yesterday])).unwrap();
     let source = source(&server);
@@ -404,7 +404,7 @@ async fn what_tdx_does_not_have_is_refused_without_a_request() {
         let tdx = TdxSection { hosts, ..TdxSection::default() };
         let sources =
             SourcesSection { bars: vec![data_worker::config::SourceName::Tdx], tdx, ..SourcesSection::default() };
-        let error = ConfiguredSources::build(&sources, &Ledger::default()).err().unwrap().to_string();
+        let error = ConfiguredSources::build(&sources, &QuotaState::default()).err().unwrap().to_string();
         assert!(error.contains("sources.tdx.hosts"), "{error}");
     }
 }

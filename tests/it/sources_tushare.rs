@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::source_sections, kit::fault, kit::http_serving, kit::tushare_data, kit::tushare_protocol, kit::tushare_server, sources, sources::budget, sources::tushare
+// Downstream: actors, data_worker, kit
 // Role: The Tushare adapter against a server that speaks Tushare's protocol.
 
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use actors::domain::{DateRange, FetchedBar, Field, Frequency};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use chrono::{Days, NaiveDate, NaiveTime};
 use data_worker::config::{SourcesSection, TushareSection};
-use data_worker::sources::ConfiguredSources;
-use data_worker::sources::budget::Ledger;
+use data_worker::sources::registry::ConfiguredSources;
+use data_worker::sources::shared::budget::QuotaState;
 use data_worker::sources::tushare::TushareSource;
 use kit::tushare_server::{DailyRow, Dataset, Fault, LabelForm, Lasting, Options, TushareServer, codes, trading_days};
 use rust_decimal::Decimal;
@@ -226,7 +226,7 @@ async fn a_wrong_token_is_told_and_never_shown() {
     let without = TushareSection { token: None, ..section(server.url(), "") };
     for section in [without, section(server.url(), " ")] {
         let sources = SourcesSection { tushare: section, ..SourcesSection::default() };
-        let error = ConfiguredSources::build(&sources, &Ledger::default()).err().unwrap().to_string();
+        let error = ConfiguredSources::build(&sources, &QuotaState::default()).err().unwrap().to_string();
         assert!(error.contains("sources.tushare.token"), "{error}");
     }
 }

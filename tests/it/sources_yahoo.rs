@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::source_sections, kit::fault, kit::http_serving, kit::scene, kit::tushare_data, kit::yahoo_server, sources::yahoo, tests::it::main_job
+// Downstream: actors, data_worker, kit, main_job
 // Role: Yahoo: the adapter against a server that speaks its chart protocol, and the whole worker with it as its source.
 
 use std::time::Duration;

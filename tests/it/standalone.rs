@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::kafka, kit::wait, kit::worker
+// Downstream: kit
 // Role: `data-worker standalone` from outside: what it prints, what its file holds, its exit code; needs no servers.
 
 use std::path::Path;
@@ -15,7 +15,7 @@ use sqlx::{Connection, Row};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_data-worker");
 
 /// Longest wait for what takes seconds: the broker's first rebalance alone takes three.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn standalone(database: &Path) -> Output {
     Command::new(PROGRAM).args(["standalone", "--database"]).arg(database).output().expect("the program")
@@ -134,26 +134,26 @@ fn it_stays_and_serves_commands_until_it_is_told_to_stop() {
         let rest = text.split_once(mark)?.1;
         rest.split_once('\n').map(|(line, _)| line.trim().to_owned())
     };
-    let command_line = wait_for("the line for kcat", PATIENCE, || after(&worker.log_text(), "| kcat "));
+    let command_line = wait_for("the line for kcat", TIMEOUT, || after(&worker.log_text(), "| kcat "));
     let words: Vec<&str> = command_line.split_whitespace().collect();
     let ["-P", "-b", address, "-t", topic] = words[..] else { panic!("{command_line}") };
     assert!(worker.log_text().contains(&format!("Broker: {address}")), "{}", worker.log_text());
     assert_sample_is_stored(&database);
 
-    let bars = wait_for("the folder for further bars", PATIENCE, || after(&worker.log_text(), "daily.csv into "));
+    let bars = wait_for("the folder for further bars", TIMEOUT, || after(&worker.log_text(), "daily.csv into "));
     let file = "date,open,high,low,close,volume,amount\n20240102,7.5,7.75,7.25,7.5,123400,925500.0\n";
     std::fs::write(Path::new(&bars).join("600000.SH.daily.csv"), file).unwrap();
     let command = br#"{"command":"bar_snapshot","params":{"code":"SH600000"}}"#;
     Broker::connect(address).send(topic, &[command.to_vec()], 1);
     let stored = "SELECT timestamp, open, high, low, close, volume, amount FROM bar WHERE code = '600000.SH'";
     let expected = "2024-01-02 00:00:00 7.50 7.75 7.25 7.50 1234 925.50";
-    wait_until("the new row", PATIENCE, || rows(&database, stored) == [expected]);
+    wait_until("the new row", TIMEOUT, || rows(&database, stored) == [expected]);
     let line = "1 tasks done, 0 failed, 0 commands refused; 1 rows fetched, 1 written, 0 unchanged, 0 skipped";
-    wait_until("its line", PATIENCE, || worker.log_text().contains(line));
+    wait_until("its line", TIMEOUT, || worker.log_text().contains(line));
 
     assert!(worker.is_running());
     worker.terminate();
-    assert_eq!(worker.wait(PATIENCE).code(), Some(0), "{}", worker.log_text());
+    assert_eq!(worker.wait(TIMEOUT).code(), Some(0), "{}", worker.log_text());
     assert!(!Path::new(&bars).exists(), "the run's own folder is gone, the database elsewhere is kept");
     assert_eq!(rows(&database, stored), [expected]);
 }

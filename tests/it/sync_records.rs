@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors::domain::sync_record, actors::domain::task, actors::ports, config::sections, kit::fault, kit::mysql, kit::scene, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, mysql::store, tests::it::main_job
+// Downstream: actors, data_worker, kit, main_job
 // Role: The record of every ended task in the real MariaDB, written behind the tasks and never in their way.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use actors::domain::{Subject, SyncMode, SyncRecord, TaskCounts};
 use actors::ports::ReferenceStore;
 use kit::mysql::Tables;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::wait::wait_until;
 
 use crate::main_job::{Market, PROGRAM, market};
@@ -17,7 +17,7 @@ fn command(name: &str, params: &str) -> Vec<u8> {
 }
 
 fn wait_for_rows(tables: &Tables, num_rows: usize) {
-    wait_until(&format!("{num_rows} records of tasks"), PATIENCE, || {
+    wait_until(&format!("{num_rows} records of tasks"), TIMEOUT, || {
         tables.try_rows("SELECT count(*) FROM data_sync_record").is_ok_and(|rows| rows == [[num_rows.to_string()]])
     });
 }
@@ -128,7 +128,7 @@ fn a_record_that_is_written_again_is_one_record() {
     let records = [record(1), record(2)];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = data_worker::mysql::MySqlReference::new(&section);
+        let store = data_worker::adapters::mysql::store::MySqlReference::new(&section);
         // The answer to the first try was lost.
         store.record_syncs(&records).await.unwrap();
         store.record_syncs(&records).await.unwrap();

@@ -1,5 +1,5 @@
-// Upstream: tests::it::backfill_kinds
-// Downstream: actors::shanghai, kit::clickhouse, kit::mysql, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_data, tests::it::main_job, tests::it::sources_tdx
+// Upstream: backfill_kinds
+// Downstream: actors, kit, main_job, sources_tdx
 // Role: The whole worker on TDX alone: every command it can answer becomes exact rows.
 
 use chrono::NaiveDate;
@@ -84,7 +84,7 @@ fn trades_of_the_last_days_are_stored_with_the_vendors_direction() {
     scene.send(&[format!(r#"{{"command":"tick","params":{{"code":"{}"}}}}"#, codes[0]).into_bytes()]);
     scene.wait_until_committed();
     assert_eq!(scene.dead_letters().len(), 0);
-    let week_ago = actors::shanghai::today() - chrono::Days::new(7);
+    let week_ago = actors::domain::shanghai_clock::today() - chrono::Days::new(7);
     let num_ticks = assert_ticks_stored(&scene, &server, &codes[0], |day| day >= week_ago);
     assert!(num_ticks >= 3 * 2_401, "{num_ticks} trades");
 }

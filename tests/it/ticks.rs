@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: kit::exposition, kit::http, kit::mysql, kit::scene, kit::tushare_data, kit::wait, tests::it::http, tests::it::main_job
+// Downstream: http, kit, main_job
 // Role: Ticks on the real engine: a table for each security, days that grow, days that are replaced, and the way back.
 
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use kit::exposition::Page;
 use kit::http::get;
 use kit::mysql::Tables;
-use kit::scene::{PATIENCE, Scene};
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{Dataset, last_trading_days, shanghai_today};
 use kit::wait::wait_until;
 
@@ -194,7 +194,7 @@ fn ticks_of_the_python_worker_are_replaced_and_a_crash_doubles_nothing() {
     ));
     market.scene.send(&[command(""), command(r#","days":2"#), command("")]);
     let mut first = market.scene.start("n1");
-    kit::wait::wait_until("the first ticks", kit::scene::PATIENCE, || {
+    kit::wait::wait_until("the first ticks", kit::scene::TIMEOUT, || {
         market.stored().iter().any(|(_, count)| *count > 200)
     });
     first.kill();
@@ -283,7 +283,7 @@ fn a_replacement_whose_delete_failed_is_finished_by_the_next_worker() {
     market.scene.database.query("INSERT INTO `000001_SZ_Tick` SELECT * FROM old");
     market.scene.database.fault("kind=delete&mode=refuse&code=241&text=Memory+limit+exceeded", 1_000);
     market.scene.send(&[command("")]);
-    wait_until("the new rows beside the old", PATIENCE, || market.stored() == [(days[0], 20)]);
+    wait_until("the new rows beside the old", TIMEOUT, || market.stored() == [(days[0], 20)]);
     first.kill();
     market.scene.database.fault("kind=delete&mode=refuse", 0);
     let _second = market.scene.start("n1");

@@ -1,8 +1,8 @@
-// Upstream: tests::it::databases_types, tests::it::databases_worker, tests::it::reload_servers, tests::it::sources_databases
-// Downstream: config::database_sections, config::source_name, config::source_sections, kit::clickhouse, kit::mysql, kit::redis, kit::services
+// Upstream: databases_types, databases_worker, reload_servers, sources_databases
+// Downstream: data_worker, kit
 // Role: A database of the user's own on each of the real servers: created, filled, described to the worker.
 
-use data_worker::config::{ShapeSection, SourceName, SourcesSection};
+use data_worker::config::{MappingSection, SourceName, SourcesSection};
 use kit::clickhouse::Database;
 use kit::mysql::Tables;
 use kit::redis::OwnRedis;
@@ -86,7 +86,7 @@ impl UserDatabase {
     }
 
     /// The same as typed settings with a shape, and this database as the source of everything.
-    pub fn section(&self, shape: ShapeSection) -> SourcesSection {
+    pub fn section(&self, mapping: MappingSection) -> SourcesSection {
         let mut section = SourcesSection { bars: vec![self.vendor], ..SourcesSection::default() };
         let settings = self.settings();
         let text =
@@ -95,21 +95,21 @@ impl UserDatabase {
         match self.vendor {
             SourceName::ClickHouse => {
                 let part = &mut section.clickhouse;
-                (part.host, part.port, part.database, part.shape) = (text("host"), port, text("database"), shape);
+                (part.host, part.port, part.database, part.mapping) = (text("host"), port, text("database"), mapping);
             }
             SourceName::MySql => {
                 let part = &mut section.mysql;
-                (part.host, part.port, part.database, part.shape) = (text("host"), port, text("database"), shape);
+                (part.host, part.port, part.database, part.mapping) = (text("host"), port, text("database"), mapping);
                 (part.user, part.password) = (text("user"), Some(text("password").into()));
             }
             SourceName::MongoDb => {
                 let part = &mut section.mongodb;
-                (part.host, part.port, part.database, part.shape) = (text("host"), port, text("database"), shape);
+                (part.host, part.port, part.database, part.mapping) = (text("host"), port, text("database"), mapping);
                 (part.user, part.password) = (text("user"), Some(text("password").into()));
             }
             _ => {
                 let part = &mut section.redis;
-                (part.host, part.port, part.shape) = (text("host"), port, shape);
+                (part.host, part.port, part.mapping) = (text("host"), port, mapping);
             }
         }
         section

@@ -1,5 +1,5 @@
-// Upstream: actors::domain, actors::domain::known_days, actors::factor_flush, actors::factor_plan, actors::factor_rules, actors::generated_month, actors::ports, actors::ports::market_source, actors::price_rules, actors::price_rules_tests, actors::validator, clickhouse::factors, clickhouse::rows, sources::baostock, sources::baostock::adjust_factor, sources::databases, sources::databases::rows, sources::files, sources::files::fixture_tests, sources::files::lists, sources::tdx, sources::tdx::factors, sources::tushare, sources::tushare::adj_factor, sqlite::factors
-// Downstream: actors::domain::bar, actors::domain::code
+// Upstream: many
+// Downstream: bar, code
 // Role: Adjustment factors of a security: as fetched, as stored, and how the stored ones follow from the raw ones.
 
 use chrono::NaiveDateTime;

@@ -1,5 +1,5 @@
-// Upstream: actors::write_plan, actors::write_plan_tests, benches::pipeline::write_path
-// Downstream: actors::domain::bar, actors::domain::frequency
+// Upstream: batch_writer::bars, benches::pipeline
+// Downstream: bar, frequency
 // Role: The name-based identity of a bar: same key and values, same uuid.
 
 use uuid::Uuid;
@@ -28,8 +28,8 @@ fn uuid_of(bar: &Bar, salt: u8) -> String {
     let mut name = [0_u8; 72];
     let mut filled = 0;
     let mut put = |bytes: &[u8]| {
-        if let Some(room) = name.get_mut(filled..filled + bytes.len()) {
-            room.copy_from_slice(bytes);
+        if let Some(permit) = name.get_mut(filled..filled + bytes.len()) {
+            permit.copy_from_slice(bytes);
             filled += bytes.len();
         }
     };

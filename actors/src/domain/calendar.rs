@@ -1,5 +1,5 @@
-// Upstream: actors::cross_section, actors::domain::command, actors::domain::market_facts, actors::expectation, actors::fact_cache, actors::generated_month, actors::price_rules_tests, actors::quality_score_tests, actors::task_delay, actors::tick_days, standalone::outcome, tests::it::reference
-// Downstream: actors::domain::task
+// Upstream: many
+// Downstream: task
 // Role: The trading days of the A-share exchanges that the worker comes with.
 
 //! Which days were and will be trading days; made-up working Saturdays are none. The list ends with the last year whose

@@ -1,9 +1,12 @@
-// Upstream: actors::bar_rules, actors::command_router, actors::command_split, actors::cross_check, actors::cross_section, actors::day_knowledge, actors::domain, actors::domain::adjust_factor, actors::domain::bar, actors::domain::command, actors::domain::command_tests, actors::domain::known_days, actors::domain::market_facts, actors::domain::price_limit, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::fact_cache, actors::factor_flush, actors::factor_plan, actors::factor_rules, actors::fetcher, actors::gaps, actors::generated_month, actors::last_closes, actors::latest_times, actors::market_rules, actors::ports, actors::ports::market_source, actors::ports::report_store, actors::ports::tick_store, actors::price_events, actors::price_rules_tests, actors::quality_alerts, actors::quality_report, actors::quality_summary, actors::suspensions, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::tick_write, actors::validator, actors::write_plan, actors::write_plan_tests, backfill, backfill::pieces, cli::gaps, cli::quality, clickhouse::bars, clickhouse::factors, clickhouse::reports, clickhouse::statements, clickhouse::stored_days, clickhouse::ticks, mysql::stock_info, mysql::store, service_hub, sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::query, sources::cells, sources::databases, sources::databases::pattern, sources::databases::query, sources::databases::rows, sources::eastmoney, sources::eastmoney::klines, sources::files, sources::files::fixture_tests, sources::tdx, sources::tdx::request, sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::suspend_d, sources::yahoo, sqlite::factors, sqlite::reports, sqlite::store, sqlite::ticks, standalone::demonstration, standalone::sample, switch, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx
-// Downstream: kit::fuzz
+// Upstream: many
+// Downstream: kit
 // Role: The code of a Chinese A-share in the one form that is stored: `000001.SZ`.
 
 use std::fmt;
 use std::str::FromStr;
+
+/// The most codes one command may name: twice the A-share market, so that a mistake cannot fill the memory.
+pub const MAX_CODES: usize = 12_000;
 
 /// A security's code, always `NNNNNN.SH`, `NNNNNN.SZ` or `NNNNNN.BJ` (Tushare's `ts_code`, the form Ginkgo stores).
 ///
@@ -121,7 +124,7 @@ mod tests {
 
     #[test]
     fn bent_codes_are_codes_or_refused() {
-        kit::fuzz::bend(&["000001.SZ", "sh.600000", "BJ430047", "920001"], |bytes| {
+        kit::fuzz::mutate(&["000001.SZ", "sh.600000", "BJ430047", "920001"], |bytes| {
             if let Ok(code) = String::from_utf8_lossy(bytes).parse::<Code>() {
                 assert_eq!(code.as_str().parse(), Ok(code));
                 assert!(code.as_str().len() == 9 && code.as_str().is_ascii());

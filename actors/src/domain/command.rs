@@ -1,5 +1,5 @@
-// Upstream: actors::command_router, actors::command_split, actors::domain, actors::domain::command_tests, actors::domain::operator_order, actors::open_command, actors::quality_report, backfill::pieces, cli::gaps
-// Downstream: actors::domain::calendar, actors::domain::code, actors::domain::frequency, actors::domain::operator_order, actors::domain::task, actors::shanghai
+// Upstream: command_router, command_tests, data_worker, domain, quality_report
+// Downstream: many
 // Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
 
 use std::borrow::Cow;
@@ -8,11 +8,8 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::{Code, CodeError, Frequency, OpenRange, OrderKind, SyncMode};
-use crate::shanghai;
-
-/// The most codes one command may name: twice the A-share market, so that a mistake cannot fill the memory.
-pub const MAX_CODES: usize = 12_000;
+use crate::domain::message::{bad_field, message_of, optional_text, shorten};
+use crate::domain::{Code, CommandError, Frequency, MAX_CODES, OpenRange, OrderKind, SyncMode, shanghai_clock};
 
 /// The most trading days `days` may name: longer than the exchanges exist.
 const MAX_DAYS: u64 = 10_000;
@@ -61,12 +58,12 @@ pub struct BarSnapshot {
     /// Which securities.
     pub codes: CodeSelection,
     /// What of each.
-    pub bars: BarRequest,
+    pub bars: BarSync,
 }
 
 /// Which bars of a security are asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BarRequest {
+pub struct BarSync {
     /// Insert what is missing, or replace the range.
     pub mode: SyncMode,
     /// How long a bar lasts.
@@ -93,12 +90,12 @@ pub struct TickCommand {
     /// Which securities.
     pub codes: CodeSelection,
     /// What of each.
-    pub ticks: TickRequest,
+    pub ticks: TickSync,
 }
 
 /// Which ticks of a security are asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TickRequest {
+pub struct TickSync {
     /// Go back into the past, day by day, and not only on from what is stored.
     pub full: bool,
     /// Replace days that are stored already.
@@ -114,63 +111,6 @@ pub enum CodeSelection {
     AllListed,
     /// These, each once, in the order given.
     These(Vec<Code>),
-}
-
-/// Why a command cannot be carried out. The text goes into the dead-letter record for an operator to read.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum CommandError {
-    /// The bytes are no JSON.
-    #[error("the message is not JSON: {reason}; it starts with {start:?}")]
-    NotJson {
-        /// The parser's reason with line and column.
-        reason: String,
-        /// The first bytes as text.
-        start: String,
-    },
-    /// JSON, but neither an object nor an object inside a string.
-    #[error("the message is a JSON {found}, expected an object")]
-    NotAnObject {
-        /// What it is.
-        found: &'static str,
-    },
-    /// A required field is absent or of the wrong type.
-    #[error("field `{field}` is {found}, expected {expected}")]
-    BadField {
-        /// The field's path.
-        field: &'static str,
-        /// What stands there, shortened.
-        found: String,
-        /// What belongs there.
-        expected: &'static str,
-    },
-    /// A code that is none.
-    #[error("field `{field}`: {error}")]
-    BadCode {
-        /// The field's path.
-        field: &'static str,
-        /// What is wrong with it.
-        error: CodeError,
-    },
-    /// More codes than one command may name.
-    #[error("field `params.codes` names {found} codes, at most {MAX_CODES} are allowed; send several commands")]
-    TooManyCodes {
-        /// How many.
-        found: usize,
-    },
-    /// The range ends before it starts.
-    #[error("the range is empty: start_date {start} is after end_date {end}")]
-    EmptyRange {
-        /// `params.start_date`.
-        start: NaiveDate,
-        /// `params.end_date`.
-        end: NaiveDate,
-    },
-    /// A command nobody knows.
-    #[error("unknown command `{name}`")]
-    Unknown {
-        /// Its name.
-        name: String,
-    },
 }
 
 impl ControlCommand {
@@ -240,7 +180,7 @@ impl ControlCommand {
 impl TickCommand {
     fn from_params(params: &Map<String, Value>) -> Result<Self, CommandError> {
         let range = range(params)?;
-        let ticks = TickRequest {
+        let ticks = TickSync {
             full: flag(params, "full", "params.full")? && range.start.is_none(),
             // The force of other commands; Ginkgo's own command line says overwrite here.
             overwrite: flag(params, "overwrite", "params.overwrite")? || flag(params, "force", "params.force")?,
@@ -250,7 +190,7 @@ impl TickCommand {
     }
 }
 
-impl BarRequest {
+impl BarSync {
     /// The parts of its days that a task each fetches, so that no task brings more than fits in memory. An outer end that
     /// was not asked for stays open.
     pub fn parts(&self, today: NaiveDate) -> Vec<OpenRange> {
@@ -275,7 +215,7 @@ impl BarRequest {
 
 impl BarSnapshot {
     fn from_params(params: &Map<String, Value>) -> Result<Self, CommandError> {
-        let bars = BarRequest {
+        let bars = BarSync {
             mode: mode(params)?,
             frequency: frequency(params.get("frequency"))?,
             range: range(params)?,
@@ -295,60 +235,6 @@ fn range(params: &Map<String, Value>) -> Result<OpenRange, CommandError> {
     match (start, end) {
         (Some(start), Some(end)) if start > end => Err(CommandError::EmptyRange { start, end }),
         _ => Ok(OpenRange { start, end }),
-    }
-}
-
-/// The object in a message: plain, or encoded once more as a JSON string. `None` where there is nothing in it.
-pub(crate) fn message_of(payload: &[u8]) -> Result<Option<Map<String, Value>>, CommandError> {
-    if payload.is_empty() {
-        return Ok(None);
-    }
-    let value = match parse_json(payload)? {
-        Value::String(inner) => parse_json(inner.as_bytes())?,
-        other => other,
-    };
-    match value {
-        Value::Object(message) => Ok(Some(message)),
-        Value::Null => Ok(None),
-        other => Err(CommandError::NotAnObject { found: kind_of(&other) }),
-    }
-}
-
-fn parse_json(bytes: &[u8]) -> Result<Value, CommandError> {
-    serde_json::from_slice(bytes).map_err(|error| CommandError::NotJson {
-        reason: error.to_string(),
-        start: shorten(&String::from_utf8_lossy(bytes.get(..60).unwrap_or(bytes))),
-    })
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "list",
-        Value::Object(_) => "object",
-    }
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(60).collect()
-}
-
-fn bad_field(field: &'static str, found: Option<&Value>, expected: &'static str) -> CommandError {
-    let found = match found {
-        None => "absent".to_owned(),
-        Some(value) => format!("{} {}", kind_of(value), shorten(&value.to_string())),
-    };
-    CommandError::BadField { field, found, expected }
-}
-
-pub(crate) fn optional_text(message: &Map<String, Value>, field: &'static str) -> Result<Option<String>, CommandError> {
-    match message.get(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        other => Err(bad_field(field, other, "a text or null")),
     }
 }
 
@@ -434,7 +320,7 @@ fn last_days(found: Option<&Value>, end: Option<NaiveDate>) -> Result<Option<Nai
     };
     let days = days.filter(|days| (1..=MAX_DAYS).contains(days)).and_then(|days| u32::try_from(days).ok());
     let days = days.ok_or_else(|| bad_field("params.days", found, expected))?;
-    Ok(Some(TradingCalendar::built_in().nth_last(days, end.unwrap_or_else(shanghai::today))))
+    Ok(Some(TradingCalendar::built_in().nth_last(days, end.unwrap_or_else(shanghai_clock::today))))
 }
 
 fn frequency(found: Option<&Value>) -> Result<Frequency, CommandError> {
@@ -492,7 +378,7 @@ fn issued_at(found: Option<&Value>) -> Result<Option<DateTime<Utc>>, CommandErro
             NaiveDate::parse_from_str(&text, form).ok().map(|day| day.and_time(chrono::NaiveTime::MIN))
         });
     match wall_clock {
-        Some(time) => plausible(shanghai::instant(time)),
+        Some(time) => plausible(shanghai_clock::instant(time)),
         None => text.parse::<f64>().ok().and_then(seconds).map(Some).ok_or_else(refuse),
     }
 }

@@ -1,11 +1,11 @@
 // Upstream: cargo
-// Downstream: actors::domain::code, actors::domain::command, actors::domain::task, kit::fuzz
+// Downstream: code, command, kit, task
 // Role: Tests of the command parser: every payload shape Ginkgo has sent, and what must be refused.
 
 use proptest::prelude::*;
 
 use crate::domain::command::*;
-use crate::domain::{Code, SyncMode};
+use crate::domain::{Code, MAX_CODES, SyncMode};
 
 fn snapshot(payload: &str) -> BarSnapshot {
     match ControlCommand::parse(payload.as_bytes()).unwrap().instruction {
@@ -164,7 +164,7 @@ fn bent_payloads_give_a_command_or_a_clear_refusal() {
         r#"{"command":"tick","params":{"code":"000001.SZ","days":3,"overwrite":true},"correlation_id":null}"#,
         r#""{\"command\":\"stockinfo\",\"params\":{}}""#,
     ];
-    kit::fuzz::bend(&samples, |bytes| {
+    kit::fuzz::mutate(&samples, |bytes| {
         if let Err(error) = ControlCommand::parse(bytes) {
             assert!(!error.to_string().is_empty());
         }

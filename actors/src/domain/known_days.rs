@@ -1,5 +1,5 @@
-// Upstream: actors::day_knowledge, actors::day_sums, actors::domain, actors::generated_month, actors::market_rules, actors::market_rules_tests, actors::ports, actors::ports::market_source, actors::price_rules, actors::price_rules_tests, actors::quality_score_tests, actors::validator, clickhouse::bars, clickhouse::factors, sources::baostock::k_data, sources::day_note, sources::tushare::daily_tests, sqlite::factors, sqlite::store, switch
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::market_facts
+// Upstream: many
+// Downstream: adjust_factor, bar, code, market_facts
 // Role: What is known of one security's days beside its rows: notes of its source, listings, calendar, factor changes.
 
 use std::sync::Arc;

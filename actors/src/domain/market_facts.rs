@@ -1,5 +1,5 @@
-// Upstream: actors::day_knowledge, actors::domain, actors::domain::known_days, actors::domain::stock_info, actors::expectation, actors::fact_cache, actors::factor_rules, actors::gaps, actors::generated_month, actors::market_rules, actors::market_rules_tests, actors::ports, actors::price_rules_tests, actors::quality_score_tests, actors::tick_fetch, actors::tick_rules, actors::validator, cli::gaps, mysql::stock_info, mysql::store, sqlite::store, switch
-// Downstream: actors::domain::calendar, actors::domain::code, actors::domain::task
+// Upstream: many
+// Downstream: calendar, code, task
 // Role: What is known of securities and days beside their rows: listings and the calendar.
 
 use std::collections::HashMap;

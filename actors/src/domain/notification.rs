@@ -1,4 +1,4 @@
-// Upstream: actors::alert_state, actors::domain, actors::failure_alerts, actors::quality_alerts, actors::quality_monitor, actors::quality_report, actors::quality_score_tests, actors::worker_event
+// Upstream: domain, notifications, quality_monitor, quality_report
 // Downstream: none
 // Role: A message for people, in the one JSON form that both the spec's reader and Ginkgo's NotificationWorker take.
 

@@ -1,11 +1,11 @@
-// Upstream: actors::domain, actors::domain::command, actors::ports, actors::supervisor, cli::send, kafka::orders
-// Downstream: actors::domain::command, kit::fuzz
+// Upstream: command, data_worker, domain, ports, supervisor
+// Downstream: command_error, kit, message
 // Role: What operators ask of running workers, one or all: reload, stop, pause, resume, a sign of life.
 
 use serde_json::Value;
 
 use crate::domain::CommandError;
-use crate::domain::command::{message_of, optional_text};
+use crate::domain::message::{message_of, optional_text};
 
 /// What shall be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn bent_payloads_are_orders_or_none() {
         let sample = r#"{"command":"reload","params":{"node_id":"n1"},"correlation_id":"c"}"#;
-        kit::fuzz::bend(&[sample], |bytes| drop(OperatorOrder::parse(bytes)));
+        kit::fuzz::mutate(&[sample], |bytes| drop(OperatorOrder::parse(bytes)));
     }
 
     proptest! {

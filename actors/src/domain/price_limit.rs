@@ -1,5 +1,5 @@
-// Upstream: actors::market_rules, actors::price_rules, actors::tick_rules, actors::validator
-// Downstream: actors::domain::code
+// Upstream: validator, validator::rules
+// Downstream: code
 // Role: How far a share's price may move in a day, by board and date, in whole fen.
 
 //! After the rules of the exchanges (SSE, SZSE, BSE trading rules).
@@ -10,7 +10,7 @@ use crate::domain::Code;
 
 /// Where a share is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Board {
+pub enum MarketBoard {
     /// The main boards of Shanghai and Shenzhen.
     Main,
     /// ChiNext (Shenzhen).
@@ -46,7 +46,7 @@ const STAR_BEGAN: NaiveDate = date(2019, 7, 22);
 /// Beijing's first day.
 const BEIJING_BEGAN: NaiveDate = date(2021, 11, 15);
 
-impl Board {
+impl MarketBoard {
     /// The board of a code; `None` of what is no A-share, such as B shares, funds and bonds.
     pub fn of(code: Code) -> Option<Self> {
         match (code.exchange(), code.digits().get(..3)?) {
@@ -126,13 +126,13 @@ mod tests {
     use super::*;
 
     fn limit(code: &str, day: &str) -> Option<i64> {
-        Board::of(code.parse().unwrap())?.limit_percent(day.parse().unwrap(), false)
+        MarketBoard::of(code.parse().unwrap())?.limit_percent(day.parse().unwrap(), false)
     }
 
     #[test]
     fn special_treatment_had_half_the_limit_of_the_main_boards_until_july_2026() {
         let special = |code: &str, day: &str| {
-            Board::of(code.parse().unwrap()).and_then(|board| board.limit_percent(day.parse().unwrap(), true))
+            MarketBoard::of(code.parse().unwrap()).and_then(|board| board.limit_percent(day.parse().unwrap(), true))
         };
         assert_eq!(special("600518.SH", "2020-05-06"), Some(5));
         assert_eq!(special("000005.SZ", "2026-07-03"), Some(5));
@@ -148,7 +148,7 @@ mod tests {
     fn a_new_share_s_first_days_depend_on_board_and_date() {
         let first = |code: &str, listed: &str| {
             let code = code.parse().unwrap();
-            Board::of(code).unwrap().first_days(code, listed.parse().unwrap())
+            MarketBoard::of(code).unwrap().first_days(code, listed.parse().unwrap())
         };
         assert_eq!(first("601061.SH", "2023-04-10"), FirstDays::Free(5));
         assert_eq!(first("001360.SZ", "2023-04-07"), FirstDays::BoundToIssuePrice);
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn what_is_no_a_share_has_no_board() {
         for code in ["900901.SH", "200002.SZ", "510300.SH", "159915.SZ", "110059.SH"] {
-            assert_eq!(Board::of(code.parse().unwrap()), None, "{code}");
+            assert_eq!(MarketBoard::of(code.parse().unwrap()), None, "{code}");
         }
     }
 

@@ -1,5 +1,5 @@
-// Upstream: actors::domain, actors::ports, actors::price_events, backfill::feed, kafka::outbox
-// Downstream: actors::domain::bar, actors::domain::frequency
+// Upstream: batch_writer::bars, data_worker, domain, ports
+// Downstream: bar, frequency
 // Role: What strategies and risk managers hear of a new bar: Ginkgo's PriceUpdateDTO.
 
 use chrono::NaiveDateTime;

@@ -1,5 +1,5 @@
-// Upstream: actors::domain, actors::fact_cache, actors::ports, actors::ports::market_source, actors::reference_list, mysql::stock_info, mysql::store, sources::baostock, sources::baostock::stock_basic, sources::databases, sources::databases::rows, sources::eastmoney, sources::eastmoney::clist, sources::files, sources::files::fixture_tests, sources::files::lists, sources::tdx, sources::tdx::securities, sources::tushare, sources::tushare::stock_basic, sqlite::store, switch
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::market_facts, actors::domain::task
+// Upstream: data_worker, domain, market_cache, ports, reference_list
+// Downstream: bar, code, market_facts, task
 // Role: A security of the stock list, as a source gives it and as it is stored.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};

@@ -1,5 +1,5 @@
-// Upstream: actors::children, actors::command_router, actors::domain, actors::fact_cache, actors::ports, mysql::store, mysql::sync_record, sqlite::store, switch, tests::it::sync_records
-// Downstream: actors::domain::task
+// Upstream: many
+// Downstream: task
 // Role: The record of a task that Ginkgo's table `data_sync_record` keeps.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
-// Upstream: actors::domain, actors::ports::market_source, actors::ports::tick_store, actors::tick_fetch, actors::tick_plan, actors::tick_rules, actors::tick_write, actors::validator, clickhouse::rows, clickhouse::ticks, sources::databases, sources::databases::rows, sources::files, sources::files::fixture_tests, sources::files::lists, sources::tdx, sources::tdx::ticks, sources::tdx::walk, tests::it::sources_tdx
-// Downstream: actors::domain::bar, actors::domain::code
+// Upstream: many
+// Downstream: bar, code
 // Role: A trade of a day, as a source gives it and as it is stored.
 
 use chrono::NaiveDateTime;

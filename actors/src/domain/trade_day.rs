@@ -1,5 +1,5 @@
-// Upstream: actors::domain, actors::fact_cache, actors::ports, actors::ports::market_source, actors::reference_list, mysql::store, mysql::trade_day, sources::baostock, sources::baostock::trade_dates, sources::databases, sources::databases::rows, sources::files, sources::files::fixture_tests, sources::files::lists, sources::tushare, sources::tushare::trade_cal, sqlite::store, switch
-// Downstream: actors::domain::bar
+// Upstream: data_worker, domain, market_cache, ports, reference_list
+// Downstream: bar
 // Role: A day of the exchanges' calendar, as a source gives it and as it is stored.
 
 use chrono::NaiveDateTime;

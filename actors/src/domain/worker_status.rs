@@ -1,4 +1,4 @@
-// Upstream: actors::domain, actors::heartbeat, actors::lifecycle, actors::supervision::board, actors::supervisor, http::answers, worker_view
+// Upstream: data_worker, domain, heartbeat, supervision, supervisor
 // Downstream: none
 // Role: The worker's lifecycle and its status entity, with the JSON that Ginkgo's readers of heartbeats expect.
 

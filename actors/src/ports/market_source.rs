@@ -1,9 +1,7 @@
-// Upstream: actors::cross_check, actors::cross_section, actors::day_knowledge, actors::failure_alerts, actors::fetcher, actors::observation, actors::ports, actors::quality_monitor, actors::shared_days, actors::source_calls, actors::supervisor, actors::suspensions, actors::tick_fetch, actors::ticket, actors::validator, cli::gaps, config::check, config::source_name, config::source_sections, service_hub, sources, sources::baostock, sources::baostock::adjust_factor, sources::baostock::connection, sources::baostock::error_text, sources::baostock::k_data, sources::baostock::query, sources::databases, sources::databases::errors, sources::databases::query, sources::databases::redis, sources::databases::shape, sources::eastmoney, sources::files, sources::files::fixture_tests, sources::files::table, sources::gate, sources::http, sources::reach, sources::tdx, sources::tdx::connection, sources::tdx::pool, sources::tdx::request, sources::tdx::walk, sources::tushare, sources::tushare::daily, sources::tushare::error_text, sources::tushare::transport, sources::yahoo, sources::yahoo::candles, sources::yahoo::window, switch, tests::it::databases_types, tests::it::sources_baostock, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, worker_view
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::known_days, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day
-// Role: The port to market data: kinds of data, sources of each in order, requests, and what may go wrong.
+// Upstream: data_worker, fetcher, market_sources, ports, tests::it
+// Downstream: data_kind, domain, source_error
+// Role: The port to a source of market data.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,74 +11,7 @@ use crate::domain::{
     Code, DateRange, DayNote, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Frequency,
     SourceId,
 };
-
-/// What a source may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DataKind {
-    /// Daily bars.
-    Bars,
-    /// Minute bars.
-    MinuteBars,
-    /// Trades.
-    Ticks,
-    /// Adjustment factors.
-    Factors,
-    /// The list of securities.
-    Stocks,
-    /// The exchanges' calendar.
-    TradeDays,
-}
-
-impl DataKind {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Bars, Self::MinuteBars, Self::Ticks, Self::Factors, Self::Stocks, Self::TradeDays];
-
-    /// The kind of bars of a frequency.
-    pub fn of(frequency: Frequency) -> Self {
-        if frequency == Frequency::Day { Self::Bars } else { Self::MinuteBars }
-    }
-
-    /// The setting below `sources` that lists its sources.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Bars => "bars",
-            Self::MinuteBars => "minute_bars",
-            Self::Ticks => "ticks",
-            Self::Factors => "factors",
-            Self::Stocks => "stocks",
-            Self::TradeDays => "trade_days",
-        }
-    }
-}
-
-impl fmt::Display for DataKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Bars => "daily bars",
-            Self::MinuteBars => "minute bars",
-            Self::Ticks => "ticks",
-            Self::Factors => "adjustment factors",
-            Self::Stocks => "list of securities",
-            Self::TradeDays => "calendar",
-        })
-    }
-}
-
-/// The sources of each kind of data.
-pub trait MarketSources: Send + Sync {
-    /// Those in force now, the preferred one first. The next one is asked when one fails for good.
-    fn of(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>>;
-
-    /// Those that rows of this kind are compared with, the preferred one first.
-    fn to_compare(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
-        let _unused = kind;
-        Vec::new()
-    }
-
-    /// Others have taken the place of all of these: see [`MarketSource::retire`].
-    fn retire(&self) {}
-}
+use crate::ports::{DataKind, SourceError, SourceErrorKind};
 
 /// A vendor or a store of market data. An adapter implements what the source has.
 ///
@@ -95,7 +26,7 @@ pub trait MarketSource: Send + Sync {
     fn id(&self) -> SourceId;
 
     /// For how long requests have waited so far, all added up, because of limits: our own and the vendor's.
-    fn held_back(&self) -> Duration {
+    fn throttled(&self) -> Duration {
         Duration::ZERO
     }
 
@@ -222,88 +153,4 @@ pub struct NotedDay {
     pub bars: Vec<(Code, FetchedBar)>,
     /// The notes; of securities with a bar and of others.
     pub notes: Vec<(Code, DayNote)>,
-}
-
-/// Why a fetch failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("source {source_name}: {request}: {kind}")]
-pub struct SourceError {
-    /// The source's name.
-    pub source_name: &'static str,
-    /// The request in short, without the token.
-    pub request: String,
-    /// What happened.
-    pub kind: SourceErrorKind,
-}
-
-/// What happened at a source; decides whether another attempt makes sense.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SourceErrorKind {
-    /// No connection, or it broke.
-    #[error("not reachable: {0}")]
-    Unreachable(String),
-    /// No complete answer in time.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    /// The server failed (HTTP 5xx and the like).
-    #[error("server error: {0}")]
-    Server(String),
-    /// The vendor asks to slow down; `retry_after` is its own word or the window its text names.
-    #[error("rate limit: {message} (next try in {retry_after:?})")]
-    RateLimited {
-        /// The vendor's text.
-        message: String,
-        /// How long to stay away.
-        retry_after: Duration,
-    },
-    /// The token is wrong. An operator must act.
-    #[error("login refused: {0}; check the source's token or password in the configuration")]
-    Unauthorized(String),
-    /// The account may not use this interface. An operator must act.
-    #[error("no permission: {0}; the account needs more points or rights, or name another source")]
-    Forbidden(String),
-    /// The source does not know what was asked for.
-    #[error("request refused: {0}")]
-    BadRequest(String),
-    /// The answer is not what the protocol promises.
-    #[error("unreadable answer: {0}")]
-    BadAnswer(String),
-    /// A reload put another source in this one's place while the request waited to be sent.
-    #[error("not sent: another source has taken its place")]
-    Replaced,
-    /// The source has no such data.
-    #[error("it has no {0}; name another source in sources.{key}", key = .0.key())]
-    NotOffered(DataKind),
-}
-
-impl SourceErrorKind {
-    /// The kind's name in figures.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Unreachable(_) => "unreachable",
-            Self::Timeout(_) => "timeout",
-            Self::Server(_) => "server_error",
-            Self::RateLimited { .. } => "rate_limited",
-            Self::Unauthorized(_) => "unauthorized",
-            Self::Forbidden(_) => "forbidden",
-            Self::BadRequest(_) => "bad_request",
-            Self::BadAnswer(_) => "bad_answer",
-            Self::Replaced => "replaced",
-            Self::NotOffered(_) => "not_offered",
-        }
-    }
-
-    /// Whether the same request may succeed later without anybody's doing.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Unreachable(_) | Self::Timeout(_) | Self::Server(_) | Self::RateLimited { .. } | Self::Replaced => {
-                true
-            }
-            Self::Unauthorized(_)
-            | Self::Forbidden(_)
-            | Self::BadRequest(_)
-            | Self::BadAnswer(_)
-            | Self::NotOffered(_) => false,
-        }
-    }
 }

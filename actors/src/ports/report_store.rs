@@ -1,6 +1,6 @@
-// Upstream: actors::children, actors::ports, actors::supervisor, cli::quality, clickhouse::reports, service_hub, sqlite::reports, switch
-// Downstream: actors::domain::code, actors::ports, actors::quality_report
-// Role: The port to kept quality reports.
+// Upstream: data_worker, ports, supervisor
+// Downstream: domain, store_error
+// Role: The port to stored quality reports.
 
 use std::sync::Arc;
 
@@ -8,9 +8,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::Code;
+use crate::domain::{Code, KeptTrouble, QualityReport};
 use crate::ports::StoreError;
-use crate::quality_report::{KeptTrouble, QualityReport};
 
 /// Where quality reports are kept.
 #[async_trait]

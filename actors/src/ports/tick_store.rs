@@ -1,6 +1,6 @@
-// Upstream: actors::fetcher, actors::ports, actors::supervisor, actors::tick_plan, actors::tick_write, clickhouse::ticks, service_hub, sqlite::ticks, switch
-// Downstream: actors::domain::code, actors::domain::task, actors::domain::tick, actors::ports
-// Role: The port to ticks: a table for each security, made when its first tick comes.
+// Upstream: batch_writer::ticks, data_worker, fetcher, ports, supervisor
+// Downstream: domain, store_error
+// Role: The port to ticks: one table for each security, created with its first tick.
 
 use std::collections::BTreeSet;
 

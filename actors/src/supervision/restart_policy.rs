@@ -1,4 +1,4 @@
-// Upstream: actors::children, actors::supervision, actors::supervision::supervised, actors::supervision::supervised_tests, actors::supervisor, run
+// Upstream: data_worker, supervised, supervised_tests, supervision, supervisor
 // Downstream: none
 // Role: How often and how fast a failed actor is restarted before the worker gives up on it.
 

@@ -1,5 +1,5 @@
-// Upstream: actors::children, actors::supervision, actors::supervision::supervised_tests, actors::supervisor
-// Downstream: actors::supervision::restart_policy, actors::supervision::vitals
+// Upstream: supervised_tests, supervision, supervisor
+// Downstream: restart_policy, vitals
 // Role: The future that runs one actor, catches its panics, restarts it and escalates when it keeps failing.
 
 use std::any::Any;
@@ -34,7 +34,7 @@ const MAILBOX_CAPACITY: usize = 16;
 /// A panic in a handler, in a future spawned on the actor or in an interval is caught; the address and the queued
 /// messages are kept; `Supervised::restarting` resets the state after a back-off; timers are set again by `started`.
 /// The message at which it panicked is lost to the actor: what it carried reports that itself (see
-/// `Ticket` and [`crate::delivery::Delivery`]). `stopping` and `stopped` are not called for a panic.
+/// `TaskGuard` and [`crate::ports::Delivery`]). `stopping` and `stopped` are not called for a panic.
 pub fn supervise<A, F>(
     arbiter: &ArbiterHandle,
     vitals: Vitals,

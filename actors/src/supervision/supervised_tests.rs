@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors::supervision::board, actors::supervision::restart_policy, actors::supervision::supervised, actors::supervision::vitals
+// Downstream: board, restart_policy, supervised, vitals
 // Role: Tests of the supervisor: panics in handlers, futures and intervals, kept queue, reset state, escalation.
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use crate::supervision::{ActorGaveUp, Board, RestartPolicy, Vitals, supervise};
+use crate::supervision::{ActorGaveUp, RestartPolicy, StatusBoard, Vitals, supervise};
 
 /// Counts what it is told; its count is the state that a restart resets.
 struct Tally {
@@ -99,7 +99,7 @@ impl Handler<ActorGaveUp> for Listener {
 }
 
 struct Scene {
-    board: Arc<Board>,
+    board: Arc<StatusBoard>,
     tally: Addr<Tally>,
     gave_up: tokio::sync::oneshot::Receiver<ActorGaveUp>,
 }
@@ -108,7 +108,7 @@ fn scene() -> Scene {
     let policy = RestartPolicy { first_delay: Duration::from_millis(10), ..RestartPolicy::default() };
     let (sender, gave_up) = tokio::sync::oneshot::channel();
     let listener = Listener(Some(sender)).start();
-    let board = Arc::new(Board::default());
+    let board = Arc::new(StatusBoard::default());
     let vitals = Vitals::register("tally", &board);
     let tally = supervise(&Arbiter::current(), vitals, policy, listener.recipient(), |vitals| Tally {
         vitals,
@@ -135,7 +135,7 @@ async fn a_panic_anywhere_restarts_the_actor_with_its_address_and_queue_and_a_fr
         assert_eq!(scene.tally.send(Count).await.unwrap(), 2);
         let begun = Instant::now();
         scene.tally.do_send(fail);
-        wait_until("one restart", async || scene.board.num_restarts() == 1).await;
+        wait_until("one restart", async || scene.board.progress.num_restarts() == 1).await;
         let queued = [scene.tally.send(Count), scene.tally.send(Count), scene.tally.send(Count)];
         let answers = futures_util::future::join_all(queued).await;
         assert_eq!(answers, [Ok(1), Ok(2), Ok(3)], "the queue is kept and the state is new");
@@ -171,7 +171,7 @@ async fn the_sixth_failure_in_the_window_is_escalated() {
     let gave_up = actix_rt::time::timeout(Duration::from_secs(5), scene.gave_up).await.unwrap().unwrap();
     assert_eq!(gave_up.actor, "tally");
     assert_eq!(gave_up.reason, "panic: in the handler");
-    assert_eq!(scene.board.num_restarts(), 5);
+    assert_eq!(scene.board.progress.num_restarts(), 5);
     wait_until("the address is closed", async || !scene.tally.connected()).await;
 }
 
@@ -194,7 +194,7 @@ async fn an_actor_that_stops_at_every_start_is_given_up_instead_of_spinning() {
     }
     let (sender, gave_up) = tokio::sync::oneshot::channel();
     let listener = Listener(Some(sender)).start();
-    let vitals = Vitals::register("quitter", &Arc::new(Board::default()));
+    let vitals = Vitals::register("quitter", &Arc::new(StatusBoard::default()));
     let policy = RestartPolicy { first_delay: Duration::from_millis(1), ..RestartPolicy::default() };
     let _address = supervise(&Arbiter::current(), vitals, policy, listener.recipient(), Quitter);
     let gave_up = actix_rt::time::timeout(Duration::from_secs(5), gave_up).await.unwrap().unwrap();

@@ -1,5 +1,5 @@
-// Upstream: sources::baostock
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports::market_source, kit::fuzz, sources::baostock::answer, sources::baostock::frame, sources::baostock::k_data, sources::baostock::query, sources::cells, sources::excerpt
+// Upstream: source
+// Downstream: many
 // Role: BaoStock's adjustment factors: events, and the days they are in force on. Pure.
 
 //! BaoStock has one row an ex-right event, with the factor that is in force from that day on; before the first event it is
@@ -17,7 +17,8 @@ use super::answer::{self, AnswerError, Layout, wrong_row};
 use super::frame::Message;
 use super::k_data;
 use super::query::{Page, Query, baostock_code};
-use crate::sources::{cells, excerpt::excerpt};
+use crate::sources::shared::cells;
+use crate::sources::shared::excerpt::excerpt;
 
 /// All events of a security up to a day.
 pub struct Events {
@@ -155,7 +156,7 @@ mod tests {
         let day = r#"{"record":[["2017-05-25"]]}"#;
         let of_days =
             ["0", "success", Days::METHOD, "anonymous", "1", "2000", day, "sh.600000", "date", "", "", "d", "3"];
-        kit::fuzz::bend(&[of_events.join("\u{1}"), of_days.join("\u{1}")], |bytes| {
+        kit::fuzz::mutate(&[of_events.join("\u{1}"), of_days.join("\u{1}")], |bytes| {
             let body = String::from_utf8_lossy(bytes).into_owned();
             let message = |kind: &str| Message { kind: kind.to_owned(), body: body.clone() };
             let errors = [events.parse(&message("16"), 1).err(), days.parse(&message("96"), 1).err()];

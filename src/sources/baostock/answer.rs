@@ -1,5 +1,5 @@
-// Upstream: sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::query, sources::baostock::stock_basic, sources::baostock::trade_dates
-// Downstream: kit::fuzz, sources::baostock::frame, sources::excerpt, sources::json_rows
+// Upstream: adjust_factor, k_data, query, source, stock_basic, trade_dates
+// Downstream: frame, kit, sources::shared
 // Role: Reads the body of BaoStock's answers: the table within, or why there is none. Pure.
 
 //! The first field is a code, `0` for success, the second a text. A success goes on with the method, the user, and for a
@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::frame::{Message, SEPARATOR};
-use crate::sources::excerpt::excerpt;
-use crate::sources::json_rows::Columns;
+use crate::sources::shared::excerpt::excerpt;
+use crate::sources::shared::json_rows::Columns;
 
 const SUCCESS: &str = "0";
 

@@ -1,5 +1,5 @@
-// Upstream: sources::baostock
-// Downstream: actors::ports::market_source, sources::baostock::frame
+// Upstream: source
+// Downstream: actors, frame
 // Role: One TCP connection to BaoStock: a request out, its answer in.
 
 use actors::ports::SourceErrorKind;

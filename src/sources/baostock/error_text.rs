@@ -1,5 +1,5 @@
-// Upstream: sources::baostock
-// Downstream: actors::ports::market_source
+// Upstream: source
+// Downstream: actors
 // Role: What BaoStock means by a code.
 
 //! Codes as the vendor's client 0.9.4 names them.

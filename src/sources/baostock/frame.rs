@@ -1,5 +1,5 @@
-// Upstream: sources::baostock, sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::connection, sources::baostock::k_data, sources::baostock::query, sources::baostock::stock_basic, sources::baostock::trade_dates
-// Downstream: kit::fuzz, sources::excerpt
+// Upstream: many
+// Downstream: kit, sources::shared
 // Role: BaoStock's messages as bytes: requests written, answers taken apart, within bounds. Pure.
 
 //! A request is a header of 21 characters (`00.9.40`, 0x01, the kind in two characters, 0x01, the body's length in ten
@@ -14,7 +14,7 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
-use crate::sources::excerpt::excerpt;
+use crate::sources::shared::excerpt::excerpt;
 
 /// The version of the protocol that is spoken, as the vendor's client names it.
 const VERSION: &str = "00.9.40";
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn bent_messages_give_a_body_or_a_clear_error() {
         let samples = [plain("36", "0\u{1}success\u{1}浦发银行"), compressed("96", b"0\x01success\x01{\"record\":[]}")];
-        kit::fuzz::bend(&samples, |bytes| {
+        kit::fuzz::mutate(&samples, |bytes| {
             if let Err(error) = read(bytes) {
                 assert!(!error.to_string().is_empty());
             }

@@ -1,5 +1,5 @@
-// Upstream: sources::baostock, sources::baostock::adjust_factor
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::known_days, actors::domain::task, actors::ports::market_source, kit::fuzz, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells, sources::day_note, sources::excerpt, sources::labels, sources::units
+// Upstream: adjust_factor, source
+// Downstream: actors, answer, frame, kit, query, sources::shared
 // Role: BaoStock's bars: of one security in a range of days, and of all securities on one day. Pure.
 
 //! Unadjusted (`adjustflag` 3), oldest first, in shares and yuan. A day's bar has a date, a minute's one a time of 17
@@ -13,7 +13,9 @@ use chrono::{NaiveDate, NaiveDateTime};
 use super::answer::{self, AnswerError, Layout, wrong_row};
 use super::frame::Message;
 use super::query::{Page, Query, baostock_code};
-use crate::sources::{cells, day_note::day_note, excerpt::excerpt, labels, units};
+use crate::sources::shared::day_note::day_note;
+use crate::sources::shared::excerpt::excerpt;
+use crate::sources::shared::{cells, timestamps, units};
 
 const DAY_COLUMNS: [&str; 11] =
     ["date", "code", "open", "high", "low", "close", "volume", "amount", "tradestatus", "preclose", "isST"];
@@ -165,7 +167,7 @@ fn day_row(record: &[&str; 11]) -> NotedRow {
 
 fn minute(cell: &str) -> Field<NaiveDateTime> {
     match cells::text(cell) {
-        Field::Value(text) => labels::time_of_digits(&text),
+        Field::Value(text) => timestamps::time_of_digits(&text),
         Field::Missing => Field::Missing,
         Field::Unreadable(text) => Field::Unreadable(text),
     }
@@ -320,7 +322,7 @@ mod tests {
             ["0", "success", AllOfDay::METHOD, "anonymous", &all_of_day, &all].join("\u{1}"),
         ];
         let (days, minutes, all_of_day) = (query(None), query(Some(5)), AllOfDay("2024-01-02".parse().unwrap()));
-        kit::fuzz::bend(&samples, |bytes| {
+        kit::fuzz::mutate(&samples, |bytes| {
             let body = String::from_utf8_lossy(bytes).into_owned();
             // Each is mostly read as what it was.
             let message = |kind: &str| Message { kind: kind.to_owned(), body: body.clone() };

@@ -1,5 +1,5 @@
-// Upstream: sources::baostock, sources::baostock::adjust_factor, sources::baostock::k_data, sources::baostock::stock_basic, sources::baostock::trade_dates
-// Downstream: actors::domain::code, actors::ports::market_source, sources::baostock::answer, sources::baostock::frame
+// Upstream: adjust_factor, k_data, source, stock_basic, trade_dates
+// Downstream: actors, answer, frame
 // Role: What the source needs to know of one of BaoStock's queries; a security's code as BaoStock writes it. Pure.
 
 use actors::domain::Code;

@@ -1,5 +1,5 @@
-// Upstream: sources::baostock
-// Downstream: actors::domain::bar, actors::domain::stock_info, kit::fuzz, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells
+// Upstream: source
+// Downstream: actors, answer, frame, kit, query, sources::shared
 // Role: BaoStock's list of securities. Pure.
 
 //! Of Shanghai and Shenzhen, indices, funds and bonds among them (`type` 1 is a share), those that are not listed any more
@@ -10,7 +10,7 @@ use actors::domain::{FetchedStock, Field};
 use super::answer::{self, AnswerError, Layout};
 use super::frame::Message;
 use super::query::{Page, Query};
-use crate::sources::cells;
+use crate::sources::shared::cells;
 
 const SHARE: &str = "1";
 const LISTED: &str = "1";

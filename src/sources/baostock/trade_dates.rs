@@ -1,5 +1,5 @@
-// Upstream: sources::baostock
-// Downstream: actors::domain::bar, actors::domain::task, actors::domain::trade_day, kit::fuzz, sources::baostock::answer, sources::baostock::frame, sources::baostock::query, sources::cells
+// Upstream: source
+// Downstream: actors, answer, frame, kit, query, sources::shared
 // Role: BaoStock's calendar. Pure.
 
 //! Every day, open or not.
@@ -10,7 +10,7 @@ use chrono::{Datelike, NaiveDate};
 use super::answer::{self, AnswerError, Layout};
 use super::frame::Message;
 use super::query::{Page, Query};
-use crate::sources::cells;
+use crate::sources::shared::cells;
 
 /// The calendar up to the end of a year.
 pub struct TradeDates {

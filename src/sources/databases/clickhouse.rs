@@ -1,5 +1,5 @@
-// Upstream: sources, sources::databases
-// Downstream: actors::ports, clickhouse::errors, config::database_sections, sources::databases, sources::databases::errors, sources::databases::json, sources::databases::pattern, sources::databases::query, sources::databases::rows, sources::excerpt
+// Upstream: source, sources
+// Downstream: many
 // Role: ClickHouse as a user's database.
 
 use ::clickhouse::Client;
@@ -7,15 +7,15 @@ use ::clickhouse::error::Error;
 use actors::ports::StoreErrorClass;
 use secrecy::ExposeSecret;
 
+use super::database::{Database, Found, MAX_BYTES, MAX_TABLES};
 use super::errors::DatabaseError;
 use super::json;
 use super::pattern::Pattern;
 use super::query::{Query, Wanted};
 use super::rows::Rows;
-use super::{Database, Found, MAX_BYTES, MAX_TABLES};
-use crate::clickhouse::errors::{Effect, classify, text_of};
+use crate::adapters::clickhouse::errors::{Effect, classify, text_of};
 use crate::config::ClickHouseSourceSection;
-use crate::sources::excerpt::excerpt;
+use crate::sources::shared::excerpt::excerpt;
 
 /// A user's ClickHouse.
 pub struct ClickHouseDatabase {

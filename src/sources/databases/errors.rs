@@ -1,12 +1,12 @@
-// Upstream: sources::databases, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::redis, sources::databases::rows
-// Downstream: actors::ports::market_source, sources::excerpt
+// Upstream: clickhouse, database, mongodb, mysql, redis, rows
+// Downstream: actors, sources::shared
 // Role: What goes wrong at a database: table, column and value, and what kind of a source's failure that is.
 
 use std::time::Duration;
 
 use actors::ports::SourceErrorKind;
 
-use crate::sources::excerpt::excerpt;
+use crate::sources::shared::excerpt::excerpt;
 
 /// A failed request to a database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

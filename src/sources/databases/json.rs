@@ -1,5 +1,5 @@
-// Upstream: sources::databases::clickhouse, sources::databases::redis
-// Downstream: kit::fuzz, sources::databases::rows
+// Upstream: clickhouse, redis
+// Downstream: kit, rows
 // Role: Reads a row of JSON, an array or an object, into cells of text. Pure.
 
 use std::borrow::Cow;
@@ -69,7 +69,7 @@ mod tests {
             r#"["2024-01-02", 12.34, "a\"b", null, true, [1], ""]"#,
             r#"{"time": "2024-01-02", "open": 1e2, "c": null}"#,
         ];
-        kit::fuzz::bend(&samples, |bytes| {
+        kit::fuzz::mutate(&samples, |bytes| {
             let text = String::from_utf8_lossy(bytes);
             if let Ok(cells) = array(&text) {
                 assert!(cells.iter().flatten().map(|cell| cell.len()).sum::<usize>() <= text.len());

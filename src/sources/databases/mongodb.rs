@@ -1,5 +1,5 @@
-// Upstream: sources, sources::databases
-// Downstream: config::database_sections, sources::databases, sources::databases::errors, sources::databases::pattern, sources::databases::query, sources::databases::rows, sources::databases::times, sources::excerpt
+// Upstream: source, sources
+// Downstream: many
 // Role: MongoDB as a user's database.
 
 use std::borrow::Cow;
@@ -13,14 +13,14 @@ use chrono::NaiveDateTime;
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 
+use super::database::{Database, Found, MAX_TABLES};
 use super::errors::DatabaseError;
 use super::pattern::Pattern;
 use super::query::{Query, Wanted};
 use super::rows::{Cell, Rows};
 use super::times::{Bound, midnight};
-use super::{Database, Found, MAX_TABLES};
 use crate::config::{MongoDates, MongoDbSourceSection};
-use crate::sources::excerpt::excerpt;
+use crate::sources::shared::excerpt::excerpt;
 
 /// Documents in one answer: a small one each, so about a megabyte.
 const BATCH: u32 = 5_000;

@@ -1,5 +1,5 @@
-// Upstream: sources, sources::databases
-// Downstream: config::database_sections, sources::databases, sources::databases::errors, sources::databases::pattern, sources::databases::query, sources::databases::rows, sources::excerpt
+// Upstream: source, sources
+// Downstream: many
 // Role: MySQL or MariaDB as a user's database.
 
 use std::borrow::Cow;
@@ -10,13 +10,13 @@ use secrecy::ExposeSecret;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow};
 use sqlx::{ConnectOptions, Row};
 
+use super::database::{Database, Found, MAX_TABLES, MAX_TEXT};
 use super::errors::DatabaseError;
 use super::pattern::Pattern;
 use super::query::{Query, Wanted};
 use super::rows::{Cell, Rows};
-use super::{Database, Found, MAX_TABLES, MAX_TEXT};
 use crate::config::{MySqlSourceSection, TimeZone};
-use crate::sources::excerpt::excerpt;
+use crate::sources::shared::excerpt::excerpt;
 
 /// A user's MySQL or MariaDB.
 pub struct MySqlDatabase {
@@ -30,7 +30,7 @@ impl MySqlDatabase {
     /// Connects at the first use.
     pub fn new(section: &MySqlSourceSection) -> Self {
         // Columns of the type TIMESTAMP are told in the session's zone.
-        let zone = match section.shape.time_zone {
+        let zone = match section.mapping.time_zone {
             TimeZone::Shanghai => "+08:00",
             TimeZone::Utc => "+00:00",
         };

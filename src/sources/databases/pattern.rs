@@ -1,5 +1,5 @@
-// Upstream: sources::databases, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::query, sources::databases::redis, sources::databases::shape
-// Downstream: actors::domain::code, actors::domain::frequency, kit::fuzz
+// Upstream: many
+// Downstream: actors, kit
 // Role: Names with words in braces, such as a table for each security: checked, filled in, recognised. Pure.
 
 use actors::domain::{Code, Frequency};
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn bent_names_are_refused_or_need_no_escaping() {
-        kit::fuzz::bend(&["{digits}_{exchange}_Tick", "ginkgo:bars:{code}:{frequency}", "日线/{date}"], |bytes| {
+        kit::fuzz::mutate(&["{digits}_{exchange}_Tick", "ginkgo:bars:{code}:{frequency}", "日线/{date}"], |bytes| {
             if let Ok(pattern) = Pattern::parse(&String::from_utf8_lossy(bytes), WORDS) {
                 let name = pattern.fill(&names());
                 assert!(name.chars().all(|c| is_name(c) || matches!(c, '.' | ':' | '/')), "{name}");

@@ -1,13 +1,13 @@
-// Upstream: sources::databases, sources::databases::clickhouse, sources::databases::mongodb, sources::databases::mysql, sources::databases::redis
-// Downstream: actors::domain::code, actors::domain::frequency, actors::domain::task, actors::ports::market_source, config::database_sections, sources::databases::pattern, sources::databases::rows, sources::databases::shape, sources::databases::times
+// Upstream: clickhouse, database, mongodb, mysql, redis, source
+// Downstream: actors, columns, config, mapping, pattern, times
 // Role: What is asked of a database: a table, its columns, and the rows that are wanted. Pure.
 
 use actors::domain::{Code, DateRange, Frequency};
 use actors::ports::DataKind;
 
 use super::pattern::Names;
-use super::shape::{Shape, Table};
 use super::times::Bound;
+use crate::sources::databases::mapping::{Mapping, Table};
 
 /// A value that a column must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct Of {
     pub range: Option<DateRange>,
 }
 
-impl Shape {
+impl Mapping {
     /// The request for some rows of a kind.
     pub fn query(&self, kind: DataKind, table: &Table, columns: &[&str], of: Of) -> Query {
         let date = of.range.map(|range| range.end);
@@ -111,9 +111,9 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ShapeSection, TimeFormat};
-    use crate::sources::databases::rows;
-    use crate::sources::databases::shape::Defaults;
+    use crate::config::{MappingSection, TimeFormat};
+    use crate::sources::databases::columns;
+    use crate::sources::databases::mapping::Defaults;
 
     fn of() -> Of {
         let day = |text: &str| text.parse().unwrap();
@@ -124,14 +124,14 @@ mod tests {
         }
     }
 
-    fn query(section: &ShapeSection, defaults: Defaults) -> Query {
-        let shape = Shape::new(section, defaults).unwrap();
-        shape.query(DataKind::MinuteBars, shape.table(DataKind::MinuteBars).unwrap(), rows::BAR, of())
+    fn query(section: &MappingSection, defaults: Defaults) -> Query {
+        let mapping = Mapping::new(section, defaults).unwrap();
+        mapping.query(DataKind::MinuteBars, mapping.table(DataKind::MinuteBars).unwrap(), columns::BAR, of())
     }
 
     #[test]
     fn ginkgos_bars_are_selected_by_code_frequency_and_days() {
-        let (sql, values) = query(&ShapeSection::default(), Defaults::Tables).sql(|name| format!("`{name}`"));
+        let (sql, values) = query(&MappingSection::default(), Defaults::Tables).sql(|name| format!("`{name}`"));
         assert_eq!(
             sql,
             "SELECT `timestamp`, `open`, `high`, `low`, `close`, `volume`, `amount` FROM `bar` WHERE `code` = ? AND \
@@ -143,12 +143,12 @@ mod tests {
 
     #[test]
     fn a_users_own_table_is_selected_by_its_own_names() {
-        let section = ShapeSection {
+        let section = MappingSection {
             tables: vec!["minute_bars=min{frequency}_{prefix}{digits}".into()],
             columns: vec!["minute_bars.code=".into(), "minute_bars.frequency=".into(), "minute_bars.time=t".into()],
             time_format: TimeFormat::Seconds,
             rows_per_request: 9,
-            ..ShapeSection::default()
+            ..MappingSection::default()
         };
         let (sql, values) = query(&section, Defaults::Tables).sql(|name| format!("`{name}`"));
         assert!(sql.ends_with("FROM `min5m_sz000001` WHERE `t` >= ? AND `t` < ? LIMIT 10"), "{sql}");
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_key_of_redis_says_all_of_it() {
-        let query = query(&ShapeSection::default(), Defaults::Keys);
+        let query = query(&MappingSection::default(), Defaults::Keys);
         assert_eq!((query.table.as_str(), query.wanted), ("ginkgo:bars:000001.SZ:5m", vec![]));
     }
 }

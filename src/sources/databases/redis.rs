@@ -1,5 +1,5 @@
-// Upstream: sources, sources::databases
-// Downstream: actors::ports::market_source, config::database_sections, sources::databases, sources::databases::errors, sources::databases::json, sources::databases::pattern, sources::databases::query, sources::databases::rows, sources::databases::times, sources::excerpt
+// Upstream: source, sources
+// Downstream: many
 // Role: Redis as a user's database: rows as JSON in sorted sets, lists and a hash.
 
 //! Redis has no tables, and Ginkgo keeps no market data there. So the shape is the most usual one: each row is an object in
@@ -18,15 +18,15 @@ use redis::{
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 
+use super::database::{Database, Found};
 use super::errors::DatabaseError;
 use super::json;
 use super::pattern::Pattern;
 use super::query::Query;
 use super::rows::Rows;
 use super::times::midnight;
-use super::{Database, Found};
 use crate::config::RedisSourceSection;
-use crate::sources::excerpt::excerpt;
+use crate::sources::shared::excerpt::excerpt;
 
 /// Members in one answer.
 const PAGE: usize = 2_000;

@@ -1,5 +1,5 @@
-// Upstream: sources::databases, sources::databases::clickhouse, sources::databases::json, sources::databases::mongodb, sources::databases::mysql, sources::databases::query, sources::databases::redis, sources::databases::rows_tests, sources::databases::shape
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, sources::databases::errors, sources::databases::shape, sources::units
+// Upstream: many
+// Downstream: actors, errors, mapping, sources::shared
 // Role: Rows of a user's database, as cells of text, turned into bars, ticks, factors, securities and days. Pure.
 
 use std::borrow::Cow;
@@ -9,24 +9,11 @@ use chrono::NaiveDateTime;
 use rust_decimal::Decimal;
 
 use super::errors::DatabaseError;
-use super::shape::Shape;
-use crate::sources::units;
+use crate::sources::databases::mapping::Mapping;
+use crate::sources::shared::units;
 
 /// A value of a row, as text; `None` for null.
 pub type Cell<'a> = Option<Cow<'a, str>>;
-
-/// The columns of a bar, in the order of its cells.
-pub const BAR: &[&str] = &["time", "open", "high", "low", "close", "volume", "amount"];
-/// Those of a bar among those of all securities.
-pub const DAY_BAR: &[&str] = &["time", "open", "high", "low", "close", "volume", "amount", "code"];
-/// Those of a trade.
-pub const TICK: &[&str] = &["time", "price", "volume", "direction"];
-/// Those of an adjustment factor.
-pub const FACTOR: &[&str] = &["time", "factor"];
-/// Those of a security.
-pub const STOCK: &[&str] = &["code", "name", "industry", "list_date", "delist_date", "market", "deleted"];
-/// Those of a day.
-pub const TRADE_DAY: &[&str] = &["time", "is_open", "market", "deleted"];
 
 /// Ginkgo's number of the Chinese market.
 const CHINA: &str = "1";
@@ -67,7 +54,7 @@ impl<'t> Rows<'t> {
     }
 }
 
-impl Shape {
+impl Mapping {
     /// The bar of [`BAR`].
     pub fn bar(&self, cells: &[Cell<'_>], frequency: Frequency) -> FetchedBar {
         FetchedBar {

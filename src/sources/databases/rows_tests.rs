@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, config::database_sections, config::source_sections, kit::fuzz, sources::databases::rows, sources::databases::shape, sources::databases::times
+// Downstream: actors, config, kit, mapping, rows, times
 // Role: Tests of the pure way from cells of text to rows: times of every form, units, what is missing, any text at all.
 
 use std::borrow::Cow;
@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 use super::rows::{Cell, Rows};
-use super::shape::{Defaults, Shape};
 use super::times::{Bound, Times};
-use crate::config::{AmountUnit, MinuteLabel, ShapeSection, TimeFormat, TimeZone, VolumeUnit};
+use crate::config::{AmountUnit, MappingSection, MinuteLabel, TimeFormat, TimeZone, VolumeUnit};
+use crate::sources::databases::mapping::{Defaults, Mapping};
 
 const FORMATS: [TimeFormat; 4] =
     [TimeFormat::Datetime, TimeFormat::Digits, TimeFormat::Seconds, TimeFormat::Milliseconds];
@@ -23,8 +23,8 @@ fn times(format: TimeFormat, zone: TimeZone) -> Times {
     Times { format, zone, label: MinuteLabel::End }
 }
 
-fn shape(section: ShapeSection) -> Shape {
-    Shape::new(&section, Defaults::Tables).unwrap()
+fn mapping(section: MappingSection) -> Mapping {
+    Mapping::new(&section, Defaults::Tables).unwrap()
 }
 
 fn cells<'a>(texts: &[Option<&'a str>]) -> Vec<Cell<'a>> {
@@ -120,14 +120,14 @@ fn a_bar_is_in_ginkgos_units_whatever_it_was_counted_in() {
         Some("115836645"),
         Some("1075742252.45"),
     ]);
-    let own = shape(ShapeSection {
+    let own = mapping(MappingSection {
         volume_unit: VolumeUnit::Shares,
         amount_unit: AmountUnit::Yuan,
-        ..ShapeSection::default()
+        ..MappingSection::default()
     });
     let bar = own.bar(&row, Frequency::Day);
     assert_eq!((bar.volume, bar.amount), (value("1158366.45"), value("1075742.25245")));
-    let ginkgos = shape(ShapeSection::default()).bar(&row, Frequency::Day);
+    let ginkgos = mapping(MappingSection::default()).bar(&row, Frequency::Day);
     assert_eq!((ginkgos.volume, ginkgos.amount), (value("115836645"), value("1075742252.45")));
     assert_eq!(
         (ginkgos.timestamp, ginkgos.open, ginkgos.high),
@@ -137,28 +137,28 @@ fn a_bar_is_in_ginkgos_units_whatever_it_was_counted_in() {
 
 #[test]
 fn what_is_missing_or_no_number_stays_so() {
-    let shape = shape(ShapeSection::default());
-    let bar = shape.bar(&cells(&[None, None, Some("abc"), Some("NaN"), Some(""), Some("1e300")]), Frequency::Day);
+    let mapping = mapping(MappingSection::default());
+    let bar = mapping.bar(&cells(&[None, None, Some("abc"), Some("NaN"), Some(""), Some("1e300")]), Frequency::Day);
     assert_eq!((bar.timestamp, bar.open, bar.high), (Field::Missing, Field::Missing, Field::unreadable("abc")));
     assert_eq!((bar.low, bar.close, bar.volume), (Field::Missing, Field::Missing, Field::unreadable("1e300")));
     assert_eq!(bar.amount, Field::Missing, "a row may be short");
-    let tick = shape.tick(&cells(&[Some("2024-01-02 09:30:00"), Some("9.39"), Some("12"), None]));
+    let tick = mapping.tick(&cells(&[Some("2024-01-02 09:30:00"), Some("9.39"), Some("12"), None]));
     assert_eq!((tick.price, tick.direction), (value("9.39"), Field::Missing));
-    assert_eq!(shape.factor(&cells(&[Some("2024-01-02"), Some("116.719")])).factor, value("116.719"));
+    assert_eq!(mapping.factor(&cells(&[Some("2024-01-02"), Some("116.719")])).factor, value("116.719"));
 }
 
 #[test]
 fn deleted_rows_and_other_markets_are_left_out() {
-    let shape = shape(ShapeSection::default());
+    let mapping = mapping(MappingSection::default());
     let stock = |market, deleted| {
-        shape.stock(&cells(&[Some("000001.SZ"), Some("平安银行"), Some(""), Some("19910403"), None, market, deleted]))
+        mapping.stock(&cells(&[Some("000001.SZ"), Some("平安银行"), Some(""), Some("19910403"), None, market, deleted]))
     };
     assert!(stock(Some("1"), Some("0")).is_some() && stock(None, None).is_some());
     assert!(stock(Some("1"), Some("1")).is_none() && stock(Some("2"), Some("0")).is_none());
     let kept = stock(None, None).unwrap();
     assert_eq!((kept.industry, kept.delist_date), (Field::Missing, Field::Missing));
     assert_eq!(kept.list_date, Field::Value(time("1991-04-03T00:00:00")));
-    let day = |market, deleted| shape.trade_day(&cells(&[Some("2024-01-02 00:00:00"), Some("1"), market, deleted]));
+    let day = |market, deleted| mapping.trade_day(&cells(&[Some("2024-01-02 00:00:00"), Some("1"), market, deleted]));
     assert_eq!(day(Some("1"), Some("0")).unwrap().is_open, value("1"));
     assert!(day(Some("1"), Some("true")).is_none());
 }
@@ -188,21 +188,21 @@ fn any_text() -> impl Strategy<Value = Option<String>> {
 
 #[test]
 fn bent_rows_are_rows_with_what_could_be_read() {
-    let shape = shape(ShapeSection { volume_unit: VolumeUnit::Shares, ..ShapeSection::default() });
+    let mapping = mapping(MappingSection { volume_unit: VolumeUnit::Shares, ..MappingSection::default() });
     let samples = [
         "2024-01-02 15:00:00|9.39|9.42|9.21|9.21|1158277|107574.245|000001.SZ",
         "2024-01-02T09:31:00Z|9.39|120|1",
         "20240102|116.719",
         "sz.000001|平安银行|银行|1991-04-03|2100-01-01|1|0",
     ];
-    kit::fuzz::bend(&samples, |bytes| {
+    kit::fuzz::mutate(&samples, |bytes| {
         let text = String::from_utf8_lossy(bytes);
         let row: Vec<Cell<'_>> = text.split('|').map(|text| (!text.is_empty()).then_some(text.into())).collect();
         let open = row.get(1).and_then(|cell| cell.as_deref()).map_or(Field::Missing, Field::number);
-        assert_eq!(shape.bar(&row, Frequency::Minute5).open, open);
-        assert_eq!(shape.tick(&row).price, open);
-        assert_eq!(shape.factor(&row).factor, open);
-        let _others = (shape.day_bar(&row), shape.stock(&row), shape.trade_day(&row));
+        assert_eq!(mapping.bar(&row, Frequency::Minute5).open, open);
+        assert_eq!(mapping.tick(&row).price, open);
+        assert_eq!(mapping.factor(&row).factor, open);
+        let _others = (mapping.day_bar(&row), mapping.stock(&row), mapping.trade_day(&row));
     });
 }
 
@@ -216,7 +216,7 @@ fn bent_times_are_times_or_kept_as_they_came() {
         "1704159060",
         "1704159060000",
     ];
-    kit::fuzz::bend(&samples, |bytes| {
+    kit::fuzz::mutate(&samples, |bytes| {
         let text = String::from_utf8_lossy(bytes);
         // Every form and zone gets its share.
         let times = Times {
@@ -265,20 +265,20 @@ proptest! {
     #[test]
     fn any_cells_make_a_row(texts in prop::collection::vec(any_text(), 0..9), times in any_times()) {
         let row: Vec<Cell<'_>> = texts.iter().map(|text| text.as_deref().map(Cow::Borrowed)).collect();
-        let mut shape = shape(ShapeSection { volume_unit: VolumeUnit::Shares, ..ShapeSection::default() });
-        shape.times = times;
+        let mut mapping = mapping(MappingSection { volume_unit: VolumeUnit::Shares, ..MappingSection::default() });
+        mapping.times = times;
         let open = row.get(1).and_then(|cell| cell.as_deref()).map_or(Field::Missing, Field::number);
-        prop_assert_eq!(&shape.bar(&row, Frequency::Day).open, &open);
-        prop_assert_eq!(&shape.bar(&row, Frequency::Minute5).open, &open);
-        prop_assert_eq!(&shape.tick(&row).price, &open);
-        prop_assert_eq!(&shape.factor(&row).factor, &open);
-        let _others = (shape.day_bar(&row), shape.stock(&row), shape.trade_day(&row));
+        prop_assert_eq!(&mapping.bar(&row, Frequency::Day).open, &open);
+        prop_assert_eq!(&mapping.bar(&row, Frequency::Minute5).open, &open);
+        prop_assert_eq!(&mapping.tick(&row).price, &open);
+        prop_assert_eq!(&mapping.factor(&row).factor, &open);
+        let _others = (mapping.day_bar(&row), mapping.stock(&row), mapping.trade_day(&row));
     }
 
     #[test]
     fn units_move_the_point_and_nothing_else(shares in 0_i64..1_000_000_000_000, fen in 0_i64..1_000_000_000_000_000) {
         let (volume_unit, amount_unit) = (VolumeUnit::Shares, AmountUnit::Yuan);
-        let own = shape(ShapeSection { volume_unit, amount_unit, ..ShapeSection::default() });
+        let own = mapping(MappingSection { volume_unit, amount_unit, ..MappingSection::default() });
         let (shares_text, yuan) = (shares.to_string(), Decimal::new(fen, 2).to_string());
         let row = cells(&[None, None, None, None, None, Some(&shares_text), Some(&yuan)]);
         let bar = own.bar(&row, Frequency::Day);

@@ -1,6 +1,6 @@
-// Upstream: sources::databases::mongodb, sources::databases::query, sources::databases::redis, sources::databases::rows_tests, sources::databases::shape
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, config::database_sections, sources::labels
-// Role: Times as a user's database writes them: read into Shanghai wall clock, and the bounds that select a range of days. Pure.
+// Upstream: mapping, mongodb, query, redis, rows_tests
+// Downstream: actors, config, sources::shared
+// Role: Times in a database's rows: dates, timestamps and epochs, in the configured zone.
 
 use actors::domain::{DateRange, Field, Frequency};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Timelike, Utc};
@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use crate::config::{MinuteLabel, TimeFormat, TimeZone};
-use crate::sources::labels;
+use crate::sources::shared::timestamps;
 
 /// The length of `2024-01-02`.
 const DATE_LENGTH: usize = 10;
@@ -40,9 +40,9 @@ impl Times {
         let text = text.trim();
         let time = match self.format {
             // Lists may write their days in any form, whatever the bars do.
-            TimeFormat::Datetime => return labels::day_of_text(&self.zoned(text)),
+            TimeFormat::Datetime => return timestamps::day_of_text(&self.zoned(text)),
             TimeFormat::Digits => match text.get(..8) {
-                Some(date) if text.len() == 8 || self.zone == TimeZone::Shanghai => labels::day_of_text(date),
+                Some(date) if text.len() == 8 || self.zone == TimeZone::Shanghai => timestamps::day_of_text(date),
                 _ => self.digits(text),
             },
             TimeFormat::Seconds => epoch(text, 1),
@@ -50,7 +50,7 @@ impl Times {
         };
         match time {
             Field::Value(time) => Field::Value(time.date().and_time(NaiveTime::MIN)),
-            Field::Unreadable(_) => labels::day_of_text(text),
+            Field::Unreadable(_) => timestamps::day_of_text(text),
             Field::Missing => Field::Missing,
         }
     }
@@ -59,7 +59,7 @@ impl Times {
     pub fn time(&self, text: &str) -> Field<NaiveDateTime> {
         let text = text.trim();
         let time = match self.format {
-            TimeFormat::Datetime => labels::time_of_text(&self.zoned(without_fraction(text))),
+            TimeFormat::Datetime => timestamps::time_of_text(&self.zoned(without_fraction(text))),
             TimeFormat::Digits => self.digits(text),
             TimeFormat::Seconds => epoch(text, 1),
             TimeFormat::Milliseconds => epoch(text, 1_000),
@@ -118,8 +118,8 @@ impl Times {
     /// `20240102093100`, down to minutes or milliseconds.
     fn digits(&self, text: &str) -> Field<NaiveDateTime> {
         let read = match text.len() {
-            12 | 14 => labels::time_of_digits(&format!("{text:0<17}")),
-            _ => labels::time_of_digits(text),
+            12 | 14 => timestamps::time_of_digits(&format!("{text:0<17}")),
+            _ => timestamps::time_of_digits(text),
         };
         match (read, self.zone) {
             (Field::Value(time), TimeZone::Utc) => Field::Value(Shanghai.from_utc_datetime(&time).naive_local()),

@@ -1,5 +1,5 @@
-// Upstream: sources::eastmoney, sources::eastmoney::clist, sources::eastmoney::klines
-// Downstream: actors::domain::bar, sources::excerpt
+// Upstream: clist, klines, source
+// Downstream: actors, sources::shared
 // Role: What EastMoney's answers have in common: the envelope, missing values, its refusals. Pure.
 
 //! The answer is `{"rc": 0, …, "data": {…}}`; `data` is null where there is nothing, with an `rc` that is not documented.
@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::sources::excerpt::excerpt;
+use crate::sources::shared::excerpt::excerpt;
 
 /// An answer that gives no rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

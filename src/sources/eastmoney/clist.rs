@@ -1,5 +1,5 @@
-// Upstream: sources::eastmoney
-// Downstream: actors::domain::bar, actors::domain::stock_info, kit::fuzz, sources::eastmoney::answer, sources::eastmoney::klines, sources::labels
+// Upstream: source
+// Downstream: actors, answer, kit, klines, sources::shared
 // Role: EastMoney's interface `clist`: the list of securities. Pure.
 
 //! The shares of Shanghai, Shenzhen and Beijing, at most 100 a page, in the order of their codes. Fields have numbers: 12
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::answer::{self, AnswerError};
 use super::klines::Query;
-use crate::sources::labels;
+use crate::sources::shared::timestamps;
 
 /// The interface's path.
 pub const CLIST: &str = "api/qt/clist/get";
@@ -102,9 +102,9 @@ fn day(value: &Value) -> Field<NaiveDateTime> {
     match value {
         Value::Null => Field::Missing,
         Value::String(text) if text.trim() == "-" => Field::Missing,
-        Value::String(text) => labels::day_of_text(text),
+        Value::String(text) => timestamps::day_of_text(text),
         Value::Number(number) if number.as_u64() == Some(0) => Field::Missing,
-        other => labels::day_of_number(&other.to_string()),
+        other => timestamps::day_of_number(&other.to_string()),
     }
 }
 

@@ -1,5 +1,5 @@
-// Upstream: sources::eastmoney, sources::eastmoney::clist
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::task, kit::fuzz, sources::eastmoney::answer, sources::labels, sources::units
+// Upstream: clist, source
+// Downstream: actors, answer, kit, sources::shared
 // Role: EastMoney's bars: the interfaces `kline` (days, 5 to 60 minutes) and `trends2` (single minutes). Pure.
 
 //! Each bar is a text of fields with commas between them: time, open, close, high, low, volume in lots, amount in yuan, and
@@ -14,7 +14,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 
 use super::answer::{self, AnswerError, number, unreadable};
-use crate::sources::{labels, units};
+use crate::sources::shared::{timestamps, units};
 
 /// The path of days and of 5 to 60 minutes.
 pub const KLINE: &str = "api/qt/stock/kline/get";
@@ -90,8 +90,8 @@ impl Klines {
         let is_untold = self.frequency == Frequency::Minute1 && open == Field::Value(Decimal::ZERO);
         Some(FetchedBar {
             timestamp: match self.frequency {
-                Frequency::Day => labels::day_of_text(time),
-                _ => labels::time_of_text(time),
+                Frequency::Day => timestamps::day_of_text(time),
+                _ => timestamps::time_of_text(time),
             },
             open: if is_untold { Field::Missing } else { open },
             high,

@@ -1,5 +1,5 @@
-// Upstream: sources::files
-// Downstream: actors::domain::bar, actors::domain::frequency, config::source_sections, kit::fuzz, sources::files::table, sources::labels, sources::units
+// Upstream: source
+// Downstream: actors, config, kit, sources::shared, table
 // Role: Reads a table of bars and converts its units.
 
 //! The columns are `date`, `open`, `high`, `low`, `close`, `volume` and `amount`, in any order and any
@@ -14,7 +14,7 @@ use chrono::NaiveDateTime;
 
 use crate::config::{AmountUnit, VolumeUnit};
 use crate::sources::files::table::{Table, TableError};
-use crate::sources::{labels, units as smaller_unit};
+use crate::sources::shared::{timestamps, units as smaller_unit};
 
 /// The columns of a row.
 const COLUMNS: [&str; 7] = ["date", "open", "high", "low", "close", "volume", "amount"];
@@ -37,7 +37,7 @@ pub struct Units {
 pub fn parse(table: Table, units: Units, frequency: Frequency) -> Result<Vec<FetchedBar>, TableError> {
     let of_day = frequency == Frequency::Day;
     let columns = if of_day { &COLUMNS } else { &MINUTE_COLUMNS };
-    let label = if of_day { labels::day_of_text } else { labels::time_of_text };
+    let label = if of_day { timestamps::day_of_text } else { timestamps::time_of_text };
     table.rows(columns, MAX_ROWS, |cells| {
         Ok(cells.map_or_else(|text| unreadable_bar(&text), |cells| bar(&cells, units, label)))
     })
@@ -135,7 +135,7 @@ mod tests {
     fn bent_tables_give_rows_or_a_clear_error() {
         let day = "date,open,high,low,close,volume,amount\n20240102,9.39,9.42,9.21,9.21,115827715,1075742252.45\n";
         let minute = "time,open,high,low,close,volume,amount\n2024-01-02 09:31:00,9.39,9.4,\"9.38\",9.4,1200,11280\n";
-        kit::fuzz::bend(&[day, minute], |bytes| {
+        kit::fuzz::mutate(&[day, minute], |bytes| {
             let frequency = if bytes.starts_with(b"d") { Frequency::Day } else { Frequency::Minute1 };
             if let Err(error) = parse(csv(bytes), Units::default(), frequency) {
                 assert!(!error.to_string().is_empty());

@@ -1,4 +1,4 @@
-// Upstream: sources::files::table
+// Upstream: table
 // Downstream: none
 // Role: Reads CSV by the names in its first line: the rows of any table. Pure.
 

@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::frequency, actors::domain::stock_info, actors::domain::task, actors::domain::tick, actors::domain::trade_day, actors::ports::market_source, config::source_sections, sources::files
+// Downstream: actors, config, source
 // Role: Parquet as pandas, polars and pyarrow write it: every kind of data, value by value.
 
 use std::path::Path;

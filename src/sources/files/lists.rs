@@ -1,5 +1,5 @@
-// Upstream: sources::files
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::stock_info, actors::domain::tick, actors::domain::trade_day, kit::fuzz, sources::files::table, sources::labels
+// Upstream: source
+// Downstream: actors, kit, sources::shared, table
 // Role: Reads the tables of the stock list, the calendar, adjustment factors and ticks.
 
 //! The stock list has the columns `code`, `name`, `industry`, `list_date`, `delist_date`, the calendar `date` and `is_open`
@@ -8,7 +8,7 @@
 use actors::domain::{FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field};
 
 use crate::sources::files::table::{Table, TableError};
-use crate::sources::labels;
+use crate::sources::shared::timestamps;
 
 /// The stock list's name.
 pub const STOCKS: &str = "stocks";
@@ -29,8 +29,8 @@ pub fn stocks(table: Table) -> Result<Vec<FetchedStock>, TableError> {
             code: text(&code),
             name: text(&name),
             industry: text(&industry),
-            list_date: labels::day_of_text(&list_date),
-            delist_date: labels::day_of_text(&delist_date),
+            list_date: timestamps::day_of_text(&list_date),
+            delist_date: timestamps::day_of_text(&delist_date),
         })
     })
 }
@@ -39,7 +39,7 @@ pub fn stocks(table: Table) -> Result<Vec<FetchedStock>, TableError> {
 pub fn trade_days(table: Table) -> Result<Vec<FetchedTradeDay>, TableError> {
     table.rows(&["date", "is_open"], MAX_ROWS, |cells| {
         let [date, is_open] = cells?;
-        Ok(FetchedTradeDay { date: labels::day_of_text(&date), is_open: Field::number(&is_open) })
+        Ok(FetchedTradeDay { date: timestamps::day_of_text(&date), is_open: Field::number(&is_open) })
     })
 }
 
@@ -47,7 +47,7 @@ pub fn trade_days(table: Table) -> Result<Vec<FetchedTradeDay>, TableError> {
 pub fn factors(table: Table) -> Result<Vec<FetchedFactor>, TableError> {
     table.rows(&["date", "adj_factor"], MAX_ROWS, |cells| {
         let [date, factor] = cells?;
-        Ok(FetchedFactor { timestamp: labels::day_of_text(&date), factor: Field::number(&factor) })
+        Ok(FetchedFactor { timestamp: timestamps::day_of_text(&date), factor: Field::number(&factor) })
     })
 }
 
@@ -56,7 +56,7 @@ pub fn ticks(table: Table) -> Result<Vec<FetchedTick>, TableError> {
     table.rows(&["time", "price", "volume", "direction"], MAX_TICKS, |cells| {
         let [time, price, volume, direction] = cells?;
         Ok(FetchedTick {
-            timestamp: labels::time_of_text(&time),
+            timestamp: timestamps::time_of_text(&time),
             price: Field::number(&price),
             volume: Field::number(&volume),
             direction: Field::number(&direction),
@@ -101,7 +101,7 @@ mod tests {
             "date,adj_factor\n20240102,116.719\n",
             "time,price,volume,direction\n2024-01-02 09:30:03,9.39,120,0\n",
         ];
-        kit::fuzz::bend(&samples, |bytes| {
+        kit::fuzz::mutate(&samples, |bytes| {
             // Each is mostly read as what it was.
             let error = match bytes.len() {
                 ..30 => factors(csv(bytes)).err(),

@@ -1,4 +1,4 @@
-// Upstream: sources::files::parquet_table
+// Upstream: parquet_table
 // Downstream: none
 // Role: Cells of a Parquet column as the text that a CSV file would have for them. Pure.
 

@@ -1,6 +1,6 @@
-// Upstream: sources::files::parquet_table
+// Upstream: parquet_table
 // Downstream: none
-// Role: Reads the description at the end of a Parquet file, after a check that it asks for no more memory than it may. Pure but for reading.
+// Role: Reads a Parquet file's footer, within bounds.
 
 //! A file ends with its description (Thrift's compact form), the description's length in four bytes and `PAR1`. The library
 //! reserves memory for as many children as an element of the schema says it has, and descends as deep as they nest; a damaged

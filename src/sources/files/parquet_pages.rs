@@ -1,4 +1,4 @@
-// Upstream: sources::files::parquet_table
+// Upstream: parquet_table
 // Downstream: none
 // Role: The pages of a column of a Parquet file, decompressed within a limit.
 

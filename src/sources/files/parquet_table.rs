@@ -1,5 +1,5 @@
-// Upstream: sources::files::table
-// Downstream: kit::fuzz, sources::files::parquet_cells, sources::files::parquet_footer, sources::files::parquet_pages
+// Upstream: table
+// Downstream: kit, parquet_cells, parquet_footer, parquet_pages
 // Role: Reads Parquet by the names of its columns: the rows of any table.
 
 //! Row group by row group, a batch of rows at a time: memory holds a page or two of each wanted column, not the file.
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_torn_or_bent_file_gives_rows_or_a_clear_error() {
-        kit::fuzz::bend(&small_files(), |bytes| match rows_of(Bytes::copy_from_slice(bytes)) {
+        kit::fuzz::mutate(&small_files(), |bytes| match rows_of(Bytes::copy_from_slice(bytes)) {
             Ok(rows) => assert!(rows.len() <= 100_000),
             Err(error) => assert!(!error.to_string().is_empty()),
         });

@@ -1,5 +1,5 @@
-// Upstream: sources::files, sources::files::bars, sources::files::lists
-// Downstream: actors::ports::market_source, sources::files::csv_table, sources::files::parquet_table
+// Upstream: bars, lists, source
+// Downstream: actors, csv_table, parquet_table
 // Role: A table in a folder, as CSV or as Parquet, whatever is there.
 
 use std::borrow::Cow;

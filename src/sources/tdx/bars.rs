@@ -1,5 +1,5 @@
-// Upstream: sources::tdx, sources::tdx::ex_rights, sources::tdx::walk
-// Downstream: actors::domain::bar, actors::domain::frequency, kit::fuzz, sources::tdx::cursor, sources::tdx::request, sources::units
+// Upstream: ex_rights, paginate, source
+// Downstream: actors, cursor, kit, request, sources::shared
 // Role: TDX's request 0x052d: a page of bars of one security, daily or of minutes. Pure.
 
 //! Pages are counted back from the newest bar; within one the oldest comes first. Prices are differences in thousandths
@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 
 use super::cursor::{Cursor, Malformed, decimal};
 use super::request::{Request, Security};
-use crate::sources::units;
+use crate::sources::shared::units;
 
 /// The most bars of one answer.
 pub const PAGE_BARS: u16 = 800;
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn bent_pages_give_bars_or_an_error() {
-        kit::fuzz::bend(&[unhex(RECORDED)], |bytes| {
+        kit::fuzz::mutate(&[unhex(RECORDED)], |bytes| {
             let frequency = if bytes.len() % 2 == 0 { Frequency::Day } else { Frequency::Minute5 };
             let _bars = page(frequency).parse(bytes);
         });

@@ -1,5 +1,5 @@
-// Upstream: sources::tdx::pool
-// Downstream: actors::ports::market_source, sources::tdx::cursor, sources::tdx::frame, sources::tdx::request
+// Upstream: pool
+// Downstream: actors, cursor, frame, request
 // Role: One connection to a TDX server: the greeting, and one request after the other.
 
 use std::io;

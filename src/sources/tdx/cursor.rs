@@ -1,5 +1,5 @@
-// Upstream: sources::tdx::bars, sources::tdx::connection, sources::tdx::ex_rights, sources::tdx::factors, sources::tdx::frame, sources::tdx::request, sources::tdx::securities, sources::tdx::ticks
-// Downstream: actors::domain::bar
+// Upstream: many
+// Downstream: actors
 // Role: Reads TDX's answers field by field: integers, varints and 4-byte floats, never beyond the end. Pure.
 
 //! All numbers are little endian. Prices are signed varints: the first byte holds a mark for more (0x80), the sign (0x40)

@@ -1,5 +1,5 @@
-// Upstream: sources::tdx, sources::tdx::factors
-// Downstream: actors::domain::bar, kit::fuzz, sources::tdx::bars, sources::tdx::cursor, sources::tdx::request
+// Upstream: factors, source
+// Downstream: actors, bars, cursor, kit, request
 // Role: TDX's request 0x000f: the ex-right and ex-dividend days of one security. Pure.
 
 //! Records of category 1 hold what a holder of ten shares gets, in four floats: cash (yuan), the price at which new shares
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn bent_answers_give_events_or_an_error() {
         let sample = body(&[record(20_100_610, 1, [1.5, 0.0, 3.0, 0.0]), record(20_110_610, 1, [1.5; 4])]);
-        kit::fuzz::bend(&[sample], |bytes| drop(request().parse(bytes)));
+        kit::fuzz::mutate(&[sample], |bytes| drop(request().parse(bytes)));
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-// Upstream: sources::tdx
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::task, sources::tdx::cursor, sources::tdx::ex_rights
+// Upstream: source
+// Downstream: actors, cursor, ex_rights
 // Role: Adjustment factors from ex-right days and the closes before them. Pure.
 
 //! The exchanges' rule (SSE and SZSE trading rules, "ex-right and ex-dividend reference price"), with what ten shares get:

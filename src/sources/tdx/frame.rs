@@ -1,5 +1,5 @@
-// Upstream: sources::tdx::connection
-// Downstream: kit::fuzz, sources::tdx::cursor
+// Upstream: connection
+// Downstream: cursor, kit
 // Role: TDX's frames: what stands before a request and before an answer, and the packed body. Pure.
 
 //! A request has 12 bytes before its payload, an answer 16 before its body (as the public clients write and read them;
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn bent_frames_give_a_body_or_an_error() {
         let body = packed(b"a body of some length, a body of some length");
-        kit::fuzz::bend(&[body], |bytes| {
+        kit::fuzz::mutate(&[body], |bytes| {
             if let Some(head) = bytes.first_chunk() {
                 let _header = Header::parse(head, 1, 2);
             }

@@ -1,5 +1,5 @@
-// Upstream: sources::tdx
-// Downstream: actors::ports::market_source, sources::tdx::connection, sources::tdx::request
+// Upstream: client
+// Downstream: actors, connection, request
 // Role: A few connections to the first TDX server that answers; the next server takes over when one fails.
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-// Upstream: sources::tdx, sources::tdx::bars, sources::tdx::connection, sources::tdx::ex_rights, sources::tdx::pool, sources::tdx::securities, sources::tdx::ticks, sources::tdx::walk
-// Downstream: actors::domain::code, actors::ports::market_source, sources::tdx::cursor
+// Upstream: many
+// Downstream: actors, cursor
 // Role: What the source needs to know of one of TDX's requests; markets and their numbers.
 
 use actors::domain::Code;

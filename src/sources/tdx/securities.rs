@@ -1,5 +1,5 @@
-// Upstream: sources::tdx
-// Downstream: actors::domain::bar, actors::domain::stock_info, kit::fuzz, sources::tdx::cursor, sources::tdx::request
+// Upstream: source
+// Downstream: actors, cursor, kit, request
 // Role: TDX's requests 0x044e and 0x0450: how many securities a market has, and a page of their list. Pure.
 
 //! The list holds everything that has a price; names are GBK in eight bytes. It tells no listing date and no industry.
@@ -151,7 +151,7 @@ mod tests {
     fn bent_pages_give_securities_or_an_error() {
         let records = [record(b"600000", b"\xc6\xd6\xb7\xa2\xd2\xf8\xd0\xd0"), record(b"688981", b"*ST\xc6\xd6\0\0\0")];
         let sample = [&2_u16.to_le_bytes()[..], &records.concat()].concat();
-        kit::fuzz::bend(&[sample], |bytes| drop(page(Market::Shanghai).parse(bytes)));
+        kit::fuzz::mutate(&[sample], |bytes| drop(page(Market::Shanghai).parse(bytes)));
     }
 
     proptest! {

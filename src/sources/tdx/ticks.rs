@@ -1,5 +1,5 @@
-// Upstream: sources::tdx, sources::tdx::walk
-// Downstream: actors::domain::bar, actors::domain::tick, kit::fuzz, sources::tdx::cursor, sources::tdx::request
+// Upstream: paginate, source
+// Downstream: actors, cursor, kit, request
 // Role: TDX's requests 0x0fb5 and 0x0fc5: a page of the trades of a past day or of today. Pure.
 
 //! Pages are counted back from the last trade; within one the oldest comes first. Times are minutes of the day without
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn bent_pages_give_trades_or_an_error() {
-        kit::fuzz::bend(&[body(true), body(false)], |bytes| {
+        kit::fuzz::mutate(&[body(true), body(false)], |bytes| {
             let _ticks = past("600000.SH").parse(bytes);
             let _ticks = todays("600000.SH").parse(bytes);
         });

@@ -1,5 +1,5 @@
-// Upstream: sources::tushare
-// Downstream: actors::domain::adjust_factor, actors::domain::bar, actors::domain::code, actors::domain::task, kit::fuzz, sources::cells, sources::excerpt, sources::tushare::interface, sources::tushare::table
+// Upstream: source
+// Downstream: actors, interface, kit, sources::shared, table
 // Role: Tushare's interface `adj_factor`: adjustment factors of one security. Pure.
 
 //! One row a trading day, newest first (Tushare documentation).
@@ -8,8 +8,9 @@ use actors::domain::{Code, DateRange, FetchedFactor};
 use serde_json::{Map, Value};
 
 use super::interface::{self, Interface};
-use super::table::{self, AnswerError, Page, Table, excerpt, unreadable};
-use crate::sources::cells;
+use super::table::{self, AnswerError, Page, Table, unreadable};
+use crate::sources::shared::cells;
+use crate::sources::shared::excerpt::excerpt;
 
 /// Factors of one security in a range of days.
 pub struct AdjFactor {

@@ -1,5 +1,5 @@
-// Upstream: sources::tushare, sources::tushare::daily_tests
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, actors::ports::market_source, sources::cells, sources::day_note, sources::excerpt, sources::tushare::interface, sources::tushare::table
+// Upstream: daily_tests, source
+// Downstream: actors, interface, sources::shared, table
 // Role: Reads Tushare's answer to `daily`: bars of one security, or of all on one day. Pure.
 
 //! Unadjusted daily bars, newest first. Units are Ginkgo's own already: lots of 100 shares and thousand yuan.
@@ -10,9 +10,10 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 
 use super::interface::{self, Interface};
-use super::table::{self, AnswerError, Page, Table, excerpt, unreadable};
-use crate::sources::cells;
-use crate::sources::day_note::day_note;
+use super::table::{self, AnswerError, Page, Table, unreadable};
+use crate::sources::shared::cells;
+use crate::sources::shared::day_note::day_note;
+use crate::sources::shared::excerpt::excerpt;
 
 /// Bars of one security in a range of days.
 pub struct Daily {

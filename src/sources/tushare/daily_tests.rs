@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::known_days, kit::fuzz, sources::tushare::daily, sources::tushare::table
+// Downstream: actors, daily, kit, table
 // Role: Tests of the reader of Tushare's answers, with answers as the vendor gives them.
 
 use actors::domain::{Code, DayNote, FetchedBar, Field, Hundredths};

@@ -1,5 +1,5 @@
-// Upstream: sources::tushare
-// Downstream: actors::ports::market_source
+// Upstream: source
+// Downstream: actors
 // Role: What Tushare means by a business code and its text.
 
 //! Tushare answers HTTP 200 with a `code` other than 0 when it refuses. Code 40203 stands for the rate limit and for a

@@ -1,5 +1,5 @@
-// Upstream: sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::suspend_d, sources::tushare::trade_cal
-// Downstream: actors::domain::code, actors::domain::task, sources::tushare::table
+// Upstream: many
+// Downstream: actors, table
 // Role: What the source needs to know of one of Tushare's interfaces.
 
 use actors::domain::{Code, DateRange};

@@ -1,5 +1,5 @@
-// Upstream: sources::tushare
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, kit::fuzz, sources::cells, sources::excerpt, sources::tushare::interface, sources::tushare::table, sources::units
+// Upstream: source
+// Downstream: actors, interface, kit, sources::shared, table
 // Role: Tushare's interface `stk_mins`: minute bars of one security. Pure.
 
 //! Newest first, labelled with their end; at one minute there is a further row at 09:30 for the opening auction. Unlike
@@ -9,9 +9,9 @@ use actors::domain::{Code, DateRange, FetchedBar};
 use serde_json::{Map, Value, json};
 
 use super::interface::{self, Interface};
-use super::table::{self, AnswerError, Page, Table, excerpt, unreadable};
-use crate::sources::cells;
-use crate::sources::units;
+use super::table::{self, AnswerError, Page, Table, unreadable};
+use crate::sources::shared::excerpt::excerpt;
+use crate::sources::shared::{cells, units};
 
 /// Minute bars of one security in a range of days.
 pub struct StkMins {

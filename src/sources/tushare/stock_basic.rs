@@ -1,5 +1,5 @@
-// Upstream: sources::tushare
-// Downstream: actors::domain::bar, actors::domain::stock_info, kit::fuzz, sources::cells, sources::tushare::interface, sources::tushare::table
+// Upstream: source
+// Downstream: actors, interface, kit, sources::shared, table
 // Role: Tushare's interface `stock_basic`: the list of securities. Pure.
 
 //! Listed securities of all exchanges, Beijing included; `delist_date` comes only when asked for (Tushare documentation).
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::interface::{self, Interface};
 use super::table::{self, AnswerError, Page, Table};
-use crate::sources::cells;
+use crate::sources::shared::cells;
 
 /// All securities.
 pub struct StockBasic;

@@ -1,5 +1,5 @@
-// Upstream: sources::tushare
-// Downstream: actors::domain::bar, actors::domain::code, actors::domain::task, kit::fuzz, sources::cells, sources::tushare::interface, sources::tushare::table
+// Upstream: source
+// Downstream: actors, interface, kit, sources::shared, table
 // Role: Tushare's interface `suspend_d`: who was suspended when. Pure.
 
 //! One row for each day and security that was suspended or resumed on it: `suspend_type` is `S` or `R`, `suspend_timing` the
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::interface::{self, Interface};
 use super::table::{self, AnswerError, Page, Table};
-use crate::sources::cells;
+use crate::sources::shared::cells;
 
 /// Suspensions of one security, or of all, in a range of days.
 pub struct SuspendD {

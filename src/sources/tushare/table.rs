@@ -1,5 +1,5 @@
-// Upstream: sources::tushare, sources::tushare::adj_factor, sources::tushare::daily, sources::tushare::daily_tests, sources::tushare::interface, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::suspend_d, sources::tushare::trade_cal
-// Downstream: sources::excerpt, sources::json_rows
+// Upstream: many
+// Downstream: sources::shared
 // Role: Reads the table in any answer of Tushare's: cells as JSON text, or why there are none. Pure.
 
 //! The answer is `{"code": 0, "msg": …, "data": {"fields": […], "items": [[…], …], "has_more": bool, "count": n}}`
@@ -12,8 +12,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub use crate::sources::excerpt::excerpt;
-use crate::sources::json_rows::Columns;
+pub use crate::sources::shared::excerpt::excerpt;
+use crate::sources::shared::json_rows::Columns;
 
 /// One page of rows.
 #[derive(Debug, PartialEq, Eq)]

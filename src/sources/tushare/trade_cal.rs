@@ -1,5 +1,5 @@
-// Upstream: sources::tushare
-// Downstream: actors::domain::bar, actors::domain::trade_day, kit::fuzz, sources::cells, sources::tushare::interface, sources::tushare::table
+// Upstream: source
+// Downstream: actors, interface, kit, sources::shared, table
 // Role: Tushare's interface `trade_cal`: the exchanges' calendar. Pure.
 
 //! Every day, open or not, of the Shanghai exchange, whose calendar all A-share exchanges share. `is_open` is documented as
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::interface::Interface;
 use super::table::{self, AnswerError, Page, Table};
-use crate::sources::cells;
+use crate::sources::shared::cells;
 
 /// The whole calendar.
 pub struct TradeCal;

@@ -1,5 +1,5 @@
-// Upstream: sources::tushare
-// Downstream: actors::ports::market_source, sources, sources::http
+// Upstream: source
+// Downstream: actors, sources, sources::shared
 // Role: HTTP to Tushare: where each interface's calls go.
 
 use actors::ports::SourceErrorKind;
@@ -7,7 +7,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 
 use crate::sources::SourceSetupError;
-use crate::sources::http::{HttpClient, HttpSettings};
+use crate::sources::shared::http::{HttpClient, HttpSettings};
 
 const USER_AGENT: &str = concat!("ginkgo-data-worker/", env!("CARGO_PKG_VERSION"));
 

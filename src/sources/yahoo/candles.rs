@@ -1,5 +1,5 @@
-// Upstream: sources::yahoo
-// Downstream: actors::domain::bar, actors::domain::frequency, actors::domain::task, actors::ports::market_source, kit::fuzz, sources::labels, sources::units, sources::yahoo::chart
+// Upstream: source
+// Downstream: actors, chart, kit, sources::shared
 // Role: Makes raw bars of Yahoo's candles. Pure.
 
 //! Yahoo labels a candle with its start, counts shares, gives no amount, and adjusts prices and volumes for every later
@@ -17,7 +17,7 @@ use chrono::{Duration, NaiveDateTime, NaiveTime, Timelike};
 use rust_decimal::Decimal;
 
 use super::chart::{Candle, Chart, Split};
-use crate::sources::{labels, units};
+use crate::sources::shared::{timestamps, units};
 
 /// The sessions of the exchanges: minutes of the day from which and up to which is traded.
 const SESSIONS: [(u32, u32); 2] = [(9 * 60 + 30, 11 * 60 + 30), (13 * 60, 15 * 60)];
@@ -67,7 +67,7 @@ fn minute_bars<'a>(
         if let Field::Value(start) = candle.start
             && let Some(split) = splits.iter().find(|split| split.at > start)
         {
-            let day = labels::time_of_epoch(split.at).map(|time| time.date().to_string()).unwrap_or_default();
+            let day = timestamps::time_of_epoch(split.at).map(|time| time.date().to_string()).unwrap_or_default();
             let text =
                 format!("whether minute bars before the split of {day} are raw is not known; ask for later ones");
             return Err(SourceErrorKind::BadRequest(text));
@@ -84,7 +84,7 @@ fn is_empty(candle: &Candle) -> bool {
 fn time(candle: &Candle) -> Field<NaiveDateTime> {
     match &candle.start {
         Field::Value(start) => {
-            labels::time_of_epoch(*start).map_or_else(|| Field::unreadable(&start.to_string()), Field::Value)
+            timestamps::time_of_epoch(*start).map_or_else(|| Field::unreadable(&start.to_string()), Field::Value)
         }
         Field::Missing => Field::Missing,
         Field::Unreadable(text) => Field::Unreadable(text.clone()),
@@ -255,7 +255,7 @@ mod tests {
             "indicators":{"quote":[{"open":[6.63,5],"high":[6.67,null],"low":[6.58,5],"close":[6.6,5],"volume":[22364413,0]}]}}],
             "error":null}}"#;
         assert_eq!(chart::parse(body, "600000.SS", "1d").unwrap().splits.len(), 1);
-        kit::fuzz::bend(&[body], |bytes| {
+        kit::fuzz::mutate(&[body], |bytes| {
             let Ok(chart) = chart::parse(&String::from_utf8_lossy(bytes), "600000.SS", "1d") else { return };
             for frequency in [Frequency::Day, Frequency::Minute5] {
                 for bar in bars(std::slice::from_ref(&chart), frequency, range()).unwrap_or_default() {

@@ -1,5 +1,5 @@
-// Upstream: sources::yahoo, sources::yahoo::candles
-// Downstream: actors::domain::bar, kit::fuzz, sources::cells, sources::excerpt
+// Upstream: candles, source
+// Downstream: actors, kit, sources::shared
 // Role: Reads an answer of Yahoo's chart interface: candles as they come, splits, or why there are none. Pure.
 
 //! `{"chart":{"result":[{"meta":{…},"timestamp":[…],"events":{"splits":{…}},"indicators":{"quote":[{"open":[…],…}]}}],"error":null}}`
@@ -13,7 +13,8 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::sources::{cells, excerpt::excerpt};
+use crate::sources::shared::cells;
+use crate::sources::shared::excerpt::excerpt;
 
 /// An answer that gives no candles.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,12 +1,11 @@
-// Upstream: sources::yahoo
-// Downstream: actors::domain::frequency, actors::domain::task, actors::ports::market_source, actors::shanghai
+// Upstream: source
+// Downstream: actors
 // Role: How far back Yahoo's candles reach, and the periods a range of days is asked for in. Pure.
 
 use std::ops::Range;
 
-use actors::domain::{DateRange, Frequency};
+use actors::domain::{DateRange, Frequency, shanghai_clock};
 use actors::ports::SourceErrorKind;
-use actors::shanghai;
 use chrono::{Days, NaiveDate, NaiveTime};
 
 /// Days back from today for which there are candles of a frequency, today not counted, and days of one request; `None`: no
@@ -40,7 +39,7 @@ pub fn periods(frequency: Frequency, range: DateRange, today: NaiveDate) -> Resu
         );
         return Err(SourceErrorKind::BadRequest(text));
     }
-    let midnight = |day: NaiveDate| shanghai::instant(day.and_time(NaiveTime::MIN)).timestamp();
+    let midnight = |day: NaiveDate| shanghai_clock::instant(day.and_time(NaiveTime::MIN)).timestamp();
     let after = |day: NaiveDate, days: u64| day.checked_add_days(Days::new(days)).unwrap_or(day);
     let end = after(range.end.max(today), 1);
     let mut periods = Vec::new();

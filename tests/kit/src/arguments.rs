@@ -1,5 +1,5 @@
-// Upstream: kit::bin::baostock_server, kit::bin::eastmoney_server, kit::bin::tdx_server, kit::bin::tushare_server, kit::bin::yahoo_server
-// Downstream: kit::tushare_data
+// Upstream: kit::bin::baostock_server
+// Downstream: tushare_data
 // Role: The arguments of the protocol servers as programs: `--name value`, and the data that they all describe alike.
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-// Upstream: kit::baostock_server
-// Downstream: kit::tushare_data, kit::tushare_other
+// Upstream: baostock_server
+// Downstream: tushare_data, tushare_other
 // Role: BaoStock's queries over a data set: rows of text, as the vendor writes them.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-// Upstream: kit::bin::baostock_server, tests::it::cross_check, tests::it::evening, tests::it::quality_listing, tests::it::secrets, tests::it::source_pairs, tests::it::sources_baostock
-// Downstream: kit::baostock_data, kit::fault, kit::own_thread, kit::tushare_data
+// Upstream: kit::bin::baostock_server, tests::it
+// Downstream: baostock_data, fault, own_thread, tushare_data
 // Role: A server that speaks BaoStock's protocol on a free local port, with data and faults a test sets.
 
 use std::io::{self, Write};

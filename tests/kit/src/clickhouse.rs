@@ -1,5 +1,5 @@
-// Upstream: benches::pipeline::commands, benches::pipeline::write_path, kit::scene, tests::it::config_cli, tests::it::databases_types, tests::it::databases_worker, tests::it::http, tests::it::idempotence, tests::it::main_job, tests::it::outages, tests::it::reload, tests::it::reload_servers, tests::it::secrets, tests::it::source_pairs, tests::it::sources_databases, tests::it::sources_eastmoney, tests::it::tdx_worker, tests::it::user_database
-// Downstream: kit::services, kit::wait
+// Upstream: benches::pipeline, scene, tests::it
+// Downstream: services, wait
 // Role: Reads the real ClickHouse engine by plain SQL, counts statements, injects faults, starts further engines.
 
 use std::collections::BTreeMap;

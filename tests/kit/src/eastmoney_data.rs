@@ -1,5 +1,5 @@
-// Upstream: kit::eastmoney_server
-// Downstream: kit::minute_rows, kit::tushare_data
+// Upstream: eastmoney_server
+// Downstream: minute_rows, tushare_data
 // Role: What an EastMoney server has: the dataset's bars and securities in the vendor's shapes.
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-// Upstream: kit::bin::eastmoney_server, tests::it::source_pairs, tests::it::sources_eastmoney
-// Downstream: kit::eastmoney_data, kit::http_serving, kit::own_thread, kit::tushare_data
+// Upstream: kit::bin::baostock_server, tests::it
+// Downstream: eastmoney_data, http_serving, own_thread, tushare_data
 // Role: A server that speaks EastMoney's protocol on a free local port, with data and faults a test sets.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-// Upstream: tests::it::logs, tests::it::metrics, tests::it::quality_listing, tests::it::ticks
+// Upstream: tests::it
 // Downstream: none
 // Role: Reads Prometheus' text format: families with their kinds, meanings and labels, and values.
 

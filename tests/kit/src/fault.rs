@@ -1,4 +1,4 @@
-// Upstream: kit::baostock_server, kit::tushare_server, kit::yahoo_server, tests::it::backfill, tests::it::crashes, tests::it::cross_check, tests::it::evening, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::metrics, tests::it::outages, tests::it::panics, tests::it::quality, tests::it::quality_reports, tests::it::reference, tests::it::reload, tests::it::reload_effects, tests::it::secrets, tests::it::sources_baostock, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::sync_records
+// Upstream: baostock_server, tests::it, tushare_server, yahoo_server
 // Downstream: none
 // Role: What a protocol server does wrong at the moment, and for how many requests.
 

@@ -1,5 +1,5 @@
-// Upstream: tests::it::reload_servers
-// Downstream: kit::own_thread
+// Upstream: tests::it
+// Downstream: own_thread
 // Role: Another address of a server: hands connections on to it, byte by byte, and counts them.
 
 use std::net::SocketAddr;

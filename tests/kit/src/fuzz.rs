@@ -1,4 +1,4 @@
-// Upstream: actors::domain::code, actors::domain::command_tests, actors::domain::operator_order, config::yaml, sources::baostock::adjust_factor, sources::baostock::answer, sources::baostock::frame, sources::baostock::k_data, sources::baostock::stock_basic, sources::baostock::trade_dates, sources::databases::json, sources::databases::pattern, sources::databases::rows_tests, sources::eastmoney::clist, sources::eastmoney::klines, sources::files::bars, sources::files::lists, sources::files::parquet_table, sources::http, sources::labels, sources::tdx::bars, sources::tdx::ex_rights, sources::tdx::frame, sources::tdx::securities, sources::tdx::ticks, sources::tushare::adj_factor, sources::tushare::daily_tests, sources::tushare::stk_mins, sources::tushare::stock_basic, sources::tushare::suspend_d, sources::tushare::trade_cal, sources::yahoo::candles, sources::yahoo::chart
+// Upstream: actors, data_worker
 // Downstream: none
 // Role: Bent, torn and random inputs for parsers, many and cheap, the same in every run.
 
@@ -13,7 +13,7 @@ const TELLING: &[u8] = b"\x00\x01\x7f\x80\xff\"',:;{}[]<>\\\n\r -+.eE09";
 
 /// Gives `read` samples with changes, and now and then bytes at random. It must neither panic nor take long; an input over
 /// which it does panic is shown.
-pub fn bend(samples: &[impl AsRef<[u8]>], read: impl Fn(&[u8])) {
+pub fn mutate(samples: &[impl AsRef<[u8]>], read: impl Fn(&[u8])) {
     let mut random = Random(0x5eed);
     for case in 0..CASES {
         let sample = samples[random.below(samples.len())].as_ref();
@@ -26,9 +26,9 @@ pub fn bend(samples: &[impl AsRef<[u8]>], read: impl Fn(&[u8])) {
     }
 }
 
-/// [`bend`] for what reads text: where it refuses an input, it must say why.
+/// [`mutate`] for what reads text: where it refuses an input, it must say why.
 pub fn bend_text<T, E: fmt::Display>(samples: &[impl AsRef<[u8]>], read: impl Fn(&str) -> Result<T, E>) {
-    bend(samples, |bytes| {
+    mutate(samples, |bytes| {
         if let Err(error) = read(&String::from_utf8_lossy(bytes)) {
             assert!(!error.to_string().is_empty());
         }

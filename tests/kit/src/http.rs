@@ -1,5 +1,5 @@
-// Upstream: kit::prometheus, tests::it::http, tests::it::logs, tests::it::metrics, tests::it::quality_listing, tests::it::secrets, tests::it::ticks
-// Downstream: kit::services
+// Upstream: prometheus, tests::it
+// Downstream: services
 // Role: Asks a worker over HTTP, with sockets alone: what is sent and what comes back is seen as it is.
 
 use std::io::{Read, Write};

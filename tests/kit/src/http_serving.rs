@@ -1,6 +1,6 @@
-// Upstream: kit::eastmoney_server, kit::tushare_server, kit::yahoo_server, tests::it::sources_eastmoney, tests::it::sources_tushare, tests::it::sources_yahoo
+// Upstream: eastmoney_server, tests::it, tushare_server, yahoo_server
 // Downstream: none
-// Role: What the protocol servers over HTTP have in common: a connection's life, a page of an error, a server of raw bytes.
+// Role: What the HTTP protocol servers share: connections, error pages, raw bytes.
 
 use std::io::{self, Read, Write};
 

@@ -1,5 +1,5 @@
-// Upstream: kit::scene, tests::it::price_updates, tests::it::secrets, tests::it::standalone
-// Downstream: kit::wait
+// Upstream: scene, tests::it
+// Downstream: wait
 // Role: Topics, commands, offsets and records on the real broker, all blocking.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-// Upstream: kit::eastmoney_data, kit::tdx_data, kit::tushare_other, tests::it::backfill, tests::it::databases_worker, tests::it::source_pairs, tests::it::sources_eastmoney, tests::it::sources_tdx
-// Downstream: kit::tushare_data
+// Upstream: eastmoney_data, tdx_data, tests::it, tushare_other
+// Downstream: tushare_data
 // Role: The minutes of a daily bar: its price going straight from open to close, the same for every vendor's server.
 
 use chrono::{Duration, NaiveDateTime, NaiveTime};

@@ -1,5 +1,5 @@
-// Upstream: benches::pipeline::commands, kit::scene, tests::it::backfill_kinds, tests::it::databases_types, tests::it::databases_worker, tests::it::gaps, tests::it::main_job, tests::it::quality_listing, tests::it::reference, tests::it::reload_servers, tests::it::secrets, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sync_records, tests::it::tdx_worker, tests::it::ticks, tests::it::user_database
-// Downstream: kit::services
+// Upstream: benches::pipeline, scene, tests::it
+// Downstream: services
 // Role: Ginkgo's tables in the real MariaDB, created and filled as Ginkgo itself does.
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow};

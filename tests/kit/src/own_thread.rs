@@ -1,6 +1,6 @@
-// Upstream: kit::baostock_server, kit::eastmoney_server, kit::forwarder, kit::tdx_server, kit::tushare_server, kit::yahoo_server
+// Upstream: baostock_server, eastmoney_server, forwarder, tdx_server, tushare_server, yahoo_server
 // Downstream: none
-// Role: Serves on a thread and a runtime of its own until the handle is dropped, so that it answers however busy the test is.
+// Role: Serves on a thread and runtime of its own until the handle is dropped, so that it always answers.
 
 use std::convert::Infallible;
 use std::io;

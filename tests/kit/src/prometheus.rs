@@ -1,5 +1,5 @@
-// Upstream: tests::it::metrics
-// Downstream: kit::http, kit::services, kit::wait
+// Upstream: tests::it
+// Downstream: http, services, wait
 // Role: A Prometheus server of a test's own (Debian's package), and its checks of files.
 
 use std::path::Path;

@@ -1,5 +1,5 @@
-// Upstream: tests::it::databases_types, tests::it::http, tests::it::outages, tests::it::reload_servers, tests::it::secrets, tests::it::user_database
-// Downstream: kit::services, kit::wait
+// Upstream: tests::it
+// Downstream: services, wait
 // Role: A Redis server of a test's own, which it may kill and start again.
 
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,5 @@
-// Upstream: benches::pipeline::commands, tests::it::backfill, tests::it::backfill_kinds, tests::it::config_cli, tests::it::crashes, tests::it::cross_check, tests::it::databases_types, tests::it::databases_worker, tests::it::evening, tests::it::factors, tests::it::failover, tests::it::gaps, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::orders, tests::it::outages, tests::it::panics, tests::it::price_updates, tests::it::quality, tests::it::quality_listing, tests::it::quality_reports, tests::it::reference, tests::it::reload, tests::it::reload_effects, tests::it::reload_servers, tests::it::secrets, tests::it::send, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sources_yahoo, tests::it::sync_records, tests::it::tdx_worker, tests::it::ticks
-// Downstream: kit::clickhouse, kit::kafka, kit::mysql, kit::services, kit::tushare_data, kit::tushare_server, kit::wait, kit::worker
+// Upstream: benches::pipeline, tests::it
+// Downstream: many
 // Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::worker::Worker;
 pub const PARTITIONS: i32 = 4;
 
 /// Longest wait for what should take seconds.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// One test's own world.
 pub struct Scene {
@@ -247,7 +247,7 @@ impl Scene {
 
     /// Waits until the group has committed everything in the command topic, parts of split commands included.
     pub fn wait_until_all_is_committed(&self) {
-        wait_until(&format!("the end of {}", self.topic()), PATIENCE, || {
+        wait_until(&format!("the end of {}", self.topic()), TIMEOUT, || {
             // In this order: the parts of a command are published before it is committed.
             let num_committed = self.committed().iter().sum::<i64>();
             num_committed > 0 && self.broker.records(&self.topic(), PARTITIONS).len() as i64 == num_committed
@@ -256,7 +256,7 @@ impl Scene {
 
     /// Waits until the group has committed everything that was sent.
     pub fn wait_until_committed(&self) {
-        wait_until(&format!("offsets of {} at the end {:?}", self.name, self.sent), PATIENCE, || {
+        wait_until(&format!("offsets of {} at the end {:?}", self.name, self.sent), TIMEOUT, || {
             self.committed() == self.sent
         });
     }
@@ -311,7 +311,7 @@ impl Scene {
 
     /// Waits until a node's heartbeat has this status.
     pub fn wait_for_status(&self, node: &str, status: &str) {
-        wait_until(&format!("status {status} of {node}"), PATIENCE, || self.status(node).as_deref() == Some(status));
+        wait_until(&format!("status {status} of {node}"), TIMEOUT, || self.status(node).as_deref() == Some(status));
     }
 }
 

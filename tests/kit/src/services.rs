@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::write_path, kit::clickhouse, kit::http, kit::mysql, kit::prometheus, kit::redis, kit::scene, tests::it::config_cli, tests::it::databases_types, tests::it::http, tests::it::reference, tests::it::reload, tests::it::reload_servers, tests::it::secrets, tests::it::sources_databases, tests::it::sync_records, tests::it::user_database
+// Upstream: many
 // Downstream: none
 // Role: Where the real servers are; a missing one fails the test with what to do.
 

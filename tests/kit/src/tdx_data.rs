@@ -1,5 +1,5 @@
-// Upstream: kit::tdx_server, tests::it::databases_worker, tests::it::sources_tdx, tests::it::tdx_worker
-// Downstream: kit::minute_rows, kit::tushare_data
+// Upstream: tdx_server, tests::it
+// Downstream: minute_rows, tushare_data
 // Role: What a TDX server has: the dataset's bars, trades and ex-right days as bodies of answers.
 
 use std::collections::BTreeMap;

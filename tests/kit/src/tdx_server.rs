@@ -1,5 +1,5 @@
-// Upstream: kit::bin::tdx_server, tests::it::backfill_kinds, tests::it::source_pairs, tests::it::sources_eastmoney, tests::it::sources_tdx, tests::it::tdx_worker
-// Downstream: kit::own_thread, kit::tdx_data, kit::tushare_data
+// Upstream: kit::bin::baostock_server, tests::it
+// Downstream: own_thread, tdx_data, tushare_data
 // Role: A server that speaks TDX's protocol on a free local port, with data and faults a test sets.
 
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::commands, kit::arguments, kit::baostock_data, kit::baostock_server, kit::eastmoney_data, kit::eastmoney_server, kit::minute_rows, kit::scene, kit::tdx_data, kit::tdx_server, kit::tushare_other, kit::tushare_protocol, kit::tushare_server, kit::yahoo_data, kit::yahoo_server, tests::it::backfill, tests::it::backfill_kinds, tests::it::config_cli, tests::it::cross_check, tests::it::databases_types, tests::it::databases_worker, tests::it::evening, tests::it::failover, tests::it::gaps, tests::it::idempotence, tests::it::main_job, tests::it::metrics, tests::it::minutes, tests::it::quality, tests::it::quality_listing, tests::it::quality_reports, tests::it::reload_effects, tests::it::secrets, tests::it::source_pairs, tests::it::sources_baostock, tests::it::sources_eastmoney, tests::it::sources_files, tests::it::sources_tdx, tests::it::sources_tushare, tests::it::sources_yahoo, tests::it::sync_records, tests::it::tdx_worker, tests::it::ticks
+// Upstream: many
 // Downstream: none
 // Role: Daily bars for the Tushare server: given rows, or generated ones that hold together like real ones.
 

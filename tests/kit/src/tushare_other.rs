@@ -1,5 +1,5 @@
-// Upstream: kit::baostock_data, kit::tushare_server, kit::yahoo_data
-// Downstream: kit::minute_rows, kit::tushare_data, kit::tushare_protocol
+// Upstream: baostock_data, tushare_server, yahoo_data
+// Downstream: minute_rows, tushare_data, tushare_protocol
 // Role: Tushare's interfaces besides `daily` that its own client needs: factors, calendar, securities, minutes.
 
 //! Only what the vendor's client and `pro_bar` ask for, over the server's days: one ex-right event in the middle of them.

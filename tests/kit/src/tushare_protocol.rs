@@ -1,5 +1,5 @@
-// Upstream: kit::tushare_other, kit::tushare_server, tests::it::idempotence, tests::it::sources_tushare
-// Downstream: kit::tushare_data
+// Upstream: tests::it, tushare_other, tushare_server
+// Downstream: tushare_data
 // Role: Tushare's protocol without its transport: a call's parameters, the interface `daily`, the shape of answers.
 
 use std::collections::HashMap;

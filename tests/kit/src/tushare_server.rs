@@ -1,5 +1,5 @@
-// Upstream: kit::bin::tushare_server, kit::scene, tests::it::backfill, tests::it::crashes, tests::it::evening, tests::it::failover, tests::it::group, tests::it::http, tests::it::idempotence, tests::it::intake, tests::it::logs, tests::it::metrics, tests::it::outages, tests::it::panics, tests::it::quality, tests::it::quality_reports, tests::it::reference, tests::it::reload, tests::it::reload_effects, tests::it::secrets, tests::it::sources_tushare, tests::it::sync_records
-// Downstream: kit::fault, kit::http_serving, kit::own_thread, kit::tushare_data, kit::tushare_other, kit::tushare_protocol
+// Upstream: kit::bin::baostock_server, scene, tests::it
+// Downstream: fault, http_serving, own_thread, tushare_data, tushare_other, tushare_protocol
 // Role: A server that speaks Tushare's protocol on a free local port, with data and faults a test sets.
 
 use std::collections::HashMap;

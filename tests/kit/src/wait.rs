@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline::latency, kit::clickhouse, kit::kafka, kit::prometheus, kit::redis, kit::scene, kit::worker, tests::it::backfill, tests::it::config_cli, tests::it::crashes, tests::it::cross_check, tests::it::factors, tests::it::gaps, tests::it::group, tests::it::http, tests::it::intake, tests::it::logs, tests::it::main_job, tests::it::metrics, tests::it::orders, tests::it::outages, tests::it::quality, tests::it::quality_listing, tests::it::quality_reports, tests::it::reference, tests::it::reload, tests::it::reload_effects, tests::it::reload_servers, tests::it::secrets, tests::it::standalone, tests::it::sync_records, tests::it::ticks
+// Upstream: many
 // Downstream: none
 // Role: Waits for a condition with a deadline; the only way tests wait.
 

@@ -1,5 +1,5 @@
-// Upstream: kit::scene, tests::it::backfill, tests::it::config_cli, tests::it::metrics, tests::it::quality_listing, tests::it::reload, tests::it::standalone
-// Downstream: kit::wait
+// Upstream: scene, tests::it
+// Downstream: wait
 // Role: The worker's process: started, signalled, killed, awaited; its log kept for the failing test's output.
 
 use std::fs::File;

@@ -1,5 +1,5 @@
-// Upstream: kit::yahoo_server
-// Downstream: kit::tushare_data, kit::tushare_other
+// Upstream: yahoo_server
+// Downstream: tushare_data, tushare_other
 // Role: Yahoo's chart answers over a data set: parallel arrays, labelled with starts, adjusted for splits.
 
 use std::collections::BTreeMap;

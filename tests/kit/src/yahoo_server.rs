@@ -1,5 +1,5 @@
-// Upstream: kit::bin::yahoo_server, tests::it::source_pairs, tests::it::sources_yahoo
-// Downstream: kit::fault, kit::http_serving, kit::own_thread, kit::tushare_data, kit::yahoo_data
+// Upstream: kit::bin::baostock_server, tests::it
+// Downstream: fault, http_serving, own_thread, tushare_data, yahoo_data
 // Role: A server that speaks Yahoo's chart protocol on a free local port, with data and faults a test sets.
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: kit::arguments, kit::baostock_server
+// Downstream: kit
 // Role: The BaoStock server as a program, for the vendor's own client and for trials by hand.
 
 //! `baostock_server --port 10030 --codes 3 --days 58 --last-day 2024-03-29`; `--page-rows N` sets the size of its pages.

@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: kit::arguments, kit::eastmoney_server
+// Downstream: kit
 // Role: The EastMoney server as a program, for the vendor's own client and for trials by hand.
 
 //! `eastmoney_server --port 8002 --codes 3 --days 58 --last-day 2024-03-29 --page-size 2`.

@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: kit::arguments, kit::tdx_server
+// Downstream: kit
 // Role: The TDX server as a program, for the vendor's own clients and for trials by hand.
 
 //! `tdx_server --port 7709 --codes 3 --days 58 --last-day 2024-03-29`: every security has an event on 1 March 2024.

@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: kit::arguments, kit::tushare_server
+// Downstream: kit
 // Role: The Tushare server as a program, for the vendor's own client and for trials by hand.
 
 //! `tushare_server --port 8001 --codes 3 --days 58 --last-day 2024-03-29`: the token is `tok-ok`; `tok-limited` always meets the

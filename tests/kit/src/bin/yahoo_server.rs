@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: kit::arguments, kit::yahoo_server
+// Downstream: kit
 // Role: The Yahoo server as a program, for the usual client of the vendor's and for trials by hand.
 
 //! `yahoo_server --port 8003 --codes 3 --days 58 --last-day 2024-03-29`; `429.SS` always meets the rate limit.

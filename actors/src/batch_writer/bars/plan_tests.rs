@@ -1,0 +1,194 @@
+// Upstream: cargo
+// Downstream: domain, plan, ports
+// Role: Tests of the write plan, among them a property test against a plain model of the store.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{Duration, NaiveDate, NaiveDateTime, NaiveTime};
+use proptest::prelude::*;
+
+use crate::batch_writer::bars::plan::{WritePlan, WriteUnit, plan};
+use crate::domain::bar_identity::bar_uuid;
+use crate::domain::{Bar, Code, Frequency, Hundredths, SourceId, SyncMode};
+use crate::ports::{KeySpan, StoredBar};
+
+fn code(n: u8) -> Code {
+    format!("60000{n}.SH").parse().unwrap()
+}
+
+fn day(n: u8) -> NaiveDateTime {
+    NaiveDate::from_ymd_opt(2024, 1, 1).unwrap().and_time(NaiveTime::MIN) + Duration::days(n.into())
+}
+
+fn bar(c: u8, d: u8, value: u8) -> Bar {
+    let price = Hundredths(1000 + i64::from(value));
+    Bar {
+        code: code(c),
+        frequency: Frequency::Day,
+        timestamp: day(d),
+        open: price,
+        high: price,
+        low: price,
+        close: price,
+        volume: 1,
+        amount: Hundredths(1),
+        source: SourceId::OTHER,
+    }
+}
+
+fn unit(mode: SyncMode, c: u8, rows: &[(u8, u8)], span: (Option<u8>, Option<u8>)) -> WriteUnit {
+    WriteUnit {
+        frequency: Frequency::Day,
+        mode,
+        span: KeySpan { code: code(c), from: span.0.map(day), to: span.1.map(day) },
+        rows: rows.iter().map(|(d, value)| bar(c, *d, *value)).collect(),
+        keep: HashSet::new(),
+        keep_unmatched: false,
+    }
+}
+
+fn stored(c: u8, d: u8, uuid: &str) -> StoredBar {
+    StoredBar { code: code(c), timestamp: day(d), uuid: uuid.to_owned() }
+}
+
+/// Inserts first, then removes: the store after the plan, as multiset of identities per key.
+fn apply(before: &[StoredBar], plan: &WritePlan) -> BTreeMap<(Code, NaiveDateTime), Vec<String>> {
+    let mut after: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    let inserted = plan.insert.iter().map(|row| (row.bar.code, row.bar.timestamp, row.uuid.clone()));
+    let old = before.iter().map(|row| (row.code, row.timestamp, row.uuid.clone()));
+    for (code, time, uuid) in old.chain(inserted) {
+        let gone = StoredBar { code, timestamp: time, uuid: uuid.clone() };
+        if !plan.remove.contains(&gone) {
+            after.entry((code, time)).or_default().push(uuid);
+        }
+    }
+    after
+}
+
+#[test]
+fn incremental_inserts_only_what_is_missing_and_removes_nothing() {
+    let unit = unit(SyncMode::Incremental, 1, &[(1, 0), (2, 0), (3, 0)], (None, None));
+    let plan = plan(&[&unit], vec![stored(1, 2, "python's own")]);
+    assert_eq!(plan.insert.iter().map(|row| row.bar.timestamp).collect::<Vec<_>>(), [day(1), day(3)]);
+    assert_eq!(plan.remove, []);
+    assert_eq!((plan.counts[0].written, plan.counts[0].unchanged), (2, 1));
+}
+
+#[test]
+fn the_same_rows_twice_in_one_batch_are_inserted_once() {
+    let unit = unit(SyncMode::Incremental, 1, &[(1, 0), (2, 0)], (None, None));
+    let plan = plan(&[&unit, &unit], vec![]);
+    assert_eq!(plan.insert.len(), 2);
+    assert_eq!((plan.counts[0].written, plan.counts[1].unchanged), (2, 2));
+}
+
+#[test]
+fn a_full_replacement_keeps_unchanged_rows_and_leaves_nothing_else() {
+    let same = bar_uuid(&bar(1, 1, 0));
+    let before =
+        [stored(1, 1, &same), stored(1, 2, "old"), stored(1, 9, "no longer served"), stored(2, 9, "another code")];
+    let unit = unit(SyncMode::Replace, 1, &[(1, 0), (2, 7), (3, 0)], (None, None));
+    let plan = plan(&[&unit], before.to_vec());
+    assert_eq!(plan.insert.iter().map(|row| row.bar.timestamp).collect::<Vec<_>>(), [day(2), day(3)]);
+    assert_eq!(plan.remove, [stored(1, 2, "old"), stored(1, 9, "no longer served")]);
+    let counts = &plan.counts[0];
+    assert_eq!((counts.written, counts.unchanged, counts.replaced), (2, 1, 2));
+}
+
+#[test]
+fn what_lies_outside_the_range_or_came_invalid_is_left_alone() {
+    let before = [stored(1, 1, "before"), stored(1, 3, "came invalid"), stored(1, 4, "goes"), stored(1, 9, "after")];
+    let mut unit = unit(SyncMode::Replace, 1, &[(2, 0)], (Some(2), Some(5)));
+    unit.keep.insert(day(3));
+    assert_eq!(plan(&[&unit], before.to_vec()).remove, [stored(1, 4, "goes")]);
+    unit.keep_unmatched = true;
+    assert_eq!(plan(&[&unit], before.to_vec()).remove, []);
+}
+
+#[test]
+fn identical_copies_become_one_row_and_at_no_moment_none() {
+    let usual = bar_uuid(&bar(1, 1, 0));
+    let before = [stored(1, 1, &usual), stored(1, 1, &usual)];
+    let unit = unit(SyncMode::Replace, 1, &[(1, 0)], (None, None));
+    let first = plan(&[&unit], before.to_vec());
+    let after = apply(&before, &first);
+    let left = &after[&(code(1), day(1))];
+    assert_eq!(left.len(), 1);
+    assert_ne!(left[0], usual);
+    let before = [stored(1, 1, &left[0])];
+    let second = plan(&[&unit], before.to_vec());
+    assert_eq!(apply(&before, &second)[&(code(1), day(1))], [usual]);
+}
+
+/// A stored row: code, day, value, and whether its identity is its own (0) or a foreign one.
+type StoredSketch = (u8, u8, u8, u8);
+
+/// A unit: whether it replaces, code, rows by day, first and last day of its span.
+type UnitSketch = (bool, u8, BTreeMap<u8, u8>, Option<u8>, Option<u8>);
+
+/// Any rows stored (own identity, foreign identities, copies), any units one after the other.
+fn scene() -> impl Strategy<Value = (Vec<StoredSketch>, Vec<UnitSketch>)> {
+    let stored = prop::collection::vec((0..2_u8, 0..6_u8, 0..3_u8, 0..3_u8), 0..12);
+    let rows = prop::collection::btree_map(0..6_u8, 0..3_u8, 1..6);
+    let unit = (any::<bool>(), 0..2_u8, rows, prop::option::of(0..3_u8), prop::option::of(3..6_u8));
+    (stored, prop::collection::vec(unit, 1..4))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_store_ends_as_the_model_says_and_no_key_is_ever_empty((stored_rows, units) in scene()) {
+        let before: Vec<StoredBar> = stored_rows
+            .iter()
+            .map(|(c, d, value, kind)| match kind {
+                0 => stored(*c, *d, &bar_uuid(&bar(*c, *d, *value))),
+                n => stored(*c, *d, &format!("foreign {n}")),
+            })
+            .collect();
+        let units: Vec<WriteUnit> = units
+            .into_iter()
+            .map(|(replace, c, rows, from, to)| {
+                let rows: Vec<(u8, u8)> =
+                    rows.into_iter().filter(|(d, _)| from.is_none_or(|f| f <= *d) && to.is_none_or(|t| *d <= t)).collect();
+                let mode = if replace { SyncMode::Replace } else { SyncMode::Incremental };
+                unit(mode, c, &rows, (from, to))
+            })
+            .filter(|unit| !unit.rows.is_empty())
+            .collect();
+        let plan = plan(&units.iter().collect::<Vec<_>>(), before.clone());
+        let after = apply(&before, &plan);
+
+        // The model: which values each key must hold, or `None` where what was stored stays as it was.
+        let mut model: BTreeMap<(Code, NaiveDateTime), Option<Bar>> =
+            before.iter().map(|row| ((row.code, row.timestamp), None)).collect();
+        for unit in &units {
+            if unit.mode == SyncMode::Replace {
+                model.retain(|(code, time), _| {
+                    let inside = unit.span.from.is_none_or(|from| from <= *time) && unit.span.to.is_none_or(|to| *time <= to);
+                    *code != unit.span.code || !inside || unit.rows.iter().any(|row| row.timestamp == *time)
+                });
+            }
+            for row in &unit.rows {
+                let key = (row.code, row.timestamp);
+                if unit.mode == SyncMode::Replace || !model.contains_key(&key) {
+                    model.insert(key, Some(row.clone()));
+                }
+            }
+        }
+        prop_assert_eq!(after.keys().collect::<Vec<_>>(), model.keys().collect::<Vec<_>>());
+        for (key, expected) in &model {
+            let Some(row) = expected else { continue };
+            let left = &after[key];
+            prop_assert_eq!(left.len(), 1, "{:?}", key);
+            let written = plan.insert.iter().find(|inserted| inserted.uuid == left[0]);
+            let is_right = written.map_or(left[0] == bar_uuid(row), |inserted| inserted.bar == *row);
+            prop_assert!(is_right, "{:?} holds {:?}", key, left);
+        }
+        // Between insert and removal nothing is missing that was there before and stays.
+        for key in after.keys() {
+            prop_assert!(before.iter().any(|row| (row.code, row.timestamp) == *key)
+                || plan.insert.iter().any(|row| (row.bar.code, row.bar.timestamp) == *key));
+        }
+    }
+}

@@ -1,0 +1,224 @@
+// Upstream: batch_writer, validator, write
+// Downstream: domain, ports
+// Role: Decides, from new raw factors and what is stored, which rows of a factor series are written and which removed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::NaiveDateTime;
+
+use crate::domain::{AdjustFactor, Code, RawFactor, SyncMode, TaskCounts};
+use crate::ports::{SeriesEnds, StoredFactor};
+
+/// The sound raw factors of one task, oldest first; times are unique.
+#[derive(Debug, Clone)]
+pub struct FactorUnit {
+    /// The security.
+    pub code: Code,
+    /// Whether the stored series becomes exactly these rows, or grows by them.
+    pub mode: SyncMode,
+    /// The rows.
+    pub rows: Vec<RawFactor>,
+}
+
+/// What to do to the store.
+#[derive(Debug, Default, PartialEq)]
+pub struct FactorPlan {
+    /// Rows to insert: first those in place of stored ones, and newer ones after the removal.
+    pub insert: Vec<AdjustFactor>,
+    /// Rows to remove, once those in their place are there.
+    pub remove: Vec<StoredFactor>,
+    /// Per unit: what becomes of its rows.
+    pub counts: Vec<TaskCounts>,
+}
+
+/// Whether a unit can be written knowing only the ends of the stored series: it goes on after it with the factor it ended
+/// with, as on every day without an ex-right. Then no stored row changes, for `fore` is relative to the last factor.
+fn only_goes_on(unit: &FactorUnit, ends: &SeriesEnds) -> bool {
+    unit.mode == SyncMode::Incremental
+        && unit.rows.iter().all(|row| row.timestamp > ends.last_at && row.factor == ends.last)
+}
+
+/// The codes whose whole stored series must be known to plan these units.
+pub fn codes_to_read(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>) -> Vec<Code> {
+    let mut seen = HashSet::new();
+    let mut twice = HashSet::new();
+    for unit in units {
+        if !seen.insert(unit.code) {
+            twice.insert(unit.code);
+        }
+    }
+    let needs = |unit: &&&FactorUnit| {
+        ends.get(&unit.code).is_some_and(|ends| twice.contains(&unit.code) || !only_goes_on(unit, ends))
+    };
+    let codes: HashSet<Code> = units.iter().filter(needs).map(|unit| unit.code).collect();
+    let mut codes: Vec<Code> = codes.into_iter().collect();
+    codes.sort_unstable();
+    codes
+}
+
+/// Plans units in their order. `stored` holds the series of [`codes_to_read`].
+pub fn plan(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>, stored: Vec<StoredFactor>) -> FactorPlan {
+    let mut series: HashMap<Code, Vec<StoredFactor>> = HashMap::new();
+    for row in stored {
+        series.entry(row.code).or_default().push(row);
+    }
+    let mut wanted: HashMap<Code, BTreeMap<NaiveDateTime, RawFactor>> = HashMap::new();
+    let mut result = FactorPlan::default();
+    for unit in units {
+        match ends.get(&unit.code) {
+            Some(ends) if !series.contains_key(&unit.code) && only_goes_on(unit, ends) => {
+                let rows = unit.rows.iter().filter_map(|row| AdjustFactor::of(unit.code, *row, ends.first, ends.last));
+                result.insert.extend(rows);
+                result.counts.push(TaskCounts { written: unit.rows.len() as u64, ..TaskCounts::default() });
+            }
+            _ => {
+                let known = series.get(&unit.code).map(Vec::as_slice).unwrap_or_default();
+                let rows = wanted.entry(unit.code).or_insert_with(|| raw_of(known));
+                result.counts.push(grow(unit, rows));
+            }
+        }
+    }
+    for (code, rows) in wanted {
+        replace(code, &rows, series.remove(&code).unwrap_or_default(), &mut result);
+    }
+    result.insert.sort_by_key(|row| (row.code, row.raw.timestamp));
+    result
+}
+
+fn raw_of(stored: &[StoredFactor]) -> BTreeMap<NaiveDateTime, RawFactor> {
+    stored.iter().map(|row| (row.raw.timestamp, row.raw)).collect()
+}
+
+fn grow(unit: &FactorUnit, rows: &mut BTreeMap<NaiveDateTime, RawFactor>) -> TaskCounts {
+    let mut counts = TaskCounts::default();
+    if unit.mode == SyncMode::Replace {
+        let fetched: HashSet<NaiveDateTime> = unit.rows.iter().map(|row| row.timestamp).collect();
+        rows.retain(|timestamp, _| fetched.contains(timestamp));
+    }
+    for row in &unit.rows {
+        match rows.insert(row.timestamp, *row) {
+            Some(old) if old.factor == row.factor => counts.unchanged += 1,
+            _ => counts.written += 1,
+        }
+    }
+    counts
+}
+
+/// Makes the stored series this one, leaving rows that are right alone.
+fn replace(code: Code, rows: &BTreeMap<NaiveDateTime, RawFactor>, stored: Vec<StoredFactor>, result: &mut FactorPlan) {
+    let end = |row: Option<(&NaiveDateTime, &RawFactor)>| row.map(|(_, row)| row.factor);
+    let (Some(first), Some(last)) = (end(rows.first_key_value()), end(rows.last_key_value())) else { return };
+    let wanted: Vec<AdjustFactor> = rows.values().filter_map(|row| AdjustFactor::of(code, *row, first, last)).collect();
+    let mut right: HashSet<String> = wanted.iter().map(AdjustFactor::uuid).collect();
+    let mut kept: HashSet<String> = HashSet::new();
+    for row in stored {
+        // Of copies of a right row one stays; they have one uuid and can only go together, so they stay together.
+        if right.contains(&row.uuid) {
+            kept.insert(row.uuid);
+        } else {
+            result.remove.push(row);
+        }
+    }
+    right.retain(|uuid| !kept.contains(uuid));
+    result.insert.extend(wanted.into_iter().filter(|row| right.contains(&row.uuid())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Millionths, SourceId};
+    use chrono::{Duration, NaiveDate};
+    use proptest::prelude::*;
+
+    fn code() -> Code {
+        "000001.SZ".parse().unwrap()
+    }
+
+    fn day(n: i64) -> NaiveDateTime {
+        NaiveDate::from_ymd_opt(2024, 1, 1).unwrap().and_hms_opt(0, 0, 0).unwrap() + Duration::days(n)
+    }
+
+    fn raw(n: i64, factor: i64) -> RawFactor {
+        RawFactor { timestamp: day(n), factor: Millionths(factor * 1_000_000), source: SourceId::TUSHARE }
+    }
+
+    fn unit(mode: SyncMode, rows: &[(i64, i64)]) -> FactorUnit {
+        FactorUnit { code: code(), mode, rows: rows.iter().map(|(n, factor)| raw(*n, *factor)).collect() }
+    }
+
+    fn as_stored(rows: &[AdjustFactor]) -> Vec<StoredFactor> {
+        rows.iter().map(|row| StoredFactor { code: row.code, raw: row.raw, uuid: row.uuid() }).collect()
+    }
+
+    fn ends(stored: &[StoredFactor]) -> HashMap<Code, SeriesEnds> {
+        let (Some(first), Some(last)) = (stored.first(), stored.last()) else { return HashMap::new() };
+        HashMap::from([(
+            code(),
+            SeriesEnds { first: first.raw.factor, last: last.raw.factor, last_at: last.raw.timestamp },
+        )])
+    }
+
+    /// Runs units one after the other against a model store; the rows as (raw, fore, back).
+    fn run(units: &[FactorUnit]) -> Vec<AdjustFactor> {
+        let mut rows: Vec<AdjustFactor> = Vec::new();
+        for unit in units {
+            rows.sort_by_key(|row| row.raw.timestamp);
+            let stored = as_stored(&rows);
+            let ends = ends(&stored);
+            let read = codes_to_read(&[unit], &ends);
+            let plan = plan(&[unit], &ends, if read.is_empty() { vec![] } else { stored });
+            rows.extend(plan.insert);
+            rows.retain(|row| !plan.remove.iter().any(|gone| gone.uuid == row.uuid()));
+        }
+        rows.sort_by_key(|row| row.raw.timestamp);
+        rows
+    }
+
+    fn expected(series: &[(i64, i64)]) -> Vec<AdjustFactor> {
+        let (first, last) = (raw(0, series[0].1).factor, raw(0, series[series.len() - 1].1).factor);
+        series.iter().map(|(n, factor)| AdjustFactor::of(code(), raw(*n, *factor), first, last).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_day_without_an_ex_right_writes_one_row_and_reads_no_series() {
+        let history = run(&[unit(SyncMode::Incremental, &[(1, 2), (2, 4)])]);
+        let stored = as_stored(&history);
+        let new = unit(SyncMode::Incremental, &[(3, 4)]);
+        assert_eq!(codes_to_read(&[&new], &ends(&stored)), []);
+        let plan = plan(&[&new], &ends(&stored), vec![]);
+        assert_eq!((plan.insert.len(), plan.remove.len()), (1, 0));
+        assert_eq!(plan.insert[0], expected(&[(1, 2), (2, 4), (3, 4)])[2]);
+    }
+
+    #[test]
+    fn an_ex_right_changes_every_row_and_the_rows_of_the_python_worker_go() {
+        let mut stored = as_stored(&run(&[unit(SyncMode::Incremental, &[(1, 2), (2, 4)])]));
+        stored[0].uuid = "a random one".to_owned();
+        let new = unit(SyncMode::Incremental, &[(3, 8)]);
+        assert_eq!(codes_to_read(&[&new], &ends(&stored)), [code()]);
+        let plan = plan(&[&new], &ends(&stored), stored.clone());
+        assert_eq!(plan.insert, expected(&[(1, 2), (2, 4), (3, 8)]));
+        assert_eq!(plan.remove, stored);
+        assert_eq!(plan.counts[0].written, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_grows_the_series_is_what_its_raw_factors_say(
+            steps in prop::collection::vec((any::<bool>(), prop::collection::btree_map(0..12_i64, 1..5_i64, 1..6)), 1..6),
+        ) {
+            let mut model: BTreeMap<i64, i64> = BTreeMap::new();
+            let mut units = Vec::new();
+            for (replace, rows) in steps {
+                if replace {
+                    model.clear();
+                }
+                model.extend(rows.iter().map(|(n, factor)| (*n, *factor)));
+                let rows: Vec<(i64, i64)> = rows.into_iter().collect();
+                units.push(unit(if replace { SyncMode::Replace } else { SyncMode::Incremental }, &rows));
+            }
+            let series: Vec<(i64, i64)> = model.into_iter().collect();
+            prop_assert_eq!(run(&units), expected(&series));
+        }
+    }
+}

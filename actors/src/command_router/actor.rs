@@ -1,0 +1,484 @@
+// Upstream: command_router, supervisor
+// Downstream: many
+// Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use chrono::Utc;
+use tracing::{Instrument, Span};
+use uuid::Uuid;
+
+use crate::command_router::open_command::{CommandId, OpenCommand, OpenTask, QueuedTask};
+use crate::command_router::publisher::CommandPublisher;
+use crate::command_router::split::split;
+use crate::command_router::work::Work;
+use crate::domain::reference_list::ListKind;
+use crate::domain::tick_backfill::{BackfillDays, next_part};
+use crate::domain::{
+    BarSnapshot, BarSync, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, JobKey,
+    OpenRange, Stage, Subject, SyncRecord, TaskCounts, TickCommand,
+};
+use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, Fetcher};
+use crate::pipeline::{
+    BackgroundWriter, TaskBuffered, TaskGuard, TaskId, TaskListener, TaskOutcome, TaskSettled, TaskTrace,
+};
+use crate::ports::{CommandReceived, Delivery, Outbox, PartitionsWithdrawn, ReferenceStore};
+use crate::quality_monitor::{CommandRefused, JobPart, QualityMonitor, TaskFailed, TaskFinished};
+use crate::settings::{ActorSettings, ApplySettings, ms};
+use crate::supervision::{CommandOutcome, MetricEvent, TaskEnd, Vitals};
+
+/// Crashes with the same command or task in hand that are still answered by another try: as often as a fetch is tried.
+const MAX_CRASHES: u32 = 3;
+
+/// What the router hands work and news to.
+pub struct RouterLinks {
+    /// Takes tasks.
+    pub fetcher: Addr<Fetcher>,
+    /// Hears of ends.
+    pub quality: Addr<QualityMonitor>,
+    /// Takes dead letters.
+    pub outbox: Arc<dyn Outbox>,
+    /// Knows all listed codes.
+    pub reference: Arc<dyn ReferenceStore>,
+    /// Keeps records of ended tasks.
+    pub journal: BackgroundWriter<SyncRecord>,
+}
+
+/// Takes commands from the feed and follows each to its resolution.
+pub struct CommandRouter {
+    vitals: Vitals,
+    settings: Arc<ActorSettings>,
+    links: Arc<RouterLinks>,
+    next_id: u64,
+    num_fetching: usize,
+    commands: HashMap<CommandId, OpenCommand>,
+    tasks: HashMap<TaskId, OpenTask>,
+    queue: VecDeque<QueuedTask>,
+}
+
+/// The listed codes were read for a command that named none.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CodesListed {
+    delivery: Delivery,
+    command: ControlCommand,
+    work: Work,
+    codes: Vec<Code>,
+}
+
+impl CommandRouter {
+    /// A router without commands.
+    pub fn new(vitals: Vitals, settings: Arc<ActorSettings>, links: RouterLinks) -> Self {
+        Self {
+            vitals,
+            settings,
+            links: Arc::new(links),
+            next_id: 0,
+            num_fetching: 0,
+            commands: HashMap::new(),
+            tasks: HashMap::new(),
+            queue: VecDeque::new(),
+        }
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Reads a command and begins it, or resolves it at once.
+    fn take(&mut self, delivery: Delivery, ctx: &mut Context<Self>) {
+        if delivery.num_crashes() >= MAX_CRASHES {
+            let reason = format!("the worker crashed {} times with this command in hand", delivery.num_crashes());
+            return self.dead_letter(delivery, "crashed", reason, MAX_CRASHES);
+        }
+        match ControlCommand::parse(&delivery.command().payload) {
+            Err(error) => self.refuse(delivery, &error),
+            Ok(command) => match command.instruction.clone() {
+                Instruction::BarSnapshot(BarSnapshot { codes, bars }) => {
+                    self.take_codes(delivery, command, codes, Work::Bars(bars), ctx);
+                }
+                Instruction::AdjustFactor(FactorCommand { codes, mode }) => {
+                    self.take_codes(delivery, command, codes, Work::Factors(mode), ctx);
+                }
+                Instruction::Tick(TickCommand { codes, ticks }) => {
+                    self.take_codes(delivery, command, codes, Work::Ticks(ticks), ctx);
+                }
+                Instruction::StockInfo => self.begin_list(delivery, &command, ListKind::Stocks),
+                Instruction::TradeDay => self.begin_list(delivery, &command, ListKind::TradeDays),
+                Instruction::NotForTheGroup(name) => {
+                    tracing::debug!(command = %delivery.command(), name, "passed over");
+                    self.resolve(delivery, CommandOutcome::PassedOver);
+                }
+            },
+        }
+    }
+
+    fn refuse(&self, delivery: Delivery, error: &CommandError) {
+        tracing::warn!(command = %delivery.command(), %error, "command refused");
+        self.links.quality.do_send(CommandRefused { reason: error.to_string() });
+        self.dead_letter(delivery, "bad_command", error.to_string(), 1);
+    }
+
+    fn take_codes(
+        &mut self,
+        delivery: Delivery,
+        command: ControlCommand,
+        codes: CodeSelection,
+        work: Work,
+        ctx: &mut Context<Self>,
+    ) {
+        match codes {
+            CodeSelection::These(codes) => self.begin_codes(delivery, &command, work, &codes),
+            CodeSelection::AllListed => self.list_codes(delivery, command, work, ctx),
+        }
+    }
+
+    /// Reads the listed codes; waits out a store that does not answer, like every other failure of a store.
+    fn list_codes(&self, delivery: Delivery, command: ControlCommand, work: Work, ctx: &mut Context<Self>) {
+        let (links, vitals, settings) = (self.links.clone(), self.vitals.clone(), self.settings.clone());
+        let router = ctx.address();
+        let span = command.span(delivery.command());
+        let listing = async move {
+            let mut delays = crate::store_retry::store_delays(&settings);
+            let codes = loop {
+                match links.reference.listed_codes().await {
+                    Ok(codes) => break codes,
+                    Err(error) => {
+                        vitals.board().record_error(&error.to_string());
+                        let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
+                        tracing::warn!(%error, retry_in = ?delay, "the list of codes is not readable");
+                        actix_rt::time::sleep(delay).await;
+                    }
+                }
+                if !delivery.assignment().is_held() {
+                    return; // another worker has the command now
+                }
+            };
+            router.do_send(CodesListed { delivery, command, work, codes });
+        };
+        actix_rt::spawn(listing.instrument(span));
+    }
+
+    /// Splits a command for many codes among the group.
+    fn split(&self, delivery: Delivery, codes: &[Code]) {
+        let max_codes = self.settings.fetch.max_codes_per_command;
+        match split(&delivery.command().payload, codes, max_codes, &delivery.command().to_string()) {
+            Ok(parts) => {
+                actix_rt::spawn(self.publisher().parts(delivery, parts).instrument(Span::current()));
+            }
+            Err(error) => self.refuse(delivery, &error),
+        }
+    }
+
+    fn publisher(&self) -> CommandPublisher {
+        CommandPublisher {
+            outbox: self.links.outbox.clone(),
+            board: self.vitals.board().clone(),
+            settings: self.settings.clone(),
+        }
+    }
+
+    /// Begins a command for codes, or splits it among the group.
+    fn begin_codes(&mut self, delivery: Delivery, command: &ControlCommand, work: Work, codes: &[Code]) {
+        if codes.len() > self.settings.fetch.max_codes_per_command {
+            let _logged_in = command.span(delivery.command()).entered();
+            return self.split(delivery, codes);
+        }
+        let subjects: Vec<Subject> = codes.iter().copied().map(Subject::Code).collect();
+        self.begin(delivery, command, work, &subjects);
+    }
+
+    fn begin_list(&mut self, delivery: Delivery, command: &ControlCommand, kind: ListKind) {
+        self.begin(delivery, command, Work::List(kind), &[kind.subject()]);
+    }
+
+    /// Queues a command's tasks: one a subject, or more for days that are too many for one.
+    fn begin(&mut self, delivery: Delivery, command: &ControlCommand, work: Work, subjects: &[Subject]) {
+        if !delivery.assignment().is_held() {
+            return; // dropped: the partition's next owner does it
+        }
+        let id = CommandId(self.fresh_id());
+        let mut num_tasks = 0;
+        for work in work.with_what_it_needs() {
+            let ranges = work.parts();
+            num_tasks += subjects.len() * ranges.len();
+            for subject in subjects.iter().copied() {
+                let task = |range: &OpenRange| QueuedTask::new(id, work, subject, *range);
+                self.queue.extend(ranges.iter().map(task));
+            }
+        }
+        let span = command.span(delivery.command());
+        span.in_scope(|| tracing::debug!(tasks = num_tasks, "command begins"));
+        let open = OpenCommand {
+            delivery,
+            span,
+            part: self.job_part(command, work),
+            issued_at: command.issued_at,
+            num_open: num_tasks,
+            counts: TaskCounts::default(),
+            failures: Vec::new(),
+            num_failures: 0,
+            attempts: 0,
+            received_at: Instant::now(),
+        };
+        self.commands.insert(id, open);
+    }
+
+    fn job_part(&self, command: &ControlCommand, work: Work) -> JobPart {
+        let quality = &self.links.quality;
+        JobPart::begin(JobKey::of(command, work.command()), &quality.clone().recipient(), quality.clone().recipient())
+    }
+
+    /// Hands out queued tasks while there are free slots.
+    fn dispatch(&mut self, ctx: &mut Context<Self>) {
+        // Before they are handed out: the Fetcher asks for whole days where so many wait.
+        self.vitals.board().counters.tasks_in(Stage::Waiting).set(self.queue.len() as u64);
+        while self.num_fetching < self.settings.fetch.max_in_flight {
+            let Some(task) = self.queue.pop_front() else { return };
+            let Some(command) = self.commands.get(&task.command) else { continue };
+            let (assignment, span) = (command.delivery.assignment().clone(), command.span.clone());
+            let id = TaskId(self.fresh_id());
+            let QueuedTask { work, subject, range, backfill, .. } = task;
+            self.tasks.insert(id, OpenTask { task, holds_slot: true, begun_at: Instant::now() });
+            self.num_fetching += 1;
+            let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
+            let guard = TaskGuard::new(id, subject, assignment, listener, self.vitals.board().clone(), span);
+            let fetcher = &self.links.fetcher;
+            match (subject, work) {
+                (Subject::Code(code), Work::Bars(BarSync { frequency, mode, .. })) => {
+                    fetcher.do_send(FetchBars { guard, code, frequency, mode, range });
+                }
+                (Subject::Code(code), Work::Factors(mode)) => fetcher.do_send(FetchFactors { guard, code, mode }),
+                (Subject::Code(code), Work::Ticks(tick)) => {
+                    let backfill = tick.full.then_some(backfill);
+                    fetcher.do_send(FetchTicks { guard, code, range, overwrite: tick.overwrite, backfill });
+                }
+                (_, Work::List(kind)) => fetcher.do_send(FetchList { guard, kind }),
+                // No command makes such a task; the ticket that is dropped here brings it back, and three times ends it.
+                (subject, work) => tracing::error!(%subject, ?work, "a task that nobody can do"),
+            }
+        }
+    }
+
+    fn free_slot(&mut self, task: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&task)
+            && task.holds_slot
+        {
+            task.holds_slot = false;
+            self.num_fetching = self.num_fetching.saturating_sub(1);
+        }
+    }
+
+    /// A run of a task ended. Words of a run that is not known any more (from before a restart) change nothing.
+    fn task_settled(&mut self, id: TaskId, outcome: TaskOutcome, trace: TaskTrace) {
+        self.free_slot(id);
+        let Some(OpenTask { task, begun_at, .. }) = self.tasks.remove(&id) else { return };
+        let Some(command) = self.commands.get_mut(&task.command) else { return };
+        let duration = begun_at.elapsed();
+        let board = self.vitals.board();
+        let ended = |outcome| board.observe(&MetricEvent::TaskEnded { outcome, duration });
+        let (job, sources, subject) = (command.part.job(), trace.sources, task.subject);
+        let (counts, error) = match outcome {
+            TaskOutcome::Lost { suspect } => {
+                ended(TaskEnd::Lost);
+                return self.run_again(task, suspect);
+            }
+            TaskOutcome::Done(report) => {
+                let delay = self.settings.quality.delay_basis.delay(command.issued_at, trace.newest_stored, Utc::now());
+                ended(TaskEnd::Done { counts: &report.counts, delay });
+                let stop_after = self.settings.fetch.tick_stop_after_empty_days;
+                let earlier = report.backfill.and_then(|days| Some((next_part(task.range, days, stop_after)?, days)));
+                let rest = trace.rest.map(|range| (range, BackfillDays::default()));
+                for (range, days) in earlier.into_iter().chain(rest) {
+                    command.num_open += 1;
+                    self.queue.push_back(task.next(range, days));
+                }
+                command.counts.add(&report.counts);
+                let counts = report.counts.clone();
+                self.links.quality.do_send(TaskFinished { subject, job, report, delay, sources });
+                (counts, None)
+            }
+            TaskOutcome::Failed { error, attempts } => {
+                ended(TaskEnd::Failed);
+                command.attempts = command.attempts.max(attempts);
+                let reason = error.to_string();
+                command.fail(subject, reason.clone());
+                self.links.quality.do_send(TaskFailed { subject, job, error, sources });
+                (TaskCounts::default(), Some(reason))
+            }
+        };
+        self.record(&task, duration, counts, error);
+        self.close_task(task.command);
+    }
+
+    /// Keeps a record of an ended task, where records are wanted.
+    fn record(&self, task: &QueuedTask, duration: Duration, counts: TaskCounts, error: Option<String>) {
+        if !self.settings.events.sync_records {
+            return;
+        }
+        let QueuedTask { work, subject, .. } = *task;
+        let (id, kind, mode, ended_at) = (Uuid::new_v4(), work.kind(), work.mode(), Utc::now());
+        self.links.journal.note(SyncRecord { id, kind, subject, mode, ended_at, duration, counts, error });
+    }
+
+    /// One task less; with its last one the command ends.
+    fn close_task(&mut self, id: CommandId) {
+        let Some(command) = self.commands.get_mut(&id) else { return };
+        command.num_open -= 1;
+        if command.num_open == 0 {
+            self.finish(id);
+        }
+    }
+
+    /// A cut-off run starts again, unless the task itself seems to be what crashes the worker.
+    fn run_again(&mut self, mut task: QueuedTask, suspect: bool) {
+        task.num_crashes += u32::from(suspect);
+        let QueuedTask { subject, num_crashes, .. } = task;
+        let Some(command) = self.commands.get_mut(&task.command) else { return };
+        let _logged_in = command.span.clone().entered();
+        if !command.delivery.assignment().is_held() {
+            return self.forget(task.command);
+        }
+        if num_crashes < MAX_CRASHES {
+            tracing::warn!(%subject, num_crashes, "task was cut off and runs again");
+            return self.queue.push_front(task);
+        }
+        command.attempts = command.attempts.max(num_crashes);
+        command.fail(subject, format!("the worker crashed {num_crashes} times at this task"));
+        self.close_task(task.command);
+    }
+
+    /// All tasks of a command are done: it is resolved, or recorded as a dead letter first.
+    fn finish(&mut self, id: CommandId) {
+        let Some(command) = self.commands.remove(&id) else { return };
+        let _logged_in = command.span.clone().entered();
+        tracing::debug!(
+            written = command.counts.written,
+            unchanged = command.counts.unchanged,
+            skipped = command.counts.num_skipped(),
+            failures = command.num_failures,
+            elapsed = ?command.received_at.elapsed(),
+            "command ends"
+        );
+        if command.num_failures == 0 {
+            return self.resolve(command.delivery, CommandOutcome::Done);
+        }
+        let reason = command.failure_text();
+        self.dead_letter(command.delivery, "source_error", reason, command.attempts);
+    }
+
+    fn resolve(&self, delivery: Delivery, outcome: CommandOutcome) {
+        self.vitals.board().observe(&MetricEvent::CommandEnded(outcome));
+        delivery.resolve();
+    }
+
+    /// Records the command in the dead-letter topic, then resolves it.
+    fn dead_letter(&self, delivery: Delivery, class: &'static str, reason: String, attempts: u32) {
+        let recording = self.publisher().dead_letter(delivery, class, reason, attempts);
+        actix_rt::spawn(recording.instrument(Span::current()));
+    }
+
+    /// Drops a command: its delivery goes back to the feed.
+    fn forget(&mut self, id: CommandId) {
+        self.commands.remove(&id);
+        self.queue.retain(|queued| queued.command != id);
+    }
+}
+
+impl Actor for CommandRouter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.vitals.begin(ctx);
+    }
+}
+
+impl Supervised for CommandRouter {
+    /// All commands go back to the feed, which hands them out again.
+    fn restarting(&mut self, _ctx: &mut Self::Context) {
+        self.commands.clear();
+        self.tasks.clear();
+        self.queue.clear();
+        self.num_fetching = 0;
+    }
+}
+
+impl Handler<CommandReceived> for CommandRouter {
+    type Result = ();
+
+    fn handle(&mut self, message: CommandReceived, ctx: &mut Self::Context) {
+        // Holds the delivery, so that a panic here counts as one with this command in hand.
+        let CommandReceived(delivery) = message;
+        self.vitals.fail_point("handler");
+        if self.commands.is_empty() {
+            // Work that arrives after idleness has not stood still since the last work ended.
+            self.vitals.board().progress.progressed();
+        }
+        self.take(delivery, ctx);
+        self.dispatch(ctx);
+    }
+}
+
+impl Handler<CodesListed> for CommandRouter {
+    type Result = ();
+
+    fn handle(&mut self, message: CodesListed, ctx: &mut Self::Context) {
+        let CodesListed { delivery, command, work, codes } = message;
+        if codes.is_empty() {
+            let _logged_in = command.span(delivery.command()).entered();
+            let reason = "the command names no code and the stock list (stock_info) is empty; send `stockinfo` first";
+            self.links.quality.do_send(CommandRefused { reason: reason.to_owned() });
+            return self.dead_letter(delivery, "no_codes", reason.to_owned(), 1);
+        }
+        self.begin_codes(delivery, &command, work, &codes);
+        self.dispatch(ctx);
+    }
+}
+
+impl Handler<TaskBuffered> for CommandRouter {
+    type Result = ();
+
+    fn handle(&mut self, message: TaskBuffered, ctx: &mut Self::Context) {
+        self.free_slot(message.0);
+        self.dispatch(ctx);
+    }
+}
+
+impl Handler<TaskSettled> for CommandRouter {
+    type Result = ();
+
+    fn handle(&mut self, message: TaskSettled, ctx: &mut Self::Context) {
+        self.task_settled(message.task, message.outcome, message.trace);
+        self.dispatch(ctx);
+    }
+}
+
+impl Handler<PartitionsWithdrawn> for CommandRouter {
+    type Result = ();
+
+    /// Commands with tasks that have not begun are dropped at once; those whose tasks are all under way may finish.
+    fn handle(&mut self, _: PartitionsWithdrawn, ctx: &mut Self::Context) {
+        let commands = &self.commands;
+        let is_withdrawn =
+            |id: &CommandId| commands.get(id).is_none_or(|command| !command.delivery.assignment().is_held());
+        // A command that still has tasks to begin cannot be finished here any more.
+        let hopeless: HashSet<CommandId> =
+            self.queue.iter().map(|queued| queued.command).filter(is_withdrawn).collect();
+        self.queue.retain(|queued| !hopeless.contains(&queued.command));
+        self.commands.retain(|id, _| !hopeless.contains(id));
+        self.dispatch(ctx);
+    }
+}
+
+impl Handler<ApplySettings> for CommandRouter {
+    type Result = ();
+
+    fn handle(&mut self, message: ApplySettings, ctx: &mut Self::Context) {
+        self.settings = message.0;
+        self.dispatch(ctx);
+    }
+}

@@ -1,0 +1,64 @@
+// Upstream: actor
+// Downstream: domain, ports, settings, store_retry, supervision
+// Role: Ends a command by handing it over: to the group in parts, or to the dead letters. Only what is published is resolved.
+
+use std::sync::Arc;
+
+use crate::domain::CommandPart;
+use crate::ports::{DeadLetter, Delivery, Outbox};
+use crate::settings::{ActorSettings, ms};
+use crate::store_retry::store_delays;
+use crate::supervision::{CommandOutcome, MetricEvent, StatusBoard};
+
+/// What handing over needs.
+#[derive(Clone)]
+pub struct CommandPublisher {
+    /// Publishes.
+    pub outbox: Arc<dyn Outbox>,
+    /// Counts.
+    pub board: Arc<StatusBoard>,
+    /// Waits between tries.
+    pub settings: Arc<ActorSettings>,
+}
+
+impl CommandPublisher {
+    /// Publishes a command anew in parts, and resolves it when the broker has all of them. If some were published before a
+    /// crash they are published again, and find their rows stored.
+    pub async fn parts(self, delivery: Delivery, parts: Vec<CommandPart>) {
+        tracing::info!(command = %delivery.command(), parts = parts.len(), "a command for many codes is split");
+        for part in &parts {
+            let mut delays = store_delays(&self.settings);
+            while let Err(error) = self.outbox.command(part).await {
+                self.board.record_error(&error.to_string());
+                let delay = delays.next().unwrap_or(ms(self.settings.batch.max_retry_delay_ms));
+                tracing::error!(command = %delivery.command(), %error, retry_in = ?delay, "a part is not published yet");
+                actix_rt::time::sleep(delay).await;
+            }
+            if !delivery.assignment().is_held() {
+                return; // another worker has the command now
+            }
+            self.board.progress.progressed();
+        }
+        self.board.observe(&MetricEvent::CommandEnded(CommandOutcome::Split));
+        delivery.resolve();
+    }
+
+    /// Records a command in the dead-letter topic, then resolves it. Without the record it stays unresolved.
+    pub async fn dead_letter(self, delivery: Delivery, class: &'static str, reason: String, attempts: u32) {
+        let letter = DeadLetter { command: delivery.command().clone(), reason, class, attempts };
+        let mut delays = store_delays(&self.settings);
+        while let Err(error) = self.outbox.dead_letter(&letter).await {
+            self.board.record_error(&error.to_string());
+            let delay = delays.next().unwrap_or(ms(self.settings.batch.max_retry_delay_ms));
+            tracing::error!(command = %letter.command, %error, retry_in = ?delay, "dead letter is not recorded yet");
+            actix_rt::time::sleep(delay).await;
+            if delivery.assignment().is_lost() {
+                return; // another worker has the command now
+            }
+        }
+        tracing::warn!(command = %letter.command, class, reason = letter.reason, "dead letter recorded");
+        self.board.record_error(&letter.reason);
+        self.board.observe(&MetricEvent::CommandEnded(CommandOutcome::DeadLetter(class)));
+        delivery.resolve();
+    }
+}

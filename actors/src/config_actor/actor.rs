@@ -1,0 +1,189 @@
+// Upstream: config_actor, supervisor
+// Downstream: messages, notifications, ports, settings, supervision
+// Role: The actor that holds the configuration in force, and puts a new one in force for all at once, or for none.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use crate::config_actor::{CurrentSettings, Reload, SettingsInForce};
+use crate::notifications::{Announcer, WorkerEvent};
+use crate::ports::{ConfigSource, PreparedConfig};
+use crate::settings::{ActorSettings, ApplySettings};
+use crate::supervision::Vitals;
+
+/// Orders that one reload answers at most; beyond it they come so fast that somebody sends them in a loop.
+const MAX_ANSWERS: usize = 100;
+
+/// Reloads asked for while one is under way: one follows for all of them, and answers each order.
+#[derive(Debug, Default)]
+struct Waiting(Option<(&'static str, Vec<String>)>);
+
+impl Waiting {
+    fn add(&mut self, Reload { cause, correlation_id }: Reload) {
+        let (last_cause, ids) = self.0.get_or_insert_with(|| (cause, Vec::new()));
+        *last_cause = cause;
+        ids.extend(correlation_id.filter(|_| ids.len() < MAX_ANSWERS));
+    }
+}
+
+/// Holds the configuration. One reload is under way at a time.
+pub struct ConfigActor {
+    vitals: Vitals,
+    generation: u64,
+    settings: Arc<ActorSettings>,
+    source: Arc<dyn ConfigSource>,
+    subscribers: Vec<Recipient<ApplySettings>>,
+    announcer: Announcer,
+    reloading: bool,
+    waiting: Waiting,
+}
+
+impl ConfigActor {
+    /// The settings at the start, where new ones come from, and who hears of them.
+    pub fn new(
+        vitals: Vitals,
+        settings: Arc<ActorSettings>,
+        source: Arc<dyn ConfigSource>,
+        subscribers: Vec<Recipient<ApplySettings>>,
+        announcer: Announcer,
+    ) -> Self {
+        Self {
+            vitals,
+            generation: 1,
+            settings,
+            source,
+            subscribers,
+            announcer,
+            reloading: false,
+            waiting: Waiting::default(),
+        }
+    }
+
+    /// Reads it anew if anything asks for it and nothing is under way.
+    fn reload(&mut self, ctx: &mut Context<Self>) {
+        if self.reloading {
+            return;
+        }
+        let Some((cause, orders)) = self.waiting.0.take() else { return };
+        self.reloading = true;
+        tracing::info!(cause, "the configuration is read anew");
+        let source = self.source.clone();
+        let preparing = async move { source.prepare().await }.into_actor(self);
+        ctx.spawn(preparing.map(move |prepared, config, ctx| {
+            let event = match prepared {
+                Ok(prepared) => config.install(prepared),
+                Err(refused) => config.refuse(refused.problems),
+            };
+            config.answer(event, orders);
+            config.reloading = false;
+            config.reload(ctx);
+        }));
+    }
+
+    fn install(&mut self, prepared: PreparedConfig) -> WorkerEvent {
+        let PreparedConfig { settings, changed, install } = prepared;
+        let board = self.vitals.board();
+        if changed.is_empty() {
+            board.counters.reloads_unchanged.add(1);
+            tracing::info!(generation = self.generation, "nothing has changed in the configuration");
+            return WorkerEvent::ReloadUnchanged;
+        }
+        install();
+        self.settings = Arc::new(settings);
+        self.generation += 1;
+        board.counters.reloads_applied.add(1);
+        tracing::info!(generation = self.generation, ?changed, "a new configuration is in force");
+        self.tell();
+        WorkerEvent::Reloaded(changed)
+    }
+
+    fn refuse(&self, problems: Vec<String>) -> WorkerEvent {
+        self.vitals.board().counters.reloads_refused.add(1);
+        tracing::error!(
+            generation = self.generation,
+            problems = problems.join("; "),
+            "the new configuration is refused; the old one stays in force"
+        );
+        WorkerEvent::ReloadRefused(problems)
+    }
+
+    fn answer(&self, event: WorkerEvent, orders: Vec<String>) {
+        // Nobody wants a message for every saving of a file that changes nothing.
+        if orders.is_empty() && event == WorkerEvent::ReloadUnchanged {
+            return;
+        }
+        let announcer = self.announcer.clone();
+        actix_rt::spawn(async move {
+            if orders.is_empty() {
+                announcer.announce(&event, None).await;
+            }
+            for order in orders {
+                announcer.announce(&event, Some(&order)).await;
+            }
+        });
+    }
+
+    fn tell(&self) {
+        for subscriber in &self.subscribers {
+            subscriber.do_send(ApplySettings(self.settings.clone()));
+        }
+    }
+}
+
+impl Actor for ConfigActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.vitals.begin(ctx);
+        // After a restart the actors may or may not have heard of the last snapshot: they are told again.
+        self.tell();
+    }
+}
+
+impl Supervised for ConfigActor {
+    /// What is in force stays in force: all other actors work by it. A reload under way is given up.
+    fn restarting(&mut self, _ctx: &mut Self::Context) {
+        self.reloading = false;
+        self.waiting = Waiting::default();
+    }
+}
+
+impl Handler<Reload> for ConfigActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Reload, ctx: &mut Self::Context) {
+        self.vitals.fail_point("handler");
+        self.waiting.add(message);
+        self.reload(ctx);
+    }
+}
+
+impl Handler<CurrentSettings> for ConfigActor {
+    type Result = SettingsInForce;
+
+    fn handle(&mut self, _: CurrentSettings, _ctx: &mut Self::Context) -> Self::Result {
+        self.vitals.fail_point("handler");
+        SettingsInForce { generation: self.generation, settings: self.settings.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_reload_follows_for_all_that_ask_meanwhile_and_forgets_no_order() {
+        let mut waiting = Waiting::default();
+        let ask = |cause, id: Option<&str>| Reload { cause, correlation_id: id.map(str::to_owned) };
+        waiting.add(ask("order", Some("a")));
+        waiting.add(ask("the file has changed", None));
+        waiting.add(ask("order", Some("b")));
+        let (cause, orders) = waiting.0.take().unwrap();
+        assert_eq!((cause, orders), ("order", vec!["a".to_owned(), "b".to_owned()]));
+        for n in 0..2 * MAX_ANSWERS {
+            waiting.add(ask("order", Some(&n.to_string())));
+        }
+        assert_eq!(waiting.0.take().unwrap().1.len(), MAX_ANSWERS);
+    }
+}

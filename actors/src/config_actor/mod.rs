@@ -1,0 +1,13 @@
+// Upstream: none
+// Downstream: actor, messages
+// Role: The ConfigActor: holds the configuration in force and applies a new one.
+
+//! The ConfigActor: holds the configuration in force and applies a new one.
+
+/// The actor.
+mod actor;
+/// Messages to the ConfigActor.
+mod messages;
+
+pub use actor::ConfigActor;
+pub use messages::{CurrentSettings, Reload, SettingsInForce};

@@ -1,0 +1,240 @@
+// Upstream: data_worker, domain, quality_monitor, quality_report
+// Downstream: code, settings, source_stats, task, task_report
+// Role: Adds up what tasks brought, in an interval or of a job: rows, sources, delays, examples, affected codes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::domain::{Anomaly, Rule, SourceStats, Subject, TaskCounts, TaskReport};
+use crate::settings::{QualitySettings, ms};
+
+/// Securities that are named for one kind of trouble: all A-shares. Beyond that they are only counted.
+const MAX_NAMED: usize = 6_000;
+
+/// Characters of a failure's text that are kept for each code.
+const MAX_REASON: usize = 200;
+
+/// What happened in an interval, or of a job.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct QualitySummary {
+    /// Tasks that ended well.
+    pub num_done: u64,
+    /// Tasks that failed for good.
+    pub num_failed: u64,
+    /// Commands that were refused.
+    pub num_refused: u64,
+    /// Ginkgo's words for what was done.
+    pub commands: BTreeSet<&'static str>,
+    /// Rows.
+    pub counts: TaskCounts,
+    /// Calls, by source.
+    pub sources: SourceStats,
+    /// How late rows were readable.
+    pub delays: Delays,
+    /// Examples of anomalies, by rule.
+    pub examples: BTreeMap<Rule, Vec<Anomaly>>,
+    /// Tasks of which rows are missing, with the number of these.
+    pub incomplete: Affected,
+    /// Tasks that were late, with seconds.
+    pub late: Affected,
+    /// Tasks of which rows were invalid.
+    pub invalid: Affected,
+    /// The same by rule, with the number of rows.
+    pub skipped: BTreeMap<Rule, Affected>,
+    /// Tasks of which rows were kept though they broke a rule of the market.
+    pub warned: BTreeMap<Rule, Affected>,
+    /// Tasks that failed, with the last reason.
+    pub failed: BTreeMap<Subject, String>,
+}
+
+/// Securities that something is wrong with, each with a number, and how many there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Affected {
+    named: BTreeMap<Subject, u64>,
+    unnamed: u64,
+}
+
+impl Affected {
+    fn add(&mut self, subject: Subject, number: u64) {
+        if self.named.len() < MAX_NAMED || self.named.contains_key(&subject) {
+            *self.named.entry(subject).or_default() += number;
+        } else {
+            self.unnamed += 1;
+        }
+    }
+
+    /// The first of them.
+    pub fn names(&self, max_shown: usize) -> Vec<String> {
+        self.named.keys().take(max_shown).map(Subject::to_string).collect()
+    }
+
+    /// Each with its number.
+    pub fn iter(&self) -> impl Iterator<Item = (&Subject, u64)> {
+        self.named.iter().map(|(subject, number)| (subject, *number))
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.named.len() as u64 + self.unnamed
+    }
+}
+
+/// How late the rows of tasks were readable.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delays {
+    longest: Duration,
+    sum: Duration,
+    count: u32,
+    /// In milliseconds, of the first tasks.
+    some: Vec<u32>,
+}
+
+impl Delays {
+    /// Three evenings of the whole market; 64 KB.
+    const MAX_KEPT: usize = 16_000;
+
+    fn add(&mut self, delay: Duration) {
+        self.longest = self.longest.max(delay);
+        self.sum += delay;
+        self.count += 1;
+        if self.some.len() < Self::MAX_KEPT {
+            self.some.push(u32::try_from(delay.as_millis()).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// The delay that so many percent of the tasks do not exceed; `None` where none is known.
+    pub fn percentile(&self, percent: usize) -> Option<Duration> {
+        let mut sorted = self.some.clone();
+        sorted.sort_unstable();
+        let place = (sorted.len() * percent).div_ceil(100).checked_sub(1)?;
+        sorted.get(place).map(|milliseconds| Duration::from_millis(u64::from(*milliseconds)))
+    }
+
+    /// The longest; `None` where none is known.
+    pub fn longest(&self) -> Option<Duration> {
+        (self.count > 0).then_some(self.longest)
+    }
+
+    /// The mean; `None` where none is known.
+    pub fn mean(&self) -> Option<Duration> {
+        self.sum.checked_div(self.count)
+    }
+}
+
+impl QualitySummary {
+    /// Whether there is nothing to report.
+    pub fn is_empty(&self) -> bool {
+        self.num_tasks() == 0 && self.num_refused == 0
+    }
+
+    /// Tasks that ended.
+    pub fn num_tasks(&self) -> u64 {
+        self.num_done + self.num_failed
+    }
+
+    /// A task ended well.
+    pub fn add_finished(
+        &mut self,
+        subject: Subject,
+        report: &TaskReport,
+        delay: Option<Duration>,
+        quality: &QualitySettings,
+    ) {
+        let counts = &report.counts;
+        if counts.missing > 0 {
+            self.incomplete.add(subject, counts.missing);
+        }
+        if counts.num_skipped() > 0 {
+            self.invalid.add(subject, counts.num_skipped());
+        }
+        for (by_rule, found) in [(&mut self.skipped, &counts.skipped), (&mut self.warned, &counts.warned)] {
+            for (rule, number) in found {
+                by_rule.entry(*rule).or_default().add(subject, *number);
+            }
+        }
+        if let Some(delay) = delay.filter(|delay| *delay > ms(quality.alerts.delay_warning_ms)) {
+            self.late.add(subject, delay.as_secs());
+        }
+        self.num_done += 1;
+        self.counts.add(counts);
+        for anomaly in &report.anomalies {
+            let examples = self.examples.entry(anomaly.rule).or_default();
+            if examples.len() < quality.max_examples {
+                examples.push(anomaly.clone());
+            }
+        }
+        if let Some(delay) = delay {
+            self.delays.add(delay);
+        }
+    }
+
+    /// A task failed for good.
+    pub fn add_failed(&mut self, subject: Subject, reason: &str) {
+        self.num_failed += 1;
+        if self.failed.len() < MAX_NAMED || self.failed.contains_key(&subject) {
+            self.failed.insert(subject, reason.chars().take(MAX_REASON).collect());
+        }
+    }
+
+    /// A command was refused.
+    pub fn add_refused(&mut self) {
+        self.num_refused += 1;
+    }
+
+    /// Rows.
+    pub fn counts(&self) -> &TaskCounts {
+        &self.counts
+    }
+
+    /// What was done, such as `bar_snapshot`.
+    pub fn task_type(&self) -> String {
+        self.commands.iter().copied().collect::<Vec<_>>().join(",")
+    }
+
+    /// The delay that 95 of 100 tasks do not exceed; `None` where none is known.
+    pub fn usual_delay(&self) -> Option<Duration> {
+        self.delays.percentile(95)
+    }
+
+    /// Some examples, of each rule as many as there is room for, the rules in turn.
+    pub fn shown_examples(&self, max_shown: usize) -> Vec<&Anomaly> {
+        let most = self.examples.values().map(Vec::len).max().unwrap_or_default();
+        let turn = |turn: usize| self.examples.values().filter_map(move |examples| examples.get(turn));
+        (0..most).flat_map(turn).take(max_shown).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Code;
+
+    fn anomaly(code: Code, rule: Rule) -> Anomaly {
+        Anomaly { code, timestamp: None, field: "open", value: "-1".into(), rule }
+    }
+
+    #[test]
+    fn examples_are_of_every_rule_and_bounded() {
+        let code: Code = "000001.SZ".parse().unwrap();
+        let quality = QualitySettings { max_examples: 4, ..QualitySettings::default() };
+        let mut summary = QualitySummary::default();
+        let mut anomalies = vec![anomaly(code, Rule::PriceNotPositive); 50];
+        anomalies.push(anomaly(code, Rule::MissingValue));
+        let report = TaskReport { anomalies, ..TaskReport::default() };
+        summary.add_finished(Subject::Code(code), &report, None, &quality);
+        let shown: Vec<Rule> = summary.shown_examples(4).iter().map(|anomaly| anomaly.rule).collect();
+        assert_eq!(shown.iter().filter(|rule| **rule == Rule::MissingValue).count(), 1);
+        assert_eq!(shown.len(), 4);
+    }
+
+    #[test]
+    fn the_named_are_bounded_and_all_are_counted() {
+        let mut affected = Affected::default();
+        for n in 0..7_000 {
+            affected.add(Subject::Code(format!("{n:06}.SZ").parse().unwrap()), 2);
+        }
+        affected.add(Subject::Code("000000.SZ".parse().unwrap()), 3);
+        assert_eq!((affected.total(), affected.iter().count(), affected.names(20).len()), (7_000, MAX_NAMED, 20));
+        assert_eq!(affected.iter().next().map(|(_, number)| number), Some(5));
+    }
+}

@@ -1,0 +1,176 @@
+// Upstream: batch_writer, batch_writer::lists, command_router, fetcher, validator
+// Downstream: bar, stock_info, task, trade_day
+// Role: The lists that are taken as a whole (securities, calendar): as fetched, and checked.
+
+use std::collections::HashSet;
+
+use crate::domain::stock_info::{self, StockAnomaly};
+use crate::domain::{
+    Anomaly, FetchedStock, FetchedTradeDay, Rule, SourceId, Stock, Subject, TaskCounts, TradeDay, trade_day,
+};
+
+/// Which list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListKind {
+    /// Securities.
+    Stocks,
+    /// Days of the exchanges' calendar.
+    TradeDays,
+}
+
+impl ListKind {
+    /// What a task for this list is about.
+    pub fn subject(self) -> Subject {
+        match self {
+            Self::Stocks => Subject::StockList,
+            Self::TradeDays => Subject::Calendar,
+        }
+    }
+}
+
+/// A list as a source gave it.
+#[derive(Debug)]
+pub enum FetchedList {
+    /// Securities.
+    Stocks(Vec<FetchedStock>),
+    /// Days.
+    TradeDays(Vec<FetchedTradeDay>),
+}
+
+impl FetchedList {
+    /// Its rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Stocks(rows) => rows.len(),
+            Self::TradeDays(rows) => rows.len(),
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A list of sound rows, each key once.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SoundList {
+    /// Securities.
+    Stocks(Vec<Stock>),
+    /// Days.
+    TradeDays(Vec<TradeDay>),
+}
+
+impl SoundList {
+    /// Whether no row is sound.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Stocks(rows) => rows.is_empty(),
+            Self::TradeDays(rows) => rows.is_empty(),
+        }
+    }
+}
+
+/// A list, checked.
+pub struct CheckedList {
+    /// What is sound of it.
+    pub list: SoundList,
+    /// Its rows by what became of them.
+    pub counts: TaskCounts,
+    /// Examples of invalid rows that belong to a code.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// Checks every row; of two rows for one key the first is taken.
+pub fn check(fetched: &FetchedList, source: SourceId, max_examples: usize) -> CheckedList {
+    let mut skipped = Skipped { counts: TaskCounts::default(), anomalies: Vec::new(), max_examples };
+    skipped.counts.fetched = fetched.len() as u64;
+    let list = match fetched {
+        FetchedList::Stocks(rows) => SoundList::Stocks(stocks(rows, source, &mut skipped)),
+        FetchedList::TradeDays(rows) => SoundList::TradeDays(trade_days(rows, source, &mut skipped)),
+    };
+    CheckedList { list, counts: skipped.counts, anomalies: skipped.anomalies }
+}
+
+struct Skipped {
+    counts: TaskCounts,
+    anomalies: Vec<Anomaly>,
+    max_examples: usize,
+}
+
+impl Skipped {
+    fn add(&mut self, rule: Rule, what: &str, anomaly: Option<Anomaly>) {
+        *self.counts.skipped.entry(rule).or_default() += 1;
+        tracing::debug!(what, rule = rule.as_str(), "row of a list skipped");
+        if self.anomalies.len() < self.max_examples {
+            self.anomalies.extend(anomaly);
+        }
+    }
+}
+
+fn stocks(rows: &[FetchedStock], source: SourceId, skipped: &mut Skipped) -> Vec<Stock> {
+    let (mut sound, mut seen) = (Vec::with_capacity(rows.len()), HashSet::with_capacity(rows.len()));
+    for row in rows {
+        match stock_info::check(row, source) {
+            Ok(stock) if seen.insert(stock.code) => sound.push(stock),
+            Ok(stock) => skipped.add(Rule::DuplicateKey, stock.code.as_str(), None),
+            Err(StockAnomaly::NoCode(text)) => skipped.add(Rule::UnreadableValue, &text, None),
+            Err(StockAnomaly::Of(anomaly)) => skipped.add(anomaly.rule, anomaly.field, Some(anomaly)),
+        }
+    }
+    sound
+}
+
+fn trade_days(rows: &[FetchedTradeDay], source: SourceId, skipped: &mut Skipped) -> Vec<TradeDay> {
+    let (mut sound, mut seen) = (Vec::with_capacity(rows.len()), HashSet::with_capacity(rows.len()));
+    for row in rows {
+        match trade_day::check(row, source) {
+            Ok(day) if seen.insert(day.date) => sound.push(day),
+            Ok(day) => skipped.add(Rule::DuplicateKey, &day.date.to_string(), None),
+            Err(text) => skipped.add(Rule::UnreadableValue, &text, None),
+        }
+    }
+    sound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Field;
+    use chrono::{NaiveDate, NaiveTime};
+    use rust_decimal::Decimal;
+
+    #[test]
+    fn invalid_and_doubled_rows_are_counted_and_the_rest_is_sound() {
+        let day = Field::Value(NaiveDate::from_ymd_opt(2000, 1, 4).unwrap().and_time(NaiveTime::MIN));
+        let row = |code: &str, name: Field<String>| FetchedStock {
+            code: Field::Value(code.to_owned()),
+            name,
+            industry: Field::Missing,
+            list_date: day.clone(),
+            delist_date: Field::Missing,
+        };
+        let name = || Field::Value("name".to_owned());
+        let rows = vec![
+            row("000001.SZ", name()),
+            row("SZ000001", name()),
+            row("none", name()),
+            row("000002.SZ", Field::Missing),
+            row("000003.SZ", name()),
+        ];
+        let checked = check(&FetchedList::Stocks(rows), SourceId::TUSHARE, 10);
+        let SoundList::Stocks(stocks) = checked.list else { panic!("a stock list") };
+        assert_eq!(stocks.iter().map(|stock| stock.code.to_string()).collect::<Vec<_>>(), ["000001.SZ", "000003.SZ"]);
+        let expected = [(Rule::MissingValue, 1), (Rule::UnreadableValue, 1), (Rule::DuplicateKey, 1)];
+        assert_eq!(checked.counts.skipped, expected.into_iter().collect());
+        assert_eq!((checked.counts.fetched, checked.anomalies.len()), (5, 1));
+        let days = vec![
+            FetchedTradeDay { date: day.clone(), is_open: Field::Value(Decimal::ONE) },
+            FetchedTradeDay { date: day, is_open: Field::Value(Decimal::ZERO) },
+            FetchedTradeDay { date: Field::Missing, is_open: Field::Value(Decimal::ONE) },
+        ];
+        let checked = check(&FetchedList::TradeDays(days), SourceId::TUSHARE, 10);
+        assert!(matches!(checked.list, SoundList::TradeDays(days) if days.len() == 1 && days[0].is_open));
+        assert_eq!(checked.counts.num_skipped(), 2);
+    }
+}

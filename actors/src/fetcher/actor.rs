@@ -1,0 +1,146 @@
+// Upstream: command_router, fetcher, supervisor
+// Downstream: many
+// Role: The actor that fetches a task's rows from a source, at most three times, and passes them to the Validator.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tokio::sync::watch;
+use tracing::Instrument;
+
+use crate::fetcher::bars::fetch_bars;
+use crate::fetcher::cross_check::CrossCheck;
+use crate::fetcher::cross_section::CrossSections;
+use crate::fetcher::factors::fetch_factors;
+use crate::fetcher::lists::fetch_list;
+use crate::fetcher::parts::{FetchParts, StoredData};
+use crate::fetcher::plan::FetchPlanner;
+use crate::fetcher::row_context::RowContextReader;
+use crate::fetcher::source_caller::SourceCaller;
+use crate::fetcher::suspensions::Suspensions;
+use crate::fetcher::ticks::fetch_ticks;
+use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, RefreshFacts};
+use crate::pipeline::RowBudget;
+use crate::ports::MarketSources;
+use crate::settings::{ActorSettings, ApplySettings, ms};
+use crate::supervision::Vitals;
+use crate::validator::Validator;
+
+/// Fetches; each fetch is a future of its own, so that a panic in one ends no other.
+pub struct Fetcher {
+    vitals: Vitals,
+    settings: watch::Sender<Arc<ActorSettings>>,
+    parts: Arc<FetchParts>,
+}
+
+impl Fetcher {
+    /// A fetcher that asks `sources` for what `stored` lacks.
+    pub fn new(
+        vitals: Vitals,
+        settings: Arc<ActorSettings>,
+        sources: Arc<dyn MarketSources>,
+        stored: StoredData,
+        validator: Addr<Validator>,
+    ) -> Self {
+        let board = vitals.board().clone();
+        let StoredData { latest_bars, latest_factors, ticks, factors, bars, facts, last_closes, outage } = stored;
+        let row_budget = RowBudget::new(settings.batch.max_buffered_rows);
+        let settings = watch::Sender::new(settings);
+        let parts = FetchParts {
+            planner: FetchPlanner { bars: latest_bars, factors: latest_factors, ticks, outage },
+            caller: SourceCaller::new(sources.clone(), settings.subscribe(), board.clone()),
+            cross_sections: CrossSections::default(),
+            cross_check: CrossCheck::new(sources.clone(), board.clone()),
+            row_context: RowContextReader {
+                facts,
+                last_closes,
+                factors,
+                bars,
+                sources,
+                suspensions: Suspensions::default(),
+            },
+            row_budget,
+            validator,
+            board,
+        };
+        Self { vitals, settings, parts: Arc::new(parts) }
+    }
+
+    fn in_force(&self) -> Arc<ActorSettings> {
+        self.settings.borrow().clone()
+    }
+}
+
+impl Actor for Fetcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.vitals.begin(ctx);
+    }
+}
+
+/// There is no state to reset: fetches in progress are futures of their own.
+impl Supervised for Fetcher {}
+
+impl Handler<FetchBars> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, message: FetchBars, _ctx: &mut Self::Context) {
+        self.vitals.fail_point("handler");
+        let (parts, settings, vitals) = (self.parts.clone(), self.in_force(), self.vitals.clone());
+        let span = message.guard.span().clone();
+        let fetching = async move {
+            vitals.fail_point("task");
+            fetch_bars(&parts, message, &settings).await;
+        };
+        actix_rt::spawn(fetching.instrument(span));
+    }
+}
+
+impl Handler<FetchFactors> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, message: FetchFactors, _ctx: &mut Self::Context) {
+        let (parts, settings, span) = (self.parts.clone(), self.in_force(), message.guard.span().clone());
+        actix_rt::spawn(async move { fetch_factors(&parts, message, &settings).await }.instrument(span));
+    }
+}
+
+impl Handler<FetchTicks> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, message: FetchTicks, _ctx: &mut Self::Context) {
+        let (parts, settings, span) = (self.parts.clone(), self.in_force(), message.guard.span().clone());
+        actix_rt::spawn(async move { fetch_ticks(&parts, message, &settings).await }.instrument(span));
+    }
+}
+
+impl Handler<FetchList> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, message: FetchList, _ctx: &mut Self::Context) {
+        let (parts, span) = (self.parts.clone(), message.guard.span().clone());
+        actix_rt::spawn(async move { fetch_list(&parts, message).await }.instrument(span));
+    }
+}
+
+impl Handler<RefreshFacts> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, _: RefreshFacts, _ctx: &mut Self::Context) {
+        let (parts, max_age) = (self.parts.clone(), ms(self.in_force().fetch.facts_refresh_ms));
+        actix_rt::spawn(async move {
+            let facts = parts.row_context.facts.refresh(max_age).await;
+            tracing::info!(securities = facts.listings.len(), "securities and trading calendar read");
+        });
+    }
+}
+
+impl Handler<ApplySettings> for Fetcher {
+    type Result = ();
+
+    fn handle(&mut self, message: ApplySettings, _ctx: &mut Self::Context) {
+        self.parts.row_budget.resize(message.0.batch.max_buffered_rows);
+        self.settings.send_replace(message.0);
+    }
+}

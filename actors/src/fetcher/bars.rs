@@ -1,0 +1,115 @@
+// Upstream: actor
+// Downstream: many
+// Role: Fetches the bars of one task and passes them to the Validator.
+
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+
+use crate::domain::tick_backfill::trading_days;
+use crate::domain::{DateRange, FetchedBar, Field, Frequency, Stage, SyncMode, TaskReport, shanghai_clock};
+use crate::fetcher::parts::FetchParts;
+use crate::fetcher::plan::BarPlan;
+use crate::fetcher::{FetchBars, cross_section};
+use crate::ports::{BarRequest, DataKind, MarketSource, NotedBars};
+use crate::settings::ActorSettings;
+use crate::supervision::StatusBoard;
+use crate::validator::ValidateBars;
+
+/// Plans, fetches, compares, and passes the rows on. Returns early where the command belongs to another worker now.
+pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, settings: &ActorSettings) {
+    let code = message.code;
+    message.guard.trace.store = parts.row_context.bars.generation();
+    let plan = parts.planner.bars(&message, settings).await;
+    if message.guard.is_lost() {
+        return;
+    }
+    let Some(BarPlan { range, span }) = plan else {
+        tracing::debug!(%code, "up to date, nothing to fetch");
+        return message.guard.done(TaskReport::default());
+    };
+    let request = BarRequest { code, frequency: message.frequency, range };
+    // A whole answer of minute bars is large: its room is reserved before it is requested.
+    let reserved = match message.frequency.minutes() {
+        Some(_) => {
+            let days = trading_days(range, &parts.row_context.facts(settings).await.calendar);
+            parts.row_budget.reserve(message.frequency.most_bars(days.len())).await
+        }
+        None => None,
+    };
+    let days = whole_days(&parts.board, &message, range, settings);
+    let call = async |source: Arc<dyn MarketSource>| match &days {
+        Some(days) if source.has_day_bars(code) => match parts.cross_sections.bars(&source, code, days).await {
+            // A source may refuse a whole day and still answer for one security.
+            Err(error) if !error.kind.is_transient() => source.noted_bars(&request).await,
+            answer => answer,
+        },
+        _ => source.noted_bars(&request).await,
+    };
+    let fetched = parts.caller.fetch(DataKind::of(message.frequency), call, &mut message.guard).await;
+    let (NotedBars { bars: mut rows, notes }, source) = match fetched {
+        Ok(answer) => answer,
+        Err(failed) => return parts.fail(message.guard, failed),
+    };
+    message.guard.trace.sources.rows_came(rows.len());
+    rows.retain(|row| is_over(row, message.frequency));
+    parts.board.counters.rows_fetched.add(rows.len() as u64);
+    let known = parts.row_context.known_days(&request, &rows, notes, settings).await;
+    let permit = match reserved {
+        Some(permit) => Some(permit),
+        None => parts.row_budget.reserve(rows.len()).await,
+    };
+    let Some(permit) = permit else { return };
+    let FetchBars { mut guard, frequency, mode, .. } = message;
+    if let Some(differences) = parts.cross_check.report(&request, source, &rows, call, &settings.quality).await {
+        guard.note(differences);
+    }
+    guard.enter(Stage::Checking);
+    parts.validator.do_send(ValidateBars { guard, code, frequency, mode, range, span, source, rows, known, permit });
+}
+
+/// The days to fetch for all securities at once: few enough, and wanted by enough waiting tasks.
+fn whole_days(
+    board: &StatusBoard,
+    message: &FetchBars,
+    range: DateRange,
+    settings: &ActorSettings,
+) -> Option<Vec<NaiveDate>> {
+    let worth = settings.fetch.whole_days_from_tasks;
+    let is_worth_it = worth > 0 && board.counters.tasks_in(Stage::Waiting).get() >= u64::from(worth);
+    let fits = message.frequency == Frequency::Day && message.mode == SyncMode::Incremental;
+    if is_worth_it && fits { cross_section::days_of(range) } else { None }
+}
+
+/// Whether a bar is over. A minute bar carries the time of its end; one that has not ended would be stored unfinished.
+fn is_over(bar: &FetchedBar, frequency: Frequency) -> bool {
+    match bar.timestamp {
+        Field::Value(end) if frequency.minutes().is_some() => end <= shanghai_clock::now(),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{Duration as Span, NaiveDateTime};
+
+    #[test]
+    fn a_minute_bar_that_has_not_ended_is_none_yet() {
+        let bar = |timestamp| FetchedBar {
+            timestamp,
+            open: Field::Missing,
+            high: Field::Missing,
+            low: Field::Missing,
+            close: Field::Missing,
+            volume: Field::Missing,
+            amount: Field::Missing,
+        };
+        let at = |time: NaiveDateTime| bar(Field::Value(time));
+        let (past, future) = (shanghai_clock::now() - Span::minutes(1), shanghai_clock::now() + Span::minutes(1));
+        assert!(is_over(&at(past), Frequency::Minute5));
+        assert!(!is_over(&at(future), Frequency::Minute5));
+        assert!(is_over(&at(future), Frequency::Day), "a day is labelled with its midnight");
+        assert!(is_over(&bar(Field::Missing), Frequency::Minute5), "what cannot be read is the Validator's to report");
+    }
+}

@@ -1,0 +1,195 @@
+// Upstream: actor, bars, parts
+// Downstream: day_cache, domain, ports
+// Role: Bars of all securities of a day, fetched by one call and shared by the tasks that wait for that day.
+
+//! An evening's increments all want the same one or two days. Asked code by code they are 5,500 calls, by the day one each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+
+use crate::domain::calendar::TradingCalendar;
+use crate::domain::{Code, DateRange};
+use crate::fetcher::day_cache::{MAX_DAYS, SharedDays};
+use crate::ports::{MarketSource, NotedBars, NotedDay, SourceError};
+
+/// The bars of a day by their codes, or why a vendor does not give days as a whole.
+type Section = Result<Arc<HashMap<Code, NotedBars>>, SourceError>;
+
+/// The days fetched lately.
+#[derive(Default)]
+pub struct CrossSections {
+    days: SharedDays<Section>,
+}
+
+/// The days of a range on which shares may have been traded, if they are few enough to be fetched as a whole.
+pub fn days_of(range: DateRange) -> Option<Vec<NaiveDate>> {
+    let calendar = TradingCalendar::built_in();
+    let known = calendar.range()?;
+    if !known.contains(range.start) || !known.contains(range.end) {
+        return None;
+    }
+    let days = calendar.trading_days(range);
+    (days.len() <= MAX_DAYS).then(|| days.to_vec())
+}
+
+impl CrossSections {
+    /// The bars of one security on these days. A call that fails for now is made again by the next task that wants the day;
+    /// a refusal for good is kept as long as an answer.
+    pub async fn bars(
+        &self,
+        source: &Arc<dyn MarketSource>,
+        code: Code,
+        days: &[NaiveDate],
+    ) -> Result<NotedBars, SourceError> {
+        let mut noted = NotedBars::default();
+        for day in days {
+            let section = self.days.answer(source.name(), *day, async || fetch(source, *day).await).await??;
+            if let Some(NotedBars { bars, notes }) = section.get(&code) {
+                noted.bars.extend_from_slice(bars);
+                noted.notes.extend_from_slice(notes);
+            }
+        }
+        Ok(noted)
+    }
+}
+
+async fn fetch(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section, SourceError> {
+    let NotedDay { bars, notes } = match source.noted_day_bars(day).await {
+        Ok(noted) => noted,
+        Err(error) if error.kind.is_transient() => return Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the source gives no whole day, its securities are asked for one by one");
+            return Ok(Err(error));
+        }
+    };
+    tracing::info!(source = source.name(), %day, rows = bars.len(), "a day of all securities is fetched");
+    let mut section: HashMap<Code, NotedBars> = HashMap::with_capacity(bars.len());
+    for (code, bar) in bars {
+        section.entry(code).or_default().bars.push(bar);
+    }
+    for (code, note) in notes {
+        section.entry(code).or_default().notes.push(note);
+    }
+    Ok(Ok(Arc::new(section)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{FetchedBar, Field, SourceId};
+    use crate::fetcher::day_cache::MAX_AGE;
+    use crate::ports::SourceErrorKind;
+    use async_trait::async_trait;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Gives one bar of every code; the first `failures` calls fail.
+    struct Vendor {
+        calls: AtomicU32,
+        failures: u32,
+        failure: SourceErrorKind,
+    }
+
+    #[async_trait]
+    impl MarketSource for Vendor {
+        fn name(&self) -> &'static str {
+            "vendor"
+        }
+
+        fn id(&self) -> SourceId {
+            SourceId::OTHER
+        }
+
+        async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
+            let call = self.calls.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            if call < self.failures {
+                let (request, kind) = (day.to_string(), self.failure.clone());
+                return Err(SourceError { source_name: "vendor", request, kind });
+            }
+            let bar = FetchedBar {
+                timestamp: Field::Value(day.and_time(chrono::NaiveTime::MIN)),
+                open: Field::Missing,
+                high: Field::Missing,
+                low: Field::Missing,
+                close: Field::Missing,
+                volume: Field::Missing,
+                amount: Field::Missing,
+            };
+            Ok((0..100).map(|n| (code(n), bar.clone())).collect())
+        }
+    }
+
+    fn code(n: u32) -> Code {
+        format!("{n:06}.SZ").parse().unwrap()
+    }
+
+    fn vendor(failures: u32) -> (Arc<Vendor>, Arc<dyn MarketSource>) {
+        vendor_that_fails(failures, SourceErrorKind::Server("busy".into()))
+    }
+
+    fn vendor_that_fails(failures: u32, failure: SourceErrorKind) -> (Arc<Vendor>, Arc<dyn MarketSource>) {
+        let vendor = Arc::new(Vendor { calls: AtomicU32::new(0), failures, failure });
+        (vendor.clone(), vendor)
+    }
+
+    fn day(d: u32) -> NaiveDate {
+        NaiveDate::from_ymd_opt(2024, 1, d).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_tasks_share_one_call_a_day_until_it_is_old() {
+        let (vendor, source) = vendor(0);
+        let sections = Arc::new(CrossSections::default());
+        let tasks = (0..100).map(|n| {
+            let (sections, source) = (sections.clone(), source.clone());
+            tokio::spawn(async move { sections.bars(&source, code(n), &[day(2), day(3)]).await.unwrap().bars.len() })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            assert_eq!(task.await.unwrap(), 2);
+        }
+        assert_eq!(vendor.calls.load(Ordering::SeqCst), 2);
+        assert_eq!(
+            sections.bars(&source, code(500), &[day(2)]).await.unwrap().bars,
+            [],
+            "a code without a bar that day"
+        );
+        tokio::time::advance(MAX_AGE).await;
+        sections.bars(&source, code(1), &[day(2)]).await.unwrap();
+        assert_eq!(vendor.calls.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_failed_is_made_again_by_the_next_that_wants_the_day() {
+        let (vendor, source) = vendor(1);
+        let sections = CrossSections::default();
+        let days = [day(2)];
+        let (first, second) =
+            tokio::join!(sections.bars(&source, code(1), &days), sections.bars(&source, code(2), &days));
+        assert_eq!((first.is_err(), second.map(|noted| noted.bars.len())), (true, Ok(1)));
+        assert_eq!(vendor.calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_for_good_costs_one_call_until_it_is_old() {
+        let (vendor, source) = vendor_that_fails(1, SourceErrorKind::Forbidden("no days".into()));
+        let sections = CrossSections::default();
+        for n in 0..100 {
+            assert!(sections.bars(&source, code(n), &[day(2)]).await.is_err());
+        }
+        assert_eq!(vendor.calls.load(Ordering::SeqCst), 1);
+        tokio::time::advance(MAX_AGE).await;
+        assert_eq!(sections.bars(&source, code(1), &[day(2)]).await.unwrap().bars.len(), 1);
+    }
+
+    #[test]
+    fn only_a_few_known_trading_days_are_fetched_as_a_whole() {
+        let range = |start, end| DateRange { start: day(start), end: day(end) };
+        assert_eq!(days_of(range(5, 9)), Some(vec![day(5), day(8), day(9)]));
+        assert_eq!(days_of(range(6, 7)), Some(vec![]), "a weekend");
+        assert_eq!(days_of(range(1, 31)), None);
+        let beyond = DateRange { start: day(1), end: NaiveDate::from_ymd_opt(2999, 1, 1).unwrap() };
+        assert_eq!(days_of(beyond), None);
+    }
+}

@@ -1,0 +1,34 @@
+// Upstream: actor
+// Downstream: domain, messages, parts, ports, settings, validator
+// Role: Fetches the adjustment factors of one task and passes them to the Validator.
+
+use std::sync::Arc;
+
+use crate::domain::{Stage, TaskReport};
+use crate::fetcher::FetchFactors;
+use crate::fetcher::parts::FetchParts;
+use crate::ports::{DataKind, MarketSource};
+use crate::settings::ActorSettings;
+use crate::validator::ValidateFactors;
+
+/// Plans, fetches, and passes the rows on. Returns early where the command belongs to another worker now.
+pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors, settings: &ActorSettings) {
+    let range = parts.planner.factors(&message, settings).await;
+    if message.guard.is_lost() {
+        return;
+    }
+    let Some(range) = range else { return message.guard.done(TaskReport::default()) };
+    let code = message.code;
+    let call = async |source: Arc<dyn MarketSource>| source.factors(code, range).await;
+    let (rows, source) = match parts.caller.fetch(DataKind::Factors, call, &mut message.guard).await {
+        Ok(answer) => answer,
+        Err(failed) => return parts.fail(message.guard, failed),
+    };
+    let FetchFactors { mut guard, mode, .. } = message;
+    guard.trace.sources.rows_came(rows.len());
+    parts.board.counters.rows_fetched.add(rows.len() as u64);
+    let Some(permit) = parts.row_budget.reserve(rows.len()).await else { return };
+    let facts = parts.row_context.facts(settings).await;
+    guard.enter(Stage::Checking);
+    parts.validator.do_send(ValidateFactors { guard, code, mode, range, source, rows, facts, permit });
+}

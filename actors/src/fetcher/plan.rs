@@ -1,0 +1,125 @@
+// Upstream: actor, bars, parts
+// Downstream: many
+// Role: Decides which days a task requests, and which part of the store its rows replace.
+
+use std::sync::Arc;
+
+use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime};
+
+use crate::domain::expected_rows::last_closed_day;
+use crate::domain::tick_backfill::FIRST_DAYS;
+use crate::domain::{Code, DateRange, Frequency, OpenRange, SyncMode, shanghai_clock};
+use crate::fetcher::{FetchBars, FetchFactors};
+use crate::market_cache::latest_times::{LatestBars, LatestTimes};
+use crate::pipeline::TaskGuard;
+use crate::ports::{KeySpan, TickStore};
+use crate::settings::{ActorSettings, ms};
+use crate::store_retry::{StoreOutage, read_until_answered};
+
+/// The end of a day's last bar.
+const LAST_MINUTE: NaiveTime = match NaiveTime::from_hms_opt(15, 0, 0) {
+    Some(time) => time,
+    None => NaiveTime::MIN,
+};
+
+/// What a task requests, and the part of the store it concerns.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BarPlan {
+    pub(crate) range: DateRange,
+    pub(crate) span: KeySpan,
+}
+
+/// Plans requests from what is stored.
+pub(crate) struct FetchPlanner {
+    /// The newest stored bar of every code.
+    pub(crate) bars: Arc<LatestBars>,
+    /// The newest stored factor of every code.
+    pub(crate) factors: Arc<LatestTimes>,
+    /// Ticks, read by code.
+    pub(crate) ticks: Arc<dyn TickStore>,
+    /// Outages of these stores.
+    pub(crate) outage: Arc<StoreOutage>,
+}
+
+impl FetchPlanner {
+    /// The days of bars to request; `None` where nothing can be missing.
+    pub(crate) async fn bars(&self, message: &FetchBars, settings: &ActorSettings) -> Option<BarPlan> {
+        let FetchBars { code, frequency, mode, range: OpenRange { start, end }, .. } = *message;
+        let first = match (start, mode) {
+            (Some(start), _) => start,
+            (None, SyncMode::Replace) => frequency.first_day(),
+            (None, SyncMode::Incremental) => self.first_missing(message, settings).await?,
+        };
+        let newest = match frequency {
+            Frequency::Day => last_closed_day(shanghai_clock::now()),
+            _ => shanghai_clock::today(),
+        };
+        let last = end.map_or(newest, |end| end.min(newest));
+        if first > last {
+            return None;
+        }
+        let range = DateRange { start: first, end: last };
+        let (from, to) = range.timestamps();
+        // An end that the command does not name stays open: `full` without dates concerns all stored rows of the code.
+        let span = KeySpan { code, from: start.map(|_| from), to: end.map(|_| to) };
+        Some(BarPlan { range, span })
+    }
+
+    /// The first day whose bars may be missing; `None` where the task is lost.
+    async fn first_missing(&self, message: &FetchBars, settings: &ActorSettings) -> Option<NaiveDate> {
+        let FetchBars { guard, code, frequency, .. } = message;
+        let known = self.bars.of(*frequency);
+        match (self.newest(&known, *code, guard, settings).await?, frequency.minutes()) {
+            // A day with missing minutes is requested once more; the BatchWriter drops the stored ones.
+            (Some(newest), Some(_)) if newest.time() < LAST_MINUTE => Some(newest.date()),
+            (Some(newest), _) => newest.date().checked_add_days(Days::new(1)),
+            (None, Some(_)) => {
+                shanghai_clock::today().checked_sub_days(Days::new(settings.fetch.first_minute_days.into()))
+            }
+            (None, None) => Some(frequency.first_day()),
+        }
+    }
+
+    /// The days of factors to request; `None` where nothing can be missing, or the task is lost.
+    pub(crate) async fn factors(&self, message: &FetchFactors, settings: &ActorSettings) -> Option<DateRange> {
+        let FetchFactors { guard, code, mode } = message;
+        let newest = match mode {
+            SyncMode::Replace => None,
+            SyncMode::Incremental => self.newest(&self.factors, *code, guard, settings).await?,
+        };
+        let start = newest.and_then(|newest| newest.date().checked_add_days(Days::new(1)));
+        let range = DateRange { start: start.unwrap_or(DateRange::FIRST_TRADING_DAY), end: shanghai_clock::today() };
+        (range.start <= range.end).then_some(range)
+    }
+
+    /// The days of ticks the command names; without a first day, the days from the newest stored one on. `None`: the task
+    /// is lost.
+    pub(crate) async fn ticks(
+        &self,
+        code: Code,
+        range: OpenRange,
+        guard: &TaskGuard,
+        settings: &ActorSettings,
+    ) -> Option<DateRange> {
+        let end = range.end.unwrap_or_else(shanghai_clock::today);
+        if let Some(start) = range.start {
+            return Some(DateRange { start, end });
+        }
+        // The newest stored day may have been fetched before its end: it is requested once more.
+        let newest_day = async || self.ticks.newest_day(code).await;
+        let newest = read_until_answered(&self.outage, settings, || guard.is_lost(), newest_day).await?;
+        Some(DateRange { start: newest.unwrap_or(shanghai_clock::today() - Days::new(FIRST_DAYS)), end })
+    }
+
+    /// The newest stored timestamp; the outer `None`: the task is lost.
+    async fn newest(
+        &self,
+        latest: &LatestTimes,
+        code: Code,
+        guard: &TaskGuard,
+        settings: &ActorSettings,
+    ) -> Option<Option<NaiveDateTime>> {
+        let read = async || latest.newest(code, ms(settings.fetch.latest_refresh_ms)).await;
+        read_until_answered(&self.outage, settings, || guard.is_lost(), read).await
+    }
+}

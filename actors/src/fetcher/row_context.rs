@@ -1,0 +1,179 @@
+// Upstream: actor, parts
+// Downstream: domain, market_cache, ports, settings, suspensions
+// Role: Collects what the rows of an answer are validated against: facts, notes and, at a price jump, stored factors.
+
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+
+use crate::domain::expected_rows::RequestedDays;
+use crate::domain::{
+    Code, DateRange, DayNote, DayTotal, FetchedBar, Field, Frequency, Hundredths, KnownDays, MarketFacts,
+    shanghai_clock,
+};
+use crate::fetcher::suspensions::Suspensions;
+use crate::market_cache::facts::FactCache;
+use crate::market_cache::last_closes::LastCloses;
+use crate::ports::{BarRequest, BarStore, DataKind, FactorStore, MarketSources};
+use crate::settings::rules::RuleAction;
+use crate::settings::{ActorSettings, ms};
+
+/// Reads what rows are validated against. Where a store or a source does not answer, fewer rules apply; no row waits.
+pub(crate) struct RowContextReader {
+    /// Securities and trading calendar.
+    pub(crate) facts: FactCache,
+    /// The last daily close of every code.
+    pub(crate) last_closes: LastCloses,
+    /// Changes of factors, read by code.
+    pub(crate) factors: Arc<dyn FactorStore>,
+    /// Daily bars, read by code.
+    pub(crate) bars: Arc<dyn BarStore>,
+    /// Sources of suspensions.
+    pub(crate) sources: Arc<dyn MarketSources>,
+    /// Suspensions that sources reported.
+    pub(crate) suspensions: Suspensions,
+}
+
+impl RowContextReader {
+    /// Securities and trading calendar.
+    pub(crate) async fn facts(&self, settings: &ActorSettings) -> Arc<MarketFacts> {
+        self.facts.current(ms(settings.fetch.facts_refresh_ms)).await
+    }
+
+    /// What these bars are validated against. Suspensions are requested only where days are missing, factors are read only
+    /// where a price jumps from one day to the next.
+    pub(crate) async fn known_days(
+        &self,
+        request: &BarRequest,
+        bars: &[FetchedBar],
+        mut notes: Vec<DayNote>,
+        settings: &ActorSettings,
+    ) -> KnownDays {
+        let BarRequest { code, frequency, range } = *request;
+        let facts = self.facts(settings).await;
+        let mut suspended: Vec<NaiveDate> =
+            notes.iter().filter(|note| note.is_suspended).map(|note| note.day).collect();
+        suspended.sort_unstable();
+        let (calendar, listing) = (&facts.calendar, facts.listing(code));
+        let requested = RequestedDays { range, frequency, calendar, listing, suspended: &suspended };
+        let missing = requested.missing_days(&days(bars), shanghai_clock::now());
+        let reported = self.suspended_days(code, &missing, settings).await;
+        notes.extend(reported.into_iter().map(DayNote::suspended));
+        let mut known = KnownDays::new(facts, notes, None);
+        if frequency == Frequency::Day {
+            self.add_prices(code, bars, &mut known, settings).await;
+        } else if settings.quality.rules.day_sum != RuleAction::Ignore {
+            known.day_totals = self.day_totals(code, bars).await;
+        }
+        known
+    }
+
+    /// Adds the stored close before the first bar and, where a price jumps, the changes of the adjustment factor.
+    async fn add_prices(&self, code: Code, bars: &[FetchedBar], known: &mut KnownDays, settings: &ActorSettings) {
+        let mut closes = closes(bars);
+        if let Some((first, _)) = closes.first() {
+            let max_age = ms(settings.fetch.facts_refresh_ms);
+            known.close_before = self.last_closes.before(*first, code, max_age).await;
+        }
+        closes.splice(..0, known.close_before);
+        if has_jump(&closes, known.notes()) {
+            known.factors = self.factors.changes(code).await.unwrap_or_else(|error| {
+                tracing::debug!(%code, %error, "ex-rights are judged without factors");
+                None
+            });
+        }
+    }
+
+    /// The days among `missing` on which a source of daily bars reports a suspension. Without an answer they count as
+    /// missing.
+    pub(crate) async fn suspended_days(
+        &self,
+        code: Code,
+        missing: &[NaiveDate],
+        settings: &ActorSettings,
+    ) -> Vec<NaiveDate> {
+        if missing.is_empty() || !settings.quality.ask_suspensions {
+            return Vec::new();
+        }
+        let reported = self.suspensions.among(&self.sources.of(DataKind::Bars), code, missing).await;
+        reported.map(Option::unwrap_or_default).unwrap_or_else(|error| {
+            tracing::debug!(%code, %error, "no source says whether missing days are suspensions");
+            Vec::new()
+        })
+    }
+
+    /// The stored daily bars of the days of these minute bars.
+    async fn day_totals(&self, code: Code, bars: &[FetchedBar]) -> Vec<DayTotal> {
+        let days = days(bars);
+        let Some((start, end)) = days.first().copied().zip(days.last().copied()) else { return Vec::new() };
+        self.bars.day_totals(code, DateRange { start, end }).await.unwrap_or_else(|error| {
+            tracing::debug!(%code, %error, "minute bars are not compared with daily bars");
+            Vec::new()
+        })
+    }
+}
+
+/// The days of these bars, oldest first; one a bar.
+fn days(bars: &[FetchedBar]) -> Vec<NaiveDate> {
+    let day = |bar: &FetchedBar| if let Field::Value(time) = &bar.timestamp { Some(time.date()) } else { None };
+    let mut days: Vec<NaiveDate> = bars.iter().filter_map(day).collect();
+    days.sort_unstable();
+    days
+}
+
+/// The closes that can be read, by day.
+fn closes(bars: &[FetchedBar]) -> Vec<(NaiveDate, Hundredths)> {
+    let close = |bar: &FetchedBar| match (&bar.timestamp, &bar.close) {
+        (Field::Value(time), Field::Value(close)) => Some((time.date(), Hundredths::from_decimal(*close)?)),
+        _ => None,
+    };
+    let mut closes: Vec<(NaiveDate, Hundredths)> = bars.iter().filter_map(close).collect();
+    closes.sort_unstable();
+    closes
+}
+
+/// Whether the price of reference of a day is not the close of the bar before, or a close lies so far below it that only an
+/// ex-right explains it on any board.
+fn has_jump(closes: &[(NaiveDate, Hundredths)], notes: &[DayNote]) -> bool {
+    closes.windows(2).any(|pair| {
+        let [(_, before), (day, after)] = pair else { return false };
+        let note = notes.binary_search_by_key(day, |note| note.day).ok().and_then(|place| notes.get(place));
+        match note.and_then(|note| note.reference) {
+            Some(reference) => reference != *before,
+            None => after.0 * 100 < before.0 * LOWEST_PERCENT,
+        }
+    })
+}
+
+/// The main boards' lower limit, rounding left aside.
+const LOWEST_PERCENT: i64 = 89;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::NaiveTime;
+
+    #[test]
+    fn only_what_a_factor_must_explain_is_a_jump() {
+        let day = |d: u32| NaiveDate::from_ymd_opt(2024, 1, d).unwrap();
+        let bar = |d, close: &str| FetchedBar {
+            timestamp: Field::Value(day(d).and_time(NaiveTime::MIN)),
+            open: Field::Missing,
+            high: Field::Missing,
+            low: Field::Missing,
+            close: Field::number(close),
+            volume: Field::Missing,
+            amount: Field::Missing,
+        };
+        let note =
+            |d, fen| DayNote { day: day(d), reference: Some(Hundredths(fen)), is_suspended: false, is_special: None };
+        let newest_first = [bar(3, "9.10"), bar(2, "10.00")];
+        let has_jump = |bars: &[FetchedBar], notes: &[DayNote]| has_jump(&closes(bars), notes);
+        assert!(!has_jump(&newest_first, &[]));
+        assert!(!has_jump(&newest_first, &[note(3, 1_000)]));
+        assert!(has_jump(&newest_first, &[note(3, 990)]));
+        assert!(has_jump(&[bar(2, "10.00"), bar(3, "8.80")], &[]));
+        assert!(!has_jump(&[bar(2, "10.00"), bar(3, "8.80")], &[note(3, 1_000)]), "a limit's matter");
+        assert!(!has_jump(&[bar(2, "x"), bar(3, "8.80")], &[]));
+    }
+}

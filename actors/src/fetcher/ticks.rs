@@ -1,0 +1,144 @@
+// Upstream: actor
+// Downstream: many
+// Role: Fetches a task's days of ticks, newest first, except those that are stored.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+
+use crate::domain::expected_rows::{ExpectedRows, RequestedDays};
+use crate::domain::tick_backfill::{first_part, trading_days};
+use crate::domain::{
+    Code, DateRange, FetchedTick, Frequency, MarketFacts, SourceId, Stage, TaskCounts, TaskReport, shanghai_clock,
+};
+use crate::fetcher::FetchTicks;
+use crate::fetcher::parts::FetchParts;
+use crate::fetcher::source_caller::FetchFailed;
+use crate::pipeline::TaskGuard;
+use crate::ports::{DataKind, MarketSource};
+use crate::settings::ActorSettings;
+use crate::store_retry::read_until_answered;
+use crate::validator::ValidateTicks;
+
+/// Days with their ticks, newest first.
+type FetchedDays = Vec<(NaiveDate, Vec<FetchedTick>)>;
+
+/// Plans, fetches day by day, and passes the ticks on. Returns early where the command belongs to another worker now.
+pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, settings: &ActorSettings) {
+    let FetchTicks { mut guard, code, range: asked, overwrite, backfill } = message;
+    let is_backfill = backfill.is_some();
+    let Some(range) = parts.planner.ticks(code, asked, &guard, settings).await else { return };
+    let facts = parts.row_context.facts(settings).await;
+    // Nothing was traded before the list date: a backfill ends there. After a long pause, an increment takes the first
+    // days, and further tasks the rest.
+    let listed = facts.listing(code).and_then(|listing| listing.listed).unwrap_or(DateRange::FIRST_TRADING_DAY);
+    let (range, rest) = match is_backfill {
+        true => (DateRange { start: range.start.max(listed), ..range }, None),
+        false => first_part(range, &facts.calendar),
+    };
+    guard.trace.rest = rest;
+    let is_increment = asked.start.is_none();
+    let stored = match overwrite || is_increment {
+        true => Some(BTreeSet::new()),
+        false => {
+            let stored_days = async || parts.planner.ticks.stored_days(code, range).await;
+            read_until_answered(&parts.planner.outage, settings, || guard.is_lost(), stored_days).await
+        }
+    };
+    let Some(stored) = stored else { return };
+    let mut wanted = trading_days(range, &facts.calendar);
+    wanted.reverse();
+    let days: Vec<NaiveDate> = wanted.iter().copied().filter(|day| !stored.contains(day)).collect();
+    let (days, source) = match fetch_days(parts, code, &days, &mut guard).await {
+        Ok(fetched) => fetched,
+        Err(failed) => return parts.fail(guard, *failed),
+    };
+    let has_ticks = |day: &NaiveDate| {
+        stored.contains(day) || days.iter().any(|(fetched, ticks)| fetched == day && !ticks.is_empty())
+    };
+    let mut came: Vec<NaiveDate> = wanted.iter().copied().filter(has_ticks).collect();
+    came.reverse();
+    let expected = match requested_days(code, range, &came, is_backfill, &facts) {
+        None => ExpectedRows::default(),
+        Some(requested) => {
+            let missing = requested.missing_days(&came, shanghai_clock::now());
+            let suspended = parts.row_context.suspended_days(code, &missing, settings).await;
+            RequestedDays { suspended: &suspended, ..requested }.expect(&came, shanghai_clock::now())
+        }
+    };
+    let backfill = backfill.filter(|_| range.start > listed);
+    let backfill = backfill.map(|before| before.after(wanted.iter().map(has_ticks)));
+    let num_rows = days.iter().map(|(_, ticks)| ticks.len()).sum();
+    let Some(source) = source.filter(|_| num_rows > 0) else {
+        let ExpectedRows { rows: expected, missing } = expected;
+        let counts = TaskCounts { expected, missing, ..TaskCounts::default() };
+        return guard.done(TaskReport { counts, backfill, ..TaskReport::default() });
+    };
+    parts.board.counters.rows_fetched.add(num_rows as u64);
+    let Some(permit) = parts.row_budget.reserve(num_rows).await else { return };
+    guard.enter(Stage::Checking);
+    let message = ValidateTicks { guard, code, overwrite, days, source, facts, expected, backfill, permit };
+    parts.validator.do_send(message);
+}
+
+/// The ticks of these days. If one day fails, all fail.
+async fn fetch_days(
+    parts: &FetchParts,
+    code: Code,
+    days: &[NaiveDate],
+    guard: &mut TaskGuard,
+) -> Result<(FetchedDays, Option<SourceId>), Box<FetchFailed>> {
+    let mut fetched = Vec::with_capacity(days.len());
+    let mut source = None;
+    for day in days {
+        if guard.is_lost() {
+            break;
+        }
+        let call = async |source: Arc<dyn MarketSource>| source.ticks(code, *day).await;
+        let (ticks, from) = parts.caller.fetch(DataKind::Ticks, call, guard).await.map_err(Box::new)?;
+        guard.trace.sources.rows_came(ticks.len());
+        parts.board.progress.progressed();
+        fetched.push((*day, ticks));
+        source = Some(from);
+    }
+    Ok((fetched, source))
+}
+
+/// The days whose ticks a source should have. A backfill does not know how far back its source goes: nothing is expected
+/// before the oldest day that came.
+fn requested_days<'a>(
+    code: Code,
+    range: DateRange,
+    came: &[NaiveDate],
+    is_backfill: bool,
+    facts: &'a MarketFacts,
+) -> Option<RequestedDays<'a>> {
+    let start = if is_backfill { *came.first()? } else { range.start };
+    let range = DateRange { start, end: range.end };
+    let (calendar, listing) = (&facts.calendar, facts.listing(code));
+    Some(RequestedDays { range, frequency: Frequency::Day, calendar, listing, suspended: &[] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_of_ticks_are_expected_and_a_backfill_s_from_the_oldest_that_came() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let facts = MarketFacts::built_in(day("2024-02-01"));
+        let of = |came: &[&str], is_backfill| {
+            let came: Vec<NaiveDate> = came.iter().map(|text| day(text)).collect();
+            let range = DateRange { start: day("2024-01-02"), end: day("2024-01-12") };
+            let asked = requested_days("000001.SZ".parse().unwrap(), range, &came, is_backfill, &facts);
+            let expected = asked.map_or_else(ExpectedRows::default, |asked| asked.expect(&came, shanghai_clock::now()));
+            (expected.rows, expected.missing)
+        };
+        let came = ["2024-01-08", "2024-01-10", "2024-01-11", "2024-01-12"];
+        assert_eq!(of(&came, false), (9, 5));
+        assert_eq!(of(&came, true), (5, 1));
+        assert_eq!(of(&[], false), (1, 1), "one day stands for all");
+        assert_eq!(of(&[], true), (0, 0));
+    }
+}

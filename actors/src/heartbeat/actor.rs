@@ -1,0 +1,116 @@
+// Upstream: heartbeat, supervisor
+// Downstream: domain, messages, ports, settings, status, supervision
+// Role: The actor that beats to the heartbeat store, with a status that comes from progress and not from its own timer.
+
+use crate::domain::Identity;
+use crate::heartbeat::status::StatusReader;
+use crate::heartbeat::{BeatNow, RemoveHeartbeat};
+use crate::ports::{CommandFeed, HeartbeatStore};
+use crate::settings::{ActorSettings, ApplySettings, ms};
+use crate::supervision::{MetricEvent, Vitals};
+use actix::prelude::*;
+use std::sync::{Arc, Mutex};
+
+/// Runs on an arbiter of its own, so that a flood of work cannot delay a beat.
+pub struct Heartbeat {
+    vitals: Vitals,
+    settings: Arc<ActorSettings>,
+    store: Arc<dyn HeartbeatStore>,
+    status: Arc<StatusReader>,
+    removed: bool,
+    next: Option<SpawnHandle>,
+}
+
+impl Heartbeat {
+    /// A heartbeat of this worker.
+    pub fn new(
+        vitals: Vitals,
+        settings: Arc<ActorSettings>,
+        store: Arc<dyn HeartbeatStore>,
+        feed: Arc<dyn CommandFeed>,
+        identity: Identity,
+    ) -> Self {
+        let board = vitals.board().clone();
+        let status = StatusReader { identity, feed, board, last_beat: Mutex::default() };
+        Self { vitals, settings, store, status: Arc::new(status), removed: false, next: None }
+    }
+
+    fn beat_and_schedule(&mut self, ctx: &mut Context<Self>) {
+        self.beat();
+        if let Some(next) = self.next.take() {
+            ctx.cancel_future(next);
+        }
+        self.next = Some(ctx.run_later(ms(self.settings.heartbeat.interval_ms), Self::beat_and_schedule));
+    }
+
+    fn beat(&self) {
+        if self.removed {
+            return;
+        }
+        let heartbeat = &self.settings.heartbeat;
+        let (ttl, stall_after) = (ms(heartbeat.ttl_ms), ms(heartbeat.stall_after_ms));
+        let value = self.status.read(stall_after).to_heartbeat_json();
+        let (store, status) = (self.store.clone(), self.status.clone());
+        actix_rt::spawn(async move {
+            let sent = store.beat(&value, ttl).await;
+            status.board.observe(&MetricEvent::HeartbeatSent { arrived: sent.is_ok() });
+            match sent {
+                Ok(()) => status.note_beat(),
+                // Never fatal: a worker without heartbeats still works, and the readers see it vanish.
+                Err(error) => tracing::warn!(%error, "heartbeat is not set"),
+            }
+        });
+    }
+}
+
+impl Actor for Heartbeat {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.vitals.begin(ctx);
+        self.beat_and_schedule(ctx);
+    }
+}
+
+impl Supervised for Heartbeat {
+    /// Timers are gone with a restart; whether the heartbeat was removed must survive.
+    fn restarting(&mut self, _ctx: &mut Self::Context) {
+        self.next = None;
+    }
+}
+
+impl Handler<BeatNow> for Heartbeat {
+    type Result = ();
+
+    fn handle(&mut self, _: BeatNow, _ctx: &mut Self::Context) {
+        self.vitals.fail_point("handler");
+        self.beat();
+    }
+}
+
+impl Handler<RemoveHeartbeat> for Heartbeat {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: RemoveHeartbeat, _ctx: &mut Self::Context) -> Self::Result {
+        self.removed = true;
+        let store = self.store.clone();
+        Box::pin(async move {
+            if let Err(error) = store.remove().await {
+                tracing::warn!(%error, "heartbeat is not removed; it vanishes by itself");
+            }
+        })
+    }
+}
+
+impl Handler<ApplySettings> for Heartbeat {
+    type Result = ();
+
+    fn handle(&mut self, message: ApplySettings, ctx: &mut Self::Context) {
+        let is_new = message.0.heartbeat != self.settings.heartbeat;
+        self.settings = message.0;
+        if is_new {
+            // At once, or a shorter interval would begin only when the longer one is over.
+            self.beat_and_schedule(ctx);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+// Upstream: none
+// Downstream: actor, messages
+// Role: The Heartbeat: writes the worker's status to the heartbeat store.
+
+//! The Heartbeat: writes the worker's status to the heartbeat store.
+
+/// The actor.
+mod actor;
+/// Messages to the Heartbeat.
+mod messages;
+/// Builds the status.
+mod status;
+
+pub use actor::Heartbeat;
+pub use messages::{BeatNow, RemoveHeartbeat};

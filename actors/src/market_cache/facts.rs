@@ -1,0 +1,176 @@
+// Upstream: data_worker, fetcher, last_closes, supervisor, tests::it
+// Downstream: domain, expiring, ports
+// Role: What is known of securities and days, read from the reference store and believed for a while.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::calendar::TradingCalendar;
+use crate::domain::{MarketFacts, shanghai_clock};
+use crate::market_cache::expiring::Expiring;
+use crate::ports::{ReferenceStore, StoreError};
+
+/// A store that did not answer is asked again after so long at the latest: not by every task, for each would wait.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Reads listings and calendar by two queries now and then. Without an answer what was known stays, and the built-in
+/// calendar where nothing was: rules and expectation then judge by less, and no row waits for it.
+pub struct FactCache {
+    store: Arc<dyn ReferenceStore>,
+    known: Expiring<Known>,
+}
+
+struct Known {
+    facts: Arc<MarketFacts>,
+    /// What was last told of a part that is not known: said once, not at each look.
+    trouble: Option<String>,
+}
+
+impl FactCache {
+    /// Reads nothing yet.
+    pub fn new(store: Arc<dyn ReferenceStore>) -> Self {
+        Self { store, known: Expiring::default() }
+    }
+
+    /// What is known, at most `max_age` old unless it is just being read.
+    pub async fn current(&self, max_age: Duration) -> Arc<MarketFacts> {
+        self.known.current(self.store.generation(), async |before| self.read(before, max_age).await).await.facts.clone()
+    }
+
+    /// The same, read just now.
+    pub async fn refresh(&self, max_age: Duration) -> Arc<MarketFacts> {
+        self.known.refresh(self.store.generation(), async |before| self.read(before, max_age).await).await.facts.clone()
+    }
+
+    async fn read(&self, before: Option<Arc<Known>>, max_age: Duration) -> (Known, Duration) {
+        let (listings, days) = tokio::join!(self.store.listings(), self.store.trade_days());
+        let failed = listings.is_err() || days.is_err();
+        let trouble = trouble(listings.as_ref().err(), days.as_ref().map(|days| days.is_empty()));
+        if trouble != before.as_ref().and_then(|known| known.trouble.clone()) {
+            match &trouble {
+                Some(trouble) => tracing::warn!(trouble, "securities and days are judged by less"),
+                None => tracing::info!("securities and days are known again"),
+            }
+        }
+        let built_in = || MarketFacts::built_in(shanghai_clock::today());
+        let mut facts = before.map_or_else(built_in, |known| (*known.facts).clone());
+        if let Ok(listings) = listings {
+            let by_code: HashMap<_, _> = listings.into_iter().map(|listing| (listing.code, listing)).collect();
+            facts.listings = Arc::new(by_code);
+            facts.read_on = shanghai_clock::today();
+        }
+        if let Ok(days) = days {
+            facts.calendar = Arc::new(TradingCalendar::corrected_by(&days));
+        }
+        tracing::debug!(securities = facts.listings.len(), calendar = ?facts.calendar.range(), "securities and days read");
+        let belief = if failed { max_age.min(RETRY_AFTER) } else { max_age };
+        (Known { facts: Arc::new(facts), trouble }, belief)
+    }
+}
+
+/// What is not known, in words.
+fn trouble(listings: Option<&StoreError>, days: Result<bool, &StoreError>) -> Option<String> {
+    let days = match days {
+        Ok(false) => None,
+        Ok(true) => {
+            Some("trade_day is empty (the command trade_day fills it), the built-in calendar counts".to_owned())
+        }
+        Err(error) => Some(format!("{error}; the built-in calendar counts, or what was read before")),
+    };
+    let listings = listings.map(|error| format!("{error}; list dates are not known, or as they were read before"));
+    let parts: Vec<String> = listings.into_iter().chain(days).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Code, Listing, Stock, SyncRecord, TradeDay};
+    use crate::ports::{MergeCounts, StoreErrorClass};
+    use async_trait::async_trait;
+    use chrono::NaiveDate;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[derive(Default)]
+    struct Store {
+        reads: AtomicU32,
+        is_away: AtomicBool,
+    }
+
+    impl Store {
+        fn answer<T>(&self, answer: T) -> Result<T, StoreError> {
+            let (store, operation) = ("store".to_owned(), "read".to_owned());
+            let error = StoreError { store, operation, class: StoreErrorClass::Transient, reason: "away".to_owned() };
+            if self.is_away.load(Ordering::SeqCst) { Err(error) } else { Ok(answer) }
+        }
+    }
+
+    #[async_trait]
+    impl ReferenceStore for Store {
+        async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
+            self.answer(Vec::new())
+        }
+
+        async fn listings(&self) -> Result<Vec<Listing>, StoreError> {
+            self.reads.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            let code = "600000.SH".parse().unwrap();
+            self.answer(vec![Listing { code, name: "A".into(), listed: Some(day("1999-11-10")), delisted: None }])
+        }
+
+        async fn trade_days(&self) -> Result<Vec<(NaiveDate, bool)>, StoreError> {
+            self.answer(vec![(day("2024-02-04"), true)])
+        }
+
+        async fn merge_stocks(&self, _stocks: &[Stock]) -> Result<MergeCounts, StoreError> {
+            self.answer(MergeCounts::default())
+        }
+
+        async fn merge_trade_days(&self, _days: &[TradeDay]) -> Result<MergeCounts, StoreError> {
+            self.answer(MergeCounts::default())
+        }
+
+        async fn record_syncs(&self, _records: &[SyncRecord]) -> Result<(), StoreError> {
+            self.answer(())
+        }
+    }
+
+    const MAX_AGE: Duration = Duration::from_secs(600);
+
+    #[tokio::test(start_paused = true)]
+    async fn many_share_one_read_until_it_is_old() {
+        let store = Arc::new(Store::default());
+        let cache = FactCache::new(store.clone());
+        let (first, second) = tokio::join!(cache.current(MAX_AGE), cache.current(MAX_AGE));
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(first.listing("600000.SH".parse().unwrap()).unwrap().listed, Some(day("1999-11-10")));
+        assert_eq!(first.calendar.is_trading_day(day("2024-02-04")), Some(true));
+        tokio::time::advance(MAX_AGE).await;
+        cache.current(MAX_AGE).await;
+        assert_eq!(store.reads.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_answer_what_is_built_in_or_was_read_before_counts() {
+        let store = Arc::new(Store::default());
+        store.is_away.store(true, Ordering::SeqCst);
+        let cache = FactCache::new(store.clone());
+        let facts = cache.current(MAX_AGE).await;
+        assert_eq!(&*facts.calendar, TradingCalendar::built_in());
+        assert_eq!(facts.listings.len(), 0);
+        cache.current(MAX_AGE).await;
+        assert_eq!(store.reads.load(Ordering::SeqCst), 1, "not each task asks a store that is away");
+        store.is_away.store(false, Ordering::SeqCst);
+        tokio::time::advance(RETRY_AFTER).await;
+        assert_eq!(cache.current(MAX_AGE).await.listings.len(), 1);
+        store.is_away.store(true, Ordering::SeqCst);
+        tokio::time::advance(MAX_AGE).await;
+        let facts = cache.current(MAX_AGE).await;
+        assert_eq!((facts.listings.len(), facts.calendar.is_trading_day(day("2024-02-04"))), (1, Some(true)));
+    }
+}

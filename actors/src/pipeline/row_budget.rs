@@ -1,0 +1,45 @@
+// Upstream: fetcher, pipeline
+// Downstream: none
+// Role: Bounds the rows that are in memory between source and store.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Room for rows between source and store. A fetch that brought rows waits here until there is room for them.
+pub struct RowBudget {
+    semaphore: Arc<Semaphore>,
+    size: Mutex<usize>,
+}
+
+impl RowBudget {
+    /// Room for so many rows.
+    pub fn new(size: usize) -> Self {
+        Self { semaphore: Arc::new(Semaphore::new(size)), size: Mutex::new(size) }
+    }
+
+    /// Waits for room for `rows` rows. A task with more rows than the whole room takes all of it.
+    pub async fn reserve(&self, rows: usize) -> Option<OwnedSemaphorePermit> {
+        let whole = *self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let permits = u32::try_from(rows.clamp(1, whole.max(1))).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        self.semaphore.clone().acquire_many_owned(permits).await.ok()
+    }
+
+    /// Changes the room's size; a smaller one takes effect as rows leave.
+    pub fn resize(&self, new_size: usize) {
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        if new_size > *size {
+            self.semaphore.add_permits(new_size - *size);
+        } else if new_size < *size {
+            let excess = u32::try_from(*size - new_size).unwrap_or(u32::MAX);
+            let semaphore = self.semaphore.clone();
+            actix_rt::spawn(async move {
+                if let Ok(permits) = semaphore.acquire_many_owned(excess).await {
+                    permits.forget();
+                }
+            });
+        }
+        *size = new_size;
+    }
+}

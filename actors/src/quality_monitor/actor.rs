@@ -1,0 +1,299 @@
+// Upstream: command_router, quality_monitor, store_retry, supervisor
+// Downstream: many
+// Role: The actor that hears of every task's end; reports each interval and each finished job, and tells of troubles.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use chrono::{DateTime, Utc};
+
+use crate::domain::{JobKey, Notification, QualityReport, QualitySummary};
+use crate::notifications::publish;
+use crate::pipeline::BackgroundWriter;
+use crate::ports::Outbox;
+use crate::quality_monitor::failure_alerts::{SourceTrouble, StoreTroubles, refusal_alert};
+use crate::quality_monitor::jobs::{EndedJob, OpenJobs};
+use crate::quality_monitor::threshold_alerts::QualityAlerts;
+use crate::quality_monitor::{
+    CommandRefused, JobCommandBegun, JobCommandEnded, SendWhatIsLeft, StoreFailing, StoreRecovered, TaskFailed,
+    TaskFinished,
+};
+use crate::settings::{ActorSettings, ApplySettings, ms};
+use crate::supervision::Vitals;
+/// From the first failure to its alert: long enough that a burst of failures becomes one message.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// Between two alerts on refused commands: often enough for people, rare enough not to be a flood.
+const ALERT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Between two looks for jobs that are over.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Gathers and reports.
+pub struct QualityMonitor {
+    vitals: Vitals,
+    settings: Arc<ActorSettings>,
+    outbox: Arc<dyn Outbox>,
+    kept: BackgroundWriter<QualityReport>,
+    node_id: Arc<str>,
+    summary: QualitySummary,
+    summary_since: DateTime<Utc>,
+    jobs: OpenJobs,
+    alerts: QualityAlerts,
+    sources: SourceTrouble,
+    /// Whether a look at the failures is scheduled.
+    is_gathering: bool,
+    stores: StoreTroubles,
+    refusals: Refusals,
+}
+
+/// Refused commands that no alert has told of yet.
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    last: Option<String>,
+    alerted_at: Option<Instant>,
+    scheduled: bool,
+}
+
+impl Refusals {
+    /// The wait until the alert that has to be scheduled now; `None` where one is scheduled already.
+    fn schedule(&mut self) -> Option<Duration> {
+        if self.scheduled {
+            return None;
+        }
+        self.scheduled = true;
+        let since_last = self.alerted_at.map_or(ALERT_INTERVAL, |at| at.elapsed());
+        Some(GATHER.max(ALERT_INTERVAL.saturating_sub(since_last)))
+    }
+
+    /// The alert; nothing where it was told already.
+    fn take(&mut self) -> Option<Notification> {
+        self.scheduled = false;
+        self.alerted_at = Some(Instant::now());
+        let count = std::mem::take(&mut self.count);
+        self.last.take().map(|reason| refusal_alert(count, &reason))
+    }
+}
+
+impl QualityMonitor {
+    /// A monitor that publishes through `outbox` and keeps reports in `kept`.
+    pub fn new(
+        vitals: Vitals,
+        settings: Arc<ActorSettings>,
+        outbox: Arc<dyn Outbox>,
+        kept: BackgroundWriter<QualityReport>,
+        node_id: Arc<str>,
+    ) -> Self {
+        Self {
+            vitals,
+            settings,
+            outbox,
+            kept,
+            node_id,
+            summary: QualitySummary::default(),
+            summary_since: Utc::now(),
+            jobs: OpenJobs::default(),
+            alerts: QualityAlerts::default(),
+            sources: SourceTrouble::default(),
+            is_gathering: false,
+            stores: StoreTroubles::default(),
+            refusals: Refusals::default(),
+        }
+    }
+
+    fn schedule_summary(&self, ctx: &mut Context<Self>) {
+        ctx.run_later(ms(self.settings.quality.report_interval_ms), |monitor, ctx| {
+            monitor.take_summary().into_iter().for_each(|told| monitor.send(told));
+            let settled = monitor.stores.settle(&monitor.settings.quality.alerts, Instant::now());
+            settled.into_iter().for_each(|told| monitor.send(told));
+            monitor.schedule_summary(ctx);
+        });
+    }
+
+    fn look_for_ended_jobs(&mut self) {
+        let ended = self.jobs.take_ended(Instant::now(), ms(self.settings.quality.job_quiet_ms));
+        for job in ended {
+            let told = self.report_job(job);
+            self.send(told);
+        }
+    }
+
+    /// The interval's report, and what its figures raise or resolve; nothing where nothing happened.
+    fn take_summary(&mut self) -> Vec<Notification> {
+        let (now, instant) = (Utc::now(), Instant::now());
+        let since = std::mem::replace(&mut self.summary_since, now);
+        let summary = std::mem::take(&mut self.summary);
+        let limits = &self.settings.quality.alerts;
+        let of_sources = self.sources.end_interval(limits, instant);
+        if summary.is_empty() {
+            return of_sources.into_iter().collect();
+        }
+        let mut told = self.alerts.judge(&summary, &self.settings.quality, instant);
+        told.extend(of_sources);
+        told.push(self.keep(QualityReport::new(&self.node_id, None, since, now, summary)));
+        told
+    }
+
+    fn report_job(&self, job: EndedJob) -> Notification {
+        let EndedJob { key, since, until, summary } = job;
+        self.keep(QualityReport::new(&self.node_id, Some(key), since, until, summary))
+    }
+
+    /// Keeps a report, and words it.
+    fn keep(&self, report: QualityReport) -> Notification {
+        let told = report.to_notification(self.settings.quality.max_examples);
+        if self.settings.quality.keep_reports {
+            self.kept.note(report);
+        }
+        told
+    }
+
+    fn send(&self, notification: Notification) {
+        let (outbox, node_id) = (self.outbox.clone(), self.node_id.clone());
+        actix_rt::spawn(async move { publish(outbox.as_ref(), &node_id, &notification).await });
+    }
+
+    /// Adds a task to the interval and to its job.
+    fn add(&mut self, job: &Arc<JobKey>, mut add: impl FnMut(&mut QualitySummary, &ActorSettings)) {
+        self.summary.commands.insert(job.command);
+        add(&mut self.summary, &self.settings);
+        if let Some(summary) = self.jobs.summary(job) {
+            add(summary, &self.settings);
+        }
+    }
+}
+
+impl Actor for QualityMonitor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.vitals.begin(ctx);
+        self.schedule_summary(ctx);
+        ctx.run_interval(LOOK, |monitor, _| monitor.look_for_ended_jobs());
+    }
+}
+
+impl Supervised for QualityMonitor {
+    /// What was gathered is given up: after a panic in adding it up it may be what caused it.
+    fn restarting(&mut self, _ctx: &mut Self::Context) {
+        self.summary = QualitySummary::default();
+        self.jobs = OpenJobs::default();
+        self.sources = SourceTrouble::default();
+        self.is_gathering = false;
+        self.refusals = Refusals::default();
+    }
+}
+
+impl Handler<JobCommandBegun> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: JobCommandBegun, _ctx: &mut Self::Context) {
+        self.jobs.begun(&message.0);
+    }
+}
+
+impl Handler<JobCommandEnded> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: JobCommandEnded, _ctx: &mut Self::Context) {
+        self.jobs.ended(&message.0, Instant::now());
+    }
+}
+
+impl Handler<TaskFinished> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: TaskFinished, _ctx: &mut Self::Context) {
+        self.vitals.fail_point("handler");
+        let TaskFinished { subject, job, report, delay, sources } = message;
+        self.sources.succeeded(job.command);
+        self.add(&job, |summary, settings| {
+            summary.add_finished(subject, &report, delay, &settings.quality);
+            summary.sources.add(&sources);
+        });
+    }
+}
+
+impl Handler<TaskFailed> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: TaskFailed, ctx: &mut Self::Context) {
+        let TaskFailed { subject, job, error, sources } = message;
+        let reason = error.to_string();
+        self.add(&job, |summary, _| {
+            summary.add_failed(subject, &reason);
+            summary.sources.add(&sources);
+        });
+        self.sources.failed(job.command, subject, error, self.settings.quality.max_examples);
+        if !std::mem::replace(&mut self.is_gathering, true) {
+            ctx.run_later(GATHER, |monitor, _| {
+                monitor.is_gathering = false;
+                let told = monitor.sources.judge(&monitor.settings.quality.alerts, Instant::now());
+                told.into_iter().for_each(|alert| monitor.send(alert));
+            });
+        }
+    }
+}
+
+impl Handler<CommandRefused> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: CommandRefused, ctx: &mut Self::Context) {
+        self.summary.add_refused();
+        self.refusals.count += 1;
+        self.refusals.last = Some(message.reason);
+        if let Some(wait) = self.refusals.schedule() {
+            ctx.run_later(wait, |monitor, _| {
+                let told = monitor.refusals.take();
+                told.into_iter().for_each(|alert| monitor.send(alert));
+            });
+        }
+    }
+}
+
+impl Handler<StoreFailing> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: StoreFailing, _ctx: &mut Self::Context) {
+        let StoreFailing { keeps, error, lasting } = message;
+        let limits = &self.settings.quality.alerts;
+        let told = self.stores.failing(keeps, &error, lasting, limits, Instant::now());
+        told.into_iter().for_each(|alert| self.send(alert));
+    }
+}
+
+impl Handler<StoreRecovered> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: StoreRecovered, _ctx: &mut Self::Context) {
+        let told = self.stores.recovered(message.keeps, message.lasted, &self.settings.quality.alerts, Instant::now());
+        told.into_iter().for_each(|alert| self.send(alert));
+    }
+}
+
+impl Handler<SendWhatIsLeft> for QualityMonitor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: SendWhatIsLeft, _ctx: &mut Self::Context) -> Self::Result {
+        let mut left: Vec<Notification> = self.refusals.take().into_iter().collect();
+        let ended = self.jobs.take_left();
+        left.extend(ended.into_iter().map(|job| self.report_job(job)));
+        left.extend(self.take_summary());
+        let (outbox, node_id) = (self.outbox.clone(), self.node_id.clone());
+        Box::pin(async move {
+            for notification in left {
+                publish(outbox.as_ref(), &node_id, &notification).await;
+            }
+        })
+    }
+}
+
+impl Handler<ApplySettings> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: ApplySettings, _ctx: &mut Self::Context) {
+        self.settings = message.0;
+    }
+}

@@ -1,0 +1,313 @@
+// Upstream: actor
+// Downstream: alert_state, domain, ports, settings
+// Role: Alerts on what fails as such: a source, the store, commands that cannot be carried out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::domain::{Level, Notification, Subject};
+use crate::ports::{SourceError, SourceErrorKind, StoreError};
+use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
+use crate::settings::{AlertSettings, ms};
+
+/// Fetches that fail for good.
+#[derive(Debug, Default)]
+pub struct SourceTrouble {
+    state: AlertState,
+    num_failed: u64,
+    num_done: u64,
+    subjects: BTreeSet<Subject>,
+    commands: BTreeSet<&'static str>,
+    last: Option<SourceError>,
+}
+
+impl SourceTrouble {
+    /// A fetch of a command failed for good.
+    pub fn failed(&mut self, command: &'static str, subject: Subject, error: SourceError, max_shown: usize) {
+        self.num_failed += 1;
+        self.commands.insert(command);
+        if self.subjects.len() < max_shown {
+            self.subjects.insert(subject);
+        }
+        self.last = Some(error);
+    }
+
+    /// A task of a command ended well.
+    pub fn succeeded(&mut self, command: &'static str) {
+        self.num_done += 1;
+        self.commands.insert(command);
+    }
+
+    /// What there is to tell of the failures since the interval's begin.
+    pub fn judge(&mut self, limits: &AlertSettings, now: Instant) -> Option<Notification> {
+        let (level, error) = (self.level(limits)?, self.last.clone()?);
+        let word = self.state.judge(Some(level), now, ms(limits.cool_down_ms))?;
+        let shown: Vec<String> = self.subjects.iter().map(Subject::to_string).collect();
+        let content = format!("{} fetches failed ({}), the last: {error}", self.num_failed, word.as_str());
+        Some(Notification {
+            kind: "data_collection_alert",
+            level,
+            title: "数据源采集失败".to_owned(),
+            content,
+            fields: vec![
+                ("alert_type", "source_error".to_owned()),
+                ("state", word.as_str().to_owned()),
+                ("source", error.source_name.to_owned()),
+                ("failed", self.num_failed.to_string()),
+                ("affected_codes", shown.join(", ")),
+            ],
+            data: json!({
+                "alert_type": "source_error",
+                "task_type": self.task_type(),
+                "state": word.as_str(),
+                "resolved": false,
+                "expected": self.num_failed + self.num_done,
+                "actual": self.num_done,
+                "threshold": limits.source_error_percent,
+                "affected_codes": shown,
+                "affected_codes_total": self.num_failed,
+                "reason": error.to_string(),
+            }),
+        })
+    }
+
+    /// The interval is over. Nothing failed in it and something was done: the trouble is over, too. Where nothing was done,
+    /// the end of a trouble that came and went too often is told once it has stayed away.
+    pub fn end_interval(&mut self, limits: &AlertSettings, now: Instant) -> Option<Notification> {
+        let told = match (self.num_failed, self.num_done) {
+            (0, 0) => self.state.settle(now, ms(limits.cool_down_ms)).map(|_| self.recovery()),
+            (0, _) => self.state.judge(None, now, ms(limits.cool_down_ms)).map(|_| self.recovery()),
+            _ => self.judge(limits, now),
+        };
+        (self.num_failed, self.num_done, self.last) = (0, 0, None);
+        self.subjects.clear();
+        self.commands.clear();
+        told
+    }
+
+    fn task_type(&self) -> String {
+        self.commands.iter().copied().collect::<Vec<_>>().join(",")
+    }
+
+    fn recovery(&self) -> Notification {
+        let state = AlertTransition::Resolved.as_str();
+        Notification {
+            kind: "data_collection_alert",
+            level: Level::Info,
+            title: "数据源已恢复".to_owned(),
+            content: "all fetches of the last interval succeeded".to_owned(),
+            fields: vec![("alert_type", "source_error".to_owned()), ("state", state.to_owned())],
+            data: json!({
+                "alert_type": "source_error",
+                "task_type": self.task_type(),
+                "state": state,
+                "resolved": true,
+                "affected_codes": [],
+            }),
+        }
+    }
+
+    /// A lone failure is a warning; what only an operator can mend is an error at once.
+    fn level(&self, limits: &AlertSettings) -> Option<Level> {
+        let error = self.last.as_ref()?;
+        let needs_operator = matches!(error.kind, SourceErrorKind::Unauthorized(_) | SourceErrorKind::Forbidden(_));
+        let percent = 100.0 * self.num_failed as f64 / (self.num_failed + self.num_done).max(1) as f64;
+        let is_error = needs_operator || (self.num_failed > 1 && percent > limits.source_error_percent);
+        Some(if is_error { Level::Error } else { Level::Warning })
+    }
+}
+
+/// Stores that do not take rows, by what they keep.
+#[derive(Debug, Default)]
+pub struct StoreTroubles {
+    states: BTreeMap<&'static str, AlertState>,
+    /// How long the last outage of each lasted.
+    lasted: BTreeMap<&'static str, Duration>,
+}
+
+impl StoreTroubles {
+    /// A try failed again, `lasting` after the first.
+    pub fn failing(
+        &mut self,
+        keeps: &'static str,
+        error: &StoreError,
+        lasting: Duration,
+        limits: &AlertSettings,
+        now: Instant,
+    ) -> Option<Notification> {
+        let is_error = !error.class.is_transient() || lasting >= ms(limits.write_error_ms);
+        let level = if is_error { Level::Error } else { Level::Warning };
+        let state = self.states.entry(keeps).or_default();
+        let word = state.judge(Some(level), now, ms(limits.cool_down_ms))?;
+        let seconds = format!("{:.1}", lasting.as_secs_f64());
+        let content = format!(
+            "{error}; for {seconds} s ({}); no new commands are taken until {keeps} can be written, nothing is lost",
+            word.as_str()
+        );
+        Some(Notification {
+            kind: "data_collection_alert",
+            level,
+            title: "数据写入失败".to_owned(),
+            content,
+            fields: vec![
+                ("alert_type", "write_error".to_owned()),
+                ("state", word.as_str().to_owned()),
+                ("class", error.class.to_string()),
+                ("outage_seconds", seconds),
+            ],
+            data: json!({
+                "alert_type": "write_error",
+                "state": word.as_str(),
+                "resolved": false,
+                "class": error.class.as_str(),
+                "outage_seconds": lasting.as_secs_f64(),
+                "reason": error.to_string(),
+                "affected_codes": [],
+            }),
+        })
+    }
+
+    /// The store takes rows again, so long after the first failure.
+    pub fn recovered(
+        &mut self,
+        keeps: &'static str,
+        lasted: Duration,
+        limits: &AlertSettings,
+        now: Instant,
+    ) -> Option<Notification> {
+        self.lasted.insert(keeps, lasted);
+        self.states.get_mut(keeps)?.judge(None, now, ms(limits.cool_down_ms))?;
+        Some(Self::recovery(keeps, lasted))
+    }
+
+    /// What there is to tell of stores that failed and recovered too often to be told of each time.
+    pub fn settle(&mut self, limits: &AlertSettings, now: Instant) -> Vec<Notification> {
+        let cool_down = ms(limits.cool_down_ms);
+        let lasted = |keeps: &str| self.lasted.get(keeps).copied().unwrap_or_default();
+        let settle = |(keeps, state): (&&'static str, &mut AlertState)| {
+            state.settle(now, cool_down).map(|_| Self::recovery(keeps, lasted(keeps)))
+        };
+        self.states.iter_mut().filter_map(settle).collect()
+    }
+
+    fn recovery(keeps: &str, lasted: Duration) -> Notification {
+        let seconds = format!("{:.1}", lasted.as_secs_f64());
+        Notification {
+            kind: "data_collection_alert",
+            level: Level::Info,
+            title: "数据写入已恢复".to_owned(),
+            content: format!("{keeps} are written again after {seconds} s"),
+            fields: vec![
+                ("alert_type", "write_error".to_owned()),
+                ("state", AlertTransition::Resolved.as_str().to_owned()),
+                ("outage_seconds", seconds),
+            ],
+            data: json!({
+                "alert_type": "write_error",
+                "state": AlertTransition::Resolved.as_str(),
+                "resolved": true,
+                "outage_seconds": lasted.as_secs_f64(),
+            }),
+        }
+    }
+}
+
+/// Commands were refused; one alert for all of them since the last.
+pub fn refusal_alert(num_refused: u64, reason: &str) -> Notification {
+    Notification {
+        kind: "data_collection_alert",
+        level: Level::Error,
+        title: "数据命令被拒绝".to_owned(),
+        content: format!("{num_refused} commands refused and recorded as dead letters, the last: {reason}"),
+        fields: vec![("alert_type", "command_error".to_owned()), ("refused", num_refused.to_string())],
+        data: json!({
+            "alert_type": "command_error",
+            "refused": num_refused,
+            "reason": reason,
+            "affected_codes": [],
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::StoreErrorClass;
+
+    fn error(kind: SourceErrorKind) -> SourceError {
+        SourceError { source_name: "tushare", request: "r".to_owned(), kind }
+    }
+
+    fn server() -> SourceError {
+        error(SourceErrorKind::Server("500".to_owned()))
+    }
+
+    fn brief(told: Option<Notification>) -> String {
+        told.map(|told| format!("{:?} {}", told.level, told.data["state"]).replace('"', "")).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_source_s_trouble_is_raised_escalated_and_resolved_each_once() {
+        let (mut trouble, limits, now) = (SourceTrouble::default(), AlertSettings::default(), Instant::now());
+        (0..50).for_each(|_| trouble.succeeded("bar_snapshot"));
+        trouble.failed("bar_snapshot", Subject::Calendar, server(), 20);
+        assert_eq!(brief(trouble.judge(&limits, now)), "Warning raised");
+        trouble.failed("bar_snapshot", Subject::StockList, server(), 20);
+        assert_eq!(brief(trouble.judge(&limits, now)), "", "told already");
+        (0..20).for_each(|_| trouble.failed("bar_snapshot", Subject::Calendar, server(), 20));
+        assert_eq!(brief(trouble.judge(&limits, now)), "Error escalated");
+        assert_eq!(brief(trouble.end_interval(&limits, now)), "");
+        assert_eq!(brief(trouble.end_interval(&limits, now)), "", "an interval in which nothing was done says nothing");
+        trouble.succeeded("bar_snapshot");
+        assert_eq!(brief(trouble.end_interval(&limits, now)), "Info resolved");
+        trouble.succeeded("bar_snapshot");
+        assert_eq!(brief(trouble.end_interval(&limits, now)), "");
+    }
+
+    #[test]
+    fn a_source_that_failed_now_and_then_is_told_as_recovered_although_nothing_is_fetched_any_more() {
+        let (mut trouble, limits, now) = (SourceTrouble::default(), AlertSettings::default(), Instant::now());
+        let mut told = Vec::new();
+        for minute in 0..4 {
+            let at = now + Duration::from_secs(60 * minute);
+            trouble.failed("bar_snapshot", Subject::Calendar, server(), 20);
+            told.push(brief(trouble.end_interval(&limits, at)));
+            trouble.succeeded("bar_snapshot");
+            told.push(brief(trouble.end_interval(&limits, at)));
+        }
+        let often =
+            ["Warning raised", "Info resolved", "Warning raised", "Info resolved", "Warning raised", "", "", ""];
+        assert_eq!(told, often);
+        assert_eq!(brief(trouble.end_interval(&limits, now + Duration::from_secs(600))), "", "within the cool-down");
+        let later = now + ms(limits.cool_down_ms) + Duration::from_secs(300);
+        assert_eq!(brief(trouble.end_interval(&limits, later)), "Info resolved");
+        assert_eq!(brief(trouble.end_interval(&limits, later)), "");
+    }
+
+    #[test]
+    fn a_refused_token_is_an_error_at_once() {
+        let (mut trouble, limits) = (SourceTrouble::default(), AlertSettings::default());
+        (0..50).for_each(|_| trouble.succeeded("bar_snapshot"));
+        trouble.failed("bar_snapshot", Subject::Calendar, error(SourceErrorKind::Unauthorized("no".to_owned())), 20);
+        assert_eq!(brief(trouble.judge(&limits, Instant::now())), "Error raised");
+    }
+
+    #[test]
+    fn a_store_s_outage_is_an_error_once_it_lasts_and_over_when_rows_are_written() {
+        let (mut troubles, limits, now) = (StoreTroubles::default(), AlertSettings::default(), Instant::now());
+        let error = |class| StoreError { store: "s".into(), operation: "o".into(), class, reason: "r".into() };
+        let mut failing =
+            |class, seconds| brief(troubles.failing("rows", &error(class), Duration::from_secs(seconds), &limits, now));
+        assert_eq!(failing(StoreErrorClass::Transient, 2), "Warning raised");
+        assert_eq!(failing(StoreErrorClass::Transient, 20), "");
+        assert_eq!(failing(StoreErrorClass::Transient, 61), "Error escalated");
+        assert_eq!(failing(StoreErrorClass::Transient, 90), "");
+        assert_eq!(brief(troubles.recovered("rows", Duration::from_secs(95), &limits, now)), "Info resolved");
+        assert_eq!(brief(troubles.recovered("rows", Duration::from_secs(95), &limits, now)), "");
+        assert_eq!(brief(troubles.recovered("lists", Duration::from_secs(1), &limits, now)), "");
+        let access = error(StoreErrorClass::Access);
+        assert_eq!(brief(troubles.failing("lists", &access, Duration::ZERO, &limits, now)), "Error raised");
+    }
+}

@@ -1,0 +1,85 @@
+// Upstream: settings
+// Downstream: domain
+// Role: How late a task's rows are readable, by the command's own time or by the exchanges' close.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::calendar::TradingCalendar;
+use crate::domain::shanghai_clock;
+
+/// From where delays are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DelayBasis {
+    /// The command's own timestamp.
+    #[default]
+    Command,
+    /// The close (15:00) of the newest trading day, for tasks that newly store rows of it; others have no delay.
+    MarketClose,
+}
+
+/// The end of a day's session; half days end no later.
+const CLOSE: NaiveTime = match NaiveTime::from_hms_opt(15, 0, 0) {
+    Some(time) => time,
+    None => NaiveTime::MIN,
+};
+
+impl DelayBasis {
+    /// The delay of a task that ended at `now`; `None` where nothing tells it.
+    pub fn delay(
+        self,
+        issued_at: Option<DateTime<Utc>>,
+        newest_stored: Option<NaiveDateTime>,
+        now: DateTime<Utc>,
+    ) -> Option<Duration> {
+        match self {
+            Self::Command => (now - issued_at?).to_std().ok(),
+            Self::MarketClose => {
+                let here = shanghai_clock::wall_clock(now);
+                let day = newest_closed_day(here)?;
+                (newest_stored?.date() == day).then(|| (here - day.and_time(CLOSE)).to_std().ok())?
+            }
+        }
+    }
+}
+
+/// The newest trading day whose session is over; `None` where the calendar does not know.
+fn newest_closed_day(now: NaiveDateTime) -> Option<NaiveDate> {
+    let calendar = TradingCalendar::built_in();
+    match calendar.is_trading_day(now.date())? {
+        true if now.time() >= CLOSE => Some(now.date()),
+        _ => calendar.previous(now.date()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delay(basis: DelayBasis, newest: Option<&str>, now: &str) -> Option<u64> {
+        let now: DateTime<Utc> = format!("{now}+08:00").parse().unwrap();
+        let newest = newest.map(|time| time.parse().unwrap());
+        basis.delay(Some(now - chrono::Duration::seconds(7)), newest, now).map(|delay| delay.as_secs())
+    }
+
+    #[test]
+    fn a_command_s_delay_counts_from_its_timestamp() {
+        assert_eq!(delay(DelayBasis::Command, None, "2024-01-05T15:08:00"), Some(7));
+        assert_eq!(DelayBasis::Command.delay(None, None, Utc::now()), None);
+    }
+
+    #[test]
+    fn the_market_s_delay_counts_from_the_newest_close_for_rows_of_that_day() {
+        let of = |newest, now| delay(DelayBasis::MarketClose, newest, now);
+        assert_eq!(of(Some("2024-01-05T00:00:00"), "2024-01-05T15:08:00"), Some(480));
+        assert_eq!(of(Some("2024-01-05T15:00:00"), "2024-01-05T15:08:00"), Some(480), "minutes alike");
+        assert_eq!(of(Some("2024-01-05T00:00:00"), "2024-01-07T15:00:00"), Some(2 * 86_400), "over the weekend");
+        assert_eq!(of(Some("2024-01-04T00:00:00"), "2024-01-05T14:59:00"), Some(86_340), "before today's close");
+        assert_eq!(of(Some("2023-06-01T00:00:00"), "2024-01-05T15:08:00"), None, "the past is filled");
+        assert_eq!(of(None, "2024-01-05T15:08:00"), None, "nothing new was stored");
+    }
+}

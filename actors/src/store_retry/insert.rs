@@ -1,0 +1,59 @@
+// Upstream: batch_writer::bars, batch_writer::factors, batch_writer::ticks, store_retry
+// Downstream: ports, supervision
+// Role: One INSERT, counted; where the store takes a batch once, one whose answer is lost is sent again at once.
+
+use std::time::Instant;
+
+use crate::ports::{StoreError, StoreErrorClass};
+use crate::supervision::{MetricEvent, StatusBoard};
+
+/// Sends a batch of so many rows, and counts it.
+pub async fn insert_counted(
+    board: &StatusBoard,
+    rows: usize,
+    insert: impl Future<Output = Result<(), StoreError>>,
+) -> Result<(), StoreError> {
+    let begun = Instant::now();
+    let inserted = insert.await;
+    board.observe(&MetricEvent::InsertEnded { rows, error: inserted.as_ref().err(), duration: begun.elapsed() });
+    inserted
+}
+
+/// The same; if the answer is lost and the store takes a batch once, the identical batch goes out a second time.
+pub async fn insert_once(
+    board: &StatusBoard,
+    rows: usize,
+    insert: impl AsyncFn() -> Result<(), StoreError>,
+    takes_once: impl AsyncFn() -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    match insert_counted(board, rows, insert()).await {
+        Err(error) if error.class == StoreErrorClass::OutcomeUnknown && takes_once().await? => {
+            insert_counted(board, rows, insert()).await
+        }
+        outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    fn lost() -> StoreError {
+        let (store, operation) = ("s".to_owned(), "insert".to_owned());
+        StoreError { store, operation, class: StoreErrorClass::OutcomeUnknown, reason: "no answer".to_owned() }
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_asked_for_again_only_where_the_store_takes_a_batch_once() {
+        for (takes_once, sent, ok) in [(true, 2, true), (false, 1, false)] {
+            let calls = Cell::new(0);
+            let insert = async || {
+                calls.set(calls.get() + 1);
+                if calls.get() == 1 { Err(lost()) } else { Ok(()) }
+            };
+            let outcome = insert_once(&StatusBoard::default(), 3, insert, async || Ok(takes_once)).await;
+            assert_eq!((calls.get(), outcome.is_ok()), (sent, ok));
+        }
+    }
+}

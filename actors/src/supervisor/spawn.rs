@@ -1,0 +1,198 @@
+// Upstream: actor, lifecycle
+// Downstream: many
+// Role: Starts the seven actors on their threads and hands each what it works with.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use crate::batch_writer::bars::price_events::PriceEvents;
+use crate::batch_writer::bars::write::FlushContext;
+use crate::batch_writer::factors::write::FactorFlushContext;
+use crate::batch_writer::lists::merge::MergeContext;
+use crate::batch_writer::ticks::write::TickWrites;
+use crate::batch_writer::{BatchWriter, WriteTargets};
+use crate::command_router::{CommandRouter, RouterLinks};
+use crate::config_actor::ConfigActor;
+use crate::domain::{QualityReport, SyncRecord};
+use crate::fetcher::{Fetcher, StoredData};
+use crate::heartbeat::Heartbeat;
+use crate::market_cache::facts::FactCache;
+use crate::market_cache::last_closes::LastCloses;
+use crate::market_cache::latest_times::{LatestBars, LatestTimes};
+use crate::notifications::Announcer;
+use crate::pipeline::{BackgroundWriter, BackgroundWriterKind};
+use crate::ports::{IntakeGate, ReportBatch};
+use crate::quality_monitor::QualityMonitor;
+use crate::settings::ActorSettings;
+use crate::store_retry::StoreOutage;
+use crate::supervision::{ActorGaveUp, RestartPolicy, StatusBoard, Vitals, supervise};
+use crate::supervisor::WorkerParts;
+use crate::validator::Validator;
+
+/// Two evenings of the whole market, some 3 MB.
+const SYNC_RECORDS: BackgroundWriterKind = BackgroundWriterKind {
+    what: "records of ended tasks",
+    max_waiting: 10_000,
+    batch: 500,
+    lost: |board| &board.counters.sync_records_lost,
+};
+
+/// A report is seldom larger than 100 KB.
+const REPORTS: BackgroundWriterKind = BackgroundWriterKind {
+    what: "quality reports",
+    max_waiting: 64,
+    batch: 16,
+    lost: |board| &board.counters.reports_lost,
+};
+
+/// The actors' addresses, and what the root needs beside them.
+#[derive(Clone)]
+pub(crate) struct Children {
+    pub(crate) router: Addr<CommandRouter>,
+    pub(crate) fetcher: Addr<Fetcher>,
+    pub(crate) writer: Addr<BatchWriter>,
+    pub(crate) quality: Addr<QualityMonitor>,
+    pub(crate) heartbeat: Addr<Heartbeat>,
+    pub(crate) config: Addr<ConfigActor>,
+    pub(crate) gate: IntakeGate,
+    pub(crate) announcer: Announcer,
+    pub(crate) journal: BackgroundWriter<SyncRecord>,
+    pub(crate) reports: BackgroundWriter<QualityReport>,
+}
+
+/// What every actor is started with.
+pub(crate) struct ActorSpawner<'a> {
+    pub(crate) parts: &'a WorkerParts,
+    pub(crate) settings: &'a Arc<ActorSettings>,
+    pub(crate) board: &'a Arc<StatusBoard>,
+    pub(crate) policy: RestartPolicy,
+    pub(crate) escalation: Recipient<ActorGaveUp>,
+}
+
+/// What is known of stored rows, shared by those who fetch and those who write.
+struct Latest {
+    bars: Arc<LatestBars>,
+    factors: Arc<LatestTimes>,
+}
+
+impl ActorSpawner<'_> {
+    /// Starts the actors from the store backwards to the router, so that each finds the next one there.
+    pub(crate) fn start(&self) -> Children {
+        let (parts, board) = (self.parts, self.board);
+        let here = Arbiter::current();
+        // Fetching, writing and beating each have a thread: none of them delays another.
+        let (fetching, writing, beating) = (Arbiter::new().handle(), Arbiter::new().handle(), Arbiter::new().handle());
+
+        let reports = self.reports();
+        let (outbox, kept, node_id) = (parts.outbox.clone(), reports.clone(), parts.identity.node_id.clone());
+        let quality = self.actor(&here, "quality_monitor", move |vitals, settings| {
+            QualityMonitor::new(vitals, settings, outbox, kept, node_id)
+        });
+        let outage = Arc::new(StoreOutage::new(board.gate.clone(), board.clone(), quality.clone(), "rows"));
+        let latest = Latest {
+            bars: Arc::new(LatestBars::new(parts.store.clone())),
+            factors: Arc::new(LatestTimes::of_factors(parts.factors.clone())),
+        };
+        let targets = self.write_targets(&latest, &outage, &quality);
+        let writer =
+            self.actor(&writing, "batch_writer", move |vitals, settings| BatchWriter::new(vitals, settings, targets));
+        let next = writer.clone();
+        let validator =
+            self.actor(&writing, "validator", move |vitals, settings| Validator::new(vitals, settings, next));
+        let (sources, known, next) = (parts.sources.clone(), self.stored_data(&latest, &outage), validator.clone());
+        let fetcher = self
+            .actor(&fetching, "fetcher", move |vitals, settings| Fetcher::new(vitals, settings, sources, known, next));
+        let journal = self.sync_records();
+        let links = RouterLinks {
+            fetcher: fetcher.clone(),
+            quality: quality.clone(),
+            outbox: parts.outbox.clone(),
+            reference: parts.reference.clone(),
+            journal: journal.clone(),
+        };
+        let router =
+            self.actor(&here, "command_router", move |vitals, settings| CommandRouter::new(vitals, settings, links));
+        let (beats, feed, identity) = (parts.heartbeats.clone(), parts.feed.clone(), parts.identity.clone());
+        let heartbeat = self.actor(&beating, "heartbeat", move |vitals, settings| {
+            Heartbeat::new(vitals, settings, beats, feed, identity)
+        });
+        let subscribers = vec![
+            router.clone().recipient(),
+            fetcher.clone().recipient(),
+            validator.recipient(),
+            writer.clone().recipient(),
+            quality.clone().recipient(),
+            heartbeat.clone().recipient(),
+        ];
+        let announcer =
+            Announcer { identity: parts.identity.clone(), board: board.clone(), outbox: parts.outbox.clone() };
+        let (source, speaker) = (parts.config.clone(), announcer.clone());
+        let config = self.actor(&here, "config_actor", move |vitals, settings| {
+            ConfigActor::new(vitals, settings, source, subscribers, speaker)
+        });
+        let gate = board.gate.clone();
+        Children { router, fetcher, writer, quality, heartbeat, config, gate, announcer, journal, reports }
+    }
+
+    /// Starts one actor on a thread, under supervision.
+    fn actor<A, F>(&self, arbiter: &ArbiterHandle, name: &'static str, build: F) -> Addr<A>
+    where
+        A: Supervised + Actor<Context = Context<A>>,
+        F: FnOnce(Vitals, Arc<ActorSettings>) -> A + Send + 'static,
+    {
+        let (vitals, settings) = (Vitals::register(name, self.board), self.settings.clone());
+        let build = move |vitals| build(vitals, settings);
+        supervise(arbiter, vitals, self.policy, self.escalation.clone(), build)
+    }
+
+    fn write_targets(
+        &self,
+        latest: &Latest,
+        outage: &Arc<StoreOutage>,
+        quality: &Addr<QualityMonitor>,
+    ) -> WriteTargets {
+        let (parts, board) = (self.parts, self.board);
+        let events = PriceEvents::new(parts.outbox.clone(), board.clone());
+        let (bars, factors) = (latest.bars.clone(), latest.factors.clone());
+        WriteTargets {
+            bars: Arc::new(FlushContext::new(parts.store.clone(), bars, outage.clone(), events, board.clone())),
+            factors: Arc::new(FactorFlushContext::new(parts.factors.clone(), factors, outage.clone(), board.clone())),
+            ticks: Arc::new(TickWrites::new(parts.ticks.clone(), outage.clone(), board.clone())),
+            lists: Arc::new(MergeContext {
+                store: parts.reference.clone(),
+                // A gate of its own: while lists cannot be merged, bars are taken on.
+                outage: StoreOutage::new(IntakeGate::default(), board.clone(), quality.clone(), "lists"),
+                board: board.clone(),
+            }),
+        }
+    }
+
+    fn stored_data(&self, latest: &Latest, outage: &Arc<StoreOutage>) -> StoredData {
+        let parts = self.parts;
+        StoredData {
+            latest_bars: latest.bars.clone(),
+            latest_factors: latest.factors.clone(),
+            ticks: parts.ticks.clone(),
+            factors: parts.factors.clone(),
+            bars: parts.store.clone(),
+            facts: FactCache::new(parts.reference.clone()),
+            last_closes: LastCloses::new(parts.store.clone()),
+            outage: outage.clone(),
+        }
+    }
+
+    fn reports(&self) -> BackgroundWriter<QualityReport> {
+        let store = self.parts.reports.clone();
+        BackgroundWriter::start(REPORTS, self.board.clone(), async move |reports: &[QualityReport]| {
+            store.keep(&ReportBatch::of(reports)).await
+        })
+    }
+
+    fn sync_records(&self) -> BackgroundWriter<SyncRecord> {
+        let store = self.parts.reference.clone();
+        BackgroundWriter::start(SYNC_RECORDS, self.board.clone(), async move |records: &[SyncRecord]| {
+            store.record_syncs(records).await
+        })
+    }
+}

@@ -1,0 +1,224 @@
+// Upstream: actor, quality_monitor
+// Downstream: domain, settings, validator::rules
+// Role: Checks the bars of one answer: valid rows, invalid rows, and the rows that should have come.
+
+use std::collections::HashSet;
+
+use chrono::{NaiveDate, NaiveDateTime};
+use rust_decimal::Decimal;
+
+use crate::domain::expected_rows::{ExpectedRows, RequestedDays};
+use crate::domain::price_limit::MarketBoard;
+use crate::domain::{Anomaly, Bar, Code, DayTotal, FetchedBar, KnownDays, Rule, TaskCounts};
+use crate::settings::QualitySettings;
+use crate::settings::rules::RuleAction;
+use crate::validator::rules::bars::{BarContext, check, finer_price};
+use crate::validator::rules::day_sums::difference;
+use crate::validator::rules::market::MarketRules;
+
+/// The rows of one answer, checked.
+pub(crate) struct Checked {
+    pub(crate) rows: Vec<Bar>,
+    pub(crate) counts: TaskCounts,
+    pub(crate) anomalies: Vec<Anomaly>,
+    /// Times of invalid rows: what is stored there is not touched, for nothing better is known.
+    pub(crate) invalid_times: HashSet<NaiveDateTime>,
+    /// Whether an invalid row's time is unknown.
+    pub(crate) unreadable_times: bool,
+}
+
+pub(crate) fn check_all(
+    fetched: &[FetchedBar],
+    context: &BarContext,
+    known: &KnownDays,
+    quality: &QualitySettings,
+) -> Checked {
+    let max_examples = quality.max_examples;
+    // Funds and B shares are traded in tenths of a fen.
+    let is_in_fen = MarketBoard::of(context.code).is_some() && context.source.knows_exact_prices();
+    let decimals = if is_in_fen { quality.rules.price_decimals } else { RuleAction::Ignore };
+    let mut checked = Checked {
+        rows: Vec::with_capacity(fetched.len()),
+        counts: TaskCounts { fetched: fetched.len() as u64, ..TaskCounts::default() },
+        anomalies: Vec::new(),
+        invalid_times: HashSet::new(),
+        unreadable_times: false,
+    };
+    let mut seen = HashSet::with_capacity(fetched.len());
+    for row in fetched {
+        match check(row, context) {
+            Ok(bar) if !seen.insert(bar.timestamp) => checked.skip(duplicate(&bar), max_examples),
+            Ok(bar) => {
+                let finer = if decimals == RuleAction::Ignore { None } else { finer_price(row) };
+                if finer.is_none_or(|finer| checked.keeps_finer(&bar, finer, decimals, max_examples)) {
+                    checked.rows.push(bar);
+                }
+            }
+            Err(anomaly) => {
+                match anomaly.timestamp {
+                    Some(time) => {
+                        checked.invalid_times.insert(time);
+                    }
+                    None => checked.unreadable_times = true,
+                }
+                checked.skip(anomaly, max_examples);
+            }
+        }
+    }
+    checked.judge(context.code, known, quality);
+    checked.judge_days(&known.day_totals, quality);
+    checked
+}
+
+impl Checked {
+    /// Judges the sound rows by the rules of the market, oldest first; most rows break none.
+    fn judge(&mut self, code: Code, known: &KnownDays, quality: &QualitySettings) {
+        let mut market = MarketRules::new(&quality.rules, code, known);
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.sort_unstable_by_key(|bar| bar.timestamp);
+        rows.retain(|bar| {
+            let mut is_kept = true;
+            for broken in market.judge(bar) {
+                if broken.skips {
+                    is_kept = false;
+                    self.invalid_times.insert(bar.timestamp);
+                    self.skip(broken.anomaly, quality.max_examples);
+                } else {
+                    self.warn(broken.anomaly, quality.max_examples);
+                }
+            }
+            is_kept
+        });
+        self.rows = rows;
+    }
+
+    /// Judges the minutes of whole days by their stored daily bars. Which of a day's bars is wrong cannot be said: an error
+    /// skips them all, a warning is told of the last.
+    fn judge_days(&mut self, totals: &[DayTotal], quality: &QualitySettings) {
+        let rules = &quality.rules;
+        let mut rows = std::mem::take(&mut self.rows);
+        for total in totals.iter().filter(|_| rules.day_sum != RuleAction::Ignore) {
+            let begin = rows.partition_point(|bar| bar.timestamp.date() < total.day);
+            let end = rows.partition_point(|bar| bar.timestamp.date() <= total.day);
+            let bars = rows.get(begin..end).unwrap_or_default();
+            let Some((field, value)) = difference(bars, total, rules.day_sum_tolerance_percent) else { continue };
+            let broken = |bar: &Bar| {
+                let timestamp = Some(bar.timestamp);
+                Anomaly { code: bar.code, timestamp, field, value: value.clone(), rule: Rule::DaySum }
+            };
+            if rules.day_sum == RuleAction::Error {
+                for bar in rows.drain(begin..end) {
+                    self.invalid_times.insert(bar.timestamp);
+                    self.skip(broken(&bar), quality.max_examples);
+                }
+            } else if let Some(last) = bars.last() {
+                self.warn(broken(last), quality.max_examples);
+            }
+        }
+        self.rows = rows;
+    }
+
+    /// Counts what should have come. A row that came and is invalid is skipped, but not missing.
+    pub(crate) fn expect(&mut self, context: &BarContext, known: &KnownDays, now: NaiveDateTime) {
+        let mut came: Vec<NaiveDate> = self.rows.iter().map(|bar| bar.timestamp.date()).collect();
+        came.extend(self.invalid_times.iter().map(NaiveDateTime::date));
+        came.sort_unstable();
+        let BarContext { code, range, frequency, .. } = *context;
+        let (calendar, suspended) = (&known.facts.calendar, known.suspended());
+        let asked = RequestedDays { range, frequency, calendar, listing: known.listing(code), suspended: &suspended };
+        let ExpectedRows { rows, missing } = asked.expect(&came, now);
+        (self.counts.expected, self.counts.missing) = (rows, missing);
+    }
+
+    /// Tells of a price in less than a fen; whether the row is kept.
+    fn keeps_finer(
+        &mut self,
+        bar: &Bar,
+        finer: (&'static str, Decimal),
+        action: RuleAction,
+        max_examples: usize,
+    ) -> bool {
+        let (code, timestamp, rule) = (bar.code, Some(bar.timestamp), Rule::PriceDecimals);
+        let anomaly = Anomaly { code, timestamp, field: finer.0, value: finer.1.to_string(), rule };
+        let is_kept = action != RuleAction::Error;
+        if is_kept {
+            self.warn(anomaly, max_examples);
+        } else {
+            self.invalid_times.insert(bar.timestamp);
+            self.skip(anomaly, max_examples);
+        }
+        is_kept
+    }
+
+    fn warn(&mut self, anomaly: Anomaly, max_examples: usize) {
+        *self.counts.warned.entry(anomaly.rule).or_default() += 1;
+        if self.anomalies.len() < max_examples {
+            self.anomalies.push(anomaly);
+        }
+    }
+
+    fn skip(&mut self, anomaly: Anomaly, max_examples: usize) {
+        *self.counts.skipped.entry(anomaly.rule).or_default() += 1;
+        tracing::debug!(code = %anomaly.code, time = ?anomaly.timestamp, field = anomaly.field, value = anomaly.value, rule = anomaly.rule.as_str(), "row skipped");
+        if self.anomalies.len() < max_examples {
+            self.anomalies.push(anomaly);
+        }
+    }
+}
+
+fn duplicate(bar: &Bar) -> Anomaly {
+    Anomaly {
+        code: bar.code,
+        timestamp: Some(bar.timestamp),
+        field: "timestamp",
+        value: bar.timestamp.to_string(),
+        rule: Rule::DuplicateTimestamp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{DateRange, Field, Frequency, MarketFacts, SourceId};
+    use chrono::NaiveTime;
+
+    #[test]
+    fn invalid_rows_are_counted_by_rule_and_examples_are_bounded() {
+        let day = |d| NaiveDate::from_ymd_opt(2024, 1, d).unwrap();
+        let context = BarContext {
+            code: "000001.SZ".parse().unwrap(),
+            frequency: Frequency::Day,
+            range: DateRange { start: day(1), end: day(31) },
+            source: SourceId::TUSHARE,
+        };
+        let value = |n: i64| Field::Value(Decimal::from(n));
+        let quality = QualitySettings { max_examples: 2, ..QualitySettings::default() };
+        let row = |d, open: i64| FetchedBar {
+            timestamp: Field::Value(day(d).and_time(NaiveTime::MIN)),
+            open: value(open),
+            high: value(10),
+            low: value(5),
+            close: value(7),
+            volume: value(1),
+            amount: value(1),
+        };
+        let no_time = FetchedBar { timestamp: Field::Missing, ..row(9, 7) };
+        let fetched = [row(2, 7), row(3, -1), row(2, 8), row(4, 11), row(5, 6), row(6, 6), no_time];
+        let known = KnownDays::new(MarketFacts::built_in(day(31)).into(), Vec::new(), None);
+        let checked = check_all(&fetched, &context, &known, &quality);
+        assert_eq!(checked.rows.iter().map(|bar| bar.timestamp.date()).collect::<Vec<_>>(), [day(2), day(5), day(6)]);
+        let warned: Vec<Rule> = checked.counts.warned.keys().copied().collect();
+        assert_eq!(warned, [Rule::NonTradingDay], "a Saturday is kept and told of");
+        let expected = [
+            (Rule::MissingValue, 1),
+            (Rule::PriceNotPositive, 1),
+            (Rule::HighBelowOpenOrClose, 1),
+            (Rule::DuplicateTimestamp, 1),
+        ];
+        assert_eq!(checked.counts.skipped, expected.into_iter().collect());
+        assert_eq!((checked.counts.fetched, checked.counts.num_skipped()), (7, 4));
+        assert_eq!(checked.anomalies.len(), 2);
+        assert!(checked.unreadable_times);
+        assert_eq!(checked.invalid_times.len(), 2);
+    }
+}

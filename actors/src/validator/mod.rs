@@ -1,0 +1,17 @@
+// Upstream: none
+// Downstream: actor, messages
+// Role: The Validator: checks fetched rows.
+
+//! The Validator: checks fetched rows.
+
+/// The actor.
+mod actor;
+/// Checks the bars of one answer.
+pub(crate) mod check_bars;
+/// Messages to the Validator.
+mod messages;
+/// Validation rules.
+pub mod rules;
+
+pub use actor::Validator;
+pub use messages::{ValidateBars, ValidateFactors, ValidateList, ValidateTicks};

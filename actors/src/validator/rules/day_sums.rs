@@ -1,0 +1,109 @@
+// Upstream: validator
+// Downstream: domain
+// Role: Whether the minute bars of a day make up its stored daily bar.
+
+use chrono::NaiveDate;
+
+use crate::domain::{Bar, DayTotal};
+
+/// Since then Shanghai's shares have a closing auction. Before, the close was an average of the last minute's trades, which
+/// no minute bar has to have as its price.
+const SHANGHAI_CLOSING_AUCTION: NaiveDate = match NaiveDate::from_ymd_opt(2018, 8, 20) {
+    Some(day) => day,
+    None => NaiveDate::MIN,
+};
+
+/// What of a day's minute bars, oldest first, is not what its daily bar has: the field, and both values. A day that lacks
+/// bars is no whole and not judged.
+pub fn difference(bars: &[Bar], total: &DayTotal, tolerance_percent: u32) -> Option<(&'static str, String)> {
+    let (first, last) = (bars.first()?, bars.last()?);
+    let a_session = 240 / first.frequency.minutes()? as usize;
+    if bars.len() < a_session {
+        return None;
+    }
+    let volume: i64 = bars.iter().map(|bar| i64::from(bar.volume)).sum();
+    // Each bar's lots lost their fraction, and trades after the close are in the daily bar alone.
+    let allowed = bars.len() as i64 + total.volume / 100 * i64::from(tolerance_percent);
+    if (volume - total.volume).abs() > allowed {
+        return Some(("volume", format!("{volume} lots in {} bars, {} in the day's", bars.len(), total.volume)));
+    }
+    let is_auctioned = last.code.exchange() != "SH" || total.day >= SHANGHAI_CLOSING_AUCTION;
+    let of_minutes = [
+        ("high", bars.iter().map(|bar| bar.high).max(), Some(total.high)),
+        ("low", bars.iter().map(|bar| bar.low).min(), Some(total.low)),
+        ("close", Some(last.close), is_auctioned.then_some(total.close)),
+    ];
+    of_minutes.into_iter().find_map(|(field, found, daily)| {
+        let (found, daily) = (found?, daily?);
+        // A third decimal may have been rounded either way.
+        ((found.0 - daily.0).abs() > 1).then(|| (field, format!("{found}, the day's is {daily}")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Frequency, Hundredths, SourceId};
+    use chrono::Duration;
+
+    /// 000001.SZ on 2024-01-02, in half hours: 9.39, 9.42, 9.21, 9.21 and 1,158,366 lots in all.
+    fn half_hours() -> Vec<Bar> {
+        let rows = [
+            (600, 939, 942, 930, 936, 318_366),
+            (630, 936, 938, 929, 931, 150_000),
+            (660, 931, 933, 927, 928, 110_000),
+            (690, 928, 930, 925, 926, 90_000),
+            (810, 926, 928, 922, 923, 120_000),
+            (840, 923, 925, 921, 924, 110_000),
+            (870, 924, 924, 921, 922, 100_000),
+            (900, 922, 923, 921, 921, 160_000),
+        ];
+        let midnight = total().day.and_hms_opt(0, 0, 0).unwrap();
+        let bar = |(minute, open, high, low, close, volume): (i64, i64, i64, i64, i64, i32)| Bar {
+            code: "000001.SZ".parse().unwrap(),
+            frequency: Frequency::Minute30,
+            timestamp: midnight + Duration::minutes(minute),
+            open: Hundredths(open),
+            high: Hundredths(high),
+            low: Hundredths(low),
+            close: Hundredths(close),
+            volume,
+            amount: Hundredths(0),
+            source: SourceId::TUSHARE,
+        };
+        rows.into_iter().map(bar).collect()
+    }
+
+    fn total() -> DayTotal {
+        let (high, low, close) = (Hundredths(942), Hundredths(921), Hundredths(921));
+        DayTotal { day: "2024-01-02".parse().unwrap(), high, low, close, volume: 1_158_366 }
+    }
+
+    fn field(bars: &[Bar], total: &DayTotal) -> Option<&'static str> {
+        difference(bars, total, 2).map(|(field, _)| field)
+    }
+
+    #[test]
+    fn minutes_that_make_up_their_day_are_right_and_others_name_what_differs() {
+        let bars = half_hours();
+        assert_eq!(field(&bars, &total()), None);
+        assert_eq!(field(&bars, &DayTotal { volume: 1_175_000, ..total() }), None, "trades after the close");
+        assert_eq!(field(&bars, &DayTotal { volume: 115_836_600, ..total() }), Some("volume"), "shares for lots");
+        assert_eq!(field(&bars, &DayTotal { high: Hundredths(943), ..total() }), None, "rounded");
+        assert_eq!(field(&bars, &DayTotal { high: Hundredths(951), ..total() }), Some("high"));
+        assert_eq!(field(&bars, &DayTotal { low: Hundredths(919), ..total() }), Some("low"));
+        assert_eq!(field(&bars, &DayTotal { close: Hundredths(923), ..total() }), Some("close"));
+        assert_eq!(field(&bars[1..], &DayTotal { high: Hundredths(951), ..total() }), None, "no whole day");
+        let told = difference(&bars, &DayTotal { close: Hundredths(923), ..total() }, 2);
+        assert_eq!(told, Some(("close", "9.21, the day's is 9.23".to_owned())));
+    }
+
+    #[test]
+    fn a_close_in_shanghai_was_an_average_until_2018() {
+        let mut bars = half_hours();
+        bars.iter_mut().for_each(|bar| bar.code = "600000.SH".parse().unwrap());
+        let other = DayTotal { close: Hundredths(923), ..total() };
+        assert_eq!(field(&bars, &other), Some("close"));
+        assert_eq!(field(&bars, &DayTotal { day: "2018-08-17".parse().unwrap(), ..other }), None);
+    }
+}

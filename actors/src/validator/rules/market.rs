@@ -1,0 +1,195 @@
+// Upstream: market_tests, prices, prices_tests, validator
+// Downstream: domain, settings
+// Role: The rules of the market: what a sound bar tells beside its calendar, its board, and the bars before it.
+
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+
+use crate::domain::price_limit::MarketBoard;
+use crate::domain::{Anomaly, Bar, Code, DayNote, Frequency, Hundredths, KnownDays, Listing, Rule, SourceId};
+use crate::settings::rules::{RuleAction, RuleSettings};
+
+/// Judges the bars of one answer, oldest first.
+pub struct MarketRules<'a> {
+    rules: &'a RuleSettings,
+    pub(crate) code: Code,
+    pub(crate) known: &'a KnownDays,
+    pub(crate) listing: Option<&'a Listing>,
+    pub(crate) board: Option<MarketBoard>,
+    /// Those that are not ignored, in their order.
+    checks: Vec<(RuleAction, Rule, Check<'a>)>,
+    pub(crate) previous: Option<Previous>,
+    /// Bars that were kept.
+    pub(crate) num_before: usize,
+    num_equal: u32,
+    day: Option<(NaiveDate, bool)>,
+    /// The first note that is not of a day before the bar.
+    next_note: usize,
+}
+
+/// The last bar that was kept, without what is the same of all.
+pub(crate) struct Previous {
+    pub(crate) date: NaiveDate,
+    pub(crate) prices: [i64; 4],
+    volume: i32,
+    amount: i64,
+}
+
+/// A broken rule, and what follows.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// What is told of it.
+    pub anomaly: Anomaly,
+    /// Whether the row is skipped.
+    pub skips: bool,
+}
+
+impl<'a> MarketRules<'a> {
+    /// No bar is judged yet.
+    pub fn new(rules: &'a RuleSettings, code: Code, known: &'a KnownDays) -> Self {
+        let all: [(Rule, Check<'a>); 8] = [
+            (Rule::NonTradingDay, Self::non_trading_day),
+            (Rule::BeforeListing, Self::before_listing),
+            (Rule::AfterDelisting, Self::after_delisting),
+            (Rule::MinuteGrid, Self::minute_grid),
+            (Rule::AveragePrice, Self::average_price),
+            (Rule::PriceLimit, Self::price_limit),
+            (Rule::ExRight, Self::ex_right),
+            (Rule::StaleRepeat, Self::stale_repeat),
+        ];
+        let with_action = all.into_iter().map(|(rule, check)| (rules.action(rule), rule, check));
+        Self {
+            rules,
+            code,
+            known,
+            listing: known.listing(code),
+            board: MarketBoard::of(code),
+            checks: with_action.filter(|(action, ..)| *action != RuleAction::Ignore).collect(),
+            previous: known.close_before.map(|(date, close)| Previous::stored(date, close)),
+            num_before: 0,
+            num_equal: 1,
+            day: None,
+            next_note: 0,
+        }
+    }
+
+    /// The rules that a bar breaks, mostly none. The first that skips it is the last.
+    pub fn judge(&mut self, bar: &Bar) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        for number in 0..self.checks.len() {
+            let Some((action, rule, check)) = self.checks.get(number).copied() else { break };
+            if let Some((field, value)) = check(self, bar) {
+                let anomaly = Anomaly { code: bar.code, timestamp: Some(bar.timestamp), field, value, rule };
+                let skips = action == RuleAction::Error;
+                broken.push(Broken { anomaly, skips });
+                if skips {
+                    return broken;
+                }
+            }
+        }
+        self.previous = Some(Previous::of(bar));
+        self.num_before += 1;
+        broken
+    }
+
+    /// The calendar is asked once a day, for minutes come by the hundred.
+    fn non_trading_day(&mut self, bar: &Bar) -> Option<Finding> {
+        let date = bar.timestamp.date();
+        let closed = match self.day {
+            Some((day, closed)) if day == date => closed,
+            _ => self.known.facts.calendar.is_trading_day(date) == Some(false),
+        };
+        self.day = Some((date, closed));
+        closed.then(|| ("timestamp", date.to_string()))
+    }
+
+    fn before_listing(&mut self, bar: &Bar) -> Option<Finding> {
+        let (date, listed) = (bar.timestamp.date(), self.listing?.listed?);
+        (date < listed).then(|| ("timestamp", format!("{date}, listed on {listed}")))
+    }
+
+    fn after_delisting(&mut self, bar: &Bar) -> Option<Finding> {
+        let (date, delisted) = (bar.timestamp.date(), self.listing?.delisted?);
+        (date > delisted).then(|| ("timestamp", format!("{date}, delisted on {delisted}")))
+    }
+
+    /// What the source says of a bar's day; bars come oldest first.
+    pub(crate) fn note(&mut self, day: NaiveDate) -> Option<&'a DayNote> {
+        let notes = self.known.notes();
+        while notes.get(self.next_note).is_some_and(|note| note.day < day) {
+            self.next_note += 1;
+        }
+        notes.get(self.next_note).filter(|note| note.day == day)
+    }
+
+    fn minute_grid(&mut self, bar: &Bar) -> Option<Finding> {
+        let minutes = bar.frequency.minutes()?;
+        (!is_on_grid(bar.timestamp, minutes)).then(|| ("timestamp", bar.timestamp.to_string()))
+    }
+
+    /// Lots lost their fraction and the amount its last digits, so the average is known within bounds; a price may have a
+    /// third decimal that was rounded.
+    fn average_price(&mut self, bar: &Bar) -> Option<Finding> {
+        let (lots, amount) = (i128::from(bar.volume), i128::from(bar.amount.0));
+        let tolerance = i128::from(self.rules.average_price_tolerance_percent);
+        if amount == 0 && (lots == 0 || bar.source == SourceId::YAHOO) {
+            return None; // no trade, or a source that tells no amount
+        }
+        // 0.01 thousand yuan a lot of 100 shares is 10 fen a share.
+        let (high, low) = (i128::from(bar.high.0) + 1, i128::from(bar.low.0) - 1);
+        let too_high = (amount - 1) * 1_000 > high * (lots + 1) * (100 + tolerance);
+        let too_low = (amount + 1) * 1_000 < low * lots * (100 - tolerance);
+        (too_high || too_low).then(|| ("amount", format!("{} for {} lots", bar.amount, bar.volume)))
+    }
+
+    /// Told once of each run of equal bars and of every further bar of it. Days without a trade do repeat each other.
+    fn stale_repeat(&mut self, bar: &Bar) -> Option<Finding> {
+        if bar.frequency != Frequency::Day {
+            return None;
+        }
+        let is_equal = bar.volume > 0 && self.previous.as_ref().is_some_and(|previous| previous.equals(bar));
+        self.num_equal = if is_equal { self.num_equal + 1 } else { 1 };
+        (self.num_equal >= self.rules.stale_repeat_bars).then(|| ("close", bar.close.to_string()))
+    }
+}
+
+/// The field that breaks a rule, and its value.
+pub(crate) type Finding = (&'static str, String);
+type Check<'a> = fn(&mut MarketRules<'a>, &Bar) -> Option<Finding>;
+
+impl Previous {
+    /// A day of which only the close is known; it equals no bar.
+    fn stored(date: NaiveDate, close: Hundredths) -> Self {
+        Self { date, prices: [close.0; 4], volume: -1, amount: 0 }
+    }
+
+    fn of(bar: &Bar) -> Self {
+        let prices = [bar.open, bar.high, bar.low, bar.close].map(|price| price.0);
+        Self { date: bar.timestamp.date(), prices, volume: bar.volume, amount: bar.amount.0 }
+    }
+
+    fn equals(&self, bar: &Bar) -> bool {
+        let prices = [bar.open, bar.high, bar.low, bar.close].map(|price| price.0);
+        (self.prices, self.volume, self.amount) == (prices, bar.volume, bar.amount.0)
+    }
+}
+
+/// Whether a bar of so many minutes ends then. The opening auction's row at 09:30 and what follows the close belong to
+/// every grid.
+fn is_on_grid(end: NaiveDateTime, minutes: u32) -> bool {
+    let minute = end.hour() * 60 + end.minute();
+    const OPEN: u32 = 9 * 60 + 30;
+    const NOON: u32 = 13 * 60;
+    const CLOSE: u32 = 15 * 60;
+    match minute {
+        OPEN => true,
+        _ if minute > CLOSE => true,
+        _ if minute > NOON => (minute - NOON).is_multiple_of(minutes),
+        _ if minute > OPEN && end.time() <= LAST_OF_MORNING => (minute - OPEN).is_multiple_of(minutes),
+        _ => false,
+    }
+}
+
+const LAST_OF_MORNING: NaiveTime = match NaiveTime::from_hms_opt(11, 30, 0) {
+    Some(time) => time,
+    None => NaiveTime::MIN,
+};

@@ -1,0 +1,160 @@
+// Upstream: cargo
+// Downstream: domain, market, settings
+// Role: The rules of the market on bars of real shares and on ones that break them.
+
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+
+use crate::domain::{Bar, Frequency, Hundredths, KnownDays, MarketFacts, Rule, SourceId};
+use crate::settings::rules::{RuleAction, RuleSettings};
+use crate::validator::rules::market::{Broken, MarketRules};
+
+/// Prices in fen, lots, amount in ten yuan.
+type Row = (&'static str, [i64; 4], i32, i64);
+
+fn bar(code: &str, frequency: Frequency, (time, [open, high, low, close], volume, amount): Row) -> Bar {
+    let format = if time.len() > 10 { time.to_owned() } else { format!("{time} 00:00:00") };
+    Bar {
+        code: code.parse().unwrap(),
+        frequency,
+        timestamp: NaiveDateTime::parse_from_str(&format, "%Y-%m-%d %H:%M:%S").unwrap(),
+        open: Hundredths(open),
+        high: Hundredths(high),
+        low: Hundredths(low),
+        close: Hundredths(close),
+        volume,
+        amount: Hundredths(amount),
+        source: SourceId::TUSHARE,
+    }
+}
+
+/// No listing, no note, no factor.
+fn nothing() -> KnownDays {
+    let facts = MarketFacts::built_in(NaiveDate::from_ymd_opt(2024, 2, 1).unwrap());
+    KnownDays::new(facts.into(), Vec::new(), None)
+}
+
+fn judged(code: &str, frequency: Frequency, rows: &[Row], rules: &RuleSettings) -> Vec<(String, Rule)> {
+    let known = nothing();
+    let mut market = MarketRules::new(rules, code.parse().unwrap(), &known);
+    let broken = rows.iter().flat_map(|row| market.judge(&bar(code, frequency, *row)));
+    broken.map(|broken| (broken.anomaly.timestamp.unwrap().to_string(), broken.anomaly.rule)).collect()
+}
+
+/// Days of January 2024 as they may be.
+const QUIET: [Row; 7] = [
+    ("2024-01-02", [939, 942, 921, 921], 1_158_366, 107_574_225),
+    ("2024-01-03", [919, 922, 915, 920], 733_610, 67_367_388),
+    ("2024-01-04", [919, 919, 908, 911], 864_194, 78_763_484),
+    ("2024-01-05", [910, 944, 907, 927], 1_991_622, 184_925_572),
+    ("2024-01-08", [923, 930, 913, 915], 1_121_157, 103_377_004),
+    ("2024-01-09", [914, 925, 913, 918], 759_100, 69_726_000),
+    ("2024-01-10", [915, 921, 908, 909], 702_300, 64_233_000),
+];
+
+fn days(code: &str, rows: &[Row]) -> Vec<(String, Rule)> {
+    judged(code, Frequency::Day, rows, &RuleSettings::default())
+}
+
+fn only(day: &str, rule: Rule) -> Vec<(String, Rule)> {
+    vec![(format!("{day} 00:00:00"), rule)]
+}
+
+/// Twelve real years of a share: suspensions, ex-rights of up to -55 %, its first days, locked limits.
+#[test]
+fn real_years_break_nothing() {
+    let text = include_str!("../../../../data/sample/002032.SZ.daily.csv");
+    let (rules, known) = (RuleSettings::default(), nothing());
+    let mut market = MarketRules::new(&rules, "002032.SZ".parse().unwrap(), &known);
+    let mut broken = Vec::new();
+    for line in text.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let number = |cell: usize, digits: f64| (cells[cell].parse::<f64>().unwrap() * digits).round() as i64;
+        let date = NaiveDate::parse_from_str(cells[0], "%Y%m%d").unwrap().to_string();
+        let prices = [5, 3, 4, 2].map(|cell| number(cell, 100.0));
+        let row = bar("002032.SZ", Frequency::Day, ("2004-08-17", prices, (number(6, 0.01)) as i32, number(1, 0.1)));
+        let timestamp = date.parse::<NaiveDate>().unwrap().and_time(NaiveTime::MIN);
+        broken.extend(market.judge(&Bar { timestamp, ..row }));
+    }
+    assert_eq!(market.num_before, 2_813);
+    assert_eq!(broken, []);
+}
+
+#[test]
+fn quiet_days_break_nothing() {
+    assert_eq!(days("000001.SZ", &QUIET), []);
+}
+
+#[test]
+fn a_price_beyond_the_board_s_limit_is_told_once_the_first_days_are_over() {
+    let jump = |high, close| ("2024-01-11", [915, high, 910, close], 100, 9_500);
+    let with = |row: Row| QUIET.into_iter().chain([row]).collect::<Vec<_>>();
+    assert_eq!(days("000001.SZ", &with(jump(1_000, 1_000))), [], "9.09 may rise to 10.00");
+    assert_eq!(days("000001.SZ", &with(jump(1_001, 1_000))), only("2024-01-11", Rule::PriceLimit));
+    assert_eq!(days("300750.SZ", &with(jump(1_001, 1_000))), [], "ChiNext has 20 %");
+    let halved = ("2024-01-11", [455, 460, 450, 455], 100, 4_550);
+    assert_eq!(days("000001.SZ", &with(halved)), [], "an ex-right halves the price");
+    let torn = ("2024-01-11", [455, 500, 400, 455], 100, 4_550);
+    assert_eq!(days("000001.SZ", &with(torn)), only("2024-01-11", Rule::PriceLimit));
+    let new_share: Vec<Row> = QUIET.into_iter().take(3).chain([jump(3_000, 950)]).collect();
+    assert_eq!(days("000001.SZ", &new_share), [], "the first days of a security may have no limit");
+}
+
+#[test]
+fn a_bar_on_a_holiday_is_told() {
+    let spring = ("2024-02-12", [915, 921, 908, 909], 100, 9_150);
+    assert_eq!(days("000001.SZ", &[spring]), only("2024-02-12", Rule::NonTradingDay));
+    let working_sunday = ("2024-02-04", [915, 921, 908, 909], 100, 9_150);
+    assert_eq!(days("000001.SZ", &[working_sunday]), only("2024-02-04", Rule::NonTradingDay));
+}
+
+#[test]
+fn amount_and_volume_must_fit_the_prices() {
+    let [first, ..] = QUIET;
+    let with = |volume, amount| days("000001.SZ", &[(first.0, first.1, volume, amount)]);
+    let wrong = only("2024-01-02", Rule::AveragePrice);
+    assert_eq!(with(115_836_600, first.3), wrong, "shares where lots belong");
+    assert_eq!(with(first.2, first.3 / 1_000), wrong, "millions where thousands belong");
+    assert_eq!(with(first.2, 0), wrong);
+    assert_eq!(with(0, 0), [], "a day without a trade");
+    assert_eq!(with(0, 50), [], "less than a lot");
+    assert_eq!(with(1, 96), [], "within what rounding explains");
+}
+
+#[test]
+fn equal_days_one_after_the_other_are_stale() {
+    let same = |day| (day, [915, 921, 908, 909], 702_300, 64_233_000);
+    let rows = [same("2024-01-09"), same("2024-01-10"), same("2024-01-11")];
+    assert_eq!(days("000001.SZ", &rows), only("2024-01-11", Rule::StaleRepeat));
+    assert_eq!(days("000001.SZ", &rows[..2]), []);
+    let idle = |day| (day, [909, 909, 909, 909], 0, 0);
+    assert_eq!(days("000001.SZ", &[idle("2024-01-09"), idle("2024-01-10"), idle("2024-01-11")]), []);
+}
+
+#[test]
+fn a_minute_bar_ends_on_the_grid_of_its_length() {
+    let row = |time| (time, [915, 921, 908, 909], 10, 915);
+    let at = |frequency, time| judged("000001.SZ", frequency, &[row(time)], &RuleSettings::default()).len();
+    for time in ["2024-01-02 09:30:00", "2024-01-02 09:35:00", "2024-01-02 11:30:00", "2024-01-02 13:05:00"] {
+        assert_eq!(at(Frequency::Minute5, time), 0, "{time}");
+    }
+    for time in ["2024-01-02 09:36:00", "2024-01-02 13:00:00", "2024-01-02 14:59:00"] {
+        assert_eq!(at(Frequency::Minute5, time), 1, "{time}");
+    }
+    assert_eq!(at(Frequency::Minute60, "2024-01-02 10:30:00"), 0);
+    assert_eq!(at(Frequency::Minute60, "2024-01-02 14:00:00"), 0);
+    assert_eq!(at(Frequency::Minute60, "2024-01-02 11:00:00"), 1);
+    assert_eq!(at(Frequency::Minute1, "2024-01-02 14:59:00"), 0);
+}
+
+#[test]
+fn a_rule_can_be_ignored_and_can_skip() {
+    let spring = ("2024-02-12", [915, 921, 908, 909], 100, 9_150);
+    let ignoring = RuleSettings { non_trading_day: RuleAction::Ignore, ..RuleSettings::default() };
+    assert_eq!(judged("000001.SZ", Frequency::Day, &[spring], &ignoring), []);
+    let strict = RuleSettings { non_trading_day: RuleAction::Error, ..RuleSettings::default() };
+    let known = nothing();
+    let mut market = MarketRules::new(&strict, "000001.SZ".parse().unwrap(), &known);
+    let broken = market.judge(&bar("000001.SZ", Frequency::Day, spring));
+    assert!(matches!(broken.as_slice(), [Broken { skips: true, .. }]), "{broken:?}");
+    assert_eq!(market.num_before, 0, "what is skipped is no bar to compare with");
+}

@@ -1,0 +1,158 @@
+// Upstream: app, benches::pipeline, clickhouse
+// Downstream: many
+// Role: The port to bars in ClickHouse.
+
+use std::collections::HashMap;
+
+use ::clickhouse::Row;
+use actors::domain::{Code, DateRange, DayTotal, Frequency, Hundredths};
+use actors::ports::{BarBatch, BarStore, KeySpan, StoreError, StoreErrorClass, StoredBar};
+use async_trait::async_trait;
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use serde::Deserialize;
+
+use crate::adapters::clickhouse::errors::Effect;
+use crate::adapters::clickhouse::schema::BAR;
+use crate::adapters::clickhouse::table::Table;
+use crate::adapters::clickhouse::{rows, statements};
+use crate::adapters::probe::Answer;
+use crate::config::ClickHouseSection;
+
+/// Bars in one ClickHouse database.
+pub struct ClickHouseBars {
+    table: Table,
+}
+
+#[derive(Row, Deserialize)]
+struct StoredRow {
+    code: String,
+    timestamp: u32,
+    uuid: String,
+}
+
+#[derive(Row, Deserialize)]
+struct LatestRow {
+    code: String,
+    newest: u32,
+}
+
+#[derive(Row, Deserialize)]
+struct CloseRow {
+    code: String,
+    newest: u32,
+    close: i64,
+}
+
+#[derive(Row, Deserialize)]
+struct TotalRow {
+    time: u32,
+    high: i64,
+    low: i64,
+    close: i64,
+    volume: i64,
+}
+
+impl ClickHouseBars {
+    /// Connects to nothing yet.
+    pub fn new(config: &ClickHouseSection) -> Self {
+        Self { table: Table::new(config, BAR) }
+    }
+
+    /// Tries the server: its version, and the table as it is there. Creates nothing.
+    pub async fn probe(&self) -> Result<Answer, StoreError> {
+        self.table.probe().await
+    }
+}
+
+#[async_trait]
+impl BarStore for ClickHouseBars {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.table.prepare().await
+    }
+
+    fn deduplicates_retries(&self) -> bool {
+        self.table.deduplicates_retries()
+    }
+
+    async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
+        let operation = "read the newest timestamps";
+        let clock = self.table.facts(operation)?.clock;
+        let statement = format!(
+            "SELECT code, max(timestamp) FROM {} WHERE frequency = {} GROUP BY code",
+            self.table.full_name(),
+            frequency.as_ginkgo()
+        );
+        let rows: Vec<LatestRow> =
+            self.table.bounded(operation, Effect::None, self.table.client.query_raw(&statement).fetch_all()).await?;
+        // Rows under a code that is none cannot be asked for either.
+        let known = rows.into_iter().filter_map(|row| Some((row.code.parse().ok()?, clock.to_wall_clock(row.newest))));
+        Ok(known.collect())
+    }
+
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
+        let operation = "read the last closes";
+        let clock = self.table.facts(operation)?.clock;
+        let from = clock
+            .to_epoch(since.and_time(NaiveTime::MIN))
+            .map_err(|error| self.table.error(operation, StoreErrorClass::Refused, error.to_string()))?;
+        let statement = format!(
+            "SELECT code, max(timestamp), argMax(toInt64(close * 100), timestamp) FROM {} \
+             WHERE frequency = {} AND timestamp >= toDateTime({from}) GROUP BY code",
+            self.table.full_name(),
+            Frequency::Day.as_ginkgo()
+        );
+        let reading = self.table.client.query_raw(&statement).fetch_all::<CloseRow>();
+        let rows = self.table.bounded(operation, Effect::None, reading).await?;
+        let close = |row: CloseRow| {
+            Some((row.code.parse().ok()?, (clock.to_wall_clock(row.newest).date(), Hundredths(row.close))))
+        };
+        Ok(rows.into_iter().filter_map(close).collect())
+    }
+
+    async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError> {
+        let operation = "read daily bars";
+        let clock = self.table.facts(operation)?.clock;
+        let statement = statements::day_totals(&self.table.database, code, range, clock)
+            .map_err(|error| self.table.error(operation, StoreErrorClass::Refused, error.to_string()))?;
+        let reading = self.table.client.query_raw(&statement).fetch_all::<TotalRow>();
+        let rows = self.table.bounded(operation, Effect::None, reading).await?;
+        let total = |row: TotalRow| DayTotal {
+            day: clock.to_wall_clock(row.time).date(),
+            high: Hundredths(row.high),
+            low: Hundredths(row.low),
+            close: Hundredths(row.close),
+            volume: row.volume,
+        };
+        Ok(rows.into_iter().map(total).collect())
+    }
+
+    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
+        let operation = format!("look up stored bars of {} codes", spans.len());
+        let clock = self.table.facts(&operation)?.clock;
+        let lookups = statements::lookups(&self.table.database, frequency, spans, clock)
+            .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
+        let mut stored = Vec::new();
+        for statement in lookups {
+            let query = self.table.client.query_raw(&statement).fetch_all::<StoredRow>();
+            let rows = self.table.bounded(&operation, Effect::None, query).await?;
+            stored.extend(rows.into_iter().filter_map(|row| {
+                let timestamp = clock.to_wall_clock(row.timestamp);
+                Some(StoredBar { code: row.code.parse().ok()?, timestamp, uuid: row.uuid })
+            }));
+        }
+        Ok(stored)
+    }
+
+    async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {
+        let operation = format!("insert {} rows", batch.rows.len());
+        let clock = self.table.facts(&operation)?.clock;
+        let bytes = rows::encode(&batch.rows, clock)
+            .map_err(|error| self.table.error(&operation, StoreErrorClass::Schema, error.to_string()))?;
+        self.table.insert(bytes, batch.rows.len(), &batch.token).await
+    }
+
+    async fn remove(&self, frequency: Frequency, rows: &[StoredBar]) -> Result<(), StoreError> {
+        let operation = format!("remove {} replaced rows", rows.len());
+        self.table.remove(&operation, statements::removals(&self.table.database, frequency, rows)).await
+    }
+}

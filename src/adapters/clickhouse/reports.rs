@@ -1,0 +1,173 @@
+// Upstream: app, clickhouse
+// Downstream: many
+// Role: The port to quality reports in ClickHouse: one row a report, with the troubles of single codes in arrays.
+
+use actors::domain::{Code, CodeTrouble, KeptTrouble, QualityReport, Rule, SourceFigures, shanghai_clock};
+use actors::ports::{CodeHistory, ReportBatch, ReportStore, StoreError, StoreErrorClass};
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use clickhouse::Row;
+use serde::Deserialize;
+
+use crate::adapters::clickhouse::clock::{ClockError, TableClock};
+use crate::adapters::clickhouse::errors::Effect;
+use crate::adapters::clickhouse::rows::{put_length, put_text};
+use crate::adapters::clickhouse::schema::DATA_QUALITY_REPORT;
+use crate::adapters::clickhouse::statements::quoted;
+use crate::adapters::clickhouse::table::Table;
+use crate::config::ClickHouseSection;
+
+/// Troubles of one code that are read at most; a reader who wants more asks for less time.
+const MAX_TROUBLES: usize = 10_000;
+
+/// Reports in one ClickHouse database.
+pub struct ClickHouseReports {
+    table: Table,
+}
+
+#[derive(Row, Deserialize)]
+struct TroubleRow {
+    timestamp: u32,
+    node_id: String,
+    what: String,
+    rule: String,
+    number: u64,
+    detail: String,
+}
+
+impl ClickHouseReports {
+    /// Connects to nothing yet.
+    pub fn new(config: &ClickHouseSection) -> Self {
+        Self { table: Table::new(config, DATA_QUALITY_REPORT) }
+    }
+}
+
+#[async_trait]
+impl ReportStore for ClickHouseReports {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.table.prepare().await
+    }
+
+    async fn keep(&self, batch: &ReportBatch) -> Result<(), StoreError> {
+        let operation = format!("insert {} quality reports", batch.reports.len());
+        // A table that was not there, or not as it must be, at the start may be by now.
+        if self.table.facts(&operation).is_err() {
+            self.table.prepare().await?;
+        }
+        let clock = self.table.facts(&operation)?.clock;
+        let bytes = encode(&batch.reports, clock)
+            .map_err(|error| self.table.error(&operation, StoreErrorClass::Schema, error.to_string()))?;
+        let inserted = self.table.insert(bytes, batch.reports.len(), &batch.token).await;
+        if inserted.as_ref().is_err_and(|error| error.class == StoreErrorClass::Schema) {
+            self.table.forget_facts();
+        }
+        inserted
+    }
+
+    async fn history(&self, code: Code, since: DateTime<Utc>) -> Result<CodeHistory, StoreError> {
+        let operation = format!("read the quality history of {code}");
+        if self.table.facts(&operation).is_err() {
+            self.table.check().await?;
+        }
+        let clock = self.table.facts(&operation)?.clock;
+        let since = clock
+            .to_epoch(shanghai_clock::wall_clock(since))
+            .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
+        let (table, quoted_code) = (self.table.full_name(), quoted(std::iter::once(code.as_str())));
+        let wanted = format!("kind = 'interval' AND timestamp >= toDateTime({since})");
+        let count = format!("SELECT uniqExact(report_id) FROM {table} WHERE {wanted}");
+        let counting = self.table.client.query_raw(&count).fetch_one::<u64>();
+        let num_reports = self.table.bounded(&operation, Effect::None, counting).await?;
+        let select = format!(
+            "SELECT timestamp, node_id, troubles.what, troubles.rule, troubles.number, troubles.detail FROM {table} FINAL \
+             ARRAY JOIN troubles WHERE {wanted} AND troubles.code = {quoted_code} \
+             ORDER BY timestamp, node_id, troubles.what, troubles.rule LIMIT {MAX_TROUBLES}"
+        );
+        let reading = self.table.client.query_raw(&select).fetch_all::<TroubleRow>();
+        let rows = self.table.bounded(&operation, Effect::None, reading).await?;
+        let kept = |row: TroubleRow| {
+            let TroubleRow { timestamp, node_id, what, rule, number, detail } = row;
+            let trouble = CodeTrouble { code: code.to_string(), what, rule, number, detail };
+            KeptTrouble { at: clock.to_wall_clock(timestamp), node_id, trouble }
+        };
+        Ok(CodeHistory { num_reports, troubles: rows.into_iter().map(kept).collect() })
+    }
+}
+
+/// Encodes reports in the order of the schema's columns.
+fn encode(reports: &[QualityReport], clock: TableClock) -> Result<Bytes, ClockError> {
+    let mut bytes = Vec::new();
+    for report in reports {
+        let (summary, counts) = (&report.summary, &report.summary.counts);
+        let job = report.job.as_ref();
+        put_text(&mut bytes, &report.id);
+        put_text(&mut bytes, report.kind());
+        put_text(&mut bytes, &report.node_id);
+        put_text(&mut bytes, &job.map(ToString::to_string).unwrap_or_default());
+        put_text(&mut bytes, job.map_or("", |job| &job.sender));
+        put_text(&mut bytes, &report.task_type());
+        for time in [report.until, report.since] {
+            // A report's seconds are enough; the rest is in its duration.
+            let time: NaiveDateTime = shanghai_clock::wall_clock(time);
+            bytes.extend_from_slice(&clock.to_epoch(time)?.to_le_bytes());
+        }
+        bytes.extend_from_slice(&report.duration().as_secs_f64().to_le_bytes());
+        for number in [
+            summary.num_done,
+            summary.num_failed,
+            summary.num_refused,
+            counts.expected,
+            counts.missing,
+            counts.fetched,
+            report.num_actual(),
+            counts.written,
+            counts.unchanged,
+            counts.replaced,
+            counts.num_skipped(),
+        ] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&report.success_rate().to_le_bytes());
+        let delays = &summary.delays;
+        for delay in [delays.percentile(50), delays.percentile(95), delays.longest()] {
+            put_optional(&mut bytes, delay.map(|delay| delay.as_secs_f64()));
+        }
+        put_map(&mut bytes, counts.skipped.iter().map(|(rule, number): (&Rule, &u64)| (rule.as_str(), *number)));
+        put_map(&mut bytes, counts.warned.iter().map(|(rule, number)| (rule.as_str(), *number)));
+        let figures: Vec<(&str, &SourceFigures)> = summary.sources.iter().collect();
+        put_map(&mut bytes, figures.iter().map(|(source, figures)| (*source, figures.rows)));
+        put_map(&mut bytes, figures.iter().map(|(source, figures)| (*source, figures.calls)));
+        put_map(&mut bytes, figures.iter().map(|(source, figures)| (*source, figures.failures)));
+        put_troubles(&mut bytes, &report.troubles());
+    }
+    Ok(bytes.into())
+}
+
+fn put_optional(bytes: &mut Vec<u8>, value: Option<f64>) {
+    bytes.push(u8::from(value.is_none()));
+    if let Some(value) = value {
+        bytes.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
+fn put_map<'a>(bytes: &mut Vec<u8>, entries: impl ExactSizeIterator<Item = (&'a str, u64)>) {
+    put_length(bytes, entries.len());
+    for (key, value) in entries {
+        put_text(bytes, key);
+        bytes.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
+fn put_troubles(bytes: &mut Vec<u8>, troubles: &[CodeTrouble]) {
+    let texts: [fn(&CodeTrouble) -> &str; 3] =
+        [|trouble| &trouble.code, |trouble| &trouble.what, |trouble| &trouble.rule];
+    for text in texts {
+        put_length(bytes, troubles.len());
+        troubles.iter().for_each(|trouble| put_text(bytes, text(trouble)));
+    }
+    put_length(bytes, troubles.len());
+    troubles.iter().for_each(|trouble| bytes.extend_from_slice(&trouble.number.to_le_bytes()));
+    put_length(bytes, troubles.len());
+    troubles.iter().for_each(|trouble| put_text(bytes, &trouble.detail));
+}

@@ -1,0 +1,187 @@
+// Upstream: bars, factors, reports, stored_days, ticks
+// Downstream: actors, clock, schema
+// Role: The texts of the statements that look up and remove bars, each of bounded length.
+
+use std::collections::BTreeMap;
+
+use actors::domain::{Code, DateRange, Frequency};
+use actors::ports::{KeySpan, StoredBar};
+use chrono::{NaiveDateTime, NaiveTime};
+
+use crate::adapters::clickhouse::clock::{ClockError, TableClock};
+use crate::adapters::clickhouse::schema::BAR;
+
+/// Codes in one look-up: about 30 KB of text, an eighth of what ClickHouse takes by default.
+const CODES_PER_LOOKUP: usize = 2_000;
+
+/// Different time spans told apart in one look-up; beyond it they are looked up as one wide span.
+const SPANS_PER_LOOKUP: usize = 64;
+
+/// Rows removed by one DELETE: about 160 KB of text. Each DELETE costs a mutation, whatever its size.
+const ROWS_PER_DELETE: usize = 4_000;
+
+/// A time span shared by several codes; `None` leaves an end open.
+type Span = (Option<NaiveDateTime>, Option<NaiveDateTime>);
+
+/// Looks up keys and identities of stored bars in these spans, and possibly of some around them.
+pub fn lookups(
+    database: &str,
+    frequency: Frequency,
+    spans: &[KeySpan],
+    clock: TableClock,
+) -> Result<Vec<String>, ClockError> {
+    let mut groups: BTreeMap<Span, Vec<Code>> = BTreeMap::new();
+    for span in spans {
+        groups.entry((span.from, span.to)).or_default().push(span.code);
+    }
+    if groups.len() > SPANS_PER_LOOKUP {
+        groups = BTreeMap::from([widest(groups)]);
+    }
+    let mut conditions: Vec<(usize, String)> = Vec::new();
+    for (span, mut codes) in groups {
+        codes.sort_unstable();
+        codes.dedup();
+        for codes in codes.chunks(CODES_PER_LOOKUP) {
+            conditions.push((codes.len(), condition(codes, span, clock)?));
+        }
+    }
+    let select = format!(
+        "SELECT code, timestamp, uuid FROM {} WHERE frequency = {} AND ",
+        BAR.full_name(database),
+        frequency.as_ginkgo()
+    );
+    Ok(pack(conditions).into_iter().map(|parts| format!("{select}({})", parts.join(" OR "))).collect())
+}
+
+/// The daily bars of a code in a range; copies of one are one row.
+pub fn day_totals(database: &str, code: Code, range: DateRange, clock: TableClock) -> Result<String, ClockError> {
+    let span = (Some(range.start.and_time(NaiveTime::MIN)), range.end.and_hms_opt(23, 59, 59));
+    let fen = |column: &str| format!("toInt64(any({column}) * 100)");
+    Ok(format!(
+        "SELECT timestamp AS time, {}, {}, {}, toInt64(any(volume)) FROM {} WHERE frequency = {} AND {} \
+         GROUP BY timestamp ORDER BY timestamp",
+        fen("high"),
+        fen("low"),
+        fen("close"),
+        BAR.full_name(database),
+        Frequency::Day.as_ginkgo(),
+        condition(&[code], span, clock)?
+    ))
+}
+
+/// Puts conditions together as long as their codes stay within one look-up's limit.
+fn pack(conditions: Vec<(usize, String)>) -> Vec<Vec<String>> {
+    let mut statements: Vec<Vec<String>> = Vec::new();
+    let mut room = 0;
+    for (num_codes, text) in conditions {
+        match statements.last_mut() {
+            Some(parts) if num_codes <= room => {
+                room -= num_codes;
+                parts.push(text);
+            }
+            _ => {
+                room = CODES_PER_LOOKUP.saturating_sub(num_codes);
+                statements.push(vec![text]);
+            }
+        }
+    }
+    statements
+}
+
+fn widest(groups: BTreeMap<Span, Vec<Code>>) -> (Span, Vec<Code>) {
+    // An open end is wider than any time.
+    let from = groups.keys().map(|(from, _)| *from).min().flatten();
+    let to =
+        if groups.keys().any(|(_, to)| to.is_none()) { None } else { groups.keys().filter_map(|(_, to)| *to).max() };
+    ((from, to), groups.into_values().flatten().collect())
+}
+
+fn condition(codes: &[Code], (from, to): Span, clock: TableClock) -> Result<String, ClockError> {
+    let mut text = format!("(code IN ({})", quoted(codes.iter().map(Code::as_str)));
+    if let Some(from) = from {
+        text.push_str(&format!(" AND timestamp >= toDateTime({})", clock.to_epoch(from)?));
+    }
+    if let Some(to) = to {
+        text.push_str(&format!(" AND timestamp <= toDateTime({})", clock.to_epoch(to)?));
+    }
+    text.push(')');
+    Ok(text)
+}
+
+/// Removes exactly these rows. The codes let ClickHouse find the parts; the identities decide.
+pub fn removals(database: &str, frequency: Frequency, rows: &[StoredBar]) -> Vec<String> {
+    rows.chunks(ROWS_PER_DELETE)
+        .map(|rows| {
+            let mut codes: Vec<&str> = rows.iter().map(|row| row.code.as_str()).collect();
+            codes.sort_unstable();
+            codes.dedup();
+            format!(
+                "DELETE FROM {} WHERE frequency = {} AND code IN ({}) AND uuid IN ({})",
+                BAR.full_name(database),
+                frequency.as_ginkgo(),
+                quoted(codes.into_iter()),
+                quoted(rows.iter().map(|row| row.uuid.as_str()))
+            )
+        })
+        .collect()
+}
+
+/// Texts as SQL literals. Identities come out of the store and may hold anything.
+pub fn quoted<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
+    texts.map(quote).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::NaiveDate;
+
+    fn code(n: u32) -> Code {
+        format!("{n:06}.SZ").parse().unwrap()
+    }
+
+    fn day(d: u32) -> Option<NaiveDateTime> {
+        NaiveDate::from_ymd_opt(2024, 1, d).unwrap().and_hms_opt(0, 0, 0)
+    }
+
+    fn texts(spans: &[KeySpan]) -> Vec<String> {
+        lookups("g", Frequency::Day, spans, TableClock::of_column("DateTime", "UTC").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_evening_of_one_day_for_all_codes_is_a_few_short_statements() {
+        let spans: Vec<_> = (0..5500).map(|n| KeySpan { code: code(n), from: day(2), to: day(2) }).collect();
+        let statements = texts(&spans);
+        assert_eq!(statements.len(), 3);
+        assert!(statements.iter().all(|text| text.len() < 100_000));
+        assert!(statements[0].contains("timestamp >= toDateTime(1704153600) AND timestamp <= toDateTime(1704153600)"));
+    }
+
+    #[test]
+    fn spans_stay_apart_until_there_are_too_many() {
+        let spans =
+            [KeySpan { code: code(1), from: None, to: None }, KeySpan { code: code(2), from: day(2), to: day(3) }];
+        let statements = texts(&spans);
+        assert_eq!(statements.len(), 1);
+        assert!(statements[0].ends_with(
+            "((code IN ('000001.SZ')) OR (code IN ('000002.SZ') AND timestamp >= toDateTime(1704153600) AND timestamp <= toDateTime(1704240000)))"
+        ), "{}", statements[0]);
+        let many: Vec<_> = (0..100)
+            .map(|n| KeySpan { code: code(n), from: day(1 + n % 28), to: day(1 + n % 27) })
+            .chain([KeySpan { code: code(500), from: None, to: day(5) }])
+            .collect();
+        let wide = texts(&many);
+        assert!(
+            wide.iter().all(|text| !text.contains(">=") && text.matches("<= toDateTime(1706313600)").count() == 1),
+            "{wide:?}"
+        );
+    }
+
+    #[test]
+    fn an_identity_cannot_leave_its_quotes() {
+        let row = StoredBar { code: code(1), timestamp: day(1).unwrap(), uuid: "a'b\\".into() };
+        let text = removals("g", Frequency::Day, &[row]).pop().unwrap();
+        assert!(text.ends_with("uuid IN ('a\\'b\\\\')"), "{text}");
+    }
+}

@@ -1,0 +1,266 @@
+// Upstream: bars, factors, reports, stored_days, ticks
+// Downstream: actors, adapters, clock, config, errors, schema
+// Role: One table of a ClickHouse database: made or checked, asked, written to, each statement bounded in time.
+
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use ::clickhouse::Client;
+use ::clickhouse::error::Error;
+use actors::ports::{StoreError, StoreErrorClass};
+use bytes::Bytes;
+use secrecy::ExposeSecret;
+
+use crate::adapters::clickhouse::clock::TableClock;
+use crate::adapters::clickhouse::errors::{Effect, classify, text_of};
+use crate::adapters::clickhouse::schema::{TableSchema, deduplicates, identifier};
+use crate::adapters::probe::Answer;
+use crate::config::{ClickHouseSection, Compression};
+
+/// The first ClickHouse whose DELETE is no experiment any more; replaced rows are removed by it.
+const OLDEST_VERSION: (u32, u32) = (23, 3);
+
+/// A table of one database.
+pub struct Table {
+    /// With the database as the session's, so that the server's own query log names it.
+    pub client: Client,
+    /// Without one: a server refuses statements in a database that is not there yet.
+    server: Client,
+    address: String,
+    /// The database.
+    pub database: String,
+    timeout: Duration,
+    schema: TableSchema,
+    insert: String,
+    /// Known after [`Table::prepare`].
+    facts: RwLock<Option<TableFacts>>,
+}
+
+/// What must be known of a table before anything is read or written.
+#[derive(Debug, Clone, Copy)]
+pub struct TableFacts {
+    /// Wall clock to epoch and back.
+    pub clock: TableClock,
+    /// Whether an INSERT with the same token is taken once.
+    pub deduplicates_retries: bool,
+}
+
+impl Table {
+    /// Connects to nothing yet.
+    pub fn new(config: &ClickHouseSection, schema: TableSchema) -> Self {
+        let compression = match config.compression {
+            Compression::None => ::clickhouse::Compression::None,
+            Compression::Lz4 => ::clickhouse::Compression::Lz4,
+        };
+        let mut client = Client::default()
+            .with_compression(compression)
+            .with_url(format!("http://{}:{}", config.host, config.port))
+            .with_user(&config.user)
+            // The schema is checked once at the start; the column list of each statement is explicit.
+            .with_validation(false);
+        if let Some(password) = &config.password {
+            client = client.with_password(password.expose_secret());
+        }
+        Self {
+            client: client.clone().with_database(&config.database),
+            server: client,
+            address: format!("ClickHouse {}:{}", config.host, config.port),
+            database: config.database.clone(),
+            timeout: Duration::from_millis(config.timeout_ms),
+            insert: schema.insert(&config.database),
+            schema,
+            facts: RwLock::new(None),
+        }
+    }
+
+    /// Another table of the same database, over the same connections.
+    pub fn beside(&self, schema: TableSchema) -> Self {
+        Self {
+            client: self.client.clone(),
+            server: self.server.clone(),
+            address: self.address.clone(),
+            database: self.database.clone(),
+            timeout: self.timeout,
+            insert: schema.insert(&self.database),
+            schema,
+            facts: RwLock::new(None),
+        }
+    }
+
+    /// Whether the table is there.
+    pub async fn is_there(&self) -> Result<bool, StoreError> {
+        Ok(!self.columns().await?.is_empty())
+    }
+
+    /// The table's name in SQL.
+    pub fn full_name(&self) -> String {
+        self.schema.full_name(&self.database)
+    }
+
+    /// An error about this table.
+    pub fn error(&self, operation: impl Into<String>, class: StoreErrorClass, reason: impl Into<String>) -> StoreError {
+        let store = format!("{} table {}.{}", self.address, self.database, self.schema.name);
+        StoreError { store, operation: operation.into(), class, reason: reason.into() }
+    }
+
+    /// Bounds a request in time and says what an error of it means.
+    pub async fn bounded<T>(
+        &self,
+        operation: &str,
+        effect: Effect,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, StoreError> {
+        let outcome = tokio::time::timeout(self.timeout, request).await.unwrap_or(Err(Error::TimedOut));
+        outcome.map_err(|error| {
+            let class = classify(&error, effect);
+            let reason = match error {
+                Error::TimedOut => format!("no answer within {:?}", self.timeout),
+                error => text_of(&error),
+            };
+            self.error(operation, class, reason)
+        })
+    }
+
+    /// What is known of the table; an error before it was checked.
+    pub fn facts(&self, operation: &str) -> Result<TableFacts, StoreError> {
+        let facts = *self.facts.read().unwrap_or_else(PoisonError::into_inner);
+        facts.ok_or_else(|| self.error(operation, StoreErrorClass::Transient, "the table is not checked yet"))
+    }
+
+    /// Whether an INSERT with the same token is taken once.
+    pub fn deduplicates_retries(&self) -> bool {
+        let facts = *self.facts.read().unwrap_or_else(PoisonError::into_inner);
+        facts.is_some_and(|facts| facts.deduplicates_retries)
+    }
+
+    /// The table is not what it was: it is checked anew before it is used again.
+    pub fn forget_facts(&self) {
+        *self.facts.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    async fn has_database(&self) -> Result<bool, StoreError> {
+        let query = self.server.query("SELECT count() FROM system.databases WHERE name = ?").bind(&self.database);
+        let count: u64 = self.bounded("look for the database", Effect::None, query.fetch_one()).await?;
+        Ok(count > 0)
+    }
+
+    async fn columns(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let query = self
+            .server
+            .query("SELECT name, type FROM system.columns WHERE database = ? AND table = ?")
+            .bind(&self.database)
+            .bind(&self.schema.name);
+        self.bounded("read the columns", Effect::None, query.fetch_all()).await
+    }
+
+    async fn engine(&self) -> Result<(String, String), StoreError> {
+        let query = self
+            .server
+            .query("SELECT engine, engine_full FROM system.tables WHERE database = ? AND name = ?")
+            .bind(&self.database)
+            .bind(&self.schema.name);
+        self.bounded("read the engine", Effect::None, query.fetch_one()).await
+    }
+
+    async fn server_zone(&self) -> Result<String, StoreError> {
+        self.bounded("read the server's zone", Effect::None, self.server.query("SELECT timezone()").fetch_one()).await
+    }
+
+    /// Tries the server: its version, and the table as it is there. Creates nothing.
+    pub async fn probe(&self) -> Result<Answer, StoreError> {
+        let version: String =
+            self.bounded("read the version", Effect::None, self.server.query("SELECT version()").fetch_one()).await?;
+        let answer = Answer::default().with_version("ClickHouse", &version, OLDEST_VERSION);
+        let table = format!("{}.{}", self.database, self.schema.name);
+        if self.columns().await?.is_empty() {
+            return Ok(answer.with(format!("table {table} is not there yet, the worker creates it at its start")));
+        }
+        match self.inspect().await {
+            Ok(_) => Ok(answer.with(format!("table {table} is as expected"))),
+            Err(error) if error.class == StoreErrorClass::Schema => Ok(answer.with_fault(error.reason)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks the table and learns what must be known of it.
+    async fn inspect(&self) -> Result<TableFacts, StoreError> {
+        let columns = self.columns().await?;
+        if let Some(problems) = self.schema.mismatch(&self.database, &columns) {
+            return Err(self.error("check the table", StoreErrorClass::Schema, problems));
+        }
+        let (engine, engine_full) = self.engine().await?;
+        let zone = self.server_zone().await?;
+        let column_type = columns.iter().find(|(name, _)| name == "timestamp").map_or("", |(_, kind)| kind.as_str());
+        let Some(clock) = TableClock::of_column(column_type, &zone) else {
+            let reason = format!("zone of {column_type} on a server in {zone} is not known");
+            return Err(self.error("check the table", StoreErrorClass::Schema, reason));
+        };
+        let deduplicates_retries = deduplicates(&engine, &engine_full);
+        tracing::info!(
+            database = self.database,
+            table = %self.schema.name,
+            engine,
+            ?clock,
+            deduplicates_retries,
+            "table checked"
+        );
+        Ok(TableFacts { clock, deduplicates_retries })
+    }
+
+    /// Creates the database and the table where they are missing, and checks the table.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        if !self.has_database().await? {
+            let statement = format!("CREATE DATABASE IF NOT EXISTS {}", identifier(&self.database));
+            let query = self.server.query_raw(&statement).execute();
+            self.bounded("create the database", Effect::None, query).await?;
+        }
+        if self.columns().await?.is_empty() {
+            let statement = self.schema.create(&self.database);
+            let query = self.client.query_raw(&statement).execute();
+            self.bounded("create the table", Effect::None, query).await?;
+            self.client.clear_cached_metadata().await;
+        }
+        self.check().await
+    }
+
+    /// Checks the table, which must be there.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        if !self.is_there().await? {
+            let reason = "it is not there; a worker creates it when it starts";
+            return Err(self.error("check the table", StoreErrorClass::Schema, reason));
+        }
+        let facts = self.inspect().await?;
+        *self.facts.write().unwrap_or_else(PoisonError::into_inner) = Some(facts);
+        Ok(())
+    }
+
+    /// Inserts rows that are encoded as a whole and sent at once: a stream that waits between chunks is cut off by some
+    /// servers. `token` stands for exactly these rows.
+    pub async fn insert(&self, bytes: Bytes, num_rows: usize, token: &str) -> Result<(), StoreError> {
+        let rows = num_rows.to_string();
+        let mut insert = self
+            .client
+            .insert_formatted_with(self.insert.as_str())
+            .with_setting("async_insert", "0")
+            .with_setting("wait_end_of_query", "1")
+            // One block, so that the token stands for the whole batch.
+            .with_setting("max_insert_block_size", rows.as_str())
+            .with_setting("min_insert_block_size_rows", rows.as_str())
+            .with_setting("insert_deduplicate", "1")
+            .with_setting("insert_deduplication_token", token);
+        let sending = async {
+            insert.send(bytes).await?;
+            insert.end().await
+        };
+        self.bounded(&format!("insert {num_rows} rows"), Effect::Insert, sending).await
+    }
+
+    /// Runs DELETE statements; returns when the rows are gone for every reader.
+    pub async fn remove(&self, operation: &str, statements: Vec<String>) -> Result<(), StoreError> {
+        for statement in statements {
+            let query = self.client.query_raw(&statement).with_setting("mutations_sync", "2").execute();
+            self.bounded(operation, Effect::None, query).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,356 @@
+// Upstream: feed
+// Downstream: actors, config, consumer_context, intake, watchdog
+// Role: The thread that polls Kafka: hands commands out, stores resolved offsets, pauses, redelivers, rebuilds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actors::domain::RawCommand;
+use actors::ports::{CommandReceived, Delivery, PartitionsWithdrawn};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+
+use crate::adapters::kafka::consumer_context::{FeedContext, FeedShared, lock, partition_list};
+use crate::adapters::kafka::intake::{FeedEvent, Intake};
+use crate::adapters::kafka::watchdog::Watchdog;
+use crate::config::KafkaSection;
+
+/// Longest wait for a record: also the longest delay of a pause, a redelivery or a stop.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Deliveries that came back wait so long: whoever gave them back may be restarting.
+const REDELIVERY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Wait before a failed consumer is built anew; its broker needs time, and so do the logs.
+const REBUILD_PAUSE: Duration = Duration::from_secs(2);
+
+/// Longest wait for a broker's answer between two polls: far below the session's timeout.
+const BROKER_ANSWER: Duration = Duration::from_secs(3);
+
+/// What other threads may look at.
+#[derive(Debug)]
+pub struct FeedFigures {
+    born: Instant,
+    last_poll_ms: AtomicU64,
+    /// Whether the group has given this member its part.
+    pub joined: AtomicBool,
+    /// Partitions assigned.
+    pub num_partitions: AtomicUsize,
+    /// Commands handed out and not settled.
+    pub num_unresolved: AtomicUsize,
+    /// Consumers rebuilt.
+    pub num_rebuilds: AtomicU64,
+}
+
+impl Default for FeedFigures {
+    fn default() -> Self {
+        Self {
+            born: Instant::now(),
+            last_poll_ms: AtomicU64::default(),
+            joined: AtomicBool::default(),
+            num_partitions: AtomicUsize::default(),
+            num_unresolved: AtomicUsize::default(),
+            num_rebuilds: AtomicU64::default(),
+        }
+    }
+}
+
+impl FeedFigures {
+    fn polled(&self) {
+        self.last_poll_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Since the thread last went round its loop.
+    pub fn since_last_poll(&self) -> Duration {
+        let last = Duration::from_millis(self.last_poll_ms.load(Ordering::Relaxed));
+        self.born.elapsed().saturating_sub(last)
+    }
+}
+
+/// The thread's own state.
+pub struct ConsumerThread {
+    config: KafkaSection,
+    client: ClientConfig,
+    shared: Arc<FeedShared>,
+    figures: Arc<FeedFigures>,
+    /// Paused partitions are polled on, or the group would take them away.
+    paused: bool,
+    stopping: bool,
+    watchdog: Watchdog,
+    last_redelivery: Instant,
+}
+
+/// Why one consumer's life ended.
+enum End {
+    Close(tokio::sync::oneshot::Sender<Result<(), String>>),
+    Rebuild(String),
+}
+
+impl ConsumerThread {
+    /// Settings of the consumer: offsets stored by hand and committed in the background, little memory.
+    pub fn new(config: KafkaSection, node_id: &str, shared: Arc<FeedShared>, figures: Arc<FeedFigures>) -> Self {
+        let mut client = ClientConfig::new();
+        client
+            .set("bootstrap.servers", format!("{}:{}", config.host, config.port))
+            .set("group.id", &config.group_id)
+            .set("client.id", node_id)
+            .set("auto.offset.reset", "earliest")
+            .set("enable.auto.commit", "true")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.commit.interval.ms", config.commit_interval_ms.to_string())
+            .set("enable.partition.eof", "false")
+            // Eager: commits and cooperative rebalances do not get on in librdkafka (its issue 4059).
+            .set("partition.assignment.strategy", "range,roundrobin")
+            .set("session.timeout.ms", config.session_timeout_ms.to_string())
+            .set("heartbeat.interval.ms", (config.session_timeout_ms / 10).max(100).to_string())
+            .set("max.poll.interval.ms", "300000")
+            // Commands are small; this keeps what is fetched ahead within a few megabytes.
+            .set("queued.max.messages.kbytes", "2048")
+            .set("fetch.message.max.bytes", "262144")
+            .set("fetch.wait.max.ms", "100")
+            .set("statistics.interval.ms", "5000")
+            .set("allow.auto.create.topics", "false")
+            // Topics created after the start are found within seconds.
+            .set("topic.metadata.refresh.interval.ms", "5000")
+            .set("reconnect.backoff.max.ms", "5000");
+        if config.static_membership {
+            client.set("group.instance.id", node_id);
+        }
+        let now = Instant::now();
+        let watchdog = Watchdog::new(Duration::from_millis(config.stall_after_ms));
+        Self { config, client, shared, figures, paused: false, stopping: false, watchdog, last_redelivery: now }
+    }
+
+    /// Runs until it is told to close.
+    pub fn run(mut self) {
+        loop {
+            let end = match self.subscribe() {
+                Ok(consumer) => {
+                    let end = self.poll_until_end(&consumer);
+                    self.leave(consumer, end)
+                }
+                Err(error) => Some(format!("the consumer cannot be built: {error}")),
+            };
+            let Some(reason) = end else { return };
+            tracing::error!(reason, "the consumer is built anew");
+            self.figures.num_rebuilds.fetch_add(1, Ordering::Relaxed);
+            if self.wait_for_rebuild() {
+                return;
+            }
+        }
+    }
+
+    fn subscribe(&mut self) -> KafkaResult<BaseConsumer<FeedContext>> {
+        let consumer: BaseConsumer<FeedContext> = self.client.create_with_context(FeedContext(self.shared.clone()))?;
+        let topics: Vec<&str> = self.config.command_topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics)?;
+        self.watchdog.excuse();
+        self.paused = false;
+        tracing::info!(?topics, group = self.config.group_id, "subscribed");
+        Ok(consumer)
+    }
+
+    fn poll_until_end(&mut self, consumer: &BaseConsumer<FeedContext>) -> End {
+        loop {
+            self.figures.polled();
+            self.shared.hear();
+            if let Some(end) = self.act_on_orders() {
+                return end;
+            }
+            self.redeliver();
+            self.store_positions(consumer);
+            self.control_flow(consumer);
+            self.publish_figures();
+            match consumer.poll(POLL) {
+                None => {}
+                Some(Ok(message)) => self.hand_out(&message),
+                Some(Err(error)) if is_fatal(&error) => return End::Rebuild(error.to_string()),
+                Some(Err(error)) => tracing::warn!(%error, "poll failed, polling goes on"),
+            }
+            if self.stands_still(consumer) {
+                return End::Rebuild("it stands still although its partitions hold more".to_owned());
+            }
+        }
+    }
+
+    /// Orders from outside.
+    fn act_on_orders(&mut self) -> Option<End> {
+        let orders = std::mem::take(&mut *lock(&self.shared.deferred));
+        let mut end = None;
+        for order in orders {
+            match order {
+                FeedEvent::StopIntake => self.stop_intake(),
+                FeedEvent::Close(answer) => end = Some(End::Close(answer)),
+                FeedEvent::Settled { .. } => {}
+            }
+        }
+        end
+    }
+
+    fn stop_intake(&mut self) {
+        self.stopping = true;
+        let intake = lock(&self.shared.intake);
+        intake.withdraw(&intake.assigned());
+        drop(intake);
+        self.shared.receiver().withdrawals.do_send(PartitionsWithdrawn);
+    }
+
+    fn hand_out(&mut self, message: &BorrowedMessage<'_>) {
+        // For tests: a consumer to which nothing arrives although there is more.
+        fail::fail_point!("kafka::deaf", |_| ());
+        self.watchdog.heard();
+        if self.stopping {
+            return; // not resolved, so the next start gets it
+        }
+        let command = RawCommand {
+            topic: message.topic().into(),
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().unwrap_or_default().to_vec(),
+            timestamp_ms: message.timestamp().to_millis(),
+        };
+        let delivery = lock(&self.shared.intake).take(command);
+        if let Some(delivery) = delivery {
+            self.send(delivery);
+        }
+    }
+
+    /// A closed mailbox drops the delivery, which brings it back for the next redelivery.
+    fn send(&self, delivery: Delivery) {
+        self.shared.receiver().commands.do_send(CommandReceived(delivery));
+    }
+
+    fn redeliver(&mut self) {
+        if self.last_redelivery.elapsed() < REDELIVERY_PAUSE {
+            return;
+        }
+        self.last_redelivery = Instant::now();
+        let returned = lock(&self.shared.intake).take_returned();
+        if !returned.is_empty() {
+            tracing::warn!(commands = returned.len(), "commands came back unfinished and are handed out again");
+        }
+        for delivery in returned {
+            self.send(delivery);
+        }
+    }
+
+    fn store_positions(&self, consumer: &BaseConsumer<FeedContext>) {
+        let positions = lock(&self.shared.intake).positions_to_store();
+        if positions.is_empty() {
+            return;
+        }
+        if let Err(error) = partition_list(&positions).and_then(|list| consumer.store_offsets(&list)) {
+            // The commit at the partition's end names the positions again.
+            tracing::warn!(%error, "resolved offsets are not stored");
+        }
+    }
+
+    /// Pauses when enough is out or the store takes nothing, and only on a change: each pause empties what is fetched ahead.
+    fn control_flow(&mut self, consumer: &BaseConsumer<FeedContext>) {
+        if self.shared.resumed_by_rebalance.swap(false, Ordering::AcqRel) {
+            self.paused = false;
+        }
+        let num_unresolved = lock(&self.shared.intake).num_unresolved();
+        let limit = self.config.max_unresolved;
+        // Resumes at three quarters, so that it does not pause and resume with every command.
+        let enough = if self.paused { num_unresolved > limit / 4 * 3 } else { num_unresolved >= limit };
+        let pause = enough || self.stopping || !self.shared.receiver().gate.is_open();
+        if pause == self.paused {
+            return;
+        }
+        let outcome = consumer
+            .assignment()
+            .and_then(|partitions| if pause { consumer.pause(&partitions) } else { consumer.resume(&partitions) });
+        match outcome {
+            Ok(()) => {
+                tracing::info!(pause, num_unresolved, "consumption paused or resumed");
+                self.paused = pause;
+            }
+            Err(error) => tracing::warn!(%error, pause, "pause or resume failed"),
+        }
+    }
+
+    fn publish_figures(&self) {
+        let intake = lock(&self.shared.intake);
+        self.figures.num_unresolved.store(self.num_open(&intake), Ordering::Release);
+        self.figures.num_partitions.store(intake.assigned().len(), Ordering::Relaxed);
+        self.figures.joined.store(self.shared.joined.load(Ordering::Acquire), Ordering::Release);
+    }
+
+    /// While stopping, only what is in hand counts: what came back is left to the next start.
+    fn num_open(&self, intake: &Intake) -> usize {
+        if self.stopping {
+            let assigned = intake.assigned();
+            intake.num_in_hand(&assigned)
+        } else {
+            intake.num_unresolved()
+        }
+    }
+
+    /// Whether the consumer gets nothing although its partitions hold more.
+    fn stands_still(&mut self, consumer: &BaseConsumer<FeedContext>) -> bool {
+        if self.paused || lock(&self.shared.intake).num_unresolved() > 0 {
+            self.watchdog.excuse();
+        }
+        if !self.watchdog.is_due() {
+            return false;
+        }
+        match self.shared.num_behind(consumer, BROKER_ANSWER) {
+            Ok(num_behind) => self.watchdog.judge(num_behind),
+            Err(error) => {
+                // A broker that does not answer is no fault of the consumer.
+                tracing::warn!(%error, "how far the consumer is behind cannot be asked");
+                self.watchdog.excuse();
+                false
+            }
+        }
+    }
+
+    /// Ends one consumer's life on this thread, where it may wait. The reason to build another, if there is one.
+    fn leave(&mut self, consumer: BaseConsumer<FeedContext>, end: End) -> Option<String> {
+        self.shared.hear();
+        let assigned = lock(&self.shared.intake).assigned();
+        let committed = self.shared.commit(&consumer, &assigned).map_err(|error| format!("last commit: {error}"));
+        lock(&self.shared.intake).lose(&assigned);
+        drop(consumer);
+        self.publish_figures();
+        match end {
+            End::Close(answer) => {
+                if answer.send(committed).is_err() {
+                    tracing::warn!("the feed closed after its deadline");
+                }
+                None
+            }
+            End::Rebuild(reason) => {
+                if let Err(error) = committed {
+                    tracing::warn!(error, "resolved offsets are not committed; they will be handed out again");
+                }
+                Some(reason)
+            }
+        }
+    }
+
+    /// Waits before the next consumer. Returns whether the feed was closed meanwhile.
+    fn wait_for_rebuild(&mut self) -> bool {
+        let end = Instant::now() + REBUILD_PAUSE;
+        while Instant::now() < end {
+            self.figures.polled();
+            self.shared.hear();
+            if let Some(End::Close(answer)) = self.act_on_orders() {
+                // Nothing is assigned, so nothing is left to commit.
+                return answer.send(Ok(())).is_ok();
+            }
+            std::thread::park_timeout(POLL);
+        }
+        false
+    }
+}
+
+fn is_fatal(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
+}

@@ -1,0 +1,101 @@
+// Upstream: app, kafka
+// Downstream: actors, config, consumer_context, consumer_thread, intake
+// Role: The command feed as the actors see it: starts the consumer's thread, stops and closes it.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actors::ports::{CommandFeed, CommandReceiver, FeedError, FeedState, PartitionState};
+use async_trait::async_trait;
+
+use crate::adapters::kafka::consumer_context::{FeedShared, lock};
+use crate::adapters::kafka::consumer_thread::{ConsumerThread, FeedFigures};
+use crate::adapters::kafka::intake::{FeedEvent, Intake};
+use crate::config::KafkaSection;
+
+/// A member of the consumer group.
+pub struct KafkaFeed {
+    config: KafkaSection,
+    node_id: String,
+    figures: Arc<FeedFigures>,
+    /// To the thread, once it runs.
+    orders: Mutex<Option<Sender<FeedEvent>>>,
+    /// What the thread knows, while it runs.
+    shared: Mutex<Option<Arc<FeedShared>>>,
+}
+
+impl KafkaFeed {
+    /// Connects to nothing yet.
+    pub fn new(config: &KafkaSection, node_id: &str) -> Self {
+        Self {
+            config: config.clone(),
+            node_id: node_id.to_owned(),
+            figures: Arc::default(),
+            orders: Mutex::default(),
+            shared: Mutex::default(),
+        }
+    }
+
+    fn error(&self, what: &'static str, reason: impl std::fmt::Display) -> FeedError {
+        let feed = format!("{}:{} group {}", self.config.host, self.config.port, self.config.group_id);
+        FeedError { feed, what, reason: reason.to_string() }
+    }
+}
+
+#[async_trait]
+impl CommandFeed for KafkaFeed {
+    fn start(&self, receiver: CommandReceiver) -> Result<(), FeedError> {
+        let (orders, events) = channel();
+        let drain = Duration::from_millis(self.config.rebalance_drain_ms);
+        let shared = Arc::new(FeedShared::new(Intake::new(orders.clone()), events, receiver, drain));
+        let thread = ConsumerThread::new(self.config.clone(), &self.node_id, shared.clone(), self.figures.clone());
+        std::thread::Builder::new()
+            .name("kafka-consumer".to_owned())
+            .spawn(move || thread.run())
+            .map_err(|error| self.error("start", error))?;
+        *lock(&self.orders) = Some(orders);
+        *lock(&self.shared) = Some(shared);
+        Ok(())
+    }
+
+    fn stop_intake(&self) {
+        if let Some(orders) = lock(&self.orders).as_ref()
+            && orders.send(FeedEvent::StopIntake).is_err()
+        {
+            tracing::debug!("the feed has ended already");
+        }
+    }
+
+    async fn close(&self, deadline: Duration) -> Result<(), FeedError> {
+        let Some(orders) = lock(&self.orders).take() else { return Ok(()) };
+        *lock(&self.shared) = None;
+        let (answer, closed) = tokio::sync::oneshot::channel();
+        if orders.send(FeedEvent::Close(answer)).is_err() {
+            return Err(self.error("close", "its thread has ended already"));
+        }
+        match tokio::time::timeout(deadline, closed).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(reason))) => Err(self.error("close", reason)),
+            Ok(Err(_)) => Err(self.error("close", "its thread ended without an answer")),
+            Err(_) => Err(self.error("close", format!("not done within {deadline:?}"))),
+        }
+    }
+
+    fn partitions(&self) -> Vec<PartitionState> {
+        lock(&self.shared).as_ref().map(|shared| shared.partitions()).unwrap_or_default()
+    }
+
+    fn state(&self) -> FeedState {
+        let started = lock(&self.orders).is_some();
+        FeedState {
+            joined: self.figures.joined.load(Ordering::Acquire),
+            num_partitions: self.figures.num_partitions.load(Ordering::Relaxed),
+            num_unresolved: self.figures.num_unresolved.load(Ordering::Acquire),
+            // Before the start and after the end nobody polls, and that is right so.
+            since_last_poll: if started { self.figures.since_last_poll() } else { Duration::ZERO },
+            num_rebuilds: self.figures.num_rebuilds.load(Ordering::Relaxed),
+        }
+    }
+}

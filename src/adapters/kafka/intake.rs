@@ -1,0 +1,301 @@
+// Upstream: consumer_context, consumer_thread, feed
+// Downstream: actors, watermark
+// Role: What is handed out of which partition, what came back, and what may be committed; no Kafka client in it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use actors::domain::RawCommand;
+use actors::ports::{Assignment, Delivery, PartitionState, Settlement, SettlementSink};
+
+use crate::adapters::kafka::watermark::Watermark;
+
+/// A topic and a partition of it.
+pub type PartitionKey = (Arc<str>, i32);
+
+/// News for the consumer's thread.
+#[derive(Debug)]
+pub enum FeedEvent {
+    /// A delivery ended.
+    Settled {
+        /// Which assignment it belonged to; an old one's word changes nothing.
+        generation: u64,
+        /// The partition.
+        partition: PartitionKey,
+        /// The offset.
+        offset: i64,
+        /// How.
+        settlement: Settlement,
+    },
+    /// Take nothing new.
+    StopIntake,
+    /// Commit and leave; the answer goes to the sender.
+    Close(tokio::sync::oneshot::Sender<Result<(), String>>),
+}
+
+/// A command that is out.
+#[derive(Debug)]
+struct Out {
+    command: Arc<RawCommand>,
+    num_crashes: u32,
+    /// Given back, and waiting to be handed out again.
+    returned: bool,
+}
+
+/// One assigned partition.
+struct Partition {
+    generation: u64,
+    assignment: Assignment,
+    sink: Arc<PartitionSink>,
+    watermark: Watermark<Out>,
+    stored: Option<i64>,
+}
+
+/// Hears of the deliveries of one assignment of one partition.
+struct PartitionSink {
+    generation: u64,
+    events: Sender<FeedEvent>,
+}
+
+impl SettlementSink for PartitionSink {
+    fn settled(&self, command: &RawCommand, settlement: Settlement) {
+        let event = FeedEvent::Settled {
+            generation: self.generation,
+            partition: (command.topic.clone(), command.partition),
+            offset: command.offset,
+            settlement,
+        };
+        if self.events.send(event).is_err() {
+            tracing::debug!(%command, "settled after the feed was closed");
+        }
+    }
+}
+
+/// All assigned partitions.
+pub struct Intake {
+    events: Sender<FeedEvent>,
+    next_generation: u64,
+    partitions: HashMap<PartitionKey, Partition>,
+    num_returned: usize,
+}
+
+impl Intake {
+    /// Nothing assigned yet. Settlements go to `events`.
+    pub fn new(events: Sender<FeedEvent>) -> Self {
+        Self { events, next_generation: 0, partitions: HashMap::new(), num_returned: 0 }
+    }
+
+    /// A partition is ours from now on.
+    pub fn assign(&mut self, key: PartitionKey) {
+        self.next_generation += 1;
+        let generation = self.next_generation;
+        let partition = Partition {
+            generation,
+            assignment: Assignment::default(),
+            sink: Arc::new(PartitionSink { generation, events: self.events.clone() }),
+            watermark: Watermark::default(),
+            stored: None,
+        };
+        self.partitions.insert(key, partition);
+    }
+
+    /// The assigned partitions.
+    pub fn assigned(&self) -> Vec<PartitionKey> {
+        self.partitions.keys().cloned().collect()
+    }
+
+    /// Commands handed out and not resolved, of all partitions.
+    pub fn num_unresolved(&self) -> usize {
+        self.partitions.values().map(|partition| partition.watermark.num_unresolved()).sum()
+    }
+
+    /// A record arrived: the delivery to hand out. `None` where it is not ours or is out already.
+    pub fn take(&mut self, command: RawCommand) -> Option<Delivery> {
+        let partition = self.partitions.get_mut(&(command.topic.clone(), command.partition))?;
+        if !partition.assignment.is_held() {
+            return None;
+        }
+        let command = Arc::new(command);
+        let out = Out { command: command.clone(), num_crashes: 0, returned: false };
+        let is_new = partition.watermark.hand_out(command.offset, out);
+        is_new.then(|| Delivery::new(command, partition.assignment.clone(), 0, partition.sink.clone()))
+    }
+
+    /// A delivery ended.
+    pub fn settle(&mut self, generation: u64, key: &PartitionKey, offset: i64, settlement: Settlement) {
+        let Some(partition) = self.partitions.get_mut(key).filter(|partition| partition.generation == generation)
+        else {
+            return;
+        };
+        match settlement {
+            Settlement::Resolved => {
+                partition.watermark.resolve(offset);
+            }
+            Settlement::Returned { suspect } => {
+                if let Some(out) = partition.watermark.unresolved_mut(offset) {
+                    out.num_crashes += u32::from(suspect);
+                    out.returned = true;
+                    self.num_returned += 1;
+                }
+            }
+        }
+    }
+
+    /// Deliveries that came back and shall be handed out again; those of partitions that go are left to the next owner.
+    pub fn take_returned(&mut self) -> Vec<Delivery> {
+        if self.num_returned == 0 {
+            return Vec::new();
+        }
+        self.num_returned = 0;
+        let mut again = Vec::new();
+        for partition in self.partitions.values_mut().filter(|partition| partition.assignment.is_held()) {
+            let Partition { watermark, assignment, sink, .. } = partition;
+            for out in watermark.unresolved_values_mut() {
+                if std::mem::take(&mut out.returned) {
+                    let (command, sink) = (out.command.clone(), sink.clone());
+                    again.push(Delivery::new(command, assignment.clone(), out.num_crashes, sink));
+                }
+            }
+        }
+        again
+    }
+
+    /// New positions that the consumer shall store for its next commit.
+    pub fn positions_to_store(&mut self) -> Vec<(PartitionKey, i64)> {
+        let moved = |(key, partition): (&PartitionKey, &mut Partition)| {
+            let position = partition.watermark.position()?;
+            (partition.stored.replace(position) != Some(position)).then(|| (key.clone(), position))
+        };
+        self.partitions.iter_mut().filter_map(moved).collect()
+    }
+
+    /// The positions of some partitions, as far as they have any.
+    pub fn positions(&self, keys: &[PartitionKey]) -> Vec<(PartitionKey, i64)> {
+        keys.iter().filter_map(|key| Some((key.clone(), self.partitions.get(key)?.watermark.position()?))).collect()
+    }
+
+    /// The assigned partitions as far as this worker knows them itself, by topic and number.
+    pub fn partitions(&self) -> Vec<PartitionState> {
+        let state = |((topic, number), partition): (&PartitionKey, &Partition)| PartitionState {
+            topic: topic.clone(),
+            partition: *number,
+            position: partition.watermark.position(),
+            committed: None,
+            end: None,
+            lag: None,
+            num_unresolved: partition.watermark.num_unresolved(),
+        };
+        let mut states: Vec<PartitionState> = self.partitions.iter().map(state).collect();
+        states.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        states
+    }
+
+    /// These partitions are being given back: nothing new of them begins.
+    pub fn withdraw(&self, keys: &[PartitionKey]) {
+        for partition in keys.iter().filter_map(|key| self.partitions.get(key)) {
+            partition.assignment.withdraw();
+        }
+    }
+
+    /// Deliveries of these partitions that are still being worked on.
+    pub fn num_in_hand(&self, keys: &[PartitionKey]) -> usize {
+        let partitions = keys.iter().filter_map(|key| self.partitions.get(key));
+        partitions.map(|partition| partition.watermark.unresolved_values().filter(|out| !out.returned).count()).sum()
+    }
+
+    /// These partitions are somebody else's now; nothing of them may be written any more.
+    pub fn lose(&mut self, keys: &[PartitionKey]) {
+        for key in keys {
+            if let Some(partition) = self.partitions.remove(key) {
+                partition.assignment.lose();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+
+    fn key(partition: i32) -> PartitionKey {
+        ("t".into(), partition)
+    }
+
+    fn record(partition: i32, offset: i64) -> RawCommand {
+        RawCommand { topic: "t".into(), partition, offset, key: None, payload: vec![], timestamp_ms: None }
+    }
+
+    fn intake() -> (Intake, Receiver<FeedEvent>) {
+        let (events, news) = channel();
+        let mut intake = Intake::new(events);
+        intake.assign(key(0));
+        (intake, news)
+    }
+
+    fn hear(intake: &mut Intake, news: &Receiver<FeedEvent>) {
+        while let Ok(FeedEvent::Settled { generation, partition, offset, settlement }) = news.try_recv() {
+            intake.settle(generation, &partition, offset, settlement);
+        }
+    }
+
+    #[test]
+    fn a_dropped_delivery_comes_again_and_a_crash_is_counted() {
+        let (mut intake, news) = intake();
+        drop(intake.take(record(0, 5)).unwrap());
+        hear(&mut intake, &news);
+        let again = intake.take_returned().pop().unwrap();
+        assert_eq!((again.command().offset, again.num_crashes()), (5, 0));
+        assert!(intake.take_returned().is_empty(), "it is handed out once");
+        let crash = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _in_hand = again;
+            panic!("a handler panics");
+        }));
+        assert!(crash.is_err());
+        hear(&mut intake, &news);
+        let again = intake.take_returned().pop().unwrap();
+        assert_eq!(again.num_crashes(), 1);
+        again.resolve();
+        hear(&mut intake, &news);
+        assert_eq!(intake.positions_to_store(), [(key(0), 6)]);
+        assert_eq!(intake.positions_to_store(), [], "a position is stored once");
+    }
+
+    #[test]
+    fn a_record_that_is_out_is_not_handed_out_twice() {
+        let (mut intake, _news) = intake();
+        let first = intake.take(record(0, 1));
+        assert!(first.is_some() && intake.take(record(0, 1)).is_none());
+        assert!(intake.take(record(9, 1)).is_none(), "not our partition");
+    }
+
+    #[test]
+    fn words_of_an_old_assignment_change_nothing() {
+        let (mut intake, news) = intake();
+        let old = intake.take(record(0, 1)).unwrap();
+        let assignment = old.assignment().clone();
+        intake.lose(&[key(0)]);
+        assert!(assignment.is_lost());
+        intake.assign(key(0));
+        let new = intake.take(record(0, 1)).unwrap();
+        old.resolve();
+        hear(&mut intake, &news);
+        assert_eq!((intake.num_unresolved(), intake.positions_to_store()), (1, vec![]));
+        drop(new);
+    }
+
+    #[test]
+    fn what_comes_back_of_a_withdrawn_partition_is_left_to_its_next_owner() {
+        let (mut intake, news) = intake();
+        let delivery = intake.take(record(0, 1)).unwrap();
+        intake.withdraw(&[key(0)]);
+        assert_eq!(intake.num_in_hand(&[key(0)]), 1);
+        assert!(intake.take(record(0, 2)).is_none(), "nothing new begins");
+        drop(delivery);
+        hear(&mut intake, &news);
+        assert_eq!(intake.num_in_hand(&[key(0)]), 0);
+        assert!(intake.take_returned().is_empty());
+        assert_eq!(intake.positions(&[key(0)]), []);
+    }
+}

@@ -1,0 +1,133 @@
+// Upstream: app, kafka
+// Downstream: actors, config
+// Role: What the worker publishes: notifications, and dead letters with their original bytes.
+
+use std::time::Duration;
+
+use actors::domain::{CommandPart, PriceUpdate};
+use actors::ports::{DeadLetter, Outbox, OutboxError};
+use async_trait::async_trait;
+use chrono::{SecondsFormat, Utc};
+use futures_util::future::try_join_all;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::config::KafkaSection;
+
+/// Longest wait for a place in the producer's queue; its messages are few and small.
+const QUEUE_WAIT: Duration = Duration::from_secs(5);
+
+/// Longer than a broker takes by default (1 MB): it is the broker that says what is too long.
+const MAX_MESSAGE_BYTES: &str = "4000000";
+
+/// What is kept of a command that is too long for a dead letter of it.
+const CUT_BYTES: usize = 65_536;
+
+/// The worker's producer.
+///
+/// A dead letter is the original record, key and value unchanged, so that it is replayed by copying it back; why it is
+/// there stands in its headers `dlq.reason`, `dlq.class`, `dlq.attempts`, `dlq.topic`, `dlq.partition`, `dlq.offset`,
+/// `dlq.node`, `dlq.time`. Where the broker takes no record that is longer by these headers, the value is cut, and
+/// `dlq.cut_from` says how many bytes it had: it must hold up nobody, and the whole lies at its place still.
+pub struct KafkaOutbox {
+    producer: FutureProducer,
+    node_id: String,
+    dead_letter_topic: String,
+    notification_topic: String,
+    parts_topic: String,
+    market_data_topic: String,
+}
+
+impl KafkaOutbox {
+    /// Connects in the background; fails only on settings that librdkafka does not take.
+    pub fn new(config: &KafkaSection, node_id: &str) -> Result<Self, KafkaError> {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", format!("{}:{}", config.host, config.port))
+            .set("client.id", node_id)
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("message.timeout.ms", "10000")
+            .set("message.max.bytes", MAX_MESSAGE_BYTES)
+            .set("linger.ms", "5")
+            .set("queue.buffering.max.messages", "10000")
+            .set("queue.buffering.max.kbytes", "4096")
+            .create()?;
+        Ok(Self {
+            producer,
+            node_id: node_id.to_owned(),
+            dead_letter_topic: config.dead_letter_topic.clone(),
+            notification_topic: config.notification_topic.clone(),
+            parts_topic: config.topic_of_parts().to_owned(),
+            market_data_topic: config.market_data_topic.clone(),
+        })
+    }
+
+    async fn send(&self, record: FutureRecord<'_, [u8], [u8]>) -> Result<(), OutboxError> {
+        let topic = record.topic.to_owned();
+        let sent = self.try_send(record).await;
+        sent.map_err(|error| OutboxError { topic, reason: error.to_string() })
+    }
+
+    async fn try_send(&self, record: FutureRecord<'_, [u8], [u8]>) -> Result<(), KafkaError> {
+        self.producer.send(record, QUEUE_WAIT).await.map(drop).map_err(|(error, _)| error)
+    }
+}
+
+#[async_trait]
+impl Outbox for KafkaOutbox {
+    async fn notify(&self, message: &str) -> Result<(), OutboxError> {
+        let key = self.node_id.as_bytes();
+        self.send(FutureRecord::to(&self.notification_topic).key(key).payload(message.as_bytes())).await
+    }
+
+    async fn price_updates(&self, updates: &[PriceUpdate]) -> Result<(), OutboxError> {
+        // All are handed over before the first answer is waited for: one round trip for many.
+        let sending = updates.iter().map(|update| {
+            let record = FutureRecord::to(&self.market_data_topic);
+            self.send(record.key(update.key.as_bytes()).payload(update.payload.as_bytes()))
+        });
+        try_join_all(sending).await.map(drop)
+    }
+
+    async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {
+        self.send(FutureRecord::to(&self.parts_topic).key(part.key.as_bytes()).payload(part.payload.as_bytes())).await
+    }
+
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError> {
+        let command = &letter.command;
+        let texts = [
+            ("dlq.reason", letter.reason.clone()),
+            ("dlq.class", letter.class.to_owned()),
+            ("dlq.attempts", letter.attempts.to_string()),
+            ("dlq.topic", command.topic.to_string()),
+            ("dlq.partition", command.partition.to_string()),
+            ("dlq.offset", command.offset.to_string()),
+            ("dlq.node", self.node_id.clone()),
+            ("dlq.time", Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
+        ];
+        let mut headers = OwnedHeaders::new_with_capacity(texts.len());
+        for (key, value) in &texts {
+            headers = headers.insert(Header { key, value: Some(value.as_str()) });
+        }
+        let record = |payload, headers| {
+            let record = FutureRecord::to(&self.dead_letter_topic).payload(payload).headers(headers);
+            match &command.key {
+                Some(key) => record.key(key.as_slice()),
+                None => record,
+            }
+        };
+        let whole = command.payload.as_slice();
+        let sent = match (self.try_send(record(whole, headers.clone())).await, whole.get(..CUT_BYTES)) {
+            (Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)), Some(beginning)) => {
+                let length = whole.len().to_string();
+                let headers = headers.insert(Header { key: "dlq.cut_from", value: Some(length.as_str()) });
+                self.try_send(record(beginning, headers)).await
+            }
+            (sent, _) => sent,
+        };
+        sent.map_err(|error| OutboxError { topic: self.dead_letter_topic.clone(), reason: error.to_string() })
+    }
+}

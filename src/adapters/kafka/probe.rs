@@ -1,0 +1,91 @@
+// Upstream: app
+// Downstream: adapters, config
+// Role: Tries the Kafka cluster: its brokers and the topics the worker uses.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
+
+use crate::adapters::probe::{Answer, DEADLINE};
+use crate::config::KafkaSection;
+
+/// Longest wait for metadata: a little below the deadline, so that the reason is still told.
+const WAIT: Duration = Duration::from_millis(DEADLINE.as_millis() as u64 - 500);
+
+/// Long enough to take what librdkafka has said until now.
+const LISTEN: Duration = Duration::from_millis(20);
+
+/// Brokers that are named; a cluster may have hundreds.
+const MAX_NAMED: usize = 3;
+
+/// Keeps the last thing librdkafka complained of: its error codes alone do not say why.
+#[derive(Default)]
+struct LastWords(Mutex<Option<String>>);
+
+impl ClientContext for LastWords {
+    fn log(&self, level: RDKafkaLogLevel, _facility: &str, message: &str) {
+        if (level as i32) <= RDKafkaLogLevel::Error as i32 {
+            // It begins with the name of a thread in brackets.
+            let words = message.split_once("]: ").map_or(message, |(_, words)| words);
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.to_owned());
+        }
+    }
+
+    fn error(&self, _error: KafkaError, _reason: &str) {
+        // The log says the same with the address.
+    }
+}
+
+impl ProducerContext for LastWords {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _result: &DeliveryResult<'_>, _opaque: ()) {}
+}
+
+/// Asks for the cluster's metadata. Its protocol tells no version; records with headers exist since 0.11.
+pub async fn probe(section: &KafkaSection) -> Result<Answer, String> {
+    let section = section.clone();
+    let asking = tokio::task::spawn_blocking(move || ask(&section));
+    asking.await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+fn ask(section: &KafkaSection) -> Result<Answer, String> {
+    let client: BaseProducer<LastWords> = ClientConfig::new()
+        .set("bootstrap.servers", format!("{}:{}", section.host, section.port))
+        .create_with_context(LastWords::default())
+        .map_err(|error| error.to_string())?;
+    match client.client().fetch_metadata(None, WAIT) {
+        Ok(metadata) => Ok(describe(&metadata, section)),
+        Err(error) => {
+            client.poll(LISTEN);
+            let last_words = client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Err(last_words.unwrap_or_else(|| error.to_string()))
+        }
+    }
+}
+
+fn describe(metadata: &Metadata, section: &KafkaSection) -> Answer {
+    let brokers = metadata.brokers();
+    let named: Vec<String> =
+        brokers.iter().take(MAX_NAMED).map(|broker| format!("{}:{}", broker.host(), broker.port())).collect();
+    let answer = Answer::of("Kafka tells no version (0.11 or newer is needed)").with(format!(
+        "brokers: {} ({})",
+        brokers.len(),
+        named.join(", ")
+    ));
+    let there: HashSet<&str> = metadata.topics().iter().map(|topic| topic.name()).collect();
+    let ours = section.command_topics.iter().chain([&section.dead_letter_topic, &section.notification_topic]);
+    let missing: Vec<&str> = ours.map(String::as_str).filter(|topic| !there.contains(topic)).collect();
+    match missing.as_slice() {
+        [] => answer.with("all topics are there"),
+        // A broker may create them at their first use; the worker cannot know.
+        missing => answer.with(format!("topics that are not there yet: {}", missing.join(", "))),
+    }
+}

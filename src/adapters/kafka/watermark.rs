@@ -1,0 +1,124 @@
+// Upstream: intake
+// Downstream: none
+// Role: The commit position of one partition: it never passes a command that is not resolved.
+
+use std::collections::BTreeMap;
+
+/// Offsets handed out and not yet passed by the commit position, each with what is needed to hand it out again.
+///
+/// Kafka commits one number a partition, meaning "everything before it is done". Commands are resolved out of order, so
+/// the number is the lowest unresolved offset, or the one after the last resolved where nothing is unresolved. Gaps in
+/// the offsets (compaction, transactions) do not matter: only offsets that were handed out count.
+#[derive(Debug)]
+pub struct Watermark<T> {
+    /// `None` once resolved; kept until the position passes it.
+    open: BTreeMap<i64, Option<T>>,
+    position: Option<i64>,
+    num_unresolved: usize,
+}
+
+impl<T> Default for Watermark<T> {
+    fn default() -> Self {
+        Self { open: BTreeMap::new(), position: None, num_unresolved: 0 }
+    }
+}
+
+impl<T> Watermark<T> {
+    /// An offset is handed out. Returns whether it is new: one that is out or was resolved already is not handed out twice.
+    pub fn hand_out(&mut self, offset: i64, item: T) -> bool {
+        if self.position.is_some_and(|position| offset < position) || self.open.contains_key(&offset) {
+            return false;
+        }
+        self.open.insert(offset, Some(item));
+        self.num_unresolved += 1;
+        true
+    }
+
+    /// An offset is resolved. Returns whether that was news.
+    pub fn resolve(&mut self, offset: i64) -> bool {
+        let Some(slot) = self.open.get_mut(&offset) else { return false };
+        if slot.take().is_none() {
+            return false;
+        }
+        self.num_unresolved -= 1;
+        while let Some(first) = self.open.first_entry() {
+            if first.get().is_some() {
+                break;
+            }
+            self.position = Some(first.key() + 1);
+            first.remove();
+        }
+        true
+    }
+
+    /// What is handed out under an offset and not resolved.
+    pub fn unresolved_mut(&mut self, offset: i64) -> Option<&mut T> {
+        self.open.get_mut(&offset).and_then(Option::as_mut)
+    }
+
+    /// All that is handed out and not resolved, in the order of the offsets.
+    pub fn unresolved_values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.open.values_mut().filter_map(Option::as_mut)
+    }
+
+    /// All that is handed out and not resolved, to look at.
+    pub fn unresolved_values(&self) -> impl Iterator<Item = &T> {
+        self.open.values().filter_map(Option::as_ref)
+    }
+
+    /// The next offset to commit: Kafka's meaning, the offset after the last one done. `None` while there is none.
+    pub fn position(&self) -> Option<i64> {
+        self.position
+    }
+
+    /// Offsets handed out and not resolved.
+    pub fn num_unresolved(&self) -> usize {
+        self.num_unresolved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_position_waits_for_the_lowest_unresolved_offset() {
+        let mut watermark = Watermark::default();
+        for offset in [10, 11, 14] {
+            assert!(watermark.hand_out(offset, ()));
+        }
+        assert_eq!(watermark.position(), None);
+        assert!(watermark.resolve(11));
+        assert_eq!(watermark.position(), None, "10 is not resolved");
+        assert!(watermark.resolve(10));
+        assert_eq!(watermark.position(), Some(12), "past both, and not over the gap");
+        assert!(watermark.resolve(14));
+        assert_eq!(watermark.position(), Some(15));
+        assert!(!watermark.resolve(14) && !watermark.hand_out(14, ()), "what is done is not done again");
+    }
+
+    proptest! {
+        #[test]
+        fn the_position_is_the_models(
+            gaps in prop::collection::vec(1..4_i64, 1..40),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 0..80),
+        ) {
+            let offsets: Vec<i64> = gaps.iter().scan(-1, |last, gap| { *last += gap; Some(*last) }).collect();
+            let mut watermark = Watermark::default();
+            let mut resolved = vec![false; offsets.len()];
+            for offset in &offsets {
+                prop_assert!(watermark.hand_out(*offset, *offset));
+            }
+            for index in order {
+                let index = index.index(offsets.len());
+                prop_assert_eq!(watermark.resolve(offsets[index]), !resolved[index]);
+                resolved[index] = true;
+                let done = resolved.iter().take_while(|done| **done).count();
+                let expected = done.checked_sub(1).map(|last| offsets[last] + 1);
+                prop_assert_eq!(watermark.position(), expected);
+                prop_assert_eq!(watermark.num_unresolved(), resolved.iter().filter(|done| !**done).count());
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+// Upstream: store
+// Downstream: actors, model
+// Role: Ginkgo's table `data_sync_record`: its columns, and how records are added.
+
+use actors::domain::{SourceId, SyncRecord, shanghai_clock};
+use sqlx::{MySqlConnection, QueryBuilder};
+
+use crate::adapters::mysql::model::{DESC, META};
+
+/// As Ginkgo's models declare it.
+pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS data_sync_record (
+    sync_type VARCHAR(32) NOT NULL, code VARCHAR(32) NOT NULL, status VARCHAR(16) NOT NULL,
+    started_at DATETIME NOT NULL, completed_at DATETIME NULL, duration_ms INT NOT NULL,
+    records_processed INT NOT NULL, records_added INT NOT NULL, records_updated INT NOT NULL,
+    records_failed INT NOT NULL, error_message TEXT NULL, sync_strategy VARCHAR(32) NOT NULL,
+    uuid VARCHAR(32) NOT NULL, meta VARCHAR(255) NULL, `desc` VARCHAR(255) NULL,
+    create_at DATETIME NOT NULL, update_at DATETIME NOT NULL, is_del BOOL NOT NULL, source TINYINT NOT NULL,
+    PRIMARY KEY (uuid)) DEFAULT CHARSET = utf8mb4";
+
+/// Characters of an error that are kept: within MySQL's TEXT whatever they are.
+const MAX_ERROR: usize = 2_000;
+
+/// Adds records.
+pub async fn add(connection: &mut MySqlConnection, records: &[SyncRecord]) -> Result<(), sqlx::Error> {
+    let mut query = QueryBuilder::new(
+        "INSERT INTO data_sync_record (sync_type, code, status, started_at, completed_at, duration_ms, \
+         records_processed, records_added, records_updated, records_failed, error_message, sync_strategy, uuid, meta, \
+         `desc`, create_at, update_at, is_del, source) ",
+    );
+    query.push_values(records, |mut row, record| {
+        let ended = shanghai_clock::wall_clock(record.ended_at);
+        let number = |value: u64| i32::try_from(value).unwrap_or(i32::MAX);
+        let duration = i32::try_from(record.duration.as_millis()).unwrap_or(i32::MAX);
+        let (added, updated) = record.added_and_updated();
+        row.push_bind(record.kind).push_bind(record.code().to_owned()).push_bind(record.status());
+        row.push_bind(ended - record.duration).push_bind(ended).push_bind(duration);
+        row.push_bind(number(record.counts.fetched)).push_bind(number(added)).push_bind(number(updated));
+        row.push_bind(number(record.counts.num_skipped()));
+        row.push_bind(record.error.as_ref().map(|error| error.chars().take(MAX_ERROR).collect::<String>()));
+        row.push_bind(record.strategy()).push_bind(record.id.simple().to_string());
+        row.push_bind(META).push_bind(DESC).push_bind(ended).push_bind(ended).push_bind(false);
+        row.push_bind(SourceId::OTHER.0);
+    });
+    // A try whose answer was lost may have written them.
+    query.push(" ON DUPLICATE KEY UPDATE uuid = data_sync_record.uuid");
+    query.build().execute(connection).await.map(drop)
+}

@@ -1,0 +1,89 @@
+// Upstream: cli
+// Downstream: config, heartbeat
+// Role: Reads the heartbeats of all workers from Redis.
+
+use std::time::Duration;
+
+use redis::RedisError;
+
+use crate::adapters::redis::heartbeat::{connect, explain, open};
+use crate::config::RedisSection;
+
+/// Workers read at most; far more than one set of topics can keep busy.
+const MAX_WORKERS: usize = 1_000;
+
+/// The longest wait for all of them.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A worker's heartbeat as it stands in Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundHeartbeat {
+    /// The worker.
+    pub node_id: String,
+    /// Its JSON text.
+    pub value: String,
+    /// Until it vanishes.
+    pub ttl: Duration,
+}
+
+/// All heartbeats, by node id. The error says what could not be read and why.
+pub async fn heartbeats(section: &RedisSection) -> Result<Vec<FoundHeartbeat>, String> {
+    let at = format!("redis://{}:{}/{}", section.host, section.port, section.database);
+    let reading = tokio::time::timeout(DEADLINE, read(section)).await;
+    match reading {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(format!("{at}: {}", explain(&error))),
+        Err(_) => Err(format!("{at}: no answer within {DEADLINE:?}")),
+    }
+}
+
+async fn read(section: &RedisSection) -> Result<Vec<FoundHeartbeat>, RedisError> {
+    let mut connection = connect(&open(section)?).await?;
+    let prefix = format!("{}:", section.key_prefix);
+    let (mut cursor, mut keys) = (0_u64, Vec::new());
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(format!("{}*", literal(&prefix))).arg("COUNT").arg(1_000);
+        let (next, found): (u64, Vec<String>) = scan.query_async(&mut connection).await?;
+        keys.extend(found);
+        cursor = next;
+        if cursor == 0 || keys.len() >= MAX_WORKERS {
+            break;
+        }
+    }
+    // A scan may name a key twice.
+    keys.sort();
+    keys.dedup();
+    let mut heartbeats = Vec::with_capacity(keys.len());
+    for key in &keys {
+        let mut both = redis::pipe();
+        both.get(key).pttl(key);
+        let (value, ttl_ms): (Option<String>, i64) = both.query_async(&mut connection).await?;
+        let (Some(value), Some(node_id)) = (value, key.strip_prefix(&prefix)) else { continue };
+        let ttl = Duration::from_millis(u64::try_from(ttl_ms).unwrap_or(0));
+        heartbeats.push(FoundHeartbeat { node_id: node_id.to_owned(), value, ttl });
+    }
+    Ok(heartbeats)
+}
+
+/// A text as a pattern of Redis that means nothing else.
+fn literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_of_patterns_in_a_prefix_mean_themselves() {
+        assert_eq!(literal("heartbeat:a[1]*:"), "heartbeat:a\\[1\\]\\*:");
+    }
+}

@@ -1,0 +1,354 @@
+// Upstream: app, factors, reports, sqlite, standalone, ticks
+// Downstream: actors
+// Role: The bar store and the stock list on SQLite.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use actors::domain::stock_info::listing;
+use actors::domain::{
+    Code, DateRange, DayTotal, Frequency, Hundredths, Listing, Stock, SyncRecord, TradeDay, shanghai_clock,
+};
+use actors::ports::{
+    BarBatch, BarStore, IdentifiedBar, KeySpan, MergeCounts, ReferenceStore, StoreError, StoreErrorClass, StoredBar,
+};
+use async_trait::async_trait;
+use chrono::{NaiveDate, NaiveDateTime};
+use sqlx::QueryBuilder;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+
+/// Ginkgo's columns. A key may hold two rows for a moment, the new one before the old one goes, so the identity belongs to
+/// the primary key; it also makes a repeated insert of the same row a no-op.
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS bar (
+        code TEXT NOT NULL, open TEXT NOT NULL, high TEXT NOT NULL, low TEXT NOT NULL, close TEXT NOT NULL,
+        volume INTEGER NOT NULL, amount TEXT NOT NULL, frequency INTEGER NOT NULL, uuid TEXT NOT NULL,
+        timestamp TEXT NOT NULL, source INTEGER NOT NULL,
+        PRIMARY KEY (code, frequency, timestamp, uuid)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS stock_info (
+        code TEXT NOT NULL PRIMARY KEY, code_name TEXT NOT NULL DEFAULT '', industry TEXT NOT NULL DEFAULT '',
+        list_date TEXT NOT NULL DEFAULT '', delist_date TEXT NOT NULL DEFAULT '');
+    CREATE TABLE IF NOT EXISTS data_sync_record (
+        sync_type TEXT NOT NULL, code TEXT NOT NULL, status TEXT NOT NULL, completed_at TEXT NOT NULL,
+        duration_ms INTEGER NOT NULL, records_processed INTEGER NOT NULL, records_added INTEGER NOT NULL,
+        records_updated INTEGER NOT NULL, records_failed INTEGER NOT NULL, error_message TEXT, sync_strategy TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS tick (
+        code TEXT NOT NULL, timestamp TEXT NOT NULL, price TEXT NOT NULL, volume INTEGER NOT NULL,
+        direction INTEGER NOT NULL, uuid TEXT NOT NULL, source INTEGER NOT NULL, PRIMARY KEY (code, uuid)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS trade_day (timestamp TEXT NOT NULL PRIMARY KEY, is_open INTEGER NOT NULL);";
+
+/// How timestamps are written: they sort as text.
+pub const TIME: &str = "%Y-%m-%d %H:%M:%S";
+
+/// Bars and stock list in one file.
+pub struct SqliteStore {
+    /// Connections to the file.
+    pub pool: SqlitePool,
+    file: String,
+}
+
+/// What is stored of one code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeSummary {
+    /// The code.
+    pub code: String,
+    /// Rows.
+    pub num_rows: i64,
+    /// The first row's time.
+    pub first: String,
+    /// The last row's time.
+    pub last: String,
+}
+
+impl SqliteStore {
+    /// Opens the file, or creates it.
+    pub async fn open(file: &Path) -> Result<Self, StoreError> {
+        let options =
+            SqliteConnectOptions::new().filename(file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+        let name = file.display().to_string();
+        // SQLite writes one at a time anyway; a second connection reads meanwhile.
+        let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await;
+        let pool = pool.map_err(|error| error_of(&name, "open", &error))?;
+        Ok(Self { pool, file: name })
+    }
+
+    /// Adds codes to the stock list.
+    pub async fn list_codes(&self, codes: &[Code]) -> Result<(), StoreError> {
+        for code in codes {
+            let insert = sqlx::query("INSERT OR IGNORE INTO stock_info (code) VALUES (?)").bind(code.as_str());
+            insert.execute(&self.pool).await.map_err(|error| self.error("add a code", &error))?;
+        }
+        Ok(())
+    }
+
+    /// What is stored, by code.
+    pub async fn summary(&self) -> Result<Vec<CodeSummary>, StoreError> {
+        let sql = "SELECT code, count(*) AS num_rows, min(timestamp) AS first, max(timestamp) AS last \
+                   FROM bar GROUP BY code ORDER BY code";
+        let rows: Vec<(String, i64, String, String)> =
+            sqlx::query_as(sql).fetch_all(&self.pool).await.map_err(|error| self.error("summarise", &error))?;
+        let summary = |(code, num_rows, first, last)| CodeSummary { code, num_rows, first, last };
+        Ok(rows.into_iter().map(summary).collect())
+    }
+
+    /// Waits for what is under way and closes the file, so that it stands alone, without SQLite's journal beside it.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// An error about this file.
+    pub fn error(&self, operation: &str, error: &sqlx::Error) -> StoreError {
+        error_of(&self.file, operation, error)
+    }
+}
+
+fn error_of(file: &str, operation: &str, error: &sqlx::Error) -> StoreError {
+    let class = match error {
+        sqlx::Error::Database(database) if database.code().as_deref() == Some("5") => StoreErrorClass::Transient,
+        sqlx::Error::PoolTimedOut => StoreErrorClass::Transient,
+        _ => StoreErrorClass::Refused,
+    };
+    StoreError { store: format!("SQLite {file}"), operation: operation.to_owned(), class, reason: error.to_string() }
+}
+
+/// Reads a timestamp as it is written.
+pub fn time_of(text: &str) -> Option<NaiveDateTime> {
+    NaiveDateTime::parse_from_str(text, TIME).ok()
+}
+
+async fn insert_row(row: &IdentifiedBar, transaction: &mut sqlx::SqliteConnection) -> Result<(), sqlx::Error> {
+    let IdentifiedBar { bar, uuid } = row;
+    sqlx::query("INSERT OR IGNORE INTO bar VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind(bar.code.as_str())
+        .bind(bar.open.to_string())
+        .bind(bar.high.to_string())
+        .bind(bar.low.to_string())
+        .bind(bar.close.to_string())
+        .bind(bar.volume)
+        .bind(bar.amount.to_string())
+        .bind(bar.frequency.as_ginkgo())
+        .bind(uuid)
+        .bind(bar.timestamp.format(TIME).to_string())
+        .bind(bar.source.0)
+        .execute(transaction)
+        .await?;
+    Ok(())
+}
+
+#[async_trait]
+impl BarStore for SqliteStore {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        sqlx::raw_sql(SCHEMA).execute(&self.pool).await.map_err(|error| self.error("create the tables", &error))?;
+        Ok(())
+    }
+
+    fn deduplicates_retries(&self) -> bool {
+        true // by the primary key
+    }
+
+    async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT code, max(timestamp) FROM bar WHERE frequency = ? GROUP BY code")
+                .bind(frequency.as_ginkgo())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| self.error("read the newest timestamps", &error))?;
+        Ok(rows.into_iter().filter_map(|(code, time)| Some((code.parse().ok()?, time_of(&time)?))).collect())
+    }
+
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
+        // SQLite takes other columns from the row of the maximum.
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT code, max(timestamp), close FROM bar WHERE frequency = ? AND timestamp >= ? GROUP BY code",
+        )
+        .bind(Frequency::Day.as_ginkgo())
+        .bind(since.to_string())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.error("read the last closes", &error))?;
+        let read = |(code, time, close): (String, String, String)| {
+            let close = Hundredths::from_decimal(close.parse().ok()?)?;
+            Some((code.parse().ok()?, (time_of(&time)?.date(), close)))
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError> {
+        let rows: Vec<(String, String, String, String, i64)> = sqlx::query_as(
+            "SELECT timestamp, high, low, close, volume FROM bar \
+             WHERE code = ? AND frequency = ? AND timestamp BETWEEN ? AND ? GROUP BY timestamp ORDER BY timestamp",
+        )
+        .bind(code.as_str())
+        .bind(Frequency::Day.as_ginkgo())
+        .bind(range.start.to_string())
+        .bind(format!("{} 23:59:59", range.end))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.error("read daily bars", &error))?;
+        let price = |text: String| Hundredths::from_decimal(text.parse().ok()?);
+        let read = |(time, high, low, close, volume): (String, String, String, String, i64)| {
+            let day = time_of(&time)?.date();
+            Some(DayTotal { day, high: price(high)?, low: price(low)?, close: price(close)?, volume })
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
+        let mut stored = Vec::new();
+        for span in spans {
+            let rows: Vec<(String, String)> = sqlx::query_as(
+                "SELECT timestamp, uuid FROM bar WHERE code = ? AND frequency = ? AND timestamp BETWEEN ? AND ?",
+            )
+            .bind(span.code.as_str())
+            .bind(frequency.as_ginkgo())
+            .bind(span.from.map_or(String::new(), |time| time.format(TIME).to_string()))
+            .bind(span.to.map_or("9999".to_owned(), |time| time.format(TIME).to_string()))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.error("look up stored bars", &error))?;
+            let known = rows
+                .into_iter()
+                .filter_map(|(time, uuid)| Some(StoredBar { code: span.code, timestamp: time_of(&time)?, uuid }));
+            stored.extend(known);
+        }
+        Ok(stored)
+    }
+
+    async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {
+        let operation = format!("insert {} rows", batch.rows.len());
+        let failed = |error: sqlx::Error| self.error(&operation, &error);
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        for row in batch.rows.iter() {
+            insert_row(row, &mut transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn remove(&self, frequency: Frequency, rows: &[StoredBar]) -> Result<(), StoreError> {
+        let operation = format!("remove {} replaced rows", rows.len());
+        let failed = |error: sqlx::Error| self.error(&operation, &error);
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        for row in rows {
+            sqlx::query("DELETE FROM bar WHERE code = ? AND frequency = ? AND timestamp = ? AND uuid = ?")
+                .bind(row.code.as_str())
+                .bind(frequency.as_ginkgo())
+                .bind(row.timestamp.format(TIME).to_string())
+                .bind(&row.uuid)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+}
+
+#[async_trait]
+impl ReferenceStore for SqliteStore {
+    async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
+        let texts: Vec<String> = sqlx::query_scalar("SELECT code FROM stock_info ORDER BY code")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.error("read the listed codes", &error))?;
+        Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
+    }
+
+    async fn listings(&self) -> Result<Vec<Listing>, StoreError> {
+        let rows: Vec<(String, String, String, String)> =
+            sqlx::query_as("SELECT code, code_name, list_date, delist_date FROM stock_info WHERE list_date <> ''")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| self.error("read the listings", &error))?;
+        let read = |(code, name, list_date, delist_date): (String, String, String, String)| {
+            Some(listing(code.parse().ok()?, name, time_of(&list_date)?.date(), time_of(&delist_date)?.date()))
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    async fn trade_days(&self) -> Result<Vec<(NaiveDate, bool)>, StoreError> {
+        let rows: Vec<(String, bool)> = sqlx::query_as("SELECT timestamp, is_open FROM trade_day")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.error("read the calendar", &error))?;
+        Ok(rows.into_iter().filter_map(|(time, is_open)| Some((time_of(&time)?.date(), is_open))).collect())
+    }
+
+    async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError> {
+        let failed = |error: sqlx::Error| self.error("merge the stock list", &error);
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut counts = MergeCounts::default();
+        for stock in stocks {
+            let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM stock_info WHERE code = ?")
+                .bind(stock.code.as_str())
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            let done = sqlx::query(
+                "INSERT INTO stock_info VALUES (?, ?, ?, ?, ?) ON CONFLICT (code) DO UPDATE SET code_name = \
+                 excluded.code_name, industry = excluded.industry, list_date = excluded.list_date, delist_date = \
+                 excluded.delist_date WHERE (code_name, industry, list_date, delist_date) <> (excluded.code_name, \
+                 excluded.industry, excluded.list_date, excluded.delist_date)",
+            )
+            .bind(stock.code.as_str())
+            .bind(&stock.name)
+            .bind(&stock.industry)
+            .bind(stock.list_date.format(TIME).to_string())
+            .bind(stock.delist_date.format(TIME).to_string())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            count(&mut counts, found.is_some(), done.rows_affected());
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(counts)
+    }
+
+    async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError> {
+        let failed = |error: sqlx::Error| self.error("merge the calendar", &error);
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut counts = MergeCounts::default();
+        for day in days {
+            let date = day.date.format(TIME).to_string();
+            let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM trade_day WHERE timestamp = ?")
+                .bind(&date)
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            let done = sqlx::query(
+                "INSERT INTO trade_day VALUES (?, ?) ON CONFLICT (timestamp) DO UPDATE SET is_open = excluded.is_open \
+                 WHERE is_open <> excluded.is_open",
+            )
+            .bind(&date)
+            .bind(day.is_open)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            count(&mut counts, found.is_some(), done.rows_affected());
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(counts)
+    }
+
+    async fn record_syncs(&self, records: &[SyncRecord]) -> Result<(), StoreError> {
+        let mut query = QueryBuilder::new("INSERT INTO data_sync_record ");
+        query.push_values(records, |mut row, record| {
+            let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            let (added, updated) = record.added_and_updated();
+            row.push_bind(record.kind).push_bind(record.code().to_owned()).push_bind(record.status());
+            row.push_bind(shanghai_clock::wall_clock(record.ended_at).format(TIME).to_string());
+            row.push_bind(i64::try_from(record.duration.as_millis()).unwrap_or(i64::MAX));
+            row.push_bind(number(record.counts.fetched)).push_bind(number(added)).push_bind(number(updated));
+            row.push_bind(number(record.counts.num_skipped()));
+            row.push_bind(record.error.clone()).push_bind(record.strategy());
+        });
+        let added = query.build().execute(&self.pool).await;
+        added.map(drop).map_err(|error| self.error("record ended tasks", &error))
+    }
+}
+
+fn count(counts: &mut MergeCounts, was_there: bool, num_affected: u64) {
+    match (was_there, num_affected) {
+        (false, _) => counts.added += 1,
+        (true, 0) => counts.unchanged += 1,
+        (true, _) => counts.updated += 1,
+    }
+}

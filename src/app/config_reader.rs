@@ -1,0 +1,121 @@
+// Upstream: main, run, service_hub
+// Downstream: actors, config, observability::telemetry, services
+// Role: Reads the configuration anew while the worker runs, and builds and tries what its changes need.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actors::ports::{ConfigRefused, ConfigSource, PreparedConfig};
+use async_trait::async_trait;
+
+use crate::app::services::Services;
+use crate::config::{self, ConfigProblems, Environment, Loaded, Settings};
+use crate::observability::telemetry::Telemetry;
+
+/// Where the configuration was read from, to read it there again.
+#[derive(Debug, Clone)]
+pub struct ConfigPlace {
+    /// The file named on the command line, if one was.
+    pub file: Option<PathBuf>,
+    /// The process's environment at its start, with what the command line set.
+    pub environment: Environment,
+}
+
+impl ConfigPlace {
+    fn load(&self) -> Result<Loaded, ConfigProblems> {
+        config::load(self.file.as_deref(), &self.environment)
+    }
+}
+
+/// The configuration of a running worker.
+pub struct ConfigReader {
+    place: ConfigPlace,
+    services: Services,
+    telemetry: Telemetry,
+    in_force: Arc<Mutex<Loaded>>,
+}
+
+impl ConfigReader {
+    /// A reader that compares with `in_force`.
+    pub fn new(place: ConfigPlace, in_force: Loaded, services: Services, telemetry: Telemetry) -> Self {
+        Self { place, services, telemetry, in_force: Arc::new(Mutex::new(in_force)) }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        self.in_force().settings.clone()
+    }
+
+    fn in_force(&self) -> MutexGuard<'_, Loaded> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was written, and the settings that change; refused where one of them needs a restart.
+    async fn read(&self) -> Result<(Loaded, Vec<String>), ConfigRefused> {
+        let place = self.place.clone();
+        let loading = tokio::task::spawn_blocking(move || place.load());
+        let loaded = loading.await.map_err(|error| refused([format!("reading failed: {error}")]))?;
+        let fresh = loaded.map_err(|problems| refused(problems.0.iter().map(ToString::to_string)))?;
+        let in_force = self.in_force();
+        if let (Some(file), None) = (&in_force.origin, &fresh.origin) {
+            // An editor may be about to put the new file there; and nobody means the defaults by deleting it.
+            return Err(refused([format!("{} is gone", file.display())]));
+        }
+        let changed = fresh.changed_since(&in_force);
+        let bound = changed.iter().filter_map(|key| {
+            let reason = key.needs_restart()?;
+            Some(format!("{}: {}: a change needs a restart: {reason}", fresh.place(&key.path), key.path))
+        });
+        let bound: Vec<String> = bound.collect();
+        if bound.is_empty() {
+            Ok((fresh.clone(), changed.iter().map(|key| key.path.clone()).collect()))
+        } else {
+            Err(refused(bound))
+        }
+    }
+}
+
+#[async_trait]
+impl ConfigSource for ConfigReader {
+    async fn prepare(&self) -> Result<PreparedConfig, ConfigRefused> {
+        let (fresh, changed) = self.read().await?;
+        let exchange = self.services.rebuild(&fresh.settings, &changed).await.map_err(refused)?;
+        let (in_force, telemetry) = (self.in_force.clone(), self.telemetry.clone());
+        let settings = fresh.settings.actor_settings();
+        let install = move || {
+            exchange.install();
+            if let Err(error) = telemetry.set_level(&fresh.settings.log.level) {
+                // The level was read before, so only logging that has ended cannot take it.
+                tracing::error!(%error, "the log level stays as it is");
+            }
+            *in_force.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        };
+        Ok(PreparedConfig { settings, changed, install: Box::new(install) })
+    }
+
+    fn drain_deadline(&self) -> Duration {
+        Duration::from_millis(self.in_force().settings.worker.drain_deadline_ms)
+    }
+}
+
+fn refused(problems: impl IntoIterator<Item = String>) -> ConfigRefused {
+    ConfigRefused { problems: problems.into_iter().collect() }
+}
+
+/// The configuration of a worker that has none to read anew.
+pub struct NothingToReload {
+    /// How long a stop may take.
+    pub drain_deadline: Duration,
+}
+
+#[async_trait]
+impl ConfigSource for NothingToReload {
+    async fn prepare(&self) -> Result<PreparedConfig, ConfigRefused> {
+        Err(refused(["this worker runs on built-in settings; there is nothing to read anew".to_owned()]))
+    }
+
+    fn drain_deadline(&self) -> Duration {
+        self.drain_deadline
+    }
+}

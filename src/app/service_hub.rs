@@ -1,0 +1,212 @@
+// Upstream: backfill, cli, run, standalone
+// Downstream: many
+// Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::domain::{Code, Identity};
+use actors::market_cache::facts::FactCache;
+use actors::ports::{CommandFeed, MarketSources, OrderFeed, Outbox, ReferenceStore, ReportStore, StoreError};
+use actors::supervisor::WorkerParts;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use crate::adapters::clickhouse::bars::ClickHouseBars;
+use crate::adapters::clickhouse::reports::ClickHouseReports;
+use crate::adapters::clickhouse::stored_days::ClickHouseDays;
+use crate::adapters::kafka;
+use crate::adapters::kafka::feed::KafkaFeed;
+use crate::adapters::kafka::orders::KafkaOrders;
+use crate::adapters::kafka::outbox::KafkaOutbox;
+use crate::adapters::memory::MemoryHeartbeats;
+use crate::adapters::mysql::store::MySqlReference;
+use crate::adapters::probe::Probe;
+use crate::adapters::redis::heartbeat::RedisHeartbeats;
+use crate::adapters::sqlite::store::SqliteStore;
+use crate::app::config_reader::{ConfigPlace, ConfigReader, NothingToReload};
+use crate::app::services::{ServiceError, Services, build_sources};
+use crate::config::{Loaded, Settings};
+use crate::observability::http::StoreQuestion;
+use crate::observability::telemetry::Telemetry;
+use crate::sources::shared::budget::QuotaState;
+use crate::sources::{place, registry};
+
+/// The services of one worker.
+pub struct ServiceHub {
+    parts: WorkerParts,
+    store_question: StoreQuestion,
+}
+
+/// The services of a worker that needs no server but a broker, with what can be looked at from outside.
+pub struct EmbeddedServices {
+    /// All of them.
+    pub hub: ServiceHub,
+    /// Bars and stock list.
+    pub store: Arc<SqliteStore>,
+    /// The worker's heartbeat.
+    pub heartbeats: Arc<MemoryHeartbeats>,
+}
+
+impl ServiceHub {
+    /// Builds all adapters of the worker that this configuration describes. None of them connects yet: a server that is
+    /// not there is waited for later.
+    pub fn build(loaded: &Loaded, place: ConfigPlace, telemetry: Telemetry) -> Result<Self, ServiceError> {
+        let settings = &loaded.settings;
+        let node_id = &settings.worker.node_id;
+        let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
+        let services = Services::build(settings)?;
+        let config = Arc::new(ConfigReader::new(place, loaded.clone(), services.clone(), telemetry));
+        let parts = WorkerParts {
+            identity: identity(settings),
+            feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
+            orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
+            sources: services.sources.clone(),
+            store: services.store.clone(),
+            factors: services.factors.clone(),
+            ticks: services.ticks.clone(),
+            reference: services.reference.clone(),
+            reports: services.reports.clone(),
+            heartbeats: services.heartbeats.clone(),
+            outbox: Arc::new(outbox),
+            config: config.clone(),
+        };
+        let store_question = Arc::new(move || ask_store(&config.settings()));
+        Ok(Self { parts, store_question })
+    }
+
+    /// Builds the adapters of a worker that gets its commands elsewhere than from Kafka, and that nobody looks for.
+    pub fn without_kafka(
+        settings: &Settings,
+        feed: Arc<dyn CommandFeed>,
+        orders: Arc<dyn OrderFeed>,
+        outbox: Arc<dyn Outbox>,
+    ) -> Result<WorkerParts, ServiceError> {
+        let services = Services::build(settings)?;
+        Ok(WorkerParts {
+            identity: identity(settings),
+            feed,
+            orders,
+            sources: services.sources.clone(),
+            store: services.store.clone(),
+            factors: services.factors.clone(),
+            ticks: services.ticks.clone(),
+            reference: services.reference.clone(),
+            reports: services.reports.clone(),
+            heartbeats: Arc::new(MemoryHeartbeats::default()),
+            outbox,
+            config: nothing_to_reload(settings),
+        })
+    }
+
+    /// Where quality reports are kept, to be read.
+    pub fn reports(settings: &Settings) -> Arc<dyn ReportStore> {
+        Arc::new(ClickHouseReports::new(&settings.clickhouse))
+    }
+
+    /// How many bars are stored of each day, to be read.
+    pub fn stored_days(settings: &Settings) -> ClickHouseDays {
+        ClickHouseDays::new(&settings.clickhouse)
+    }
+
+    /// All codes of the stock list.
+    pub async fn listed_codes(settings: &Settings) -> Result<Vec<Code>, StoreError> {
+        MySqlReference::new(&settings.mysql).listed_codes().await
+    }
+
+    /// What is known of securities and days, for a program that is no worker: from MySQL, else what is built in.
+    pub fn market_facts(settings: &Settings) -> FactCache {
+        FactCache::new(Arc::new(MySqlReference::new(&settings.mysql)))
+    }
+
+    /// The configured sources, for a program that is no worker.
+    pub fn market_sources(settings: &Settings) -> Result<Arc<dyn MarketSources>, ServiceError> {
+        build_sources(settings, &QuotaState::default())
+    }
+
+    /// Builds the adapters of a worker whose bars, stock list and heartbeats stay with itself: `database` is an SQLite
+    /// file, which is created where it is missing. The settings of the servers it replaces are not looked at.
+    pub async fn embedded(settings: &Settings, database: &Path) -> Result<EmbeddedServices, ServiceError> {
+        let node_id = &settings.worker.node_id;
+        let sources = Self::market_sources(settings)?;
+        let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
+        let store = Arc::new(SqliteStore::open(database).await.map_err(ServiceError::of("database"))?);
+        let heartbeats = Arc::new(MemoryHeartbeats::default());
+        let parts = WorkerParts {
+            identity: identity(settings),
+            feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
+            orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
+            config: nothing_to_reload(settings),
+            sources,
+            store: store.clone(),
+            factors: store.clone(),
+            ticks: store.clone(),
+            reference: store.clone(),
+            reports: store.clone(),
+            heartbeats: heartbeats.clone(),
+            outbox: Arc::new(outbox),
+        };
+        let store_question: StoreQuestion = Arc::new(|| std::future::ready(Ok(())).boxed());
+        Ok(EmbeddedServices { hub: Self { parts, store_question }, store, heartbeats })
+    }
+
+    /// A probe of every server the settings name, in the order of the settings.
+    pub fn probes(settings: &Settings) -> Vec<Probe> {
+        let Settings { kafka, redis, clickhouse, mysql, sources, worker, .. } = settings.clone();
+        let at = |kind: &str, host: &str, port: u16| format!("{kind} {host}:{port}");
+        let probe = |target, run| Probe { target, run };
+        let servers = vec![
+            probe(at("Kafka", &kafka.host, kafka.port), async move { kafka::probe::probe(&kafka).await }.boxed()),
+            probe(
+                at("Redis", &redis.host, redis.port),
+                async move {
+                    let heartbeats = RedisHeartbeats::new(&redis, &worker.node_id).map_err(|error| error.reason)?;
+                    heartbeats.probe().await
+                }
+                .boxed(),
+            ),
+            probe(
+                at("ClickHouse", &clickhouse.host, clickhouse.port),
+                async move { ClickHouseBars::new(&clickhouse).probe().await.map_err(|error| error.reason) }.boxed(),
+            ),
+            probe(
+                at("MySQL", &mysql.host, mysql.port),
+                async move { MySqlReference::new(&mysql).probe().await }.boxed(),
+            ),
+        ];
+        let sources = sources.required().into_iter().map(|name| {
+            let section = sources.clone();
+            probe(place::place(&section, name), async move { registry::probe(&section, name).await }.boxed())
+        });
+        servers.into_iter().chain(sources).collect()
+    }
+
+    /// Asks whether the store in force answers.
+    pub fn store_question(&self) -> StoreQuestion {
+        self.store_question.clone()
+    }
+
+    /// All ports together, as the supervisor takes them.
+    pub fn parts(&self) -> WorkerParts {
+        self.parts.clone()
+    }
+}
+
+/// Asks on a connection of its own: what is asked here must not wait behind a batch.
+fn ask_store(settings: &Settings) -> BoxFuture<'static, Result<(), String>> {
+    let store = ClickHouseBars::new(&settings.clickhouse);
+    async move { store.probe().await.map(|_| ()).map_err(|error| error.reason) }.boxed()
+}
+
+fn nothing_to_reload(settings: &Settings) -> Arc<NothingToReload> {
+    Arc::new(NothingToReload { drain_deadline: Duration::from_millis(settings.worker.drain_deadline_ms) })
+}
+
+fn identity(settings: &Settings) -> Identity {
+    Identity {
+        node_id: settings.worker.node_id.as_str().into(),
+        host: gethostname::gethostname().to_string_lossy().as_ref().into(),
+        http_address: None,
+    }
+}

@@ -1,0 +1,221 @@
+// Upstream: app, http
+// Downstream: actors, observability, observability::metrics, store_check
+// Role: What a worker answers over HTTP: whether it lives, whether it can work, its figures, its state.
+
+use std::time::Duration;
+
+use actors::domain::{Lifecycle, Stage};
+use actors::ports::{IntakePause, PartitionState};
+use actors::supervision::{ActorSnapshot, Stalled};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use crate::observability::http::store_check::StoreCheck;
+use crate::observability::metrics::Exposition;
+use crate::observability::worker_view::WorkerView;
+
+/// A heartbeat that is younger shows that Redis answers: as long as Ginkgo's readers believe it.
+const REDIS_RECENTLY: Duration = Duration::from_secs(30);
+
+/// One answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body's media type.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// A text.
+    pub fn text(status: StatusCode, body: impl Into<String>) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", body: body.into() }
+    }
+
+    fn json(status: StatusCode, body: &Value) -> Self {
+        Self { status, content_type: "application/json", body: format!("{body}\n") }
+    }
+
+    /// 200 if nothing is wrong, else 503.
+    fn verdict(good: bool, body: &Value) -> Self {
+        Self::json(if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, body)
+    }
+}
+
+/// All that can be asked.
+#[derive(Debug)]
+pub struct Answers {
+    view: WorkerView,
+    metrics: Exposition,
+    store: StoreCheck,
+}
+
+impl Answers {
+    /// The answers of one worker.
+    pub fn new(view: WorkerView, metrics: Exposition, store: StoreCheck) -> Self {
+        Self { view, metrics, store }
+    }
+
+    /// The answer to a path.
+    pub async fn to(&self, path: &str) -> Answer {
+        match path {
+            "/healthz" => self.health(),
+            "/readyz" => self.readiness().await,
+            "/metrics" => {
+                let (status, content_type) = (StatusCode::OK, Exposition::CONTENT_TYPE);
+                Answer { status, content_type, body: self.metrics.page() }
+            }
+            "/status" => Answer::json(StatusCode::OK, &status(&self.view)),
+            _ => Answer::text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /status\n"),
+        }
+    }
+
+    /// Whether every part has moved within its bound.
+    fn health(&self) -> Answer {
+        let late = self.view.board.progress.stalled(self.view.feed.state().since_last_poll);
+        let body = json!({
+            "status": if late.is_empty() { "alive" } else { "late" },
+            "node_id": self.view.identity.node_id.as_ref(),
+            "bound_seconds": Stalled::BOUND.as_secs(),
+            "late": late.iter().map(late_json).collect::<Vec<_>>(),
+        });
+        Answer::verdict(late.is_empty(), &body)
+    }
+
+    /// Whether it takes commands and can carry them out.
+    async fn readiness(&self) -> Answer {
+        let mut reasons = self.reasons_against();
+        if let Err(reason) = self.store.answer().await {
+            reasons.push(format!("ClickHouse: {reason}"));
+        }
+        let body = json!({
+            "status": if reasons.is_empty() { "ready" } else { "not ready" },
+            "node_id": self.view.identity.node_id.as_ref(),
+            "reasons": reasons,
+        });
+        Answer::verdict(reasons.is_empty(), &body)
+    }
+
+    fn reasons_against(&self) -> Vec<String> {
+        let board = &self.view.board;
+        let mut reasons = Vec::new();
+        match board.lifecycle() {
+            Lifecycle::Running => {}
+            other => reasons.push(format!("the worker is {}", other.as_str())),
+        }
+        if !self.view.feed.state().joined {
+            reasons.push("the consumer group has not given it its part".to_owned());
+        }
+        if board.gate.is_closed_by(IntakePause::Paused) {
+            reasons.push("an operator paused it".to_owned());
+        }
+        if board.gate.is_closed_by(IntakePause::StoreOutage) {
+            reasons.push("ClickHouse does not take rows".to_owned());
+        }
+        match board.progress.since_last_beat() {
+            None => reasons.push("Redis has taken no heartbeat yet".to_owned()),
+            Some(age) if age > REDIS_RECENTLY => {
+                reasons.push(format!("Redis took the last heartbeat {} s ago", age.as_secs()));
+            }
+            Some(_) => {}
+        }
+        reasons
+    }
+}
+
+fn late_json(late: &Stalled) -> Value {
+    json!({ "part": late.part, "silent_seconds": late.silent_for.as_secs_f64(), "reason": late.to_string() })
+}
+
+/// The whole state.
+fn status(view: &WorkerView) -> Value {
+    let (board, identity, feed) = (&view.board, &view.identity, view.feed.state());
+    let partitions = view.partitions();
+    let closed_by: Vec<&str> = [IntakePause::Paused, IntakePause::StoreOutage]
+        .into_iter()
+        .filter(|reason| board.gate.is_closed_by(*reason))
+        .map(IntakePause::as_str)
+        .collect();
+    json!({
+        "node_id": identity.node_id.as_ref(),
+        "host": identity.host.as_ref(),
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "status": view.lifecycle().as_str(),
+        "illness": board.unhealthy_reason(),
+        "uptime_seconds": board.progress.uptime().as_secs(),
+        "heartbeat_age_seconds": board.progress.since_last_beat().map(|age| age.as_secs_f64()),
+        "last_progress_seconds": board.progress.since_last_progress().as_secs_f64(),
+        "config": { "generation": view.config_generation(), "reloads_refused": board.counters.reloads_refused.get() },
+        "intake": { "open": closed_by.is_empty(), "closed_by": closed_by },
+        "supervision": supervision(view),
+        "tasks": Stage::ALL
+            .iter()
+            .map(|stage| (stage.as_str().to_owned(), board.counters.tasks_in(*stage).get().into()))
+            .collect::<serde_json::Map<String, Value>>(),
+        "buffered_rows": board.counters.rows_buffered.get(),
+        "commands": {
+            "resolved": board.counters.commands_resolved.get(),
+            "unresolved": feed.num_unresolved,
+            "dead_lettered": board.counters.commands_dead_lettered.get(),
+            "passed_over": board.counters.commands_passed_over.get(),
+            "split": board.counters.commands_split.get(),
+        },
+        "rows": {
+            "fetched": board.counters.rows_fetched.get(),
+            "written": board.counters.rows_written.get(),
+            "skipped": board.counters.rows_skipped.get(),
+        },
+        "errors": { "count": board.counters.errors.get(), "last": board.last_error() },
+        "feed": {
+            "joined": feed.joined,
+            "last_poll_seconds": feed.since_last_poll.as_secs_f64(),
+            "rebuilds": feed.num_rebuilds,
+            "lag": partitions.iter().map(|partition| partition.lag).sum::<Option<u64>>(),
+        },
+        "partitions": partitions.iter().map(partition_json).collect::<Vec<_>>(),
+    })
+}
+
+/// The root and its children, in the order of their start.
+fn supervision(view: &WorkerView) -> Value {
+    let children: Vec<Value> = view.board.progress.actors().iter().map(|actor| actor_json(view, actor)).collect();
+    json!({
+        "actor": "supervisor",
+        "state": view.board.lifecycle().as_str(),
+        "restarts": view.board.progress.num_restarts(),
+        "children": children,
+    })
+}
+
+fn actor_json(view: &WorkerView, actor: &ActorSnapshot) -> Value {
+    let state = match actor {
+        ActorSnapshot { is_down: true, .. } => "restarting",
+        ActorSnapshot { silent_for, .. } if *silent_for > Stalled::BOUND => "late",
+        _ => "running",
+    };
+    // The tasks in an actor's hands; the others have no queue but their mailbox.
+    let stages: Vec<&Stage> = Stage::ALL.iter().filter(|stage| stage.actor() == actor.name).collect();
+    let queue = stages.iter().map(|stage| view.board.counters.tasks_in(**stage).get()).reduce(|a, b| a + b);
+    json!({
+        "actor": actor.name,
+        "state": state,
+        "restarts": actor.num_restarts,
+        "queue": queue,
+        "last_progress_seconds": actor.silent_for.as_secs_f64(),
+    })
+}
+
+fn partition_json(partition: &PartitionState) -> Value {
+    json!({
+        "topic": partition.topic.as_ref(),
+        "partition": partition.partition,
+        "position": partition.position,
+        "committed": partition.committed,
+        "end": partition.end,
+        "lag": partition.lag,
+        "unresolved": partition.num_unresolved,
+    })
+}

@@ -1,0 +1,158 @@
+// Upstream: metrics
+// Downstream: observability, process
+// Role: What is looked at when somebody asks: state, queues, actors, partitions, configuration, the process.
+
+use std::fmt;
+
+use actors::domain::{Lifecycle, Stage};
+use actors::ports::IntakePause;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use crate::observability::metrics::process::Process;
+use crate::observability::worker_view::WorkerView;
+
+/// Looks at a worker for each page.
+#[derive(Debug)]
+pub(super) struct Looked(pub(super) WorkerView);
+
+/// The meaning of a metric with a full stop, as the registry writes it for those that are counted.
+fn sentence(help: &str) -> String {
+    format!("{help}.")
+}
+
+/// A page that is being written.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.0.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?;
+        values.into_iter().try_for_each(|(labels, value)| metric.encode_family(&labels)?.encode_gauge(&value))
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, &sentence(help), None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, f64, f64>(&value, None)
+    }
+
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, &sentence(help), None, MetricType::Counter)?;
+        values.into_iter().try_for_each(|(labels, value)| {
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)
+        })
+    }
+}
+
+impl Collector for Looked {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let (view, mut page) = (&self.0, Page(encoder));
+        worker(view, &mut page)?;
+        work(view, &mut page)?;
+        actors(view, &mut page)?;
+        feed(view, &mut page)?;
+        process(&mut page)
+    }
+}
+
+fn worker(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
+    let (board, identity) = (&view.board, &view.identity);
+    let info = [("version", env!("CARGO_PKG_VERSION")), ("host", identity.host.as_ref())];
+    page.gauges("data_worker_build_info", "The worker's version and host; always 1", [(info, 1.0)])?;
+    page.gauge("data_worker_uptime_seconds", "Time since the start", board.progress.uptime().as_secs_f64())?;
+    let now = view.lifecycle();
+    let states = [Lifecycle::Stopped, Lifecycle::Starting, Lifecycle::Running, Lifecycle::Stopping, Lifecycle::Error];
+    let states = states.map(|state| ([("state", state.as_str())], f64::from(u8::from(state == now))));
+    page.gauges("data_worker_state", "1 for the state the worker is in, as its heartbeat has it", states)?;
+    let pauses = [IntakePause::Paused, IntakePause::StoreOutage];
+    let pauses =
+        pauses.map(|reason| ([("reason", reason.as_str())], f64::from(u8::from(board.gate.is_closed_by(reason)))));
+    page.gauges("data_worker_intake_closed", "1 while no commands are taken, by reason", pauses)?;
+    let help = "The configuration in force: 1 at the start, one more with each change";
+    page.gauge("data_worker_config_generation", help, view.config_generation() as f64)?;
+    let reloads = [
+        ([("outcome", "applied")], board.counters.reloads_applied.get() as f64),
+        ([("outcome", "unchanged")], board.counters.reloads_unchanged.get() as f64),
+        ([("outcome", "refused")], board.counters.reloads_refused.get() as f64),
+    ];
+    page.counters("data_worker_reloads", "Reloads of the configuration, by outcome", reloads)?;
+    let help = "Failed fetches, failed statements of a store, dead letters and failed actors";
+    page.counter("data_worker_errors", help, board.counters.errors.get() as f64)?;
+    let age = board.progress.since_last_beat().map_or(f64::NAN, |age| age.as_secs_f64());
+    page.gauge("data_worker_heartbeat_age_seconds", "Time since Redis last took a heartbeat; NaN before the first", age)
+}
+
+fn work(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
+    let board = &view.board;
+    let unresolved = view.feed.state().num_unresolved as f64;
+    page.gauge("data_worker_commands_unresolved", "Commands taken and not resolved", unresolved)?;
+    let tasks = Stage::ALL.map(|stage| ([("stage", stage.as_str())], board.counters.tasks_in(stage).get() as f64));
+    page.gauges("data_worker_tasks", "Tasks under way (queue lengths), by stage", tasks)?;
+    let help = "Rows that wait for their INSERT";
+    page.gauge("data_worker_buffered_rows", help, board.counters.rows_buffered.get() as f64)?;
+    let help = "Waits of requests for limits, our own and the vendor's, all added up, by source";
+    let throttled = view.throttled().into_iter().map(|(source, time)| ([("source", source)], time.as_secs_f64()));
+    page.counters("data_worker_source_held_back_seconds", help, throttled)?;
+    let help = "Price updates published";
+    page.counter("data_worker_price_updates", help, board.counters.price_updates.get() as f64)?;
+    let help = "Records of ended tasks that could not be kept in data_sync_record";
+    page.counter("data_worker_sync_records_lost", help, board.counters.sync_records_lost.get() as f64)?;
+    let help = "Quality reports that could not be kept in data_quality_report";
+    page.counter("data_worker_reports_lost", help, board.counters.reports_lost.get() as f64)?;
+    let help = "Time since work last moved; it grows in idleness, too";
+    page.gauge("data_worker_progress_age_seconds", help, board.progress.since_last_progress().as_secs_f64())
+}
+
+fn actors(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
+    let actors = view.board.progress.actors();
+    let up = actors.iter().map(|actor| ([("actor", actor.name)], f64::from(u8::from(!actor.is_down))));
+    page.gauges("data_worker_actor_up", "0 while a failed actor waits for its restart", up)?;
+    let restarts = actors.iter().map(|actor| ([("actor", actor.name)], actor.num_restarts as f64));
+    page.counters("data_worker_actor_restarts", "Restarts, by actor", restarts)?;
+    let silence = actors.iter().map(|actor| ([("actor", actor.name)], actor.silent_for.as_secs_f64()));
+    page.gauges("data_worker_actor_silence_seconds", "Time since an actor's last pulse", silence)
+}
+
+fn feed(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
+    let state = view.feed.state();
+    let help = "Time since the consumer last polled";
+    page.gauge("data_worker_feed_silence_seconds", help, state.since_last_poll.as_secs_f64())?;
+    page.counter("data_worker_feed_rebuilds", "Consumers built anew", state.num_rebuilds as f64)?;
+    page.gauge("data_worker_feed_partitions", "Partitions assigned", state.num_partitions as f64)?;
+    let partitions = view.partitions();
+    let values = |value: fn(&actors::ports::PartitionState) -> Option<f64>| {
+        partitions.iter().filter_map(move |partition| {
+            let labels =
+                [("topic", partition.topic.as_ref().to_owned()), ("partition", partition.partition.to_string())];
+            Some((labels, value(partition)?))
+        })
+    };
+    let help = "Records of a partition that are not resolved";
+    page.gauges("data_worker_partition_lag_records", help, values(|partition| partition.lag.map(|lag| lag as f64)))?;
+    let help = "The watermark: everything before this offset is resolved";
+    page.gauges("data_worker_partition_watermark_offset", help, values(|partition| Some(partition.position? as f64)))?;
+    let help = "The offset that the group has committed";
+    page.gauges("data_worker_partition_committed_offset", help, values(|partition| Some(partition.committed? as f64)))
+}
+
+fn process(page: &mut Page<'_>) -> fmt::Result {
+    let Some(process) = Process::read() else { return Ok(()) };
+    page.gauge("process_resident_memory_bytes", "Resident memory", process.resident_bytes as f64)?;
+    page.counter("process_cpu_seconds", "Processor time, user and system", process.cpu_seconds)?;
+    page.gauge("process_threads", "Threads", process.threads as f64)?;
+    page.gauge("process_start_time_seconds", "Unix time of the start", process.start_seconds)
+}

@@ -1,0 +1,287 @@
+// Upstream: app, backfill, config, main, standalone
+// Downstream: config, folder, ginkgo_json, text
+// Role: Log lines: Ginkgo's JSON shape or text, the level filter, and panics as one line each.
+
+//! Logging.
+//!
+//! JSON lines have the shape Ginkgo's log collector routes: `@timestamp` in UTC, `log.level`, `message`,
+//! `ginkgo.log_category`. An event's other fields, and those of the spans around it, are `labels`; a command's trace id is
+//! `trace.id`. In both forms repeated warnings and errors are limited.
+
+use std::io::{IsTerminal, Write};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
+
+/// A folder of lines.
+mod folder;
+/// Lines for Ginkgo's collector.
+mod ginkgo_json;
+/// Repeated lines.
+mod repeats;
+/// Lines for people.
+mod text;
+
+use crate::config::{LogFormat, LogSection};
+use ginkgo_json::GinkgoJson;
+use text::Text;
+
+/// Logging that cannot begin or change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("logging: {0}")]
+pub struct TelemetryError(String);
+
+/// Running logging, as long as one of its clones is kept.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    filter: reload::Handle<Targets, Registry>,
+    /// Writes the rest of the lines into the folder when it is dropped.
+    _folder: Option<Arc<WorkerGuard>>,
+}
+
+/// Where JSON lines go; text always goes to the error stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JsonTo {
+    /// Standard output: a service, whose output is its log.
+    Output,
+    /// The error stream: a command whose output is its result.
+    ErrorStream,
+}
+
+/// Starts logging for the whole process, and logs panics from then on. Once per process.
+pub fn start(section: &LogSection, json_to: JsonTo) -> Result<Telemetry, TelemetryError> {
+    let text = match section.format {
+        LogFormat::Json => false,
+        LogFormat::Text => true,
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+    };
+    let (filter, handle) = reload::Layer::new(filter(&section.level).map_err(TelemetryError)?);
+    // A folder that takes no lines stops nobody: they go to the output, too.
+    let (folder, problem) = match folder::open(&section.folder) {
+        Ok(folder) => (folder, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let (folder, guard) = folder.unzip();
+    let lines = if text {
+        let shown = text_lines(std::io::stderr, std::io::stderr().is_terminal());
+        shown.and_then(folder.map(json_lines)).boxed()
+    } else {
+        let output = match json_to {
+            JsonTo::Output => BoxMakeWriter::new(std::io::stdout),
+            JsonTo::ErrorStream => BoxMakeWriter::new(std::io::stderr),
+        };
+        match folder {
+            Some(folder) => json_lines(output.and(folder)).boxed(),
+            None => json_lines(output).boxed(),
+        }
+    };
+    let lines = lines.with_filter(filter);
+    let subscriber = tracing_subscriber::registry().with(lines);
+    subscriber.try_init().map_err(|error| TelemetryError(error.to_string()))?;
+    log_panics();
+    if let Some(problem) = problem {
+        tracing::warn!(folder = %section.folder.display(), problem, "log.folder takes no lines; they go to the output alone");
+    }
+    Ok(Telemetry { filter: handle, _folder: guard.map(Arc::new) })
+}
+
+impl Telemetry {
+    /// Puts another level or filter in force; the old one stays if the new one cannot be read. The format of lines
+    /// cannot change while the process runs.
+    pub fn set_level(&self, level: &str) -> Result<(), TelemetryError> {
+        let filter = filter(level).map_err(TelemetryError)?;
+        self.filter.reload(filter).map_err(|error| TelemetryError(error.to_string()))
+    }
+}
+
+/// Reads a level or a filter such as `info,data_worker::kafka=debug`.
+///
+/// A word alone must be a level: elsewhere it would be taken for a module, and a mistyped level would show nothing.
+pub fn filter(text: &str) -> Result<Targets, String> {
+    let mut targets = Targets::new();
+    for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        targets = match directive.split_once('=') {
+            None => targets.with_default(level(directive)?),
+            Some((module, name)) => targets.with_target(module.trim(), level(name)?),
+        };
+    }
+    if targets.iter().next().is_none() && targets.default_level().is_none() {
+        return Err("it is empty, but it must be a level such as info".to_owned());
+    }
+    Ok(targets)
+}
+
+/// Reads Rust's levels and those of Python's logging.
+fn level(name: &str) -> Result<LevelFilter, String> {
+    let name = name.trim();
+    match name.to_ascii_lowercase().as_str() {
+        "warning" => Ok(LevelFilter::WARN),
+        "critical" => Ok(LevelFilter::ERROR),
+        lower if !lower.is_empty() && !lower.starts_with(|c: char| c.is_ascii_digit()) => {
+            LevelFilter::from_str(lower).map_err(|_| unknown_level(name))
+        }
+        _ => Err(unknown_level(name)),
+    }
+}
+
+fn unknown_level(name: &str) -> String {
+    format!("{name:.40?} is no level; there are: off, error, warn, info, debug, trace")
+}
+
+fn text_lines<S, W>(writer: W, colours: bool) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // Without the library's own messages about lines it cannot write: it would panic where the error stream is closed.
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
+    layer.event_format(Text::default())
+}
+
+fn json_lines<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let format = GinkgoJson::new(gethostname::gethostname().to_string_lossy().into_owned());
+    tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .fmt_fields(JsonFields::new())
+        .event_format(format)
+}
+
+/// Logs a panic as one line, with place, thread and message, instead of a raw report on the error stream.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let text =
+            payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(|s| s.as_str()));
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        tracing::error!(target: "panic", place, thread, "panicked: {}", text.unwrap_or("no message"));
+        // Lines still in a buffer would be lost if the process ends now.
+        let _ = std::io::stdout().flush();
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The lines logged by `body`, as JSON.
+    fn logged(level: &str, body: impl FnOnce()) -> Vec<Value> {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let lines = json_lines(move || writer.clone()).with_filter(filter(level).unwrap());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), body);
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_line_has_ginkgo_s_shape_and_stays_one_line() {
+        let lines = logged("info", || {
+            let _span = tracing::info_span!("command", code = "000001.SZ").entered();
+            tracing::warn!(rows = 7, share = 0.5, "two\nlines of \"{}\"", "text");
+            tracing::debug!("not shown");
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let line = &lines[0];
+        assert_eq!(line["log"]["level"], "warning");
+        assert_eq!(line["message"], "two\nlines of \"text\"");
+        assert_eq!(line["labels"], json!({"code": "000001.SZ", "rows": 7, "share": 0.5}));
+        assert_eq!(line["ginkgo"]["log_category"], "component");
+        assert_eq!(line["process"]["pid"], std::process::id());
+        assert!(line["logger"].as_str().unwrap().starts_with("data_worker::telemetry"));
+        let timestamp = line["@timestamp"].as_str().unwrap();
+        assert!(timestamp.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(timestamp).is_ok(), "{timestamp}");
+    }
+
+    #[test]
+    fn a_commands_ids_are_on_every_line_in_its_span() {
+        let lines = logged("error", || {
+            let command = tracing::error_span!("command", command_id = "c1", trace_id = "t1");
+            let _entered = command.entered();
+            tracing::error!("failed");
+        });
+        assert_eq!((&lines[0]["trace"], &lines[0]["labels"]), (&json!({"id": "t1"}), &json!({"command_id": "c1"})));
+        assert!(logged("error", || tracing::error!("alone"))[0].get("trace").is_none());
+    }
+
+    #[test]
+    fn of_many_equal_errors_some_are_shown_and_of_other_lines_all() {
+        let lines = logged("info", || {
+            for n in 0..100 {
+                tracing::warn!(n, "again");
+                tracing::info!(n, "news");
+            }
+            tracing::warn!("another place");
+        });
+        let shown = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
+        assert_eq!((shown("again"), shown("news"), shown("another place")), (20, 100, 1));
+    }
+
+    #[test]
+    fn a_filter_names_levels_and_modules() {
+        let lines = logged("warn,data_worker::telemetry=debug", || {
+            tracing::debug!("shown");
+            tracing::info!(target: "other", "not shown");
+        });
+        assert_eq!(lines.len(), 1);
+        for text in ["info", "INFO", "WARNING", "off", "info, actors=trace"] {
+            assert!(filter(text).is_ok(), "{text}");
+        }
+        for text in ["", ",", "inof", "info,data_worker", "a=b", "7", "a="] {
+            assert!(filter(text).is_err(), "{text}");
+        }
+        assert!(filter("inof").unwrap_err().contains("\"inof\" is no level"));
+    }
+
+    #[test]
+    fn the_level_can_change_while_logging() {
+        let (layer, handle) = reload::Layer::new(filter("warn").unwrap());
+        let telemetry = Telemetry { filter: handle, _folder: None };
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = tracing_subscriber::registry().with(json_lines(move || writer.clone()).with_filter(layer));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("too early");
+            assert!(telemetry.set_level("nonsense").is_err());
+            telemetry.set_level("info").unwrap();
+            tracing::info!("in time");
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("too early") && text.contains("in time"), "{text}");
+    }
+}

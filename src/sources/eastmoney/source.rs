@@ -1,0 +1,195 @@
+// Upstream: eastmoney, sources, tests::it
+// Downstream: many
+// Role: EastMoney as a source: pages, how far its minutes reach back, its closed door, the gate before it.
+
+use std::fmt;
+use std::time::Duration;
+
+use actors::domain::{Code, DateRange, FetchedBar, FetchedStock, Field, Frequency, SourceId};
+use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
+use async_trait::async_trait;
+use chrono::NaiveDate;
+
+use super::answer::AnswerError;
+use super::clist;
+use super::klines::{Klines, Query};
+use crate::adapters::probe::Answer;
+use crate::config::EastMoneySection;
+use crate::sources::SourceSetupError;
+use crate::sources::shared::budget::Budget;
+use crate::sources::shared::http::{HttpClient, HttpSettings};
+use crate::sources::shared::rate_limiter::RateLimiter;
+use crate::sources::shared::reach;
+
+/// The name in configuration, logs and reports.
+const NAME: &str = "eastmoney";
+/// What a probe asks for: a bank listed since 1991, on a trading day.
+const PROBED_CODE: &str = "000001.SZ";
+const PROBED_DAY: &str = "2024-01-02";
+/// Far beyond any list (5,800 shares are 58 pages): a server that never ends is cut off here.
+const MAX_PAGES: u32 = 500;
+/// How long a closed door is left alone before it is tried again; how long it stays closed is not known.
+const CLOSED_DOOR: Duration = Duration::from_secs(60);
+
+/// EastMoney as a source.
+pub struct EastMoneySource {
+    bars: HttpClient,
+    list: HttpClient,
+    limiter: RateLimiter,
+}
+
+impl EastMoneySource {
+    /// A source that has not connected yet. Fails where an address cannot work.
+    pub fn new(section: &EastMoneySection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
+        let client = |url| {
+            HttpClient::new(HttpSettings {
+                section: NAME,
+                url,
+                timeout_ms: section.timeout_ms,
+                user_agent: concat!("ginkgo-data-worker/", env!("CARGO_PKG_VERSION")),
+                secret: None,
+            })
+        };
+        Ok(Self { bars: client(&section.url)?, list: client(&section.list_url)?, limiter: RateLimiter::new(budget) })
+    }
+
+    /// Tries the vendor with the smallest call there is: one code on one day.
+    pub async fn probe(&self) -> Result<Answer, SourceErrorKind> {
+        let (code, day) = (PROBED_CODE.parse::<Code>(), PROBED_DAY.parse());
+        let (Ok(code), Ok(day)) = (code, day) else {
+            return Err(SourceErrorKind::BadRequest(format!("{PROBED_CODE} on {PROBED_DAY}")));
+        };
+        let call = Klines { code, frequency: Frequency::Day, range: DateRange { start: day, end: day } };
+        match self.klines(&call).await {
+            Ok(_) => Ok(Answer::of("it answers")),
+            Err(SourceErrorKind::RateLimited { message, .. }) => Ok(Answer::of(format!("it is there, but {message}"))),
+            Err(kind) => Err(kind),
+        }
+    }
+
+    /// One answer. Waits at a closed gate for as long as for an answer at most, then for the answer.
+    async fn get<T>(
+        &self,
+        client: &HttpClient,
+        path: &str,
+        query: Query,
+        parse: impl Fn(&str) -> Result<T, AnswerError>,
+    ) -> Result<T, SourceErrorKind> {
+        let mut url = client.base().clone();
+        url.set_path(&format!("{}/{path}", client.base().path().trim_end_matches('/')));
+        url.query_pairs_mut().extend_pairs(query);
+        let request = async || {
+            let body = match client.get(url.clone()).await {
+                // A connection kept from before may have been closed meanwhile: a new one tells.
+                Err(kind) if is_closed_door(&kind) => client.get(url).await.map_err(closed_door)?,
+                outcome => outcome?,
+            };
+            parse(&body).map_err(|error| match error {
+                AnswerError::Nothing(_) => SourceErrorKind::BadRequest(error.to_string()),
+                AnswerError::Unreadable(reason) => SourceErrorKind::BadAnswer(reason),
+            })
+        };
+        self.limiter.pass(client.timeout(), request).await
+    }
+
+    async fn klines(&self, call: &Klines) -> Result<Vec<FetchedBar>, SourceErrorKind> {
+        self.get(&self.bars, call.path(), call.query(), |body| call.parse(body)).await
+    }
+
+    async fn bars_of(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceErrorKind> {
+        let BarRequest { code, frequency, range } = *request;
+        let mut bars = self.klines(&Klines { code, frequency, range }).await?;
+        let oldest = bars.iter().filter_map(day_of).min();
+        if frequency != Frequency::Day
+            && let Some(before) = reach::days_before(oldest, range)
+            && !self.klines(&Klines { code, frequency: Frequency::Day, range: before }).await?.is_empty()
+        {
+            return Err(reach::too_far_back(request, oldest));
+        }
+        bars.retain(|bar| day_of(bar).is_none_or(|day| range.contains(day)));
+        Ok(bars)
+    }
+
+    async fn all_stocks(&self) -> Result<Vec<FetchedStock>, SourceErrorKind> {
+        let mut stocks = Vec::new();
+        for page in 1..=MAX_PAGES {
+            let clist::Page { total, rows } =
+                self.get(&self.list, clist::CLIST, clist::query(page), clist::parse).await?;
+            let is_empty = rows.is_empty();
+            stocks.extend(rows);
+            if stocks.len() >= total {
+                return Ok(stocks);
+            }
+            if is_empty {
+                let text = format!("page {page} is empty after {} of {total} securities", stocks.len());
+                return Err(SourceErrorKind::BadAnswer(text));
+            }
+        }
+        Err(SourceErrorKind::BadAnswer(format!("{} securities on {MAX_PAGES} pages and no end", stocks.len())))
+    }
+}
+
+/// Who calls too often is not told so: the vendor closes the connection without a word.
+fn is_closed_door(kind: &SourceErrorKind) -> bool {
+    let without_a_word = ["connection closed before message completed", "onnection reset by peer"];
+    matches!(kind, SourceErrorKind::Unreachable(text) if without_a_word.iter().any(|words| text.contains(words)))
+}
+
+fn closed_door(kind: SourceErrorKind) -> SourceErrorKind {
+    if !is_closed_door(&kind) {
+        return kind;
+    }
+    let message =
+        format!("the vendor closed the connection without an answer, as it does to frequent callers ({kind})");
+    SourceErrorKind::RateLimited { message, retry_after: CLOSED_DOOR }
+}
+
+fn day_of(bar: &FetchedBar) -> Option<NaiveDate> {
+    match bar.timestamp {
+        Field::Value(time) => Some(time.date()),
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl MarketSource for EastMoneySource {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// Ginkgo has no number for it.
+    fn id(&self) -> SourceId {
+        SourceId::OTHER
+    }
+
+    fn throttled(&self) -> Duration {
+        self.limiter.throttled()
+    }
+
+    fn retire(&self) {
+        self.limiter.retire();
+    }
+
+    async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
+        let BarRequest { code, frequency, range } = request;
+        self.bars_of(request).await.map_err(|kind| SourceError {
+            source_name: NAME,
+            request: format!("{frequency} bars of {code} {range} at {}", self.bars.base()),
+            kind,
+        })
+    }
+
+    async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
+        self.all_stocks().await.map_err(|kind| SourceError {
+            source_name: NAME,
+            request: format!("list of securities at {}", self.list.base()),
+            kind,
+        })
+    }
+}
+
+impl fmt::Debug for EastMoneySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EastMoneySource({})", self.bars.base())
+    }
+}

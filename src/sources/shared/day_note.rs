@@ -1,0 +1,37 @@
+// Upstream: sources::baostock, sources::tushare
+// Downstream: actors
+// Role: What a row of a vendor's table says of its day beside the bar.
+
+use actors::domain::{DayNote, Field, Hundredths};
+use chrono::NaiveDateTime;
+use rust_decimal::Decimal;
+
+/// A note of the day; `None` where the day cannot be read. A price that is none is no price of reference.
+pub fn day_note(
+    day: &Field<NaiveDateTime>,
+    reference: &Field<Decimal>,
+    is_suspended: bool,
+    is_special: Option<bool>,
+) -> Option<DayNote> {
+    let Field::Value(time) = day else { return None };
+    let reference = match reference {
+        Field::Value(price) => Hundredths::from_decimal(*price).filter(|price| price.0 > 0),
+        Field::Missing | Field::Unreadable(_) => None,
+    };
+    Some(DayNote { day: time.date(), reference, is_suspended, is_special })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_has_a_day_and_a_price_above_zero_or_none() {
+        let day = Field::Value("2024-01-02T00:00:00".parse().unwrap());
+        let note = |price: &str| day_note(&day, &Field::number(price), false, Some(true)).unwrap();
+        assert_eq!(note("8.7200000000").reference, Some(Hundredths(872)));
+        assert_eq!([note("0").reference, note("").reference, note("x").reference], [None; 3]);
+        assert_eq!(note("1").is_special, Some(true));
+        assert_eq!(day_note(&Field::Missing, &Field::number("1"), false, None), None);
+    }
+}

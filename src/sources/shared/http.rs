@@ -1,0 +1,307 @@
+// Upstream: sources::eastmoney, sources::tushare, sources::yahoo
+// Downstream: actors, excerpt, kit, redact, sources
+// Role: HTTP to a vendor: bounded requests, their failures told apart, secrets taken out of what comes back.
+
+use std::error::Error;
+use std::time::Duration;
+
+use actors::ports::SourceErrorKind;
+use chrono::{DateTime, Utc};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use secrecy::SecretString;
+
+use crate::sources::SourceSetupError;
+use crate::sources::shared::excerpt::excerpt;
+use crate::sources::shared::redact::without_secret;
+
+/// A server that does not take the connection by then is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shorter than the time after which servers close idle connections, so that a call seldom meets a closing one.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest true answers are a few MB: a body of this size is no answer, and memory is not given to it.
+const MAX_BODY_BYTES: usize = 16 << 20;
+/// Of an error's body so much is read to be shown.
+const MAX_ERROR_BODY_BYTES: usize = 4 << 10;
+/// The wait where a 429 names none: vendors count by the minute.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// The longest wait a server may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+
+/// How to reach a vendor.
+pub struct HttpSettings<'a> {
+    /// The vendor's section of the configuration, for errors: `sources.<section>.url` and so on.
+    pub section: &'static str,
+    /// The base address.
+    pub url: &'a str,
+    /// Longest wait for one answer, connecting and reading included; milliseconds.
+    pub timeout_ms: u64,
+    /// The header `User-Agent`.
+    pub user_agent: &'a str,
+    /// What must not come back in any text, even where a server sends back what it was sent.
+    pub secret: Option<SecretString>,
+}
+
+/// A client with its base address.
+pub struct HttpClient {
+    client: Client,
+    base: Url,
+    section: &'static str,
+    timeout: Duration,
+    secret: Option<SecretString>,
+}
+
+impl HttpClient {
+    /// A client that has not connected yet. Fails where the address cannot work.
+    pub fn new(settings: HttpSettings<'_>) -> Result<Self, SourceSetupError> {
+        let HttpSettings { section, url, timeout_ms, user_agent, secret } = settings;
+        let timeout = Duration::from_millis(timeout_ms);
+        if timeout.is_zero() {
+            return Err(SourceSetupError::TimeoutZero { section });
+        }
+        // What stands before an @ may be a secret, so it is not repeated.
+        let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("…@{host}"));
+        let bad_url =
+            |reason: &str| SourceSetupError::BadUrl { section, url: shown.clone(), reason: reason.to_owned() };
+        let base = Url::parse(url).map_err(|error| bad_url(&error.to_string()))?;
+        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
+            return Err(bad_url("it must begin with http:// or https:// and name a host"));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(bad_url("it must not hold credentials"));
+        }
+        // Fails where a provider is installed already, which serves as well.
+        let _already_installed = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .user_agent(user_agent)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .redirect(Policy::none()) // a secret goes to the configured address only
+            .no_proxy();
+        // Without TLS no certificates are needed: a minimal image may have none, and looking for them would fail.
+        let client = if base.scheme() == "http" { client.tls_certs_only([]) } else { client };
+        let client = client.build();
+        let client = client.map_err(|error| SourceSetupError::Client { section, reason: chain(&error) })?;
+        Ok(Self { client, base, section, timeout, secret })
+    }
+
+    /// Where calls go.
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// Longest wait for one answer.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Reads the body of a successful answer.
+    pub async fn get(&self, url: Url) -> Result<String, SourceErrorKind> {
+        self.send(self.client.get(url)).await
+    }
+
+    /// Sends a JSON body and reads the body of a successful answer.
+    pub async fn post_json(&self, url: Url, body: Vec<u8>) -> Result<String, SourceErrorKind> {
+        self.send(self.client.post(url).header(CONTENT_TYPE, "application/json").body(body)).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<String, SourceErrorKind> {
+        let response = request.send().await.map_err(|error| self.kind_of(&error))?;
+        if response.status().is_success() {
+            return self.text_of(self.read(response).await?);
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = self.error_body(response).await;
+        let target = headers.get(LOCATION).map_or(String::new(), |target| self.shown(target.as_bytes()));
+        Err(refusal(status, retry_after(&headers, Utc::now()), self.section, &target, &self.shown(&body)))
+    }
+
+    fn text_of(&self, body: Vec<u8>) -> Result<String, SourceErrorKind> {
+        let text = String::from_utf8(body).map_err(|error| {
+            let start = self.shown(error.as_bytes());
+            SourceErrorKind::BadAnswer(format!("{}; the body begins `{start}`", error.utf8_error()))
+        })?;
+        Ok(self.without_secret(text))
+    }
+
+    fn without_secret(&self, text: String) -> String {
+        without_secret(text, self.secret.as_ref())
+    }
+
+    /// The beginning of a body for an error. The secret goes before the text is cut, as half of it would remain.
+    fn shown(&self, body: &[u8]) -> String {
+        let start = body.get(..MAX_ERROR_BODY_BYTES).unwrap_or(body);
+        excerpt(&self.without_secret(String::from_utf8_lossy(start).into_owned()))
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, SourceErrorKind> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.kind_of(&error))? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                let text = format!("more than {MAX_BODY_BYTES} bytes; the body begins `{}`", self.shown(&body));
+                return Err(SourceErrorKind::BadAnswer(text));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    /// As much of an error's body as can be had; the status counts, not the body.
+    async fn error_body(&self, mut response: Response) -> Vec<u8> {
+        let mut body = Vec::new();
+        while body.len() < MAX_ERROR_BODY_BYTES
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            let room = MAX_ERROR_BODY_BYTES - body.len();
+            body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+        }
+        body
+    }
+
+    fn kind_of(&self, error: &reqwest::Error) -> SourceErrorKind {
+        if error.is_timeout() && !error.is_connect() {
+            SourceErrorKind::Timeout(self.timeout)
+        } else if error.is_decode() && !error.is_body() && !broke_off(error) {
+            SourceErrorKind::BadAnswer(chain(error))
+        } else {
+            SourceErrorKind::Unreachable(chain(error))
+        }
+    }
+}
+
+/// Whether the connection ended before the body did.
+fn broke_off(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.to_string().contains("end of file before message length reached") || error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// What an HTTP status other than success means. `target` is where a redirection leads.
+fn refusal(status: StatusCode, retry_after: Duration, section: &str, target: &str, body: &str) -> SourceErrorKind {
+    let text = match body.trim() {
+        "" => format!("HTTP {status}"),
+        start => format!("HTTP {status}: {start}"),
+    };
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => SourceErrorKind::RateLimited { message: text, retry_after },
+        // Chinese vendors (Sina, for one) answer so to an address that asks too often.
+        status if status.as_u16() == 456 => SourceErrorKind::RateLimited { message: text, retry_after },
+        StatusCode::UNAUTHORIZED => SourceErrorKind::Unauthorized(text),
+        StatusCode::FORBIDDEN => SourceErrorKind::Forbidden(text),
+        StatusCode::REQUEST_TIMEOUT => SourceErrorKind::Server(text),
+        status if status.is_client_error() => SourceErrorKind::BadRequest(text),
+        status if status.is_redirection() => {
+            SourceErrorKind::BadAnswer(format!("{text}: it leads to `{target}`; check sources.{section}.url"))
+        }
+        _ => SourceErrorKind::Server(text),
+    }
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110).
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Duration {
+    let value = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
+    let wait = value.and_then(|text| match text.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let date = DateTime::parse_from_rfc2822(text).ok()?;
+            Some((date.to_utc() - now).to_std().unwrap_or(Duration::ZERO))
+        }
+    });
+    wait.unwrap_or(DEFAULT_RETRY_AFTER).clamp(Duration::from_secs(1), MAX_RETRY_AFTER)
+}
+
+/// The error with its causes: the outermost alone says only that sending failed.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(url: &str) -> Result<HttpClient, SourceSetupError> {
+        let secret = Some("geheim-4711".to_owned().into());
+        HttpClient::new(HttpSettings { section: "tushare", url, timeout_ms: 1_000, user_agent: "test", secret })
+    }
+
+    #[test]
+    fn no_body_shows_the_secret_however_it_is_cut() {
+        let client = client("http://localhost").unwrap();
+        for before in 100..130 {
+            let body = format!("{}geheim-4711{}", "x".repeat(before), "y".repeat(200));
+            assert!(!client.shown(body.as_bytes()).contains("ge"), "{before}");
+            assert!(!client.text_of(body.into_bytes()).unwrap().contains("geheim"), "{before}");
+        }
+        let error = client.text_of(b"geheim-4711 \xff".to_vec()).unwrap_err().to_string();
+        assert!(error.contains("[secret]") && !error.contains("geheim"), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_cannot_work_is_refused_without_its_credentials() {
+        for url in ["", "api.tushare.pro", "ftp://api.tushare.pro", "http://"] {
+            let error = client(url).err().unwrap().to_string();
+            assert!(error.contains("sources.tushare.url"), "{error}");
+        }
+        let error = client("http://me:geheim@host/x").err().unwrap().to_string();
+        assert!(error.contains("credentials") && !error.contains("geheim"), "{error}");
+    }
+
+    #[test]
+    fn a_servers_wish_to_be_left_alone_is_honoured_within_bounds() {
+        let now = DateTime::parse_from_rfc3339("2024-01-02T00:00:00Z").unwrap().to_utc();
+        let wait = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            retry_after(&headers, now).as_secs()
+        };
+        assert_eq!(wait("7"), 7);
+        assert_eq!(wait("0"), 1);
+        assert_eq!(wait("99999999999"), 86_400);
+        assert_eq!(wait("Tue, 02 Jan 2024 00:01:30 GMT"), 90);
+        assert_eq!(wait("Mon, 01 Jan 2024 00:00:00 GMT"), 1);
+        assert_eq!(wait("soon"), 60);
+        assert_eq!(retry_after(&HeaderMap::new(), now).as_secs(), 60);
+    }
+
+    #[test]
+    fn bent_wishes_are_times_within_bounds() {
+        let now = DateTime::parse_from_rfc3339("2024-01-02T00:00:00Z").unwrap().to_utc();
+        kit::fuzz::mutate(&["120", "Tue, 02 Jan 2024 00:01:30 GMT"], |bytes| {
+            let Ok(value) = reqwest::header::HeaderValue::from_bytes(bytes) else { return };
+            let wait = retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value)]), now);
+            assert!((1..=86_400).contains(&wait.as_secs()), "{wait:?}");
+        });
+    }
+
+    #[test]
+    fn every_status_has_its_kind() {
+        let kind = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            refusal(status, DEFAULT_RETRY_AFTER, "tushare", "http://elsewhere", "<html> no</html>")
+        };
+        assert!(matches!(kind(401), SourceErrorKind::Unauthorized(_)));
+        assert!(matches!(kind(403), SourceErrorKind::Forbidden(_)));
+        assert!(
+            matches!(kind(404), SourceErrorKind::BadRequest(text) if text == "HTTP 404 Not Found: <html> no</html>")
+        );
+        assert!(matches!(kind(408), SourceErrorKind::Server(_)));
+        assert!(matches!(kind(429), SourceErrorKind::RateLimited { .. }));
+        assert!(matches!(kind(456), SourceErrorKind::RateLimited { .. }));
+        assert!(matches!(kind(500), SourceErrorKind::Server(_)));
+        assert!(matches!(kind(503), SourceErrorKind::Server(_)));
+        assert!(matches!(kind(302), SourceErrorKind::BadAnswer(text) if text.contains("sources.tushare.url")));
+    }
+}

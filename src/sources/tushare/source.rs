@@ -1,0 +1,256 @@
+// Upstream: sources, tests::it, tushare
+// Downstream: many
+// Role: Tushare Pro as a source: pages, the gate before the vendor's limit, errors.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
+use actors::ports::{BarRequest, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
+use async_trait::async_trait;
+use chrono::NaiveDate;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::adj_factor::AdjFactor;
+use super::daily::{Daily, DailyOfAll};
+use super::error_text;
+use super::interface::Interface;
+use super::stk_mins::StkMins;
+use super::stock_basic::StockBasic;
+use super::suspend_d::SuspendD;
+use super::table::{AnswerError, Page};
+use super::trade_cal::TradeCal;
+use super::transport::Transport;
+use crate::adapters::probe::Answer;
+use crate::config::TushareSection;
+use crate::sources::SourceSetupError;
+use crate::sources::shared::budget::Budget;
+use crate::sources::shared::rate_limiter::RateLimiter;
+
+/// The name in configuration, logs and reports.
+const NAME: &str = "tushare";
+/// What a probe asks for: a bank listed since 1991, on a trading day.
+const PROBED_CODE: &str = "000001.SZ";
+const PROBED_DAY: &str = "2024-01-02";
+/// Far beyond any answer (one holds 24 years of a security's days): a server that never ends is cut off here.
+const MAX_PAGES: usize = 32;
+
+/// Tushare Pro as a source.
+pub struct TushareSource {
+    transport: Transport,
+    token: SecretString,
+    timeout: Duration,
+    limiter: RateLimiter,
+    /// Before interfaces that one can do without. Tushare counts each interface by itself, so it has a budget of its own,
+    /// which begins anew with a reload.
+    optional_gate: RateLimiter,
+    /// Whether the account may not ask for suspensions; said once, and not tried again before a reload.
+    no_suspensions: AtomicBool,
+}
+
+#[derive(Serialize)]
+struct Call<'a> {
+    api_name: &'static str,
+    token: &'a str,
+    params: Map<String, Value>,
+    fields: String,
+}
+
+impl TushareSource {
+    /// A source that has not connected yet. Fails where the address or the token cannot work.
+    pub fn new(section: &TushareSection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
+        let token = section.token.as_ref().map(|token| token.expose_secret().trim()).filter(|token| !token.is_empty());
+        let token = SecretString::from(token.ok_or(SourceSetupError::TokenMissing)?);
+        let timeout = Duration::from_millis(section.timeout_ms);
+        let transport = Transport::new(&section.url, section.timeout_ms, token.clone())?;
+        let budget = budget.into();
+        let (optional_gate, limiter) = (RateLimiter::new(budget.limits), RateLimiter::new(budget));
+        Ok(Self { transport, token, timeout, limiter, optional_gate, no_suspensions: AtomicBool::new(false) })
+    }
+
+    /// Tries the vendor and the token with the smallest call there is: one code on one day.
+    pub async fn probe(&self) -> Result<Answer, SourceErrorKind> {
+        let (code, day) = (PROBED_CODE.parse::<Code>(), PROBED_DAY.parse());
+        let (Ok(code), Ok(day)) = (code, day) else {
+            return Err(SourceErrorKind::BadRequest(format!("{PROBED_CODE} on {PROBED_DAY}")));
+        };
+        let request = BarRequest { code, frequency: Frequency::Day, range: DateRange { start: day, end: day } };
+        let call = Daily { code: request.code, range: request.range };
+        match self.page(&call, 0).await {
+            Ok(_) => Ok(Answer::of("the token is accepted")),
+            Err(SourceErrorKind::RateLimited { message, .. }) => {
+                Ok(Answer::of(format!("the token is accepted, but the rate limit is reached: {message}")))
+            }
+            Err(kind) => Err(kind),
+        }
+    }
+
+    /// One answer. Waits at a closed gate for as long as for an answer at most, for an optional one not at all, then for the
+    /// answer.
+    async fn page<I: Interface>(&self, call: &I, offset: usize) -> Result<Page<I::Row>, SourceErrorKind> {
+        let body = self.body(call, offset)?;
+        let request = async || {
+            let answer = self.transport.post(I::NAME, body).await?;
+            call.parse(&answer).map_err(|error| match error {
+                AnswerError::Refused { code, message } => error_text::classify(code, &message),
+                AnswerError::Unreadable(reason) => SourceErrorKind::BadAnswer(reason),
+            })
+        };
+        match I::IS_OPTIONAL {
+            true => self.optional_gate.pass(Duration::ZERO, request).await,
+            false => self.limiter.pass(self.timeout, request).await,
+        }
+    }
+
+    fn body<I: Interface>(&self, call: &I, offset: usize) -> Result<Vec<u8>, SourceErrorKind> {
+        let mut params = call.params();
+        params.insert("offset".to_owned(), offset.into());
+        params.insert("limit".to_owned(), I::PAGE_ROWS.into());
+        let call = Call { api_name: I::NAME, token: self.token.expose_secret(), params, fields: I::COLUMNS.join(",") };
+        serde_json::to_vec(&call).map_err(|error| SourceErrorKind::BadRequest(error.to_string()))
+    }
+
+    async fn all_pages<I: Interface>(&self, call: &I) -> Result<Vec<I::Row>, SourceErrorKind> {
+        let mut rows = Vec::new();
+        for _ in 0..MAX_PAGES {
+            // Each page begins with the last row of the one before: see `append`.
+            let page = self.page(call, rows.len().saturating_sub(1)).await?;
+            let num_before = rows.len();
+            // Whether a full page says so itself is not promised: it is asked about.
+            let may_have_more = page.has_more || page.rows.len() == I::PAGE_ROWS;
+            append(&mut rows, page.rows)?;
+            if !may_have_more {
+                return Ok(rows);
+            }
+            if rows.len() == num_before {
+                return if page.has_more { Err(promised_nothing(num_before)) } else { Ok(rows) };
+            }
+        }
+        Err(SourceErrorKind::BadAnswer(format!("{} rows in {MAX_PAGES} answers and no end", rows.len())))
+    }
+
+    /// Suspensions of whole days; `None` where the account may not ask.
+    async fn suspended(&self, call: &SuspendD, about: &str) -> Result<Option<Vec<(Code, NaiveDate)>>, SourceError> {
+        if self.no_suspensions.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        match self.rows(call, about).await {
+            Ok(rows) => Ok(Some(rows.into_iter().flatten().collect())),
+            Err(error) if error.kind.is_transient() => Err(error),
+            Err(error) => {
+                if !self.no_suspensions.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "Tushare does not tell suspensions: suspended days count as missing");
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// All rows of a call, with the call in the error's words.
+    async fn rows<I: Interface>(&self, call: &I, about: &str) -> Result<Vec<I::Row>, SourceError> {
+        self.all_pages(call).await.map_err(|kind| SourceError {
+            source_name: NAME,
+            request: format!("{}{about} at {}", I::NAME, self.transport.address()),
+            kind,
+        })
+    }
+}
+
+/// Adds a page that begins with the last row of the one before. Another first row means that rows came or went
+/// meanwhile: going on would lose a row or take one twice.
+fn append<R: PartialEq>(rows: &mut Vec<R>, page: Vec<R>) -> Result<(), SourceErrorKind> {
+    let mut page = page.into_iter();
+    if let Some(last) = rows.last()
+        && page.next().as_ref() != Some(last)
+    {
+        let text = format!("the rows moved between two pages, at row {}; all of them are needed again", rows.len());
+        return Err(SourceErrorKind::Server(text));
+    }
+    rows.extend(page);
+    Ok(())
+}
+
+fn promised_nothing(num_rows: usize) -> SourceErrorKind {
+    SourceErrorKind::BadAnswer(format!("has_more is true after {num_rows} rows, but the next page has none"))
+}
+
+#[async_trait]
+impl MarketSource for TushareSource {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn id(&self) -> SourceId {
+        SourceId::TUSHARE
+    }
+
+    fn throttled(&self) -> Duration {
+        self.limiter.throttled()
+    }
+
+    fn retire(&self) {
+        self.limiter.retire();
+        self.optional_gate.retire();
+    }
+
+    async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
+        self.noted_bars(request).await.map(|noted| noted.bars)
+    }
+
+    async fn noted_bars(&self, request: &BarRequest) -> Result<NotedBars, SourceError> {
+        let (code, range) = (request.code, request.range);
+        let about = format!(" {code} {} {range}", request.frequency);
+        match request.frequency.minutes() {
+            None => Ok(self.rows(&Daily { code, range }, &about).await?.into_iter().collect()),
+            Some(minutes) => {
+                let bars = self.rows(&StkMins { code, range, minutes }, &about).await?;
+                Ok(NotedBars { bars, notes: Vec::new() })
+            }
+        }
+    }
+
+    fn has_day_bars(&self, _code: Code) -> bool {
+        true
+    }
+
+    async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
+        self.noted_day_bars(day).await.map(|noted| noted.bars)
+    }
+
+    async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
+        let rows = self.rows(&DailyOfAll { day }, &format!(" of all securities on {day}")).await?;
+        Ok(rows.into_iter().collect())
+    }
+
+    async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
+        let told = self.suspended(&SuspendD { code: Some(code), range }, &format!(" {code} {range}")).await?;
+        Ok(told.map(|rows| rows.into_iter().filter(|(of, _)| *of == code).map(|(_, day)| day).collect()))
+    }
+
+    async fn day_suspensions(&self, day: NaiveDate) -> Result<Option<Vec<Code>>, SourceError> {
+        let call = SuspendD { code: None, range: DateRange { start: day, end: day } };
+        let told = self.suspended(&call, &format!(" of all securities on {day}")).await?;
+        Ok(told.map(|rows| rows.into_iter().filter(|(_, of)| *of == day).map(|(code, _)| code).collect()))
+    }
+
+    async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
+        self.rows(&AdjFactor { code, range }, &format!(" {code} {range}")).await
+    }
+
+    async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
+        self.rows(&StockBasic, "").await
+    }
+
+    async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
+        self.rows(&TradeCal, "").await
+    }
+}
+
+impl fmt::Debug for TushareSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TushareSource({})", self.transport.address())
+    }
+}
