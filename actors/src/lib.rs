@@ -1,15 +1,16 @@
 // Upstream: none
 // Downstream: none
-// Role: The actor system of the data worker; knows no Kafka, Redis, ClickHouse or HTTP client.
+// Role: The actor system of the data worker. Depends on no Kafka, Redis, ClickHouse or HTTP client.
 
-//! The data worker's actors, the types they share, and the ports through which they reach the outside.
+//! The actors of the data worker, the types they share, and the ports (traits) through which they reach external
+//! systems.
 //!
-//! A command arrives as a [`ports::Delivery`] at the [`command_router`], which makes tasks of it. A task goes from the
-//! [`fetcher`] to the [`validator`] to the [`batch_writer`]; when its rows are stored, the router resolves the command.
-//! Each actor has a room of its own; the rooms below them (`pipeline`, `store_retry`, `market_cache`, `ports`, `domain`)
-//! know no actor.
+//! The [`command_router`] receives each command as a [`ports::Delivery`] and splits it into tasks. A task passes
+//! through the [`fetcher`], the [`validator`] and the [`batch_writer`]. Once the rows of all its tasks are stored, the
+//! router resolves the command. Each actor has its own module. The modules `pipeline`, `market_cache`, `ports` and
+//! `domain` depend on no actor.
 
-// Tests may unwrap: a panic is how a test fails.
+// Tests may unwrap: a panic fails the test.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)

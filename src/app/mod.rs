@@ -12,5 +12,3 @@ pub mod run;
 pub mod service_hub;
 /// The adapters that a reload may exchange.
 pub mod services;
-/// Ports whose adapter can be exchanged.
-mod swappable;

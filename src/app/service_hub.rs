@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actors::domain::{Code, Identity};
 use actors::market_cache::facts::FactCache;
-use actors::ports::{CommandFeed, MarketSources, OrderFeed, Outbox, ReferenceStore, ReportStore, StoreError};
+use actors::ports::{CommandFeed, MarketSources, OrderFeed, Outbox, ReferenceStore, ReportStore, StoreError, StoreSet, Swappable};
 use actors::supervisor::WorkerParts;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -63,11 +63,8 @@ impl ServiceHub {
             feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
             orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
             sources: services.sources.clone(),
-            store: services.store.clone(),
-            factors: services.factors.clone(),
-            ticks: services.ticks.clone(),
+            stores: services.stores.clone(),
             reference: services.reference.clone(),
-            reports: services.reports.clone(),
             heartbeats: services.heartbeats.clone(),
             outbox: Arc::new(outbox),
             config: config.clone(),
@@ -89,12 +86,9 @@ impl ServiceHub {
             feed,
             orders,
             sources: services.sources.clone(),
-            store: services.store.clone(),
-            factors: services.factors.clone(),
-            ticks: services.ticks.clone(),
+            stores: services.stores.clone(),
             reference: services.reference.clone(),
-            reports: services.reports.clone(),
-            heartbeats: Arc::new(MemoryHeartbeats::default()),
+            heartbeats: Swappable::new(Arc::new(MemoryHeartbeats::default())),
             outbox,
             config: nothing_to_reload(settings),
         })
@@ -117,7 +111,7 @@ impl ServiceHub {
 
     /// What is known of securities and days, for a program that is no worker: from MySQL, else what is built in.
     pub fn market_facts(settings: &Settings) -> FactCache {
-        FactCache::new(Arc::new(MySqlReference::new(&settings.mysql)))
+        FactCache::new(Swappable::new(Arc::new(MySqlReference::new(&settings.mysql))))
     }
 
     /// The configured sources, for a program that is no worker.
@@ -138,13 +132,15 @@ impl ServiceHub {
             feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
             orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
             config: nothing_to_reload(settings),
-            sources,
-            store: store.clone(),
-            factors: store.clone(),
-            ticks: store.clone(),
-            reference: store.clone(),
-            reports: store.clone(),
-            heartbeats: heartbeats.clone(),
+            sources: Swappable::new(sources),
+            stores: Swappable::new(Arc::new(StoreSet {
+                bars: store.clone(),
+                factors: store.clone(),
+                ticks: store.clone(),
+                reports: store.clone(),
+            })),
+            reference: Swappable::new(store.clone()),
+            heartbeats: Swappable::new(heartbeats.clone()),
             outbox: Arc::new(outbox),
         };
         let store_question: StoreQuestion = Arc::new(|| std::future::ready(Ok(())).boxed());

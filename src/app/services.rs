@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::ports::{BarStore, FactorStore, HeartbeatStore, MarketSources, ReferenceStore, ReportStore, TickStore};
+use actors::ports::{HeartbeatStore, MarketSources, ReferenceStore, StoreSet, Swappable};
 
 use crate::adapters::clickhouse::bars::ClickHouseBars;
 use crate::adapters::clickhouse::factors::ClickHouseFactors;
@@ -13,7 +13,6 @@ use crate::adapters::clickhouse::reports::ClickHouseReports;
 use crate::adapters::clickhouse::ticks::ClickHouseTicks;
 use crate::adapters::mysql::store::MySqlReference;
 use crate::adapters::redis::heartbeat::RedisHeartbeats;
-use crate::app::swappable::Switch;
 use crate::config::Settings;
 use crate::sources::registry;
 use crate::sources::registry::ConfiguredSources;
@@ -38,18 +37,15 @@ impl ServiceError {
     }
 }
 
-/// The services of a running worker that a reload may exchange.
+/// The backends of a running worker that a reload may exchange.
 #[derive(Clone)]
 pub struct Services {
-    pub(super) store: Arc<Switch<dyn BarStore>>,
-    pub(super) factors: Arc<Switch<dyn FactorStore>>,
-    pub(super) ticks: Arc<Switch<dyn TickStore>>,
-    pub(super) sources: Arc<Switch<dyn MarketSources>>,
-    /// What vendors were asked for so far; the sources that are exchanged go on by it.
+    pub(super) stores: Arc<Swappable<StoreSet>>,
+    pub(super) sources: Arc<Swappable<dyn MarketSources>>,
+    /// Requests that vendors already answered: new sources continue from these counts.
     quotas: Arc<QuotaState>,
-    pub(super) reference: Arc<Switch<dyn ReferenceStore>>,
-    pub(super) reports: Arc<Switch<dyn ReportStore>>,
-    pub(super) heartbeats: Arc<Switch<dyn HeartbeatStore>>,
+    pub(super) reference: Arc<Swappable<dyn ReferenceStore>>,
+    pub(super) heartbeats: Arc<Swappable<dyn HeartbeatStore>>,
 }
 
 impl Services {
@@ -59,32 +55,26 @@ impl Services {
         let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
         let heartbeats = heartbeats.map_err(ServiceError::of("Redis client"))?;
         Ok(Self {
-            store: Switch::new(Arc::new(ClickHouseBars::new(&settings.clickhouse))),
-            factors: Switch::new(Arc::new(ClickHouseFactors::new(&settings.clickhouse))),
-            ticks: Switch::new(Arc::new(ClickHouseTicks::new(&settings.clickhouse))),
-            sources: Switch::new(sources),
+            stores: Swappable::new(Arc::new(build_stores(settings))),
+            sources: Swappable::new(sources),
             quotas,
-            reference: Switch::new(Arc::new(MySqlReference::new(&settings.mysql))),
-            reports: Switch::new(Arc::new(ClickHouseReports::new(&settings.clickhouse))),
-            heartbeats: Switch::new(Arc::new(heartbeats)),
+            reference: Swappable::new(Arc::new(MySqlReference::new(&settings.mysql))),
+            heartbeats: Swappable::new(Arc::new(heartbeats)),
         })
     }
 
-    /// Builds anew what these changed settings concern, and tries its connections. The error holds every reason why one
-    /// cannot be put in force.
+    /// Builds the backends that these changed settings concern, and tries their connections. The error holds every reason
+    /// why one of them cannot be used.
     pub async fn rebuild(&self, settings: &Settings, changed: &[String]) -> Result<Exchange, Vec<String>> {
         let touched = |section: &str| {
             changed.iter().any(|path| path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')))
         };
-        let store = tried(touched("clickhouse"), "clickhouse", async {
-            let store = ClickHouseBars::new(&settings.clickhouse);
-            store.prepare().await.map_err(|error| error.to_string())?;
-            Ok(Arc::new(store) as Arc<dyn BarStore>)
-        });
-        let factors = tried(touched("clickhouse"), "clickhouse", async {
-            let factors = ClickHouseFactors::new(&settings.clickhouse);
-            factors.prepare().await.map_err(|error| error.to_string())?;
-            Ok(Arc::new(factors) as Arc<dyn FactorStore>)
+        // The tables of ticks and reports are checked when they are used; the other two try the server.
+        let stores = tried(touched("clickhouse"), "clickhouse", async {
+            let stores = build_stores(settings);
+            stores.bars.prepare().await.map_err(|error| error.to_string())?;
+            stores.factors.prepare().await.map_err(|error| error.to_string())?;
+            Ok(Arc::new(stores))
         });
         let sources = tried(touched("sources"), "sources", async {
             let sources = ConfiguredSources::build(&settings.sources, &self.quotas);
@@ -102,20 +92,26 @@ impl Services {
             let heartbeats = heartbeats.map_err(|error| error.to_string())?;
             heartbeats.probe().await.map(|_| Arc::new(heartbeats) as Arc<dyn HeartbeatStore>)
         });
-        match tokio::join!(store, factors, sources, reference, heartbeats) {
-            (Ok(store), Ok(factors), Ok(sources), Ok(reference), Ok(heartbeats)) => {
-                // Tables of ticks and of reports are checked when they are used; the two above tried the server.
-                let ticks = touched("clickhouse")
-                    .then(|| Arc::new(ClickHouseTicks::new(&settings.clickhouse)) as Arc<dyn TickStore>);
-                let reports = touched("clickhouse")
-                    .then(|| Arc::new(ClickHouseReports::new(&settings.clickhouse)) as Arc<dyn ReportStore>);
-                Ok(Exchange { services: self.clone(), store, factors, ticks, reports, sources, reference, heartbeats })
+        match tokio::join!(stores, sources, reference, heartbeats) {
+            (Ok(stores), Ok(sources), Ok(reference), Ok(heartbeats)) => {
+                Ok(Exchange { services: self.clone(), stores, sources, reference, heartbeats })
             }
-            (store, factors, sources, reference, heartbeats) => {
-                let reasons = [store.err(), factors.err(), sources.err(), reference.err(), heartbeats.err()];
+            (stores, sources, reference, heartbeats) => {
+                let reasons = [stores.err(), sources.err(), reference.err(), heartbeats.err()];
                 Err(reasons.into_iter().flatten().collect())
             }
         }
+    }
+}
+
+/// The stores of the configured ClickHouse; none of them connects yet.
+fn build_stores(settings: &Settings) -> StoreSet {
+    let section = &settings.clickhouse;
+    StoreSet {
+        bars: Arc::new(ClickHouseBars::new(section)),
+        factors: Arc::new(ClickHouseFactors::new(section)),
+        ticks: Arc::new(ClickHouseTicks::new(section)),
+        reports: Arc::new(ClickHouseReports::new(section)),
     }
 }
 
@@ -139,13 +135,10 @@ async fn tried<T: ?Sized>(
     built.map(Some).map_err(|reason| format!("{section}: {reason}"))
 }
 
-/// Services that were built and tried, and are not in force yet.
+/// Backends that were built and tried, and are not in force yet.
 pub struct Exchange {
     services: Services,
-    store: Option<Arc<dyn BarStore>>,
-    factors: Option<Arc<dyn FactorStore>>,
-    ticks: Option<Arc<dyn TickStore>>,
-    reports: Option<Arc<dyn ReportStore>>,
+    stores: Option<Arc<StoreSet>>,
     sources: Option<Arc<dyn MarketSources>>,
     reference: Option<Arc<dyn ReferenceStore>>,
     heartbeats: Option<Arc<dyn HeartbeatStore>>,
@@ -154,21 +147,12 @@ pub struct Exchange {
 impl Exchange {
     /// Puts them in force.
     pub fn install(self) {
-        let Self { services, store, factors, ticks, reports, sources, reference, heartbeats } = self;
-        if let Some(store) = store {
-            services.store.exchange(store);
-        }
-        if let Some(factors) = factors {
-            services.factors.exchange(factors);
-        }
-        if let Some(ticks) = ticks {
-            services.ticks.exchange(ticks);
-        }
-        if let Some(reports) = reports {
-            services.reports.exchange(reports);
+        let Self { services, stores, sources, reference, heartbeats } = self;
+        if let Some(stores) = stores {
+            services.stores.exchange(stores);
         }
         if let Some(sources) = sources {
-            // In this order: what waits at the ones before asks anew, and must find these.
+            // The old sources are retired after the exchange: their waiting requests then look up the new ones.
             services.sources.exchange(sources).retire();
         }
         if let Some(reference) = reference {

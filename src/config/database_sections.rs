@@ -1,6 +1,6 @@
 // Upstream: config, source_sections, sources::databases, tests::it
 // Downstream: masked, units
-// Role: Settings of databases as sources: address, login, tables and columns.
+// Role: Settings of databases as sources: server, login, tables and columns.
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -9,30 +9,33 @@ use serde::{Deserialize, Serialize};
 use crate::config::masked::masked;
 use crate::config::{AmountUnit, VolumeUnit};
 
-/// How a database's data differ from Ginkgo's.
+/// How the data of a database differ from Ginkgo's schema.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MappingSection {
-    /// Tables (collections, keys) that are not named as Ginkgo names them, as `kind=name` with the kinds `bars`,
-    /// `minute_bars`, `ticks`, `factors`, `stocks`, `trade_days`. A name may hold `{code}` (000001.SZ), `{digits}`, `{exchange}`,
-    /// `{prefix}` (sz), `{frequency}` (1d, 5m) and `{date}` (20240102, of ticks alone).
+    /// Tables (collections, keys) whose names differ from Ginkgo's, as `kind=name` with the kinds `bars`,
+    /// `minute_bars`, `ticks`, `factors`, `stocks`, `trade_days`. A name may contain the placeholders `{code}`
+    /// (000001.SZ), `{digits}`, `{exchange}`, `{prefix}` (sz), for bars `{frequency}` (1d, 5m), and for ticks `{date}`
+    /// (20240102).
     pub tables: Vec<String>,
-    /// Columns (fields) that are not named as Ginkgo names them, as `kind.column=name`, such as `bars.time=trade_date`; without a name
-    /// there is none, which `code`, `frequency`, `market`, `deleted`, `industry`, `list_date` and `delist_date` allow.
+    /// Columns (fields) whose names differ from Ginkgo's, as `kind.column=name`, such as `bars.time=trade_date`. An
+    /// empty name means that the column does not exist; this is allowed for `code`, `frequency`, `market`, `deleted`,
+    /// `industry`, `list_date` and `delist_date`.
     pub columns: Vec<String>,
-    /// How the column `code` names a security, with the same words in braces: `{code}` or, for example, `{prefix}{digits}`.
+    /// Format of the values in the column `code`, with the placeholders `{code}`, `{digits}`, `{exchange}` and
+    /// `{prefix}`: for example `{prefix}{digits}`.
     pub code: String,
-    /// How times are written.
+    /// Format of times.
     pub time_format: TimeFormat,
-    /// The zone of times that name none.
+    /// Time zone of times that contain none.
     pub time_zone: TimeZone,
-    /// Which end of a minute bar its time is.
+    /// Whether the time of a minute bar is its start or its end.
     pub minute_label: MinuteLabel,
-    /// What volumes count, those of ticks, too.
+    /// Unit of volumes, including those of ticks.
     pub volume_unit: VolumeUnit,
-    /// What amounts count.
+    /// Unit of amounts.
     pub amount_unit: AmountUnit,
-    /// The most rows that one request may have; more are an error.
+    /// Maximum number of rows that one request may return; more rows are an error.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub rows_per_request: u64,
 }
@@ -48,77 +51,78 @@ impl Default for MappingSection {
             minute_label: MinuteLabel::End,
             volume_unit: VolumeUnit::Lots,
             amount_unit: AmountUnit::ThousandYuan,
-            // Eight years of minutes, about 85 MB in the worker.
+            // Eight years of 1-minute bars; about 85 MB in the worker.
             rows_per_request: 500_000,
         }
     }
 }
 
-/// How a database writes times.
+/// Format of times in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeFormat {
-    /// In a type for dates or times, or as text such as 2024-01-02 09:31:00.
+    /// A date or time type, or text such as 2024-01-02 09:31:00.
     #[default]
     Datetime,
-    /// As digits such as 20240102 or 20240102093100, in a text or a number.
+    /// Digits such as 20240102 or 20240102093100, as text or as a number.
     Digits,
-    /// As Unix seconds.
+    /// Unix time in seconds.
     Seconds,
-    /// As Unix milliseconds.
+    /// Unix time in milliseconds.
     Milliseconds,
 }
 
-/// A zone of times.
+/// Time zone of times that contain none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeZone {
-    /// Wall clock in Shanghai, as Ginkgo stores it.
+    /// Local time in Shanghai, as Ginkgo stores it.
     #[default]
     Shanghai,
     /// UTC.
     Utc,
 }
 
-/// Which end of a minute bar its time is.
+/// Whether the time of a minute bar is its start or its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MinuteLabel {
-    /// Its last moment, as Ginkgo and most vendors have it.
+    /// The end of the bar, as with Ginkgo and most vendors.
     #[default]
     End,
-    /// Its first moment.
+    /// The start of the bar.
     Start,
 }
 
-/// A ClickHouse that holds market data, such as another Ginkgo's.
+/// A ClickHouse server with market data, such as that of another Ginkgo.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClickHouseSourceSection {
     /// Host of the ClickHouse server.
     pub host: String,
-    /// Port of its HTTP interface.
+    /// Port of the server's HTTP interface.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// User; it only reads, and may set how (`readonly = 2`).
+    /// User. Only reads, but must be allowed to set query settings (`readonly = 2`).
     pub user: String,
-    /// Password, if the server wants one.
+    /// Password, if the server requires one.
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
     /// Database with the tables.
     pub database: String,
-    /// Longest wait for one answer.
+    /// Timeout of one request.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
-    /// Requests in any minute; 0: no limit of ours.
+    /// Maximum number of requests per minute; 0: the worker sets no limit.
     pub requests_per_minute: u32,
-    /// Requests on a Shanghai day; 0: no limit of ours.
+    /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
-    /// Requests at the same time.
+    /// Maximum number of concurrent requests.
     #[schemars(range(min = 1, max = 1_000))]
     pub max_concurrent: u32,
-    /// How its data differ from Ginkgo's.
+    /// How its data differ from Ginkgo's schema.
+    #[serde(rename = "shape")]
     pub mapping: MappingSection,
 }
 
@@ -139,7 +143,7 @@ impl Default for ClickHouseSourceSection {
     }
 }
 
-/// A MySQL or MariaDB that holds market data, such as another Ginkgo's.
+/// A MySQL or MariaDB server with market data, such as that of another Ginkgo.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MySqlSourceSection {
@@ -148,25 +152,26 @@ pub struct MySqlSourceSection {
     /// Port of the MySQL or MariaDB server.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// User; it only reads.
+    /// User. Only reads.
     pub user: String,
-    /// Password, if the server wants one.
+    /// Password, if the server requires one.
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
     /// Database with the tables.
     pub database: String,
-    /// Longest wait for one answer, connecting included.
+    /// Timeout of one request, including the connection attempt.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
-    /// Requests in any minute; 0: no limit of ours.
+    /// Maximum number of requests per minute; 0: the worker sets no limit.
     pub requests_per_minute: u32,
-    /// Requests on a Shanghai day; 0: no limit of ours.
+    /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
-    /// Requests at the same time, each on a connection of its own.
+    /// Maximum number of concurrent requests, each on its own connection.
     #[schemars(range(min = 1, max = 100))]
     pub max_concurrent: u32,
-    /// How its data differ from Ginkgo's.
+    /// How its data differ from Ginkgo's schema.
+    #[serde(rename = "shape")]
     pub mapping: MappingSection,
 }
 
@@ -187,7 +192,7 @@ impl Default for MySqlSourceSection {
     }
 }
 
-/// A MongoDB that holds market data.
+/// A MongoDB server with market data.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MongoDbSourceSection {
@@ -196,42 +201,43 @@ pub struct MongoDbSourceSection {
     /// Port of the MongoDB server.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// User; empty: the server asks for none.
+    /// User. Empty: the server requires no login.
     pub user: String,
     /// Password of the user.
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
-    /// Database in which the user is known.
+    /// Authentication database of the user.
     pub login_database: String,
-    /// Whether the connection is encrypted, and the server's certificate checked.
+    /// Whether the connection uses TLS and verifies the server's certificate.
     pub tls: bool,
     /// Database with the collections.
     pub database: String,
-    /// What dates of MongoDB's own type mean.
+    /// Meaning of values of MongoDB's date type.
     pub dates: MongoDates,
-    /// Longest wait for one answer, connecting included.
+    /// Timeout of one request, including the connection attempt.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
-    /// Requests in any minute; 0: no limit of ours.
+    /// Maximum number of requests per minute; 0: the worker sets no limit.
     pub requests_per_minute: u32,
-    /// Requests on a Shanghai day; 0: no limit of ours.
+    /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
-    /// Requests at the same time, each on a connection of its own.
+    /// Maximum number of concurrent requests, each on its own connection.
     #[schemars(range(min = 1, max = 100))]
     pub max_concurrent: u32,
-    /// How its data differ from Ginkgo's.
+    /// How its data differ from Ginkgo's schema.
+    #[serde(rename = "shape")]
     pub mapping: MappingSection,
 }
 
-/// What a date of MongoDB's own type means.
+/// Meaning of values of MongoDB's date type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MongoDates {
-    /// An instant.
+    /// UTC instants.
     #[default]
     Instants,
-    /// A wall clock of the zone `time_zone` that was stored without one, as Python's naive datetimes are.
+    /// Local times in the zone `time_zone`, stored as if they were UTC, as Python does with naive datetimes.
     WallClock,
 }
 
@@ -255,7 +261,7 @@ impl Default for MongoDbSourceSection {
     }
 }
 
-/// A Redis that holds market data as JSON.
+/// A Redis server with market data as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSourceSection {
@@ -266,23 +272,24 @@ pub struct RedisSourceSection {
     pub port: u16,
     /// Number of the Redis database.
     pub database: u8,
-    /// User of an access list; empty: the default one.
+    /// ACL user. Empty: the default user.
     pub user: String,
-    /// Password, if the server wants one.
+    /// Password, if the server requires one.
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
-    /// Longest wait for one answer, connecting included.
+    /// Timeout of one request, including the connection attempt.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
-    /// Requests in any minute; 0: no limit of ours.
+    /// Maximum number of requests per minute; 0: the worker sets no limit.
     pub requests_per_minute: u32,
-    /// Requests on a Shanghai day; 0: no limit of ours.
+    /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
-    /// Requests at the same time.
+    /// Maximum number of concurrent requests.
     #[schemars(range(min = 1, max = 1_000))]
     pub max_concurrent: u32,
-    /// How its data differ from what docs/operations.md describes.
+    /// How its data differ from the layout in docs/operations.md.
+    #[serde(rename = "shape")]
     pub mapping: MappingSection,
 }
 

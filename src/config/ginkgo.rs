@@ -1,5 +1,5 @@
 // Upstream: cluster, load, reference
-// Downstream: environment, keys, layer, problem, value, yaml
+// Downstream: many
 // Role: Settings from Ginkgo's own files, secure.yml and config.yml, below the worker's own file.
 
 //! Both lie in `$GINKGO_DIR`, or in `~/.ginkgo`. Only what the worker needs is read; everything else there is Ginkgo's.
@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use config::{Value, ValueKind};
 
 use super::environment::{Environment, variables_of};
-use super::keys::{Key, Kind, find};
+use super::kind::Kind;
+use super::keys::{Key, find};
 use super::problem::{Place, Problem};
 use super::value;
 use super::yaml::{self, Document};

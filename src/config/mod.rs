@@ -18,6 +18,8 @@ mod file;
 mod ginkgo;
 /// The list of all settings.
 pub mod keys;
+/// What a setting holds.
+pub mod kind;
 /// Settings of one layer.
 mod layer;
 /// File, environment and defaults, put together.

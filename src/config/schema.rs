@@ -1,5 +1,5 @@
 // Upstream: keys, reference
-// Downstream: actors, sections
+// Downstream: actors, kind, sections
 // Role: What the settings' types say of each setting: its description, default, range and words.
 
 //! Descriptions are the fields' comments, ranges the fields' attributes, defaults those of `Default`: nothing is
@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use actors::settings::ranges::{range_text, schema_of};
 use serde_json::Value;
 
+use super::kind::Kind;
 use super::sections::Settings;
 
 /// What the types say of one setting.
@@ -41,10 +42,69 @@ pub fn section_description(path: &str) -> String {
     node(path).map(description).unwrap_or_default()
 }
 
-fn node(path: &str) -> Option<&'static Value> {
+/// Every setting with its kind, in the order of the fields.
+pub fn leaves() -> Vec<(String, Kind)> {
+    let mut leaves = Vec::new();
+    collect(root(), "", &mut leaves);
+    leaves
+}
+
+fn collect(node: &'static Value, path: &str, leaves: &mut Vec<(String, Kind)>) {
+    let Some(fields) = node.get("properties").and_then(Value::as_object) else {
+        leaves.extend(kind(node).map(|kind| (path.to_owned(), kind)));
+        return;
+    };
+    for (name, field) in fields {
+        collect(field, &if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, leaves);
+    }
+}
+
+/// What a value of this schema is; `None` for a type that no setting has.
+fn kind(node: &'static Value) -> Option<Kind> {
+    let choice = choice(node);
+    if !choice.is_empty() {
+        return Some(Kind::Choice(choice));
+    }
+    // `["string", "null"]` is an optional text.
+    let types = node.get("type")?;
+    let name = types.as_str().or_else(|| types.get(0)?.as_str())?;
+    match name {
+        "string" => Some(Kind::Text),
+        "boolean" => Some(Kind::Flag),
+        "number" => Some(Kind::Real),
+        "integer" => Some(Kind::Number { max: largest(node.get("format")?.as_str()?)? }),
+        "array" => {
+            let words = node.get("items").map(self::choice).unwrap_or_default();
+            Some(if words.is_empty() { Kind::List } else { Kind::Choices(words) })
+        }
+        _ => None,
+    }
+}
+
+/// The largest number of a Rust type, by its name in the schema.
+fn largest(format: &str) -> Option<u64> {
+    match format {
+        "uint8" => Some(u8::MAX.into()),
+        "uint16" => Some(u16::MAX.into()),
+        "uint32" => Some(u32::MAX.into()),
+        "uint64" | "uint" => Some(u64::MAX),
+        _ => None,
+    }
+}
+
+/// The words of a choice; none where the value is no choice.
+fn choice(node: &'static Value) -> Vec<&'static str> {
+    let variants = node.get("oneOf").and_then(Value::as_array).into_iter().flatten();
+    variants.filter_map(|variant| variant.get("const")?.as_str()).collect()
+}
+
+fn root() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
-    let root = SCHEMA.get_or_init(schema_of::<Settings>);
-    path.split('.').filter(|name| !name.is_empty()).try_fold(root, |node, name| node.get("properties")?.get(name))
+    SCHEMA.get_or_init(schema_of::<Settings>)
+}
+
+fn node(path: &str) -> Option<&'static Value> {
+    path.split('.').filter(|name| !name.is_empty()).try_fold(root(), |node, name| node.get("properties")?.get(name))
 }
 
 fn description(node: &Value) -> String {
@@ -72,6 +132,15 @@ mod tests {
         assert_eq!((attempts.default, attempts.range.as_deref()), (Some(json!(3)), Some("1 to 3")));
         assert_eq!(section_description("sources.tushare"), "Tushare Pro.");
         assert_eq!(about("kafka.nothing"), About::default());
+    }
+
+    #[test]
+    fn a_type_that_no_setting_has_is_no_kind() {
+        for schema in [json!({"type": "object"}), json!({"type": "integer", "format": "int64"}), json!({})] {
+            assert_eq!(kind(Box::leak(Box::new(schema))), None);
+        }
+        assert_eq!(kind(Box::leak(Box::new(json!({"type": "number"})))), Some(Kind::Real));
+        assert_eq!(kind(Box::leak(Box::new(json!({"type": "boolean"})))), Some(Kind::Flag));
     }
 
     #[test]

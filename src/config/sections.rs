@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: actors, masked, source_sections
-// Role: Every setting of the worker outside the actors: its default, its unit in its name, what it means.
+// Role: Declares every setting outside the actors with its default and meaning; the name includes the unit.
 
 use crate::config::masked::masked;
 use std::path::PathBuf;
@@ -14,40 +14,40 @@ use serde::{Deserialize, Serialize};
 
 use super::source_sections::SourcesSection;
 
-/// All settings of a worker, as `data_worker.yml` may give them.
+/// All settings of a worker, in the structure of `data_worker.yml`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Identity and life of this worker.
+    /// Name of this worker, and how it stops.
     pub worker: WorkerSection,
-    /// Commands in, dead letters and notifications out.
+    /// Kafka: source of the commands, target of dead letters, notifications and price updates.
     pub kafka: KafkaSection,
-    /// Heartbeats, in Redis.
+    /// Redis: heartbeats.
     pub redis: RedisSection,
-    /// Bars, ticks, adjustment factors and kept quality reports, in ClickHouse.
+    /// ClickHouse: bars, ticks, adjustment factors and quality reports.
     pub clickhouse: ClickHouseSection,
-    /// The list of securities, the calendar and the records of ended tasks, in MySQL or MariaDB.
+    /// MySQL or MariaDB: the list of securities, the trading calendar and the records of completed tasks.
     pub mysql: MySqlSection,
-    /// Where market data comes from.
+    /// Sources of market data.
     pub sources: SourcesSection,
-    /// How market data is fetched, and how often a failed fetch is tried again.
+    /// Fetching of market data, and retries of failed fetches.
     pub fetch: FetchSettings,
-    /// How rows are gathered and written.
+    /// Batching and writing of rows.
     pub batch: BatchSettings,
-    /// When the worker beats, and when it counts as stalled.
+    /// Interval of the heartbeats, and when the worker counts as stalled.
     pub heartbeat: HeartbeatSettings,
-    /// Quality summaries.
+    /// Quality reports and alerts.
     pub quality: QualitySettings,
-    /// What is told to other components.
+    /// Events for other components.
     pub events: EventSettings,
-    /// What can be asked over HTTP: `/healthz`, `/readyz`, `/metrics`, `/status`.
+    /// HTTP server with `/healthz`, `/readyz`, `/metrics` and `/status`.
     pub http: HttpSection,
-    /// Log lines.
+    /// Logging.
     pub log: LogSection,
 }
 
 impl Settings {
-    /// The actors' part.
+    /// The settings of the actors.
     pub fn actor_settings(&self) -> ActorSettings {
         ActorSettings {
             fetch: self.fetch.clone(),
@@ -59,13 +59,13 @@ impl Settings {
     }
 }
 
-/// Identity and life of this worker.
+/// Name of this worker, and how it stops.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkerSection {
-    /// The instance's name, unique in the group, without a colon; empty: `data_worker_` and the host's name.
+    /// Name of this instance: unique in the consumer group, without a colon. Empty: `data_worker_` and the host name.
     pub node_id: String,
-    /// How long a stop may take until what is begun is written and committed.
+    /// Deadline of a graceful stop: the time to finish started work, write its rows and commit its offsets.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub drain_deadline_ms: u64,
 }
@@ -76,7 +76,7 @@ impl Default for WorkerSection {
     }
 }
 
-/// Commands in, dead letters and notifications out.
+/// Kafka: source of the commands, target of dead letters, notifications and price updates.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaSection {
@@ -85,38 +85,40 @@ pub struct KafkaSection {
     /// Port of the broker.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// The consumer group; workers of one group share the commands.
+    /// Consumer group; the workers of one group share the commands.
     pub group_id: String,
-    /// Topics commands come from.
+    /// Topics with commands.
     pub command_topics: Vec<String>,
-    /// The topic on which every instance hears operators' orders (reload, stop, pause, resume, heartbeat_test).
+    /// Topic with operators' orders (reload, stop, pause, resume, heartbeat_test). Every instance reads the whole
+    /// topic, outside the consumer group.
     pub control_topic: String,
-    /// Where a command for many codes is published anew in parts, so that the whole group works on it; one of
-    /// `command_topics`; empty: the last of them.
+    /// Topic to which a worker publishes the parts of a command for many codes, so that the group shares the work. Must
+    /// be one of `command_topics`. Empty: the last of them.
     pub parts_topic: String,
-    /// Where commands end that cannot be carried out.
+    /// Topic for dead letters: commands that cannot be executed.
     pub dead_letter_topic: String,
-    /// Where messages for people go.
+    /// Topic for notifications to people.
     pub notification_topic: String,
-    /// Where price updates go, for strategies and risk managers; see `events.price_update`.
+    /// Topic for price updates, for strategies and risk managers; see `events.price_update`.
     pub market_data_topic: String,
-    /// Commands taken and not resolved at once; consumption pauses there. Bounds the memory of a worker and what is
-    /// done again after a crash.
+    /// Maximum number of commands that are received but not yet resolved; at this number the worker pauses consumption.
+    /// It bounds the memory of a worker and the work that is repeated after a crash.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_unresolved: usize,
-    /// Whether the group knows a worker by its node id. Then a restart within the session keeps its partitions and
-    /// moves nobody else's; but those of a worker that is gone for good wait until the session is over.
+    /// Whether the worker is a static member of the group, with its node id as `group.instance.id`. After a restart
+    /// within the session timeout it keeps its partitions without a rebalance. The partitions of a worker that is gone
+    /// permanently wait for the session timeout.
     pub static_membership: bool,
-    /// After which the group takes a silent worker's partitions away. The broker has limits of its own for it, 6 s to
-    /// 30 min unless it is set up otherwise.
+    /// Session timeout: the group reassigns the partitions of a worker that is silent for this long. The broker limits
+    /// the value, by default to 6 s to 30 min.
     #[schemars(range(min = 1_000, max = 1_800_000))]
     pub session_timeout_ms: u64,
-    /// How long a rebalance waits for begun work of the partitions that go; must be below `session_timeout_ms`.
+    /// How long a rebalance waits for started work of revoked partitions; must be below `session_timeout_ms`.
     pub rebalance_drain_ms: u64,
-    /// Time between two commits of resolved offsets.
+    /// Interval between commits of resolved offsets.
     #[schemars(range(min = 10, max = 60_000))]
     pub commit_interval_ms: u64,
-    /// A consumer that gets nothing for so long although its partitions hold more is rebuilt.
+    /// The worker rebuilds a consumer that receives nothing for this long although its partitions hold more records.
     #[schemars(range(min = 1_000, max = 86_400_000))]
     pub stall_after_ms: u64,
 }
@@ -133,7 +135,7 @@ impl Default for KafkaSection {
             dead_letter_topic: "ginkgo.data.commands.dlq".into(),
             notification_topic: "ginkgo.notifications".into(),
             market_data_topic: "ginkgo.live.market.data".into(),
-            // An evening of all A-shares, so that rows of many commands share an INSERT; about 2 MB of payloads.
+            // One evening's commands for all A-shares, so that their rows share INSERTs; about 2 MB of payloads.
             max_unresolved: 6_000,
             static_membership: true,
             session_timeout_ms: 30_000,
@@ -145,7 +147,7 @@ impl Default for KafkaSection {
 }
 
 impl KafkaSection {
-    /// Where the parts of a command for many codes go.
+    /// The topic to which the parts of a command for many codes are published.
     pub fn topic_of_parts(&self) -> &str {
         match (self.parts_topic.as_str(), self.command_topics.last()) {
             ("", Some(last)) => last,
@@ -154,7 +156,7 @@ impl KafkaSection {
     }
 }
 
-/// Heartbeats.
+/// Redis: heartbeats.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSection {
@@ -165,11 +167,11 @@ pub struct RedisSection {
     pub port: u16,
     /// Number of the Redis database.
     pub database: u8,
-    /// Password, if the server wants one.
+    /// Password, if the server requires one.
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
-    /// Start of the heartbeat's key; `:` and the node id follow.
+    /// Prefix of the heartbeat's key; `:` and the node id follow.
     pub key_prefix: String,
 }
 
@@ -185,38 +187,38 @@ impl Default for RedisSection {
     }
 }
 
-/// Bars, ticks, adjustment factors and kept quality reports.
+/// ClickHouse: bars, ticks, adjustment factors and quality reports.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClickHouseSection {
     /// Host of the ClickHouse server.
     pub host: String,
-    /// Port of its HTTP interface.
+    /// Port of the server's HTTP interface.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// User; it reads, writes, and creates the database and the table where they are missing.
+    /// User. Must be allowed to read, to write, and to create the database and the tables if they are missing.
     pub user: String,
-    /// Password, if the server wants one.
+    /// Password, if the server requires one.
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
-    /// Database with the tables `bar`, `adjustfactor`, `data_quality_report` and those of ticks.
+    /// Database with the tables `bar`, `adjustfactor`, `data_quality_report` and the tables of ticks.
     pub database: String,
-    /// How bytes travel between worker and server: `none` is faster on one machine or in one data centre, `lz4` spares a
-    /// slow line.
+    /// Compression between worker and server: `none` is faster on one machine or in one data centre, `lz4` saves
+    /// bandwidth on a slow network.
     pub compression: Compression,
-    /// Longest wait for the answer to one statement.
+    /// Timeout of one statement.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub timeout_ms: u64,
 }
 
-/// How bytes travel.
+/// Compression between worker and ClickHouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// As they are.
+    /// No compression.
     None,
-    /// Compressed by LZ4.
+    /// LZ4.
     Lz4,
 }
 
@@ -234,7 +236,7 @@ impl Default for ClickHouseSection {
     }
 }
 
-/// The list of securities, the calendar and the records of ended tasks.
+/// MySQL or MariaDB: the list of securities, the trading calendar and the records of completed tasks.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MySqlSection {
@@ -243,15 +245,15 @@ pub struct MySqlSection {
     /// Port of the MySQL or MariaDB server.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// User; it reads the list and the calendar, and writes them where commands ask for it, and `data_sync_record`.
+    /// User. Must be allowed to read, to write and to create `stock_info`, `trade_day` and `data_sync_record`.
     pub user: String,
-    /// Password, if the server wants one.
+    /// Password, if the server requires one.
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
     /// Database with the tables `stock_info`, `trade_day` and `data_sync_record`.
     pub database: String,
-    /// Longest wait for the answer to one statement.
+    /// Timeout of one statement.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub timeout_ms: u64,
 }
@@ -269,15 +271,15 @@ impl Default for MySqlSection {
     }
 }
 
-/// What can be asked over HTTP.
+/// HTTP server with `/healthz`, `/readyz`, `/metrics` and `/status`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSection {
-    /// Whether the worker answers over HTTP at all.
+    /// Whether the HTTP server runs.
     pub enabled: bool,
-    /// The address to listen on; `0.0.0.0` listens on all, as a container must. Nobody is asked for a password there.
+    /// Address to listen on; `0.0.0.0`: all interfaces, as a container needs. The server has no authentication.
     pub host: String,
-    /// The port to listen on; 0 takes a free one, which the heartbeat tells.
+    /// Port to listen on; 0: a free port, which the heartbeat contains.
     pub port: u16,
 }
 
@@ -287,7 +289,7 @@ impl Default for HttpSection {
     }
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -299,16 +301,16 @@ pub enum LogFormat {
     Auto,
 }
 
-/// Logs.
+/// Logging.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSection {
-    /// The least level shown, or a filter such as `info,data_worker::kafka=debug`.
+    /// Minimum level, or a filter such as `info,data_worker::adapters::kafka=debug`.
     pub level: String,
-    /// How lines look. Text goes to the error stream, JSON to the output.
+    /// Format of the lines. Text goes to stderr, JSON to stdout.
     pub format: LogFormat,
-    /// A folder into which the lines are written as JSON, too, for a collector that reads files: one file a day,
-    /// `data_worker.2026-08-10.log`, seven of them kept. Workers may share it. Empty: none.
+    /// Folder for additional JSON log files, for a log collector: one file per day, such as
+    /// `data_worker.2026-08-10.log`; seven are kept. Several workers may share the folder. Empty: no files.
     pub folder: PathBuf,
 }
 

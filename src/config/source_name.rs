@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: actors
-// Role: The sources' names in the configuration, and which kinds of data each has.
+// Role: Names of the sources in the configuration, and the kinds of data that each offers.
 
 use actors::ports::DataKind;
 use schemars::JsonSchema;
@@ -12,17 +12,17 @@ use serde::{Deserialize, Serialize};
 pub enum SourceName {
     /// BaoStock.
     BaoStock,
-    /// A ClickHouse with market data.
+    /// A ClickHouse server with market data.
     ClickHouse,
-    /// EastMoney's quotation pages.
+    /// EastMoney's web quotation service.
     EastMoney,
     /// A folder of CSV and Parquet files.
     Files,
-    /// A MongoDB with market data.
+    /// A MongoDB server with market data.
     MongoDb,
-    /// A MySQL or MariaDB with market data.
+    /// A MySQL or MariaDB server with market data.
     MySql,
-    /// A Redis with market data.
+    /// A Redis server with market data.
     Redis,
     /// TDX's quotation servers.
     Tdx,
@@ -33,7 +33,7 @@ pub enum SourceName {
 }
 
 impl SourceName {
-    /// All of them.
+    /// All sources.
     pub const ALL: [Self; 10] = [
         Self::BaoStock,
         Self::ClickHouse,
@@ -47,7 +47,7 @@ impl SourceName {
         Self::Yahoo,
     ];
 
-    /// The name as it is written.
+    /// The name as the configuration writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BaoStock => "baostock",
@@ -63,7 +63,7 @@ impl SourceName {
         }
     }
 
-    /// Whether the source has such data.
+    /// Whether the source offers this kind of data.
     pub fn offers(self, kind: DataKind) -> bool {
         use DataKind::{Bars, Factors, MinuteBars, Stocks, Ticks, TradeDays};
         match self {

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: actors, database_sections, masked, source_name, units
-// Role: The settings of market data: which source of what, in which order, and each source's own.
+// Role: Settings of the market data sources: which sources each kind of data has, in which order, and their own.
 
 use std::path::PathBuf;
 
@@ -14,43 +14,44 @@ use super::source_name::SourceName;
 use crate::config::masked::masked;
 use crate::config::{AmountUnit, VolumeUnit};
 
-/// Market data.
+/// Sources of market data.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourcesSection {
-    /// Where daily bars come from: the preferred source first, the next one is asked when one fails for good.
+    /// Sources of daily bars, the preferred one first; if a source fails permanently, the worker uses the next one.
     pub bars: Vec<SourceName>,
-    /// Where minute bars come from; empty: from those of `bars` that have them.
+    /// Sources of minute bars. Empty: the sources in `bars` that offer minute bars.
     pub minute_bars: Vec<SourceName>,
-    /// Where ticks come from; empty: from those of `bars` that have them, else from `tdx`, which needs no account.
+    /// Sources of ticks. Empty: the sources in `bars` that offer ticks, otherwise `tdx`, which needs no account.
     pub ticks: Vec<SourceName>,
-    /// Where adjustment factors come from; empty: from those of `bars` that have them.
+    /// Sources of adjustment factors. Empty: the sources in `bars` that offer adjustment factors.
     pub factors: Vec<SourceName>,
-    /// Where the list of securities comes from; empty: from those of `bars` that have it.
+    /// Sources of the list of securities. Empty: the sources in `bars` that offer it.
     pub stocks: Vec<SourceName>,
-    /// Where the calendar comes from; empty: from those of `bars` that have it.
+    /// Sources of the trading calendar. Empty: the sources in `bars` that offer it.
     pub trade_days: Vec<SourceName>,
-    /// Comparisons of what one source gives with what another has.
+    /// Comparison of fetched rows with a second source.
     pub cross_check: CrossCheckSection,
-    /// Failures in a row (not reachable, no answer, a server's error) after which a source is left alone for a while.
+    /// Consecutive failures (unreachable, timeout, server error) after which the worker sends a source no requests for
+    /// `pause_ms`.
     #[schemars(range(min = 1, max = 1_000))]
     pub pause_after_failures: u32,
-    /// How long a source is left alone then; one call tries it afterwards.
+    /// Duration of that pause. One more failure after it starts the next pause.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub pause_ms: u64,
     /// BaoStock.
     pub baostock: BaoStockSection,
-    /// A ClickHouse that holds market data, such as another Ginkgo's.
+    /// A ClickHouse server with market data, such as that of another Ginkgo.
     pub clickhouse: ClickHouseSourceSection,
-    /// EastMoney's quotation pages.
+    /// EastMoney's web quotation service.
     pub eastmoney: EastMoneySection,
     /// A folder of CSV and Parquet files, one per code.
     pub files: FilesSection,
-    /// A MongoDB that holds market data.
+    /// A MongoDB server with market data.
     pub mongodb: MongoDbSourceSection,
-    /// A MySQL or MariaDB that holds market data, such as another Ginkgo's.
+    /// A MySQL or MariaDB server with market data, such as that of another Ginkgo.
     pub mysql: MySqlSourceSection,
-    /// A Redis that holds market data as JSON.
+    /// A Redis server with market data as JSON.
     pub redis: RedisSourceSection,
     /// TDX's quotation servers.
     pub tdx: TdxSection,
@@ -70,7 +71,7 @@ impl Default for SourcesSection {
             stocks: Vec::new(),
             trade_days: Vec::new(),
             cross_check: CrossCheckSection::default(),
-            // As many as a batch of fetches under way makes at once; a single lost answer stops nothing.
+            // Concurrent fetches can all fail at once: single lost answers must not pause a source.
             pause_after_failures: 20,
             pause_ms: 5_000,
             baostock: BaoStockSection::default(),
@@ -88,7 +89,7 @@ impl Default for SourcesSection {
 }
 
 impl SourcesSection {
-    /// The sources that the configuration names for a kind of data.
+    /// The sources that the configuration lists explicitly for a kind of data.
     pub fn named(&self, kind: DataKind) -> &[SourceName] {
         match kind {
             DataKind::Bars => &self.bars,
@@ -100,7 +101,7 @@ impl SourcesSection {
         }
     }
 
-    /// The sources of a kind of data, the preferred one first.
+    /// The sources of a kind of data with all defaults applied, the preferred one first.
     pub fn of(&self, kind: DataKind) -> Vec<SourceName> {
         match (kind, self.configured(kind)) {
             (DataKind::Ticks, configured) if configured.is_empty() => vec![SourceName::Tdx],
@@ -115,13 +116,13 @@ impl SourcesSection {
         }
     }
 
-    /// Every source that is used for anything.
+    /// Every source that is used for some kind of data, or for comparisons.
     pub fn used(&self) -> Vec<SourceName> {
         self.all(Self::of)
     }
 
-    /// Those that have to answer before a configuration is put in force: without the one for ticks that nobody has named,
-    /// which a network may well be closed to.
+    /// The sources that must answer before a reloaded configuration takes effect. They exclude the implicit `tdx` for
+    /// ticks, because a firewall may block it.
     pub fn required(&self) -> Vec<SourceName> {
         self.all(Self::configured)
     }
@@ -141,20 +142,21 @@ impl SourcesSection {
     }
 }
 
-/// Comparisons of what one source gives with what another has. Differences are warnings in the quality report
-/// (`source_disagreement`) and change no row; how large they may be is set in `quality.cross_check`.
+/// Comparison of fetched rows with a second source. Differences are warnings in the quality report
+/// (`source_disagreement`) and change no row; `quality.cross_check` sets the tolerances.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CrossCheckSection {
-    /// The sources daily bars are compared with: the first of them that did not give the rows is asked once. Empty: none.
+    /// Sources with which daily bars are compared. The worker sends one request to the first of them that did not
+    /// supply the rows. Empty: no comparison.
     pub bars: Vec<SourceName>,
     /// The same for minute bars.
     pub minute_bars: Vec<SourceName>,
 }
 
 impl CrossCheckSection {
-    /// The sources that a kind of data is compared with. Factors begin at another day with each vendor, and ticks are cut
-    /// and ordered in each one's own way: they cannot be compared row by row.
+    /// The sources with which a kind of data is compared. Factors start on a different day with each vendor, and each
+    /// vendor aggregates and orders ticks in its own way, so neither can be compared row by row.
     pub fn of(&self, kind: DataKind) -> &[SourceName] {
         match kind {
             DataKind::Bars => &self.bars,
@@ -164,26 +166,26 @@ impl CrossCheckSection {
     }
 }
 
-/// What a vendor may be asked for at most.
+/// The limits of requests to a vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// In any minute; 0: no limit of ours.
+    /// Requests per minute; 0: the worker sets no limit.
     pub per_minute: u32,
-    /// On a Shanghai day; 0: no limit of ours.
+    /// Requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub per_day: u32,
-    /// At the same time.
+    /// Concurrent requests.
     pub max_concurrent: u32,
-    /// Failures in a row after which nothing is sent for `pause_ms`.
+    /// Consecutive failures after which nothing is sent for `pause_ms`.
     pub pause_after_failures: u32,
-    /// Milliseconds.
+    /// Duration of that pause in milliseconds.
     pub pause_ms: u64,
 }
 
-/// Each vendor's section has the same three settings; the pauses are the same for all.
+/// Each vendor's section has the same three limits; the pause settings are shared by all vendors.
 macro_rules! limits {
     ($($section:ident),*) => {$(
         impl $section {
-            /// What the vendor may be asked for at most.
+            /// The limits of requests to this vendor.
             pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
                 RequestLimits {
                     per_minute: self.requests_per_minute,
@@ -213,22 +215,22 @@ limits!(
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BaoStockSection {
-    /// Host and port of the vendor's server.
+    /// Address of the vendor's server as `host:port`.
     pub address: String,
-    /// The account; `anonymous` is everybody's.
+    /// Account; `anonymous` is the public account.
     pub user: String,
-    /// The account's password; not set: that of `anonymous`.
+    /// Password of the account; not set: the password of `anonymous`.
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
-    /// Longest wait for one answer, connecting included.
+    /// Timeout of one request, including the connection attempt.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
-    /// Requests and logins in any minute; 0: no limit of ours.
+    /// Maximum number of requests and logins per minute; 0: the worker sets no limit.
     pub requests_per_minute: u32,
-    /// Requests and logins on a Shanghai day; 0: no limit of ours.
+    /// Maximum number of requests and logins per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
-    /// Connections at the same time, each with one request under way; the vendor counts an account's logins.
+    /// Maximum number of connections, each with one request at a time. The vendor counts the logins of an account.
     #[schemars(range(min = 1, max = 100))]
     pub max_concurrent: u32,
 }
@@ -247,22 +249,23 @@ impl Default for BaoStockSection {
     }
 }
 
-/// EastMoney's quotation pages.
+/// EastMoney's web quotation service.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EastMoneySection {
-    /// Base address of the bars.
+    /// Base URL of the bars.
     pub url: String,
-    /// Base address of the list of securities.
+    /// Base URL of the list of securities.
     pub list_url: String,
-    /// Longest wait for one answer.
+    /// Timeout of one request.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
-    /// Calls in any minute; 0: no limit of ours. The vendor closes its door for hours when called too often.
+    /// Maximum number of requests per minute; 0: the worker sets no limit. The vendor blocks a client with too many
+    /// requests for hours.
     pub requests_per_minute: u32,
-    /// Calls on a Shanghai day; 0: no limit of ours.
+    /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
-    /// Calls at the same time.
+    /// Maximum number of concurrent requests.
     #[schemars(range(min = 1, max = 1_000))]
     pub max_concurrent: u32,
 }
@@ -273,7 +276,7 @@ impl Default for EastMoneySection {
             url: "https://push2his.eastmoney.com".into(),
             list_url: "https://82.push2.eastmoney.com".into(),
             timeout_ms: 15_000,
-            // Reports speak of a closed door after some 200 calls in a row.
+            // Users report a block after about 200 consecutive requests.
             requests_per_minute: 60,
             requests_per_day: 0,
             max_concurrent: 2,
@@ -285,28 +288,28 @@ impl Default for EastMoneySection {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TdxSection {
-    /// Servers as `host:port`, the preferred one first; the next one is asked when one fails.
+    /// Servers as `host:port`, the preferred one first; if a server fails, the worker uses the next one.
     pub hosts: Vec<String>,
-    /// Longest wait for one answer, connecting included.
+    /// Timeout of one request, including the connection attempt.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
-    /// Requests in any minute; 0: no limit of ours.
+    /// Maximum number of requests per minute; 0: the worker sets no limit.
     pub requests_per_minute: u32,
-    /// Requests on a Shanghai day; 0: no limit of ours.
+    /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
-    /// Requests at the same time, each on a connection of its own.
+    /// Maximum number of concurrent requests, each on its own connection.
     #[schemars(range(min = 1, max = 100))]
     pub max_concurrent: u32,
 }
 
 impl Default for TdxSection {
     fn default() -> Self {
-        // Servers of the vendor's that public clients name, in three cities.
+        // Servers of the vendor in three cities, as listed by public clients.
         let hosts = ["110.41.147.114:7709", "124.70.176.52:7709", "121.36.54.217:7709", "8.129.13.54:7709"];
         Self {
             hosts: hosts.map(str::to_owned).to_vec(),
             timeout_ms: 15_000,
-            // The vendor names no limit; this one is ours, so that nobody has a reason to make one.
+            // The vendor publishes no limit. The worker limits itself so that the vendor has no reason to set one.
             requests_per_minute: 1_200,
             requests_per_day: 0,
             max_concurrent: 4,
@@ -315,7 +318,7 @@ impl Default for TdxSection {
 }
 
 impl TdxSection {
-    /// Whether there is a server, and every one is a host and a port.
+    /// Whether the list has at least one server and every entry is a host and a port.
     pub fn names_servers(&self) -> bool {
         let is_server = |text: &String| {
             text.trim().rsplit_once(':').is_some_and(|(host, port)| {
@@ -332,20 +335,21 @@ impl TdxSection {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TushareSection {
-    /// Base address; the interface's name is appended as in the vendor's own client.
+    /// Base URL. The worker appends the name of the interface, as the vendor's own client does.
     pub url: String,
-    /// The account's token; without it Tushare refuses every call.
+    /// Token of the account; without it Tushare rejects every request.
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub token: Option<SecretString>,
-    /// Longest wait for one answer.
+    /// Timeout of one request.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
-    /// Calls in any minute; 0: no limit of ours, only the vendor's own. An account of 5,000 points has 500.
+    /// Maximum number of requests per minute; 0: the worker sets no limit, only the vendor does. The vendor allows 500
+    /// to an account with 5,000 points.
     pub requests_per_minute: u32,
-    /// Calls on a Shanghai day; 0: no limit of ours.
+    /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
-    /// Calls at the same time.
+    /// Maximum number of concurrent requests.
     #[schemars(range(min = 1, max = 1_000))]
     pub max_concurrent: u32,
 }
@@ -367,12 +371,12 @@ impl Default for TushareSection {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FilesSection {
-    /// The folder, needed where `files` is a source of anything; files are named `000001.SZ.daily.csv` or
-    /// `000001.SZ.daily.parquet`; what is there in both forms is read from Parquet.
+    /// Folder of the files; required if `files` is a source of any kind of data. Files have names such as
+    /// `000001.SZ.daily.csv` or `000001.SZ.daily.parquet`. If both exist, the worker reads the Parquet file.
     pub folder: PathBuf,
-    /// What the column `volume` counts.
+    /// Unit of the column `volume`.
     pub volume_unit: VolumeUnit,
-    /// What the column `amount` counts.
+    /// Unit of the column `amount`.
     pub amount_unit: AmountUnit,
 }
 
@@ -380,18 +384,19 @@ pub struct FilesSection {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct YahooSection {
-    /// Base address of the chart interface.
+    /// Base URL of the chart interface.
     pub url: String,
-    /// What the worker calls itself; Yahoo refuses names it takes for none of a browser.
+    /// `User-Agent` header of the requests; Yahoo rejects names that are not those of a browser.
     pub user_agent: String,
-    /// Longest wait for one answer.
+    /// Timeout of one request.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
-    /// Requests in any minute; 0: no limit of ours. Yahoo names no limit and refuses whoever asks too often.
+    /// Maximum number of requests per minute; 0: the worker sets no limit. Yahoo publishes no limit and rejects clients
+    /// that send too many requests.
     pub requests_per_minute: u32,
-    /// Requests on a Shanghai day; 0: no limit of ours.
+    /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
-    /// Requests at the same time.
+    /// Maximum number of concurrent requests.
     #[schemars(range(min = 1, max = 1_000))]
     pub max_concurrent: u32,
 }

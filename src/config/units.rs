@@ -1,11 +1,11 @@
 // Upstream: many
 // Downstream: none
-// Role: Units of volumes and amounts in files and databases.
+// Role: Declares the units of volumes and amounts in files and databases.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a volume counts.
+/// Unit of a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VolumeUnit {
@@ -16,7 +16,7 @@ pub enum VolumeUnit {
     Lots,
 }
 
-/// What an amount counts.
+/// Unit of an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AmountUnit {

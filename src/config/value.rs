@@ -1,10 +1,11 @@
 // Upstream: environment, file, ginkgo
-// Downstream: keys
+// Downstream: keys, kind
 // Role: Reads one setting's value strictly by its kind; a wrong one is explained without showing a secret.
 
 use config::ValueKind;
 
-use super::keys::{Key, Kind};
+use super::keys::Key;
+use super::kind::Kind;
 
 /// Longest part of a wrong value that a message shows, in characters.
 const MAX_SHOWN: usize = 60;
@@ -13,7 +14,7 @@ const MAX_SHOWN: usize = 60;
 ///
 /// Text is not made of numbers: YAML reads `007` as 7 and `1e5` as 100000, and a password would silently be another.
 pub fn from_file(key: &Key, value: &ValueKind) -> Result<Option<ValueKind>, String> {
-    match (key.kind, value) {
+    match (&key.kind, value) {
         (_, ValueKind::Nil) => Ok(None),
         (Kind::List | Kind::Choices(_), ValueKind::Array(items)) => {
             let texts = items.iter().map(|item| match &item.kind {
@@ -24,7 +25,7 @@ pub fn from_file(key: &Key, value: &ValueKind) -> Result<Option<ValueKind>, Stri
         }
         (Kind::List, ValueKind::String(text)) => Err(wrong(key, text)),
         (Kind::Number { max }, ValueKind::I64(number)) => match u64::try_from(*number) {
-            Ok(number) if number <= max => Ok(Some(ValueKind::U64(number))),
+            Ok(number) if number <= *max => Ok(Some(ValueKind::U64(number))),
             _ => Err(wrong(key, &number.to_string())),
         },
         (Kind::Real, ValueKind::I64(number)) => Ok(Some(ValueKind::Float(*number as f64))),
@@ -40,11 +41,11 @@ pub fn from_file(key: &Key, value: &ValueKind) -> Result<Option<ValueKind>, Stri
 /// Reads a value as an environment variable gives it: lists are separated by commas. `Ok(None)`: nothing is set.
 pub fn from_text(key: &Key, text: &str) -> Result<Option<ValueKind>, String> {
     let trimmed = text.trim();
-    let value = match key.kind {
+    let value = match &key.kind {
         // Compose hands over these two quotation marks for a password that is not set.
         Kind::Text if key.secret && matches!(trimmed, "" | "\"\"") => return Ok(None),
         Kind::Text => Some(ValueKind::String(text.to_owned())),
-        Kind::Number { max } => trimmed.parse().ok().filter(|number| *number <= max).map(ValueKind::U64),
+        Kind::Number { max } => trimmed.parse().ok().filter(|number| number <= max).map(ValueKind::U64),
         Kind::Real => trimmed.parse().ok().filter(|number: &f64| number.is_finite()).map(ValueKind::Float),
         Kind::Flag => trimmed.to_ascii_lowercase().parse().ok().map(ValueKind::Boolean),
         Kind::Choice(words) => {
@@ -61,7 +62,7 @@ pub fn from_text(key: &Key, text: &str) -> Result<Option<ValueKind>, String> {
 
 /// A list, of words that may be chosen where not any will do; each is named once.
 fn chosen(key: &Key, texts: Vec<String>) -> Result<ValueKind, String> {
-    let Kind::Choices(words) = key.kind else { return Ok(list(texts)) };
+    let Kind::Choices(words) = &key.kind else { return Ok(list(texts)) };
     let mut chosen: Vec<String> = Vec::new();
     for text in texts {
         let word = text.to_ascii_lowercase();

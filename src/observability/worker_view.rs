@@ -2,6 +2,7 @@
 // Downstream: actors
 // Role: A running worker as it is looked at from outside: who it is, its board, its feed.
 
+use actors::ports::Swappable;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub struct WorkerView {
     /// Where its commands come from.
     pub feed: Arc<dyn CommandFeed>,
     /// Where its data comes from.
-    pub sources: Arc<dyn MarketSources>,
+    pub sources: Arc<Swappable<dyn MarketSources>>,
 }
 
 impl fmt::Debug for WorkerView {
@@ -49,7 +50,7 @@ impl WorkerView {
 
     /// For how long requests to each source in force have waited for limits, all added up.
     pub fn throttled(&self) -> BTreeMap<&'static str, Duration> {
-        let sources = DataKind::ALL.into_iter().flat_map(|kind| self.sources.of(kind));
+        let sources = DataKind::ALL.into_iter().flat_map(|kind| self.sources.pin().of(kind));
         sources.map(|source| (source.name(), source.throttled())).collect()
     }
 

@@ -45,7 +45,7 @@ pub struct Options {
     /// Goes on serving after that, until Ctrl-C or SIGTERM, and prints how to send commands.
     #[arg(long)]
     stay: bool,
-    /// The least level of log lines on the error stream, or a filter such as `info,data_worker::kafka=debug`.
+    /// The least level of log lines on the error stream, or a filter such as `info,data_worker::adapters::kafka=debug`.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log_level: String,
 }

@@ -17,6 +17,7 @@ use kit::services::required;
 use kit::tushare_server::{Fault, Lasting};
 use kit::wait::wait_until;
 
+use actors::ports::Swappable;
 use crate::main_job::{Market, PROGRAM, market};
 
 fn command(name: &str) -> Vec<u8> {
@@ -134,7 +135,7 @@ fn what_is_stored_of_securities_and_days_is_read_and_what_is_not_there_is_built_
     let read = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            FactCache::new(Arc::new(MySqlReference::new(&section))).current(Duration::from_secs(600)).await
+            FactCache::new(Swappable::new(Arc::new(MySqlReference::new(&section)))).current(Duration::from_secs(600)).await
         })
     };
     let day = |text: &str| text.parse::<NaiveDate>().unwrap();

@@ -11,6 +11,7 @@ use chrono::Utc;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
+use crate::ports::Swappable;
 use crate::command_router::open_command::{CommandId, OpenCommand, OpenTask, QueuedTask};
 use crate::command_router::publisher::CommandPublisher;
 use crate::command_router::split::split;
@@ -42,7 +43,7 @@ pub struct RouterLinks {
     /// Takes dead letters.
     pub outbox: Arc<dyn Outbox>,
     /// Knows all listed codes.
-    pub reference: Arc<dyn ReferenceStore>,
+    pub reference: Arc<Swappable<dyn ReferenceStore>>,
     /// Keeps records of ended tasks.
     pub journal: BackgroundWriter<SyncRecord>,
 }
@@ -145,7 +146,7 @@ impl CommandRouter {
         let listing = async move {
             let mut delays = crate::store_retry::store_delays(&settings);
             let codes = loop {
-                match links.reference.listed_codes().await {
+                match links.reference.pin().listed_codes().await {
                     Ok(codes) => break codes,
                     Err(error) => {
                         vitals.board().record_error(&error.to_string());

@@ -1,6 +1,6 @@
 // Upstream: actor
 // Downstream: domain, ports, settings, store_retry, supervision
-// Role: Ends a command by handing it over: to the group in parts, or to the dead letters. Only what is published is resolved.
+// Role: Publishes the parts or the dead letter of a command, and resolves it when the broker has them.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 // Upstream: config_actor, supervisor
 // Downstream: messages, notifications, ports, settings, supervision
-// Role: The actor that holds the configuration in force, and puts a new one in force for all at once, or for none.
+// Role: The actor that holds the active configuration and applies a new one as a whole, or rejects it as a whole.
 
 use std::sync::Arc;
 
@@ -12,10 +12,11 @@ use crate::ports::{ConfigSource, PreparedConfig};
 use crate::settings::{ActorSettings, ApplySettings};
 use crate::supervision::Vitals;
 
-/// Orders that one reload answers at most; beyond it they come so fast that somebody sends them in a loop.
+/// Maximum number of operator orders that one reload answers. More of them indicate a sender in a loop.
 const MAX_ANSWERS: usize = 100;
 
-/// Reloads asked for while one is under way: one follows for all of them, and answers each order.
+/// Reload requests that arrive while a reload is running: the last cause, and the correlation ids of the orders. One
+/// reload follows for all of them and answers each order.
 #[derive(Debug, Default)]
 struct Waiting(Option<(&'static str, Vec<String>)>);
 
@@ -27,7 +28,7 @@ impl Waiting {
     }
 }
 
-/// Holds the configuration. One reload is under way at a time.
+/// Holds the active configuration. At most one reload runs at a time.
 pub struct ConfigActor {
     vitals: Vitals,
     generation: u64,
@@ -40,7 +41,7 @@ pub struct ConfigActor {
 }
 
 impl ConfigActor {
-    /// The settings at the start, where new ones come from, and who hears of them.
+    /// Creates the actor with the initial settings, the source of new settings and the actors that receive them.
     pub fn new(
         vitals: Vitals,
         settings: Arc<ActorSettings>,
@@ -60,14 +61,14 @@ impl ConfigActor {
         }
     }
 
-    /// Reads it anew if anything asks for it and nothing is under way.
+    /// Starts a reload if one is requested and none is running.
     fn reload(&mut self, ctx: &mut Context<Self>) {
         if self.reloading {
             return;
         }
         let Some((cause, orders)) = self.waiting.0.take() else { return };
         self.reloading = true;
-        tracing::info!(cause, "the configuration is read anew");
+        tracing::info!(cause, "configuration is being reloaded");
         let source = self.source.clone();
         let preparing = async move { source.prepare().await }.into_actor(self);
         ctx.spawn(preparing.map(move |prepared, config, ctx| {
@@ -86,14 +87,14 @@ impl ConfigActor {
         let board = self.vitals.board();
         if changed.is_empty() {
             board.counters.reloads_unchanged.add(1);
-            tracing::info!(generation = self.generation, "nothing has changed in the configuration");
+            tracing::info!(generation = self.generation, "configuration reloaded without changes");
             return WorkerEvent::ReloadUnchanged;
         }
         install();
         self.settings = Arc::new(settings);
         self.generation += 1;
         board.counters.reloads_applied.add(1);
-        tracing::info!(generation = self.generation, ?changed, "a new configuration is in force");
+        tracing::info!(generation = self.generation, changed = changed.join(", "), "new configuration applied");
         self.tell();
         WorkerEvent::Reloaded(changed)
     }
@@ -103,13 +104,13 @@ impl ConfigActor {
         tracing::error!(
             generation = self.generation,
             problems = problems.join("; "),
-            "the new configuration is refused; the old one stays in force"
+            "new configuration rejected; the old one stays active"
         );
         WorkerEvent::ReloadRefused(problems)
     }
 
     fn answer(&self, event: WorkerEvent, orders: Vec<String>) {
-        // Nobody wants a message for every saving of a file that changes nothing.
+        // Saving an unchanged file does not cause a notification.
         if orders.is_empty() && event == WorkerEvent::ReloadUnchanged {
             return;
         }
@@ -136,13 +137,13 @@ impl Actor for ConfigActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.vitals.begin(ctx);
-        // After a restart the actors may or may not have heard of the last snapshot: they are told again.
+        // After a restart it is unknown whether the subscribers received the last settings, so they are sent again.
         self.tell();
     }
 }
 
 impl Supervised for ConfigActor {
-    /// What is in force stays in force: all other actors work by it. A reload under way is given up.
+    /// Keeps the active configuration, because all other actors use it. A running reload is abandoned.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
         self.reloading = false;
         self.waiting = Waiting::default();

@@ -8,26 +8,26 @@ use actix::prelude::*;
 
 use crate::settings::ActorSettings;
 
-/// Read the configuration anew and put it in force, as a whole or not at all.
+/// Reloads the configuration and applies it as a whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Reload {
-    /// What asked for it, for the log: an order, a signal, a change of the file.
+    /// What requested the reload, for the log: an operator order, a signal or a change of the file.
     pub cause: &'static str,
-    /// The id of the order, repeated in the answer.
+    /// The correlation id of the operator order, repeated in the answer.
     pub correlation_id: Option<String>,
 }
 
-/// The settings in force and their generation.
+/// Requests the active settings and their generation.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "SettingsInForce")]
 pub struct CurrentSettings;
 
-/// An answer to [`CurrentSettings`].
+/// The answer to [`CurrentSettings`].
 #[derive(Debug, Clone, MessageResponse)]
 pub struct SettingsInForce {
-    /// 1 at the start; one more with each change.
+    /// 1 at the start of the worker; incremented with each applied change.
     pub generation: u64,
-    /// The settings.
+    /// The active settings.
     pub settings: Arc<ActorSettings>,
 }

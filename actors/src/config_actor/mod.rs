@@ -1,8 +1,8 @@
 // Upstream: none
 // Downstream: actor, messages
-// Role: The ConfigActor: holds the configuration in force and applies a new one.
+// Role: The ConfigActor: holds the active configuration and applies a new one.
 
-//! The ConfigActor: holds the configuration in force and applies a new one.
+//! The ConfigActor: holds the active configuration and applies a new one.
 
 /// The actor.
 mod actor;

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: bar, code
-// Role: Adjustment factors of a security: as fetched, as stored, and how the stored ones follow from the raw ones.
+// Role: Adjustment factors of a security: as fetched, as stored, and how the stored values derive from raw factors.
 
 use chrono::NaiveDateTime;
 use rust_decimal::prelude::ToPrimitive;
@@ -9,20 +9,20 @@ use uuid::Uuid;
 
 use crate::domain::{Code, Field, SourceId};
 
-/// The name space of the identities of factors; a constant, so that every worker gives a row the same uuid.
+/// The UUID namespace of factors. It is a constant, so every worker computes the same UUID for a row.
 const FACTOR_NAMESPACE: Uuid = Uuid::from_u128(0x1f0b_7d64_52a9_4c37_9b1e_83d5_60f2_c48a);
 
-/// A raw factor as a source gave it.
+/// A raw factor as fetched from a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedFactor {
     /// Midnight of the day.
     pub timestamp: Field<NaiveDateTime>,
-    /// The factor; above zero.
+    /// The factor; must be greater than zero.
     pub factor: Field<Decimal>,
 }
 
-/// A fixed-point number with six decimals, counted in millionths: the scale of Ginkgo's factor columns
-/// (`Decimal(16, 6)`).
+/// A fixed-point number with six decimals, stored as an integer number of millionths. This is the scale of Ginkgo's
+/// factor columns (`Decimal(16, 6)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Millionths(pub i64);
 
@@ -30,7 +30,7 @@ impl Millionths {
     /// `Decimal(16, 6)` holds fewer than 10^16 millionths.
     const LIMIT: i64 = 10_000_000_000_000_000;
 
-    /// Rounds half away from zero to six decimals; `None` where the value does not fit `Decimal(16, 6)`.
+    /// Rounds half away from zero to six decimals; `None` if the value does not fit `Decimal(16, 6)`.
     pub fn from_decimal(value: Decimal) -> Option<Self> {
         let rounded = value.round_dp_with_strategy(6, RoundingStrategy::MidpointAwayFromZero);
         let millionths = rounded.checked_mul(Decimal::from(1_000_000))?.to_i64()?;
@@ -42,7 +42,7 @@ impl Millionths {
         Decimal::new(self.0, 6)
     }
 
-    /// A quotient of two factors; `None` where it does not fit.
+    /// The quotient of two factors; `None` if it does not fit.
     fn by(self, divisor: Self) -> Option<Self> {
         Self::from_decimal(self.to_decimal().checked_div(divisor.to_decimal())?)
     }
@@ -53,33 +53,33 @@ impl Millionths {
 pub struct RawFactor {
     /// Midnight of the day.
     pub timestamp: NaiveDateTime,
-    /// Above zero.
+    /// The factor; greater than zero.
     pub factor: Millionths,
-    /// Who gave it.
+    /// The source of the factor.
     pub source: SourceId,
 }
 
-/// A stored row: the raw factor and what Ginkgo's readers multiply prices by.
+/// A stored row: the raw factor and the two factors by which Ginkgo's readers multiply prices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdjustFactor {
     /// The security.
     pub code: Code,
     /// The raw factor.
     pub raw: RawFactor,
-    /// The last raw factor by this one.
+    /// The last raw factor of the series divided by this one.
     pub fore: Millionths,
-    /// This raw factor by the first one.
+    /// This raw factor divided by the first one of the series.
     pub back: Millionths,
 }
 
 impl AdjustFactor {
-    /// The row of one day in a series that begins and ends with these raw factors; `None` where a value does not fit.
+    /// The row of one day in a series with these first and last raw factors; `None` if a value does not fit.
     pub fn of(code: Code, raw: RawFactor, first: Millionths, last: Millionths) -> Option<Self> {
         Some(Self { code, raw, fore: last.by(raw.factor)?, back: raw.factor.by(first)? })
     }
 
-    /// Its identity, 32 hexadecimal digits of a UUID version 5 over key and values: an unchanged row is recognised in the
-    /// store and not written again.
+    /// The row's UUID: 32 hexadecimal digits of a UUID version 5 over the key and the values. It identifies an
+    /// unchanged row in the store, so the row is not written again.
     pub fn uuid(&self) -> String {
         let mut name = Vec::with_capacity(48);
         name.extend_from_slice(self.code.as_str().as_bytes());

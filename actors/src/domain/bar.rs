@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: code, frequency
-// Role: A price bar as a source gives it (any field may be missing or unreadable) and as it is stored.
+// Role: A price bar as fetched from a source (any field may be missing or unreadable) and as stored.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::domain::{Code, Frequency};
 
-/// Where a row came from: Ginkgo's `SOURCE_TYPES` value (column `source`).
+/// The source of a row: Ginkgo's `SOURCE_TYPES` value (column `source`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SourceId(pub i8);
 
 impl SourceId {
-    /// A source Ginkgo has no number of its own for, such as a folder of files.
+    /// A source without a Ginkgo number, such as a directory of files.
     pub const OTHER: Self = Self(0);
     /// BaoStock.
     pub const BAOSTOCK: Self = Self(4);
@@ -25,28 +25,30 @@ impl SourceId {
     pub const TUSHARE: Self = Self(7);
     /// TDX.
     pub const TDX: Self = Self(8);
-    /// A database of the user's.
+    /// A database of the user.
     pub const DATABASE: Self = Self(10);
 
-    /// Whether its prices are those of the exchange as they are. Yahoo's are computed back from adjusted ones.
+    /// Whether the source provides the exchange's exact prices. Yahoo's prices are computed back from adjusted ones.
     pub fn knows_exact_prices(self) -> bool {
         self != Self::YAHOO
     }
 
-    /// Whether it has an adjustment factor for each trading day from the listing on, also where nothing was traded.
+    /// Whether the source has an adjustment factor for each trading day since the listing, including days without
+    /// trades.
     pub fn has_factors_of_all_days(self) -> bool {
         matches!(self, Self::TUSHARE | Self::BAOSTOCK)
     }
 
-    /// Whether its bars say for how much was traded. Yahoo's do not; Ginkgo's column takes no null, so 0 is stored for
-    /// "unknown".
+    /// Whether the source's bars contain the traded amount. Yahoo's do not. Ginkgo's column is not nullable, so 0 is
+    /// stored for "unknown".
     pub fn knows_amounts(self) -> bool {
         self != Self::YAHOO
     }
 }
 
-/// A fixed-point number with two decimals, counted in hundredths: the scale of Ginkgo's price and amount columns
-/// (`Decimal(16,2)`), so that nothing is rounded twice and nothing passes through binary floating point.
+/// A fixed-point number with two decimals, stored as an integer number of hundredths. This is the scale of Ginkgo's
+/// price and amount columns (`Decimal(16,2)`). Values are rounded only once and never pass through binary floating
+/// point.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hundredths(pub i64);
 
@@ -54,7 +56,7 @@ impl Hundredths {
     /// `Decimal(16,2)` holds fewer than 10^16 hundredths.
     const LIMIT: i64 = 10_000_000_000_000_000;
 
-    /// Rounds half away from zero to two decimals; `None` where the value does not fit `Decimal(16,2)`.
+    /// Rounds half away from zero to two decimals; `None` if the value does not fit `Decimal(16,2)`.
     pub fn from_decimal(value: Decimal) -> Option<Self> {
         let rounded = value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
         let hundredths = rounded.checked_mul(Decimal::ONE_HUNDRED)?.to_i64()?;
@@ -79,19 +81,19 @@ impl fmt::Display for Hundredths {
     }
 }
 
-/// One field of a row as a source gave it. Nothing is made up for what is not there: the Validator decides.
+/// One field of a row as fetched from a source. No default replaces a missing value: the Validator decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field<T> {
-    /// A value that could be read.
+    /// A readable value.
     Value(T),
     /// Null, empty or NaN.
     Missing,
-    /// Something that is no value of this kind; the text is kept, shortened, for the report.
+    /// A text that cannot be parsed as this type. It is kept, shortened, for the report.
     Unreadable(Box<str>),
 }
 
 impl<T> Field<T> {
-    /// The longest text an unreadable field keeps, in characters: enough to recognise it in a report.
+    /// Maximum length of the text of an unreadable field, in characters: enough to recognise it in a report.
     pub const MAX_TEXT: usize = 40;
 
     /// An unreadable field with its text shortened to [`Self::MAX_TEXT`] characters.
@@ -101,7 +103,7 @@ impl<T> Field<T> {
 }
 
 impl Field<Decimal> {
-    /// Reads a number as text: plain or scientific notation; empty, `null`, `None` and `NaN` are missing.
+    /// Parses a number in plain or scientific notation. Empty text, `null`, `None` and `NaN` are missing values.
     pub fn number(text: &str) -> Self {
         let text = text.trim();
         match text {
@@ -114,13 +116,13 @@ impl Field<Decimal> {
     }
 }
 
-/// A bar as a source gave it, already in Ginkgo's units and zone but not yet checked.
+/// A bar as fetched from a source, converted to Ginkgo's units and time zone, not yet checked.
 ///
 /// Units: prices in yuan; volume in lots of 100 shares; amount in thousand yuan; time as naive Shanghai wall clock,
-/// midnight for a daily bar. Each adapter converts to these.
+/// midnight for a daily bar. Each adapter converts to these units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedBar {
-    /// Shanghai wall clock; a daily bar is labelled with midnight of its day.
+    /// Shanghai wall clock; midnight of the day for a daily bar.
     pub timestamp: Field<NaiveDateTime>,
     /// Opening price, yuan.
     pub open: Field<Decimal>,
@@ -130,7 +132,7 @@ pub struct FetchedBar {
     pub low: Field<Decimal>,
     /// Closing price, yuan.
     pub close: Field<Decimal>,
-    /// Volume in lots of 100 shares; the fraction is cut when it is stored.
+    /// Volume in lots of 100 shares; the fraction is truncated when the bar is stored.
     pub volume: Field<Decimal>,
     /// Turnover in thousand yuan.
     pub amount: Field<Decimal>,
@@ -141,7 +143,7 @@ pub struct FetchedBar {
 pub struct Bar {
     /// The security.
     pub code: Code,
-    /// How long the bar lasts.
+    /// The frequency.
     pub frequency: Frequency,
     /// Shanghai wall clock.
     pub timestamp: NaiveDateTime,
@@ -153,11 +155,11 @@ pub struct Bar {
     pub low: Hundredths,
     /// Closing price, yuan.
     pub close: Hundredths,
-    /// Lots of 100 shares.
+    /// Volume in lots of 100 shares.
     pub volume: i32,
-    /// Thousand yuan.
+    /// Turnover in thousand yuan.
     pub amount: Hundredths,
-    /// Who gave the row.
+    /// The source of the row.
     pub source: SourceId,
 }
 
@@ -168,7 +170,7 @@ mod tests {
     #[test]
     fn hundredths_round_half_up_and_refuse_what_does_not_fit() {
         let read = |text: &str| Hundredths::from_decimal(text.parse().unwrap()).map(|h| h.0);
-        assert_eq!(read("1.005"), Some(101)); // binary floating point would say 1.00
+        assert_eq!(read("1.005"), Some(101)); // binary floating point would round to 1.00
         assert_eq!(read("2.675"), Some(268));
         assert_eq!(read("460697.377"), Some(46_069_738));
         assert_eq!(read("99999999999999.99"), Some(9_999_999_999_999_999));

@@ -1,26 +1,26 @@
 // Upstream: batch_writer::bars, benches::pipeline
 // Downstream: bar, frequency
-// Role: The name-based identity of a bar: same key and values, same uuid.
+// Role: The name-based UUID of a bar: the same key and values give the same UUID.
 
 use uuid::Uuid;
 
 use crate::domain::Bar;
 
-/// The name space of bar identities; a constant, so that every worker gives a bar the same uuid.
+/// The UUID namespace of bars. It is a constant, so every worker computes the same UUID for a bar.
 const BAR_NAMESPACE: Uuid = Uuid::from_u128(0x6a1f_3c52_97d4_4e0b_8f26_b15d_c04e_7a93);
 
-/// The uuid of a bar: `bar_` and 32 hexadecimal digits of a UUID version 5 over its business key (code, frequency,
-/// timestamp) and its values. An unchanged bar is thereby recognised in the store and not written again; a bar whose
-/// values changed has another uuid. The source is left out: who said it does not change what was said.
+/// The UUID of a bar: `bar_` and 32 hexadecimal digits of a UUID version 5 over the business key (code, frequency,
+/// timestamp) and the values. It identifies an unchanged bar in the store, so the bar is not written again. A bar with
+/// changed values has another UUID. The source is not part of it: the same values from another source are the same bar.
 pub fn bar_uuid(bar: &Bar) -> String {
     uuid_of(bar, 0)
 }
 
-/// An identity for a bar that is written while rows with other identities of it, `taken`, are still there to be removed:
-/// its usual one, unless that is taken. Identical copies of a row cannot be told apart, so they are replaced by a row
-/// under another identity; the next replacement gives it its usual one.
+/// A UUID for a bar that is inserted before the old rows of the same bar, with the UUIDs `taken`, are removed: the
+/// usual UUID, unless it is taken. Identical copies of a row cannot be removed one by one, so a row with another UUID
+/// replaces them all. The next replacement uses the usual UUID again.
 pub fn free_bar_uuid(bar: &Bar, taken: impl Fn(&str) -> bool) -> String {
-    // More identical identities of one bar than salts cannot come about: each replacement leaves one row.
+    // One bar never has more UUIDs in the store than there are salts: each replacement leaves one row.
     (0..=u8::MAX).map(|salt| uuid_of(bar, salt)).find(|uuid| !taken(uuid)).unwrap_or_else(|| bar_uuid(bar))
 }
 

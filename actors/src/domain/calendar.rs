@@ -1,9 +1,9 @@
 // Upstream: many
 // Downstream: task
-// Role: The trading days of the A-share exchanges that the worker comes with.
+// Role: The built-in trading calendar of the A-share exchanges.
 
-//! Which days were and will be trading days; made-up working Saturdays are none. The list ends with the last year whose
-//! holidays the exchanges had announced: beyond it nothing is known, and nothing is guessed.
+//! The past and future trading days. Working Saturdays that compensate for holidays are not trading days. The list ends
+//! with the last year whose holidays the exchanges have announced. Later days are unknown and are not guessed.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -16,22 +16,23 @@ const BUILT_IN: &str = include_str!("../../../data/calendar/a-share-trading-days
 
 static CALENDAR: LazyLock<TradingCalendar> = LazyLock::new(|| TradingCalendar::parse(BUILT_IN));
 
-/// The exchanges were never closed for longer: twelve days, at the Spring Festival of 2000 and others.
+/// Upper bound for a closure in calendar days. The longest closures lasted twelve days, for example at the Spring
+/// Festival of 2000.
 const LONGEST_CLOSURE: Days = Days::new(14);
 
-/// Trading days in order.
+/// Trading days, in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradingCalendar {
     days: Vec<NaiveDate>,
 }
 
 impl TradingCalendar {
-    /// The list that is part of the program.
+    /// The calendar embedded in the program.
     pub fn built_in() -> &'static Self {
         &CALENDAR
     }
 
-    /// Lines that hold no day, such as comments, are passed over.
+    /// Skips lines without a date, such as comments.
     fn parse(text: &str) -> Self {
         let days = text.lines().filter_map(|line| NaiveDate::parse_from_str(line.trim(), "%Y%m%d").ok());
         let mut days: Vec<NaiveDate> = days.collect();
@@ -40,9 +41,9 @@ impl TradingCalendar {
         Self { days }
     }
 
-    /// The built-in list, corrected by what else is known of days: whether shares are traded on them; of a day that is named
-    /// twice the first counts. What lies beyond the list extends it as far as no more than [`LONGEST_CLOSURE`] days in a row
-    /// are left out; after such a hole nothing is known.
+    /// The built-in calendar, corrected by `told`: pairs of a day and whether shares are traded on it. For a day that
+    /// occurs twice the first pair takes precedence. Days after the built-in calendar extend it as long as gaps do not
+    /// exceed [`LONGEST_CLOSURE`]. Days after a longer gap are ignored.
     pub fn corrected_by(told: &[(NaiveDate, bool)]) -> Self {
         let mut days: BTreeMap<NaiveDate, bool> = BTreeMap::new();
         for (day, is_open) in told {
@@ -65,7 +66,7 @@ impl TradingCalendar {
         Self { days: days.into_iter().filter_map(|(day, is_open)| is_open.then_some(day)).collect() }
     }
 
-    /// From the first to the last known trading day; `None` of an empty calendar.
+    /// The range from the first to the last known trading day; `None` if the calendar is empty.
     pub fn range(&self) -> Option<DateRange> {
         Some(DateRange { start: *self.days.first()?, end: *self.days.last()? })
     }
@@ -83,9 +84,9 @@ impl TradingCalendar {
         self.days.get(start..end).unwrap_or_default()
     }
 
-    /// The last trading day before `date`; `None` where it is not known.
+    /// The last trading day before `date`; `None` if unknown.
     pub fn previous(&self, date: NaiveDate) -> Option<NaiveDate> {
-        // The day after the last known one still has a known predecessor; later days may not.
+        // The predecessor of the day after the last known trading day is known; that of later days may not be.
         if date.pred_opt()? > *self.days.last()? {
             return None;
         }
@@ -93,8 +94,8 @@ impl TradingCalendar {
         self.days.get(index.checked_sub(1)?).copied()
     }
 
-    /// The first of the last `count` trading days up to `date`, `date` included; beyond what is known, every weekday
-    /// counts as one.
+    /// The first of the last `count` trading days up to and including `date`. Outside the known range every weekday
+    /// counts as a trading day.
     pub fn nth_last(&self, count: u32, date: NaiveDate) -> NaiveDate {
         let is_open = |day: NaiveDate| {
             let weekday = !matches!(day.weekday(), Weekday::Sat | Weekday::Sun);
@@ -104,7 +105,7 @@ impl TradingCalendar {
         days.nth(count.saturating_sub(1) as usize).unwrap_or(DateRange::FIRST_TRADING_DAY)
     }
 
-    /// The first trading day after `date`; `None` where it is not known.
+    /// The first trading day after `date`; `None` if unknown.
     pub fn next(&self, date: NaiveDate) -> Option<NaiveDate> {
         if date.succ_opt()? < *self.days.first()? {
             return None;
@@ -152,12 +153,12 @@ mod tests {
         assert_eq!(&told(&[]), TradingCalendar::built_in());
         let calendar = told(&[("2024-01-02", false), ("2024-02-04", true), ("2024-02-04", false)]);
         assert_eq!(calendar.is_trading_day(day("2024-01-02")), Some(false));
-        assert_eq!(calendar.is_trading_day(day("2024-02-04")), Some(true), "the first word counts");
-        assert_eq!(calendar.is_trading_day(day("2024-01-03")), Some(true), "what is not named is as built in");
+        assert_eq!(calendar.is_trading_day(day("2024-02-04")), Some(true), "the first entry takes precedence");
+        assert_eq!(calendar.is_trading_day(day("2024-01-03")), Some(true), "other days keep the built-in value");
         let calendar = told(&[("2027-01-01", false), ("2027-01-04", true), ("2027-01-05", true), ("2027-03-01", true)]);
         assert_eq!(calendar.is_trading_day(day("2027-01-01")), Some(false));
         assert_eq!(calendar.is_trading_day(day("2027-01-05")), Some(true));
-        assert_eq!(calendar.is_trading_day(day("2027-03-01")), None, "after a hole nothing is known");
+        assert_eq!(calendar.is_trading_day(day("2027-03-01")), None, "days after a long gap are unknown");
         assert_eq!(told(&[("1990-01-01", true)]).range(), TradingCalendar::built_in().range());
     }
 
@@ -165,7 +166,7 @@ mod tests {
     fn the_last_days_are_counted_over_holidays_and_beyond_what_is_known() {
         let calendar = TradingCalendar::built_in();
         assert_eq!(calendar.nth_last(1, day("2024-01-02")), day("2024-01-02"));
-        assert_eq!(calendar.nth_last(1, day("2024-01-01")), day("2023-12-29"), "a holiday is none");
+        assert_eq!(calendar.nth_last(1, day("2024-01-01")), day("2023-12-29"), "a holiday is not a trading day");
         assert_eq!(calendar.nth_last(5, day("2024-02-19")), day("2024-02-05"), "over the Spring Festival");
         assert_eq!(calendar.nth_last(2, day("2030-01-07")), day("2030-01-04"), "a weekend of an unknown year");
     }

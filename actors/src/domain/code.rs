@@ -1,31 +1,32 @@
 // Upstream: many
 // Downstream: kit
-// Role: The code of a Chinese A-share in the one form that is stored: `000001.SZ`.
+// Role: The code of a Chinese A-share, normalised to the stored form `000001.SZ`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The most codes one command may name: twice the A-share market, so that a mistake cannot fill the memory.
+/// Maximum number of codes in one command: twice the A-share market, so that a mistake cannot exhaust the memory.
 pub const MAX_CODES: usize = 12_000;
 
-/// A security's code, always `NNNNNN.SH`, `NNNNNN.SZ` or `NNNNNN.BJ` (Tushare's `ts_code`, the form Ginkgo stores).
+/// The code of a security, always `NNNNNN.SH`, `NNNNNN.SZ` or `NNNNNN.BJ` (Tushare's `ts_code`, the form Ginkgo
+/// stores).
 ///
-/// Nine ASCII bytes, so it is copied freely.
+/// It consists of nine ASCII bytes and is cheap to copy.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Code([u8; 9]);
 
-/// A text that is no A-share code.
+/// A text that is not a stock code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not a stock code: expected a form like 000001.SZ, SZ000001, sz.000001 or 000001")]
 pub struct CodeError {
-    /// The text as it was given, shortened to 40 characters.
+    /// The given text, shortened to 40 characters.
     pub given: String,
 }
 
 impl Code {
     /// The code as text.
     pub fn as_str(&self) -> &str {
-        // The constructor admits ASCII only.
+        // The constructor accepts only ASCII.
         std::str::from_utf8(&self.0).unwrap_or("")
     }
 
@@ -54,7 +55,7 @@ impl Code {
     }
 }
 
-/// The exchange that lists a bare six-digit code, by the exchanges' own number ranges.
+/// The exchange of a code without an exchange, derived from the exchanges' number ranges.
 fn exchange_of(digits: &str) -> Option<&'static str> {
     match digits.as_bytes() {
         [b'9', b'2', ..] | [b'4' | b'8', ..] => Some("BJ"),
@@ -67,7 +68,7 @@ fn exchange_of(digits: &str) -> Option<&'static str> {
 impl FromStr for Code {
     type Err = CodeError;
 
-    /// Reads `000001.SZ`, `SZ000001`, `sz.000001` and `000001`, in any case, blanks around it ignored.
+    /// Parses `000001.SZ`, `SZ000001`, `sz.000001` and `000001`, case-insensitively; surrounding blanks are ignored.
     fn from_str(text: &str) -> Result<Self, CodeError> {
         let trimmed = text.trim();
         let parts = match trimmed.split_once('.') {

@@ -1,6 +1,6 @@
 // Upstream: command_router, command_tests, data_worker, domain, quality_report
 // Downstream: many
-// Role: Reads the bytes of a control command, in both payload generations, into what the worker shall do.
+// Role: Parses a control command, in both payload generations, into an instruction for the worker.
 
 use std::borrow::Cow;
 
@@ -11,31 +11,33 @@ use crate::domain::calendar::TradingCalendar;
 use crate::domain::message::{bad_field, message_of, optional_text, shorten};
 use crate::domain::{Code, CommandError, Frequency, MAX_CODES, OpenRange, OrderKind, SyncMode, shanghai_clock};
 
-/// The most trading days `days` may name: longer than the exchanges exist.
+/// Maximum of `days`, in trading days: longer than the exchanges have existed.
 const MAX_DAYS: u64 = 10_000;
 
-/// Commands on the shared topics that other components act on. Like operators' orders, which every instance hears on a
-/// consumer of its own, they are passed over and counted.
+/// Commands on the shared topics that other components handle. The consumer group skips and counts them, as it does
+/// operator orders, which every instance receives on a separate consumer.
 const OF_OTHERS: [&str; 3] = ["paper_trading", "deploy", "unload"];
 
-/// A command as it came in, read and checked.
+/// A parsed and validated command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControlCommand {
     /// What to do.
     pub instruction: Instruction,
-    /// When the sender issued it; a time without zone is Shanghai wall clock, as Ginkgo's containers run.
+    /// When the sender issued the command. A time without a zone is Shanghai wall clock: Ginkgo's containers run in
+    /// that zone.
     pub issued_at: Option<DateTime<Utc>>,
-    /// Who sent it.
+    /// The sender.
     pub source: Option<String>,
     /// The sender's id of the request (`correlation_id`, else `request_id`, else `message_id`).
     pub correlation_id: Option<String>,
-    /// What the sender's commands of one job share (`correlation_id`, else `request_id`); a `message_id` is each one's own.
+    /// The id that all commands of the sender's job share (`correlation_id`, else `request_id`). A `message_id` is not
+    /// used: it is unique to each message.
     pub job_id: Option<String>,
-    /// The sender's trace.
+    /// The sender's trace id.
     pub trace_id: Option<String>,
 }
 
-/// What a command asks for.
+/// The action that a command requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Instruction {
     /// Fetch, check and store bars.
@@ -48,74 +50,75 @@ pub enum Instruction {
     StockInfo,
     /// Fetch and merge the whole calendar.
     TradeDay,
-    /// Another component's command, or one that is heard elsewhere; its name.
+    /// A command that this consumer group skips: another component handles it, or it arrives on another consumer.
+    /// Contains the command's name.
     NotForTheGroup(String),
 }
 
 /// The parameters of `bar_snapshot`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BarSnapshot {
-    /// Which securities.
+    /// The securities.
     pub codes: CodeSelection,
-    /// What of each.
+    /// The bars to fetch for each security.
     pub bars: BarSync,
 }
 
-/// Which bars of a security are asked for.
+/// The requested bars of a security.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BarSync {
-    /// Insert what is missing, or replace the range.
+    /// Insert missing bars, or replace the range.
     pub mode: SyncMode,
-    /// How long a bar lasts.
+    /// The frequency of the bars.
     pub frequency: Frequency,
-    /// The days asked for.
+    /// The requested days.
     pub range: OpenRange,
-    /// Whether the caller wants adjusted prices (`adjust_type` qfq or hfq). Bars are stored raw, and readers adjust them by
-    /// the stored factors: so those are fetched, too.
+    /// Whether the caller wants adjusted prices (`adjust_type` qfq or hfq). Bars are stored unadjusted and readers
+    /// adjust them by the stored factors. So this flag makes the worker fetch the factors, too.
     pub adjusted: bool,
 }
 
 /// The parameters of `adjustfactor`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FactorCommand {
-    /// Which securities.
+    /// The securities.
     pub codes: CodeSelection,
-    /// Add what is new, or replace the whole series.
+    /// Add new factors, or replace the whole series.
     pub mode: SyncMode,
 }
 
 /// The parameters of `tick`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TickCommand {
-    /// Which securities.
+    /// The securities.
     pub codes: CodeSelection,
-    /// What of each.
+    /// The ticks to fetch for each security.
     pub ticks: TickSync,
 }
 
-/// Which ticks of a security are asked for.
+/// The requested ticks of a security.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TickSync {
-    /// Go back into the past, day by day, and not only on from what is stored.
+    /// Backfill older days step by step, not only the days after the stored ones.
     pub full: bool,
-    /// Replace days that are stored already.
+    /// Replace days that are already stored.
     pub overwrite: bool,
-    /// The days asked for.
+    /// The requested days.
     pub range: OpenRange,
 }
 
-/// Which securities a command is about.
+/// The securities that a command selects.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CodeSelection {
-    /// All listed ones.
+    /// All listed securities.
     AllListed,
-    /// These, each once, in the order given.
+    /// These securities, without duplicates, in the given order.
     These(Vec<Code>),
 }
 
 impl ControlCommand {
-    /// Reads a message's bytes: an object, or an object encoded once more as a JSON string (the TaskTimer of January 2026
-    /// sent those). No bytes at all (a Kafka tombstone) is nothing to do, as for the Python worker.
+    /// Parses the bytes of a message: an object, or an object encoded once more as a JSON string (the TaskTimer of
+    /// January 2026 sent those). An empty payload (a Kafka tombstone) is nothing to do, as in the Python worker.
     pub fn parse(payload: &[u8]) -> Result<Self, CommandError> {
         match message_of(payload)? {
             Some(message) => Self::from_object(&message),
@@ -136,7 +139,7 @@ impl ControlCommand {
 
     fn from_object(message: &Map<String, Value>) -> Result<Self, CommandError> {
         let Some(Value::String(name)) = message.get("command") else {
-            return Err(bad_field("command", message.get("command"), "a command's name"));
+            return Err(bad_field("command", message.get("command"), "a command name"));
         };
         if OF_OTHERS.contains(&name.as_str()) || OrderKind::named(name).is_some() {
             let instruction = Instruction::NotForTheGroup(name.clone());
@@ -157,11 +160,11 @@ impl ControlCommand {
             None => optional_text(message, "message_id")?,
         };
         let instruction = match name.as_str() {
-            // Two names of the same command.
+            // Two names for the same command.
             "bar_snapshot" | "update_data" => Instruction::BarSnapshot(BarSnapshot::from_params(params)?),
             "adjustfactor" => Instruction::AdjustFactor(FactorCommand { codes: codes(params)?, mode: mode(params)? }),
             "tick" => Instruction::Tick(TickCommand::from_params(params)?),
-            // Their parameters are ignored, as they always were.
+            // Parameters are ignored, as in the Python worker.
             "stockinfo" => Instruction::StockInfo,
             "trade_day" => Instruction::TradeDay,
             _ => return Err(CommandError::Unknown { name: shorten(name) }),
@@ -182,7 +185,7 @@ impl TickCommand {
         let range = range(params)?;
         let ticks = TickSync {
             full: flag(params, "full", "params.full")? && range.start.is_none(),
-            // The force of other commands; Ginkgo's own command line says overwrite here.
+            // `force` is the name in other commands; Ginkgo's command line sends `overwrite` here.
             overwrite: flag(params, "overwrite", "params.overwrite")? || flag(params, "force", "params.force")?,
             range,
         };
@@ -191,14 +194,14 @@ impl TickCommand {
 }
 
 impl BarSync {
-    /// The parts of its days that a task each fetches, so that no task brings more than fits in memory. An outer end that
-    /// was not asked for stays open.
+    /// Splits the requested days into the parts that one task each fetches, so that the rows of one task fit in memory.
+    /// An outer end that the command does not name stays open.
     pub fn parts(&self, today: NaiveDate) -> Vec<OpenRange> {
         let asked = self.range.until(today);
         let whole = vec![asked];
         let Some(days) = self.frequency.days_per_task() else { return whole };
         if self.mode == SyncMode::Incremental && self.range.start.is_none() {
-            return whole; // begins where the stored bars end
+            return whole; // starts after the stored bars
         }
         let (first, last) = (asked.start.unwrap_or(self.frequency.first_day()), asked.end.unwrap_or(today));
         let starts: Vec<NaiveDate> = first.iter_days().step_by(days as usize).take_while(|day| *day <= last).collect();
@@ -225,7 +228,7 @@ impl BarSnapshot {
     }
 }
 
-/// `start_date` and `end_date`, or `days` in place of the start.
+/// Parses `start_date` and `end_date`, or `days` instead of the start.
 fn range(params: &Map<String, Value>) -> Result<OpenRange, CommandError> {
     let end = date(params, "end_date", "params.end_date")?;
     let start = match date(params, "start_date", "params.start_date")? {
@@ -238,7 +241,7 @@ fn range(params: &Map<String, Value>) -> Result<OpenRange, CommandError> {
     }
 }
 
-/// A switch; the Python worker took anything that Python calls true, but nobody means `true` by the text "false".
+/// Parses a boolean. The Python worker used Python truthiness, in which the text "false" is true; here it is false.
 fn flag(params: &Map<String, Value>, name: &str, field: &'static str) -> Result<bool, CommandError> {
     match params.get(name) {
         None | Some(Value::Null) => Ok(false),
@@ -298,7 +301,7 @@ fn date(params: &Map<String, Value>, name: &str, field: &'static str) -> Result<
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) if text.is_empty() => return Ok(None),
         Some(Value::String(text)) => text.clone(),
-        // An eight-digit number is a date; nobody counts seconds here.
+        // An eight-digit number is a date, not Unix seconds.
         Some(Value::Number(number)) => number.to_string(),
         other => return Err(bad_field(field, other, "a date YYYYMMDD")),
     };
@@ -309,7 +312,7 @@ fn date(params: &Map<String, Value>, name: &str, field: &'static str) -> Result<
     }
 }
 
-/// `days`: the first of the last so many trading days, up to `end` or today.
+/// Parses `days`: returns the first of the last `days` trading days up to `end` or today.
 fn last_days(found: Option<&Value>, end: Option<NaiveDate>) -> Result<Option<NaiveDate>, CommandError> {
     let expected = "a number of trading days, 1 to 10000";
     let days = match found {
@@ -347,12 +350,12 @@ fn is_adjusted(adjust_type: Option<&Value>) -> Result<bool, CommandError> {
     }
 }
 
-/// The forms Ginkgo's DTO takes: ISO with or without zone, with `T` or a blank, and Unix seconds as number or text. Eight
-/// digits are a day: as seconds they would be a moment of 1970.
+/// Parses the formats of Ginkgo's DTO: ISO with or without a zone, with `T` or a blank, and Unix seconds as number or
+/// text. Eight digits are a date: as seconds they would be a time in 1970.
 fn issued_at(found: Option<&Value>) -> Result<Option<DateTime<Utc>>, CommandError> {
     let refuse = || bad_field("timestamp", found, "an ISO time or Unix seconds");
     let seconds = |seconds: f64| {
-        // The range in which Unix microseconds fit 64 bits with room to spare: years 1970 to 5138.
+        // In this range Unix microseconds fit 64 bits: years 1970 to 5138.
         (seconds.is_finite() && (0.0..1e11).contains(&seconds))
             .then(|| DateTime::from_timestamp_micros((seconds * 1e6) as i64))
             .flatten()
@@ -363,7 +366,7 @@ fn issued_at(found: Option<&Value>) -> Result<Option<DateTime<Utc>>, CommandErro
         Some(Value::String(text)) => Cow::Borrowed(text.trim()),
         _ => return Err(refuse()),
     };
-    // Beyond these years a time is a mistake, and reckoning with it would overflow.
+    // A time outside these years is an error, and calculating with it could overflow.
     let plausible = |instant: DateTime<Utc>| {
         (1970..=5138).contains(&instant.year()).then_some(instant).ok_or_else(refuse).map(Some)
     };

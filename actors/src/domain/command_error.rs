@@ -1,53 +1,53 @@
 // Upstream: command, command_router, domain, message, operator_order
 // Downstream: code
-// Role: Why a command is refused.
+// Role: Reasons for rejecting a command.
 
 use chrono::NaiveDate;
 
 use crate::domain::{CodeError, MAX_CODES};
 
-/// Why a command cannot be carried out. The text goes into the dead-letter record for an operator to read.
+/// The reason why a command is invalid. The text is written to the dead-letter record for the operator.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CommandError {
-    /// The bytes are no JSON.
+    /// The bytes are not JSON.
     #[error("the message is not JSON: {reason}; it starts with {start:?}")]
     NotJson {
-        /// The parser's reason with line and column.
+        /// The parser's error with line and column.
         reason: String,
         /// The first bytes as text.
         start: String,
     },
-    /// JSON, but neither an object nor an object inside a string.
+    /// The JSON is neither an object nor an object inside a string.
     #[error("the message is a JSON {found}, expected an object")]
     NotAnObject {
-        /// What it is.
+        /// The JSON type found.
         found: &'static str,
     },
     /// A required field is absent or of the wrong type.
     #[error("field `{field}` is {found}, expected {expected}")]
     BadField {
-        /// The field's path.
+        /// The path of the field.
         field: &'static str,
-        /// What stands there, shortened.
+        /// The value found, shortened.
         found: String,
-        /// What belongs there.
+        /// The expected value.
         expected: &'static str,
     },
-    /// A code that is none.
+    /// An invalid stock code.
     #[error("field `{field}`: {error}")]
     BadCode {
-        /// The field's path.
+        /// The path of the field.
         field: &'static str,
-        /// What is wrong with it.
+        /// The parse error.
         error: CodeError,
     },
-    /// More codes than one command may name.
+    /// The command names too many codes.
     #[error("field `params.codes` names {found} codes, at most {MAX_CODES} are allowed; send several commands")]
     TooManyCodes {
-        /// How many.
+        /// The number of codes.
         found: usize,
     },
-    /// The range ends before it starts.
+    /// The date range ends before it starts.
     #[error("the range is empty: start_date {start} is after end_date {end}")]
     EmptyRange {
         /// `params.start_date`.
@@ -55,10 +55,10 @@ pub enum CommandError {
         /// `params.end_date`.
         end: NaiveDate,
     },
-    /// A command nobody knows.
+    /// An unknown command name.
     #[error("unknown command `{name}`")]
     Unknown {
-        /// Its name.
+        /// The name.
         name: String,
     },
 }

@@ -1,12 +1,12 @@
 // Upstream: command_router, data_worker, domain, ports
 // Downstream: none
-// Role: A command for some of the codes of another command.
+// Role: A part of a split command, for some of its codes.
 
-/// A command for some of the codes of another one.
+/// A command for some of the codes of another command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandPart {
-    /// The record's key: its first code, so that parts spread over the partitions.
+    /// The Kafka record key: the first code of the part, so that parts are spread over the partitions.
     pub key: String,
-    /// The record's value.
+    /// The Kafka record value.
     pub payload: String,
 }

@@ -1,6 +1,6 @@
 // Upstream: cargo
 // Downstream: code, command, kit, task
-// Role: Tests of the command parser: every payload shape Ginkgo has sent, and what must be refused.
+// Role: Tests of the command parser: every payload format Ginkgo has sent, and invalid payloads.
 
 use proptest::prelude::*;
 
@@ -118,7 +118,7 @@ fn a_refusal_names_the_field_the_value_and_what_belongs_there() {
     assert!(refusal(r#"{"command":"bar_snapshot","params":[]}"#).contains("field `params` is list []"));
     assert!(refusal(r#"{"command":"bar_snapshot","timestamp":"soon"}"#).contains("field `timestamp`"));
     let beyond = r#"{"command":"bar_snapshot","timestamp":"-262143-01-01"}"#;
-    assert!(refusal(beyond).contains("field `timestamp`"), "and no panic");
+    assert!(refusal(beyond).contains("field `timestamp`"), "an error, not a panic");
     assert!(refusal(r#"{"command":"bar_snapshot","correlation_id":5}"#).contains("correlation_id"));
     assert!(bar(r#"{"code":"XYZ"}"#).contains("`XYZ` is not a stock code"));
     assert!(bar(r#"{"code":17}"#).contains("params.code"));

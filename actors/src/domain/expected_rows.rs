@@ -1,62 +1,65 @@
 // Upstream: data_worker, fetcher, gaps, validator, validator::rules
 // Downstream: calendar, frequency, market_facts, task
-// Role: How many rows a source should have returned, by the trading calendar.
+// Role: The number of rows that a source should return, according to the trading calendar.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::{DateRange, Frequency, Listing};
 
-/// From then on vendors should have the day (Tushare documents 15:00 to 16:00 for daily bars); before, it is not missed.
+/// Time at which vendors should have the day's bars (Tushare documents 15:00 to 16:00 for daily bars). Before that the
+/// day does not count as missing.
 const DAY_IS_THERE: NaiveTime = match NaiveTime::from_hms_opt(17, 0, 0) {
     Some(time) => time,
     None => NaiveTime::MIN,
 };
 
-/// From then on a day's bar is final: the after-hours trading of STAR and ChiNext, which belongs to it, ends then.
+/// Time at which a daily bar is final: the after-hours trading of STAR and ChiNext, which is part of it, has ended.
 const DAY_IS_OVER: NaiveTime = match NaiveTime::from_hms_opt(15, 30, 0) {
     Some(time) => time,
     None => NaiveTime::MIN,
 };
 
-/// Minutes of a whole day's sessions.
+/// Minutes in the sessions of a full trading day.
 const SESSION_MINUTES: u32 = 240;
 
-/// The days that ended early, with the minutes that were surely traded: the index fell by 7 % and trading was stopped, on
-/// the 4th at 13:33 after a pause of a quarter of an hour, on the 7th before 10:00.
+/// Days with a market-wide early close, with the minutes that were certainly traded. The index fell by 7 % and trading
+/// was halted: on 4 January 2016 at 13:33 after a 15-minute pause, on 7 January 2016 before 10:00.
 const SHORT_DAYS: [(Option<NaiveDate>, u32); 2] =
     [(NaiveDate::from_ymd_opt(2016, 1, 4), 137), (NaiveDate::from_ymd_opt(2016, 1, 7), 13)];
 
-/// What should have come.
+/// Expected and missing row counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ExpectedRows {
-    /// Rows that should have come.
+    /// Rows that the source should return.
     pub rows: u64,
-    /// Those of them that did not.
+    /// Expected rows that the source did not return.
     pub missing: u64,
 }
 
-/// What was asked for, and what is known of its days.
+/// The requested days and their context.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestedDays<'a> {
-    /// The days.
+    /// The requested range.
     pub range: DateRange,
-    /// Of rows that come once a day: [`Frequency::Day`].
+    /// The frequency of the rows; [`Frequency::Day`] for other data with one row a day.
     pub frequency: Frequency,
-    /// The exchanges' trading days; others are not expected, nor are days it does not know.
+    /// The trading calendar. Non-trading days and days outside the calendar are not expected.
     pub calendar: &'a TradingCalendar,
-    /// When the security is traded; `None`: not known.
+    /// The listing of the security; `None` if unknown.
     pub listing: Option<&'a Listing>,
-    /// Days on which the source says that it was suspended, in order.
+    /// Days on which the source reports the security as suspended, in ascending order.
     pub suspended: &'a [NaiveDate],
 }
 
 impl RequestedDays<'_> {
-    /// Judges the rows of one answer; `came` are their days, one a row, in order. `now` is Shanghai's clock.
+    /// Counts expected and missing rows of one answer. `came` contains the day of each row, in ascending order. `now`
+    /// is Shanghai wall clock.
     ///
-    /// A range that goes back to the first day of all begins with the listing, and where that is not known, or minutes are
-    /// asked for, with the first row that came. Where nothing came at all and the source tells no suspension, the last day
-    /// stands for the range, because a suspended share is asked for the same days again every evening.
+    /// A range that starts at the first possible day is cut: for daily bars to the listing day if it is known,
+    /// otherwise to the first returned row. If no row was returned and the source reports no suspension, only the last
+    /// day of the range is expected. Otherwise a suspended share, for which the same days are requested every evening,
+    /// would count them all as missing each time.
     pub fn expect(&self, came: &[NaiveDate], now: NaiveDateTime) -> ExpectedRows {
         let Some(range) = self.expected_range(came, now) else { return ExpectedRows::default() };
         let mut days = self.calendar.trading_days(range);
@@ -73,7 +76,7 @@ impl RequestedDays<'_> {
         expected
     }
 
-    /// The trading days that should have come and of which not one row did, oldest first.
+    /// The expected trading days for which no row was returned, oldest first.
     pub fn missing_days(&self, came: &[NaiveDate], now: NaiveDateTime) -> Vec<NaiveDate> {
         let Some(range) = self.expected_range(came, now) else { return Vec::new() };
         let is_missing = |day: &NaiveDate| {
@@ -96,18 +99,18 @@ impl RequestedDays<'_> {
     }
 }
 
-/// The last day whose daily bar is final by Shanghai's clock. A vendor gives an open day's bar as it is just then; stored, no
-/// increment would ever ask for it again.
+/// The last day whose daily bar is final at `now` (Shanghai wall clock). During a session vendors return an unfinished
+/// bar. Once stored, no incremental fetch would request that day again.
 pub fn last_closed_day(now: NaiveDateTime) -> NaiveDate {
     if now.time() >= DAY_IS_OVER { now.date() } else { now.date().pred_opt().unwrap_or(now.date()) }
 }
 
-/// The last day that is expected by Shanghai's clock.
+/// The last day whose rows are expected at `now` (Shanghai wall clock).
 pub fn last_expected_day(now: NaiveDateTime) -> NaiveDate {
     if now.time() >= DAY_IS_THERE { now.date() } else { now.date().pred_opt().unwrap_or(now.date()) }
 }
 
-/// The rows that a trading day has at least.
+/// The minimum number of rows of a trading day.
 pub fn rows_of(frequency: Frequency, day: NaiveDate) -> u64 {
     let Some(minutes) = frequency.minutes() else { return 1 };
     let short = SHORT_DAYS.iter().find(|(short, _)| *short == Some(day));
@@ -174,7 +177,7 @@ mod tests {
         };
         assert_eq!(of(&["2024-05-27", "2024-05-28", "2024-05-31"]), (3, 0));
         assert_eq!(of(&["2024-05-27", "2024-05-31"]), (3, 1));
-        assert_eq!(of(&[]), (3, 3), "a source that tells suspensions has the rest");
+        assert_eq!(of(&[]), (3, 3), "a source that reports suspensions must return the other days");
         let asked_days = RequestedDays { suspended: &suspended, ..asked(range, Frequency::Day) };
         let came = [day("2024-05-28"), day("2024-05-28")];
         assert_eq!(asked_days.missing_days(&came, at(LATER)), [day("2024-05-27"), day("2024-05-31")]);
@@ -190,7 +193,7 @@ mod tests {
             let ExpectedRows { rows, missing } = asked(range, frequency).expect(&vec![day(date); num], at(LATER));
             (rows, missing)
         };
-        assert_eq!(of("2016-01-04", Frequency::Minute1, 154), (137, 0), "a source may have the pause's minutes, too");
+        assert_eq!(of("2016-01-04", Frequency::Minute1, 154), (137, 0), "a source may include the minutes of the pause");
         assert_eq!(of("2016-01-07", Frequency::Minute1, 10), (13, 3));
         assert_eq!(of("2016-01-07", Frequency::Minute5, 6), (2, 0));
         assert_eq!(of("2016-01-07", Frequency::Minute60, 0), (0, 0));
@@ -229,7 +232,7 @@ mod tests {
         let came = ["2024-05-31"];
         assert_eq!(days(&came, "2024-05-31", "2024-06-03", "2024-06-03T16:59:59"), (1, 0));
         assert_eq!(days(&came, "2024-05-31", "2024-06-03", "2024-06-03T17:00:00"), (2, 1));
-        assert_eq!(days(&came, "2024-05-31", "2099-12-31", "2024-06-03T12:00:00"), (1, 0), "nor is the future");
+        assert_eq!(days(&came, "2024-05-31", "2099-12-31", "2024-06-03T12:00:00"), (1, 0), "future days are not expected");
     }
 
     #[test]
@@ -240,7 +243,7 @@ mod tests {
             let ExpectedRows { rows, missing } = asked(range, frequency).expect(&came, at(LATER));
             (rows, missing)
         };
-        assert_eq!(of(Frequency::Minute1, 240, 241), (480, 0), "the opening auction's row is one more, not another's");
+        assert_eq!(of(Frequency::Minute1, 240, 241), (480, 0), "the row of the opening auction does not replace a missing row of another day");
         assert_eq!(of(Frequency::Minute1, 241, 100), (480, 140));
         assert_eq!(of(Frequency::Minute5, 48, 0), (96, 48));
         assert_eq!(of(Frequency::Minute60, 4, 4), (8, 0));

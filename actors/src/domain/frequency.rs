@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: task
-// Role: How long a bar lasts: its names, Ginkgo's numbers for it, and how far its history reaches.
+// Role: The frequency of a bar: its names, Ginkgo's numbers and the first possible day.
 
 use std::fmt;
 
@@ -8,35 +8,35 @@ use chrono::NaiveDate;
 
 use crate::domain::DateRange;
 
-/// How long a bar lasts.
+/// The frequency of a bar: how long it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Frequency {
-    /// One trading day; the timestamp is midnight of the day.
+    /// One trading day; the timestamp is midnight of that day.
     Day,
-    /// One minute; the timestamp of this and all below is the bar's end.
+    /// One minute; the timestamp of this and all longer minute bars is the end of the bar.
     Minute1,
-    /// Five minutes.
+    /// 5 minutes.
     Minute5,
-    /// A quarter of an hour.
+    /// 15 minutes.
     Minute15,
-    /// Half an hour.
+    /// 30 minutes.
     Minute30,
-    /// An hour.
+    /// 60 minutes.
     Minute60,
 }
 
 impl Frequency {
-    /// All of them.
+    /// All frequencies.
     pub const ALL: [Self; 6] =
         [Self::Day, Self::Minute1, Self::Minute5, Self::Minute15, Self::Minute30, Self::Minute60];
 
-    /// No source has older minute bars (Tushare documentation of `stk_mins`: from 2009 on).
+    /// The first day with minute bars at any source (Tushare documentation of `stk_mins`: since 2009).
     const FIRST_MINUTE_DAY: NaiveDate = match NaiveDate::from_ymd_opt(2009, 1, 1) {
         Some(day) => day,
         None => NaiveDate::MIN,
     };
 
-    /// The name commands use.
+    /// The name in commands.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Day => "1d",
@@ -48,12 +48,12 @@ impl Frequency {
         }
     }
 
-    /// The frequency of a name.
+    /// The frequency with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|frequency| frequency.as_str() == name)
     }
 
-    /// Ginkgo's `FREQUENCY_TYPES` value, as the column `frequency` holds it.
+    /// Ginkgo's `FREQUENCY_TYPES` value, stored in the column `frequency`.
     pub fn as_ginkgo(self) -> i8 {
         match self {
             Self::Day => 1,
@@ -65,7 +65,7 @@ impl Frequency {
         }
     }
 
-    /// The minutes of a bar; `None` for a day.
+    /// The length of a bar in minutes; `None` for daily bars.
     pub fn minutes(self) -> Option<u32> {
         match self {
             Self::Day => None,
@@ -77,7 +77,7 @@ impl Frequency {
         }
     }
 
-    /// The first day that a bar can be of.
+    /// The first day for which a bar can exist.
     pub fn first_day(self) -> NaiveDate {
         match self {
             Self::Day => DateRange::FIRST_TRADING_DAY,
@@ -85,15 +85,16 @@ impl Frequency {
         }
     }
 
-    /// The most days whose bars one task fetches: as many as fit into one answer of a vendor (8,000 rows of Tushare's
-    /// `stk_mins`), so that no fetch gathers more in memory. The days of all times have fewer.
+    /// Maximum number of days whose minute bars one task fetches: as many as fit into one vendor response (8,000 rows
+    /// of Tushare's `stk_mins`), so that no fetch needs more memory. `None` for daily bars: one task fetches the whole
+    /// range.
     pub fn days_per_task(self) -> Option<u32> {
         Some(self.minutes()? * 31)
     }
 
-    /// The most bars of a number of days.
+    /// The maximum number of bars in `days` days.
     pub fn most_bars(self, days: usize) -> usize {
-        // A session has 240 minutes; at one minute there may be a row for the opening auction besides.
+        // A trading day has 240 minutes; one-minute bars may have an extra row for the opening auction.
         let a_day = self.minutes().map_or(1, |minutes| 240 / minutes as usize + 1);
         days * a_day
     }

@@ -1,68 +1,68 @@
 // Upstream: data_worker
 // Downstream: code, expected_rows, frequency, market_facts, task
-// Role: What is missing of a security's stored bars, by calendar and listing, and what is stored that should not be.
+// Role: Finds missing, partial, duplicate and unexpected stored bars of a security, by calendar and listing.
 
 use chrono::{Days, NaiveDate};
 
 use crate::domain::expected_rows::rows_of;
 use crate::domain::{Code, DateRange, Frequency, Listing, MarketFacts};
 
-/// Days between two gaps that one command fetches with them: asking twice costs more than some rows too many.
+/// Two gaps at most this far apart are fetched by one command: two requests cost more than some extra rows.
 const JOINED: Days = Days::new(30);
 
-/// What is stored of a security on a day.
+/// The stored rows of a security on a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredDay {
     /// The day.
     pub day: NaiveDate,
-    /// Different times.
+    /// Number of distinct timestamps.
     pub times: u32,
-    /// Rows; more than times where some are doubled.
+    /// Number of rows; greater than `times` if some rows are duplicates.
     pub rows: u32,
 }
 
-/// What is looked at.
+/// The parameters of a gap search.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
-    /// Bars of this length.
+    /// The frequency of the bars.
     pub frequency: Frequency,
-    /// From; `None`: from the listing on, of minutes from the first stored day on.
+    /// First day. `None`: daily bars start at the listing, minute bars at the first stored day.
     pub start: Option<NaiveDate>,
-    /// To; today counts once vendors should have it.
+    /// Last day. Callers include today only once vendors should have the day's bars.
     pub end: NaiveDate,
-    /// What is known of days and securities.
+    /// Listings and the trading calendar.
     pub facts: &'a MarketFacts,
 }
 
-/// What is wrong with a security's bars. All days are in order.
+/// The problems of a security's stored bars. All days are in ascending order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gaps {
     /// Trading days without a row.
     pub missing: Vec<NaiveDate>,
-    /// Trading days with fewer minutes than their session has.
+    /// Trading days with fewer minute bars than their sessions have.
     pub partial: Vec<NaiveDate>,
-    /// Days with more than one row for a time.
+    /// Days with more than one row for a timestamp.
     pub doubled: Vec<NaiveDate>,
-    /// Days with rows on which the exchanges did not trade.
+    /// Days with rows on which the exchanges were closed.
     pub non_trading: Vec<NaiveDate>,
-    /// Days with rows before the listing, or from the delisting on.
+    /// Days with rows before the listing or on or after the delisting day.
     pub outside_listing: Vec<NaiveDate>,
 }
 
-/// A command that repairs.
+/// A repair command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Repair {
-    /// Its first day.
+    /// First day.
     pub start: NaiveDate,
-    /// Its last day.
+    /// Last day.
     pub end: NaiveDate,
-    /// Whether what is stored there is replaced by what is fetched.
+    /// Whether the fetched rows replace the stored ones.
     pub replace: bool,
 }
 
 impl Look<'_> {
-    /// Finds what is wrong; `stored` is in order. Where neither the listing nor a row tells when a security began, nothing is
-    /// missed of it.
+    /// Finds the problems; `stored` must be in ascending order. If neither the listing nor a stored row gives the first
+    /// day of a security, no day counts as missing.
     pub fn find(&self, code: Code, stored: &[StoredDay]) -> Gaps {
         let (calendar, listing) = (&self.facts.calendar, self.facts.listing(code));
         let mut gaps = Gaps::default();
@@ -100,12 +100,12 @@ impl Look<'_> {
 }
 
 impl Gaps {
-    /// Whether all is well.
+    /// Whether there is no problem.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Each kind with its days.
+    /// Each kind of problem with its days.
     pub fn kinds(&self) -> [(&'static str, &[NaiveDate]); 5] {
         [
             ("missing", &self.missing),
@@ -116,8 +116,9 @@ impl Gaps {
         ]
     }
 
-    /// The commands that repair them, oldest first. What is missing is fetched; what should not be there is replaced, with a
-    /// trading day on either side: a replacement by an answer without rows is not believed.
+    /// The commands that repair these problems, oldest first. Missing rows are fetched. Unwanted rows are replaced, in
+    /// a range that has one more trading day on either side: the worker does not replace stored rows by an answer
+    /// without rows.
     pub fn repairs(&self, look: &Look<'_>) -> Vec<Repair> {
         let mut wanted: Vec<NaiveDate> = [self.missing.as_slice(), &self.partial].concat();
         wanted.sort_unstable();
@@ -136,7 +137,7 @@ impl Gaps {
     }
 }
 
-/// Days, in order, as ranges; those that are no further apart than this are one range.
+/// Groups ascending days into ranges. Days at most `apart` apart belong to one range.
 pub fn runs(days: &[NaiveDate], apart: Days) -> Vec<DateRange> {
     let mut runs: Vec<DateRange> = Vec::new();
     for day in days.iter().copied() {
@@ -208,13 +209,13 @@ mod tests {
     fn where_nobody_tells_the_first_day_the_first_row_does() {
         let unknown = facts(None, None);
         let look = |start| look(&unknown, Frequency::Day, start);
-        assert_eq!(look(None).find(code(), &[]), Gaps::default(), "nothing is known of it");
+        assert_eq!(look(None).find(code(), &[]), Gaps::default(), "its first day is unknown");
         let rows = stored(&[("2024-01-10", 1, 1), ("2024-01-12", 1, 1)]);
         assert_eq!(look(None).find(code(), &rows).missing, [day("2024-01-11"), day("2024-01-15")]);
         assert_eq!(
             look(Some("2024-01-08")).find(code(), &rows).missing.len(),
             4,
-            "who names a start expects from there"
+            "a named start is the first expected day"
         );
     }
 
@@ -226,7 +227,7 @@ mod tests {
         assert_eq!(
             (gaps.partial, gaps.missing),
             (vec![day("2024-01-15")], vec![]),
-            "minutes begin with the first stored"
+            "minute bars start at the first stored day"
         );
     }
 

@@ -1,16 +1,16 @@
 // Upstream: data_worker, domain, heartbeat, notifications, supervisor
 // Downstream: none
-// Role: The name and place of a worker.
+// Role: The name and address of a worker.
 
 use std::sync::Arc;
 
-/// Who this worker is.
+/// The identity of this worker.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The instance's name; no colon in it.
+    /// The instance name; contains no colon.
     pub node_id: Arc<str>,
-    /// The host's name.
+    /// The host name.
     pub host: Arc<str>,
-    /// Where it can be asked over HTTP, if it can: `http://host:port`.
+    /// The address of the HTTP server, if it is enabled: `http://host:port`.
     pub http_address: Option<Arc<str>>,
 }

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: adjust_factor, bar, code, market_facts
-// Role: What is known of one security's days beside its rows: notes of its source, listings, calendar, factor changes.
+// Role: Context for validating rows of one security: day notes, listing, calendar, factor changes, stored bars.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use chrono::NaiveDate;
 
 use crate::domain::{Code, Hundredths, Listing, MarketFacts, Millionths};
 
-/// What a source says of a day beside the bar.
+/// What a source reports about a day in addition to the bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DayNote {
     /// The day.
     pub day: NaiveDate,
-    /// The price that the day's limits refer to: the close before, less what an ex-right took off.
+    /// The reference price of the day's price limits: the previous close, adjusted for ex-rights.
     pub reference: Option<Hundredths>,
-    /// Whether the security was suspended: no bar is missing.
+    /// Whether the security was suspended; a suspended day has no missing bar.
     pub is_suspended: bool,
-    /// Whether it was under special treatment (ST); `None`: the source does not say.
+    /// Whether the security was under special treatment (ST); `None` if the source does not report it.
     pub is_special: Option<bool>,
 }
 
 impl DayNote {
-    /// That a security was suspended on this day, and nothing else.
+    /// A note that only reports a suspension on this day.
     pub fn suspended(day: NaiveDate) -> Self {
         Self { day, reference: None, is_suspended: true, is_special: None }
     }
 }
 
-/// A stored daily bar, as what the minutes of its day make up.
+/// A stored daily bar, reduced to the values that are compared with the minute bars of its day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DayTotal {
     /// The day.
@@ -39,21 +39,21 @@ pub struct DayTotal {
     pub low: Hundredths,
     /// Closing price, yuan.
     pub close: Hundredths,
-    /// Lots of 100 shares.
+    /// Volume in lots of 100 shares.
     pub volume: i64,
 }
 
-/// A stored series of raw factors, as the days on which it changed.
+/// A stored series of raw factors, reduced to the days on which the factor changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactorChanges {
-    /// Since when which factor holds, oldest first.
+    /// Each factor with the first day on which it applies, oldest first.
     pub since: Vec<(NaiveDate, Millionths)>,
     /// The last day of the series.
     pub until: NaiveDate,
 }
 
 impl FactorChanges {
-    /// The factors in force on two days; `None` where the series does not reach them.
+    /// The factors that apply on two days; `None` if the series does not cover both.
     pub fn between(&self, from: NaiveDate, to: NaiveDate) -> Option<(Millionths, Millionths)> {
         let on = |day: NaiveDate| {
             let later = self.since.partition_point(|(since, _)| *since <= day);
@@ -63,39 +63,39 @@ impl FactorChanges {
     }
 }
 
-/// What the rows of one answer are judged by.
+/// The context for validating the rows of one answer.
 #[derive(Debug, Clone)]
 pub struct KnownDays {
-    /// Listings and calendar.
+    /// Listings and the trading calendar.
     pub facts: Arc<MarketFacts>,
-    /// Notes of the source, by day.
+    /// Notes of the source, sorted by day.
     notes: Vec<DayNote>,
-    /// Changes of the stored factors; `None` where there was nothing to ask them for, or none are stored.
+    /// Changes of the stored factors; `None` if they were not needed or none are stored.
     pub factors: Option<FactorChanges>,
-    /// The last stored close before the first row, and its day.
+    /// The last stored close before the first row, with its day.
     pub close_before: Option<(NaiveDate, Hundredths)>,
-    /// Of minutes: the stored daily bars of their days, oldest first.
+    /// For minute bars: the stored daily bars of the same days, oldest first.
     pub day_totals: Vec<DayTotal>,
 }
 
 impl KnownDays {
-    /// Notes may come in any order.
+    /// Creates the context. `notes` may be in any order.
     pub fn new(facts: Arc<MarketFacts>, mut notes: Vec<DayNote>, factors: Option<FactorChanges>) -> Self {
         notes.sort_unstable_by_key(|note| note.day);
         Self { facts, notes, factors, close_before: None, day_totals: Vec::new() }
     }
 
-    /// The notes, oldest day first.
+    /// The notes, oldest first.
     pub fn notes(&self) -> &[DayNote] {
         &self.notes
     }
 
-    /// The listing of a security, where it is known.
+    /// The listing of a security; `None` if unknown.
     pub fn listing(&self, code: Code) -> Option<&Listing> {
         self.facts.listing(code)
     }
 
-    /// The days on which the source says that the security was suspended, oldest first.
+    /// The days on which the source reports the security as suspended, oldest first.
     pub fn suspended(&self) -> Vec<NaiveDate> {
         self.notes.iter().filter(|note| note.is_suspended).map(|note| note.day).collect()
     }

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: calendar, code, task
-// Role: What is known of securities and days beside their rows: listings and the calendar.
+// Role: Reference data for validation: listings of securities and the trading calendar.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,32 +10,32 @@ use chrono::{Days, NaiveDate};
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::{Code, DateRange};
 
-/// How the names of shares under special treatment begin; S is a share whose reform is still to come.
+/// Name prefixes of shares under special treatment. A leading S marks a share that has not completed the share reform.
 const SPECIAL_TREATMENT: [&str; 4] = ["ST", "*ST", "SST", "S*ST"];
 
-/// For so many days before it was read, a name is taken to have been the same: it changes at most a few times a year.
+/// A name is assumed to be valid for this many days before it was read: a name changes at most a few times a year.
 const NAME_HOLDS: Days = Days::new(30);
 
-/// When a security is traded, and what it is called.
+/// The trading period and the name of a security.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// Its code.
+    /// The code.
     pub code: Code,
-    /// Its short name of today.
+    /// The current short name.
     pub name: String,
-    /// Its first trading day, where it is known.
+    /// The first trading day; `None` if unknown.
     pub listed: Option<NaiveDate>,
-    /// The day on which it was taken off the list; `None` while it is listed.
+    /// The delisting day; `None` while the security is listed.
     pub delisted: Option<NaiveDate>,
 }
 
 impl Listing {
-    /// Whether today's name says special treatment.
+    /// Whether the current name marks special treatment.
     pub fn is_special_treatment(&self) -> bool {
         SPECIAL_TREATMENT.iter().any(|begin| self.name.starts_with(begin))
     }
 
-    /// The part of `range` in which the security could be traded; `None`: no day of it.
+    /// The part of `range` in which the security was listed; `None` if that is no day.
     pub fn within(&self, range: DateRange) -> Option<DateRange> {
         let start = self.listed.map_or(range.start, |listed| range.start.max(listed));
         let last = self.delisted.and_then(|delisted| delisted.pred_opt());
@@ -44,30 +44,30 @@ impl Listing {
     }
 }
 
-/// What is known at a moment.
+/// A snapshot of the reference data.
 #[derive(Debug, Clone)]
 pub struct MarketFacts {
-    /// The exchanges' trading days.
+    /// The trading calendar of the exchanges.
     pub calendar: Arc<TradingCalendar>,
-    /// Securities by code; one that is not there is unknown.
+    /// Listings by code; a security without an entry is unknown.
     pub listings: Arc<HashMap<Code, Listing>>,
-    /// The day on which this was read, in Shanghai.
+    /// The Shanghai day on which this snapshot was read.
     pub read_on: NaiveDate,
 }
 
 impl MarketFacts {
-    /// What is known without asking anybody: the built-in calendar.
+    /// Facts without any external data: the built-in calendar and no listings.
     pub fn built_in(today: NaiveDate) -> Self {
         Self { calendar: Arc::new(TradingCalendar::built_in().clone()), listings: Arc::default(), read_on: today }
     }
 
-    /// What is known of one security.
+    /// The listing of one security; `None` if unknown.
     pub fn listing(&self, code: Code) -> Option<&Listing> {
         self.listings.get(&code)
     }
 
-    /// Whether the name says that the share was under special treatment on `day`; a name that was read long after that day
-    /// says nothing of it.
+    /// Whether the name marks the share as under special treatment on `day`. Returns `false` if the name was read too
+    /// long after `day` to apply to it.
     pub fn is_named_special(&self, code: Code, day: NaiveDate) -> bool {
         let is_near = self.read_on.checked_sub_days(NAME_HOLDS).is_some_and(|first| day >= first);
         is_near && self.listing(code).is_some_and(Listing::is_special_treatment)
@@ -110,7 +110,7 @@ mod tests {
         let listings = Arc::new([(code, listing("*ST海润"))].into_iter().collect());
         let facts = MarketFacts { listings, ..MarketFacts::built_in(day("2024-06-03")) };
         assert!(facts.is_named_special(code, day("2024-05-31")));
-        assert!(!facts.is_named_special(code, day("2024-01-31")), "it may have had another name then");
+        assert!(!facts.is_named_special(code, day("2024-01-31")), "the name may have been different then");
         assert!(!facts.is_named_special("600001.SH".parse().unwrap(), day("2024-05-31")));
     }
 }

@@ -1,11 +1,11 @@
 // Upstream: command, command_router, operator_order
 // Downstream: command_error
-// Role: Reads the fields of a control message.
+// Role: Parses the fields of a control message.
 
 use crate::domain::CommandError;
 use serde_json::{Map, Value};
 
-/// The object in a message: plain, or encoded once more as a JSON string. `None` where there is nothing in it.
+/// The object in a message, either plain or encoded once more as a JSON string. `None` if the message is empty or null.
 pub(crate) fn message_of(payload: &[u8]) -> Result<Option<Map<String, Value>>, CommandError> {
     if payload.is_empty() {
         return Ok(None);
@@ -55,6 +55,6 @@ pub(crate) fn optional_text(message: &Map<String, Value>, field: &'static str) -
     match message.get(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        other => Err(bad_field(field, other, "a text or null")),
+        other => Err(bad_field(field, other, "a string or null")),
     }
 }

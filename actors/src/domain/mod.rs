@@ -1,48 +1,48 @@
 // Upstream: none
 // Downstream: many
-// Role: The worker's vocabulary: codes, bars, commands, tasks, statuses, notifications. No I/O.
+// Role: The domain types of the worker: codes, bars, commands, tasks, statuses and notifications. No I/O.
 
-//! The types that all rooms share. Nothing here does I/O or knows a client library.
+//! The types that all modules share. They perform no I/O and depend on no client library.
 
 /// Adjustment factors.
 pub mod adjust_factor;
-/// Bars as sources give them and as they are stored.
+/// Bars as fetched from a source and as stored.
 pub mod bar;
-/// The name-based identity of a bar.
+/// The name-based UUID of a bar.
 pub mod bar_identity;
-/// The exchanges' trading days.
+/// The trading calendar of the exchanges.
 pub mod calendar;
 /// Stock codes.
 pub mod code;
 /// Control commands.
 pub mod command;
-/// Why a command is refused.
+/// Reasons for rejecting a command.
 pub mod command_error;
 /// A part of a split command.
 pub mod command_part;
 #[cfg(test)]
 mod command_tests;
-/// Rows a source should have returned.
+/// The number of rows a source should return.
 pub mod expected_rows;
-/// How long a bar lasts.
+/// Bar frequencies.
 pub mod frequency;
 /// Trading days without stored bars.
 pub mod gaps;
-/// The name and place of a worker.
+/// The name and address of a worker.
 pub mod identity;
-/// What is known of the days of a security.
+/// Context data for the days of one security.
 pub mod known_days;
-/// What is known of securities and days.
+/// Listings and the trading calendar.
 pub mod market_facts;
 /// Fields of a control message.
 pub mod message;
-/// Messages for people.
+/// Notifications to people.
 pub mod notification;
-/// What operators ask of running workers.
+/// Operator orders to running workers.
 pub mod operator_order;
-/// How far prices may move in a day.
+/// Daily price limits.
 pub mod price_limit;
-/// News of prices.
+/// Price update events.
 pub mod price_update;
 /// Quality reports.
 pub mod quality_report;
@@ -50,27 +50,27 @@ pub mod quality_report;
 pub mod quality_summary;
 /// A command as read from its topic.
 pub mod raw_command;
-/// Stock list and trading calendar as fetched.
+/// The stock list and the trading calendar, as fetched and as checked.
 pub mod reference_list;
 /// The Shanghai wall clock.
 pub mod shanghai_clock;
-/// Calls, failures and rows by source.
+/// Calls, failures and rows per source.
 pub mod source_stats;
 /// The stock list.
 pub mod stock_info;
 /// Records of ended tasks.
 pub mod sync_record;
-/// Units of work and what came of them.
+/// Tasks and their results.
 pub mod task;
 /// The outcome of a finished task.
 pub mod task_report;
-/// Trades.
+/// Ticks (single trades).
 pub mod tick;
-/// Which days of ticks a task fetches.
+/// The days of ticks that a task fetches.
 pub mod tick_backfill;
-/// The calendar's days.
+/// Days of the trading calendar.
 pub mod trade_day;
-/// Lifecycle and status.
+/// The lifecycle and the status of the worker.
 pub mod worker_status;
 
 pub use adjust_factor::{AdjustFactor, FetchedFactor, Millionths, RawFactor};

@@ -1,23 +1,23 @@
 // Upstream: domain, notifications, quality_monitor, quality_report
 // Downstream: none
-// Role: A message for people, in the one JSON form that both the spec's reader and Ginkgo's NotificationWorker take.
+// Role: A notification to people, in one JSON form for both the spec's reader and Ginkgo's NotificationWorker.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-/// How serious it is.
+/// The severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For the record.
+    /// Informational.
     Info,
-    /// Somebody should look at it during the day.
+    /// Needs attention during the day.
     Warning,
-    /// Somebody should look at it now.
+    /// Needs attention now.
     Error,
 }
 
 impl Level {
-    /// The word Ginkgo's NotificationWorker knows (`WARNING` would fall to the colour of INFO).
+    /// The level name that Ginkgo's NotificationWorker knows. It would show `WARNING` in the colour of INFO.
     fn ginkgo_word(self) -> &'static str {
         match self {
             Self::Info => "INFO",
@@ -26,7 +26,7 @@ impl Level {
         }
     }
 
-    /// The word of the spec's messages.
+    /// The severity name in the spec's messages.
     fn spec_word(self) -> &'static str {
         match self {
             Self::Info => "INFO",
@@ -36,26 +36,26 @@ impl Level {
     }
 }
 
-/// One message to the topic `ginkgo.notifications`.
+/// A message to the topic `ginkgo.notifications`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notification {
     /// The spec's message type, such as `data_worker_event`, `data_quality_report` or `data_collection_alert`.
     pub kind: &'static str,
-    /// How serious it is.
+    /// The severity.
     pub level: Level,
-    /// One line; in Chinese as Ginkgo's own.
+    /// One line; in Chinese like Ginkgo's own titles.
     pub title: String,
-    /// The message in words; not empty, or the NotificationWorker refuses it.
+    /// The message text. It must not be empty: the NotificationWorker rejects an empty one.
     pub content: String,
-    /// Name and value pairs, shown one beside the other; not empty, for the same reason.
+    /// Name and value pairs, shown side by side. The list must not be empty, for the same reason.
     pub fields: Vec<(&'static str, String)>,
-    /// The spec's body.
+    /// The message body that the spec defines.
     pub data: Value,
 }
 
 impl Notification {
-    /// The message as JSON: the spec's `type`, `timestamp`, `source`, `severity`, `data`, and beside them what Ginkgo's
-    /// NotificationWorker needs to deliver a `custom_fields` message to the group System.
+    /// The message as JSON. It contains the spec's fields `type`, `timestamp`, `source`, `severity` and `data`, and the
+    /// fields that Ginkgo's NotificationWorker needs to deliver a `custom_fields` message to the group System.
     pub fn to_json(&self, node_id: &str, now: DateTime<Utc>) -> String {
         let fields: Vec<Value> = self
             .fields

@@ -1,31 +1,31 @@
 // Upstream: command, data_worker, domain, ports, supervisor
 // Downstream: command_error, kit, message
-// Role: What operators ask of running workers, one or all: reload, stop, pause, resume, a sign of life.
+// Role: Operator orders to one or all running workers: reload, stop, pause, resume, heartbeat test, list update.
 
 use serde_json::Value;
 
 use crate::domain::CommandError;
 use crate::domain::message::{message_of, optional_text};
 
-/// What shall be done.
+/// The action to perform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OrderKind {
-    /// Read the configuration anew.
+    /// Reload the configuration.
     Reload,
-    /// Drain and end.
+    /// Drain and exit.
     Stop,
     /// Take no new commands.
     Pause,
     /// Take commands again.
     Resume,
-    /// Beat at once and answer with the status.
+    /// Send a heartbeat at once and answer with the status.
     HeartbeatTest,
-    /// Read securities and calendar anew. The portfolio side acts on the same message.
+    /// Read the listings and the trading calendar again. The portfolio side handles the same message.
     UpdateSelector,
 }
 
 impl OrderKind {
-    /// All of them.
+    /// All order kinds.
     pub const ALL: [Self; 6] =
         [Self::Reload, Self::Stop, Self::Pause, Self::Resume, Self::HeartbeatTest, Self::UpdateSelector];
 
@@ -41,30 +41,32 @@ impl OrderKind {
         }
     }
 
-    /// Whether workers tell that they have carried it out. Ginkgo's timer sends `update_selector` every hour.
+    /// Whether workers report that they have executed the order. They do not for `update_selector`, which Ginkgo's
+    /// timer sends every hour.
     pub fn is_answered(self) -> bool {
         self != Self::UpdateSelector
     }
 
-    /// The order of this name, if there is one.
+    /// The order kind with this name, if there is one.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
-/// An order to workers, as it stands on the control topic beside the commands of the group.
+/// An order to workers, read from the control topic that also carries the consumer group's commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorOrder {
-    /// What shall be done.
+    /// The action to perform.
     pub kind: OrderKind,
-    /// The one instance it is for; all where it names none.
+    /// The instance that must execute it; `None`: all instances.
     pub node_id: Option<String>,
-    /// The sender's id of the request, repeated in the answer.
+    /// The sender's id of the request; the answer repeats it.
     pub correlation_id: Option<String>,
 }
 
 impl OperatorOrder {
-    /// Reads a message of the control topic. `None`: it is no order but something else, such as a command of the group.
+    /// Parses a message of the control topic. `None` if it is not an order, for example a command of the consumer
+    /// group.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let message = message_of(payload).ok().flatten()?;
         let Some(Value::String(name)) = message.get("command") else { return None };
@@ -74,13 +76,13 @@ impl OperatorOrder {
         let node_id = match message.get("params").and_then(|params| params.get("node_id")) {
             None | Some(Value::Null) => None,
             Some(Value::String(node_id)) => Some(node_id.clone()),
-            // Whoever was meant, it was one and not all: no instance has this name.
+            // The sender meant one instance, not all. No instance has this name, so nobody executes the order.
             Some(other) => Some(other.to_string()),
         };
         Some(Self { kind, node_id, correlation_id })
     }
 
-    /// Whether it is for the instance of this name.
+    /// Whether the instance of this name must execute the order.
     pub fn concerns(&self, node_id: &str) -> bool {
         self.node_id.as_deref().is_none_or(|wanted| wanted == node_id)
     }
@@ -103,7 +105,7 @@ mod tests {
         let one = order(r#"{"command":"stop","params":{"node_id":"n1"}}"#);
         assert!(one.concerns("n1") && !one.concerns("n2"));
         let nobody = order(r#"{"command":"stop","params":{"node_id":7}}"#);
-        assert!(!nobody.concerns("n1"), "what names no instance must not stop all of them");
+        assert!(!nobody.concerns("n1"), "an order with an invalid node_id must not stop every instance");
         let encoded_twice = serde_json::to_vec(r#"{"command":"heartbeat_test"}"#).unwrap();
         assert_eq!(OperatorOrder::parse(&encoded_twice).unwrap().kind, OrderKind::HeartbeatTest);
     }

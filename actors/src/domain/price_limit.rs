@@ -1,14 +1,14 @@
 // Upstream: validator, validator::rules
 // Downstream: code
-// Role: How far a share's price may move in a day, by board and date, in whole fen.
+// Role: Daily price limits by board and date, in whole fen.
 
-//! After the rules of the exchanges (SSE, SZSE, BSE trading rules).
+//! Source: the trading rules of the exchanges (SSE, SZSE, BSE).
 
 use chrono::NaiveDate;
 
 use crate::domain::Code;
 
-/// Where a share is listed.
+/// The board on which a share is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarketBoard {
     /// The main boards of Shanghai and Shenzhen.
@@ -17,7 +17,7 @@ pub enum MarketBoard {
     ChiNext,
     /// STAR (Shanghai).
     Star,
-    /// Beijing.
+    /// Beijing Stock Exchange.
     Beijing,
 }
 
@@ -28,26 +28,26 @@ const fn date(year: i32, month: u32, day: u32) -> NaiveDate {
     }
 }
 
-/// From this day on special treatment has the board's own limit of 10 %.
+/// From this day on, shares under special treatment have the limit of their board (10 %).
 const SPECIAL_ENDED: NaiveDate = date(2026, 7, 6);
-/// Special treatment, with 5 %, began on this day.
+/// From this day on, shares under special treatment have a limit of 5 %.
 const SPECIAL_BEGAN: NaiveDate = date(1998, 4, 22);
-/// Registration on the main boards: no limits on a new share's first five days.
+/// Start of the registration-based IPO system on the main boards: no limits on the first five days of a new share.
 const MAIN_REGISTRATION: NaiveDate = date(2023, 4, 10);
-/// From these days on a new share's first day was bound to its issue price.
+/// From these days on, the issue price limits the first day of a new share.
 const ISSUE_BOUND_SHANGHAI: NaiveDate = date(2013, 12, 13);
 const ISSUE_BOUND_SHENZHEN: NaiveDate = date(2014, 6, 13);
-/// Limits of 10 % came on this day.
+/// From this day on, prices have a limit of 10 %.
 const FIRST_LIMITS: NaiveDate = date(1996, 12, 16);
-/// From this day on ChiNext has 20 %.
+/// From this day on, ChiNext has a limit of 20 %.
 const CHINEXT_REFORM: NaiveDate = date(2020, 8, 24);
-/// STAR's first day.
+/// First trading day of STAR.
 const STAR_BEGAN: NaiveDate = date(2019, 7, 22);
-/// Beijing's first day.
+/// First trading day of the Beijing Stock Exchange.
 const BEIJING_BEGAN: NaiveDate = date(2021, 11, 15);
 
 impl MarketBoard {
-    /// The board of a code; `None` of what is no A-share, such as B shares, funds and bonds.
+    /// The board of a code; `None` for codes that are not A-shares, such as B-shares, funds and bonds.
     pub fn of(code: Code) -> Option<Self> {
         match (code.exchange(), code.digits().get(..3)?) {
             ("SH", "688" | "689") => Some(Self::Star),
@@ -59,8 +59,8 @@ impl MarketBoard {
         }
     }
 
-    /// The limit in percent of the price of reference, for a share under special treatment or not; `None` on days without
-    /// any.
+    /// The limit in percent of the reference price, for a share with or without special treatment; `None` on days
+    /// without a limit.
     pub fn limit_percent(self, day: NaiveDate, is_special: bool) -> Option<i64> {
         let special = is_special && (SPECIAL_BEGAN..SPECIAL_ENDED).contains(&day);
         let (since, percent) = match self {
@@ -75,7 +75,7 @@ impl MarketBoard {
         (day >= since).then_some(percent)
     }
 
-    /// What holds on the first days of a share that was listed on `listed`.
+    /// The limits of the first days of a share that was listed on `listed`.
     pub fn first_days(self, code: Code, listed: NaiveDate) -> FirstDays {
         let issue_bound = if code.exchange() == "SH" { ISSUE_BOUND_SHANGHAI } else { ISSUE_BOUND_SHENZHEN };
         match self {
@@ -87,36 +87,37 @@ impl MarketBoard {
         }
     }
 
-    /// Trading days after the listing on which no limit, or a wider one, may hold: at most five anywhere.
+    /// Number of trading days since the listing on which no limit or a wider one may apply: at most five on any board.
     pub const FIRST_DAYS: usize = 5;
 }
 
 /// The limits of a new share's first days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstDays {
-    /// So many days without any limit.
+    /// This many days without a limit.
     Free(usize),
-    /// One day from 64 to 144 % of the issue price, then as any other.
+    /// One day between 64 % and 144 % of the issue price; the board's limit afterwards.
     BoundToIssuePrice,
 }
 
 impl FirstDays {
-    /// How far up and down from the issue price the first day may go, in percent.
+    /// Limits of the first day above and below the issue price, in percent.
     pub const ISSUE_PERCENT: (i64, i64) = (44, 36);
 }
 
-/// The lowest price of a day, in fen: rounded half up, and at least one fen below the reference price.
+/// The lower limit price of a day, in fen: rounded half up, and at least one fen below the reference price.
 pub fn lower_limit(reference: i64, percent: i64) -> i64 {
     ((reference * (100 - percent) + 50) / 100).min(reference - 1)
 }
 
-/// The highest price of a day, in fen: rounded half up, and at least one fen above the reference price.
+/// The upper limit price of a day, in fen: rounded half up, and at least one fen above the reference price.
 pub fn upper_limit(reference: i64, percent: i64) -> i64 {
     ((reference * (100 + percent) + 50) / 100).max(reference + 1)
 }
 
-/// Whether two prices of one day, in fen, are further apart than any reference price allows. Needs no reference price, so
-/// an ex-right does not disturb it. Each side may be rounded by, or be one whole, fen.
+/// Whether two prices of one day, in fen, are further apart than any reference price allows. No reference price is
+/// needed, so an ex-right has no effect. The tolerance covers the rounding of each limit and the minimum distance of
+/// one fen.
 pub fn too_far_apart(low: i64, high: i64, percent: i64) -> bool {
     high * (100 - percent) - low * (100 + percent) > 200
 }
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!(special("600518.SH", "2020-05-06"), Some(5));
         assert_eq!(special("000005.SZ", "2026-07-03"), Some(5));
         assert_eq!(special("000005.SZ", "2026-07-06"), Some(10));
-        assert_eq!(special("600000.SH", "1998-04-21"), Some(10), "there was none yet");
+        assert_eq!(special("600000.SH", "1998-04-21"), Some(10), "special treatment did not exist yet");
         assert_eq!(special("300028.SZ", "2020-08-21"), Some(5));
         assert_eq!(special("300028.SZ", "2020-08-24"), Some(20));
         assert_eq!(special("688086.SH", "2022-06-01"), Some(20));

@@ -1,6 +1,6 @@
 // Upstream: batch_writer::bars, data_worker, domain, ports
 // Downstream: bar, frequency
-// Role: What strategies and risk managers hear of a new bar: Ginkgo's PriceUpdateDTO.
+// Role: The event for strategies and risk managers about a new bar: Ginkgo's PriceUpdateDTO.
 
 use chrono::NaiveDateTime;
 use rust_decimal::prelude::ToPrimitive;
@@ -8,21 +8,22 @@ use serde_json::{Value, json};
 
 use crate::domain::{Bar, Hundredths};
 
-/// The name that events of this worker carry as their source.
+/// The value of `source` in events of this worker.
 const SOURCE: &str = "data_worker";
 
-/// A new bar for those who follow prices.
+/// A price update event for one stored bar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceUpdate {
-    /// The record's key: the code.
+    /// The Kafka record key: the code.
     pub key: String,
-    /// The record's value.
+    /// The Kafka record value: JSON.
     pub payload: String,
 }
 
 impl PriceUpdate {
-    /// Of a bar that is stored. The fields are those of `PriceUpdateDTO`; what a bar does not know (bid and ask) is null.
-    /// Prices in yuan, volume in lots, amount in thousand yuan, as the bar is stored.
+    /// Creates the event for a stored bar. The fields are those of `PriceUpdateDTO`; fields that a bar does not have
+    /// (bid and ask) are null. Units are those of the stored bar: prices in yuan, volume in lots, amount in thousand
+    /// yuan.
     pub fn of(bar: &Bar) -> Self {
         let payload = json!({
             "symbol": bar.code.as_str(),
@@ -45,12 +46,12 @@ impl PriceUpdate {
     }
 }
 
-/// As Python writes and reads a naive time.
+/// Formats a naive time as Python does.
 fn time(timestamp: NaiveDateTime) -> String {
     timestamp.format("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
-/// The readers' type is a float; two decimals of up to 15 digits come through it unchanged.
+/// The readers use a float. A number of up to 15 digits with two decimals passes through a float unchanged.
 fn number(value: Hundredths) -> Option<f64> {
     value.to_decimal().to_f64()
 }

@@ -1,6 +1,6 @@
 // Upstream: command_router, data_worker, domain, ports, quality_monitor, supervisor
 // Downstream: many
-// Role: A quality report: the figures of an interval or of a job, as a message for people and as rows for later.
+// Role: A quality report: the figures of an interval or a job, as a notification and as rows to store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,25 +12,27 @@ use uuid::Uuid;
 
 use crate::domain::{Affected, Anomaly, ControlCommand, Level, Notification, QualitySummary, Rule, Subject};
 
-/// Troubles of single codes that are kept with one report; about 2 MB.
+/// Maximum number of per-code problems stored with one report; about 2 MB.
 const MAX_TROUBLES: usize = 20_000;
 
-/// Characters of a sender's name or id that are kept.
+/// Maximum length of a sender's name or id, in characters.
 const MAX_TEXT: usize = 100;
 
-/// What commands belong together: those with one id of their sender's, otherwise one sender's of one kind.
+/// Identifies a job, a group of related commands: those with the same sender id of the job, otherwise those of one
+/// sender and one command name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JobKey {
-    /// The sender's id of the job, which all its commands bear. A `message_id` is none: every message has another one.
+    /// The sender's id of the job, shared by all its commands. A `message_id` is not used: it is unique to each
+    /// message.
     pub id: Option<String>,
-    /// What is done.
+    /// The command name.
     pub command: &'static str,
-    /// Who sent it.
+    /// The sender.
     pub sender: String,
 }
 
 impl JobKey {
-    /// The job that a command belongs to.
+    /// The job of a command. `word` is the command name.
     pub fn of(command: &ControlCommand, word: &'static str) -> Self {
         let text = |text: &String| text.chars().take(MAX_TEXT).collect();
         let sender = command.source.as_ref().map(text).unwrap_or_default();
@@ -47,51 +49,51 @@ impl fmt::Display for JobKey {
     }
 }
 
-/// A report.
+/// A quality report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QualityReport {
-    /// Its own id.
+    /// The unique id of the report.
     pub id: String,
-    /// The worker that it is of.
+    /// The reporting worker.
     pub node_id: String,
-    /// The job; `None`: everything that the worker did in an interval.
+    /// The job; `None` for a report on everything the worker did in an interval.
     pub job: Option<JobKey>,
-    /// From.
+    /// Start of the reported period.
     pub since: DateTime<Utc>,
-    /// To.
+    /// End of the reported period.
     pub until: DateTime<Utc>,
     /// The figures.
     pub summary: QualitySummary,
 }
 
-/// Something that was wrong with a code.
+/// A problem of one code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeTrouble {
     /// The code.
     pub code: String,
     /// `missing`, `skipped`, `warned`, `failed` or `late`.
     pub what: String,
-    /// The rule that rows broke; empty where there is none.
+    /// The broken rule; empty if no rule applies.
     pub rule: String,
-    /// Rows; of a late task the seconds; of a failed one 1.
+    /// The number of rows; for a late task the delay in seconds; for a failed task 1.
     pub number: u64,
-    /// Why it failed; else empty.
+    /// The reason of a failure; empty otherwise.
     pub detail: String,
 }
 
-/// A [`CodeTrouble`] as it is kept.
+/// A stored [`CodeTrouble`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptTrouble {
-    /// The report's end, Shanghai wall clock.
+    /// End of the reported period, Shanghai wall clock.
     pub at: NaiveDateTime,
     /// The worker.
     pub node_id: String,
-    /// What.
+    /// The problem.
     pub trouble: CodeTrouble,
 }
 
 impl QualityReport {
-    /// A report with an id of its own.
+    /// A report with a new unique id.
     pub fn new(
         node_id: &str,
         job: Option<JobKey>,
@@ -107,7 +109,7 @@ impl QualityReport {
         if self.job.is_some() { "job" } else { "interval" }
     }
 
-    /// What was done, such as `bar_snapshot`.
+    /// The executed commands, such as `bar_snapshot`.
     pub fn task_type(&self) -> String {
         match &self.job {
             Some(job) => job.command.to_owned(),
@@ -115,24 +117,24 @@ impl QualityReport {
         }
     }
 
-    /// Rows that came and were sound.
+    /// Fetched rows that were valid.
     pub fn num_actual(&self) -> u64 {
         let counts = &self.summary.counts;
         counts.fetched.saturating_sub(counts.num_skipped())
     }
 
-    /// Share of the tasks that ended well, 0 to 1.
+    /// Share of successful tasks, 0 to 1; 1 if no task ended.
     pub fn success_rate(&self) -> f64 {
         let tasks = self.summary.num_tasks();
         if tasks == 0 { 1.0 } else { self.summary.num_done as f64 / tasks as f64 }
     }
 
-    /// From its begin to its end.
+    /// Length of the reported period.
     pub fn duration(&self) -> Duration {
         (self.until - self.since).to_std().unwrap_or_default()
     }
 
-    /// What was wrong with single codes, a bounded number.
+    /// The problems of single codes, at most `MAX_TROUBLES`.
     pub fn troubles(&self) -> Vec<CodeTrouble> {
         let summary = &self.summary;
         let failed = summary.failed.iter().map(|(subject, reason)| trouble(subject, "failed", "", 1, reason));
@@ -149,13 +151,13 @@ impl QualityReport {
             .collect()
     }
 
-    /// The message for people: the spec's DataQualityReport, with what more is known beside it.
+    /// The notification to people: the spec's DataQualityReport with additional figures.
     pub fn to_notification(&self, max_shown: usize) -> Notification {
         let summary = &self.summary;
         let counts = &summary.counts;
         let skipped = counts.num_skipped();
         let is_well = summary.num_failed == 0 && summary.num_refused == 0 && skipped == 0;
-        let what = self.job.as_ref().map(|job| format!("job {job} is done: ")).unwrap_or_default();
+        let what = self.job.as_ref().map(|job| format!("job {job} finished: ")).unwrap_or_default();
         let content = format!(
             "{what}{} tasks done, {} failed, {} commands refused; {} rows fetched, {} written, {} unchanged, {} skipped; \
              {} expected, {} missing",
@@ -193,7 +195,7 @@ impl QualityReport {
         }
     }
 
-    /// The message's body; codes and examples are shown up to a number.
+    /// The body of the notification. Codes and examples are limited to `max_shown` each.
     pub fn body(&self, max_shown: usize) -> Value {
         let summary = &self.summary;
         let counts = &summary.counts;
@@ -206,7 +208,7 @@ impl QualityReport {
             "job": self.job.as_ref().map(|job| json!({"id": job.to_string(), "command": job.command, "sender": job.sender})),
             "timestamp": self.until.to_rfc3339_opts(SecondsFormat::Micros, true),
             "task_type": self.task_type(),
-            // By the exchanges' calendar; lists and factors have no number that could be expected.
+            // Based on the trading calendar; lists and factors have no expected number of rows.
             "records_expected": counts.expected,
             "records_missing": counts.missing,
             "records_fetched": counts.fetched,
@@ -252,7 +254,7 @@ fn rows(what: &'static str, rule: &'static str, affected: &Affected) -> Vec<Code
     affected.iter().map(|(subject, number)| trouble(subject, what, rule, number, "")).collect()
 }
 
-/// A duration in seconds; `null` where there is none.
+/// A duration in seconds; `null` if there is none.
 fn seconds(duration: Option<Duration>) -> Option<f64> {
     duration.map(|duration| duration.as_secs_f64())
 }

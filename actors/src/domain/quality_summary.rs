@@ -1,6 +1,6 @@
 // Upstream: data_worker, domain, quality_monitor, quality_report
 // Downstream: code, settings, source_stats, task, task_report
-// Role: Adds up what tasks brought, in an interval or of a job: rows, sources, delays, examples, affected codes.
+// Role: Accumulates task results of an interval or a job: rows, sources, delays, examples, affected codes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,46 +8,46 @@ use std::time::Duration;
 use crate::domain::{Anomaly, Rule, SourceStats, Subject, TaskCounts, TaskReport};
 use crate::settings::{QualitySettings, ms};
 
-/// Securities that are named for one kind of trouble: all A-shares. Beyond that they are only counted.
+/// Maximum number of securities listed per kind of problem: all A-shares. Further ones are only counted.
 const MAX_NAMED: usize = 6_000;
 
-/// Characters of a failure's text that are kept for each code.
+/// Maximum length of a failure reason kept per code, in characters.
 const MAX_REASON: usize = 200;
 
-/// What happened in an interval, or of a job.
+/// The accumulated results of an interval or a job.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QualitySummary {
-    /// Tasks that ended well.
+    /// Tasks that succeeded.
     pub num_done: u64,
-    /// Tasks that failed for good.
+    /// Tasks that failed permanently.
     pub num_failed: u64,
-    /// Commands that were refused.
+    /// Commands that were rejected.
     pub num_refused: u64,
-    /// Ginkgo's words for what was done.
+    /// Ginkgo's names of the executed commands.
     pub commands: BTreeSet<&'static str>,
-    /// Rows.
+    /// Row counts.
     pub counts: TaskCounts,
-    /// Calls, by source.
+    /// Call statistics per source.
     pub sources: SourceStats,
-    /// How late rows were readable.
+    /// Delays until rows were readable.
     pub delays: Delays,
-    /// Examples of anomalies, by rule.
+    /// Examples of anomalies, per rule.
     pub examples: BTreeMap<Rule, Vec<Anomaly>>,
-    /// Tasks of which rows are missing, with the number of these.
+    /// Tasks with missing rows, with the number of missing rows.
     pub incomplete: Affected,
-    /// Tasks that were late, with seconds.
+    /// Late tasks, with the delay in seconds.
     pub late: Affected,
-    /// Tasks of which rows were invalid.
+    /// Tasks with invalid rows, with the number of invalid rows.
     pub invalid: Affected,
-    /// The same by rule, with the number of rows.
+    /// Tasks with invalid rows per rule, with the number of rows.
     pub skipped: BTreeMap<Rule, Affected>,
-    /// Tasks of which rows were kept though they broke a rule of the market.
+    /// Tasks with rows that broke a market rule but were kept, per rule, with the number of rows.
     pub warned: BTreeMap<Rule, Affected>,
-    /// Tasks that failed, with the last reason.
+    /// Failed tasks, with the last reason.
     pub failed: BTreeMap<Subject, String>,
 }
 
-/// Securities that something is wrong with, each with a number, and how many there are.
+/// Affected subjects, each with a number, and their total count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Affected {
     named: BTreeMap<Subject, u64>,
@@ -63,34 +63,34 @@ impl Affected {
         }
     }
 
-    /// The first of them.
+    /// The names of the first `max_shown` subjects.
     pub fn names(&self, max_shown: usize) -> Vec<String> {
         self.named.keys().take(max_shown).map(Subject::to_string).collect()
     }
 
-    /// Each with its number.
+    /// Each listed subject with its number.
     pub fn iter(&self) -> impl Iterator<Item = (&Subject, u64)> {
         self.named.iter().map(|(subject, number)| (subject, *number))
     }
 
-    /// All of them.
+    /// The count of all affected subjects, listed or not.
     pub fn total(&self) -> u64 {
         self.named.len() as u64 + self.unnamed
     }
 }
 
-/// How late the rows of tasks were readable.
+/// Delays until the rows of tasks were readable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Delays {
     longest: Duration,
     sum: Duration,
     count: u32,
-    /// In milliseconds, of the first tasks.
+    /// Delays of the first tasks, in milliseconds.
     some: Vec<u32>,
 }
 
 impl Delays {
-    /// Three evenings of the whole market; 64 KB.
+    /// Covers the tasks of about three evenings for the whole market; 64 KB.
     const MAX_KEPT: usize = 16_000;
 
     fn add(&mut self, delay: Duration) {
@@ -102,7 +102,7 @@ impl Delays {
         }
     }
 
-    /// The delay that so many percent of the tasks do not exceed; `None` where none is known.
+    /// The delay that `percent` percent of the tasks do not exceed; `None` if there is no delay.
     pub fn percentile(&self, percent: usize) -> Option<Duration> {
         let mut sorted = self.some.clone();
         sorted.sort_unstable();
@@ -110,29 +110,29 @@ impl Delays {
         sorted.get(place).map(|milliseconds| Duration::from_millis(u64::from(*milliseconds)))
     }
 
-    /// The longest; `None` where none is known.
+    /// The longest delay; `None` if there is none.
     pub fn longest(&self) -> Option<Duration> {
         (self.count > 0).then_some(self.longest)
     }
 
-    /// The mean; `None` where none is known.
+    /// The mean delay; `None` if there is none.
     pub fn mean(&self) -> Option<Duration> {
         self.sum.checked_div(self.count)
     }
 }
 
 impl QualitySummary {
-    /// Whether there is nothing to report.
+    /// Whether no task ended and no command was rejected.
     pub fn is_empty(&self) -> bool {
         self.num_tasks() == 0 && self.num_refused == 0
     }
 
-    /// Tasks that ended.
+    /// The number of ended tasks.
     pub fn num_tasks(&self) -> u64 {
         self.num_done + self.num_failed
     }
 
-    /// A task ended well.
+    /// Adds a task that succeeded.
     pub fn add_finished(
         &mut self,
         subject: Subject,
@@ -168,7 +168,7 @@ impl QualitySummary {
         }
     }
 
-    /// A task failed for good.
+    /// Adds a task that failed permanently.
     pub fn add_failed(&mut self, subject: Subject, reason: &str) {
         self.num_failed += 1;
         if self.failed.len() < MAX_NAMED || self.failed.contains_key(&subject) {
@@ -176,27 +176,27 @@ impl QualitySummary {
         }
     }
 
-    /// A command was refused.
+    /// Adds a rejected command.
     pub fn add_refused(&mut self) {
         self.num_refused += 1;
     }
 
-    /// Rows.
+    /// The row counts.
     pub fn counts(&self) -> &TaskCounts {
         &self.counts
     }
 
-    /// What was done, such as `bar_snapshot`.
+    /// The executed commands, joined by commas, such as `bar_snapshot`.
     pub fn task_type(&self) -> String {
         self.commands.iter().copied().collect::<Vec<_>>().join(",")
     }
 
-    /// The delay that 95 of 100 tasks do not exceed; `None` where none is known.
+    /// The 95th percentile of the delays; `None` if there is no delay.
     pub fn usual_delay(&self) -> Option<Duration> {
         self.delays.percentile(95)
     }
 
-    /// Some examples, of each rule as many as there is room for, the rules in turn.
+    /// Up to `max_shown` examples, taken from the rules in turn so that each rule is represented.
     pub fn shown_examples(&self, max_shown: usize) -> Vec<&Anomaly> {
         let most = self.examples.values().map(Vec::len).max().unwrap_or_default();
         let turn = |turn: usize| self.examples.values().filter_map(move |examples| examples.get(turn));

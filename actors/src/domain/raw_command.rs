@@ -1,24 +1,24 @@
 // Upstream: command_router, data_worker, domain, ports
 // Downstream: none
-// Role: A command's bytes and the place they came from.
+// Role: The bytes of a command and its position in Kafka.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A command's bytes and the place they came from.
+/// The bytes of a command and its position in Kafka.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawCommand {
     /// The topic.
     pub topic: Arc<str>,
     /// The partition.
     pub partition: i32,
-    /// The offset in it.
+    /// The offset in the partition.
     pub offset: i64,
-    /// The record's key, if it has one.
+    /// The record key, if any.
     pub key: Option<Vec<u8>>,
-    /// The record's value.
+    /// The record value.
     pub payload: Vec<u8>,
-    /// When the broker or the producer stamped it, Unix milliseconds.
+    /// The record timestamp set by the broker or the producer, in Unix milliseconds.
     pub timestamp_ms: Option<i64>,
 }
 

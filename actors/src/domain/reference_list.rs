@@ -1,6 +1,6 @@
 // Upstream: batch_writer, batch_writer::lists, command_router, fetcher, validator
 // Downstream: bar, stock_info, task, trade_day
-// Role: The lists that are taken as a whole (securities, calendar): as fetched, and checked.
+// Role: Lists that are fetched as a whole (securities, trading calendar), as fetched and as checked.
 
 use std::collections::HashSet;
 
@@ -9,17 +9,17 @@ use crate::domain::{
     Anomaly, FetchedStock, FetchedTradeDay, Rule, SourceId, Stock, Subject, TaskCounts, TradeDay, trade_day,
 };
 
-/// Which list.
+/// The kind of list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListKind {
     /// Securities.
     Stocks,
-    /// Days of the exchanges' calendar.
+    /// Days of the trading calendar.
     TradeDays,
 }
 
 impl ListKind {
-    /// What a task for this list is about.
+    /// The subject of a task for this list.
     pub fn subject(self) -> Subject {
         match self {
             Self::Stocks => Subject::StockList,
@@ -28,7 +28,7 @@ impl ListKind {
     }
 }
 
-/// A list as a source gave it.
+/// A list as fetched from a source.
 #[derive(Debug)]
 pub enum FetchedList {
     /// Securities.
@@ -38,7 +38,7 @@ pub enum FetchedList {
 }
 
 impl FetchedList {
-    /// Its rows.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         match self {
             Self::Stocks(rows) => rows.len(),
@@ -46,13 +46,13 @@ impl FetchedList {
         }
     }
 
-    /// Whether it has none.
+    /// Whether the list has no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// A list of sound rows, each key once.
+/// A list of valid rows with unique keys.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SoundList {
     /// Securities.
@@ -62,7 +62,7 @@ pub enum SoundList {
 }
 
 impl SoundList {
-    /// Whether no row is sound.
+    /// Whether the list has no rows, because none was valid.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Stocks(rows) => rows.is_empty(),
@@ -71,17 +71,17 @@ impl SoundList {
     }
 }
 
-/// A list, checked.
+/// The result of checking a list.
 pub struct CheckedList {
-    /// What is sound of it.
+    /// The valid rows.
     pub list: SoundList,
-    /// Its rows by what became of them.
+    /// Row counts by outcome.
     pub counts: TaskCounts,
-    /// Examples of invalid rows that belong to a code.
+    /// Examples of invalid rows that have a code.
     pub anomalies: Vec<Anomaly>,
 }
 
-/// Checks every row; of two rows for one key the first is taken.
+/// Checks every row. If two rows have the same key, the first one is kept.
 pub fn check(fetched: &FetchedList, source: SourceId, max_examples: usize) -> CheckedList {
     let mut skipped = Skipped { counts: TaskCounts::default(), anomalies: Vec::new(), max_examples };
     skipped.counts.fetched = fetched.len() as u64;
@@ -101,7 +101,7 @@ struct Skipped {
 impl Skipped {
     fn add(&mut self, rule: Rule, what: &str, anomaly: Option<Anomaly>) {
         *self.counts.skipped.entry(rule).or_default() += 1;
-        tracing::debug!(what, rule = rule.as_str(), "row of a list skipped");
+        tracing::debug!(what, rule = rule.as_str(), "skipped an invalid row of a list");
         if self.anomalies.len() < self.max_examples {
             self.anomalies.extend(anomaly);
         }

@@ -1,28 +1,28 @@
 // Upstream: many
 // Downstream: none
-// Role: The Shanghai wall clock, the only zone in which the worker thinks.
+// Role: The Shanghai wall clock, the only time zone of the worker.
 
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, Utc};
 
-/// UTC+8. China has had no daylight saving since September 1991, nine months after its first exchange opened; daily bars
-/// of that summer are labelled by day and not affected.
+/// UTC+8. China has had no daylight saving time since September 1991, nine months after its first exchange opened.
+/// Daily bars of that summer carry a date only and are not affected.
 const OFFSET: FixedOffset = match FixedOffset::east_opt(8 * 3600) {
     Some(offset) => offset,
     None => panic!("eight hours are a valid offset"),
 };
 
-/// An instant as Shanghai wall clock.
+/// Converts an instant to Shanghai wall clock.
 pub fn wall_clock(instant: DateTime<Utc>) -> NaiveDateTime {
     instant.with_timezone(&OFFSET).naive_local()
 }
 
-/// A Shanghai wall clock as an instant.
+/// Converts a Shanghai wall clock time to an instant.
 pub fn instant(wall_clock: NaiveDateTime) -> DateTime<Utc> {
-    // The first hours of all time have no such instant; they are as good as its beginning.
+    // The first eight hours of the representable range have no UTC instant; they are returned unconverted.
     wall_clock.checked_sub_offset(OFFSET).unwrap_or(wall_clock).and_utc()
 }
 
-/// Now, as Shanghai wall clock.
+/// The current time, Shanghai wall clock.
 pub fn now() -> NaiveDateTime {
     wall_clock(Utc::now())
 }
@@ -41,6 +41,6 @@ mod tests {
         let utc = DateTime::parse_from_rfc3339("2024-01-01T16:00:00Z").unwrap().to_utc();
         assert_eq!(wall_clock(utc).to_string(), "2024-01-02 00:00:00");
         assert_eq!(instant(wall_clock(utc)), utc);
-        assert_eq!(instant(NaiveDateTime::MIN), NaiveDateTime::MIN.and_utc(), "no panic at the end of time");
+        assert_eq!(instant(NaiveDateTime::MIN), NaiveDateTime::MIN.and_utc(), "no panic at the end of the representable range");
     }
 }

@@ -1,29 +1,29 @@
 // Upstream: data_worker, domain, pipeline, quality_monitor, quality_report, quality_summary
 // Downstream: none
-// Role: What sources did for a task or for many: calls, failures, rows and times, by source.
+// Role: Calls, failures, rows and durations per source, for one task or many.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The figures of each source that was asked.
+/// The figures of each called source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceStats {
     sources: BTreeMap<&'static str, SourceFigures>,
     last: Option<&'static str>,
 }
 
-/// What one source did.
+/// The figures of one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SourceFigures {
-    /// Fetches of tasks; several that share one request count one each.
+    /// Fetch attempts of tasks. Several attempts that share one request count one each.
     pub calls: u64,
-    /// Those that failed.
+    /// Failed calls.
     pub failures: u64,
-    /// Rows it gave.
+    /// Rows received.
     pub rows: u64,
-    /// All calls together, waits for limits included.
+    /// Total duration of all calls, including waits for rate limits.
     pub time: Duration,
-    /// The longest call.
+    /// Duration of the longest call.
     pub longest: Duration,
 }
 
@@ -35,7 +35,7 @@ impl SourceFigures {
 }
 
 impl SourceStats {
-    /// A source answered, or did not.
+    /// Adds one call to a source.
     pub fn called(&mut self, source: &'static str, failed: bool, duration: Duration) {
         let figures = self.sources.entry(source).or_default();
         figures.calls += 1;
@@ -45,14 +45,14 @@ impl SourceStats {
         self.last = Some(source);
     }
 
-    /// So many rows came from the source that was called last.
+    /// Adds rows to the source that was called last.
     pub fn rows_came(&mut self, rows: usize) {
         if let Some(figures) = self.last.and_then(|source| self.sources.get_mut(source)) {
             figures.rows += rows as u64;
         }
     }
 
-    /// Adds another's figures.
+    /// Adds the figures of `other`.
     pub fn add(&mut self, other: &Self) {
         for (source, figures) in &other.sources {
             let known = self.sources.entry(source).or_default();

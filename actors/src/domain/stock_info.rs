@@ -1,67 +1,66 @@
 // Upstream: data_worker, domain, market_cache, ports, reference_list
 // Downstream: bar, code, market_facts, task
-// Role: A security of the stock list, as a source gives it and as it is stored.
+// Role: A security of the stock list, as fetched from a source and as stored.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use crate::domain::{Anomaly, Code, Field, Listing, Rule, SourceId};
 
-/// Longest text of a column of `stock_info`, in characters.
+/// Maximum length of a text column of `stock_info`, in characters.
 const MAX_TEXT: usize = 32;
 
-/// What Ginkgo writes for a security that is still listed.
+/// The `delist_date` that Ginkgo stores for a security that is still listed.
 const STILL_LISTED: NaiveDate = match NaiveDate::from_ymd_opt(2100, 1, 1) {
     Some(day) => day,
     None => NaiveDate::MAX,
 };
 
-/// What Ginkgo takes for the first day of a security whose first day nobody told.
+/// The `list_date` that Ginkgo stores for a security whose first trading day is unknown.
 pub const UNKNOWN_LIST_DATE: NaiveDate = match NaiveDate::from_ymd_opt(1970, 1, 1) {
     Some(day) => day,
     None => NaiveDate::MIN,
 };
 
-/// The stored first and last day as they are to be understood: `None` for a day that stands for not known, or for still
-/// listed.
+/// Converts stored dates to a listing. Dates that stand for "unknown" or "still listed" become `None`.
 pub fn listing(code: Code, name: String, list_date: NaiveDate, delist_date: NaiveDate) -> Listing {
     let listed = (list_date > UNKNOWN_LIST_DATE).then_some(list_date);
     let delisted = (delist_date < STILL_LISTED && delist_date > UNKNOWN_LIST_DATE).then_some(delist_date);
     Listing { code, name, listed, delisted }
 }
 
-/// A security as a source gave it.
+/// A security as fetched from a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedStock {
-    /// Its code, in any written form.
+    /// The code, in any supported notation.
     pub code: Field<String>,
-    /// Its short name.
+    /// The short name.
     pub name: Field<String>,
-    /// Its industry; some have none.
+    /// The industry; some securities have none.
     pub industry: Field<String>,
-    /// Its first trading day; some sources do not tell it.
+    /// The first trading day; some sources do not provide it.
     pub list_date: Field<NaiveDateTime>,
-    /// Its last day; missing while it is listed.
+    /// The delisting date; missing while the security is listed.
     pub delist_date: Field<NaiveDateTime>,
 }
 
 /// A security that passed every rule and fits its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stock {
-    /// Its code.
+    /// The code.
     pub code: Code,
-    /// Its short name.
+    /// The short name.
     pub name: String,
-    /// Its industry; empty where there is none.
+    /// The industry; empty if there is none.
     pub industry: String,
-    /// Its first trading day, at midnight; [`UNKNOWN_LIST_DATE`] where the source does not tell it.
+    /// The first trading day, at midnight; [`UNKNOWN_LIST_DATE`] if the source does not provide it.
     pub list_date: NaiveDateTime,
-    /// Its last day, at midnight; 2100-01-01 while it is listed.
+    /// The delisting date, at midnight; 2100-01-01 while the security is listed.
     pub delist_date: NaiveDateTime,
-    /// Who gave it.
+    /// The source of the row.
     pub source: SourceId,
 }
 
-/// Checks one security. An anomaly without a readable code is one of no code at all.
+/// Checks one security. Without a readable code the error is [`StockAnomaly::NoCode`].
 pub fn check(fetched: &FetchedStock, source: SourceId) -> Result<Stock, StockAnomaly> {
     let code = match &fetched.code {
         Field::Value(text) => text.parse::<Code>().map_err(|_| StockAnomaly::NoCode(text.clone()))?,
@@ -95,12 +94,12 @@ pub fn check(fetched: &FetchedStock, source: SourceId) -> Result<Stock, StockAno
     })
 }
 
-/// A security that is not stored.
+/// The reason why a security is invalid and not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StockAnomaly {
-    /// It has no code that could be read; the text that stands there.
+    /// The code is missing or unreadable; contains the text found.
     NoCode(String),
-    /// What is wrong with the one of this code.
+    /// Another field is invalid.
     Of(Anomaly),
 }
 

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: task
-// Role: The record of a task that Ginkgo's table `data_sync_record` keeps.
+// Role: The record of an ended task for Ginkgo's table `data_sync_record`.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use uuid::Uuid;
 
 use crate::domain::{Subject, SyncMode, TaskCounts};
 
-/// What became of a task.
+/// The outcome of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncRecord {
-    /// Its identity: however often it is written, it is one record.
+    /// The row id; writing the same record again does not create another row.
     pub id: Uuid,
-    /// Ginkgo's word for what was synchronised: `bars`, `adjustfactor`, `stockinfo` and the like.
+    /// Ginkgo's name for the synchronised data: `bars`, `adjustfactor`, `stockinfo` and so on.
     pub kind: &'static str,
-    /// What it was about.
+    /// The subject of the task.
     pub subject: Subject,
-    /// How.
+    /// The sync mode.
     pub mode: SyncMode,
-    /// When it ended.
+    /// When the task ended.
     pub ended_at: DateTime<Utc>,
-    /// From its start until then.
+    /// The duration of the task.
     pub duration: Duration,
-    /// Its rows.
+    /// The row counts.
     pub counts: TaskCounts,
-    /// Why it failed, if it did.
+    /// The reason of the failure, if the task failed.
     pub error: Option<String>,
 }
 
 impl SyncRecord {
-    /// The code, or `ALL`.
+    /// The code, or `ALL` for lists.
     pub fn code(&self) -> &str {
         match &self.subject {
             Subject::Code(code) => code.as_str(),
@@ -39,7 +39,7 @@ impl SyncRecord {
         }
     }
 
-    /// `success`, `partial` where rows were skipped, or `failed`.
+    /// `success`, `partial` if rows were skipped, or `failed`.
     pub fn status(&self) -> &'static str {
         match (&self.error, self.counts.num_skipped()) {
             (Some(_), _) => "failed",
@@ -56,7 +56,7 @@ impl SyncRecord {
         }
     }
 
-    /// Rows that are stored now and were not before, and rows in place of others.
+    /// The number of added rows and the number of rows that replaced others.
     pub fn added_and_updated(&self) -> (u64, u64) {
         let updated = self.counts.replaced.min(self.counts.written);
         (self.counts.written - updated, updated)

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: code
-// Role: A unit of work (one code of one command): its range, its mode, what came of it.
+// Role: A task (one code of one command): its range, mode, stages, rules and row counts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::domain::Code;
 
-/// Days from `start` to `end`, both included, Shanghai calendar.
+/// A range of Shanghai days, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DateRange {
     /// First day.
@@ -19,13 +19,13 @@ pub struct DateRange {
 }
 
 impl DateRange {
-    /// The first trading day of an A-share exchange (Shanghai, 19 December 1990): no bar can be older.
+    /// The first trading day of an A-share exchange (Shanghai, 19 December 1990). No older bar exists.
     pub const FIRST_TRADING_DAY: NaiveDate = match NaiveDate::from_ymd_opt(1990, 12, 19) {
         Some(day) => day,
         None => NaiveDate::MIN,
     };
 
-    /// Whether `day` lies inside.
+    /// Whether `day` is in the range.
     pub fn contains(&self, day: NaiveDate) -> bool {
         self.start <= day && day <= self.end
     }
@@ -44,25 +44,25 @@ impl fmt::Display for DateRange {
     }
 }
 
-/// Days of which either end may be open.
+/// A range of days whose ends may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OpenRange {
-    /// First day, if there is one.
+    /// First day; `None` if open.
     pub start: Option<NaiveDate>,
-    /// Last day, if there is one.
+    /// Last day; `None` if open.
     pub end: Option<NaiveDate>,
 }
 
 impl OpenRange {
-    /// Without the days on which nothing can have been traded: before the first trading day of all, and after `today`. An
-    /// open end stays open.
+    /// The range without days that cannot have trades: those before the first trading day of the exchanges and those
+    /// after `today`. An open end stays open.
     pub fn until(self, today: NaiveDate) -> Self {
         let start = self.start.map(|start| start.max(DateRange::FIRST_TRADING_DAY));
         Self { start, end: self.end.map(|end| end.min(today)) }
     }
 }
 
-/// What a task is about.
+/// The subject of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {
     /// One security.
@@ -83,26 +83,26 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Where a task is on its way.
+/// The processing stage of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Waits for a free slot.
+    /// Waiting for a free fetch slot.
     Waiting,
-    /// Its rows are being fetched, or wait for room in memory.
+    /// Its rows are being fetched, or wait for the row budget.
     Fetching,
     /// Its rows are being checked.
     Checking,
-    /// Its rows wait for their batch.
+    /// Its rows are waiting for a batch.
     Buffered,
     /// Its rows are being written.
     Writing,
 }
 
 impl Stage {
-    /// All stages, in their order.
+    /// All stages, in order.
     pub const ALL: [Self; 5] = [Self::Waiting, Self::Fetching, Self::Checking, Self::Buffered, Self::Writing];
 
-    /// The stage's name in figures.
+    /// The stage's name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -113,7 +113,7 @@ impl Stage {
         }
     }
 
-    /// The actor that holds the task meanwhile.
+    /// The actor that holds the task in this stage.
     pub fn actor(self) -> &'static str {
         match self {
             Self::Waiting => "command_router",
@@ -124,21 +124,21 @@ impl Stage {
     }
 }
 
-/// What fetched rows do to stored ones.
+/// How fetched rows affect stored ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncMode {
     /// Only rows whose key is not stored yet are inserted.
     Incremental,
-    /// The stored rows of the range become exactly the fetched ones.
+    /// The fetched rows replace all stored rows of the range.
     Replace,
 }
 
-/// The rule a row broke. The names are part of reports and counters: do not rename them lightly.
+/// A validation rule. The names are part of reports and metrics, so do not rename them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
     /// A field is null, empty or NaN.
     MissingValue,
-    /// A field holds something that is no value of its kind.
+    /// A field cannot be parsed as its type.
     UnreadableValue,
     /// A price is zero or negative.
     PriceNotPositive,
@@ -152,41 +152,42 @@ pub enum Rule {
     VolumeNegative,
     /// The amount is negative.
     AmountNegative,
-    /// A second, different row for the same time in one answer.
+    /// A second, different row for the same timestamp in one answer.
     DuplicateTimestamp,
     /// A second row for the same key in a list.
     DuplicateKey,
-    /// A daily bar that is not at midnight, or a time that was not asked for, before the exchanges' first day or in the future.
+    /// A daily bar that is not at midnight, or a timestamp outside the requested range, before the first trading day of
+    /// the exchanges or in the future.
     ImplausibleTimestamp,
     /// A value that its column cannot hold.
     ValueOutOfRange,
-    /// A price beyond the daily limit of its board.
+    /// A price beyond the daily price limit of its board.
     PriceLimit,
-    /// A bar on a day on which the exchanges did not trade.
+    /// A row on a day on which the exchanges were closed.
     NonTradingDay,
-    /// Amount divided by volume lies outside the bar's prices.
+    /// Amount divided by volume is outside the price range of the bar.
     AveragePrice,
-    /// Bars that repeat each other in every value.
+    /// Consecutive bars that are equal in all values.
     StaleRepeat,
-    /// A minute bar that ends where none of its length ends.
+    /// A minute bar whose end is not on the grid of its frequency.
     MinuteGrid,
-    /// A row of a day before the security was listed.
+    /// A row dated before the listing of the security.
     BeforeListing,
-    /// A row of a day after the security was taken off the list.
+    /// A row dated after the delisting of the security.
     AfterDelisting,
-    /// The price of reference is not the close before, and no change of the adjustment factor explains it.
+    /// The reference price is not the previous close, and no change of the adjustment factor explains the difference.
     ExRight,
-    /// A price of a share with more than two decimals.
+    /// A share price with more than two decimals.
     PriceDecimals,
-    /// A trade outside the sessions of its day.
+    /// A trade outside the trading sessions of its day.
     TickSession,
-    /// A trade that is older than the one before it.
+    /// A trade that is older than the previous one.
     TickOrder,
-    /// An adjustment factor below that of an earlier day.
+    /// An adjustment factor that is lower than that of an earlier day.
     FactorDecreases,
-    /// Minute bars of a whole day that do not make up the stored daily bar.
+    /// Minute bars of a full day that do not add up to the stored daily bar.
     DaySum,
-    /// Another source has another value, or one of two sources lacks the row.
+    /// Another source has a different value, or one of the two sources lacks the row.
     SourceDisagreement,
 }
 
@@ -221,7 +222,7 @@ impl Rule {
         Self::SourceDisagreement,
     ];
 
-    /// The rule's name in reports and counters.
+    /// The rule's name in reports and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MissingValue => "missing_value",
@@ -254,53 +255,53 @@ impl Rule {
     }
 }
 
-/// One row that broke a rule: which, what was wrong, with the value as it came.
+/// A row that broke a rule, with the field and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anomaly {
     /// The security.
     pub code: Code,
-    /// The row's time where it could be read.
+    /// The row's timestamp, if it is readable.
     pub timestamp: Option<NaiveDateTime>,
-    /// The column.
+    /// The field name.
     pub field: &'static str,
     /// The value as text, shortened.
     pub value: String,
-    /// The rule it broke.
+    /// The broken rule.
     pub rule: Rule,
 }
 
-/// What became of a task's rows.
+/// Row counts of a task, by outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskCounts {
-    /// Rows that should have come, by the exchanges' calendar; 0 where nothing tells.
+    /// Rows expected according to the trading calendar; 0 if no number is known.
     pub expected: u64,
-    /// Those of them that did not come.
+    /// Expected rows that the source did not return.
     pub missing: u64,
-    /// Rows the source gave.
+    /// Rows returned by the source.
     pub fetched: u64,
-    /// Rows newly stored (inserted or in place of others).
+    /// Rows newly stored (inserted, or replacing others).
     pub written: u64,
-    /// Rows that were stored already, unchanged.
+    /// Rows that were already stored with the same values.
     pub unchanged: u64,
     /// Stored rows that were removed or replaced.
     pub replaced: u64,
-    /// Invalid rows by the rule they broke.
+    /// Skipped invalid rows, per broken rule.
     pub skipped: BTreeMap<Rule, u64>,
-    /// Rows that were kept though they broke a rule of the market, by that rule.
+    /// Rows that broke a market rule but were kept, per broken rule.
     pub warned: BTreeMap<Rule, u64>,
-    /// Rows that were compared with another source's.
+    /// Rows compared with another source.
     pub compared: u64,
-    /// Rows that should have been, but the other source failed.
+    /// Rows that were not compared because the other source failed.
     pub not_compared: u64,
 }
 
 impl TaskCounts {
-    /// Invalid rows, all rules together.
+    /// Skipped rows of all rules together.
     pub fn num_skipped(&self) -> u64 {
         self.skipped.values().sum()
     }
 
-    /// Adds another task's counts.
+    /// Adds the counts of another task.
     pub fn add(&mut self, other: &Self) {
         self.expected += other.expected;
         self.missing += other.missing;

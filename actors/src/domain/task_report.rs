@@ -1,17 +1,17 @@
 // Upstream: many
 // Downstream: task, tick_backfill
-// Role: What a finished task brought.
+// Role: The result of a finished task.
 
 use crate::domain::tick_backfill::BackfillDays;
 use crate::domain::{Anomaly, TaskCounts};
 
-/// What a finished task brought.
+/// The result of a finished task.
 #[derive(Debug, Default)]
 pub struct TaskReport {
-    /// Rows by what became of them.
+    /// Row counts by outcome.
     pub counts: TaskCounts,
-    /// Examples of invalid rows, a bounded number.
+    /// Examples of anomalous rows, a bounded number.
     pub anomalies: Vec<Anomaly>,
-    /// How a backfill of ticks went so far, if the task is a part of one that may go on.
+    /// The state of the tick backfill, if this task is a part of one that may continue.
     pub backfill: Option<BackfillDays>,
 }

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: bar, code
-// Role: A trade of a day, as a source gives it and as it is stored.
+// Role: A tick (one trade), as fetched from a source and as stored.
 
 use chrono::NaiveDateTime;
 use rust_decimal::Decimal;
@@ -8,19 +8,20 @@ use uuid::Uuid;
 
 use crate::domain::{Code, Field, Hundredths, SourceId};
 
-/// The name space of the identities of ticks; a constant, so that every worker gives a tick the same uuid.
+/// The UUID namespace of ticks. It is a constant, so every worker computes the same UUID for a tick.
 const TICK_NAMESPACE: Uuid = Uuid::from_u128(0x9c54_17ab_3d0e_4f68_a1b7_5e29_04cd_7f13);
 
-/// A trade as a source gave it, in Ginkgo's units and zone, not yet checked.
+/// A trade as fetched from a source, in Ginkgo's units and time zone, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedTick {
-    /// Shanghai wall clock, to the minute: the sources tell no seconds. Trades of one minute keep their order.
+    /// Shanghai wall clock, to the minute: the sources provide no seconds. Trades within one minute keep their order.
     pub timestamp: Field<NaiveDateTime>,
     /// Price, yuan.
     pub price: Field<Decimal>,
     /// Volume in lots of 100 shares.
     pub volume: Field<Decimal>,
-    /// Who acted, in the source's own number: readers of Ginkgo know TDX's (0 buyer, 1 seller, 2 nobody).
+    /// The trade direction, as the source's own number. Ginkgo's readers know the numbers of TDX (0 buyer, 1 seller, 2
+    /// neutral).
     pub direction: Field<Decimal>,
 }
 
@@ -31,21 +32,22 @@ pub struct Tick {
     pub code: Code,
     /// Shanghai wall clock, to the minute.
     pub timestamp: NaiveDateTime,
-    /// Yuan.
+    /// Price, yuan.
     pub price: Hundredths,
-    /// Lots of 100 shares.
+    /// Volume in lots of 100 shares.
     pub volume: i32,
-    /// The source's number.
+    /// The trade direction, as the source's own number.
     pub direction: i8,
-    /// Who gave it.
+    /// The source of the tick.
     pub source: SourceId,
-    /// Of trades that are equal in all of the above, the how many-th it is: they are different trades.
+    /// The ordinal among trades that are equal in all fields above. Such trades are distinct and must have distinct
+    /// UUIDs.
     pub nth: u32,
 }
 
 impl Tick {
-    /// Its identity, 32 hexadecimal digits of a UUID version 5 over everything but the source: a stored tick is recognised
-    /// and not written again.
+    /// The tick's UUID: 32 hexadecimal digits of a UUID version 5 over all fields except the source. It identifies a
+    /// stored tick, so the tick is not written again.
     pub fn uuid(&self) -> String {
         let mut name = Vec::with_capacity(40);
         name.extend_from_slice(self.code.as_str().as_bytes());

@@ -1,26 +1,27 @@
 // Upstream: command_router, fetcher, task_report, validator
 // Downstream: calendar, task
-// Role: Which days' ticks a task fetches, and how a backfill goes on into the past and ends.
+// Role: The days of ticks that a task fetches, and how a backfill proceeds into the past and ends.
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::{DateRange, OpenRange};
 
-/// Trading days of one task: their ticks, some 5,000 a day and far more of a few, are in memory together.
+/// Trading days per task. The ticks of all these days are in memory at once: about 5,000 a day, far more for a few
+/// securities.
 pub const DAYS_PER_TASK: u32 = 10;
 
-/// How far back an increment goes where nothing is stored, in calendar days: as the Python worker did.
+/// Start of an incremental fetch if nothing is stored, in calendar days before today: the same as in the Python worker.
 pub const FIRST_DAYS: u64 = 7;
 
-/// The days in a range on which shares may have been traded, oldest first; beyond the known calendar all weekdays.
+/// The possible trading days in a range, oldest first. Outside the known calendar, every weekday counts.
 pub fn trading_days(range: DateRange, calendar: &TradingCalendar) -> Vec<NaiveDate> {
     let weekday = |day: NaiveDate| !matches!(day.weekday(), Weekday::Sat | Weekday::Sun);
     let is_open = |day: &NaiveDate| calendar.is_trading_day(*day).unwrap_or(weekday(*day));
     range.start.iter_days().take_while(|day| *day <= range.end).filter(is_open).collect()
 }
 
-/// The first days of these that one task fetches, and the days that are left to a further one.
+/// The part of the range that one task fetches, and the remaining days for a further task.
 pub fn first_part(range: DateRange, calendar: &TradingCalendar) -> (DateRange, Option<OpenRange>) {
     let days = trading_days(range, calendar);
     match days.get(DAYS_PER_TASK as usize) {
@@ -32,12 +33,13 @@ pub fn first_part(range: DateRange, calendar: &TradingCalendar) -> (DateRange, O
     }
 }
 
-/// The part of a backfill that ends with `end`.
+/// The part of a backfill that ends on `end`.
 pub fn part_until(end: NaiveDate) -> OpenRange {
     OpenRange { start: Some(TradingCalendar::built_in().nth_last(DAYS_PER_TASK, end)), end: Some(end) }
 }
 
-/// The parts of the days asked for, newest first; days on from what is stored are one part.
+/// Splits the requested days into parts, newest first. A range without a start (it continues after the stored days) is
+/// one part.
 pub fn parts_of(range: OpenRange, today: NaiveDate) -> Vec<OpenRange> {
     let Some(start) = range.start else { return vec![range] };
     let mut parts = Vec::new();
@@ -52,21 +54,22 @@ pub fn parts_of(range: OpenRange, today: NaiveDate) -> Vec<OpenRange> {
     if parts.is_empty() { vec![range] } else { parts }
 }
 
-/// How a backfill went so far.
+/// The state of a backfill.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BackfillDays {
-    /// Trading days without a tick, going back from the last one that had any.
+    /// Number of consecutive trading days without a tick, counted back from the oldest day that had any.
     pub empty: u32,
 }
 
 impl BackfillDays {
-    /// After a part: what it found, given newest day first, whether each had ticks.
+    /// The state after a further part. `days` yields one flag per day, newest first: whether the day had ticks.
     pub fn after(self, days: impl Iterator<Item = bool>) -> Self {
         Self { empty: days.fold(self.empty, |empty, has_ticks| if has_ticks { 0 } else { empty + 1 }) }
     }
 }
 
-/// The part before `done`; `None` where the backfill ends: so many days in a row without ticks, or no older day.
+/// The part before `done`. `None` ends the backfill: `stop_after` consecutive days had no ticks, or there is no older
+/// day.
 pub fn next_part(done: OpenRange, days: BackfillDays, stop_after: u32) -> Option<OpenRange> {
     let end = done.start?.checked_sub_days(Days::new(1))?;
     (days.empty < stop_after && end >= DateRange::FIRST_TRADING_DAY).then(|| part_until(end))

@@ -1,18 +1,18 @@
 // Upstream: data_worker, domain, market_cache, ports, reference_list
 // Downstream: bar
-// Role: A day of the exchanges' calendar, as a source gives it and as it is stored.
+// Role: A day of the trading calendar, as fetched from a source and as stored.
 
 use chrono::NaiveDateTime;
 use rust_decimal::Decimal;
 
 use crate::domain::{Field, SourceId};
 
-/// A day as a source gave it.
+/// A day as fetched from a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedTradeDay {
     /// Midnight of the day.
     pub date: Field<NaiveDateTime>,
-    /// 1 or 0.
+    /// 1 (shares are traded) or 0.
     pub is_open: Field<Decimal>,
 }
 
@@ -23,11 +23,11 @@ pub struct TradeDay {
     pub date: NaiveDateTime,
     /// Whether shares are traded on it.
     pub is_open: bool,
-    /// Who gave it.
+    /// The source of the row.
     pub source: SourceId,
 }
 
-/// Checks one day; the text of what is wrong with it otherwise.
+/// Checks one day; returns the reason as text if it is invalid.
 pub fn check(fetched: &FetchedTradeDay, source: SourceId) -> Result<TradeDay, String> {
     let date = match &fetched.date {
         Field::Value(date) => *date,

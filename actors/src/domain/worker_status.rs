@@ -1,6 +1,6 @@
 // Upstream: data_worker, domain, heartbeat, supervision, supervisor
 // Downstream: none
-// Role: The worker's lifecycle and its status entity, with the JSON that Ginkgo's readers of heartbeats expect.
+// Role: The lifecycle and status of the worker, with the JSON format that Ginkgo's heartbeat readers expect.
 
 use chrono::NaiveDateTime;
 use serde::Serialize;
@@ -10,13 +10,13 @@ use serde::Serialize;
 pub enum Lifecycle {
     /// Not running.
     Stopped,
-    /// Connecting and checking; takes no commands yet.
+    /// Connecting and checking; does not accept commands yet.
     Starting,
-    /// Taking commands.
+    /// Accepting commands.
     Running,
-    /// Finishing what is begun; takes no new commands.
+    /// Finishing running work; accepts no new commands.
     Stopping,
-    /// Something is wrong that needs an operator.
+    /// A problem that an operator must solve.
     Error,
 }
 
@@ -32,7 +32,7 @@ impl Lifecycle {
         }
     }
 
-    /// Ginkgo's name, lower case as in heartbeats.
+    /// Ginkgo's name, in lower case as in heartbeats.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
@@ -43,7 +43,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the lifecycle may go from this state to `next`; ERROR is reached from any.
+    /// Whether the transition from this state to `next` is allowed. `Error` can be reached from every state.
     pub fn may_become(self, next: Self) -> bool {
         use Lifecycle::{Error, Running, Starting, Stopped, Stopping};
         next == Error
@@ -61,35 +61,35 @@ impl Lifecycle {
 /// The spec's WorkerStatus entity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerStatus {
-    /// The instance; holds no colon, because readers split the key on it.
+    /// The instance name. It contains no colon, because readers split the key at the colon.
     pub node_id: String,
-    /// Where it is in its life; `Error` also when work waits and nothing moves.
+    /// The lifecycle state; also `Error` if work is waiting and nothing progresses.
     pub lifecycle: Lifecycle,
-    /// Shanghai wall clock.
+    /// Time of the status, Shanghai wall clock.
     pub timestamp: NaiveDateTime,
     /// Host name.
     pub host: String,
-    /// Where the worker can be asked over HTTP, if it can.
+    /// The address of the HTTP server, if it is enabled.
     pub http_address: Option<String>,
     /// Process id.
     pub pid: u32,
-    /// Commands resolved since the start, whatever their outcome.
+    /// Commands resolved since the start, with any outcome.
     pub messages_processed: u64,
     /// Rows newly stored since the start.
     pub bars_written: u64,
     /// Commands that ended in the dead-letter topic, failed fetches and failed writes since the start.
     pub errors: u64,
-    /// The last error in words, if there was one.
+    /// The text of the last error, if there was one.
     pub last_error: Option<String>,
-    /// Unix seconds of the previous successful beat.
+    /// Unix seconds of the previous successful heartbeat.
     pub last_heartbeat: Option<f64>,
-    /// Commands taken and not resolved yet.
+    /// Commands received and not yet resolved.
     pub commands_unresolved: u64,
-    /// Actors restarted since the start.
+    /// Actor restarts since the start.
     pub actor_restarts: u64,
-    /// Configurations put in force since the start, the first one included.
+    /// Configurations applied since the start, including the first one.
     pub config_generation: u64,
-    /// Configurations refused since the start.
+    /// Configurations rejected since the start.
     pub reloads_refused: u64,
     /// Seconds since the process started.
     pub uptime_seconds: u64,
@@ -109,7 +109,8 @@ struct HeartbeatStats<'a> {
     bars_written: u64,
     errors: u64,
     last_heartbeat: Option<f64>,
-    // Ginkgo's readers take the fields above; everything of ours stays inside `stats`, where none of them minds it.
+    // Ginkgo's readers use the fields above. The worker's own fields are inside `stats`, where readers ignore unknown
+    // keys.
     status_code: u8,
     host: &'a str,
     http_address: Option<&'a str>,
@@ -123,7 +124,7 @@ struct HeartbeatStats<'a> {
 }
 
 impl WorkerStatus {
-    /// The heartbeat's value: keys, order and types as the Python worker wrote them, ours inside `stats`.
+    /// The value of the heartbeat: keys, order and types as in the Python worker, additional fields inside `stats`.
     pub fn to_heartbeat_json(&self) -> String {
         let json = HeartbeatJson {
             status: self.lifecycle.as_str(),
@@ -146,7 +147,7 @@ impl WorkerStatus {
                 last_error: self.last_error.as_deref(),
             },
         };
-        // A struct of strings and numbers always has a JSON form.
+        // A struct of strings and numbers always serialises to JSON.
         serde_json::to_string(&json).unwrap_or_default()
     }
 }
@@ -180,7 +181,7 @@ mod tests {
         let start = r#"{"status":"running","timestamp":"2026-08-10T21:10:00.123456","node_id":"data_worker_host1","stats":{"messages_processed":3,"bars_written":10,"errors":0,"last_heartbeat":1786367400.123456,"#;
         assert!(json.starts_with(start), "{json}");
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(value.as_object().unwrap().len(), 4, "readers refuse unknown top-level keys: {json}");
+        assert_eq!(value.as_object().unwrap().len(), 4, "readers reject unknown top-level keys: {json}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::fetcher::suspensions::Suspensions;
 use crate::fetcher::ticks::fetch_ticks;
 use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, RefreshFacts};
 use crate::pipeline::RowBudget;
-use crate::ports::MarketSources;
+use crate::ports::{MarketSources, Swappable};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::Vitals;
 use crate::validator::Validator;
@@ -38,27 +38,27 @@ impl Fetcher {
     pub fn new(
         vitals: Vitals,
         settings: Arc<ActorSettings>,
-        sources: Arc<dyn MarketSources>,
+        sources: Arc<Swappable<dyn MarketSources>>,
         stored: StoredData,
         validator: Addr<Validator>,
     ) -> Self {
         let board = vitals.board().clone();
-        let StoredData { latest_bars, latest_factors, ticks, factors, bars, facts, last_closes, outage } = stored;
+        let StoredData { latest_bars, latest_factors, stores, facts, last_closes, outage } = stored;
         let row_budget = RowBudget::new(settings.batch.max_buffered_rows);
         let settings = watch::Sender::new(settings);
         let parts = FetchParts {
-            planner: FetchPlanner { bars: latest_bars, factors: latest_factors, ticks, outage },
+            planner: FetchPlanner { bars: latest_bars, factors: latest_factors, stores: stores.clone(), outage },
             caller: SourceCaller::new(sources.clone(), settings.subscribe(), board.clone()),
             cross_sections: CrossSections::default(),
             cross_check: CrossCheck::new(sources.clone(), board.clone()),
             row_context: RowContextReader {
                 facts,
                 last_closes,
-                factors,
-                bars,
+                stores: stores.clone(),
                 sources,
                 suspensions: Suspensions::default(),
             },
+            stores,
             row_budget,
             validator,
             board,

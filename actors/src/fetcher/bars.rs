@@ -19,7 +19,7 @@ use crate::validator::ValidateBars;
 /// Plans, fetches, compares, and passes the rows on. Returns early where the command belongs to another worker now.
 pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, settings: &ActorSettings) {
     let code = message.code;
-    message.guard.trace.store = parts.row_context.bars.generation();
+    message.guard.trace.store_generation = parts.stores.generation();
     let plan = parts.planner.bars(&message, settings).await;
     if message.guard.is_lost() {
         return;

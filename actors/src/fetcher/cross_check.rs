@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::domain::{FetchedBar, SourceId, TaskReport};
 use crate::fetcher::comparison::Comparison;
-use crate::ports::{BarRequest, DataKind, MarketSource, MarketSources, NotedBars, SourceError, SourceErrorKind};
+use crate::ports::{BarRequest, DataKind, MarketSource, MarketSources, NotedBars, SourceError, SourceErrorKind, Swappable};
 use crate::settings::rules::CrossCheckSettings;
 use crate::settings::{QualitySettings, ms};
 use crate::supervision::{MetricEvent, StatusBoard};
@@ -23,13 +23,13 @@ const PAUSE: Duration = Duration::from_secs(60);
 
 /// Compares fetched bars with those of another source.
 pub(crate) struct CrossCheck {
-    sources: Arc<dyn MarketSources>,
+    sources: Arc<Swappable<dyn MarketSources>>,
     board: Arc<StatusBoard>,
     paused_until: Mutex<Option<Instant>>,
 }
 
 impl CrossCheck {
-    pub(crate) fn new(sources: Arc<dyn MarketSources>, board: Arc<StatusBoard>) -> Self {
+    pub(crate) fn new(sources: Arc<Swappable<dyn MarketSources>>, board: Arc<StatusBoard>) -> Self {
         Self { sources, board, paused_until: Mutex::default() }
     }
 
@@ -43,7 +43,7 @@ impl CrossCheck {
         call: impl AsyncFn(Arc<dyn MarketSource>) -> Result<NotedBars, SourceError>,
         quality: &QualitySettings,
     ) -> Option<TaskReport> {
-        let candidates = self.sources.to_compare(DataKind::of(request.frequency));
+        let candidates = self.sources.pin().to_compare(DataKind::of(request.frequency));
         let other = candidates.into_iter().find(|candidate| candidate.id() != source).filter(|_| !rows.is_empty())?;
         let Some(others) = self.second_answer(&other, call, &quality.cross_check).await else {
             let mut report = TaskReport::default();
@@ -115,7 +115,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_after_a_failure() {
-        let comparisons = CrossCheck::new(Arc::new(NoSources), Arc::default());
+        let comparisons = CrossCheck::new(Swappable::new(Arc::new(NoSources)), Arc::default());
         assert!(!comparisons.is_paused());
         comparisons.pause();
         assert!(comparisons.is_paused());

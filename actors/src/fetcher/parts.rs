@@ -15,7 +15,7 @@ use crate::market_cache::facts::FactCache;
 use crate::market_cache::last_closes::LastCloses;
 use crate::market_cache::latest_times::{LatestBars, LatestTimes};
 use crate::pipeline::{RowBudget, TaskGuard};
-use crate::ports::{BarStore, FactorStore, TickStore};
+use crate::ports::{StoreSet, Swappable};
 use crate::store_retry::StoreOutage;
 use crate::supervision::StatusBoard;
 use crate::validator::Validator;
@@ -26,12 +26,8 @@ pub struct StoredData {
     pub latest_bars: Arc<LatestBars>,
     /// The newest factor of every code.
     pub latest_factors: Arc<LatestTimes>,
-    /// Ticks, read by code.
-    pub ticks: Arc<dyn TickStore>,
-    /// Changes of factors, read by code.
-    pub factors: Arc<dyn FactorStore>,
-    /// Daily bars, read by code.
-    pub bars: Arc<dyn BarStore>,
+    /// Bars, factors and ticks, read by code.
+    pub stores: Arc<Swappable<StoreSet>>,
     /// Securities and trading calendar.
     pub facts: FactCache,
     /// The last daily close of every code.
@@ -42,6 +38,8 @@ pub struct StoredData {
 
 /// One part for each question of a fetch: which days, from whom, against what, compared with whom.
 pub(crate) struct FetchParts {
+    /// What is stored.
+    pub(crate) stores: Arc<Swappable<StoreSet>>,
     /// Which days are requested.
     pub(crate) planner: FetchPlanner,
     /// Who answers.

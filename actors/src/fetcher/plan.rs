@@ -12,7 +12,7 @@ use crate::domain::{Code, DateRange, Frequency, OpenRange, SyncMode, shanghai_cl
 use crate::fetcher::{FetchBars, FetchFactors};
 use crate::market_cache::latest_times::{LatestBars, LatestTimes};
 use crate::pipeline::TaskGuard;
-use crate::ports::{KeySpan, TickStore};
+use crate::ports::{KeySpan, StoreSet, Swappable};
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::{StoreOutage, read_until_answered};
 
@@ -35,8 +35,8 @@ pub(crate) struct FetchPlanner {
     pub(crate) bars: Arc<LatestBars>,
     /// The newest stored factor of every code.
     pub(crate) factors: Arc<LatestTimes>,
-    /// Ticks, read by code.
-    pub(crate) ticks: Arc<dyn TickStore>,
+    /// What is stored.
+    pub(crate) stores: Arc<Swappable<StoreSet>>,
     /// Outages of these stores.
     pub(crate) outage: Arc<StoreOutage>,
 }
@@ -106,7 +106,7 @@ impl FetchPlanner {
             return Some(DateRange { start, end });
         }
         // The newest stored day may have been fetched before its end: it is requested once more.
-        let newest_day = async || self.ticks.newest_day(code).await;
+        let newest_day = async || self.stores.pin().ticks.newest_day(code).await;
         let newest = read_until_answered(&self.outage, settings, || guard.is_lost(), newest_day).await?;
         Some(DateRange { start: newest.unwrap_or(shanghai_clock::today() - Days::new(FIRST_DAYS)), end })
     }

@@ -14,7 +14,7 @@ use crate::domain::{
 use crate::fetcher::suspensions::Suspensions;
 use crate::market_cache::facts::FactCache;
 use crate::market_cache::last_closes::LastCloses;
-use crate::ports::{BarRequest, BarStore, DataKind, FactorStore, MarketSources};
+use crate::ports::{BarRequest, DataKind, MarketSources, StoreSet, Swappable};
 use crate::settings::rules::RuleAction;
 use crate::settings::{ActorSettings, ms};
 
@@ -24,12 +24,10 @@ pub(crate) struct RowContextReader {
     pub(crate) facts: FactCache,
     /// The last daily close of every code.
     pub(crate) last_closes: LastCloses,
-    /// Changes of factors, read by code.
-    pub(crate) factors: Arc<dyn FactorStore>,
-    /// Daily bars, read by code.
-    pub(crate) bars: Arc<dyn BarStore>,
+    /// Daily bars and changes of factors, read by code.
+    pub(crate) stores: Arc<Swappable<StoreSet>>,
     /// Sources of suspensions.
-    pub(crate) sources: Arc<dyn MarketSources>,
+    pub(crate) sources: Arc<Swappable<dyn MarketSources>>,
     /// Suspensions that sources reported.
     pub(crate) suspensions: Suspensions,
 }
@@ -77,7 +75,7 @@ impl RowContextReader {
         }
         closes.splice(..0, known.close_before);
         if has_jump(&closes, known.notes()) {
-            known.factors = self.factors.changes(code).await.unwrap_or_else(|error| {
+            known.factors = self.stores.pin().factors.changes(code).await.unwrap_or_else(|error| {
                 tracing::debug!(%code, %error, "ex-rights are judged without factors");
                 None
             });
@@ -95,7 +93,7 @@ impl RowContextReader {
         if missing.is_empty() || !settings.quality.ask_suspensions {
             return Vec::new();
         }
-        let reported = self.suspensions.among(&self.sources.of(DataKind::Bars), code, missing).await;
+        let reported = self.suspensions.among(&self.sources.pin().of(DataKind::Bars), code, missing).await;
         reported.map(Option::unwrap_or_default).unwrap_or_else(|error| {
             tracing::debug!(%code, %error, "no source says whether missing days are suspensions");
             Vec::new()
@@ -106,7 +104,7 @@ impl RowContextReader {
     async fn day_totals(&self, code: Code, bars: &[FetchedBar]) -> Vec<DayTotal> {
         let days = days(bars);
         let Some((start, end)) = days.first().copied().zip(days.last().copied()) else { return Vec::new() };
-        self.bars.day_totals(code, DateRange { start, end }).await.unwrap_or_else(|error| {
+        self.stores.pin().bars.day_totals(code, DateRange { start, end }).await.unwrap_or_else(|error| {
             tracing::debug!(%code, %error, "minute bars are not compared with daily bars");
             Vec::new()
         })

@@ -10,13 +10,13 @@ use tokio::sync::watch;
 
 use crate::domain::SourceId;
 use crate::pipeline::TaskGuard;
-use crate::ports::{DataKind, MarketSource, MarketSources, SourceError, SourceErrorKind};
+use crate::ports::{DataKind, MarketSource, MarketSources, SourceError, SourceErrorKind, Swappable};
 use crate::settings::{ActorSettings, FetchSettings, ms};
 use crate::supervision::{MetricEvent, StatusBoard};
 
 /// Calls sources with retries and fallbacks.
 pub(crate) struct SourceCaller {
-    sources: Arc<dyn MarketSources>,
+    sources: Arc<Swappable<dyn MarketSources>>,
     /// The settings in force; a change ends the wait before the next attempt.
     settings: watch::Receiver<Arc<ActorSettings>>,
     board: Arc<StatusBoard>,
@@ -32,7 +32,7 @@ pub(crate) struct FetchFailed {
 
 impl SourceCaller {
     pub(crate) fn new(
-        sources: Arc<dyn MarketSources>,
+        sources: Arc<Swappable<dyn MarketSources>>,
         settings: watch::Receiver<Arc<ActorSettings>>,
         board: Arc<StatusBoard>,
     ) -> Self {
@@ -86,7 +86,7 @@ impl SourceCaller {
         let (mut attempt, mut num_refusals) = (1, 0);
         loop {
             // Looked up for each attempt: a reload may have brought another source or another token.
-            let sources = self.sources.of(kind);
+            let sources = self.sources.pin().of(kind);
             let source = sources.get(place)?.clone();
             let is_last = place + 1 >= sources.len();
             let begun = Instant::now();
@@ -112,7 +112,7 @@ impl SourceCaller {
             tracing::warn!(subject = %guard.subject(), attempt, %error, retry_in = ?delay, "fetch failed and is retried");
             self.board.observe(&MetricEvent::FetchRetried { error: &error, wait: delay });
             self.board.progress.protect(delay);
-            let is_same_source = || self.sources.of(kind).get(place).is_some_and(|now| Arc::ptr_eq(now, &source));
+            let is_same_source = || self.sources.pin().of(kind).get(place).is_some_and(|now| Arc::ptr_eq(now, &source));
             self.wait(delay, &settings.fetch, is_same_source).await;
             match refusal {
                 Some(_) => num_refusals += 1,

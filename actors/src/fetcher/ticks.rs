@@ -42,7 +42,7 @@ pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, setting
     let stored = match overwrite || is_increment {
         true => Some(BTreeSet::new()),
         false => {
-            let stored_days = async || parts.planner.ticks.stored_days(code, range).await;
+            let stored_days = async || parts.stores.pin().ticks.stored_days(code, range).await;
             read_until_answered(&parts.planner.outage, settings, || guard.is_lost(), stored_days).await
         }
     };

@@ -1,7 +1,8 @@
 // Upstream: heartbeat, supervisor
 // Downstream: domain, messages, ports, settings, status, supervision
-// Role: The actor that beats to the heartbeat store, with a status that comes from progress and not from its own timer.
+// Role: The actor that sends heartbeats to the heartbeat store. Their status reflects the progress of the work.
 
+use crate::ports::Swappable;
 use crate::domain::Identity;
 use crate::heartbeat::status::StatusReader;
 use crate::heartbeat::{BeatNow, RemoveHeartbeat};
@@ -11,22 +12,22 @@ use crate::supervision::{MetricEvent, Vitals};
 use actix::prelude::*;
 use std::sync::{Arc, Mutex};
 
-/// Runs on an arbiter of its own, so that a flood of work cannot delay a beat.
+/// Sends a heartbeat at each interval. It runs on its own arbiter, so load on other actors cannot delay a heartbeat.
 pub struct Heartbeat {
     vitals: Vitals,
     settings: Arc<ActorSettings>,
-    store: Arc<dyn HeartbeatStore>,
+    store: Arc<Swappable<dyn HeartbeatStore>>,
     status: Arc<StatusReader>,
     removed: bool,
     next: Option<SpawnHandle>,
 }
 
 impl Heartbeat {
-    /// A heartbeat of this worker.
+    /// Creates the heartbeat actor of this worker.
     pub fn new(
         vitals: Vitals,
         settings: Arc<ActorSettings>,
-        store: Arc<dyn HeartbeatStore>,
+        store: Arc<Swappable<dyn HeartbeatStore>>,
         feed: Arc<dyn CommandFeed>,
         identity: Identity,
     ) -> Self {
@@ -52,12 +53,12 @@ impl Heartbeat {
         let value = self.status.read(stall_after).to_heartbeat_json();
         let (store, status) = (self.store.clone(), self.status.clone());
         actix_rt::spawn(async move {
-            let sent = store.beat(&value, ttl).await;
+            let sent = store.pin().beat(&value, ttl).await;
             status.board.observe(&MetricEvent::HeartbeatSent { arrived: sent.is_ok() });
             match sent {
                 Ok(()) => status.note_beat(),
-                // Never fatal: a worker without heartbeats still works, and the readers see it vanish.
-                Err(error) => tracing::warn!(%error, "heartbeat is not set"),
+                // Not fatal: the worker continues without heartbeats, and for readers the heartbeat expires.
+                Err(error) => tracing::warn!(%error, "heartbeat not written"),
             }
         });
     }
@@ -73,7 +74,7 @@ impl Actor for Heartbeat {
 }
 
 impl Supervised for Heartbeat {
-    /// Timers are gone with a restart; whether the heartbeat was removed must survive.
+    /// A restart cancels all timers. `removed` is kept, so a removed heartbeat is not written again.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
         self.next = None;
     }
@@ -95,8 +96,8 @@ impl Handler<RemoveHeartbeat> for Heartbeat {
         self.removed = true;
         let store = self.store.clone();
         Box::pin(async move {
-            if let Err(error) = store.remove().await {
-                tracing::warn!(%error, "heartbeat is not removed; it vanishes by itself");
+            if let Err(error) = store.pin().remove().await {
+                tracing::warn!(%error, "heartbeat not removed; it expires after its TTL");
             }
         })
     }
@@ -109,7 +110,7 @@ impl Handler<ApplySettings> for Heartbeat {
         let is_new = message.0.heartbeat != self.settings.heartbeat;
         self.settings = message.0;
         if is_new {
-            // At once, or a shorter interval would begin only when the longer one is over.
+            // Sends a heartbeat now. Otherwise a shorter interval would start only after the longer one ends.
             self.beat_and_schedule(ctx);
         }
     }

@@ -4,12 +4,12 @@
 
 use actix::prelude::*;
 
-/// Beat now, not at the next interval: the lifecycle changed.
+/// Sends a heartbeat now instead of at the next interval, because the lifecycle changed.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct BeatNow;
 
-/// The worker stops: beat no more and remove the heartbeat.
+/// Stops the heartbeats and removes the current one, because the worker stops.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct RemoveHeartbeat;

@@ -1,8 +1,8 @@
 // Upstream: none
 // Downstream: actor, messages
-// Role: The Heartbeat: writes the worker's status to the heartbeat store.
+// Role: The Heartbeat actor: writes the worker's status to the heartbeat store.
 
-//! The Heartbeat: writes the worker's status to the heartbeat store.
+//! The Heartbeat actor: writes the worker's status to the heartbeat store.
 
 /// The actor.
 mod actor;

@@ -1,6 +1,6 @@
 // Upstream: actor
 // Downstream: domain, ports, supervision
-// Role: Builds the worker's status for the heartbeat, from progress and not from the actor's own timer.
+// Role: Builds the worker's status for the heartbeat from the progress of the work.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::domain::{Identity, Lifecycle, WorkerStatus, shanghai_clock};
 use crate::ports::CommandFeed;
 use crate::supervision::{Health, StatusBoard};
 
-/// Puts the status together.
+/// Builds the worker's status.
 pub(crate) struct StatusReader {
     pub(crate) identity: Identity,
     pub(crate) feed: Arc<dyn CommandFeed>,
@@ -43,7 +43,7 @@ impl StatusReader {
         }
     }
 
-    /// A running worker in which nothing moves although work waits is in error, whatever it believes of itself.
+    /// The lifecycle to report: a running worker that fails the health check is reported as `Error`.
     fn lifecycle(&self, stall_after: Duration, feed_silent_for: Duration) -> Lifecycle {
         let lifecycle = self.board.lifecycle();
         if lifecycle != Lifecycle::Running {
@@ -57,7 +57,7 @@ impl StatusReader {
             Health::Unhealthy(reason) => {
                 if self.board.set_unhealthy_reason(Some(reason.clone())) {
                     self.board.record_error(&reason);
-                    tracing::error!(reason, "the worker stands still");
+                    tracing::error!(reason, "the worker is unhealthy");
                 }
                 Lifecycle::Error
             }

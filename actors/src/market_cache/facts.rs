@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::{MarketFacts, shanghai_clock};
 use crate::market_cache::expiring::Expiring;
-use crate::ports::{ReferenceStore, StoreError};
+use crate::ports::{ReferenceStore, StoreError, Swappable};
 
 /// A store that did not answer is asked again after so long at the latest: not by every task, for each would wait.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -17,7 +17,7 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Reads listings and calendar by two queries now and then. Without an answer what was known stays, and the built-in
 /// calendar where nothing was: rules and expectation then judge by less, and no row waits for it.
 pub struct FactCache {
-    store: Arc<dyn ReferenceStore>,
+    store: Arc<Swappable<dyn ReferenceStore>>,
     known: Expiring<Known>,
 }
 
@@ -29,44 +29,50 @@ struct Known {
 
 impl FactCache {
     /// Reads nothing yet.
-    pub fn new(store: Arc<dyn ReferenceStore>) -> Self {
+    pub fn new(store: Arc<Swappable<dyn ReferenceStore>>) -> Self {
         Self { store, known: Expiring::default() }
     }
 
     /// What is known, at most `max_age` old unless it is just being read.
     pub async fn current(&self, max_age: Duration) -> Arc<MarketFacts> {
-        self.known.current(self.store.generation(), async |before| self.read(before, max_age).await).await.facts.clone()
+        let store = self.store.pin();
+        let read = async |before| read(store.value().as_ref(), before, max_age).await;
+        self.known.current(store.generation, read).await.facts.clone()
     }
 
     /// The same, read just now.
     pub async fn refresh(&self, max_age: Duration) -> Arc<MarketFacts> {
-        self.known.refresh(self.store.generation(), async |before| self.read(before, max_age).await).await.facts.clone()
+        let store = self.store.pin();
+        let read = async |before| read(store.value().as_ref(), before, max_age).await;
+        self.known.refresh(store.generation, read).await.facts.clone()
     }
+}
 
-    async fn read(&self, before: Option<Arc<Known>>, max_age: Duration) -> (Known, Duration) {
-        let (listings, days) = tokio::join!(self.store.listings(), self.store.trade_days());
-        let failed = listings.is_err() || days.is_err();
-        let trouble = trouble(listings.as_ref().err(), days.as_ref().map(|days| days.is_empty()));
-        if trouble != before.as_ref().and_then(|known| known.trouble.clone()) {
-            match &trouble {
-                Some(trouble) => tracing::warn!(trouble, "securities and days are judged by less"),
-                None => tracing::info!("securities and days are known again"),
-            }
+async fn read(
+    store: &dyn ReferenceStore,
+    before: Option<Arc<Known>>, max_age: Duration) -> (Known, Duration) {
+    let (listings, days) = tokio::join!(store.listings(), store.trade_days());
+    let failed = listings.is_err() || days.is_err();
+    let trouble = trouble(listings.as_ref().err(), days.as_ref().map(|days| days.is_empty()));
+    if trouble != before.as_ref().and_then(|known| known.trouble.clone()) {
+        match &trouble {
+            Some(trouble) => tracing::warn!(trouble, "securities and days are judged by less"),
+            None => tracing::info!("securities and days are known again"),
         }
-        let built_in = || MarketFacts::built_in(shanghai_clock::today());
-        let mut facts = before.map_or_else(built_in, |known| (*known.facts).clone());
-        if let Ok(listings) = listings {
-            let by_code: HashMap<_, _> = listings.into_iter().map(|listing| (listing.code, listing)).collect();
-            facts.listings = Arc::new(by_code);
-            facts.read_on = shanghai_clock::today();
-        }
-        if let Ok(days) = days {
-            facts.calendar = Arc::new(TradingCalendar::corrected_by(&days));
-        }
-        tracing::debug!(securities = facts.listings.len(), calendar = ?facts.calendar.range(), "securities and days read");
-        let belief = if failed { max_age.min(RETRY_AFTER) } else { max_age };
-        (Known { facts: Arc::new(facts), trouble }, belief)
     }
+    let built_in = || MarketFacts::built_in(shanghai_clock::today());
+    let mut facts = before.map_or_else(built_in, |known| (*known.facts).clone());
+    if let Ok(listings) = listings {
+        let by_code: HashMap<_, _> = listings.into_iter().map(|listing| (listing.code, listing)).collect();
+        facts.listings = Arc::new(by_code);
+        facts.read_on = shanghai_clock::today();
+    }
+    if let Ok(days) = days {
+        facts.calendar = Arc::new(TradingCalendar::corrected_by(&days));
+    }
+    tracing::debug!(securities = facts.listings.len(), calendar = ?facts.calendar.range(), "securities and days read");
+    let belief = if failed { max_age.min(RETRY_AFTER) } else { max_age };
+    (Known { facts: Arc::new(facts), trouble }, belief)
 }
 
 /// What is not known, in words.
@@ -145,7 +151,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn many_share_one_read_until_it_is_old() {
         let store = Arc::new(Store::default());
-        let cache = FactCache::new(store.clone());
+        let cache = FactCache::new(Swappable::new(store.clone()));
         let (first, second) = tokio::join!(cache.current(MAX_AGE), cache.current(MAX_AGE));
         assert!(Arc::ptr_eq(&first, &second));
         assert_eq!(first.listing("600000.SH".parse().unwrap()).unwrap().listed, Some(day("1999-11-10")));
@@ -159,7 +165,7 @@ mod tests {
     async fn without_an_answer_what_is_built_in_or_was_read_before_counts() {
         let store = Arc::new(Store::default());
         store.is_away.store(true, Ordering::SeqCst);
-        let cache = FactCache::new(store.clone());
+        let cache = FactCache::new(Swappable::new(store.clone()));
         let facts = cache.current(MAX_AGE).await;
         assert_eq!(&*facts.calendar, TradingCalendar::built_in());
         assert_eq!(facts.listings.len(), 0);

@@ -1,108 +1,99 @@
 // Upstream: batch_writer::bars, batch_writer::factors, fetcher, supervisor
 // Downstream: domain, ports
-// Role: The newest stored timestamp of every code, read by one query and believed for a while.
+// Role: The newest stored timestamp of every code, read by one query and cached.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::NaiveDateTime;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use tokio::sync::RwLock;
+use tokio::time::Instant;
 
 use crate::domain::{Code, Frequency};
-use crate::ports::{BarStore, FactorStore, StoreError};
+use crate::ports::{StoreError, StoreSet, Swappable};
 
-/// Reads the newest stored timestamp of every code.
-type Read = Box<dyn Fn() -> BoxFuture<'static, Result<HashMap<Code, NaiveDateTime>, StoreError>> + Send + Sync>;
+/// What the newest rows are read of.
+#[derive(Debug, Clone, Copy)]
+enum Series {
+    Bars(Frequency),
+    Factors,
+}
 
-/// Where incremental fetches start. Other workers write too, so it may lag behind: then a fetch asks for a little more
-/// than it needs, and the BatchWriter drops what is stored already. It must not run ahead for ever (somebody may delete
-/// rows to have them fetched again), hence the limited belief.
+/// The newest stored timestamp of every code: where incremental fetches start. Other workers write too, so it may lag behind;
+/// a fetch then requests a little more than it needs, and the BatchWriter drops what is stored. It must not stay ahead
+/// (somebody may delete rows to have them fetched again), so it is read again once it is old.
 pub struct LatestTimes {
-    read: Read,
-    /// Of the store: what another one had is not believed.
-    generation: Box<dyn Fn() -> u64 + Send + Sync>,
+    stores: Arc<Swappable<StoreSet>>,
+    series: Series,
     table: RwLock<Option<Table>>,
 }
 
 struct Table {
     read_at: Instant,
+    /// The generation of the stores that were read.
     generation: u64,
     newest: HashMap<Code, NaiveDateTime>,
 }
 
-/// The newest stored bars, of each frequency by itself.
+/// The newest stored bars, for each frequency by itself.
 pub struct LatestBars {
-    store: Arc<dyn BarStore>,
-    /// Of the frequencies that were asked for.
+    stores: Arc<Swappable<StoreSet>>,
+    /// The frequencies that were used so far.
     times: Mutex<BTreeMap<Frequency, Arc<LatestTimes>>>,
 }
 
 impl LatestBars {
     /// Reads nothing yet.
-    pub fn new(store: Arc<dyn BarStore>) -> Self {
-        Self { store, times: Mutex::default() }
+    pub fn new(stores: Arc<Swappable<StoreSet>>) -> Self {
+        Self { stores, times: Mutex::default() }
     }
 
     /// The newest bars of one frequency.
     pub fn of(&self, frequency: Frequency) -> Arc<LatestTimes> {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || {
-            let (store, of) = (self.store.clone(), self.store.clone());
-            let read = move || {
-                let store = store.clone();
-                async move { store.latest(frequency).await }.boxed()
-            };
-            Arc::new(LatestTimes::new(Box::new(read), Box::new(move || of.generation())))
-        };
+        let new = || Arc::new(LatestTimes::new(self.stores.clone(), Series::Bars(frequency)));
         times.entry(frequency).or_insert_with(new).clone()
     }
 }
 
 impl LatestTimes {
     /// Those of factors. Reads nothing yet.
-    pub fn of_factors(store: Arc<dyn FactorStore>) -> Self {
-        let of = store.clone();
-        let read = move || {
-            let store = store.clone();
-            async move { store.latest().await }.boxed()
-        };
-        Self::new(Box::new(read), Box::new(move || of.generation()))
+    pub fn of_factors(stores: Arc<Swappable<StoreSet>>) -> Self {
+        Self::new(stores, Series::Factors)
     }
 
-    fn new(read: Read, generation: Box<dyn Fn() -> u64 + Send + Sync>) -> Self {
-        Self { read, generation, table: RwLock::new(None) }
+    fn new(stores: Arc<Swappable<StoreSet>>, series: Series) -> Self {
+        Self { stores, series, table: RwLock::new(None) }
     }
 
-    /// The newest stored timestamp of a code; `None` where nothing is stored. Reads the whole table, once, when what is
-    /// known is older than `max_age`; callers that come meanwhile wait for that one query.
+    /// The newest stored timestamp of a code; `None` where nothing is stored. Reads the whole table by one query where what
+    /// is known is older than `max_age` or of other stores; callers that come meanwhile wait for that query.
     pub async fn newest(&self, code: Code, max_age: Duration) -> Result<Option<NaiveDateTime>, StoreError> {
-        let generation = (self.generation)();
-        let is_believed = |table: &Table| table.read_at.elapsed() <= max_age && table.generation == generation;
-        if let Some(table) = self.table.read().await.as_ref()
-            && is_believed(table)
-        {
+        let stores = self.stores.pin();
+        let is_current =
+            |table: &&Table| table.read_at.elapsed() <= max_age && table.generation == stores.generation;
+        if let Some(table) = self.table.read().await.as_ref().filter(is_current) {
             return Ok(table.newest.get(&code).copied());
         }
         let mut known = self.table.write().await;
-        if let Some(table) = known.as_ref()
-            && is_believed(table)
-        {
+        if let Some(table) = known.as_ref().filter(is_current) {
             return Ok(table.newest.get(&code).copied());
         }
         let read_at = Instant::now();
-        let newest = (self.read)().await?;
+        let newest = match self.series {
+            Series::Bars(frequency) => stores.bars.latest(frequency).await?,
+            Series::Factors => stores.factors.latest().await?,
+        };
         tracing::debug!(codes = newest.len(), elapsed = ?read_at.elapsed(), "newest stored timestamps read");
         let answer = newest.get(&code).copied();
-        *known = Some(Table { read_at, generation, newest });
+        *known = Some(Table { read_at, generation: stores.generation, newest });
         Ok(answer)
     }
 
-    /// Rows up to these timestamps are stored now.
-    pub async fn advance(&self, stored: &[(Code, NaiveDateTime)]) {
-        if let Some(table) = self.table.write().await.as_mut() {
+    /// Rows up to these timestamps are stored now, in the stores of this generation.
+    pub async fn advance(&self, stored: &[(Code, NaiveDateTime)], generation: u64) {
+        if let Some(table) = self.table.write().await.as_mut().filter(|table| table.generation == generation) {
             for (code, timestamp) in stored {
                 let newest = table.newest.entry(*code).or_insert(*timestamp);
                 *newest = (*newest).max(*timestamp);

@@ -1,10 +1,10 @@
 // Upstream: none
 // Downstream: publish, worker_event
-// Role: Messages to operators: the worker's own events, and how messages are published.
+// Role: Notifications to operators: the events of the worker and how notifications are published.
 
-//! Messages to operators: the worker's own events, and how messages are published.
+//! Notifications to operators: the events of the worker and how notifications are published.
 
-/// Publishes one message.
+/// Publishes one notification.
 mod publish;
 /// Events of the worker.
 mod worker_event;

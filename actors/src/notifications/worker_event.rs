@@ -1,6 +1,6 @@
 // Upstream: config_actor, notifications, supervisor
 // Downstream: domain, ports, publish, supervision
-// Role: The worker's own events (started, stopped, paused, reloaded, …) in words, and how they are published.
+// Role: The events of the worker (started, stopped, paused, reloaded, …), their texts and their publication.
 
 use std::sync::Arc;
 
@@ -11,34 +11,34 @@ use crate::notifications::publish;
 use crate::ports::Outbox;
 use crate::supervision::StatusBoard;
 
-/// Changed settings and problems named in one event; the total is always given.
+/// Maximum number of changed settings or problems listed in one event. The total is always included.
 const MAX_NAMED: usize = 20;
 
-/// Something that happened to the worker as a whole.
+/// An event of the worker as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerEvent {
-    /// It takes commands.
+    /// The worker accepts commands.
     Started,
-    /// It ended in order.
+    /// The worker stopped regularly.
     Stopped,
-    /// It failed and ends; why.
+    /// The worker failed and stops; contains the reason.
     Failed(String),
-    /// An operator had it stop taking commands.
+    /// An operator paused the worker: it accepts no new commands.
     Paused,
-    /// An operator had it take commands again.
+    /// An operator resumed the worker: it accepts commands again.
     Resumed,
-    /// It was asked for a sign of life.
+    /// The answer to an operator's heartbeat test.
     Alive,
-    /// A new configuration is in force; the settings that changed.
+    /// A new configuration was applied; contains the changed settings.
     Reloaded(Vec<String>),
-    /// The configuration was read anew and is the one in force.
+    /// The configuration was reloaded and equals the active one.
     ReloadUnchanged,
-    /// A new configuration cannot be put in force; every problem.
+    /// A new configuration was rejected; contains all problems.
     ReloadRefused(Vec<String>),
 }
 
 impl WorkerEvent {
-    /// The event's name in messages.
+    /// The event's name in notifications (`data.event`).
     pub fn name(&self) -> &'static str {
         match self {
             Self::Started => "STARTED",
@@ -86,14 +86,14 @@ impl WorkerEvent {
                 board.counters.errors.get()
             ),
             Self::Failed(reason) => format!("DataWorker `{node_id}` error: {reason}"),
-            Self::Paused => format!("DataWorker `{node_id}` takes no new commands until it is resumed or restarted"),
-            Self::Resumed => format!("DataWorker `{node_id}` takes commands again"),
+            Self::Paused => format!("DataWorker `{node_id}` accepts no new commands until it is resumed or restarted"),
+            Self::Resumed => format!("DataWorker `{node_id}` accepts commands again"),
             Self::Alive => format!("DataWorker `{node_id}` on {host} is {}", board.lifecycle().as_str()),
             Self::Reloaded(changed) => format!("DataWorker `{node_id}` reloaded: {}", named(changed, ", ")),
-            Self::ReloadUnchanged => format!("DataWorker `{node_id}`: nothing has changed in the configuration"),
+            Self::ReloadUnchanged => format!("DataWorker `{node_id}`: the configuration has no changes"),
             Self::ReloadRefused(problems) => {
                 format!(
-                    "DataWorker `{node_id}` keeps its configuration, the new one is refused: {}",
+                    "DataWorker `{node_id}` rejected the new configuration and keeps the old one: {}",
                     named(problems, "; ")
                 )
             }
@@ -109,7 +109,7 @@ impl WorkerEvent {
         }
     }
 
-    /// The event as a message for people, with the words of Ginkgo's own.
+    /// The event as a notification, with the field names that Ginkgo uses.
     fn to_notification(&self, identity: &Identity, board: &StatusBoard, correlation_id: Option<&str>) -> Notification {
         let (node_id, host, status) = (identity.node_id.as_ref(), identity.host.as_ref(), board.lifecycle().as_str());
         let mut data = json!({
@@ -148,19 +148,20 @@ fn named(items: &[String], separator: &str) -> String {
     format!("{}{more}", shown.join(separator))
 }
 
-/// Publishes events of one worker.
+/// Publishes the events of one worker.
 #[derive(Clone)]
 pub struct Announcer {
-    /// Who speaks.
+    /// The worker that sends the events.
     pub identity: Identity,
-    /// What is known of it.
+    /// The worker's status board.
     pub board: Arc<StatusBoard>,
-    /// Where the messages go.
+    /// Publishes the notifications.
     pub outbox: Arc<dyn Outbox>,
 }
 
 impl Announcer {
-    /// Publishes an event; returns when it is out or given up. `correlation_id` is that of the order it answers.
+    /// Publishes an event and returns when it is published or given up. `correlation_id` is that of the operator order
+    /// that the event answers.
     pub async fn announce(&self, event: &WorkerEvent, correlation_id: Option<&str>) {
         let notification = event.to_notification(&self.identity, &self.board, correlation_id);
         publish(self.outbox.as_ref(), &self.identity.node_id, &notification).await;

@@ -39,8 +39,8 @@ pub enum TaskOutcome {
 pub struct TaskTrace {
     /// Who was asked for it.
     pub sources: SourceStats,
-    /// The store whose rows said what to fetch: [`crate::ports::BarStore::generation`].
-    pub store: u64,
+    /// The generation of the stores whose rows decided what to fetch.
+    pub store_generation: u64,
     /// Days that it left to a further task.
     pub rest: Option<OpenRange>,
     /// The newest time of the rows that it newly stored, Shanghai wall clock.

@@ -14,11 +14,6 @@ use crate::ports::StoreError;
 /// Where bars are kept.
 #[async_trait]
 pub trait BarStore: Send + Sync {
-    /// A number that changes when another store takes this one's place: what was looked up in the one is not done to the other.
-    fn generation(&self) -> u64 {
-        0
-    }
-
     /// Creates the table where it is missing, or checks the one that is there.
     async fn prepare(&self) -> Result<(), StoreError>;
 

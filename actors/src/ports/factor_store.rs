@@ -1,4 +1,4 @@
-// Upstream: batch_writer::factors, data_worker, fetcher, market_cache, ports, supervisor
+// Upstream: batch_writer::factors, data_worker, ports, store_set
 // Downstream: domain, store_error
 // Role: The port to stored adjustment factors.
 
@@ -13,11 +13,6 @@ use crate::ports::StoreError;
 /// Where adjustment factors are kept.
 #[async_trait]
 pub trait FactorStore: Send + Sync {
-    /// A number that changes when another store takes this one's place: what was looked up in the one is not done to the other.
-    fn generation(&self) -> u64 {
-        0
-    }
-
     /// Creates the table where it is missing, or checks the one that is there.
     async fn prepare(&self) -> Result<(), StoreError>;
 

@@ -39,6 +39,10 @@ mod source_error;
 mod store_error;
 /// Where ticks are stored.
 mod tick_store;
+/// The stores of one ClickHouse.
+mod store_set;
+/// A backend that a reload may exchange.
+mod swappable;
 
 pub use bar_store::{BarBatch, BarStore, IdentifiedBar, KeySpan, StoredBar};
 pub use command_feed::{CommandFeed, FeedError, FeedState, PartitionState};
@@ -57,5 +61,7 @@ pub use outbox::{DeadLetter, Outbox, OutboxError};
 pub use reference_store::{MergeCounts, ReferenceStore};
 pub use report_store::{CodeHistory, ReportBatch, ReportStore};
 pub use source_error::{SourceError, SourceErrorKind};
+pub use store_set::StoreSet;
+pub use swappable::{Pinned, Swappable};
 pub use store_error::{StoreError, StoreErrorClass};
 pub use tick_store::{StoredTick, TickBatch, TickStore};

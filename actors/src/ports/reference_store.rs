@@ -11,11 +11,6 @@ use crate::ports::StoreError;
 /// Where the stock list and the calendar are kept.
 #[async_trait]
 pub trait ReferenceStore: Send + Sync {
-    /// A number that changes when another store takes this one's place: what the one said is not believed of the other.
-    fn generation(&self) -> u64 {
-        0
-    }
-
     /// Every listed code, sorted. An empty list is an answer, not an error.
     async fn listed_codes(&self) -> Result<Vec<Code>, StoreError>;
 

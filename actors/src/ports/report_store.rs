@@ -1,4 +1,4 @@
-// Upstream: data_worker, ports, supervisor
+// Upstream: data_worker, ports, store_set, supervisor
 // Downstream: domain, store_error
 // Role: The port to stored quality reports.
 

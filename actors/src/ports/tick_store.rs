@@ -1,4 +1,4 @@
-// Upstream: batch_writer::ticks, data_worker, fetcher, ports, supervisor
+// Upstream: batch_writer::ticks, data_worker, ports, store_set
 // Downstream: domain, store_error
 // Role: The port to ticks: one table for each security, created with its first tick.
 

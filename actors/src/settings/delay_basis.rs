@@ -1,6 +1,6 @@
 // Upstream: settings
 // Downstream: domain
-// Role: How late a task's rows are readable, by the command's own time or by the exchanges' close.
+// Role: The delay until a task's rows are readable, measured from the command's timestamp or the market close.
 
 use std::time::Duration;
 
@@ -11,25 +11,26 @@ use serde::{Deserialize, Serialize};
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::shanghai_clock;
 
-/// From where delays are measured.
+/// The time from which delays are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DelayBasis {
-    /// The command's own timestamp.
+    /// The timestamp of the command.
     #[default]
     Command,
-    /// The close (15:00) of the newest trading day, for tasks that newly store rows of it; others have no delay.
+    /// The close (15:00) of the newest trading day, for tasks that store new rows of that day. Other tasks have no
+    /// delay.
     MarketClose,
 }
 
-/// The end of a day's session; half days end no later.
+/// The end of the trading session. No half day ends later.
 const CLOSE: NaiveTime = match NaiveTime::from_hms_opt(15, 0, 0) {
     Some(time) => time,
     None => NaiveTime::MIN,
 };
 
 impl DelayBasis {
-    /// The delay of a task that ended at `now`; `None` where nothing tells it.
+    /// The delay of a task that ended at `now`; `None` if it is undefined.
     pub fn delay(
         self,
         issued_at: Option<DateTime<Utc>>,
@@ -47,7 +48,7 @@ impl DelayBasis {
     }
 }
 
-/// The newest trading day whose session is over; `None` where the calendar does not know.
+/// The newest trading day whose session is over; `None` if the calendar does not cover it.
 fn newest_closed_day(now: NaiveDateTime) -> Option<NaiveDate> {
     let calendar = TradingCalendar::built_in();
     match calendar.is_trading_day(now.date())? {
@@ -76,10 +77,10 @@ mod tests {
     fn the_market_s_delay_counts_from_the_newest_close_for_rows_of_that_day() {
         let of = |newest, now| delay(DelayBasis::MarketClose, newest, now);
         assert_eq!(of(Some("2024-01-05T00:00:00"), "2024-01-05T15:08:00"), Some(480));
-        assert_eq!(of(Some("2024-01-05T15:00:00"), "2024-01-05T15:08:00"), Some(480), "minutes alike");
+        assert_eq!(of(Some("2024-01-05T15:00:00"), "2024-01-05T15:08:00"), Some(480), "minute bars, too");
         assert_eq!(of(Some("2024-01-05T00:00:00"), "2024-01-07T15:00:00"), Some(2 * 86_400), "over the weekend");
         assert_eq!(of(Some("2024-01-04T00:00:00"), "2024-01-05T14:59:00"), Some(86_340), "before today's close");
-        assert_eq!(of(Some("2023-06-01T00:00:00"), "2024-01-05T15:08:00"), None, "the past is filled");
+        assert_eq!(of(Some("2023-06-01T00:00:00"), "2024-01-05T15:08:00"), None, "historical rows were stored");
         assert_eq!(of(None, "2024-01-05T15:08:00"), None, "nothing new was stored");
     }
 }

@@ -1,15 +1,15 @@
 // Upstream: ranges, settings
 // Downstream: none
-// Role: A setting that cannot work.
+// Role: The error for an invalid setting.
 
-/// A setting that cannot work.
+/// An invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is {found}, but {must}")]
 pub struct SettingsError {
-    /// The setting's path.
+    /// The path of the setting.
     pub field: String,
-    /// Its value.
+    /// The value found.
     pub found: String,
-    /// What it must be.
+    /// The requirement, such as `it must be 1 to 3`.
     pub must: String,
 }

@@ -1,15 +1,15 @@
 // Upstream: many
 // Downstream: delay_basis, error, ranges, rules
-// Role: The settings of all actors, as one immutable snapshot that can be handed anew.
+// Role: The settings of all actors, as one immutable snapshot that a reload replaces.
 
-//! Defaults and ranges stand here and nowhere else. Units are part of the names. The comments of fields are what
-//! operators read in the default configuration file and in docs/configuration.md.
+//! This module is the only place for defaults and ranges. Units are part of the field names. The field comments are the
+//! texts of the default configuration file and of docs/configuration.md.
 
-/// From where delays are measured.
+/// The start of delay measurement.
 mod delay_basis;
-/// A setting that cannot work.
+/// The error for an invalid setting.
 mod error;
-/// Ranges of numbers, declared beside their fields.
+/// Checks of number ranges that are declared as field attributes.
 pub mod ranges;
 /// Validation rules and their thresholds.
 pub mod rules;
@@ -27,7 +27,7 @@ use crate::settings::rules::{CrossCheckSettings, RuleSettings};
 
 pub use error::SettingsError;
 
-/// What every actor is configured by.
+/// The settings of all actors.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ActorSettings {
@@ -37,43 +37,44 @@ pub struct ActorSettings {
     pub batch: BatchSettings,
     /// The heartbeat.
     pub heartbeat: HeartbeatSettings,
-    /// Summaries.
+    /// Quality reports and alerts.
     pub quality: QualitySettings,
-    /// What is told to other components.
+    /// Events for other components.
     pub events: EventSettings,
 }
 
-/// How the Fetcher works.
+/// Settings of the Fetcher.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FetchSettings {
-    /// Fetches at once on one worker.
+    /// Maximum number of concurrent fetches per worker.
     #[schemars(range(min = 1, max = 1024))]
     pub max_in_flight: usize,
-    /// Attempts per fetch, the first included.
+    /// Maximum number of attempts per fetch, including the first one.
     #[schemars(range(min = 1, max = 3))]
     pub max_attempts: u32,
-    /// Wait before the second attempt; doubles with each further one, with jitter.
+    /// Delay before the second attempt. It doubles with each further attempt, with jitter.
     #[schemars(range(min = 1))]
     pub first_retry_delay_ms: u64,
-    /// The longest wait between attempts, a vendor's rate-limit window included.
+    /// Maximum delay between two attempts. It also limits the wait for a vendor's rate-limit window.
     pub max_retry_delay_ms: u64,
-    /// Codes of one command that one worker takes on; a command for more is split among the group.
+    /// Maximum number of codes of one command that one worker processes. A command with more codes is split and
+    /// distributed in the consumer group.
     #[schemars(range(min = 1, max = 12_000))]
     pub max_codes_per_command: usize,
-    /// So many waiting tasks of daily bars make it worth to fetch the last days as a whole, for all securities by one call,
-    /// where the source can; 0: never.
+    /// Minimum number of waiting tasks for whole-day fetches: incremental daily bars are then fetched day by day for
+    /// all securities with one call per day, if the source supports it. 0 disables whole-day fetches.
     pub whole_days_from_tasks: u32,
-    /// How many days back the first fetch of a code's minute bars goes where it names no start; `full` brings all there
-    /// are.
+    /// Number of days that the first fetch of a code's minute bars goes back if the command names no start. `full`
+    /// fetches the whole history.
     #[schemars(range(min = 1, max = 7_000))]
     pub first_minute_days: u32,
-    /// Trading days in a row without a tick after which a backfill of ticks (`tick` with `full`) ends.
+    /// Number of consecutive trading days without a tick after which a tick backfill (`tick` with `full`) ends.
     #[schemars(range(min = 1, max = 10_000))]
     pub tick_stop_after_empty_days: u32,
-    /// How long the table of newest stored timestamps is believed before it is read again.
+    /// Maximum age of the cached newest stored timestamps before they are read again.
     pub latest_refresh_ms: u64,
-    /// How long the list of securities and the calendar, as MySQL has them, and the last stored closes are believed before
+    /// Maximum age of the cached listings and trading calendar (from MySQL) and of the cached last stored closes before
     /// they are read again.
     #[schemars(range(min = 1_000))]
     pub facts_refresh_ms: u64,
@@ -85,45 +86,47 @@ impl Default for FetchSettings {
             max_in_flight: 32,
             max_attempts: 3,
             first_retry_delay_ms: 500,
-            // Vendors count by the minute: a longer wait would leave a whole window unused.
+            // Vendors' rate-limit windows last one minute; a longer delay would waste a whole window.
             max_retry_delay_ms: 60_000,
             max_codes_per_command: 50,
-            // One call for a day brings 5,400 rows and takes as long as a few calls for a code.
+            // One call for a day returns 5,400 rows and takes as long as a few calls for one code.
             whole_days_from_tasks: 20,
             first_minute_days: 30,
             tick_stop_after_empty_days: 365,
             latest_refresh_ms: 60_000,
-            // They change once a day; two queries of some thousand rows.
+            // The data change once a day; a refresh takes two queries with several thousand rows.
             facts_refresh_ms: 600_000,
         }
     }
 }
 
-/// How the BatchWriter works.
+/// Settings of the BatchWriter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchSettings {
-    /// Rows with which a batch is written without waiting for more.
+    /// Number of rows at which a batch is written without further waiting.
     #[schemars(range(min = 1))]
     pub due_rows: usize,
-    /// The most rows of one INSERT: what came while another one was under way is written together.
+    /// Maximum number of rows per INSERT. Rows that arrive during an INSERT are written together in the next one.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_rows: usize,
-    /// The least rows worth an INSERT while more are on their way; at most `max_rows`.
+    /// Minimum number of rows per INSERT while more rows are expected; at most `max_rows`.
     pub min_rows: usize,
-    /// Wait for further rows before a batch is written.
+    /// How long a batch waits for further rows before it is written.
     pub flush_interval_ms: u64,
-    /// With nothing more on its way and nothing come for so long, a batch is written before its interval is over. Longer
-    /// than the pauses of whoever sends commands in runs, or each run becomes an INSERT.
+    /// If no more rows are expected and none arrived for this time, a batch is written before `flush_interval_ms` has
+    /// passed. Choose a value above the pauses of a sender that sends commands in groups; otherwise each group becomes
+    /// a separate INSERT.
     pub idle_flush_ms: u64,
-    /// The longest wait of a batch below `min_rows`; at least `flush_interval_ms`.
+    /// Maximum wait of a batch with fewer than `min_rows` rows; at least `flush_interval_ms`.
     pub max_wait_ms: u64,
-    /// Rows in memory between source and store; fetching waits when they are reached. At least `max_rows`.
+    /// Maximum number of rows in memory between source and store. Fetching waits while the limit is reached. At least
+    /// `max_rows`.
     pub max_buffered_rows: usize,
-    /// Wait before a failed write is tried again; doubles, with jitter.
+    /// Delay before a failed write is retried. It doubles with each further attempt, with jitter.
     #[schemars(range(min = 1))]
     pub first_retry_delay_ms: u64,
-    /// The longest wait between tries of a write.
+    /// Maximum delay between two attempts of a write.
     pub max_retry_delay_ms: u64,
 }
 
@@ -131,14 +134,14 @@ impl Default for BatchSettings {
     fn default() -> Self {
         Self {
             due_rows: 10_000,
-            // Half of what may wait in memory, so that fetching goes on meanwhile.
+            // Half of `max_buffered_rows`, so that fetching continues during an INSERT.
             max_rows: 50_000,
             min_rows: 1_000,
             flush_interval_ms: 1_000,
-            // Ginkgo's TaskTimer pauses for 100 ms between its runs of 50 commands.
+            // Ginkgo's TaskTimer pauses for 100 ms between groups of 50 commands.
             idle_flush_ms: 250,
             max_wait_ms: 5_000,
-            // At about 250 bytes a row: 25 MB, within the worker's 64 MB.
+            // At about 250 bytes per row: 25 MB, within the worker's 64 MB.
             max_buffered_rows: 100_000,
             first_retry_delay_ms: 200,
             max_retry_delay_ms: 10_000,
@@ -146,17 +149,17 @@ impl Default for BatchSettings {
     }
 }
 
-/// How the Heartbeat works.
+/// Settings of the Heartbeat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeartbeatSettings {
-    /// Time between two heartbeats.
+    /// Interval between two heartbeats.
     #[schemars(range(min = 100))]
     pub interval_ms: u64,
-    /// After which a heartbeat that is not renewed vanishes; at least twice `interval_ms`.
+    /// Time to live of a heartbeat that is not renewed; at least twice `interval_ms`.
     #[schemars(range(min = 1_000))]
     pub ttl_ms: u64,
-    /// With work waiting and nothing moving for so long, the status is `error`.
+    /// If work is waiting and nothing progresses for this time, the status is `error`.
     pub stall_after_ms: u64,
 }
 
@@ -165,72 +168,77 @@ impl Default for HeartbeatSettings {
         Self {
             interval_ms: 10_000,
             ttl_ms: 30_000,
-            // Twice the longest wait for one answer of a source.
+            // Twice the longest timeout of one source response.
             stall_after_ms: 60_000,
         }
     }
 }
 
-/// How the QualityMonitor works.
+/// Settings of the QualityMonitor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QualitySettings {
-    /// Time between two reports, while there is anything to report.
+    /// Interval between two reports. No report is sent if nothing happened.
     #[schemars(range(min = 1_000))]
     pub report_interval_ms: u64,
-    /// Anomalies and codes of each kind shown as examples in one message; the kept report has all codes.
+    /// Maximum number of anomalies and of codes of each kind shown as examples in one notification. The stored report
+    /// contains all codes.
     #[schemars(range(max = 1_000))]
     pub max_examples: usize,
-    /// A job (the commands of one id, or of one sender's run) is reported when none of its commands is open and none came
-    /// for so long. Longer than the pauses of whoever sends commands in runs.
+    /// A job is the group of commands with one job id, or of one sender and one command name. It is reported when all
+    /// its commands have ended and no further one arrived for this time. Choose a value above the pauses of a sender
+    /// that sends commands in groups.
     #[schemars(range(min = 100))]
     pub job_quiet_ms: u64,
-    /// Whether the sources of daily bars are asked, where days are missing, if the security was suspended: one request more
-    /// for such a code, or one a day for all codes of an evening. Tushare and BaoStock tell.
+    /// Whether the sources of daily bars are queried for suspensions when days are missing. This costs one extra
+    /// request for each such code, or one per day for all codes of an evening. Tushare and BaoStock provide
+    /// suspensions.
     pub ask_suspensions: bool,
-    /// From where a delay is measured.
+    /// The time from which a delay is measured.
     pub delay_basis: DelayBasis,
-    /// Whether reports are kept in ClickHouse's `data_quality_report`.
+    /// Whether reports are stored in ClickHouse's table `data_quality_report`.
     pub keep_reports: bool,
-    /// Rules of the market that bars are judged by.
+    /// Market rules, checked in addition to the rules without which a row cannot be stored.
     pub rules: RuleSettings,
-    /// Comparisons with another source.
+    /// Comparison of bars with another source.
     pub cross_check: CrossCheckSettings,
-    /// When figures become alerts.
+    /// Thresholds of alerts.
     pub alerts: AlertSettings,
 }
 
-/// When figures become alerts. They are judged with each summary.
+/// Thresholds of alerts. They are evaluated with each report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlertSettings {
-    /// Share of the expected rows that did not come, in percent, above which there is a warning.
+    /// Missing rows, in percent of the expected rows, above which a warning is raised.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub missing_warning_percent: f64,
     /// The same for an error.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub missing_error_percent: f64,
-    /// Delay, measured as `quality.delay_basis` says, to rows being readable, above which there is a warning; that of the
-    /// 95th of 100 tasks counts.
+    /// Delay until rows are readable, above which a warning is raised. The 95th percentile of the tasks is compared;
+    /// `quality.delay_basis` defines the start of the measurement.
     pub delay_warning_ms: u64,
     /// The same for an error.
     pub delay_error_ms: u64,
-    /// Share of the fetched rows that were invalid, in percent, above which there is a warning.
+    /// Invalid rows, in percent of the fetched rows, above which a warning is raised.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub invalid_warning_percent: f64,
     /// The same for an error.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub invalid_error_percent: f64,
-    /// Share of an interval's tasks that failed at their source, in percent, above which a source's trouble is an error; below
-    /// it, and where only one failed, a warning. What only an operator can mend, such as a refused token, is an error at once.
+    /// Tasks that failed at their source, in percent of an interval's tasks, above which the source alert is an error.
+    /// At or below it, and if only one task failed, the alert is a warning. A failure that only an operator can fix,
+    /// such as a rejected token, is an error at once.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub source_error_percent: f64,
-    /// A store that takes no rows is a warning after three tries, and an error after so long.
+    /// A failing store raises a warning after three attempts, and an error after this time.
     pub write_error_ms: u64,
-    /// Rows of an interval below which no share is judged: one suspended share alone would be 100 percent.
+    /// Minimum number of rows in an interval for share thresholds: below it one suspended share could amount to 100
+    /// percent.
     pub min_rows: u64,
-    /// An alert that lasts is told again after so long; one that escalates at once. One that came and went three times within
-    /// that time is told as resolved after it.
+    /// A lasting alert is repeated after this time; an escalation is sent at once. The resolution of an alert that was
+    /// raised three times within this time is delayed until this time has passed since the first of them.
     pub cool_down_ms: u64,
 }
 
@@ -241,7 +249,7 @@ impl Default for AlertSettings {
             missing_error_percent: 20.0,
             delay_warning_ms: 300_000,
             delay_error_ms: 600_000,
-            // The specification wants 99.9 % of all rows sound.
+            // The specification requires that 99.9 % of all rows are valid.
             invalid_warning_percent: 0.1,
             invalid_error_percent: 5.0,
             source_error_percent: 20.0,
@@ -257,7 +265,7 @@ impl Default for QualitySettings {
         Self {
             report_interval_ms: 300_000,
             max_examples: 20,
-            // Ginkgo's TaskTimer pauses for 100 ms; a report shall be out 10 s after its job's end.
+            // Ginkgo's TaskTimer pauses for 100 ms. A report must be sent within 10 s after the end of its job.
             job_quiet_ms: 3_000,
             ask_suspensions: true,
             delay_basis: DelayBasis::Command,
@@ -269,13 +277,13 @@ impl Default for QualitySettings {
     }
 }
 
-/// What is told to other components.
+/// Events for other components.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EventSettings {
     /// Whether the newest stored daily bar of a code is published as a PriceUpdate to `kafka.market_data_topic`.
     pub price_update: bool,
-    /// Whether each ended task gets a row in MySQL's `data_sync_record`.
+    /// Whether each ended task is recorded as a row in MySQL's table `data_sync_record`.
     pub sync_records: bool,
 }
 
@@ -286,14 +294,14 @@ impl Default for EventSettings {
 }
 
 impl ActorSettings {
-    /// Every setting that cannot work, not only the first.
+    /// Every invalid setting, not only the first one.
     pub fn problems(&self) -> Vec<SettingsError> {
         let mut problems = out_of_range(self);
         problems.extend(self.conflicts());
         problems
     }
 
-    /// Every setting that cannot work beside another.
+    /// Every setting that conflicts with another one.
     pub fn conflicts(&self) -> Vec<SettingsError> {
         let mut problems = Vec::new();
         let mut check = |ok: bool, field: &str, found: u64, must: &str| {
@@ -330,12 +338,12 @@ impl ActorSettings {
     }
 }
 
-/// Shorthand for a number of milliseconds from the settings.
+/// Converts a setting in milliseconds to a duration.
 pub fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// From now on these settings are in force. Every actor takes this message; it changes nothing that is under way.
+/// Applies new settings from now on. Every actor handles this message; running work is not affected.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct ApplySettings(pub Arc<ActorSettings>);

@@ -1,9 +1,9 @@
 // Upstream: data_worker, settings
 // Downstream: error
-// Role: Checks numbers against the ranges that are declared beside their fields.
+// Role: Checks numbers against the ranges that are declared as field attributes.
 
-//! A range is declared once, as `#[schemars(range(…))]` beside the field. This reads it from there, as the generated
-//! documentation does.
+//! Each range is declared once, as `#[schemars(range(…))]` at the field. This module and the generated documentation
+//! both read it from there.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -12,15 +12,15 @@ use serde_json::Value;
 
 use crate::settings::SettingsError;
 
-/// The schema of a type with all of its sections in place.
+/// The JSON schema of a type, with all subschemas inlined.
 pub fn schema_of<T: JsonSchema>() -> Value {
     let generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
     generator.into_root_schema_for::<T>().to_value()
 }
 
-/// What a range asks for, such as `1 to 3` or `at least 100`; `None` where a schema has none.
+/// The range as text, such as `1 to 3` or `at least 100`; `None` if the schema has no range.
 pub fn range_text(schema: &Value) -> Option<String> {
-    // Every unsigned number has a minimum of 0, which says nothing.
+    // Every unsigned number has a minimum of 0, which carries no information.
     let least = schema.get("minimum").filter(|least| least.as_f64() != Some(0.0));
     match (least, schema.get("maximum")) {
         (Some(least), Some(most)) => Some(format!("{least} to {most}")),
@@ -30,10 +30,10 @@ pub fn range_text(schema: &Value) -> Option<String> {
     }
 }
 
-/// Every number of `settings`, in all sections, that is outside its range.
+/// Every number in all sections of `settings` that is outside its range.
 pub fn out_of_range<T: JsonSchema + Serialize>(settings: &T) -> Vec<SettingsError> {
     let mut errors = Vec::new();
-    // A path that is no UTF-8 cannot be written as JSON; settings come from texts, which cannot hold one.
+    // A path that is not UTF-8 cannot be serialised as JSON. Settings are parsed from text, so no such path occurs.
     if let Ok(values) = serde_json::to_value(settings) {
         walk(&schema_of::<T>(), &values, "", &mut errors);
     }

@@ -1,17 +1,17 @@
 // Upstream: fetcher, settings, validator, validator::rules
 // Downstream: domain
-// Role: Which rules of the market a bar is judged by, what follows from breaking one, and their limits.
+// Role: Settings of the market rules: the action for each rule, tolerances and thresholds.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Rule;
 
-/// What follows from breaking a rule.
+/// The action for a row that breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleAction {
-    /// The rule is not looked at.
+    /// The rule is not checked.
     Ignore,
     /// The row is stored, counted and reported.
     Warning,
@@ -19,64 +19,65 @@ pub enum RuleAction {
     Error,
 }
 
-/// Rules of the market, beyond those without which a row cannot be stored at all.
+/// Market rules. They apply in addition to the rules without which a row cannot be stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuleSettings {
-    /// A daily bar beyond the price limit of its board, special treatment and first days included; a trade of a day that is
-    /// further from another than any limit allows.
+    /// A daily bar with a price beyond the price limit of its board, taking special treatment and first trading days
+    /// into account; or a tick whose price is further from another price of the day than any limit allows.
     pub price_limit: RuleAction,
-    /// A row of a day on which the exchanges did not trade.
+    /// A row on a day on which the exchanges were closed.
     pub non_trading_day: RuleAction,
-    /// Amount divided by volume lies outside the bar's prices, as where a unit is wrong.
+    /// Amount divided by volume is outside the bar's price range, for example because a unit is wrong.
     pub average_price: RuleAction,
-    /// Daily bars with trades that repeat each other in every value.
+    /// Consecutive daily bars with a volume above zero that are equal in all values.
     pub stale_repeat: RuleAction,
-    /// A minute bar that ends where no bar of its length ends.
+    /// A minute bar whose end is not on the grid of its frequency.
     pub minute_grid: RuleAction,
-    /// A row of a day before the security's `list_date` in `stock_info`.
+    /// A row dated before the security's `list_date` in `stock_info`.
     pub before_listing: RuleAction,
-    /// A row of a day after the security's `delist_date` in `stock_info`.
+    /// A row dated after the security's `delist_date` in `stock_info`.
     pub after_delisting: RuleAction,
-    /// A daily bar whose price of reference is not the close of the day before, where no change of the stored adjustment
-    /// factor explains it; or a change that no price shows.
+    /// A daily bar whose reference price is not the previous close although the stored adjustment factor did not change
+    /// accordingly; or a change of the factor that the prices do not show.
     pub ex_right: RuleAction,
-    /// A bar of a share with a price of more than two decimals, as where prices are adjusted or went through binary numbers.
+    /// A bar of a share with a price of more than two decimals, for example because of adjusted prices or binary
+    /// floating point.
     pub price_decimals: RuleAction,
-    /// A trade outside the sessions.
+    /// A tick outside the trading sessions.
     pub tick_session: RuleAction,
-    /// A trade that is older than the one before it in the source's order.
+    /// A tick that is older than the previous one in the source's order.
     pub tick_order: RuleAction,
-    /// An adjustment factor below that of an earlier day.
+    /// An adjustment factor that is lower than that of an earlier day.
     pub factor_decreases: RuleAction,
-    /// Minute bars of a whole day whose volume, highest, lowest or last price is not that of the stored daily bar.
+    /// Minute bars of a full day whose total volume, highest, lowest or last price differs from the stored daily bar.
     pub day_sum: RuleAction,
-    /// How far the average price may lie outside lowest and highest, in percent.
+    /// Tolerance of the average price beyond the lowest and highest price, in percent.
     #[schemars(range(max = 100))]
     pub average_price_tolerance_percent: u32,
-    /// How far the volume of a day's minute bars may be from the daily bar's, in percent.
+    /// Tolerance between the total volume of a day's minute bars and the daily bar, in percent.
     #[schemars(range(max = 100))]
     pub day_sum_tolerance_percent: u32,
-    /// So many equal daily bars one after the other are a stale repeat.
+    /// Number of consecutive equal daily bars that count as a stale repeat.
     #[schemars(range(min = 2, max = 250))]
     pub stale_repeat_bars: u32,
 }
 
-/// How bars are compared with those of another source, where `sources.cross_check` names some.
+/// Comparison of bars with another source. It is active if `sources.cross_check` names a source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CrossCheckSettings {
-    /// How far prices may be apart, in percent of the higher.
+    /// Tolerance of prices, in percent of the higher one.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub price_tolerance_percent: f64,
-    /// How far volumes may be apart, in percent of the larger; one lot always.
+    /// Tolerance of volumes, in percent of the larger one; a difference of one lot is always tolerated.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub volume_tolerance_percent: f64,
-    /// How far amounts may be apart, in percent of the larger; one thousand yuan always.
+    /// Tolerance of amounts, in percent of the larger one; a difference of one thousand yuan is always tolerated.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub amount_tolerance_percent: f64,
-    /// The longest wait for the other source. Rows that it gave no word of by then are stored without the comparison, and no
-    /// other is compared for a minute.
+    /// Timeout of the other source. When it expires, the rows are stored without comparison, and comparisons pause for
+    /// one minute.
     #[schemars(range(min = 100, max = 30_000))]
     pub max_wait_ms: u64,
 }
@@ -84,9 +85,10 @@ pub struct CrossCheckSettings {
 impl Default for CrossCheckSettings {
     fn default() -> Self {
         Self {
-            // Half a tick of a share at 10 yuan: single-precision numbers are nearer, a wrong price is not.
+            // Half a fen at a price of 10 yuan: rounding of single-precision numbers is below it, a wrong price is
+            // above it.
             price_tolerance_percent: 0.05,
-            // Vendors add up auctions, odd lots and late trades each in its own way.
+            // Each vendor counts auctions, odd lots and late trades differently.
             volume_tolerance_percent: 0.1,
             amount_tolerance_percent: 0.1,
             max_wait_ms: 10_000,
@@ -95,7 +97,8 @@ impl Default for CrossCheckSettings {
 }
 
 impl RuleSettings {
-    /// What follows from breaking a rule. Those that cannot be set are errors: such a row cannot be stored.
+    /// The action for a broken rule. Rules without a setting are always errors, because such a row cannot be stored;
+    /// [`Rule::SourceDisagreement`] is always a warning.
     pub fn action(&self, rule: Rule) -> RuleAction {
         match rule {
             Rule::PriceLimit => self.price_limit,
@@ -111,7 +114,7 @@ impl RuleSettings {
             Rule::TickOrder => self.tick_order,
             Rule::FactorDecreases => self.factor_decreases,
             Rule::DaySum => self.day_sum,
-            // What sources say differently is no fault of either row.
+            // A disagreement between sources does not show which row is wrong.
             Rule::SourceDisagreement => RuleAction::Warning,
             Rule::MissingValue
             | Rule::UnreadableValue
@@ -145,11 +148,11 @@ impl Default for RuleSettings {
             tick_order: RuleAction::Warning,
             factor_decreases: RuleAction::Warning,
             day_sum: RuleAction::Warning,
-            // Vendors round prices, lots and thousands each on its own.
+            // Each vendor rounds prices, lots and thousands differently.
             average_price_tolerance_percent: 2,
-            // Trades at the fixed price after the close.
+            // Allows for fixed-price trades after the close.
             day_sum_tolerance_percent: 2,
-            // Two equal days happen with thinly traded shares.
+            // Two equal days occur with thinly traded shares.
             stale_repeat_bars: 3,
         }
     }

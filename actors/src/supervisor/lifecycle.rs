@@ -69,7 +69,7 @@ impl Starting {
     /// Reports are worth less than the work: where they cannot be kept, it is said, and tried again with each report.
     async fn prepare_reports(&self) {
         if self.settings.quality.keep_reports
-            && let Err(error) = self.parts.reports.prepare().await
+            && let Err(error) = self.parts.stores.pin().reports.prepare().await
         {
             self.board.record_error(&error.to_string());
             tracing::error!(%error, "quality reports cannot be kept; they are sent to the notification topic all the same");
@@ -80,8 +80,9 @@ impl Starting {
     async fn prepare_store(&self) -> Result<(), String> {
         let mut delays = store_delays(&self.settings);
         loop {
-            let prepared = match self.parts.store.prepare().await {
-                Ok(()) => self.parts.factors.prepare().await,
+            let stores = self.parts.stores.pin();
+            let prepared = match stores.bars.prepare().await {
+                Ok(()) => stores.factors.prepare().await,
                 failed => failed,
             };
             let Err(error) = prepared else {

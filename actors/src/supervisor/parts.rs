@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use crate::ports::StoreSet;
+use crate::ports::Swappable;
 use crate::domain::Identity;
 use crate::ports::{
-    BarStore, CommandFeed, ConfigSource, FactorStore, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore,
-    ReportStore, TickStore,
-};
+    CommandFeed, ConfigSource, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore,
+    };
 
 /// Everything outside that the actors talk to.
 #[derive(Clone)]
@@ -22,19 +23,13 @@ pub struct WorkerParts {
     /// The configuration.
     pub config: Arc<dyn ConfigSource>,
     /// Market data.
-    pub sources: Arc<dyn MarketSources>,
-    /// Bars.
-    pub store: Arc<dyn BarStore>,
-    /// Adjustment factors.
-    pub factors: Arc<dyn FactorStore>,
-    /// Ticks.
-    pub ticks: Arc<dyn TickStore>,
+    pub sources: Arc<Swappable<dyn MarketSources>>,
+    /// Bars, factors, ticks and quality reports.
+    pub stores: Arc<Swappable<StoreSet>>,
     /// The stock list and the calendar.
-    pub reference: Arc<dyn ReferenceStore>,
-    /// Quality reports.
-    pub reports: Arc<dyn ReportStore>,
+    pub reference: Arc<Swappable<dyn ReferenceStore>>,
     /// Heartbeats.
-    pub heartbeats: Arc<dyn HeartbeatStore>,
+    pub heartbeats: Arc<Swappable<dyn HeartbeatStore>>,
     /// Dead letters and notifications.
     pub outbox: Arc<dyn Outbox>,
 }

@@ -91,8 +91,8 @@ impl ActorSpawner<'_> {
         });
         let outage = Arc::new(StoreOutage::new(board.gate.clone(), board.clone(), quality.clone(), "rows"));
         let latest = Latest {
-            bars: Arc::new(LatestBars::new(parts.store.clone())),
-            factors: Arc::new(LatestTimes::of_factors(parts.factors.clone())),
+            bars: Arc::new(LatestBars::new(parts.stores.clone())),
+            factors: Arc::new(LatestTimes::of_factors(parts.stores.clone())),
         };
         let targets = self.write_targets(&latest, &outage, &quality);
         let writer =
@@ -156,9 +156,9 @@ impl ActorSpawner<'_> {
         let events = PriceEvents::new(parts.outbox.clone(), board.clone());
         let (bars, factors) = (latest.bars.clone(), latest.factors.clone());
         WriteTargets {
-            bars: Arc::new(FlushContext::new(parts.store.clone(), bars, outage.clone(), events, board.clone())),
-            factors: Arc::new(FactorFlushContext::new(parts.factors.clone(), factors, outage.clone(), board.clone())),
-            ticks: Arc::new(TickWrites::new(parts.ticks.clone(), outage.clone(), board.clone())),
+            bars: Arc::new(FlushContext::new(parts.stores.clone(), bars, outage.clone(), events, board.clone())),
+            factors: Arc::new(FactorFlushContext::new(parts.stores.clone(), factors, outage.clone(), board.clone())),
+            ticks: Arc::new(TickWrites::new(parts.stores.clone(), outage.clone(), board.clone())),
             lists: Arc::new(MergeContext {
                 store: parts.reference.clone(),
                 // A gate of its own: while lists cannot be merged, bars are taken on.
@@ -173,26 +173,24 @@ impl ActorSpawner<'_> {
         StoredData {
             latest_bars: latest.bars.clone(),
             latest_factors: latest.factors.clone(),
-            ticks: parts.ticks.clone(),
-            factors: parts.factors.clone(),
-            bars: parts.store.clone(),
+            stores: parts.stores.clone(),
             facts: FactCache::new(parts.reference.clone()),
-            last_closes: LastCloses::new(parts.store.clone()),
+            last_closes: LastCloses::new(parts.stores.clone()),
             outage: outage.clone(),
         }
     }
 
     fn reports(&self) -> BackgroundWriter<QualityReport> {
-        let store = self.parts.reports.clone();
+        let stores = self.parts.stores.clone();
         BackgroundWriter::start(REPORTS, self.board.clone(), async move |reports: &[QualityReport]| {
-            store.keep(&ReportBatch::of(reports)).await
+            stores.pin().reports.keep(&ReportBatch::of(reports)).await
         })
     }
 
     fn sync_records(&self) -> BackgroundWriter<SyncRecord> {
         let store = self.parts.reference.clone();
         BackgroundWriter::start(SYNC_RECORDS, self.board.clone(), async move |records: &[SyncRecord]| {
-            store.record_syncs(records).await
+            store.pin().record_syncs(records).await
         })
     }
 }

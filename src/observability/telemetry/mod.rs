@@ -105,7 +105,7 @@ impl Telemetry {
     }
 }
 
-/// Reads a level or a filter such as `info,data_worker::kafka=debug`.
+/// Reads a level or a filter such as `info,data_worker::adapters::kafka=debug`.
 ///
 /// A word alone must be a level: elsewhere it would be taken for a module, and a mistyped level would show nothing.
 pub fn filter(text: &str) -> Result<Targets, String> {
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(line["labels"], json!({"code": "000001.SZ", "rows": 7, "share": 0.5}));
         assert_eq!(line["ginkgo"]["log_category"], "component");
         assert_eq!(line["process"]["pid"], std::process::id());
-        assert!(line["logger"].as_str().unwrap().starts_with("data_worker::telemetry"));
+        assert!(line["logger"].as_str().unwrap().starts_with("data_worker::observability::telemetry"));
         let timestamp = line["@timestamp"].as_str().unwrap();
         assert!(timestamp.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(timestamp).is_ok(), "{timestamp}");
     }
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_filter_names_levels_and_modules() {
-        let lines = logged("warn,data_worker::telemetry=debug", || {
+        let lines = logged("warn,data_worker::observability::telemetry=debug", || {
             tracing::debug!("shown");
             tracing::info!(target: "other", "not shown");
         });

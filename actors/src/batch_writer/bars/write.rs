@@ -8,18 +8,21 @@ use std::sync::Arc;
 use chrono::Datelike;
 use tokio::sync::Mutex;
 
+use crate::ports::Pinned;
+use crate::ports::StoreSet;
+use crate::ports::Swappable;
 use crate::batch_writer::bars::plan::{WritePlan, WriteUnit, plan};
 use crate::batch_writer::bars::price_events::PriceEvents;
 use crate::domain::Frequency;
 use crate::market_cache::latest_times::LatestBars;
-use crate::ports::{BarBatch, BarStore, IdentifiedBar, StoreErrorClass};
+use crate::ports::{BarBatch, IdentifiedBar, StoreErrorClass};
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::{StoreOutage, StoreTries, insert_counted, insert_token};
 use crate::supervision::StatusBoard;
 
 /// What every flush needs.
 pub struct FlushContext {
-    store: Arc<dyn BarStore>,
+    stores: Arc<Swappable<StoreSet>>,
     latest: Arc<LatestBars>,
     outage: Arc<StoreOutage>,
     events: PriceEvents,
@@ -31,13 +34,13 @@ pub struct FlushContext {
 impl FlushContext {
     /// For one store.
     pub fn new(
-        store: Arc<dyn BarStore>,
+        stores: Arc<Swappable<StoreSet>>,
         latest: Arc<LatestBars>,
         outage: Arc<StoreOutage>,
         events: PriceEvents,
         board: Arc<StatusBoard>,
     ) -> Self {
-        Self { store, latest, outage, events, board, lane: Mutex::new(()) }
+        Self { stores, latest, outage, events, board, lane: Mutex::new(()) }
     }
 }
 
@@ -67,60 +70,60 @@ impl Flush {
         let settings = self.settings.clone();
         // Of all attempts together, or a store that only answers look-ups would be tried without pause.
         let mut inserts = StoreTries::new(&context.outage, &settings);
-        let plan = loop {
-            let store = self.context.store.generation();
+        let (plan, generation) = loop {
+            let stores = self.context.stores.pin();
             // What belongs to another worker by now is that worker's to write. What was fetched for what another store
             // lacked is fetched anew: a dropped task runs again.
-            self.tasks.retain(|task| !task.guard.is_lost() && task.guard.trace.store == store);
+            self.tasks.retain(|task| !task.guard.is_lost() && task.guard.trace.store_generation == stores.generation);
             if self.tasks.is_empty() {
                 return;
             }
-            let Some(plan) = self.plan(store).await else { continue };
-            if self.insert(&plan, store, &mut inserts).await == Step::Done
-                && self.remove(&plan, store).await == Step::Done
+            let Some(plan) = self.plan(&stores).await else { continue };
+            if self.insert(&plan, &stores, &mut inserts).await == Step::Done
+                && self.remove(&plan, &stores).await == Step::Done
             {
-                break plan;
+                break (plan, stores.generation);
             }
         };
-        self.settle(plan).await;
+        self.settle(plan, generation).await;
     }
 
     /// Whether what was looked up may not hold any more: another store is in force, or another worker has a task.
-    fn is_outdated(&self, store: u64) -> bool {
-        self.context.store.generation() != store || self.tasks.iter().any(|task| task.guard.is_lost())
+    fn is_outdated(&self, stores: &Pinned<StoreSet>) -> bool {
+        self.context.stores.generation() != stores.generation || self.tasks.iter().any(|task| task.guard.is_lost())
     }
 
     /// `None`: it must be begun anew.
-    async fn plan(&self, store: u64) -> Option<WritePlan> {
+    async fn plan(&self, stores: &Pinned<StoreSet>) -> Option<WritePlan> {
         let units: Vec<&WriteUnit> = self.tasks.iter().map(|task| &task.unit).collect();
         let spans: Vec<_> = units.iter().map(|unit| unit.lookup()).collect();
         let mut tries = StoreTries::new(&self.context.outage, &self.settings);
         loop {
-            match self.context.store.stored(self.frequency, &spans).await {
+            match stores.bars.stored(self.frequency, &spans).await {
                 Ok(stored) => {
                     tries.succeeded();
                     return Some(plan(&units, stored));
                 }
                 Err(error) => tries.wait_after(&error).await,
             }
-            if self.is_outdated(store) {
+            if self.is_outdated(stores) {
                 return None;
             }
         }
     }
 
     /// Inserts the plan's rows; the same rows with the same token until the store has them.
-    async fn insert(&self, plan: &WritePlan, store: u64, tries: &mut StoreTries<'_>) -> Step {
+    async fn insert(&self, plan: &WritePlan, stores: &Pinned<StoreSet>, tries: &mut StoreTries<'_>) -> Step {
         if plan.insert.is_empty() {
             return Step::Done;
         }
         let whole = batch_of(plan.insert.clone());
         let mut pending = vec![whole];
         while let Some(batch) = pending.pop() {
-            if self.context.store.generation() != store {
+            if self.context.stores.generation() != stores.generation {
                 return Step::LookAgain;
             }
-            let inserting = self.context.store.insert(&batch);
+            let inserting = stores.bars.insert(&batch);
             match insert_counted(&self.context.board, batch.rows.len(), inserting).await {
                 Ok(()) => tries.succeeded(),
                 Err(error) if error.class == StoreErrorClass::TooManyPartitions && spans_years(&batch) => {
@@ -134,7 +137,7 @@ impl Flush {
                 Err(error) => {
                     tries.wait_after(&error).await;
                     // A table that takes the same rows twice may have got some of them, by partitions: look, and plan anew.
-                    if !self.context.store.deduplicates_retries() || self.is_outdated(store) {
+                    if !stores.bars.deduplicates_retries() || self.is_outdated(stores) {
                         return Step::LookAgain;
                     }
                     pending.push(batch);
@@ -145,14 +148,14 @@ impl Flush {
     }
 
     /// What was replaced; also of a task that another worker has by now, for its new rows are there.
-    async fn remove(&self, plan: &WritePlan, store: u64) -> Step {
+    async fn remove(&self, plan: &WritePlan, stores: &Pinned<StoreSet>) -> Step {
         if plan.remove.is_empty() {
             return Step::Done;
         }
         let mut tries = StoreTries::new(&self.context.outage, &self.settings);
-        while let Err(error) = self.context.store.remove(self.frequency, &plan.remove).await {
+        while let Err(error) = stores.bars.remove(self.frequency, &plan.remove).await {
             tries.wait_after(&error).await;
-            if self.context.store.generation() != store {
+            if self.context.stores.generation() != stores.generation {
                 return Step::LookAgain;
             }
         }
@@ -160,7 +163,7 @@ impl Flush {
         Step::Done
     }
 
-    async fn settle(mut self, plan: WritePlan) {
+    async fn settle(mut self, plan: WritePlan, generation: u64) {
         let stored: Vec<_> = self
             .tasks
             .iter()
@@ -171,7 +174,7 @@ impl Flush {
             let max_age = ms(self.settings.fetch.latest_refresh_ms);
             self.context.events.tell(&plan.insert, &latest, max_age).await;
         }
-        latest.advance(&stored).await;
+        latest.advance(&stored, generation).await;
         let num_written: u64 = plan.counts.iter().map(|counts| counts.written).sum();
         self.context.board.counters.rows_written.add(num_written);
         self.context.board.progress.progressed();

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
+use crate::ports::StoreSet;
+use crate::ports::Swappable;
 use crate::batch_writer::buffer::Buffered;
 use crate::batch_writer::factors::plan::{FactorPlan, FactorUnit, codes_to_read, plan};
 use crate::domain::{AdjustFactor, Code, TaskReport};
@@ -41,7 +43,7 @@ impl Buffered for BufferedFactors {
 
 /// What every flush of factors needs.
 pub struct FactorFlushContext {
-    store: Arc<dyn FactorStore>,
+    stores: Arc<Swappable<StoreSet>>,
     latest: Arc<LatestTimes>,
     outage: Arc<StoreOutage>,
     board: Arc<StatusBoard>,
@@ -52,12 +54,12 @@ pub struct FactorFlushContext {
 impl FactorFlushContext {
     /// For one store.
     pub fn new(
-        store: Arc<dyn FactorStore>,
+        stores: Arc<Swappable<StoreSet>>,
         latest: Arc<LatestTimes>,
         outage: Arc<StoreOutage>,
         board: Arc<StatusBoard>,
     ) -> Self {
-        Self { store, latest, outage, board, lane: Mutex::new(()) }
+        Self { stores, latest, outage, board, lane: Mutex::new(()) }
     }
 }
 
@@ -79,24 +81,25 @@ impl FactorFlush {
         let context = self.context.clone();
         let _lane = context.lane.lock().await;
         let mut tries = StoreTries::new(&context.outage, &self.settings);
-        let plan = loop {
+        let (plan, generation) = loop {
             // What belongs to another worker by now is that worker's to write.
             self.tasks.retain(|task| !task.guard.is_lost());
             if self.tasks.is_empty() {
                 return;
             }
-            match self.write().await {
-                Ok(plan) => break plan,
+            let stores = self.context.stores.pin();
+            match self.write(&stores).await {
+                Ok(plan) => break (plan, stores.generation),
                 Err(error) => tries.wait_after(&error).await,
             }
         };
         tries.succeeded();
-        self.settle(plan).await;
+        self.settle(plan, generation).await;
     }
 
     /// Plans by what is stored now and writes it. After a failure it is planned anew: what arrived meanwhile is seen then.
-    async fn write(&self) -> Result<FactorPlan, StoreError> {
-        let store = &self.context.store;
+    async fn write(&self, stores: &StoreSet) -> Result<FactorPlan, StoreError> {
+        let store = &stores.factors;
         let units: Vec<&FactorUnit> = self.tasks.iter().map(|task| &task.unit).collect();
         let mut codes: Vec<Code> = units.iter().map(|unit| unit.code).collect();
         codes.sort_unstable();
@@ -113,31 +116,30 @@ impl FactorFlush {
             replaced.contains(&row.code) && ends.get(&row.code).is_some_and(is_newest)
         };
         let (last, first): (Vec<AdjustFactor>, Vec<AdjustFactor>) = plan.insert.iter().cloned().partition(ends_it);
-        self.insert_all(&first).await?;
+        self.insert_all(store.as_ref(), &first).await?;
         if !plan.remove.is_empty() {
             store.remove(&plan.remove).await?;
         }
-        self.insert_all(&last).await?;
+        self.insert_all(store.as_ref(), &last).await?;
         Ok(plan)
     }
 
-    async fn insert_all(&self, rows: &[AdjustFactor]) -> Result<(), StoreError> {
+    async fn insert_all(&self, store: &dyn FactorStore, rows: &[AdjustFactor]) -> Result<(), StoreError> {
         for rows in rows.chunks(self.settings.batch.max_rows) {
-            self.insert(batch_of(rows)).await?;
+            self.insert(store, batch_of(rows)).await?;
         }
         Ok(())
     }
 
-    async fn insert(&self, batch: FactorBatch) -> Result<(), StoreError> {
-        let store = &self.context.store;
+    async fn insert(&self, store: &dyn FactorStore, batch: FactorBatch) -> Result<(), StoreError> {
         let takes_once = async || Ok(store.deduplicates_retries());
         insert_once(&self.context.board, batch.rows.len(), async || store.insert(&batch).await, takes_once).await
     }
 
-    async fn settle(mut self, plan: FactorPlan) {
+    async fn settle(mut self, plan: FactorPlan, generation: u64) {
         let stored: Vec<_> =
             self.tasks.iter().filter_map(|task| Some((task.unit.code, task.unit.rows.last()?.timestamp))).collect();
-        self.context.latest.advance(&stored).await;
+        self.context.latest.advance(&stored, generation).await;
         self.context.board.counters.rows_written.add(plan.counts.iter().map(|counts| counts.written).sum());
         self.context.board.progress.progressed();
         tracing::info!(

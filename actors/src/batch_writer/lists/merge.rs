@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::domain::TaskReport;
 use crate::domain::reference_list::SoundList;
 use crate::pipeline::TaskGuard;
-use crate::ports::ReferenceStore;
+use crate::ports::{ReferenceStore, Swappable};
 use crate::settings::ActorSettings;
 use crate::store_retry::{StoreOutage, StoreTries};
 use crate::supervision::StatusBoard;
@@ -15,7 +15,7 @@ use crate::supervision::StatusBoard;
 /// What every merge needs.
 pub struct MergeContext {
     /// Where the lists are kept.
-    pub store: Arc<dyn ReferenceStore>,
+    pub store: Arc<Swappable<dyn ReferenceStore>>,
     /// Tells of outages; bars go on being written meanwhile.
     pub outage: StoreOutage,
     /// The worker's figures.
@@ -28,8 +28,8 @@ impl MergeContext {
         let mut tries = StoreTries::new(&self.outage, settings);
         while !guard.is_lost() {
             let merged = match list {
-                SoundList::Stocks(stocks) => self.store.merge_stocks(stocks).await,
-                SoundList::TradeDays(days) => self.store.merge_trade_days(days).await,
+                SoundList::Stocks(stocks) => self.store.pin().merge_stocks(stocks).await,
+                SoundList::TradeDays(days) => self.store.pin().merge_trade_days(days).await,
             };
             match merged {
                 Ok(counts) => {

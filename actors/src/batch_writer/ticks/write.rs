@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use crate::ports::StoreSet;
+use crate::ports::Swappable;
 use crate::batch_writer::ticks::plan::{TickPlan, TickUnit, plan};
 use crate::domain::{Code, DateRange, TaskReport, Tick};
 use crate::pipeline::TaskGuard;
@@ -20,7 +22,7 @@ const NUM_LANES: usize = 4;
 
 /// What every write of ticks needs; outlives a restart of the actor.
 pub struct TickWrites {
-    store: Arc<dyn TickStore>,
+    stores: Arc<Swappable<StoreSet>>,
     outage: Arc<StoreOutage>,
     board: Arc<StatusBoard>,
     /// A security's writes all go through the same lane: what a write sees in its table is then complete.
@@ -29,8 +31,8 @@ pub struct TickWrites {
 
 impl TickWrites {
     /// For one store.
-    pub fn new(store: Arc<dyn TickStore>, outage: Arc<StoreOutage>, board: Arc<StatusBoard>) -> Self {
-        Self { store, outage, board, lanes: Default::default() }
+    pub fn new(stores: Arc<Swappable<StoreSet>>, outage: Arc<StoreOutage>, board: Arc<StatusBoard>) -> Self {
+        Self { stores, outage, board, lanes: Default::default() }
     }
 
     /// Writes until all is stored, or the command is another worker's.
@@ -41,19 +43,21 @@ impl TickWrites {
         };
         let mut tries = StoreTries::new(&self.outage, settings);
         // After a failure it is planned anew: what arrived meanwhile is seen then.
-        let plan = loop {
+        let (plan, stores) = loop {
             if guard.is_lost() {
                 return;
             }
-            match self.insert_missing(unit, settings).await {
-                Ok(plan) => break plan,
+            let stores = self.stores.pin();
+            match self.insert_missing(stores.ticks.as_ref(), unit, settings).await {
+                Ok(plan) => break (plan, stores),
                 Err(error) => tries.wait_after(&error).await,
             }
         };
         // Not planned anew, for what is stored would look like a day of which not all was fetched.
-        while let Err(error) = self.remove(unit.code, &plan).await {
+        while let Err(error) = self.remove(stores.ticks.as_ref(), unit.code, &plan).await {
             tries.wait_after(&error).await;
-            if guard.is_lost() {
+            // After an exchange the dropped guard makes the task start again, on the new store.
+            if guard.is_lost() || self.stores.generation() != stores.generation {
                 return;
             }
         }
@@ -66,24 +70,24 @@ impl TickWrites {
     }
 
     /// Plans by what is stored now, and inserts what is missing.
-    async fn insert_missing(&self, unit: &TickUnit, settings: &ActorSettings) -> Result<TickPlan, StoreError> {
+    async fn insert_missing(&self, store: &dyn TickStore, unit: &TickUnit, settings: &ActorSettings) -> Result<TickPlan, StoreError> {
         let days = || unit.rows.iter().map(|row| row.timestamp.date());
         let (Some(start), Some(end)) = (days().min(), days().max()) else { return Ok(TickPlan::default()) };
-        let stored = self.store.stored(unit.code, DateRange { start, end }).await?;
+        let stored = store.stored(unit.code, DateRange { start, end }).await?;
         let plan = plan(unit, stored);
         for rows in whole_days(&plan.insert, settings.batch.max_rows) {
-            self.insert(unit, batch_of(rows)).await?;
+            self.insert(store, unit, batch_of(rows)).await?;
         }
         Ok(plan)
     }
 
-    async fn remove(&self, code: Code, plan: &TickPlan) -> Result<(), StoreError> {
-        if plan.remove.is_empty() { Ok(()) } else { self.store.remove(code, &plan.remove).await }
+    async fn remove(&self, store: &dyn TickStore, code: Code, plan: &TickPlan) -> Result<(), StoreError> {
+        if plan.remove.is_empty() { Ok(()) } else { store.remove(code, &plan.remove).await }
     }
 
-    async fn insert(&self, unit: &TickUnit, batch: TickBatch) -> Result<(), StoreError> {
-        let insert = async || self.store.insert(unit.code, &batch).await;
-        let takes_once = async || self.store.deduplicates_retries(unit.code).await;
+    async fn insert(&self, store: &dyn TickStore, unit: &TickUnit, batch: TickBatch) -> Result<(), StoreError> {
+        let insert = async || store.insert(unit.code, &batch).await;
+        let takes_once = async || store.deduplicates_retries(unit.code).await;
         insert_once(&self.board, batch.rows.len(), insert, takes_once).await
     }
 }
