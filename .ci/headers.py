@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Checks the header of every Rust file, and that no two files import each other in a circle.
+"""Checks the header of every Rust file and finds import cycles between files.
 
-    // Upstream: rooms that use this file          (`operator` for a program, `cargo` for what cargo runs)
-    // Downstream: rooms that this file uses
+    // Upstream: modules that use this file        (`operator` for a program, `cargo` for targets that cargo runs)
+    // Downstream: modules that this file uses
     // Role: one sentence
 
-A room is a folder: of the same crate it is named by its path below `src`, of another crate by the crate's name. A sibling
-in the file's own folder is named by its file. More than six names are written `many`. Both lines are computed from the `use`
-trees and the paths in the code; `mod x;` is no use. A path that goes through a re-export counts for the file that defines
-the item. `--write` rewrites the two lines. A header line of more than 120 characters, a file of more than 500 lines and a
-circle between files (compiled tests aside) are errors."""
+A name stands for a folder: its path below `src` in the same crate, or the crate name for another crate. A file in the same
+folder appears with its own name. More than six names are written as `many`. Both lines are computed from `use` trees and
+paths in the code; `mod x;` does not count as a use. A path through a re-export counts for the file that defines the item.
+`--write` rewrites the two lines. Errors are: a header line of more than 120 characters, a file of more than 500 lines, and
+an import cycle between files (without unit tests)."""
 import argparse
 import os
 import re
@@ -32,7 +32,7 @@ ITEM = {'struct', 'enum', 'trait', 'fn', 'type', 'const', 'static', 'union'}
 
 
 def tokens(text):
-    """Identifiers and punctuation; no comments, strings, lifetimes."""
+    """Identifiers and punctuation, without comments, strings and lifetimes."""
     out, at = [], 0
     while match := TOKEN.search(text, at):
         at = match.end()
@@ -59,7 +59,7 @@ def is_name(token):
 
 
 def use_tree(toks, i, prefix):
-    """Parses one use tree; returns the position after it and its leaves (path, name bound; None for a glob)."""
+    """Parses one use tree. Returns the position after it and its leaves: (path, bound name), with None for a glob."""
     path, leaves = list(prefix), []
     while i < len(toks):
         token = toks[i]
@@ -71,7 +71,7 @@ def use_tree(toks, i, prefix):
                     continue
                 start = i
                 i, inner = use_tree(toks, i, path)
-                i += i == start  # not Rust: go on
+                i += i == start  # not valid Rust: skip a token
                 leaves += inner
             return i + 1, leaves
         if token == '*':
@@ -92,11 +92,11 @@ def use_tree(toks, i, prefix):
 
 
 class Tree:
-    """All modules of the workspace, found from the targets by their `mod` lines."""
+    """All modules of the workspace, found through the `mod` declarations of the targets."""
 
     def __init__(self, files, manifests):
         self.files, self.names, self.upstream, self.libs, self.modules = files, {}, {}, {}, []
-        self.crates = []  # (folder of the root file, the crate's name)
+        self.crates = []  # (folder of the root file, crate name)
         for manifest, content in sorted(manifests.items()):
             self.package(os.path.dirname(manifest), content, [os.path.dirname(m) for m in manifests])
 
@@ -139,7 +139,7 @@ class Tree:
         return module
 
     def read(self, module, prefix, folder):
-        """Reads a module's file; `folder` is where the files of its children are."""
+        """Reads the file of a module. `folder` contains the files of its child modules."""
         self.modules.append(module)
         toks, stack, attribute, i = tokens(self.files[module.file]), [], '', 0
         here = (module, prefix, folder)
@@ -197,7 +197,7 @@ class Tree:
 
     @staticmethod
     def path_at(module, toks, i):
-        """Notes the path that begins at `i`, if one does; returns the position after it."""
+        """Records the path that starts at `i`, if any. Returns the position after it."""
         if not is_name(toks[i]):
             return i + 1
         path = [toks[i]]
@@ -215,7 +215,7 @@ class Tree:
             i = self.path_at(module, toks, i)
 
     def resolve(self, module, path, seen=frozenset()):
-        """The module or, for an item, the file that a path leads to; None for what is not the project's."""
+        """Resolves a path to a module or, for an item, to its file. None if it is outside of the project."""
         if not path or (id(module), tuple(path)) in seen:
             return None
         seen |= {(id(module), tuple(path))}
@@ -234,7 +234,7 @@ class Tree:
         return self.descend(self.libs[first], rest, seen) if first in self.libs else None
 
     def lookup(self, module, name, rest, seen):
-        """A name in a module: its own module or item, or what it imports."""
+        """Looks up a name in a module: a child module, an item or an import."""
         if name in module.children:
             return self.descend(module.children[name], rest, seen)
         if name in module.items:
@@ -256,7 +256,7 @@ class Tree:
         return self.lookup(module, path[0], path[1:], seen) or module.file
 
     def edges(self, with_tests=True):
-        """Which files each file uses."""
+        """The files that each file uses."""
         down = {file: set() for file in self.names}
         for module in self.modules:
             for path in module.paths if with_tests or not module.test else ():
@@ -267,16 +267,16 @@ class Tree:
         return down
 
     def circles(self):
-        """Groups of files that import each other, directly or through others; compiled tests aside."""
+        """Groups of files that import each other, directly or indirectly, without unit tests."""
         return circles(self.edges(with_tests=False))
 
     def crate_of(self, file):
-        """The crate's root folder and its name."""
+        """The root folder and the name of the crate that contains the file."""
         return max(((folder, name) for folder, name in self.crates if file.startswith(folder + '/')),
                    key=lambda crate: len(crate[0]), default=('', ''))
 
     def name_for(self, file, reader):
-        """How the header of `reader` names `file`."""
+        """The name of `file` in the header of `reader`."""
         folder, crate = self.crate_of(file)
         if self.crate_of(reader) != (folder, crate):
             return crate
@@ -287,7 +287,7 @@ class Tree:
         return room.replace('/', '::') or os.path.basename(file)[:-3]
 
     def headers(self):
-        """For each file its first two header lines."""
+        """The first two header lines of each file."""
         down = self.edges()
         up = {file: {user for user in down if file in down[user]} for file in self.names}
         tests = {m.file for m in self.modules if m.test and not any(o.file == m.file and not o.test for o in self.modules)}
@@ -306,7 +306,7 @@ class Tree:
 
 
 def circles(down):
-    """The strongly connected groups of more than one file (Tarjan), each sorted."""
+    """The strongly connected components with more than one file (Tarjan), each sorted."""
     index, low, stack, groups = {}, {}, [], []
 
     def visit(root):
@@ -340,7 +340,7 @@ def circles(down):
 
 
 def rewritten(text, expected):
-    """The text with its first two header lines as expected; a missing role is left empty."""
+    """The text with the expected first two header lines. A missing role stays empty."""
     lines, role = text.split('\n'), '// Role: '
     while lines and (match := re.match(r'// ?(Upstream|Downstream|Role):', lines[0])):
         role = lines[0] if match.group(1) == 'Role' else role
@@ -349,10 +349,10 @@ def rewritten(text, expected):
 
 
 def problems(file, text, expected):
-    """(line, expected, found) for each fault of one file."""
+    """Yields (line, expected, found) for each error in one file."""
     lines = text.split('\n') + [''] * 4
     if expected is None:
-        yield 1, 'a file that belongs to a target', 'no `mod` line leads here'
+        yield 1, 'a file that belongs to a target', 'no `mod` declaration for this file'
     for number in range(2 if expected else 0):
         if lines[number] != expected[number]:
             yield number + 1, expected[number], lines[number]
@@ -360,7 +360,7 @@ def problems(file, text, expected):
         if len(lines[number]) > MAX_LINE_CHARS:
             yield number + 1, f'at most {MAX_LINE_CHARS} characters', f'{len(lines[number])} characters'
     if not re.match(r'// Role: \S', lines[2]):
-        yield 3, '// Role: and what the file is for', lines[2]
+        yield 3, '// Role: and the purpose of the file', lines[2]
     if lines[3]:
         yield 4, 'an empty line', lines[3]
     if (count := text.count('\n')) > MAX_LINES:
@@ -392,9 +392,9 @@ def main():
             print(f'{path}:{line}\n  expected: {expected}\n  found:    {found}')
             faults += 1
     for group in tree.circles():
-        print('these files import each other in a circle: ' + ', '.join(group))
+        print('import cycle: ' + ', '.join(group))
         faults += 1
-    print(f'headers: {len(files)} files, {faults} faults')
+    print(f'headers: {len(files)} files, {faults} errors')
     return 1 if faults else 0
 
 

@@ -1,4 +1,4 @@
-"""Tests of headers.py on small made-up workspaces."""
+"""Tests of headers.py with small artificial workspaces."""
 import importlib.util
 import os
 import unittest
@@ -33,7 +33,7 @@ def tree(**changes):
 
 
 def down(text, file='src/sink.rs'):
-    """The modules that a file uses, by the names under which cargo knows them."""
+    """The modules that a file uses, by their module names."""
     found = headers.Tree({**BASE, file: text}, MANIFESTS)
     return ', '.join(sorted(found.names[used] for used in found.edges()[file])) or 'none'
 
@@ -44,7 +44,7 @@ class Paths(unittest.TestCase):
             'use actors::domain::bar::Bar;': 'actors::domain::bar',
             'use actors::{\n  domain::{self, bar::{Bar, Field}},\n  router,\n};': 'actors::domain, actors::domain::bar, actors::router',
             'use actors::domain::Bar;': 'actors::domain::bar',                 # through a re-export
-            'use actors::domain::Column as C;': 'actors::domain::bar',         # a renamed one
+            'use actors::domain::Column as C;': 'actors::domain::bar',         # renamed
             'use actors::domain::Code;': 'actors::domain::code',               # a glob re-export
             'use actors::domain::*;': 'actors::domain',
             'use actors::domain as d; fn f() { d::bar::Bar; }': 'actors::domain, actors::domain::bar',

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Whether the tests and checks that the documents name are there.
+"""Checks that the tests and checks named in the documents exist.
 
-A name in backquotes such as `it::group` or `write_plan::a_batch_is_…` must be that of a module, or of a function in it;
-`containers: …` must be a check of tests/containers/run.sh.
+A name in backquotes such as `it::group` or `write_plan::a_batch_is_…` must be the name of a module or of a function in it.
+`containers: …` must be the name of a check in tests/containers/run.sh.
 """
 import pathlib
 import re
@@ -14,7 +14,7 @@ FOLDERS = ["src", "actors/src", "tests/it", "tests/kit/src"]
 
 
 def functions_by_module():
-    """The functions and constants of each file under the file's name, and under its folder's for mod.rs."""
+    """The functions and constants of each file, by file name; for mod.rs by the name of its folder."""
     found = {}
     for folder in FOLDERS:
         for file in (ROOT / folder).rglob("*.rs"):
@@ -31,7 +31,7 @@ def checks():
 
 
 def is_there(name, modules, known_checks):
-    """None: it is no name of a test or a check."""
+    """Whether the named test or check exists; None if the text is not such a name."""
     if name.startswith("containers: "):
         wanted = name.removeprefix("containers: ")
         return any(check == wanted or wanted.endswith("…") and check.startswith(wanted[:-1]) for check in known_checks)
@@ -51,7 +51,7 @@ def main():
                 there = is_there(name, modules, known_checks)
                 count += there is not None
                 if there is False:
-                    missing.append(f"{document}:{number}: `{name}` is not there")
+                    missing.append(f"{document}:{number}: `{name}` does not exist")
     print("\n".join(missing + [f"named tests: {count} names, {len(missing)} missing"]))
     return 1 if missing or not count else 0
 

@@ -1,12 +1,12 @@
 // Upstream: none
 // Downstream: none
-// Role: Adapters and wiring of the data worker; everything that knows a client library lives here.
+// Role: Adapters, sources, configuration and command line around the actors; contains all client libraries.
 
-//! The data worker around its actors: configuration, adapters, sources, command line.
+//! The data worker around its actors: configuration, adapters, sources and command line.
 //!
-//! `main` parses the command line ([`cli`]); `run` loads the configuration ([`config`]), builds the adapters
-//! ([`app::service_hub`]) and starts the actors of the `actors` crate ([`app::run`]). A command then arrives at
-//! [`adapters::kafka`], which hands it to the CommandRouter.
+//! `main` parses the command line ([`cli`]) and loads the configuration ([`config`]). [`app::run`] builds the adapters
+//! ([`app::service_hub`]) and starts the actors of the `actors` crate. [`adapters::kafka`] delivers commands to the
+//! CommandRouter.
 
 #![cfg_attr(
     test,
@@ -15,7 +15,7 @@
 
 pub mod adapters;
 pub mod app;
-/// Fills the past with one pass over all codes.
+/// Fills a date range for many codes without Kafka.
 pub mod backfill;
 pub mod cli;
 pub mod config;

@@ -1,6 +1,6 @@
 // Upstream: operator
 // Downstream: app, backfill, cli, config, observability::telemetry, standalone
-// Role: The program `data-worker`: reads its arguments and its configuration, and runs what they ask for.
+// Role: The program `data-worker`: parses arguments, loads the configuration and runs the subcommand.
 
 //! The program `data-worker`.
 
@@ -22,7 +22,7 @@ use data_worker::config::{self, ConfigProblems, Environment, Fallback, LogSectio
 use data_worker::observability::telemetry;
 use data_worker::standalone;
 
-/// Takes commands from Kafka, fetches, checks and stores Chinese A-share data.
+/// Consumes commands from Kafka; fetches, checks and stores Chinese A-share data.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -32,33 +32,33 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs a worker of the consumer group until it is stopped (the default).
+    /// Runs a worker as a member of the consumer group until it is stopped (default).
     Run {
-        /// The configuration file; otherwise it is looked for, see docs/configuration.md.
+        /// The configuration file. Default: searched in the places listed in docs/configuration.md.
         #[arg(long)]
         config: Option<PathBuf>,
-        /// The instance's name, over the configured one.
+        /// The node id of this worker; overrides worker.node_id.
         #[arg(long)]
         node_id: Option<String>,
     },
-    /// Sends a command to the workers, or an order, and follows its outcome.
+    /// Sends a command or an operator order to the workers and tracks its outcome.
     Send(SendOptions),
-    /// Asks the worker on this machine whether it lives; exit code 1 if not.
+    /// Checks whether the worker on this machine is alive; exit code 1 if it is not.
     Health(HealthOptions),
-    /// Shows all workers: their heartbeats and, where they can be asked, their own word.
+    /// Shows all workers: their heartbeats and, for reachable workers, their own status.
     Status(StatusOptions),
     /// Shows quality reports and alerts from the notification topic.
     Reports(ReportsOptions),
-    /// Shows what was wrong with a code, by the reports that are kept in ClickHouse.
+    /// Shows the data problems of a code from the quality reports in ClickHouse.
     Quality(QualityOptions),
-    /// Finds trading days that are missing of the stored bars, and rows that should not be there; repairs them with --fill.
+    /// Finds trading days without stored bars and rows that should not exist; repairs them with --fill.
     Gaps(GapsOptions),
-    /// Checks, shows and documents the configuration.
+    /// Checks, shows or documents the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Fills a range of days without Kafka, and goes on where it was after a stop or a kill.
+    /// Fills a date range without Kafka; resumes after a stop or a kill.
     Backfill(BackfillOptions),
-    /// Shows a worker at work without any server: a first run and demonstrations, not for production.
+    /// Runs a demonstration worker without any server; not for production.
     Standalone(standalone::Options),
 }
 
@@ -90,7 +90,7 @@ fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
     let telemetry = match telemetry::start(&log, telemetry::JsonTo::Output) {
         Ok(telemetry) => telemetry,
         Err(error) => {
-            eprintln!("data-worker: logs cannot be written: {error}");
+            eprintln!("data-worker: cannot write logs: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -101,7 +101,7 @@ fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
             }
             if let Some(problems) = problems {
                 log_each(&problems);
-                tracing::error!("the configuration is not usable as written; the worker runs on what is left of it");
+                tracing::error!("the configuration is invalid; the worker starts without the invalid parts");
             }
             let origin = loaded.origin.as_deref().map(|path| tracing::field::display(path.display()));
             tracing::info!(file = origin, "configuration loaded");
@@ -109,7 +109,7 @@ fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
         }
         Err(problems) => {
             log_each(&problems);
-            tracing::error!("the worker does not start, because it could write into the wrong store");
+            tracing::error!("the worker does not start: with this configuration it could write to the wrong store");
             ExitCode::FAILURE
         }
     }

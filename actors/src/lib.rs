@@ -28,6 +28,8 @@ pub mod pipeline;
 pub mod ports;
 pub mod quality_monitor;
 pub mod settings;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod store_retry;
 pub mod supervision;
 pub mod supervisor;

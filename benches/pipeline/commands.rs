@@ -1,6 +1,6 @@
 // Upstream: latency, main
 // Downstream: figure, kit
-// Role: Whole runs: commands on Kafka until their rows are stored and their offsets committed.
+// Role: Measures whole runs: from commands in Kafka to stored rows and committed offsets.
 
 use std::time::{Duration, Instant};
 
@@ -14,25 +14,25 @@ use crate::figure::Figure;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_data-worker");
 
-/// Far beyond what any run takes; a run that hangs ends.
+/// Timeout of a run, far above the duration of any run.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Trading days up to the last but one, and the last one.
+/// The last `count + 1` trading days: all but the last day, and the last day.
 pub fn days(count: usize) -> (Vec<NaiveDate>, NaiveDate) {
     let mut days = last_trading_days(last_closed_day(), count + 1);
     let last = days.pop().unwrap();
     (days, last)
 }
 
-/// A scene with the settings a worker has by default, but for short commits, so that the end is seen when it comes, and
-/// for the limit of calls.
+/// A scene with the default settings of a worker, except for the log level, the rate limit and a short commit interval.
+/// The latter makes the end of a run visible early. Other scenes use shorter flush and retry intervals.
 pub fn scene(name: &str, num_codes: usize, num_days: usize) -> (Scene, Vec<String>, NaiveDate) {
     let codes = codes(num_codes);
     let (days, last) = days(num_days);
     let mut scene = Scene::new(name, PROGRAM, Dataset::generated(&codes, &days));
     scene.set("batch.flush_interval_ms", 1000).set("fetch.first_retry_delay_ms", 500);
     scene.set("log.level", "warn").set("kafka.commit_interval_ms", 100);
-    // A source that answers at once, and tables for the records of what ended.
+    // The source answers immediately. The tables are for the records of completed tasks.
     scene.set("sources.tushare.requests_per_minute", 0);
     Tables::create(&scene.name);
     (scene, codes, last)
@@ -43,14 +43,14 @@ pub fn measure() -> Vec<Figure> {
 }
 
 fn run(scene: &mut Scene, codes: &[String], rows: u64) -> f64 {
-    // From outside the database, so that the looks are not counted among the worker's statements.
+    // Poll from another database, so that the polls do not count as statements of the worker.
     let outside = Database { url: scene.database.url.clone(), name: "default".to_owned() };
     let sql = format!("SELECT count() FROM `{}`.bar", scene.name);
     let begun = Instant::now();
     scene.send_snapshots(codes, "");
     while outside.try_query(&sql).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0_u64) < rows {
         assert!(begun.elapsed() < LONGEST, "{rows} rows are not stored within {LONGEST:?}");
-        // Seldom, because each look takes its part of the same two or four cores.
+        // Poll rarely, because each poll uses the same two or four cores.
         std::thread::park_timeout(Duration::from_millis(50));
     }
     scene.wait_until_committed();

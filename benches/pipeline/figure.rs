@@ -1,8 +1,8 @@
 // Upstream: commands, latency, main, write_path
 // Downstream: none
-// Role: One line of the table of measurements.
+// Role: Declares one row of the table of measurements.
 
-/// A line of the table: what, how much, what it should be.
+/// A row of the table: name, measured value and goal.
 pub struct Figure {
     pub name: String,
     pub value: String,
@@ -15,7 +15,7 @@ impl Figure {
     }
 }
 
-/// The middle one, so that a single slow run does not speak for all.
+/// The median, so that a single slow run does not distort the result.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -1,6 +1,6 @@
 // Upstream: main
 // Downstream: commands, figure, kit
-// Role: How soon after it was sent a command's fetch begins, and how soon after its start a worker beats.
+// Role: Measures the latency from a command to its fetch, and from a worker's start to its first heartbeat.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,8 @@ pub fn measure() -> Vec<Figure> {
     figures
 }
 
-/// One command at a time, each for a code of its own; its task has started when its request reaches the source.
+/// Sends one command at a time, each for a different code. A task counts as started when its request reaches the
+/// source.
 fn from_produce_to_fetch() -> Figure {
     let (mut scene, codes, _) = scene("bench_latency", COMMANDS + 1, 2);
     let _worker = scene.start("bench");
@@ -32,7 +33,7 @@ fn from_produce_to_fetch() -> Figure {
         let arrived = wait_for("the fetch", LONGEST, || scene.source.last_arrival(code));
         waits.push(arrived.duration_since(sent).as_secs_f64() * 1e3);
     }
-    waits.remove(0); // it waited for the table of newest timestamps
+    waits.remove(0); // The first command includes loading the table of newest timestamps.
     waits.sort_by(f64::total_cmp);
     let (p50, p99) = (waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
     Figure::new("produce to task start", format!("p50 {p50:.1} ms, p99 {p99:.1} ms"), "20 ms")
@@ -53,7 +54,7 @@ fn from_start_to_heartbeat() -> Vec<Figure> {
             let line = lines.find(|line| line["message"] == message).expect("a log line");
             chrono::DateTime::parse_from_rfc3339(line["@timestamp"].as_str().expect("a time")).expect("a time")
         };
-        let join = (time_of("partitions come") - time_of("subscribed")).as_seconds_f64();
+        let join = (time_of("partitions assigned") - time_of("subscribed")).as_seconds_f64();
         whole.push(seconds);
         beyond.push(seconds - join);
         memory = memory.max(worker.peak_memory_kib() / 1024);

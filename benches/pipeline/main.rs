@@ -2,7 +2,7 @@
 // Downstream: commands, figure, latency, write_path
 // Role: Measures the worker against the real servers and prints one table; it asserts nothing about time.
 
-//! Run by `make bench`. The figures beside which these stand are in docs/benchmarks.md.
+//! `make bench` runs it. docs/benchmarks.md contains the results and compares them with other figures.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
@@ -13,10 +13,10 @@ mod write_path;
 
 use figure::Figure;
 
-/// A group of figures and what measures it.
+/// The name of a group of figures, and the function that measures it.
 type Measurement = (&'static str, fn() -> Vec<Figure>);
 
-/// Measures everything, or what is named: `cargo bench --bench pipeline -- commands`.
+/// Measures all groups, or only the named ones: `cargo bench --bench pipeline -- commands`.
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let all: [Measurement; 3] =

@@ -1,6 +1,6 @@
 // Upstream: main
 // Downstream: actors, data_worker, figure, kit
-// Role: Rows a second of the worker's own store adapter beside curl sending prepared bytes to the same server.
+// Role: Compares the write rate of the worker's store adapter with curl sending prepared bytes to the same server.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ use kit::services::{host_and_port, unique};
 
 use crate::figure::{Figure, median};
 
-/// Rows sent per measured run, whatever the batch's size, and runs of which the median counts.
+/// Rows per measured run, whatever the batch size, and the number of runs whose median counts.
 const ROWS_PER_RUN: usize = 200_000;
 const RUNS: usize = 5;
 
@@ -27,7 +27,7 @@ pub fn measure() -> Vec<Figure> {
     let mut figures = Vec::new();
     for batch_rows in [1_000, 10_000, 100_000] {
         let (mut ours, mut row_binary, mut native) = (Vec::new(), Vec::new(), Vec::new());
-        // One after the other in each run, so that a machine that slows down slows all three.
+        // Each run measures all three one after the other, so that a slowing machine affects all of them.
         for run in 0..RUNS {
             ours.push(through_the_worker(&runtime, batch_rows, run));
             let (rows, blocks) = through_curl(&runtime, batch_rows, run);
@@ -51,7 +51,7 @@ fn store(database: &str) -> ClickHouseBars {
     ClickHouseBars::new(&section)
 }
 
-/// Rows of many codes on following days, as an evening brings them.
+/// Rows of many codes on consecutive days.
 fn batch(rows: usize, salt: usize) -> BarBatch {
     let first = NaiveDate::from_ymd_opt(2024, 1, 1).unwrap();
     let rows: Vec<IdentifiedBar> = (0..rows)
@@ -80,7 +80,8 @@ fn through_the_worker(runtime: &tokio::runtime::Runtime, batch_rows: usize, run:
     let store = store(&name);
     runtime.block_on(store.prepare()).unwrap();
     let mut batches: Vec<BarBatch> = vec![batch(batch_rows, run)];
-    // The same rows under other tokens: what is measured is encoding and sending, not the making of test rows.
+    // The same rows with different tokens, so that the run measures encoding and sending, not the creation of test
+    // rows.
     let rows = batches[0].rows.clone();
     batches.extend((1..ROWS_PER_RUN / batch_rows).map(|_| BarBatch { token: unique("token"), rows: rows.clone() }));
     let begun = Instant::now();
@@ -92,7 +93,7 @@ fn through_the_worker(runtime: &tokio::runtime::Runtime, batch_rows: usize, run:
     rate
 }
 
-/// The ceilings: one curl process sends the same bytes again and again over one connection.
+/// Measures the upper bounds: one curl process sends the same bytes repeatedly over one connection.
 fn through_curl(runtime: &tokio::runtime::Runtime, batch_rows: usize, run: usize) -> (f64, f64) {
     let name = unique("bench_curl");
     let store = store(&name);
@@ -115,7 +116,7 @@ fn through_curl(runtime: &tokio::runtime::Runtime, batch_rows: usize, run: usize
         let rate = ROWS_PER_RUN as f64 / begun.elapsed().as_secs_f64();
         assert!(sent.success(), "curl");
         database.query("OPTIMIZE TABLE bar FINAL");
-        assert_eq!(database.count(), batch_rows as u64, "curl's rows are there");
+        assert_eq!(database.count(), batch_rows as u64, "the rows sent by curl are stored");
         rate
     });
     database.query("DROP TABLE bar");
@@ -131,7 +132,7 @@ fn curl(
 ) -> std::process::ExitStatus {
     let query: String = statement.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let url = format!("{}/?database={}&async_insert=0&query={query}", database.url, database.name);
-    // A token of its own for each, as the same bytes are sent again.
+    // Each request has its own deduplication token, because the bytes are the same.
     let urls = (0..repeats).map(|_| format!("{url}&insert_deduplication_token={}", unique("token")));
     let mut command = Command::new("curl");
     command.args(["-sS", "--fail", "--globoff", "-H", "Expect:", "-X", "POST"]);

@@ -1,8 +1,8 @@
 // Upstream: app
 // Downstream: actors
-// Role: One worker's heartbeat in memory, in place of Redis, for the standalone worker.
+// Role: Keeps the heartbeat of the standalone worker in memory instead of Redis.
 
-//! Heartbeats without a server.
+//! Heartbeats in memory.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use actors::ports::{HeartbeatError, HeartbeatStore};
 use async_trait::async_trait;
 
-/// One heartbeat, which vanishes like a key in Redis unless it is set again.
+/// One heartbeat. It expires after its time to live, like a key in Redis.
 #[derive(Debug, Default)]
 pub struct MemoryHeartbeats {
     last: Mutex<Option<Beat>>,
@@ -23,13 +23,13 @@ struct Beat {
 }
 
 impl MemoryHeartbeats {
-    /// The heartbeat as a reader finds it now.
+    /// The current heartbeat; `None` if there is none or if it has expired.
     pub fn current(&self) -> Option<String> {
         let last = self.lock();
         last.as_ref().filter(|beat| Instant::now() < beat.vanishes_at).map(|beat| beat.value.clone())
     }
 
-    /// A panic while the lock was held leaves a whole beat behind.
+    /// Ignores lock poisoning: each update replaces the value as a whole.
     fn lock(&self) -> MutexGuard<'_, Option<Beat>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_heartbeat_is_there_until_it_is_removed_or_its_time_is_over() {
+    async fn heartbeat_lasts_until_removal_or_expiry() {
         let heartbeats = MemoryHeartbeats::default();
         assert_eq!(heartbeats.current(), None);
         heartbeats.beat("first", Duration::from_secs(60)).await.unwrap();
@@ -62,6 +62,6 @@ mod tests {
         heartbeats.remove().await.unwrap();
         assert_eq!(heartbeats.current(), None);
         heartbeats.beat("third", Duration::ZERO).await.unwrap();
-        assert_eq!(heartbeats.current(), None, "it was not set again in time");
+        assert_eq!(heartbeats.current(), None, "it has expired");
     }
 }

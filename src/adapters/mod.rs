@@ -1,20 +1,20 @@
 // Upstream: none
 // Downstream: none
-// Role: One adapter for each server that the ports reach.
+// Role: Implementations of the ports: one adapter per server.
 
-//! Adapters: each implements one or more ports of the `actors` crate with a client library.
+//! Adapters. Each one implements one or more ports of the `actors` crate with a client library.
 
 /// Bars, factors, ticks and reports in ClickHouse.
 pub mod clickhouse;
-/// Commands, orders and messages over Kafka.
+/// Commands, operator orders and published messages in Kafka.
 pub mod kafka;
 /// Heartbeats in memory.
 pub mod memory;
-/// Stock list, calendar and sync records in MySQL.
+/// Stock list, trading calendar and sync records in MySQL.
 pub mod mysql;
-/// A single connection test.
+/// Connection tests.
 pub mod probe;
 /// Heartbeats in Redis.
 pub mod redis;
-/// All stores in one SQLite file.
+/// All stores in one SQLite file, for the standalone worker.
 pub mod sqlite;

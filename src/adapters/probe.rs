@@ -1,28 +1,28 @@
 // Upstream: many
 // Downstream: none
-// Role: Trying a server once: what it answers, whether its version will do, how long it took.
+// Role: Tests the connection to each server: reachability, supported version, latency.
 
-//! Each adapter has a `probe` beside it that tries its server; the service hub gathers them.
+//! Connection tests. Each adapter provides a `probe` for its server; the service hub collects them.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join_all};
 
-/// The longest a server may take, connecting included.
+/// Maximum time for one server, including the connection setup.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What a server that answers says of itself.
+/// The result of a probe whose server answered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answer {
-    /// What is worth knowing.
+    /// Facts for the operator, such as the version.
     pub facts: Vec<String>,
-    /// Why the worker cannot use it although it answers.
+    /// Reasons why the worker cannot use the server although it answers.
     pub faults: Vec<String>,
 }
 
 impl Answer {
-    /// An answer with this fact.
+    /// An answer with one fact.
     pub fn of(fact: impl Into<String>) -> Self {
         Self::default().with(fact)
     }
@@ -39,41 +39,41 @@ impl Answer {
         self
     }
 
-    /// Adds the version, as the server writes it: a fault where it is older than `least`.
+    /// Adds the version that the server reports. A version older than the given minimum is a fault.
     pub fn with_version(self, product: &str, version: &str, (major, minor): (u32, u32)) -> Self {
         let (version, least) = (version.trim(), format!("{major}.{minor}"));
         match number_of(version) {
             Some(found) if found >= (major, minor) => {
                 self.with(format!("{product} {version} is supported ({least} or newer)"))
             }
-            Some(_) => self.with_fault(format!("{product} {version} is not supported, but {least} or newer is")),
-            None => self.with(format!("{product} {version:.40?}: whether it is {least} or newer cannot be told")),
+            Some(_) => self.with_fault(format!("{product} {version} is not supported; {least} or newer is required")),
+            None => self.with(format!("{product} {version:.40?}: cannot check whether it is {least} or newer")),
         }
     }
 }
 
-/// The first two numbers of a version.
+/// The first two numbers of a version, such as (10, 11).
 fn number_of(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next().and_then(Result::ok).unwrap_or(0)))
 }
 
-/// One server to try.
+/// The connection test of one server.
 pub struct Probe {
-    /// Its kind and address.
+    /// Kind and address of the server.
     pub target: String,
-    /// The trying; the error is why there is no answer.
+    /// The test itself. The error is the reason why there is no answer.
     pub run: BoxFuture<'static, Result<Answer, String>>,
 }
 
-/// What became of trying a server.
+/// The result of one connection test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Its kind and address.
+    /// Kind and address of the server.
     pub target: String,
-    /// What it answered, or why it did not.
+    /// The answer, or the reason why there is none.
     pub outcome: Result<Answer, String>,
-    /// How long that took.
+    /// Duration of the test.
     pub latency: Duration,
 }
 
@@ -96,7 +96,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Tries all servers at once; the reports come in the order of the probes.
+/// Runs all probes concurrently. The reports are in the order of the probes.
 pub async fn run_all(probes: Vec<Probe>, deadline: Duration) -> Vec<Report> {
     join_all(probes.into_iter().map(|probe| async move {
         let begin = Instant::now();
@@ -118,8 +118,8 @@ mod tests {
         let judged = |version: &str| Answer::default().with_version("Redis", version, (5, 0));
         assert_eq!(judged("7.0.15").facts, ["Redis 7.0.15 is supported (5.0 or newer)"]);
         assert_eq!(judged("5").faults, [""; 0]);
-        assert_eq!(judged("4.0.14").faults, ["Redis 4.0.14 is not supported, but 5.0 or newer is"]);
-        assert!(judged("unknown").faults.is_empty() && judged("unknown").facts[0].contains("cannot be told"));
+        assert_eq!(judged("4.0.14").faults, ["Redis 4.0.14 is not supported; 5.0 or newer is required"]);
+        assert!(judged("unknown").faults.is_empty() && judged("unknown").facts[0].contains("cannot check"));
         assert_eq!(number_of("10.11.6-MariaDB-0+deb12u1"), Some((10, 11)));
         assert!(Answer::default().with_version("MariaDB", "10.2.44-MariaDB", (10, 3)).faults.len() == 1);
     }
@@ -130,7 +130,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_are_tried_at_once() {
-        // Each waits for the other: one after the other, neither would end.
+        // Each probe waits for the other one, so sequential execution would never finish.
         let meeting = Arc::new(tokio::sync::Barrier::new(2));
         let probes = ["a", "b"].map(|target| {
             let meeting = meeting.clone();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_does_not_answer_is_given_up_and_one_with_a_fault_is_not_good() {
+    async fn silent_and_faulty_probes_are_not_good() {
         let deadline = Duration::from_millis(20);
         let old = async { Ok(Answer::of("old").with_fault("too old")) };
         let probes = vec![probe("silent", std::future::pending().boxed()), probe("old", old.boxed())];

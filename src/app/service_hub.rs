@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use actors::domain::{Code, Identity};
 use actors::market_cache::facts::FactCache;
-use actors::ports::{CommandFeed, MarketSources, OrderFeed, Outbox, ReferenceStore, ReportStore, StoreError, StoreSet, Swappable};
-use actors::supervisor::WorkerParts;
+use actors::ports::{
+    CommandFeed, MarketSources, OrderFeed, Outbox, ReferenceStore, ReportStore, StoreError, StoreSet, Swappable,
+};
+use actors::supervisor::{Placement, WorkerParts};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -68,6 +70,7 @@ impl ServiceHub {
             heartbeats: services.heartbeats.clone(),
             outbox: Arc::new(outbox),
             config: config.clone(),
+            placement: Placement::OwnThreads,
         };
         let store_question = Arc::new(move || ask_store(&config.settings()));
         Ok(Self { parts, store_question })
@@ -91,6 +94,7 @@ impl ServiceHub {
             heartbeats: Swappable::new(Arc::new(MemoryHeartbeats::default())),
             outbox,
             config: nothing_to_reload(settings),
+            placement: Placement::OwnThreads,
         })
     }
 
@@ -142,6 +146,7 @@ impl ServiceHub {
             reference: Swappable::new(store.clone()),
             heartbeats: Swappable::new(heartbeats.clone()),
             outbox: Arc::new(outbox),
+            placement: Placement::OwnThreads,
         };
         let store_question: StoreQuestion = Arc::new(|| std::future::ready(Ok(())).boxed());
         Ok(EmbeddedServices { hub: Self { parts, store_question }, store, heartbeats })

@@ -1,6 +1,6 @@
 // Upstream: backfill, progress
 // Downstream: actors, journal, pieces
-// Role: Hands the pieces of a backfill to the router as Kafka's consumer hands out commands, and hears of their ends.
+// Role: Feeds the pieces of a backfill to the router in place of the Kafka consumer, and records their outcomes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,13 +16,13 @@ use async_trait::async_trait;
 use super::journal::Journal;
 use super::pieces::Piece;
 
-/// Pieces out at once: enough to keep 32 fetches busy, few enough that a kill costs little.
-const MAX_OUT: usize = 64;
+/// Maximum number of pieces in progress: enough to keep 32 fetches busy, few enough that a kill repeats little work.
+const MAX_IN_PROGRESS: usize = 64;
 
-/// Longest wait before it is looked whether the store takes rows again, or the end is wanted.
-const LOOK: Duration = Duration::from_millis(100);
+/// Interval at which the feed checks whether the intake gate is open again and whether it must stop.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The pieces and what became of them; feed, outbox and settlement sink in one.
+/// The pieces and their outcomes. Serves as feed, outbox and settlement sink.
 pub struct PieceFeed {
     pieces: Vec<Piece>,
     state: Mutex<State>,
@@ -30,10 +30,10 @@ pub struct PieceFeed {
 }
 
 struct State {
-    /// Pieces to hand out, by number, with the crashes they were in hand at.
+    /// Pieces to feed, by number, each with the number of crashes during which it was in progress.
     queue: VecDeque<(usize, u32)>,
     crashes: BTreeMap<usize, u32>,
-    num_out: usize,
+    num_in_progress: usize,
     num_done: usize,
     failures: BTreeMap<usize, String>,
     journal: Journal,
@@ -41,26 +41,26 @@ struct State {
     stopped: bool,
 }
 
-/// How far a backfill is.
+/// Progress of a backfill.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// Pieces that are done, now or before.
+pub struct BackfillProgress {
+    /// Pieces that are done, in this run or an earlier one.
     pub num_done: usize,
-    /// Pieces that failed for good.
+    /// Pieces that failed permanently.
     pub num_failed: usize,
-    /// All.
+    /// All pieces.
     pub num_pieces: usize,
 }
 
-impl Standing {
-    /// Whether nothing is left to do.
+impl BackfillProgress {
+    /// Whether all pieces are done or failed.
     pub fn is_over(&self) -> bool {
         self.num_done + self.num_failed >= self.num_pieces
     }
 }
 
 impl PieceFeed {
-    /// A feed of the pieces that are not done yet.
+    /// Creates a feed of the pieces that are not done yet.
     pub fn new(pieces: Vec<Piece>, journal: Journal, is_done: impl Fn(&Piece) -> bool) -> Arc<Self> {
         let left = pieces.iter().enumerate().filter(|(_, piece)| !is_done(piece)).map(|(n, _)| (n, 0));
         let queue: VecDeque<_> = left.collect();
@@ -68,7 +68,7 @@ impl PieceFeed {
             num_done: pieces.len() - queue.len(),
             queue,
             crashes: BTreeMap::new(),
-            num_out: 0,
+            num_in_progress: 0,
             failures: BTreeMap::new(),
             journal,
             journal_error: None,
@@ -77,25 +77,25 @@ impl PieceFeed {
         Arc::new(Self { pieces, state: Mutex::new(state), changed: Condvar::new() })
     }
 
-    /// How far it is.
-    pub fn standing(&self) -> Standing {
+    /// The current progress.
+    pub fn standing(&self) -> BackfillProgress {
         let state = self.lock();
-        Standing { num_done: state.num_done, num_failed: state.failures.len(), num_pieces: self.pieces.len() }
+        BackfillProgress { num_done: state.num_done, num_failed: state.failures.len(), num_pieces: self.pieces.len() }
     }
 
-    /// What failed, by piece, and why.
+    /// The failed pieces with their reasons.
     pub fn failures(&self) -> Vec<(String, String)> {
         let state = self.lock();
         let named = |(n, reason): (&usize, &String)| Some((self.pieces.get(*n)?.id.clone(), reason.clone()));
         state.failures.iter().filter_map(named).collect()
     }
 
-    /// Why the journal cannot be written, if it cannot.
+    /// The first error of writing the journal, if there is one.
     pub fn journal_error(&self) -> Option<String> {
         self.lock().journal_error.clone()
     }
 
-    /// Everything is done: the journal goes.
+    /// Removes the journal after all pieces are done.
     pub fn forget_journal(&self) -> std::io::Result<()> {
         self.lock().journal.remove()
     }
@@ -104,19 +104,21 @@ impl PieceFeed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The thread's loop: hands out until the end is wanted.
+    /// The loop of the feed's thread: feeds pieces until the feed is stopped.
     fn pump(self: &Arc<Self>, receiver: &CommandReceiver) {
         loop {
             let mut state = self.lock();
             if state.stopped {
                 return;
             }
-            let next = (state.num_out < MAX_OUT && receiver.gate.is_open()).then(|| state.queue.pop_front()).flatten();
+            let next = (state.num_in_progress < MAX_IN_PROGRESS && receiver.gate.is_open())
+                .then(|| state.queue.pop_front())
+                .flatten();
             let Some((n, num_crashes)) = next else {
-                drop(self.changed.wait_timeout(state, LOOK));
+                drop(self.changed.wait_timeout(state, POLL_INTERVAL));
                 continue;
             };
-            state.num_out += 1;
+            state.num_in_progress += 1;
             state.crashes.insert(n, num_crashes);
             drop(state);
             let Some(piece) = self.pieces.get(n) else { continue };
@@ -138,7 +140,7 @@ impl SettlementSink for PieceFeed {
     fn settled(&self, command: &RawCommand, settlement: Settlement) {
         let Ok(n) = usize::try_from(command.offset) else { return };
         let mut state = self.lock();
-        state.num_out = state.num_out.saturating_sub(1);
+        state.num_in_progress = state.num_in_progress.saturating_sub(1);
         let num_crashes = state.crashes.remove(&n).unwrap_or_default();
         match settlement {
             Settlement::Resolved if state.failures.contains_key(&n) => {}
@@ -147,7 +149,7 @@ impl SettlementSink for PieceFeed {
                 if let Some(piece) = self.pieces.get(n)
                     && let Err(error) = state.journal.note(piece)
                 {
-                    // The rows are stored: without the journal they would only be fetched once more.
+                    // The rows are stored. Without the journal entry the next run only fetches them again.
                     state.journal_error.get_or_insert(error.to_string());
                 }
             }
@@ -158,7 +160,7 @@ impl SettlementSink for PieceFeed {
     }
 }
 
-/// The feed as the worker's port: its thread needs the feed itself.
+/// Implements the worker's ports. A wrapper, because the feed's thread needs the `Arc` itself.
 pub struct FeedPort(pub Arc<PieceFeed>);
 
 #[async_trait]
@@ -186,14 +188,19 @@ impl CommandFeed for FeedPort {
     }
 
     fn state(&self) -> FeedState {
-        FeedState { joined: true, num_partitions: 1, num_unresolved: self.0.lock().num_out, ..FeedState::default() }
+        FeedState {
+            joined: true,
+            num_partitions: 1,
+            num_unresolved: self.0.lock().num_in_progress,
+            ..FeedState::default()
+        }
     }
 }
 
 #[async_trait]
 impl Outbox for FeedPort {
     async fn notify(&self, message: &str) -> Result<(), OutboxError> {
-        tracing::debug!(message, "nobody is told during a backfill");
+        tracing::debug!(message, "notification suppressed during a backfill");
         Ok(())
     }
 
@@ -213,7 +220,7 @@ impl Outbox for FeedPort {
     }
 }
 
-/// Nobody gives orders to a backfill but by signals.
+/// An order feed without orders: only signals control a backfill.
 pub struct NoOrders;
 
 impl OrderFeed for NoOrders {
@@ -221,7 +228,7 @@ impl OrderFeed for NoOrders {
         Ok(())
     }
 
-    fn hears(&self) -> bool {
+    fn is_receiving(&self) -> bool {
         true
     }
 

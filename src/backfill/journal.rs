@@ -1,6 +1,6 @@
 // Upstream: backfill, feed
 // Downstream: config, pieces
-// Role: The file that says which pieces of a backfill are done, so that the same command goes on where it was.
+// Role: Keeps the file of finished pieces, so that the same command resumes an interrupted backfill.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -12,11 +12,11 @@ use uuid::Uuid;
 use super::pieces::Piece;
 use crate::config::Environment;
 
-/// The folder's name below those of all programs.
+/// Name of the folder below the state folder of all programs.
 const PROGRAM: &str = "data-worker";
 
-/// Where journals lie: in the folder that is named on the command line or by `GINKGO_DATA_WORKER_STATE`; else where the
-/// XDG base directories have what a program keeps; where there is no home, in `.`.
+/// The folder of the journals: the one on the command line, otherwise the one in `GINKGO_DATA_WORKER_STATE`, otherwise
+/// `data-worker` in the state directory of the XDG base directory specification; without a home directory, `.`.
 pub fn folder(explicit: Option<&Path>, environment: &Environment) -> PathBuf {
     let named = explicit.map(Path::to_owned).or_else(|| environment.get("GINKGO_DATA_WORKER_STATE").map(PathBuf::from));
     let of_xdg = || environment.get("XDG_STATE_HOME").map(|folder| Path::new(folder).join(PROGRAM));
@@ -24,7 +24,7 @@ pub fn folder(explicit: Option<&Path>, environment: &Environment) -> PathBuf {
     named.or_else(of_xdg).or_else(of_home).unwrap_or_else(|| PathBuf::from("."))
 }
 
-/// A line for each finished piece.
+/// A file with one line per finished piece.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -32,9 +32,9 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal of exactly these pieces in `folder`, which is made where it is missing, and says which of them are
-    /// done. The last line may be torn where the process was killed: it names no piece then, and that piece is done once
-    /// more.
+    /// Opens the journal of exactly these pieces in `folder`, and returns the ids of the finished pieces. Creates the
+    /// folder if it is missing. If the process was killed, the last line may be incomplete; it then matches no piece,
+    /// and that piece is repeated.
     pub fn open(folder: &Path, pieces: &[Piece]) -> io::Result<(Self, HashSet<String>)> {
         let all: Vec<&str> = pieces.iter().map(|piece| piece.payload.as_str()).collect();
         let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, all.join("\n").as_bytes()).simple();
@@ -54,18 +54,18 @@ impl Journal {
         Ok((Self { path, file }, done))
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A piece is done.
+    /// Records a finished piece.
     pub fn note(&mut self, piece: &Piece) -> io::Result<()> {
-        // One write, so that a kill leaves a whole line or a torn last one.
+        // One write, so that a kill leaves only the last line incomplete.
         self.file.write_all(format!("{}\n", piece.id).as_bytes())
     }
 
-    /// All is done: the file has no use any more.
+    /// Removes the file after all pieces are done.
     pub fn remove(&self) -> io::Result<()> {
         std::fs::remove_file(&self.path)
     }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_is_the_one_that_is_named_else_that_of_a_programs_state() {
+    fn explicit_folder_precedes_state_directories() {
         let of = |explicit: Option<&str>, variables: &[(&str, &str)]| {
             folder(explicit.map(Path::new), &variables.iter().copied().collect()).display().to_string()
         };
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_noted_is_known_to_the_same_backfill_and_to_no_other() {
+    fn journal_belongs_to_one_backfill() {
         let piece = |id: &str| Piece {
             id: id.to_owned(),
             code: "000001.SZ".parse().unwrap(),
@@ -100,7 +100,7 @@ mod tests {
         let (mut journal, done) = Journal::open(folder.path(), &pieces).unwrap();
         assert!(done.is_empty());
         journal.note(&pieces[0]).unwrap();
-        // A torn last line.
+        // An incomplete last line.
         journal.file.write_all(b"1d b").unwrap();
         journal.file.write_all(b"!").unwrap();
         let (mut journal, done) = Journal::open(folder.path(), &pieces).unwrap();

@@ -1,6 +1,6 @@
 // Upstream: main
 // Downstream: many
-// Role: `data-worker backfill`: fills a range of days without Kafka, by the same actors, and goes on after a kill.
+// Role: Implements `data-worker backfill`, a resumable backfill of a range of days without Kafka.
 
 mod feed;
 mod journal;
@@ -28,53 +28,54 @@ use crate::config::{self, Environment, LogFormat, LogSection, Settings};
 use crate::observability::telemetry;
 use crate::observability::telemetry::JsonTo;
 
-/// Between two looks at how far it is.
-const LOOK: Duration = Duration::from_millis(200);
+/// Interval of the progress output.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Failures that the summary names.
+/// Maximum number of failures that the summary lists.
 const MAX_NAMED: usize = 20;
 
-/// Every problem ends a backfill before it begins; the text says which.
+/// Why a backfill does not start.
 type Refusal = String;
 
-/// What shall be filled.
+/// Options of `data-worker backfill`.
 #[derive(Debug, clap::Args)]
 pub struct BackfillOptions {
-    /// The securities, such as 000001.SZ,600000.SH.
+    /// Securities, such as 000001.SZ,600000.SH.
     #[arg(long, value_delimiter = ',', required_unless_present = "all", conflicts_with = "all")]
     codes: Vec<String>,
-    /// All securities of MySQL's stock_info.
+    /// All securities in MySQL's stock_info.
     #[arg(long)]
     all: bool,
-    /// The first day, YYYY-MM-DD.
+    /// First day, YYYY-MM-DD.
     #[arg(long)]
     start: NaiveDate,
-    /// The last day; today where it is not given.
+    /// Last day, YYYY-MM-DD; default: today.
     #[arg(long)]
     end: Option<NaiveDate>,
-    /// Of bars: 1d, 1m, 5m, 15m, 30m or 60m.
+    /// Frequency of bars: 1d, 1m, 5m, 15m, 30m or 60m.
     #[arg(long, default_value = "1d")]
     frequency: String,
-    /// What is filled.
+    /// Kind of data.
     #[arg(long, value_enum, default_value = "bar")]
     kind: Kind,
-    /// Replaces what is stored by what is fetched.
+    /// Replaces stored rows by fetched rows.
     #[arg(long)]
     force: bool,
-    /// The folder for the file that says which parts are done; otherwise the one that GINKGO_DATA_WORKER_STATE names, or
-    /// data-worker in $XDG_STATE_HOME or ~/.local/state.
+    /// Folder for the journal of finished parts; default: the folder in GINKGO_DATA_WORKER_STATE, otherwise data-worker
+    /// in $XDG_STATE_HOME or ~/.local/state.
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
-    /// The configuration file; otherwise it is looked for as by a worker.
+    /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// The least level of log lines on the error stream.
+    /// Minimum level of log lines on stderr.
     #[arg(long, value_name = "LEVEL", default_value = "error")]
     log_level: String,
 }
 
 impl BackfillOptions {
-    /// Fills. Exit code 0: all is done; 1: something failed; 2: it was stopped before its end, and the same command goes on.
+    /// Runs the backfill. Exit code 0: everything is done; 1: something failed; 2: it was stopped before its end, and
+    /// the same command resumes it.
     pub fn run(&self) -> ExitCode {
         let environment = Environment::of_process();
         let loaded = match config::load(self.config.as_deref(), &environment) {
@@ -91,7 +92,7 @@ impl BackfillOptions {
         let _telemetry = match telemetry::start(&log, JsonTo::ErrorStream) {
             Ok(telemetry) => telemetry,
             Err(error) => {
-                eprintln!("data-worker backfill: logs cannot be written: {error}");
+                eprintln!("data-worker backfill: cannot write logs: {error}");
                 return ExitCode::FAILURE;
             }
         };
@@ -106,10 +107,10 @@ impl BackfillOptions {
     }
 
     async fn fill(&self, mut settings: Settings, state: &Path) -> Result<ExitCode, Refusal> {
-        // Old bars are no news.
+        // Old bars must not be published as price updates.
         settings.events.price_update = false;
         let frequency = Frequency::named(&self.frequency).ok_or_else(|| {
-            format!("--frequency is {:?}, but must be one of 1d, 1m, 5m, 15m, 30m, 60m", self.frequency)
+            format!("--frequency is {:?}, but it must be one of 1d, 1m, 5m, 15m, 30m, 60m", self.frequency)
         })?;
         let range = DateRange { start: self.start, end: self.end.unwrap_or_else(shanghai_clock::today) };
         if range.start > range.end {
@@ -160,11 +161,11 @@ impl BackfillOptions {
                 codes.push(code);
             }
         }
-        if codes.is_empty() { Err("--codes names no code".to_owned()) } else { Ok(codes) }
+        if codes.is_empty() { Err("--codes contains no code".to_owned()) } else { Ok(codes) }
     }
 }
 
-/// Shows how far it is until nothing is left.
+/// Shows the progress until no pieces are left.
 async fn follow(feed: &PieceFeed, board: &StatusBoard) {
     let mut progress = Progress::new(feed.standing().num_pieces);
     loop {
@@ -173,14 +174,14 @@ async fn follow(feed: &PieceFeed, board: &StatusBoard) {
         if standing.is_over() {
             return progress.finish();
         }
-        actix_rt::time::sleep(LOOK).await;
+        actix_rt::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 fn summary(feed: &PieceFeed, board: &StatusBoard, elapsed: Duration, report: &ExitReport) -> ExitCode {
     let standing = feed.standing();
     println!(
-        "{} of {} parts done, {} failed; {} rows fetched, {} stored, {} invalid ones skipped; {:.1} s",
+        "{} of {} parts done, {} failed; {} rows fetched, {} stored, {} skipped as invalid; {:.1} s",
         standing.num_done,
         standing.num_pieces,
         standing.num_failed,
@@ -204,11 +205,11 @@ fn summary(feed: &PieceFeed, board: &StatusBoard, elapsed: Duration, report: &Ex
         return ExitCode::FAILURE;
     }
     if !standing.is_over() {
-        println!("not finished; the same command goes on where it was");
+        println!("not finished; run the same command again to resume");
         return ExitCode::from(2);
     }
     if standing.num_failed > 0 {
-        println!("the same command tries what failed once more");
+        println!("run the same command again to retry the failed parts");
         return ExitCode::FAILURE;
     }
     if let Err(error) = feed.forget_journal() {

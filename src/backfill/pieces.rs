@@ -1,51 +1,51 @@
 // Upstream: backfill, feed, journal
 // Downstream: actors
-// Role: Cuts a backfill into pieces, each a command of its own. Pure.
+// Role: Splits a backfill into pieces, each with its own command. Pure.
 
 use actors::domain::{Code, DateRange, Frequency};
 use chrono::{Datelike, Months, NaiveDate};
 use serde_json::{Map, Value, json};
 
-/// What is filled.
+/// The kind of data of a backfill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// Bars.
     Bar,
     /// Ticks.
     Tick,
-    /// Adjustment factors; always the whole series.
+    /// Adjustment factors; always the whole series of a code.
     Adjustfactor,
 }
 
-/// A whole backfill.
+/// The parameters of a backfill.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The securities, each once.
+    /// The securities, without duplicates.
     pub codes: Vec<Code>,
-    /// What of them.
+    /// The kind of data.
     pub kind: Kind,
-    /// Of bars: how long one lasts.
+    /// The frequency of bars.
     pub frequency: Frequency,
-    /// Both ends included.
+    /// The days, both ends included.
     pub range: DateRange,
-    /// Whether what is stored is replaced.
+    /// Whether fetched rows replace stored rows.
     pub force: bool,
 }
 
-/// A part of a backfill: a command for one code, and for no more days than a vendor gives in one answer of some thousand
-/// rows: a kill costs what is out, and a failure one answer.
+/// A part of a backfill: a command for one code, with at most as many days as a vendor returns in one response of some
+/// thousand rows. So a kill repeats only the pieces in progress, and a failure only one response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// Its name in the journal.
+    /// Its id in the journal.
     pub id: String,
     /// The security.
     pub code: Code,
-    /// The command.
+    /// The command message.
     pub payload: String,
 }
 
 impl Request {
-    /// Its pieces, code by code, oldest first.
+    /// The pieces, code by code, oldest first.
     pub fn pieces(&self) -> Vec<Piece> {
         let ranges = match self.kind {
             Kind::Bar => cut(self.range, months_of_bars(self.frequency)),
@@ -80,7 +80,7 @@ impl Request {
     }
 }
 
-/// How many months of bars are a piece; 12 is a multiple of it.
+/// Number of months of bars per piece; a divisor of 12.
 fn months_of_bars(frequency: Frequency) -> u32 {
     match frequency {
         Frequency::Minute1 => 1,
@@ -89,7 +89,7 @@ fn months_of_bars(frequency: Frequency) -> u32 {
     }
 }
 
-/// The range cut at the ends of so many months of the year.
+/// Splits a range at the ends of calendar periods of `months` months.
 fn cut(range: DateRange, months: u32) -> Vec<DateRange> {
     let end_of = |day: NaiveDate| {
         let last_month = day.month0() / months * months + months;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_cut_by_the_rows_of_their_days_and_each_is_a_command() {
+    fn splits_request_by_frequency_into_valid_commands() {
         let of = |kind, frequency| Request { frequency, ..request(kind) }.pieces();
         let ids = |kind, frequency| of(kind, frequency).into_iter().map(|piece| piece.id).collect::<Vec<_>>();
         let days = ids(Kind::Bar, Frequency::Day);

@@ -1,37 +1,37 @@
 // Upstream: backfill
 // Downstream: feed
-// Role: Shows how far a backfill is: two bars on a terminal, plain lines elsewhere.
+// Role: Shows the progress of a backfill: two bars on a terminal, otherwise plain lines.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::feed::Standing;
+use super::feed::BackfillProgress;
 
-/// Between two lines where there is no terminal.
+/// Interval of the lines if there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What is shown.
+/// The form of the progress output.
 pub enum Progress {
-    /// Bars: pieces, and rows.
+    /// Bars for pieces and for rows.
     Bars {
-        /// Keeps both in their places.
+        /// Keeps both bars in place.
         _both: MultiProgress,
-        /// Pieces.
+        /// The bar of the pieces.
         pieces: ProgressBar,
-        /// Rows.
+        /// The counter of the rows.
         rows: ProgressBar,
     },
-    /// Lines on the error stream.
+    /// Lines on stderr.
     Lines {
-        /// When the last one was written.
+        /// When the last line was written.
         last: Option<Instant>,
     },
 }
 
 impl Progress {
-    /// Bars on a terminal, else lines.
+    /// Chooses bars if stderr is a terminal, otherwise lines.
     pub fn new(num_pieces: usize) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self::Lines { last: None };
@@ -46,8 +46,8 @@ impl Progress {
         Self::Bars { _both: both, pieces, rows }
     }
 
-    /// Shows a standing.
-    pub fn show(&mut self, standing: &Standing, rows_written: u64) {
+    /// Shows the current progress.
+    pub fn show(&mut self, standing: &BackfillProgress, rows_written: u64) {
         match self {
             Self::Bars { pieces, rows, .. } => {
                 pieces.set_position((standing.num_done + standing.num_failed) as u64);
@@ -56,14 +56,14 @@ impl Progress {
             Self::Lines { last } => {
                 if last.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
                     *last = Some(Instant::now());
-                    let Standing { num_done, num_failed, num_pieces } = standing;
+                    let BackfillProgress { num_done, num_failed, num_pieces } = standing;
                     eprintln!("{num_done} of {num_pieces} parts done, {num_failed} failed, {rows_written} rows stored");
                 }
             }
         }
     }
 
-    /// Takes the bars away.
+    /// Removes the bars.
     pub fn finish(&self) {
         if let Self::Bars { pieces, rows, .. } = self {
             pieces.finish_and_clear();

@@ -1,6 +1,6 @@
 // Upstream: main
 // Downstream: cli, config, connect
-// Role: `data-worker config …`: checks, shows and documents the configuration.
+// Role: Implements `data-worker config …`, which checks, shows and documents the configuration.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,31 +12,31 @@ use super::{connect, print};
 use crate::config::keys::{Key, keys};
 use crate::config::{self, ConfigProblems, Environment, Fallback, Loaded, Settings, reference};
 
-/// What to do with the configuration.
+/// Subcommands of `data-worker config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Finds all problems of a configuration; exit code 1 if there is one.
+    /// Reports all problems of a configuration; exit code 1 if there are any.
     Check {
-        /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+        /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
         file: Option<PathBuf>,
-        /// Also tries every server, and the market source with its token.
+        /// Also tests the connection to every server, and to the market data sources with their tokens.
         #[arg(long)]
         connect: bool,
     },
-    /// Prints every setting in force and where it comes from; secrets are masked.
+    /// Prints every setting with its value and where it was set; secrets are masked.
     Show {
-        /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+        /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
         #[arg(long)]
         config: Option<PathBuf>,
     },
     /// Prints the default configuration file: every setting with its description, commented out.
     Default,
-    /// Prints the page about all settings, docs/configuration.md.
+    /// Prints the documentation page of all settings, docs/configuration.md.
     Reference,
 }
 
 impl ConfigCommand {
-    /// Carries it out. Exit code 0: done, and nothing is wrong; 1: something is.
+    /// Runs the subcommand. Exit code 0: success without problems; 1: problems or a failure.
     pub fn run(self) -> ExitCode {
         match self {
             Self::Check { file, connect } => check(file.as_deref(), connect),
@@ -51,21 +51,21 @@ fn check(file: Option<&Path>, connect: bool) -> ExitCode {
     let environment = Environment::of_process();
     let missing = config::named_file(file, &environment).filter(|path| !path.exists());
     if let Some(path) = missing {
-        eprintln!("{}: there is no such file", path.display());
+        eprintln!("{}: file not found", path.display());
     }
     match config::load(file, &environment) {
         Ok(loaded) if missing.is_none() => {
             warn(&loaded);
             let origin = loaded.origin.as_ref().map_or("no file".to_owned(), |path| path.display().to_string());
-            let told = print(&format!("the configuration is sound ({origin})\n"));
+            let told = print(&format!("the configuration is valid ({origin})\n"));
             if connect { connect::try_servers(&loaded.settings) } else { told }
         }
         outcome => {
             if let Err(problems) = outcome {
-                complain(&problems);
+                print_problems(&problems);
             }
             if connect {
-                eprintln!("the servers are not tried, because the configuration does not say which they are");
+                eprintln!("the servers are not tried, because the configuration is invalid");
             }
             ExitCode::FAILURE
         }
@@ -80,15 +80,17 @@ fn show(file: Option<&Path>) -> ExitCode {
             match problems {
                 None => shown,
                 Some(problems) => {
-                    complain(&problems);
-                    eprintln!("the configuration is not usable as written; the settings above are what is left of it");
+                    print_problems(&problems);
+                    eprintln!(
+                        "the configuration is invalid; the table shows the settings with which a worker would start"
+                    );
                     ExitCode::FAILURE
                 }
             }
         }
         Err(problems) => {
-            complain(&problems);
-            eprintln!("a worker would not start");
+            print_problems(&problems);
+            eprintln!("a worker would not start with this configuration");
             ExitCode::FAILURE
         }
     }
@@ -100,11 +102,11 @@ fn warn(loaded: &Loaded) {
     }
 }
 
-fn complain(problems: &ConfigProblems) {
+fn print_problems(problems: &ConfigProblems) {
     eprintln!("{problems}");
 }
 
-/// A line for each setting: its path, its value, its place.
+/// A table with one line per setting: path, value and place.
 fn table(loaded: &Loaded) -> String {
     let rows: Vec<(&str, String, String)> = keys()
         .iter()
@@ -115,11 +117,11 @@ fn table(loaded: &Loaded) -> String {
     rows.iter().map(|(path, value, place)| format!("{path:<paths$}  {value:<values$}  {place}\n")).collect()
 }
 
-/// A longer value pushes its place to the right, alone.
+/// Maximum width of the value column; a longer value shifts only its own line.
 const MAX_VALUE_WIDTH: usize = 40;
 
 fn value(settings: &Settings, key: &Key) -> String {
-    // Secrets are masked by the types themselves.
+    // Serialization masks secrets.
     let all = serde_json::to_value(settings).unwrap_or_default();
     match all.pointer(&format!("/{}", key.path.replace('.', "/"))) {
         None | Some(Value::Null) => "(unset)".to_owned(),
@@ -133,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_shows_every_setting_with_its_place_and_no_secret() {
+    fn table_shows_settings_and_places_without_secrets() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "kafka:\n  command_topics: [a, b]\nredis:\n  password: geheim\n").unwrap();
         let environment = Environment::from_iter([("TUSHARE_TOKEN", "geheim"), ("LOG_LEVEL", "debug")]);

@@ -1,6 +1,6 @@
 // Upstream: config
 // Downstream: adapters, app, cli, config
-// Role: `data-worker config check --connect`: tries every server and tells what each answers.
+// Role: Implements `data-worker config check --connect`, which tests every server and prints the results.
 
 use std::process::ExitCode;
 
@@ -9,12 +9,12 @@ use crate::adapters::probe::{DEADLINE, Report, run_all};
 use crate::app::service_hub::ServiceHub;
 use crate::config::Settings;
 
-/// Tries every server the settings name, all at once. Exit code 1 if the worker cannot use one of them.
+/// Tests every server in the settings concurrently. Exit code 1 if the worker cannot use one of them.
 pub fn try_servers(settings: &Settings) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("the servers cannot be tried: {error}");
+            eprintln!("cannot test the servers: {error}");
             return ExitCode::FAILURE;
         }
     };

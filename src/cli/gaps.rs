@@ -1,6 +1,6 @@
 // Upstream: main
 // Downstream: actors, adapters::kafka, app, cli, config, send
-// Role: `data-worker gaps`: what is missing or unwanted of the stored bars, and the commands that repair it.
+// Role: Implements `data-worker gaps`, which finds missing or unwanted stored bars and sends repair commands.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::domain::expected_rows::last_expected_day;
-use actors::domain::gaps::{Gaps, Look, Repair, runs};
+use actors::domain::gaps::{GapSearch, Gaps, Repair, runs};
 use actors::domain::{Code, DateRange, Frequency, MarketFacts, shanghai_clock};
 use actors::fetcher::suspensions::Suspensions;
 use actors::ports::{DataKind, MarketSource, SourceError, SourceErrorKind};
@@ -23,77 +23,77 @@ use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError};
 use crate::app::service_hub::ServiceHub;
 use crate::config::{KafkaSection, Settings};
 
-/// There are gaps, and they were not to be filled. 2 is what wrong arguments end with.
+/// Exit code for gaps without `--fill`; 2 is the exit code for invalid arguments.
 const EXIT_GAPS: u8 = 3;
 
-/// Codes of one query: thirty years of their days are about 10 MB, and some seconds of a server.
+/// Number of codes per query: thirty years of days of these codes are about 10 MB and take the server some seconds.
 const CODES_PER_QUERY: usize = 100;
 
-/// Ranges of days that are named in one line.
+/// Maximum number of day ranges in one output line.
 const MAX_NAMED: usize = 10;
 
-/// A vendor's limit that is waited out: that of a minute. That of an hour or a day is an error.
+/// Longest rate limit that the command waits for: one per minute. An hourly or daily limit is an error.
 const LONGEST_LIMIT: Duration = Duration::from_secs(60);
 
-const NOBODY_TELLS: &str = "no source in sources.bars tells suspensions: baostock does, and tushare where the account may \
-     call suspend_d";
+const NO_SUSPENSION_SOURCE: &str = "no source in sources.bars reports suspensions: baostock does, and tushare if the account \
+     may call suspend_d";
 
-/// How long the facts are believed: longer than the command runs.
-const BELIEF: Duration = Duration::from_secs(86_400);
+/// Maximum age of the cached facts: longer than the command runs.
+const MAX_FACT_AGE: Duration = Duration::from_secs(86_400);
 
-/// What to look at, and what to do about it.
+/// Options of `data-worker gaps`.
 #[derive(Debug, Args)]
 pub struct GapsOptions {
-    /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+    /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Securities, separated by commas; otherwise all of the stock list.
+    /// Securities, separated by commas; default: the whole stock list.
     #[arg(long, value_delimiter = ',')]
     codes: Vec<Code>,
-    /// The first day; otherwise the listing, of minutes the first stored day.
+    /// First day; default: the listing day, for minute bars the first stored day.
     #[arg(long)]
     start: Option<NaiveDate>,
-    /// The last day; otherwise today, from 17:00 (Shanghai) on.
+    /// Last day; default and maximum: today from 17:00 (Shanghai) on, yesterday before.
     #[arg(long)]
     end: Option<NaiveDate>,
-    /// 1d, 1m, 5m, 15m, 30m or 60m.
+    /// Frequency of the bars: 1d, 1m, 5m, 15m, 30m or 60m.
     #[arg(long, default_value = "1d", value_parser = frequency)]
     frequency: Frequency,
-    /// Leaves out days on which a source of daily bars says that the security was suspended; asks it for each security of
-    /// which days are missing.
+    /// Ignores missing days on which the security was suspended, as reported by a source of daily bars; needs requests
+    /// to that source for each security with missing days.
     #[arg(long)]
     except_suspended: bool,
-    /// Prints one JSON object a security with gaps, a line each.
+    /// Prints one JSON object per line for each security with gaps.
     #[arg(long)]
     json: bool,
-    /// Sends the commands that repair them.
+    /// Sends commands that repair the gaps.
     #[arg(long)]
     fill: bool,
-    /// Follows the sent commands to their end; exit code 1 for a dead letter, 2 if there is no outcome in time.
+    /// Waits for the outcome of the commands; exit code 1 for a dead letter, 2 if there is no outcome within --timeout.
     #[arg(long, requires = "fill")]
     wait: bool,
-    /// Seconds to wait at most.
+    /// Maximum wait in seconds.
     #[arg(long, default_value_t = 3_600)]
     timeout: u64,
 }
 
 fn frequency(text: &str) -> Result<Frequency, String> {
-    Frequency::named(text).ok_or_else(|| format!("`{text}` is none of 1d, 1m, 5m, 15m, 30m, 60m"))
+    Frequency::named(text).ok_or_else(|| format!("`{text}` is not one of 1d, 1m, 5m, 15m, 30m, 60m"))
 }
 
-/// What was found of all securities.
+/// The findings for all securities.
 #[derive(Default)]
 struct Found {
     num_codes: usize,
     num_with_gaps: usize,
-    /// Days of each kind.
+    /// Number of days per kind of gap, in the order of [`Gaps::kinds`].
     num_days: [usize; 5],
     repairs: Vec<(Code, Repair)>,
 }
 
 impl GapsOptions {
-    /// Finds, shows and, if wanted, fills. Exit code 0: there are no gaps, or the commands are sent (and done where they are
-    /// waited for); 3: there are gaps; 1: it cannot be told.
+    /// Finds and prints the gaps, and sends repair commands if requested. Exit code 0: no gaps, or the commands are
+    /// sent (and done, with `--wait`); 3: there are gaps; 1: the search failed.
     pub fn run(self) -> ExitCode {
         self.find().unwrap_or_else(|code| code)
     }
@@ -117,7 +117,7 @@ impl GapsOptions {
         })
     }
 
-    /// Looks at some securities at a time, and prints what it finds as it goes.
+    /// Searches in batches of securities, and prints the gaps of each batch immediately.
     async fn look(&self, settings: &Settings) -> Result<Found, ExitCode> {
         let told = |error: actors::ports::StoreError| {
             eprintln!("{error}");
@@ -131,10 +131,10 @@ impl GapsOptions {
             eprintln!("the stock list (stock_info) is empty; name --codes, or send `stockinfo` first");
             return Err(ExitCode::FAILURE);
         }
-        let facts = ServiceHub::market_facts(settings).current(BELIEF).await;
+        let facts = ServiceHub::market_facts(settings).current(MAX_FACT_AGE).await;
         let end = self.end.unwrap_or(NaiveDate::MAX).min(last_expected_day(shanghai_clock::now()));
-        let look = Look { frequency: self.frequency, start: self.start, end, facts: &facts };
-        // Rows that should not be there may lie before and behind what is expected.
+        let look = GapSearch { frequency: self.frequency, start: self.start, end, facts: &facts };
+        // Unwanted rows may lie before and after the expected range.
         let range = DateRange {
             start: self.start.unwrap_or(DateRange::FIRST_TRADING_DAY).max(DateRange::FIRST_TRADING_DAY),
             end: self.end.unwrap_or(NaiveDate::MAX).min(shanghai_clock::today()),
@@ -177,7 +177,7 @@ impl GapsOptions {
         }
     }
 
-    /// A command as Ginkgo sends them: one a code.
+    /// Builds a command for one code, as Ginkgo sends them.
     fn command(&self, code: Code, repair: Repair, id: &str) -> String {
         let mut params = Map::new();
         params.insert("full".to_owned(), false.into());
@@ -201,7 +201,7 @@ impl GapsOptions {
     }
 }
 
-/// What sources say of missing days.
+/// Suspensions as reported by the sources.
 struct Suspended {
     sources: Vec<Arc<dyn MarketSource>>,
     told: Suspensions,
@@ -218,7 +218,7 @@ impl Suspended {
         }
     }
 
-    /// Takes suspended days from the missing ones. Waits for as long as a vendor's limit lasts.
+    /// Removes suspended days from the missing days. Waits for rate limits of up to [`LONGEST_LIMIT`].
     async fn leave_out(&self, code: Code, gaps: &mut Gaps) -> Result<(), ExitCode> {
         if gaps.missing.is_empty() {
             return Ok(());
@@ -232,12 +232,12 @@ impl Suspended {
                 Err(SourceError { kind: SourceErrorKind::RateLimited { retry_after, message }, .. })
                     if retry_after <= LONGEST_LIMIT =>
                 {
-                    eprintln!("{message}: goes on in {retry_after:?}");
+                    eprintln!("{message}; retrying in {retry_after:?}");
                     tokio::time::sleep(retry_after).await;
                     continue;
                 }
                 Err(error) => error.to_string(),
-                Ok(None) => NOBODY_TELLS.to_owned(),
+                Ok(None) => NO_SUSPENSION_SOURCE.to_owned(),
             };
             eprintln!("{failed}");
             return Err(ExitCode::FAILURE);
@@ -246,7 +246,7 @@ impl Suspended {
 }
 
 impl Found {
-    fn add(&mut self, code: Code, gaps: &Gaps, look: &Look<'_>) {
+    fn add(&mut self, code: Code, gaps: &Gaps, look: &GapSearch<'_>) {
         self.num_with_gaps += 1;
         for (number, (_, days)) in self.num_days.iter_mut().zip(gaps.kinds()) {
             *number += days.len();
@@ -290,7 +290,7 @@ fn rows(code: Code, gaps: &Gaps, facts: &MarketFacts) -> String {
     text
 }
 
-/// Days as ranges; days between which nothing is traded are one range.
+/// Formats days as ranges. A range may contain days without trading.
 fn ranges(days: &[NaiveDate], facts: &MarketFacts) -> Vec<String> {
     let mut joined: Vec<DateRange> = Vec::new();
     for run in runs(days, Days::new(1)) {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_shown_as_ranges_over_weekends_and_in_bounded_number() {
+    fn shows_bounded_ranges_across_weekends() {
         let facts = MarketFacts::built_in(day("2024-06-03"));
         let missing = ["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-10"].map(day).to_vec();
         assert_eq!(ranges(&missing, &facts), ["2024-01-04..2024-01-08", "2024-01-10"]);

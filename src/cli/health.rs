@@ -1,6 +1,6 @@
 // Upstream: main
 // Downstream: ask, cli, config
-// Role: `data-worker health`: whether the worker on this machine lives, for a container's HEALTHCHECK.
+// Role: Implements `data-worker health`, which checks the worker on this machine for a container's HEALTHCHECK.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,22 +13,22 @@ use serde_json::Value;
 use super::ask;
 use crate::config::{self, Environment, HttpSection};
 
-/// The whole question: below the 3 s that a container's health check is usually given.
+/// Deadline of the whole check: below 3 s, the usual timeout of a container health check.
 const DEADLINE: Duration = Duration::from_millis(2_500);
 
-/// Whom to ask.
+/// Options of `data-worker health`.
 #[derive(Debug, Args)]
 pub struct HealthOptions {
-    /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+    /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Asks there, whatever the configuration says.
+    /// Address of the worker; overrides the configuration.
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<String>,
 }
 
 impl HealthOptions {
-    /// Asks and prints one line. Exit code 0: it lives; 1: it does not, or cannot be asked.
+    /// Sends the request and prints one line. Exit code 0: the worker is healthy; 1: it is unhealthy or unreachable.
     pub fn run(self) -> ExitCode {
         match self.ask() {
             Ok(line) => super::print(&format!("{line}\n")),
@@ -43,7 +43,7 @@ impl HealthOptions {
         let address = match self.address {
             Some(address) => address,
             None => {
-                // As a worker does: a file that is broken does not keep it from running.
+                // Load as a worker does: it runs even if the file is invalid.
                 let usable = config::load_or_defaults(self.config.as_deref(), &Environment::of_process());
                 address(&usable.map_err(|problems| problems.to_string())?.loaded.settings.http)?
             }
@@ -52,7 +52,8 @@ impl HealthOptions {
         let url = format!("http://{address}/healthz");
         let answer = runtime.map_err(|error| error.to_string())?.block_on(ask::get(&ask::client()?, &url, DEADLINE));
         let (status, body) = answer?;
-        let body: Value = serde_json::from_str(&body).map_err(|_| format!("{url} is no worker's answer"))?;
+        let body: Value =
+            serde_json::from_str(&body).map_err(|_| format!("{url} did not return the health response of a worker"))?;
         let node_id = body.get("node_id").and_then(Value::as_str).unwrap_or_default();
         if status.is_success() {
             return Ok(format!("healthy: {node_id} at {address}"));
@@ -63,14 +64,14 @@ impl HealthOptions {
     }
 }
 
-/// Where a worker with this configuration can be asked on its own machine.
+/// The address at which a worker with this configuration is reachable from its own machine.
 fn address(section: &HttpSection) -> Result<String, String> {
     let HttpSection { enabled, host, port } = section;
     if !enabled {
-        return Err("http.enabled is false, so the worker cannot be asked".to_owned());
+        return Err("http.enabled is false, so the worker has no HTTP server".to_owned());
     }
     if *port == 0 {
-        return Err("http.port is 0, so only the worker's heartbeat tells its port; name it by --address".to_owned());
+        return Err("http.port is 0, so only the worker's heartbeat contains its port; set --address".to_owned());
     }
     let host = match host.parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) if ip.is_unspecified() => "127.0.0.1".to_owned(),

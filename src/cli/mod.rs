@@ -1,8 +1,8 @@
 // Upstream: many
 // Downstream: config
-// Role: The commands of `data-worker` beside the worker itself.
+// Role: Module of the `data-worker` commands other than `run`, `backfill` and `standalone`.
 
-//! Commands whose result is their output; each group has a file.
+//! Commands for operators; each command has its own file.
 
 use std::io::Write;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub mod send;
 /// `data-worker status`.
 pub mod status;
 
-/// The configuration a command works by, or its problems, told, and the exit code.
+/// Loads the configuration of a command. On failure prints the problems and returns the exit code.
 fn load(file: Option<&Path>) -> Result<Loaded, ExitCode> {
     crate::config::load(file, &Environment::of_process()).map_err(|problems| {
         eprintln!("{problems}");
@@ -35,16 +35,16 @@ fn load(file: Option<&Path>) -> Result<Loaded, ExitCode> {
     })
 }
 
-/// Waits for a command's questions to servers.
+/// Runs the requests of a command to servers until they complete.
 fn block_on<T>(questions: impl Future<Output = T>) -> Result<T, ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        eprintln!("the servers cannot be asked: {error}");
+        eprintln!("cannot connect to the servers: {error}");
         ExitCode::FAILURE
     })?;
     Ok(runtime.block_on(questions))
 }
 
-/// Prints a command's result. A reader that has gone away makes it a failure, not a panic.
+/// Prints the result of a command. A closed stdout is a failure, not a panic.
 fn print(text: &str) -> ExitCode {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 // Upstream: main
 // Downstream: actors, app, cli, reports
-// Role: `data-worker quality CODE`: what was wrong with a code, as a table for people or as JSON.
+// Role: Implements `data-worker quality CODE`, which prints the data quality problems of a code as a table or JSON.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,24 +15,24 @@ use super::reports::since;
 use super::{block_on, load, print};
 use crate::app::service_hub::ServiceHub;
 
-/// Whose history, and how far back.
+/// Options of `data-worker quality`.
 #[derive(Debug, Args)]
 pub struct QualityOptions {
-    /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+    /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// The security, such as 000001.SZ.
+    /// Security, such as 000001.SZ.
     code: Code,
-    /// How far back: `30m`, `12h`, `7d`, or a day of Shanghai's calendar such as 2024-01-31.
+    /// Start of the period: `30m`, `12h` or `7d` before now, or a calendar day in Shanghai such as 2024-01-31.
     #[arg(long, value_parser = since, default_value = "30d")]
     since: DateTime<Utc>,
-    /// Prints one JSON object a trouble, a line each.
+    /// Prints one JSON object per problem and line.
     #[arg(long)]
     json: bool,
 }
 
 impl QualityOptions {
-    /// Shows it, oldest first. Exit code 1 if it cannot be read.
+    /// Prints the problems, oldest first. Exit code 1 if they cannot be read.
     pub fn run(self) -> ExitCode {
         self.show().unwrap_or_else(|code| code)
     }
@@ -49,59 +49,59 @@ impl QualityOptions {
 }
 
 fn lines(history: &CodeHistory) -> String {
-    let line = |kept: &actors::domain::KeptTrouble| {
-        let trouble = &kept.trouble;
+    let line = |kept: &actors::domain::StoredIssue| {
+        let issue = &kept.issue;
         let line = json!({
             "at": kept.at.format("%Y-%m-%dT%H:%M:%S").to_string(),
             "node_id": kept.node_id,
-            "code": trouble.code,
-            "what": trouble.what,
-            "rule": trouble.rule,
-            "number": trouble.number,
-            "detail": trouble.detail,
+            "code": issue.code,
+            "what": issue.what,
+            "rule": issue.rule,
+            "number": issue.number,
+            "detail": issue.detail,
         });
         format!("{line}\n")
     };
-    history.troubles.iter().map(line).collect()
+    history.issues.iter().map(line).collect()
 }
 
 fn table(code: Code, history: &CodeHistory) -> String {
-    let CodeHistory { num_reports, troubles } = history;
-    if troubles.is_empty() {
-        return format!("{code}: nothing was wrong in {num_reports} reports\n");
+    let CodeHistory { num_reports, issues } = history;
+    if issues.is_empty() {
+        return format!("{code}: no problems in {num_reports} reports\n");
     }
     let mut text = format!("{:<19}  {:<20}  {:<7}  {:>8}  about\n", "time (Shanghai)", "worker", "what", "rows");
-    for kept in troubles {
-        let trouble = &kept.trouble;
-        let number = match trouble.what.as_str() {
-            "late" => format!("{} s", trouble.number),
+    for kept in issues {
+        let issue = &kept.issue;
+        let number = match issue.what.as_str() {
+            "late" => format!("{} s", issue.number),
             "failed" => String::new(),
-            _ => trouble.number.to_string(),
+            _ => issue.number.to_string(),
         };
-        // A row is of one line here; what a vendor says is not trusted to be.
-        let about: String = [trouble.rule.as_str(), trouble.detail.as_str()].concat();
+        // One line per row: a vendor's text may contain control characters.
+        let about: String = [issue.rule.as_str(), issue.detail.as_str()].concat();
         let about: String = about.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let at = kept.at.format("%Y-%m-%d %H:%M:%S");
-        let row = format!("{at}  {:<20}  {:<7}  {number:>8}  {about}", kept.node_id, trouble.what);
+        let row = format!("{at}  {:<20}  {:<7}  {number:>8}  {about}", kept.node_id, issue.what);
         text.push_str(row.trim_end());
         text.push('\n');
     }
-    text + &format!("{code}: {} troubles in {num_reports} reports\n", troubles.len())
+    text + &format!("{code}: {} problems in {num_reports} reports\n", issues.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actors::domain::{CodeTrouble, KeptTrouble};
+    use actors::domain::{CodeIssue, StoredIssue};
 
     #[test]
     fn a_history_is_a_row_a_trouble() {
         let code: Code = "000001.SZ".parse().unwrap();
-        assert!(table(code, &CodeHistory::default()).contains("nothing was wrong in 0 reports"));
-        let kept = |what: &str, rule: &str, detail: &str| KeptTrouble {
+        assert!(table(code, &CodeHistory::default()).contains("no problems in 0 reports"));
+        let kept = |what: &str, rule: &str, detail: &str| StoredIssue {
             at: "2024-01-31T20:00:01".parse().unwrap(),
             node_id: "n1".into(),
-            trouble: CodeTrouble {
+            issue: CodeIssue {
                 code: code.to_string(),
                 what: what.into(),
                 rule: rule.into(),
@@ -109,15 +109,14 @@ mod tests {
                 detail: detail.into(),
             },
         };
-        let troubles =
-            vec![kept("skipped", "missing_value", ""), kept("failed", "", "no\nanswer"), kept("late", "", "")];
-        let history = CodeHistory { num_reports: 7, troubles };
+        let issues = vec![kept("skipped", "missing_value", ""), kept("failed", "", "no\nanswer"), kept("late", "", "")];
+        let history = CodeHistory { num_reports: 7, issues };
         let text = table(code, &history);
         let rows: Vec<&str> = text.lines().collect();
         assert_eq!(rows.len(), 5, "{text}");
         assert!(rows[1].starts_with("2024-01-31 20:00:01  n1 ") && rows[1].ends_with("2  missing_value"), "{text}");
         assert!(rows[2].ends_with("no answer") && rows[3].ends_with("2 s"), "{text}");
-        assert_eq!(rows[4], "000001.SZ: 3 troubles in 7 reports");
+        assert_eq!(rows[4], "000001.SZ: 3 problems in 7 reports");
         assert_eq!(lines(&history).lines().count(), 3);
     }
 }

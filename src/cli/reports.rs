@@ -1,6 +1,6 @@
 // Upstream: main, quality
 // Downstream: adapters::kafka, cli, config
-// Role: `data-worker reports`: quality reports and alerts from the notification topic, as lines for people or as JSON.
+// Role: Implements `data-worker reports`, which prints quality reports and alerts from the notification topic.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,21 +13,21 @@ use serde::Deserialize;
 use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError, Record};
 use crate::config::KafkaSection;
 
-/// Between two looks for further messages.
-const LOOK: Duration = Duration::from_millis(500);
+/// Poll interval for further messages.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Shanghai, in which the exchanges and Ginkgo think: UTC+8, without summer time.
+/// Offset of Shanghai time, which the exchanges and Ginkgo use: UTC+8, without daylight saving time.
 const SHANGHAI_SECONDS: i32 = 8 * 3_600;
 
-/// How serious a message is at least.
+/// Severity of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Severity {
-    /// For the record.
+    /// For information.
     Info,
-    /// Somebody should look at it during the day.
+    /// An operator should look at it within the day.
     Warning,
-    /// Somebody should look at it now.
+    /// An operator should look at it now.
     Error,
 }
 
@@ -41,27 +41,27 @@ impl Severity {
     }
 }
 
-/// What to show, and how.
+/// Options of `data-worker reports`.
 #[derive(Debug, Args)]
 pub struct ReportsOptions {
-    /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+    /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Goes on with what comes, until Ctrl-C.
+    /// Prints new messages until Ctrl-C.
     #[arg(long)]
     follow: bool,
-    /// Only messages that are no older: `30m`, `12h`, `7d`, or a day of Shanghai's calendar such as 2024-01-31.
+    /// Only messages since `30m`, `12h` or `7d` before now, or since a calendar day in Shanghai such as 2024-01-31.
     #[arg(long, value_parser = since)]
     since: Option<DateTime<Utc>>,
-    /// Only messages that are at least so serious.
+    /// Minimum severity of the messages.
     #[arg(long, value_enum, default_value = "info")]
     severity: Severity,
-    /// Prints the messages as they are, one a line.
+    /// Prints the original JSON messages, one per line.
     #[arg(long)]
     json: bool,
 }
 
-/// A message of the topic, as far as it is shown.
+/// The fields of a message that are shown.
 #[derive(Debug, Deserialize)]
 struct Message {
     #[serde(rename = "type")]
@@ -72,9 +72,9 @@ struct Message {
     content: String,
 }
 
-/// A moment: a span back from now, or a day of Shanghai's calendar.
+/// Parses a time: a span before now, or a calendar day in Shanghai.
 pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
-    let wrong = || format!("`{text}` is no time; give one like 30m, 12h, 7d or 2024-01-31");
+    let wrong = || format!("`{text}` is not a valid time; use a form such as 30m, 12h, 7d or 2024-01-31");
     if let Ok(day) = text.parse::<NaiveDate>() {
         let midnight = day.and_time(NaiveTime::MIN) - TimeDelta::seconds(SHANGHAI_SECONDS.into());
         return Ok(midnight.and_utc());
@@ -91,7 +91,7 @@ pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
 }
 
 impl ReportsOptions {
-    /// Shows them, oldest first. Exit code 1 if the topic cannot be read.
+    /// Prints the messages, oldest first. Exit code 1 if the topic cannot be read.
     pub fn run(self) -> ExitCode {
         let loaded = match super::load(self.config.as_deref()) {
             Ok(loaded) => loaded,
@@ -113,12 +113,12 @@ impl ReportsOptions {
                 return Ok(told);
             }
             if records.is_empty() {
-                std::thread::sleep(LOOK);
+                std::thread::sleep(POLL_INTERVAL);
             }
         }
     }
 
-    /// What is wanted of these, oldest first. What is no message of a data worker is passed over: others write there, too.
+    /// Formats the selected reports and alerts, oldest first. Skips all other messages of the topic.
     fn text(&self, records: &[Record]) -> String {
         let read = |record: &Record| {
             let message: Message = serde_json::from_slice(&record.payload).ok()?;
@@ -143,7 +143,7 @@ impl std::fmt::Display for Message {
         );
         let kind = if self.kind == "data_quality_report" { "report" } else { "alert" };
         let (time, word) = (time.format("%Y-%m-%d %H:%M:%S"), self.severity.word());
-        // A message is of one line here; what others write is not trusted to be.
+        // One line per message: the content may contain control characters.
         let content: String = self.content.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         write!(f, "{time}  {word:<7}  {kind:<6}  {:<20}  {content}", self.source)
     }

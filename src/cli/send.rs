@@ -1,6 +1,6 @@
 // Upstream: gaps, main
 // Downstream: actors, adapters::kafka, cli, config
-// Role: `data-worker send`: publishes a command or an order in today's format, and follows its outcome.
+// Role: Implements `data-worker send`, which publishes a command or an order and follows its outcome.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,47 +14,48 @@ use serde_json::{Map, Value, json};
 use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError, Mark, Position, Record};
 use crate::config::KafkaSection;
 
-/// Between two looks for an outcome.
-const LOOK: Duration = Duration::from_millis(200);
+/// Poll interval for an outcome.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// After the first answer to an order to all workers, the others are waited for as long.
+/// Wait for further answers after the first answer to an order for all workers.
 const MORE_ANSWERS: Duration = Duration::from_secs(2);
 
-/// No outcome in time.
+/// Exit code for no outcome within the timeout.
 const EXIT_NO_OUTCOME: u8 = 2;
 
-/// What to send.
+/// Options of `data-worker send`.
 #[derive(Debug, Args)]
 pub struct SendOptions {
-    /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+    /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Follows what becomes of it; exit code 1 for a dead letter or a refusal, 2 if there is no outcome in time.
+    /// Waits for the outcome; exit code 1 for a dead letter or a refused order, 2 if there is no outcome within
+    /// --timeout.
     #[arg(long)]
     wait: bool,
-    /// Seconds to wait at most.
+    /// Maximum wait in seconds.
     #[arg(long, default_value_t = 300)]
     timeout: u64,
-    /// The command (bar_snapshot, …) or the order (reload, stop, pause, resume, heartbeat_test).
+    /// Command (bar_snapshot, …) or order (reload, stop, pause, resume, heartbeat_test).
     command: String,
-    /// Stock codes, separated by commas; one command each, as Ginkgo sends them.
+    /// Stock codes, separated by commas; each gets its own command, as Ginkgo does it.
     #[arg(long, value_delimiter = ',')]
     code: Vec<String>,
-    /// Replaces everything that is stored.
+    /// Fetches the whole history and replaces all stored rows.
     #[arg(long)]
     full: bool,
-    /// Replaces what is stored in the range.
+    /// Replaces the stored rows in the range.
     #[arg(long)]
     force: bool,
-    /// The one worker an order is for.
+    /// Node id of the only worker that the order addresses.
     #[arg(long)]
     node: Option<String>,
-    /// A further parameter, such as `start_date=20240102`; may be given several times.
+    /// Additional parameter, such as `start_date=20240102`; may be repeated.
     #[arg(long = "param", value_parser = parameter)]
     params: Vec<(String, Value)>,
 }
 
-/// `name=value`; the value is JSON where it reads as such and is no number, else text: dates are written as digits.
+/// Parses `name=value`. The value is JSON if it parses as JSON other than a number, otherwise text: dates are digits.
 fn parameter(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form name=value"))?;
     let json = serde_json::from_str(value).ok().filter(|value: &Value| !value.is_number());
@@ -62,7 +63,7 @@ fn parameter(text: &str) -> Result<(String, Value), String> {
 }
 
 impl SendOptions {
-    /// Sends and, if wanted, waits. Exit code 0: sent, and done if waited for.
+    /// Sends the messages and waits if requested. Exit code 0: sent and, with `--wait`, done.
     pub fn run(self) -> ExitCode {
         let loaded = match super::load(self.config.as_deref()) {
             Ok(loaded) => loaded,
@@ -133,7 +134,8 @@ impl SendOptions {
         self.gather(&admin, &answers, &id)
     }
 
-    /// One answer of the worker that was named; of all workers those that answer soon after the first.
+    /// Prints the answers to an order: the first one if it addresses one worker, otherwise all that arrive within
+    /// [`MORE_ANSWERS`] after the first.
     fn gather(&self, admin: &AdminClient, since: &Mark, id: &str) -> Result<ExitCode, AdminClientError> {
         let (deadline, mut first_at, mut refused, mut num_told) = (self.deadline(), None, false, 0);
         loop {
@@ -151,16 +153,16 @@ impl SendOptions {
                 }
             }
             if num_told == 0 && Instant::now() >= deadline {
-                println!("{}: no answer within {} s; is a worker of this name running?", self.command, self.timeout);
+                println!("{}: no answer within {} s; is such a worker running?", self.command, self.timeout);
                 return Ok(ExitCode::from(EXIT_NO_OUTCOME));
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 }
 
-/// Follows commands until each has an outcome. One is resolved when the group's offset passes it; whether it was a dead letter
-/// stands in their topic. Exit code 1 for a dead letter, 2 where there is no outcome in time.
+/// Waits until each command has an outcome. A command is resolved when the committed offset of the group passes it; the
+/// dead letter topic shows whether it failed. Exit code 1 for a dead letter, 2 if there is no outcome within `timeout`.
 pub(super) fn follow(
     admin: &AdminClient,
     mut open: Vec<(String, Position)>,
@@ -191,11 +193,11 @@ pub(super) fn follow(
         }
         if Instant::now() >= deadline {
             for (name, _) in &open {
-                println!("{name}: no outcome within {} s; it stays in the topic", timeout.as_secs());
+                println!("{name}: no outcome within {} s; the command remains in the topic", timeout.as_secs());
             }
             return Ok(ExitCode::from(EXIT_NO_OUTCOME));
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -206,13 +208,14 @@ fn is_about(record: &Record, position: &Position) -> bool {
         && is("dlq.offset", &position.offset.to_string())
 }
 
-/// Ginkgo's own topic for data commands; the control topic where there is no other.
+/// Ginkgo's topic for data commands: the first command topic that is not the control topic, otherwise the control
+/// topic.
 pub(super) fn command_topic(kafka: &KafkaSection) -> &str {
     let other = kafka.command_topics.iter().find(|topic| **topic != kafka.control_topic);
     other.map_or(kafka.control_topic.as_str(), String::as_str)
 }
 
-/// A worker's event that answers an order.
+/// An event with which a worker answers an order.
 #[derive(Deserialize)]
 struct Answer {
     source: String,
@@ -238,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parameter_is_text_unless_it_is_json_and_no_number() {
+    fn parameter_is_text_unless_non_numeric_json() {
         assert_eq!(parameter("start_date=20240102"), Ok(("start_date".to_owned(), json!("20240102"))));
         assert_eq!(parameter("full=true"), Ok(("full".to_owned(), json!(true))));
         assert_eq!(parameter("codes=[\"000001.SZ\"]"), Ok(("codes".to_owned(), json!(["000001.SZ"]))));

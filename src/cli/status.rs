@@ -1,6 +1,6 @@
 // Upstream: main
 // Downstream: actors, adapters::redis, ask, cli, config
-// Role: `data-worker status`: all workers by their heartbeats and, where they can be asked, by their own word.
+// Role: Implements `data-worker status`, which shows all workers by their heartbeats and their HTTP status.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -18,34 +18,34 @@ use super::ask;
 use crate::adapters::redis::fleet::{FoundHeartbeat, heartbeats};
 use crate::config::RedisSection;
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_secs(2);
+/// Refresh interval of `--watch`.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The longest wait for one worker's own word.
+/// Timeout of the HTTP request to one worker.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Workers asked at once.
+/// Maximum number of concurrent HTTP requests.
 const ASKED_AT_ONCE: usize = 32;
 
-/// The last error's longest text in the table.
+/// Maximum length of the last error in the table, in characters.
 const MAX_ERROR: usize = 60;
 
-/// What to show, and how.
+/// Options of `data-worker status`.
 #[derive(Debug, Args)]
 pub struct StatusOptions {
-    /// The configuration file; otherwise it is looked for as a worker does, see docs/configuration.md.
+    /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Looks again every two seconds, until Ctrl-C; goes on while Redis is away.
+    /// Refreshes every two seconds until Ctrl-C, also while Redis is unavailable.
     #[arg(long)]
     watch: bool,
-    /// Prints JSON with all that is known, instead of a table.
+    /// Prints JSON with all details instead of a table.
     #[arg(long)]
     json: bool,
 }
 
 impl StatusOptions {
-    /// Shows the workers. Exit code 1 if there is none, or Redis cannot be read.
+    /// Shows the workers. Exit code 1 if there are none or Redis cannot be read.
     pub fn run(self) -> ExitCode {
         let loaded = match super::load(self.config.as_deref()) {
             Ok(loaded) => loaded,
@@ -71,31 +71,31 @@ impl StatusOptions {
                         return Ok(if workers.is_empty() { ExitCode::FAILURE } else { printed });
                     }
                 }
-                // Whoever watches wants to see when it is over.
+                // Continue, so that the user sees when Redis is available again.
                 Err(reason) if self.watch => eprintln!("{reason}"),
                 Err(reason) => return Err(reason),
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Shows the workers; a failure where nobody reads the output any more.
+    /// Prints the workers. Returns a failure if stdout is closed.
     fn tell(&self, workers: &[SeenWorker], redis: &RedisSection) -> ExitCode {
         let text = if self.json { format!("{}\n", json_of(workers)) } else { table(workers, shanghai_clock::now()) };
         let clear = if self.watch && !self.json && std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
         let printed = super::print(&format!("{clear}{text}"));
         if workers.is_empty() {
-            eprintln!("no worker beats at redis://{}:{}, key {}:*", redis.host, redis.port, redis.key_prefix);
+            eprintln!("no heartbeats found at redis://{}:{}, key {}:*", redis.host, redis.port, redis.key_prefix);
         }
         printed
     }
 }
 
-/// One worker as it is known from outside.
+/// A worker with its heartbeat and its HTTP status.
 struct SeenWorker {
     heartbeat: FoundHeartbeat,
     beat: Value,
-    /// Its own word, or why there is none.
+    /// The response of its `/status`, or why there is none.
     own: Result<Value, String>,
 }
 
@@ -105,7 +105,7 @@ async fn look(redis: &RedisSection, client: &Client) -> Result<Vec<SeenWorker>, 
         let beat: Value = serde_json::from_str(&heartbeat.value).unwrap_or_default();
         let own = match beat.pointer("/stats/http_address").and_then(Value::as_str) {
             Some(address) => own_word(client, address).await,
-            None => Err("it has no HTTP address".to_owned()),
+            None => Err("the heartbeat contains no HTTP address".to_owned()),
         };
         SeenWorker { heartbeat, beat, own }
     });
@@ -133,7 +133,7 @@ fn json_of(workers: &[SeenWorker]) -> Value {
 const HEAD: [&str; 13] =
     ["NODE", "STATE", "HTTP", "UP", "BEAT", "PARTS", "LAG", "OPEN", "DONE", "ROWS", "ERRORS", "RESTARTS", "LAST ERROR"];
 
-/// A line for each worker; numbers on the right.
+/// A table with one line per worker; numbers are right-aligned.
 fn table(workers: &[SeenWorker], now: NaiveDateTime) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(workers.iter().map(|worker| row(worker, now)));
@@ -182,7 +182,7 @@ fn row(worker: &SeenWorker, now: NaiveDateTime) -> [String; 13] {
     ]
 }
 
-/// The two largest units.
+/// Formats a duration with its two largest units.
 fn duration(seconds: u64) -> String {
     match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
         (0, 0, 0, s) => format!("{s}s"),
@@ -198,7 +198,7 @@ mod tests {
     use chrono::NaiveDate;
 
     #[test]
-    fn the_table_shows_what_is_known_and_a_dash_for_what_is_not() {
+    fn table_shows_dash_for_unknown_values() {
         let beat = json!({
             "status": "running",
             "timestamp": "2026-08-10T21:10:00.123456",

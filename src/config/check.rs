@@ -1,6 +1,6 @@
 // Upstream: config, load
 // Downstream: actors, observability::telemetry, sections, source_name, source_sections, sources::databases
-// Role: Finds settings that are well formed but cannot work, alone or together.
+// Role: Checks settings, alone and in combination, beyond their types.
 
 use actors::ports::DataKind;
 use actors::settings::ranges::out_of_range;
@@ -12,16 +12,16 @@ use super::sections::{KafkaSection, Settings};
 use super::source_name::SourceName;
 use super::source_sections::SourcesSection;
 
-/// A setting's path and what is wrong with its value.
+/// The path of a setting, and the problem of its value.
 pub type Finding = (String, String);
 
-/// Kafka's longest topic name, in characters (Apache Kafka, `Topic.java`).
+/// Maximum length of a Kafka topic name, in characters (Apache Kafka, `Topic.java`).
 const MAX_TOPIC_LENGTH: usize = 249;
 
-/// Longest name of a worker, in characters; it is a part of keys and of Kafka's client id.
+/// Maximum length of a node id, in characters; it is part of Redis keys and of Kafka's client id.
 const MAX_NODE_ID_LENGTH: usize = 128;
 
-/// Every setting that cannot work, not only the first.
+/// All invalid settings, not only the first.
 pub fn problems(settings: &Settings) -> Vec<Finding> {
     let mut findings = Findings::default();
     if let Some(reason) = node_id_problem(&settings.worker.node_id) {
@@ -39,13 +39,13 @@ pub fn problems(settings: &Settings) -> Vec<Finding> {
     findings.0
 }
 
-/// What will work only in part: worth a line at the start.
+/// Warnings about settings that are valid but limit what the worker can do.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
     if settings.sources.used().contains(&SourceName::Tushare) && settings.sources.tushare.token.is_none() {
         warnings.push(
-            "sources.tushare.token is not set, so every fetch from Tushare will be refused; set TUSHARE_TOKEN, or choose \
-             sources.bars: files"
+            "sources.tushare.token is not set, so Tushare will reject every request; set TUSHARE_TOKEN, or choose \
+             another source, such as sources.bars: files"
                 .to_owned(),
         );
     }
@@ -54,13 +54,13 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     warnings
 }
 
-/// Kinds of data that none of the named sources has.
+/// A warning for each kind of data without a source.
 fn kinds_without_source(sources: &SourcesSection) -> Vec<String> {
     let lacking = DataKind::ALL.into_iter().filter(|kind| sources.of(*kind).is_empty());
     let warning = |kind: DataKind| {
         format!(
-            "none of sources.bars has the {kind}, so every command that wants it becomes a dead letter; name one in \
-             sources.{key}: {offering}",
+            "no source in sources.bars offers the {kind}, so every command for it becomes a dead letter; set \
+             sources.{key} to one or more of: {offering}",
             key = kind.key(),
             offering = offering(kind)
         )
@@ -68,13 +68,13 @@ fn kinds_without_source(sources: &SourcesSection) -> Vec<String> {
     lacking.map(warning).collect()
 }
 
-/// The sources that have a kind of data, for a text.
+/// The names of the sources that offer a kind of data, for messages.
 fn offering(kind: DataKind) -> String {
     let names: Vec<_> = SourceName::ALL.iter().filter(|name| name.offers(kind)).map(|name| name.as_str()).collect();
     names.join(", ")
 }
 
-/// Databases that are sources of what the worker itself writes there.
+/// A warning for each source that is the table into which the worker itself writes.
 fn own_stores(settings: &Settings) -> Vec<String> {
     let Settings { clickhouse, mysql, sources, .. } = settings;
     let is_own_clickhouse = (&sources.clickhouse.host, sources.clickhouse.port, &sources.clickhouse.database)
@@ -93,23 +93,23 @@ fn own_stores(settings: &Settings) -> Vec<String> {
         if is_own && !is_renamed && sources.of(kind).contains(&name) {
             let (source, key) = (name.as_str(), kind.key());
             warnings.push(format!(
-                "sources.{source} is the worker's own store of the {kind}: it would read what it has written; name \
-                 another server or database there, another table in sources.{source}.shape.tables, or another source in \
-                 sources.{key}"
+                "sources.{source} is the worker's own store of the {kind}: the worker would read its own rows; \
+                 configure another server or database there, another table in sources.{source}.shape.tables, or \
+                 another source in sources.{key}"
             ));
         }
     }
     warnings
 }
 
-/// What is wrong with a worker's name, if anything.
+/// The problem of a node id; `None` if it is valid.
 pub fn node_id_problem(node_id: &str) -> Option<String> {
     let must = if node_id.is_empty() {
         "it must not be empty".to_owned()
     } else if node_id.contains(':') {
-        "it must hold no `:`, because readers of heartbeats split keys there".to_owned()
+        "it must not contain `:`, because readers of heartbeats split keys there".to_owned()
     } else if node_id.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        "it must hold no blanks and no control characters".to_owned()
+        "it must not contain whitespace or control characters".to_owned()
     } else if node_id.chars().count() > MAX_NODE_ID_LENGTH {
         format!("it must have at most {MAX_NODE_ID_LENGTH} characters")
     } else {
@@ -135,7 +135,7 @@ impl Findings {
             || matches!(found, "." | "..")
             || !found.chars().all(legal)
         {
-            let must = "it must be a topic's name: letters, digits, `.`, `_`, `-`";
+            let must = "it must be a topic name of letters, digits, `.`, `_` and `-`";
             self.0.push((path.to_owned(), format!("it is {found:.40?}, but {must}")));
         }
     }
@@ -181,7 +181,8 @@ fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
     ] {
         findings.topic(path, topic);
         if kafka.command_topics.contains(topic) {
-            let reason = format!("it is {topic:.40?}, which is a command topic: the worker would read what it writes");
+            let reason =
+                format!("it is {topic:.40?}, which is a command topic: the worker would read its own messages");
             findings.0.push((path.to_owned(), reason));
         }
     }
@@ -205,7 +206,7 @@ fn sources(sources: &SourcesSection, findings: &mut Findings) {
     }
     if !sources.tdx.names_servers() {
         let hosts = sources.tdx.hosts.join(", ");
-        let reason = format!("it is {hosts:.80?}, but it must name servers as host:port");
+        let reason = format!("it is {hosts:.80?}, but it must list servers as host:port");
         findings.0.push(("sources.tdx.hosts".into(), reason));
     }
     let is_address = |(host, port): (&str, &str)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0);
@@ -239,7 +240,8 @@ fn sources(sources: &SourcesSection, findings: &mut Findings) {
         for (place, names) in [("sources", sources.named(kind)), ("sources.cross_check", sources.cross_check.of(kind))]
         {
             for name in names.iter().filter(|name| !name.offers(kind)) {
-                let reason = format!("{} has no {kind}; sources that have: {}", name.as_str(), offering(kind));
+                let reason =
+                    format!("{} does not offer the {kind}; sources that do: {}", name.as_str(), offering(kind));
                 findings.0.push((format!("{place}.{}", kind.key()), reason));
             }
         }
@@ -250,14 +252,14 @@ fn sources(sources: &SourcesSection, findings: &mut Findings) {
     }
 }
 
-/// The address is not shown where it is wrong: it may hold credentials.
+/// Errors do not show the URL, because it may contain credentials.
 fn check_url(url: &str) -> Result<(), String> {
-    let url = reqwest::Url::parse(url).map_err(|error| format!("it is no web address: {error}"))?;
+    let url = reqwest::Url::parse(url).map_err(|error| format!("it is not a valid URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("it must begin with http:// or https://".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("it must hold no credentials; the token has a setting of its own".to_owned());
+        return Err("it must not contain credentials; the token has its own setting".to_owned());
     }
     Ok(())
 }
@@ -272,7 +274,7 @@ mod tests {
         settings
     }
 
-    /// The setting complained of after a change; exactly one.
+    /// The only finding after a change.
     fn complaint(change: fn(&mut Settings)) -> Finding {
         let mut settings = sound();
         change(&mut settings);
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_data_has_a_source_by_default_and_one_that_has_none_is_warned_of() {
+    fn warns_about_data_kinds_without_source() {
         let mut sources = SourcesSection::default();
         assert!(DataKind::ALL.into_iter().all(|kind| !sources.of(kind).is_empty()));
         assert_eq!(sources.of(DataKind::Ticks), [SourceName::Tdx], "Tushare has no ticks");
@@ -299,11 +301,11 @@ mod tests {
         sources.bars = vec![SourceName::Yahoo];
         let found = kinds_without_source(&sources);
         assert_eq!(found.len(), 3, "factors, stocks, calendar: {found:?}");
-        assert!(found[0].contains("sources.factors: baostock"), "{found:?}");
+        assert!(found[0].contains("sources.factors to one or more of: baostock"), "{found:?}");
     }
 
     #[test]
-    fn a_source_that_is_the_workers_own_store_is_warned_of() {
+    fn warns_about_own_store_as_source() {
         let mut settings = sound();
         settings.sources.bars = vec![SourceName::ClickHouse];
         settings.sources.stocks = vec![SourceName::MySql];
@@ -321,8 +323,8 @@ mod tests {
     fn what_cannot_work_is_named() {
         type Case = (fn(&mut Settings), &'static str, &'static str);
         let cases: [Case; 19] = [
-            (|s| s.worker.node_id = "a:b".into(), "worker.node_id", "no `:`"),
-            (|s| s.worker.node_id = "a b".into(), "worker.node_id", "blanks"),
+            (|s| s.worker.node_id = "a:b".into(), "worker.node_id", "not contain `:`"),
+            (|s| s.worker.node_id = "a b".into(), "worker.node_id", "whitespace"),
             (|s| s.kafka.port = 0, "kafka.port", "1 to 65535"),
             (|s| s.mysql.host = " ".into(), "mysql.host", "not be empty"),
             (|s| s.kafka.command_topics.clear(), "kafka.command_topics", "at least one"),
@@ -335,7 +337,11 @@ mod tests {
             (|s| s.sources.bars = vec![SourceName::Files], "sources.files.folder", "folder"),
             (|s| s.sources.baostock.address = "a:0".into(), "sources.baostock.address", "host and a port"),
             (|s| s.sources.yahoo.url = "ftp://a".into(), "sources.yahoo.url", "http://"),
-            (|s| s.sources.stocks = vec![SourceName::Yahoo], "sources.stocks", "yahoo has no list of securities"),
+            (
+                |s| s.sources.stocks = vec![SourceName::Yahoo],
+                "sources.stocks",
+                "yahoo does not offer the list of securities",
+            ),
             (|s| s.sources.mongodb.host.clear(), "sources.mongodb.host", "not be empty"),
             (|s| s.sources.redis.mapping.tables = vec!["x".into()], "sources.redis.shape", "shape.tables holds `x`"),
             (|s| s.log.level = "loud".into(), "log.level", "loud"),
@@ -349,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_credentials_is_refused_without_being_shown() {
+    fn rejects_url_credentials_without_showing_them() {
         let (_, reason) = complaint(|s| s.sources.tushare.url = "http://me:s3cret@host/".into());
         assert!(!reason.contains("s3cret"), "{reason}");
     }

@@ -1,10 +1,10 @@
 // Upstream: load
 // Downstream: environment, ginkgo, keys, layer, problem
-// Role: Ginkgo's environment, PRODUCTION or DEVELOPMENT, and its two rules: the 1 before ports, and the guard of hosts.
+// Role: Determines Ginkgo's environment, PRODUCTION or DEVELOPMENT, and applies its port rule and its host guard.
 
-//! Both rules are Ginkgo's own and concern ClickHouse and MySQL alone (its Compose file uses `redis-master` in
-//! DEVELOPMENT). They hold whether a value comes from Ginkgo's file, from one of its variables or from its default. The
-//! port rule leaves alone what only this worker reads, its own file and variables: there a port is meant as written.
+//! Both rules come from Ginkgo and apply only to ClickHouse and MySQL (Ginkgo's Compose file uses `redis-master` in
+//! DEVELOPMENT). They apply to values from Ginkgo's file, from its variables and from the defaults. The port rule does
+//! not apply to the worker's own file and variables.
 
 use config::ValueKind;
 
@@ -14,54 +14,57 @@ use super::keys::find;
 use super::problem::{Place, Problem};
 use crate::config::layer::{Entry, Layer};
 
-/// Switches the guard off where it is `1`.
+/// `1` turns the host guard off.
 const SKIP_GUARD: &str = "GINKGO_SKIP_CLUSTER_GUARD";
 
-/// Ports with Ginkgo's rule.
+/// Ports to which the port rule applies.
 const PORTS: [&str; 2] = ["clickhouse.port", "mysql.port"];
 
-/// Hosts with Ginkgo's guard.
+/// Hosts to which the host guard applies.
 const HOSTS: [&str; 2] = ["clickhouse.host", "mysql.host"];
 
 const PRODUCTION: &str = "PRODUCTION";
 const DEVELOPMENT: &str = "DEVELOPMENT";
 
-/// The environment Ginkgo runs in.
+/// The environment in which Ginkgo runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
     name: String,
-    /// Where the name was found, for messages.
+    /// Where the name was set, for messages.
     origin: String,
     in_container: bool,
     is_guarded: bool,
 }
 
 impl Cluster {
-    /// From `GINKGO_ENV`, else from `env` in `config.yml`, else DEVELOPMENT where debug is on.
+    /// Takes the name from `GINKGO_ENV`, otherwise from `env` in `config.yml`. Without both it is DEVELOPMENT if debug
+    /// mode is on, otherwise PRODUCTION.
     pub fn of(environment: &Environment, files: &GinkgoFiles) -> Self {
         let variable = |name: &str| Some((environment.get(name)?.to_owned(), Place::Variable(name.to_owned())));
         let named = variable("GINKGO_ENV").or_else(|| files.env.clone());
         let (name, origin) = match (named, variable("GINKGO_DEBUG_MODE").or_else(|| files.debug.clone())) {
             (Some((name, place)), _) => (name.trim().to_ascii_uppercase(), place.to_string()),
-            (None, Some((debug, place))) if is_on(&debug) => (DEVELOPMENT.to_owned(), format!("debug is on, {place}")),
-            (None, _) => (PRODUCTION.to_owned(), "debug is off".to_owned()),
+            (None, Some((debug, place))) if is_on(&debug) => {
+                (DEVELOPMENT.to_owned(), format!("debug mode is on, {place}"))
+            }
+            (None, _) => (PRODUCTION.to_owned(), "debug mode is off".to_owned()),
         };
         let is_guarded = environment.get(SKIP_GUARD) != Some("1");
         Self { name, origin, in_container: environment.is_in_container(), is_guarded }
     }
 
-    /// What is worth a warning.
+    /// A warning if the environment is unknown.
     pub fn warning(&self) -> Option<String> {
         let known = [PRODUCTION, DEVELOPMENT].contains(&self.name.as_str());
         (!known).then(|| {
             format!(
-                "Ginkgo's environment is {:.40?} ({}), neither {PRODUCTION} nor {DEVELOPMENT}",
+                "Ginkgo's environment is {:.40?} ({}), which is neither {PRODUCTION} nor {DEVELOPMENT}",
                 self.name, self.origin
             )
         })
     }
 
-    /// Puts a 1 before the ports of ClickHouse and MySQL, 8123 to 18123, in DEVELOPMENT outside containers.
+    /// In DEVELOPMENT outside containers, prefixes the ports of ClickHouse and MySQL with 1: 8123 becomes 18123.
     pub fn prefix_ports(&self, defaults: &mut Layer, ginkgo: &mut Layer, environment: &mut Layer) -> Vec<Problem> {
         if self.name != DEVELOPMENT || self.in_container {
             return Vec::new();
@@ -85,7 +88,7 @@ impl Cluster {
         problems
     }
 
-    /// Hosts of the other environment, which must not be connected to. `settings`: all layers, put together.
+    /// Finds hosts of the other environment, to which the worker must not connect. `settings` are the merged layers.
     pub fn forbidden_hosts(&self, settings: &Layer) -> Vec<Problem> {
         let wrong_end = match self.name.as_str() {
             PRODUCTION => "-test",
@@ -101,8 +104,8 @@ impl Cluster {
                 place: entry.place.clone(),
                 key: Some(path.to_owned()),
                 reason: format!(
-                    "it is {:.80?}, but Ginkgo's environment is {} ({}), where no host ends in {wrong_end}; correct \
-                     the host or GINKGO_ENV, or set {SKIP_GUARD}=1",
+                    "it is {:.80?}, but Ginkgo's environment is {} ({}), which forbids hosts that end in {wrong_end}; \
+                     correct the host or GINKGO_ENV, or set {SKIP_GUARD}=1",
                     entry.value.to_string(),
                     self.name,
                     self.origin
@@ -116,7 +119,7 @@ fn is_on(text: &str) -> bool {
     ["true", "1", "yes", "on"].contains(&text.trim().to_ascii_lowercase().as_str())
 }
 
-/// A port that begins with 1 already stays, and 0 is no port in any case.
+/// Prefixes a port with 1, unless it starts with 1 already or is 0, which is invalid in any case.
 fn prefix(entry: &mut Entry) -> Result<(), (Place, String)> {
     let port = entry.value.to_string();
     if port.starts_with(['0', '1']) {
@@ -131,8 +134,8 @@ fn prefix(entry: &mut Entry) -> Result<(), (Place, String)> {
         }
         Err(_) => {
             let reason = format!(
-                "it is {port}, before which Ginkgo puts a 1 in {DEVELOPMENT} outside containers, but {prefixed} is no \
-                 port; set the port in the worker's own file"
+                "it is {port}, which Ginkgo prefixes with 1 in {DEVELOPMENT} outside containers, but {prefixed} is not \
+                 a valid port; set the port in the worker's own file"
             );
             Err((entry.place.clone(), reason))
         }
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_counts_most_then_config_yml_then_debug() {
+    fn variable_precedes_config_yml_and_debug() {
         let mut files = GinkgoFiles::default();
         let of = |variables: &[(&str, &str)], files: &GinkgoFiles| {
             Cluster::of(&Environment::from_iter(variables.iter().copied()), files).name
@@ -173,7 +176,7 @@ mod tests {
         assert_eq!(cluster(&[]).warning(), None);
     }
 
-    /// The ports of default, Ginkgo's file and environment after the rule.
+    /// The ports of the defaults, Ginkgo's file and the environment after the port rule.
     fn ports(variables: &[(&str, &str)], in_file: u64, variable: &str) -> ([String; 3], Vec<Problem>) {
         let (mut defaults, mut ginkgo, mut environment) = (Layer::new(), Layer::new(), Layer::new());
         ginkgo.insert("mysql.port", entry(in_file, file()));
@@ -184,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn a_1_comes_before_ports_in_development_outside_containers_only() {
+    fn prefixes_ports_only_in_development_outside_containers() {
         let development = [("GINKGO_ENV", "DEVELOPMENT")];
         let found = |variables: &[(&str, &str)], in_file, name| ports(variables, in_file, name).0;
         assert_eq!(found(&development, 3307, "GINKGO_MYSQL_PORT"), ["13306", "13307", "13306"]);
-        assert_eq!(found(&development, 13307, "MYSQL_PORT"), ["13306", "13307", "13306"], "one 1 is enough");
+        assert_eq!(found(&development, 13307, "MYSQL_PORT"), ["13306", "13307", "13306"], "no second 1");
         let own = "GINKGO_DATA_WORKER__MYSQL__PORT";
-        assert_eq!(found(&development, 3307, own), ["13306", "13307", "3306"], "its own variable is meant as written");
+        assert_eq!(found(&development, 3307, own), ["13306", "13307", "3306"], "no rule for the worker's own variable");
         for in_container in [("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("DOCKER_CONTAINER", "1")] {
             assert_eq!(found(&[development[0], in_container], 3307, "MYSQL_PORT"), ["", "3307", "3306"]);
         }
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_of_a_prefixed_port_says_so_and_only_the_two_stores_are_concerned() {
+    fn only_store_ports_are_prefixed_and_place_says_so() {
         let (mut defaults, mut ginkgo, mut environment) = (Layer::new(), Layer::new(), Layer::new());
         ginkgo.insert("redis.port", entry(6379_u64, file()));
         ginkgo.insert("clickhouse.port", entry(8123_u64, file()));
@@ -206,21 +209,22 @@ mod tests {
         assert_eq!(cluster.prefix_ports(&mut defaults, &mut ginkgo, &mut environment), []);
         assert_eq!(ginkgo["redis.port"].value, ValueKind::U64(6379));
         assert_eq!(ginkgo["clickhouse.port"].value, ValueKind::U64(18123));
-        assert_eq!(ginkgo["clickhouse.port"].place.to_string(), "secure.yml, line 7, with Ginkgo's 1 before it");
+        let place = ginkgo["clickhouse.port"].place.to_string();
+        assert_eq!(place, "secure.yml, line 7, prefixed with 1 by Ginkgo's port rule");
         assert_eq!(defaults.keys().copied().collect::<Vec<_>>(), PORTS);
     }
 
     #[test]
-    fn a_port_that_is_none_with_a_1_before_it_is_a_problem() {
+    fn invalid_prefixed_port_is_a_problem() {
         let (found, problems) = ports(&[("GINKGO_ENV", "DEVELOPMENT")], 65_000, "MYSQL_PORT");
         assert_eq!(found[1], "65000");
         let text = problems[0].to_string();
         assert!(problems.len() == 1 && text.contains("secure.yml, line 7: mysql.port: it is 65000"), "{text}");
-        assert!(text.contains("165000 is no port"), "{text}");
+        assert!(text.contains("165000 is not a valid port"), "{text}");
     }
 
     #[test]
-    fn a_host_of_the_other_environment_is_forbidden_unless_the_guard_is_off() {
+    fn guard_rejects_hosts_of_other_environment() {
         let forbidden = |variables: &[(&str, &str)], host: &str| {
             let layer = Layer::from([
                 ("clickhouse.host", entry(host, file())),
@@ -235,7 +239,7 @@ mod tests {
         assert!(found[0].starts_with("secure.yml, line 7: clickhouse.host: it is \"clickhouse-test\""), "{found:?}");
         assert!(found[0].contains("PRODUCTION (environment variable GINKGO_ENV)"), "{found:?}");
         assert_eq!(forbidden(&[development], "ClickHouse-Master").len(), 1);
-        assert_eq!(forbidden(&[], "a-test").len(), 1, "without debug it is PRODUCTION");
+        assert_eq!(forbidden(&[], "a-test").len(), 1, "without debug mode the environment is PRODUCTION");
         for (variable, host) in [
             (production, "a-master"),
             (development, "a-test"),

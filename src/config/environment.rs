@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: keys, layer, problem, value
-// Role: Settings from environment variables: their names, their order, and the files that hold secrets.
+// Role: Reads settings from environment variables and from the secret files that they name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,16 +13,17 @@ use super::problem::{Place, Problem};
 use super::value;
 use crate::config::layer::{Entry, Layer, unknown};
 
-/// Before the path of any setting: `GINKGO_DATA_WORKER__BATCH__MAX_ROWS` is `batch.max_rows`.
+/// Prefix of the worker's own variables: `GINKGO_DATA_WORKER__BATCH__MAX_ROWS` sets `batch.max_rows`.
 pub const PREFIX: &str = "GINKGO_DATA_WORKER__";
 
-/// After a secret's variable: the value is in a file of this path, as container secrets are.
+/// Suffix of a secret's variable that contains the path of a file with the value, as for container secrets.
 const FILE_SUFFIX: &str = "_FILE";
 
-/// The largest file of a secret, in bytes.
+/// Maximum size of a secret file, in bytes.
 const MAX_SECRET_BYTES: u64 = 4_096;
 
-/// The names Ginkgo and the worker's specification use for some settings; the first that is set counts.
+/// Further variables of some settings, from Ginkgo and from the worker's specification. The first one that is set
+/// applies.
 const NAMES: &[(&str, &[&str])] = &[
     ("worker.node_id", &["GINKGO_NODE_ID"]),
     ("kafka.host", &["GINKGO_KAFKA_HOST", "KAFKA_HOST"]),
@@ -45,7 +46,7 @@ const NAMES: &[(&str, &[&str])] = &[
     ("log.folder", &["GINKGO_LOG_PATH"]),
 ];
 
-/// Every variable that sets this, the one that counts most first.
+/// Every variable of this setting, in descending precedence.
 pub fn variables_of(path: &str) -> Vec<String> {
     let aliases = NAMES.iter().filter(|(key, _)| *key == path).flat_map(|(_, names)| *names);
     std::iter::once(generic_name(path)).chain(aliases.map(|name| (*name).to_owned())).collect()
@@ -55,17 +56,17 @@ fn generic_name(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "__").to_uppercase())
 }
 
-/// Environment variables at one moment. An empty one counts as not set.
+/// A snapshot of environment variables. An empty variable counts as not set.
 #[derive(Clone, Default)]
 pub struct Environment {
-    /// `None`: the value is no UTF-8.
+    /// `None`: the value is not valid UTF-8.
     variables: BTreeMap<String, Option<String>>,
-    /// Whether the system shows that the process runs in a container.
+    /// Whether the file system shows that the process runs in a container.
     has_container_marks: bool,
 }
 
 impl fmt::Debug for Environment {
-    /// Names alone: values may be secrets.
+    /// Shows only names, because values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.variables.keys()).finish()
     }
@@ -79,36 +80,36 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
 }
 
 impl Environment {
-    /// This process's environment.
+    /// The environment of this process.
     pub fn of_process() -> Self {
         let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let variables = named.map(|(name, value)| (name, value.into_string().ok())).collect();
         Self { variables, has_container_marks: has_container_marks(Path::new("/")) }
     }
 
-    /// A variable's value, unless it is empty or no UTF-8.
+    /// The value of a variable; `None` if it is empty or not valid UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name)?.as_deref().filter(|value| !value.is_empty())
     }
 
-    /// Whether the process runs in a container, by what Ginkgo goes by.
+    /// Whether the process runs in a container, by the same criteria as Ginkgo's.
     pub fn is_in_container(&self) -> bool {
         self.has_container_marks
             || ["DOCKER_CONTAINER", "KUBERNETES_SERVICE_HOST"].iter().any(|name| self.get(name).is_some())
     }
 
-    /// The folder of Ginkgo's own configuration.
+    /// The folder of Ginkgo's own configuration files.
     pub fn ginkgo_folder(&self) -> Option<PathBuf> {
         let of_home = || self.get("HOME").map(|home| Path::new(home).join(".ginkgo"));
         self.get("GINKGO_DIR").map(PathBuf::from).or_else(of_home)
     }
 
-    /// Sets a setting above all variables, as an option of the command line does.
+    /// Sets a setting with precedence over all other variables, for an option of the command line.
     pub fn set(&mut self, path: &str, value: &str) {
         self.variables.insert(generic_name(path), Some(value.to_owned()));
     }
 
-    /// The settings in these variables, with what is wrong with them and what is worth a warning.
+    /// The settings in these variables, their problems, and warnings for the operator.
     pub fn settings(&self) -> (Layer, Vec<Problem>, Vec<String>) {
         let (mut layer, mut problems, mut warnings) = (Layer::new(), self.unknown_names(), Vec::new());
         for key in keys() {
@@ -128,8 +129,8 @@ impl Environment {
             let Some((name, text)) = self.text(key, name)? else { continue };
             if is_container_link(&name, &text) {
                 warnings.push(format!(
-                    "environment variable {name} is passed over: it holds a container link ({text}), not a port; \
-                     set {} to choose one",
+                    "environment variable {name} is ignored: it contains a container link ({text}), not a port; set {} \
+                     instead",
                     generic_name(&key.path)
                 ));
                 continue;
@@ -143,10 +144,11 @@ impl Environment {
         Ok(None)
     }
 
-    /// The text of a variable, or for a secret that of the file its `_FILE` variable names; with the variable's name.
+    /// The text of a variable, or for a secret the text of the file that its `_FILE` variable names; with the name of
+    /// the variable that is set.
     fn text(&self, key: &Key, name: String) -> Result<Option<(String, String)>, Problem> {
         if self.variables.get(&name) == Some(&None) {
-            return Err(problem(name, key, "it is no UTF-8".to_owned()));
+            return Err(problem(name, key, "it is not valid UTF-8".to_owned()));
         }
         if let Some(text) = self.get(&name) {
             let text = text.to_owned();
@@ -177,12 +179,12 @@ impl Environment {
     }
 }
 
-/// Kubernetes and old Docker links set `REDIS_PORT=tcp://10.0.0.1:6379` for a neighbour called `redis`.
+/// Kubernetes services and legacy Docker links set `REDIS_PORT=tcp://10.0.0.1:6379` for a service named `redis`.
 fn is_container_link(name: &str, text: &str) -> bool {
     name.ends_with("_PORT") && text.starts_with("tcp://")
 }
 
-/// What container engines leave in the file system that begins at `root`.
+/// Whether the file system at `root` contains the marks of a container engine.
 fn has_container_marks(root: &Path) -> bool {
     let groups = std::fs::read_to_string(root.join("proc/1/cgroup")).unwrap_or_default();
     root.join(".dockerenv").exists() || ["docker", "kubepods"].iter().any(|engine| groups.contains(engine))
@@ -223,13 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_s_own_name_counts_most_then_ginkgo_s_then_the_plain_one() {
+    fn worker_variable_precedes_ginkgo_and_plain_ones() {
         let all = [("GINKGO_DATA_WORKER__KAFKA__HOST", "a"), ("GINKGO_KAFKA_HOST", "b"), ("KAFKA_HOST", "c")];
         for (from, expected) in ["a", "b", "c"].into_iter().enumerate() {
             assert_eq!(text(&read(&all[from..]).0, "kafka.host"), expected);
         }
         let (layer, ..) = read(&[("GINKGO_KAFKA_HOST", ""), ("KAFKA_HOST", "c")]);
-        assert_eq!(text(&layer, "kafka.host"), "c", "an empty variable is not set");
+        assert_eq!(text(&layer, "kafka.host"), "c", "an empty variable counts as not set");
         assert_eq!(text(&read(&[("WORKER_GROUP_ID", "own")]).0, "kafka.group_id"), "own");
         let (layer, ..) = read(&[("GINKGO_DATABASE", "both"), ("GINKGO_MYSQL_DATABASE", "own")]);
         assert_eq!(
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_and_an_unknown_name_are_told_with_the_variable() {
+    fn bad_value_and_unknown_name_show_the_variable() {
         let (_, problems, _) = read(&[
             ("GINKGO_KAFKA_PORT", "x"),
             ("GINKGO_DATA_WORKER__BATCH__MAX_ROW", "5"),
@@ -258,13 +260,13 @@ mod tests {
         ]);
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems[0].contains("GINKGO_DATA_WORKER__BATCH__MAX_ROW: batch.max_row: "), "{problems:?}");
-        assert!(problems[0].ends_with("is batch.max_rows meant?"), "{problems:?}");
+        assert!(problems[0].ends_with("did you mean batch.max_rows?"), "{problems:?}");
         assert!(problems[1].starts_with("environment variable GINKGO_KAFKA_PORT: kafka.port: "), "{problems:?}");
         assert!(problems[2].contains("/nowhere/secret cannot be read"), "{problems:?}");
     }
 
     #[test]
-    fn a_secret_may_come_from_a_file_and_its_variable_goes_before() {
+    fn secret_variable_precedes_secret_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         std::fs::write(&path, "from file\n").unwrap();
@@ -272,7 +274,7 @@ mod tests {
         let password = |variables: &[(&str, &str)]| text(&read(variables).0, "clickhouse.password");
         assert_eq!(password(&[file]), "from file");
         assert_eq!(password(&[file, ("GINKGO_CLICKHOUSE_PASSWORD", "direct")]), "direct");
-        assert_eq!(password(&[("GINKGO_CLICKHOUSE_PASSWORD", "\"\"")]), "", "Compose's unset password");
+        assert_eq!(password(&[("GINKGO_CLICKHOUSE_PASSWORD", "\"\"")]), "", "an unset password in Docker Compose");
         std::fs::write(&path, "x".repeat(5_000)).unwrap();
         assert!(read(&[file]).1[0].contains("larger than"));
     }
@@ -281,11 +283,11 @@ mod tests {
     fn a_container_link_is_no_port() {
         let (layer, problems, warnings) = read(&[("REDIS_PORT", "tcp://10.0.0.1:6379")]);
         assert!(layer.is_empty() && problems.is_empty());
-        assert!(warnings[0].contains("REDIS_PORT is passed over"), "{warnings:?}");
+        assert!(warnings[0].contains("REDIS_PORT is ignored"), "{warnings:?}");
     }
 
     #[test]
-    fn a_container_is_known_by_variables_and_by_the_marks_of_its_engine() {
+    fn detects_container_by_variables_and_files() {
         let by = |name| Environment::from_iter([(name, "1")]).is_in_container();
         assert!(by("DOCKER_CONTAINER") && by("KUBERNETES_SERVICE_HOST") && !by("HOME"));
         let marks = |file: &str, text: &str| {

@@ -1,6 +1,6 @@
 // Upstream: cli, config, load, reference
 // Downstream: environment, keys, layer, problem, value, yaml
-// Role: Finds the configuration file, reads it, and turns it into settings with the line each was written in.
+// Role: Finds and reads the configuration file, and returns its settings with their lines.
 
 use crate::config::layer::{Entry, Layer, unknown};
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use super::yaml::{self, Document};
 /// Name of the configuration file.
 pub const FILE_NAME: &str = "data_worker.yml";
 
-/// What the search for a file came to.
+/// Result of the search for the configuration file.
 pub enum Found {
-    /// This file, with what stands in it and what is wrong with it.
+    /// The file that was read, with its settings and its problems.
     Read(PathBuf, Layer, Vec<Problem>),
-    /// No file; these were looked for.
+    /// No file exists; these paths were tried.
     Missing(Vec<PathBuf>),
 }
 
-/// Reads the first file there is among [`candidates`].
+/// Reads the first existing file of [`candidates`].
 pub fn find_and_read(explicit: Option<&Path>, environment: &Environment) -> Found {
     let candidates = candidates(explicit, environment);
     for path in &candidates {
@@ -36,12 +36,12 @@ pub fn find_and_read(explicit: Option<&Path>, environment: &Environment) -> Foun
     Found::Missing(candidates)
 }
 
-/// The file that somebody named: it is an error of theirs if it is not there.
+/// The file that the user named explicitly. It is an error if it does not exist.
 pub fn named_file<'a>(explicit: Option<&'a Path>, environment: &'a Environment) -> Option<&'a Path> {
     explicit.or_else(|| environment.get("GINKGO_DATA_WORKER_CONFIG").map(Path::new))
 }
 
-/// The one file that is named, on the command line or by `GINKGO_DATA_WORKER_CONFIG`; else the usual places.
+/// The file that the command line or `GINKGO_DATA_WORKER_CONFIG` names; otherwise the default paths.
 pub fn candidates(explicit: Option<&Path>, environment: &Environment) -> Vec<PathBuf> {
     if let Some(named) = named_file(explicit, environment) {
         return vec![named.to_owned()];
@@ -50,7 +50,7 @@ pub fn candidates(explicit: Option<&Path>, environment: &Environment) -> Vec<Pat
     folders.into_iter().flatten().map(|folder| folder.join(FILE_NAME)).collect()
 }
 
-/// The settings in a file's text, and everything that is wrong with it.
+/// Parses the text of a file into its settings and all its problems.
 #[cfg(test)]
 pub fn parse(path: &Path, text: &str) -> (Layer, Vec<Problem>) {
     settings(path, yaml::parse(path, text))
@@ -101,8 +101,8 @@ impl Reader<'_> {
     }
 }
 
-/// The path of a setting or of what is none. A last name of letters that no setting's has may be a value in the place of a
-/// name: it is a secret more often than not.
+/// The path as a message may show it. If the last name has characters that no setting name has, it may be a value in
+/// the wrong place, often a secret, so `…` replaces it.
 fn shown(path: &str) -> String {
     let (sections, name) = path.rsplit_once('.').map_or(("", path), |(sections, name)| (sections, name));
     let could_be_a_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
@@ -123,16 +123,16 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_may_be_a_secret_in_the_wrong_place_is_not_shown() {
+    fn hides_names_that_may_be_secrets() {
         assert_eq!(
             problems("redis:\n  pass_wrod: x\n  Geheim4711: password\ns3cret: 1\n"),
             [
-                "w.yml, line 2: redis.pass_wrod: there is no such setting; is redis.password meant?",
-                "w.yml, line 3: redis.…: there is no such setting",
-                "w.yml, line 4: …: there is no such setting",
+                "w.yml, line 2: redis.pass_wrod: unknown setting; did you mean redis.password?",
+                "w.yml, line 3: redis.…: unknown setting",
+                "w.yml, line 4: …: unknown setting",
             ]
         );
-        assert!(keys().iter().all(|key| shown(&key.path) == key.path), "every setting's name can be shown");
+        assert!(keys().iter().all(|key| shown(&key.path) == key.path), "the name of every setting can be shown");
     }
 
     #[test]
@@ -143,9 +143,9 @@ mod tests {
             problems(text),
             [
                 "w.yml, line 2: kafka.port: it must be a whole number, 1 to 65535, but is \"many\"",
-                "w.yml, line 3: kafka.hots: there is no such setting; is kafka.host meant?",
+                "w.yml, line 3: kafka.hots: unknown setting; did you mean kafka.host?",
                 "w.yml, line 4: batch: it must be a section with settings",
-                "w.yml, line 9: sources.tushare.token: it must be text (the value is a secret and not shown); \
+                "w.yml, line 9: sources.tushare.token: it must be text (the value is secret and is not shown); \
                  put it in quotes",
             ]
         );
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_named_file_comes_alone_and_else_the_usual_places() {
+    fn named_file_replaces_default_places() {
         let environment = Environment::from_iter([("GINKGO_DIR", "/g"), ("GINKGO_DATA_WORKER_CONFIG", "/c.yml")]);
         assert_eq!(candidates(Some(Path::new("x.yml")), &environment), [Path::new("x.yml")]);
         assert_eq!(candidates(None, &environment), [Path::new("/c.yml")]);

@@ -1,8 +1,8 @@
 // Upstream: cluster, load, reference
 // Downstream: many
-// Role: Settings from Ginkgo's own files, secure.yml and config.yml, below the worker's own file.
+// Role: Reads settings from Ginkgo's own files, secure.yml and config.yml; the worker's own file overrides them.
 
-//! Both lie in `$GINKGO_DIR`, or in `~/.ginkgo`. Only what the worker needs is read; everything else there is Ginkgo's.
+//! Both files are in `$GINKGO_DIR`, by default in `~/.ginkgo`. The worker reads only the keys that it needs.
 
 use std::path::PathBuf;
 
@@ -11,17 +11,17 @@ use base64::engine::general_purpose::STANDARD;
 use config::{Value, ValueKind};
 
 use super::environment::{Environment, variables_of};
-use super::kind::Kind;
 use super::keys::{Key, find};
+use super::kind::Kind;
 use super::problem::{Place, Problem};
 use super::value;
 use super::yaml::{self, Document};
 use crate::config::layer::{Entry, Layer};
 
-/// Passwords in the file are encrypted with this key where it is set.
+/// Variable with an encryption key. If it is set, Ginkgo encrypts the passwords in `secure.yml` with it.
 const ENCRYPTION_KEY: &str = "GINKGO_SECRET_KEY";
 
-/// The settings that Ginkgo keeps in `secure.yml`, and where.
+/// The settings that `secure.yml` contains, each with its key there.
 const SECURE_KEYS: &[(&str, &str)] = &[
     ("kafka.host", "database.kafka.host"),
     ("kafka.port", "database.kafka.port"),
@@ -41,27 +41,27 @@ const SECURE_KEYS: &[(&str, &str)] = &[
     ("sources.tushare.token", "tushare.token"),
 ];
 
-/// The key in Ginkgo's `secure.yml` that gives this setting, if there is one.
+/// The key in Ginkgo's `secure.yml` for this setting, if there is one.
 pub fn secure_key(path: &str) -> Option<&'static str> {
     SECURE_KEYS.iter().find(|(setting, _)| *setting == path).map(|(_, key)| *key)
 }
 
-/// What Ginkgo's files say.
+/// The content of Ginkgo's files, as far as the worker uses it.
 #[derive(Default)]
 pub struct GinkgoFiles {
     /// The settings in `secure.yml`.
     pub layer: Layer,
-    /// What is wrong with either file.
+    /// The problems of both files.
     pub problems: Vec<Problem>,
-    /// What is worth a warning.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
-    /// `env` in `config.yml`, with the place.
+    /// `env` in `config.yml`, and its place.
     pub env: Option<(String, Place)>,
-    /// `debug` in `config.yml`, with the place.
+    /// `debug` in `config.yml`, and its place.
     pub debug: Option<(String, Place)>,
 }
 
-/// Reads Ginkgo's files; those that are missing say nothing.
+/// Reads Ginkgo's files. A missing file is not a problem.
 pub fn read(environment: &Environment) -> GinkgoFiles {
     let mut files = GinkgoFiles::default();
     let Some(folder) = environment.ginkgo_folder() else { return files };
@@ -107,7 +107,7 @@ impl Source {
         }
     }
 
-    /// The value at a path, unless it is empty.
+    /// The value at a path; `None` if the path does not exist or the value is null.
     fn value(&self, path: &str) -> Option<&Value> {
         let (first, rest) = path.split_once('.').unwrap_or((path, ""));
         let mut names = rest.split('.').filter(|name| !name.is_empty());
@@ -127,7 +127,7 @@ fn is_password(key: &Key) -> bool {
     key.path.ends_with(".password")
 }
 
-/// Ginkgo takes a number for a text: a password of digits needs no quotes there.
+/// Parses a value. As in Ginkgo, a number is accepted as text: a password of digits needs no quotes there.
 fn read_value(key: &Key, value: &ValueKind) -> Result<Option<ValueKind>, String> {
     let value = match value {
         ValueKind::I64(number) if key.kind == Kind::Text => ValueKind::String(number.to_string()),
@@ -140,8 +140,8 @@ fn read_value(key: &Key, value: &ValueKind) -> Result<Option<ValueKind>, String>
     }))
 }
 
-/// A password as it is meant: base64 where it is base64 of a printable text, else as it stands. The decoder takes only
-/// what an encoder would write, padding included, so that few plain passwords look like it.
+/// Decodes a password if it is the base64 form of printable text, and otherwise returns it unchanged. The decoder
+/// accepts only canonical base64 with padding, so that it mistakes few plain passwords for base64.
 fn decoded(text: &str) -> String {
     let without_newlines = |text: &str| text.replace(['\n', '\r'], "");
     let bytes = STANDARD.decode(without_newlines(text.trim())).unwrap_or_default();
@@ -152,8 +152,8 @@ fn decoded(text: &str) -> String {
 
 fn encrypted(place: &Place, path: &str, key: &Key) -> String {
     format!(
-        "{place}: {path} is not used: {ENCRYPTION_KEY} is set, so it is encrypted (Fernet), which the worker cannot \
-         read; set {} instead, or {} in the worker's own file",
+        "{place}: {path} is ignored: {ENCRYPTION_KEY} is set, so the value is encrypted (Fernet) and the worker cannot \
+         decrypt it; set {} instead, or {} in the worker's own file",
         variables_of(&key.path).get(1).map_or("its variable", String::as_str),
         key.path
     )
@@ -220,7 +220,7 @@ telegram:
     }
 
     #[test]
-    fn secure_yml_gives_addresses_and_secrets_with_their_lines_and_the_rest_is_passed_over() {
+    fn reads_addresses_and_secrets_of_secure_yml() {
         let folder = Folder::with(&[("secure.yml", SECURE)]);
         let files = folder.read(&[]);
         assert_eq!(files.problems, []);
@@ -249,16 +249,16 @@ telegram:
     }
 
     #[test]
-    fn a_password_is_decoded_only_where_it_is_the_base64_of_a_printable_text() {
+    fn decodes_only_base64_of_printable_text() {
         for (written, meant) in [
             ("aGVsbG8=", "hello"),
             ("aGVsbG8K", "hello"),
             ("aGVs\nbG8=", "hello"),
             ("5a+G56CB", "密码"),
-            // Not what an encoder writes: no padding, or bits left over.
+            // Not canonical base64: no padding, or trailing bits.
             ("aGVsbG8", "aGVsbG8"),
             ("aGVsbG9=", "aGVsbG9="),
-            // Base64 by its letters, but of no text.
+            // Valid base64, but not of printable text.
             ("password", "password"),
             ("AAECAwQF", "AAECAwQF"),
             ("Cg==", "Cg=="),
@@ -269,7 +269,7 @@ telegram:
     }
 
     #[test]
-    fn an_encrypted_password_is_not_used_and_said_so_without_showing_it() {
+    fn warns_about_encrypted_password_without_showing_it() {
         let folder = Folder::with(&[("secure.yml", SECURE)]);
         let files = folder.read(&[("GINKGO_SECRET_KEY", "k3y")]);
         assert_eq!(
@@ -279,7 +279,7 @@ telegram:
         assert_eq!(text(&files, "sources.tushare.token"), "abcdef", "a token is not encrypted");
         assert_eq!(files.warnings.len(), 3, "{:?}", files.warnings);
         let warning = files.warnings.iter().find(|warning| warning.contains("mysql")).unwrap();
-        assert!(warning.contains("secure.yml, line 10: database.mysql.password is not used"), "{warning}");
+        assert!(warning.contains("secure.yml, line 10: database.mysql.password is ignored"), "{warning}");
         assert!(
             warning.contains("MYSQL_PASSWORD") && !warning.contains("ain") && !warning.contains("k3y"),
             "{warning}"
@@ -287,12 +287,12 @@ telegram:
     }
 
     #[test]
-    fn a_broken_file_and_a_wrong_value_are_problems_with_file_and_line() {
+    fn problems_name_file_and_line() {
         let secure = "database:\n  mysql:\n    port: many\n    host: [a]\n  kafka: 7\n";
         let files = Folder::with(&[("secure.yml", secure), ("config.yml", "env: x\n debug: true\n")]).read(&[]);
         let problems: Vec<String> = files.problems.iter().map(ToString::to_string).collect();
         assert_eq!(problems.len(), 3, "{problems:?}");
-        assert!(problems[0].contains("config.yml, line 2: it is no valid YAML"), "{problems:?}");
+        assert!(problems[0].contains("config.yml, line 2: invalid YAML"), "{problems:?}");
         assert!(
             problems[1].contains("secure.yml, line 3: database.mysql.port: it must be a whole number"),
             "{problems:?}"

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_and_every_section_is_described_and_has_a_default_or_is_a_secret() {
+    fn every_key_has_description_and_default_or_is_secret() {
         for key in keys() {
             assert!(key.about.description.ends_with('.'), "{}: {:?}", key.path, key.about.description);
             assert_eq!(key.about.default.is_none(), key.secret, "{}: {:?}", key.path, key.about.default);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_restart_is_known_with_its_reason_and_names_settings_that_exist() {
+    fn restart_list_names_existing_settings() {
         for (path, reason) in NEED_RESTART {
             assert!(find(path).is_some() || is_section(path), "{path}");
             assert_eq!(needs_restart(path), Some(*reason));

@@ -1,15 +1,15 @@
 // Upstream: ginkgo, keys, schema, value
 // Downstream: none
-// Role: What a setting holds: text, number, flag, choice or list.
+// Role: Declares the kinds of settings: text, number, flag, choice or list.
 
-/// What a setting holds.
+/// The kind of a setting's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// Any text.
     Text,
     /// A whole number, 0 to `max`.
     Number {
-        /// The largest that its type holds.
+        /// The maximum of its type.
         max: u64,
     },
     /// A number with a fraction.

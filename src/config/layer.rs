@@ -1,6 +1,6 @@
 // Upstream: cluster, environment, file, ginkgo, load
 // Downstream: keys, problem
-// Role: Settings of one layer (file, environment, defaults) by path.
+// Role: Holds the settings of one layer (file, environment, defaults) by path.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,22 @@ use config::ValueKind;
 use super::keys::nearest;
 use super::problem::Place;
 
-/// Settings written in one place, by path.
+/// The settings of one layer, by path.
 pub type Layer = BTreeMap<&'static str, Entry>;
 
-/// A setting as it was written.
+/// A setting in a layer.
 #[derive(Clone)]
 pub struct Entry {
-    /// Its value, of the setting's kind.
+    /// Its value; the type matches the setting's kind.
     pub value: ValueKind,
-    /// Where it was written.
+    /// Where it was set.
     pub place: Place,
 }
 
-/// The message about a name that no setting has.
+/// The error text for an unknown name, with a suggestion if a known name is similar.
 pub fn unknown(what: &str, path: &str) -> String {
     match nearest(path) {
-        Some(near) => format!("there is no such {what}; is {near} meant?"),
-        None => format!("there is no such {what}"),
+        Some(near) => format!("unknown {what}; did you mean {near}?"),
+        None => format!("unknown {what}"),
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: app, backfill, cli, config, main, tests::it
 // Downstream: many
-// Role: Puts defaults, Ginkgo's files, the worker's file and the environment together into checked settings.
+// Role: Merges defaults, Ginkgo's files, the worker's file and the environment into checked settings.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -17,21 +17,21 @@ use super::sections::Settings;
 use super::{check, ginkgo};
 use crate::config::layer::Layer;
 
-/// A configuration that can work.
+/// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The settings in force; the node id is filled in.
+    /// The settings, including the resolved node id.
     pub settings: Settings,
-    /// The file they come from, if there is one.
+    /// The configuration file, if there is one.
     pub origin: Option<PathBuf>,
-    /// What the operator should know; no secrets.
+    /// Warnings for the operator, without secrets.
     pub warnings: Vec<String>,
-    /// Where each setting was written; those that are not here are defaults.
+    /// Where each setting was set; settings that are not in the map are defaults.
     places: BTreeMap<&'static str, Place>,
     secrets: Secrets,
 }
 
-/// The secrets as they were written, to be compared and never shown.
+/// The secrets as they were set, for comparison only; never shown.
 #[derive(Clone, Default, PartialEq)]
 struct Secrets(BTreeMap<&'static str, ValueKind>);
 
@@ -42,14 +42,14 @@ impl fmt::Debug for Secrets {
 }
 
 impl Loaded {
-    /// Where this setting comes from.
+    /// The place where this setting was set.
     pub fn place(&self, path: &str) -> &Place {
         self.places.get(path).unwrap_or(&Place::Default)
     }
 
-    /// The settings whose values differ from those of `before`, wherever they were written.
+    /// The settings whose values differ from those of `before`, regardless of where they were set.
     pub fn changed_since(&self, before: &Self) -> Vec<&'static Key> {
-        // The types mask secrets here: those are compared as they were written.
+        // Serialization masks secrets, so they are compared separately.
         let values = |loaded: &Self| serde_json::to_value(&loaded.settings).unwrap_or_default();
         let (old, new) = (values(before), values(self));
         let differs = |key: &&Key| {
@@ -61,29 +61,29 @@ impl Loaded {
     }
 }
 
-/// A configuration that can work, and why it is not the one that was written.
+/// A valid configuration, and the problems of the written one if it was not usable as a whole.
 #[derive(Debug)]
 pub struct Fallback {
-    /// What is in force instead.
+    /// The usable configuration.
     pub loaded: Loaded,
-    /// What is wrong with what was written; none: `loaded` is what was written.
+    /// The problems of the written configuration; `None`: `loaded` is the written configuration.
     pub problems: Option<ConfigProblems>,
 }
 
-/// Loads the configuration: environment variables over the file over Ginkgo's own files over the defaults.
+/// Loads the configuration. Precedence: environment variables, the file, Ginkgo's own files, the defaults.
 ///
-/// The file is `explicit`, or the one `GINKGO_DATA_WORKER_CONFIG` names, or the first of `./data_worker.yml`,
-/// `$GINKGO_DIR/data_worker.yml` (by default in `~/.ginkgo`) and `/etc/ginkgo/data_worker.yml`. No file is a warning.
-/// The error holds every problem, not only the first.
+/// The file is `explicit`, otherwise the one that `GINKGO_DATA_WORKER_CONFIG` names, otherwise the first existing of
+/// `./data_worker.yml`, `$GINKGO_DIR/data_worker.yml` (by default in `~/.ginkgo`) and `/etc/ginkgo/data_worker.yml`. A
+/// missing file is a warning. The error contains all problems, not only the first.
 pub fn load(explicit: Option<&Path>, environment: &Environment) -> Result<Loaded, ConfigProblems> {
     Written::read(explicit, environment).strictly()
 }
 
-/// As [`load`], but leaves out what cannot be used: first a whole file, then the variables at fault, so that a worker
-/// can start on the defaults.
+/// Like [`load`], but omits unusable parts so that a worker can start: first invalid files as a whole, then all
+/// variables of the sections with problems.
 ///
-/// The error is a host that Ginkgo's guard forbids: with that a worker must not start, as it would write into the wrong
-/// store; nor on the defaults, which nobody asked for.
+/// Returns an error only if Ginkgo's guard forbids a host. The worker must not start then, because it could write into
+/// the wrong store; it must not start with the defaults either, because nobody configured them.
 pub fn load_or_defaults(explicit: Option<&Path>, environment: &Environment) -> Result<Fallback, ConfigProblems> {
     let written = Written::read(explicit, environment);
     match written.strictly() {
@@ -95,7 +95,7 @@ pub fn load_or_defaults(explicit: Option<&Path>, environment: &Environment) -> R
     }
 }
 
-/// What was written in one place.
+/// The settings of one place, valid or not.
 #[derive(Default)]
 struct Part {
     layer: Layer,
@@ -103,15 +103,15 @@ struct Part {
 }
 
 impl Part {
-    /// What it says, or nothing where that alone could not work.
+    /// The layer, if it is valid on its own.
     fn if_sound(&self) -> Option<&Layer> {
         (self.problems.is_empty() && assemble(&self.layer).is_ok()).then_some(&self.layer)
     }
 }
 
-/// Everything that was written, sound or not; from the layer that counts least to the one that counts most.
+/// All layers, valid or not, in ascending precedence.
 struct Written {
-    /// Defaults that a rule of Ginkgo's changes.
+    /// Defaults that Ginkgo's port rule changes.
     defaults: Part,
     ginkgo: Part,
     file: Part,
@@ -128,7 +128,7 @@ impl Written {
             Found::Read(path, layer, problems) => (Some(path), Part { layer, problems }),
             Found::Missing(candidates) => {
                 let names: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
-                warnings.push(format!("no configuration file: {} not found; defaults are in force", names.join(", ")));
+                warnings.push(format!("no configuration file: {} not found; the defaults apply", names.join(", ")));
                 (None, Part::default())
             }
         };
@@ -173,7 +173,7 @@ impl Written {
 
     fn leniently(&self) -> Result<Loaded, ConfigProblems> {
         let nothing = Layer::new();
-        // A file that is sound stays in force where a variable is at fault.
+        // A valid file still applies if a variable is invalid.
         let file = self.file.if_sound();
         let origin = file.and(self.origin.clone());
         let files =
@@ -203,7 +203,7 @@ impl Written {
     }
 }
 
-/// Several layers as one; a later one counts more.
+/// Merges layers; later layers take precedence.
 fn overlay<const N: usize>(layers: [&Layer; N]) -> Layer {
     layers.into_iter().flatten().map(|(path, entry)| (*path, entry.clone())).collect()
 }
@@ -233,17 +233,17 @@ fn typed(layer: &Layer) -> Result<Settings, Vec<Problem>> {
         std::mem::take(&mut builder).build()?.try_deserialize::<Settings>()
     };
     put().map_err(|error| {
-        // Every value was read by its kind before, so the types disagree with their own list. The library's message
-        // may hold a value: only the setting is named.
+        // Each value was parsed by its kind, so this error means that the list of kinds and the types disagree. The
+        // library's message may contain a value, so the problem names only the setting.
         let key = match error {
             config::ConfigError::Type { key, .. } | config::ConfigError::At { key, .. } => key,
             _ => None,
         };
-        vec![Problem { place: Place::Default, key, reason: "its value does not fit its type".to_owned() }]
+        vec![Problem { place: Place::Default, key, reason: "its value does not match its type".to_owned() }]
     })
 }
 
-/// `data_worker_` and the host's name, with `_` for what a node id must not hold.
+/// `data_worker_` and the host name; `_` replaces characters that a node id must not contain.
 fn default_node_id() -> String {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let legal = |c: char| if c == ':' || c.is_whitespace() || c.is_control() { '_' } else { c };
@@ -255,7 +255,7 @@ mod tests {
     use super::*;
     use secrecy::ExposeSecret;
 
-    /// A folder with these files, and variables that point to it.
+    /// A folder with configuration files.
     struct Written(tempfile::TempDir);
 
     impl Written {
@@ -285,7 +285,7 @@ mod tests {
     const OWN: &str = "mysql:\n  host: of-file\nkafka:\n  host: of-file\n";
 
     #[test]
-    fn the_environment_counts_more_than_the_file_than_ginkgo_s_files_than_the_defaults() {
+    fn environment_precedes_own_file_ginkgo_and_defaults() {
         let written = Written::files(&[("secure.yml", SECURE), ("data_worker.yml", OWN)]);
         let loaded = written.load(&[("GINKGO_KAFKA_HOST", "of-variable")]).unwrap();
         let settings = &loaded.settings;
@@ -301,15 +301,15 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_seen_by_its_value_and_of_a_secret_by_what_was_written() {
+    fn detects_changed_values_and_secrets() {
         let written = Written::files(&[("data_worker.yml", OWN)]);
         let before = written.load(&[]).unwrap();
         let changed = |variables: &[(&str, &str)]| -> Vec<String> {
             written.load(variables).unwrap().changed_since(&before).iter().map(|key| key.path.clone()).collect()
         };
         assert_eq!(changed(&[]), [""; 0]);
-        assert_eq!(changed(&[("GINKGO_KAFKA_HOST", "of-file")]), [""; 0], "another place, the same value");
-        assert_eq!(changed(&[("GINKGO_KAFKA_PORT", "9092")]), [""; 0], "the default, said aloud");
+        assert_eq!(changed(&[("GINKGO_KAFKA_HOST", "of-file")]), [""; 0], "the same value in another place");
+        assert_eq!(changed(&[("GINKGO_KAFKA_PORT", "9092")]), [""; 0], "the default, set explicitly");
         assert_eq!(changed(&[("GINKGO_KAFKA_PORT", "9093")]), ["kafka.port"]);
         let one = [("GINKGO_MYSQL_PASSWORD", "one")];
         assert_eq!(changed(&one), ["mysql.password"]);
@@ -319,12 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn the_port_rule_spares_the_worker_s_own_file_and_changes_the_default_too() {
+    fn port_prefix_spares_own_file_but_not_defaults() {
         let written = Written::files(&[("secure.yml", SECURE), ("config.yml", "env: DEVELOPMENT\n")]);
         let ports = |loaded: &Loaded| (loaded.settings.clickhouse.port, loaded.settings.mysql.port);
         let loaded = written.load(&[]).unwrap();
         assert_eq!(ports(&loaded), (18123, 13307));
-        assert_eq!(loaded.place("clickhouse.port").to_string(), "default, with Ginkgo's 1 before it");
+        assert_eq!(loaded.place("clickhouse.port").to_string(), "default, prefixed with 1 by Ginkgo's port rule");
         assert_eq!(ports(&written.load(&[("DOCKER_CONTAINER", "1")]).unwrap()), (8123, 3307));
         std::fs::write(written.0.path().join("data_worker.yml"), "mysql:\n  port: 3308\n").unwrap();
         assert_eq!(ports(&written.load(&[]).unwrap()), (18123, 3308));
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_leaves_the_others_in_force_and_all_problems_are_told() {
+    fn broken_own_file_leaves_other_layers_in_force() {
         let broken = "mysql:\n  host: of-file\n  prot: 1\nbatch:\n  max_rows: 0\n";
         let written = Written::files(&[("secure.yml", SECURE), ("data_worker.yml", broken)]);
         let fallback = written.fall_back(&[("KAFKA_PORT", "x"), ("REDIS_HOST", "of-variable")]).unwrap();
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_of_ginkgo_is_left_out_and_the_worker_s_own_stays() {
+    fn broken_ginkgo_file_leaves_own_file_in_force() {
         let broken = "database:\n  mysql:\n    host: of-ginkgo\n    port: x\n";
         let written = Written::files(&[("secure.yml", broken), ("data_worker.yml", OWN)]);
         let problems = written.load(&[]).unwrap_err().to_string();
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_of_the_other_environment_ends_the_start_even_where_something_else_is_wrong() {
+    fn fallback_still_rejects_hosts_of_other_environment() {
         let production = ("GINKGO_ENV", "PRODUCTION");
         let secure = "database:\n  clickhouse:\n    host: clickhouse-test\n";
         let written = Written::files(&[("secure.yml", secure), ("data_worker.yml", "batch:\n  max_rows: 0\n")]);
@@ -372,20 +372,16 @@ mod tests {
         }
         assert!(written.fall_back(&[production, ("GINKGO_SKIP_CLUSTER_GUARD", "1")]).is_ok());
         assert!(written.fall_back(&[("GINKGO_ENV", "DEVELOPMENT")]).is_ok());
-        // The file that names another host is left out for its other faults: what remains is forbidden.
+        // The file with the other host is omitted because of another problem; the remaining host is forbidden.
         let own = "clickhouse:\n  host: clickhouse-master\nbatch:\n  max_rows: 0\n";
         std::fs::write(written.0.path().join("data_worker.yml"), own).unwrap();
         assert!(written.fall_back(&[production]).is_err());
     }
 
     #[test]
-    fn a_missing_file_is_a_warning_and_the_defaults_are_in_force() {
+    fn missing_file_warns_and_defaults_apply() {
         let loaded = Written::files(&[]).load(&[]).unwrap();
-        assert!(
-            loaded.warnings[0].ends_with("data_worker.yml not found; defaults are in force"),
-            "{:?}",
-            loaded.warnings
-        );
+        assert!(loaded.warnings[0].ends_with("data_worker.yml not found; the defaults apply"), "{:?}", loaded.warnings);
         assert_eq!((loaded.settings.batch.max_rows, loaded.origin), (50_000, None));
         assert!(loaded.settings.worker.node_id.starts_with("data_worker_"));
     }

@@ -1,49 +1,50 @@
 // Upstream: app, backfill, cli, main
 // Downstream: many
-// Role: Typed configuration of the whole worker.
+// Role: Module of the typed configuration of the whole worker.
 
-//! Typed configuration: what may be set, with defaults and units, where it is read from, and what is wrong with it.
+//! Typed configuration: the settings with their defaults and units, the places they are read from, and their checks.
 
-/// What values can work together.
+/// Checks of values and of their combinations.
 mod check;
-/// Ginkgo's environment and its rules.
+/// Ginkgo's environment, its port rule and its host guard.
 mod cluster;
 /// Settings of databases as sources.
 mod database_sections;
-/// Settings from environment variables.
+/// Environment variables.
 pub mod environment;
 /// The configuration file.
 mod file;
-/// Ginkgo's own files.
+/// Ginkgo's own configuration files.
 mod ginkgo;
 /// The list of all settings.
 pub mod keys;
-/// What a setting holds.
+/// The kind of value of a setting.
 pub mod kind;
-/// Settings of one layer.
+/// The settings of one layer.
 mod layer;
-/// File, environment and defaults, put together.
+/// Loading: merges files, environment and defaults.
 pub mod load;
-/// Secrets in output.
+/// Masking of secrets.
 mod masked;
-/// What is wrong with a configuration.
+/// Problems of a configuration.
 pub mod problem;
-/// Texts about all settings.
+/// Generated texts: the default file and the documentation page.
 pub mod reference;
-/// What the types say of a setting.
+/// Properties of settings, derived from their types.
 mod schema;
-/// Every setting with its default.
+/// Sections of settings.
 pub mod sections;
-/// Settings of market data.
+/// Names of market data sources.
 mod source_name;
+/// Settings of market data sources.
 mod source_sections;
 /// Units of volumes and amounts.
 mod units;
-/// One setting's value.
+/// Parsing of values.
 mod value;
-/// Changes of the file.
+/// Watch for changes of the configuration file.
 mod watch;
-/// Files with the line of every key.
+/// YAML files with the line of every key.
 mod yaml;
 
 pub use check::node_id_problem;

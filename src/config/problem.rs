@@ -1,11 +1,11 @@
 // Upstream: many
 // Downstream: none
-// Role: What is wrong with a configuration, where it was written, and why; never with a secret.
+// Role: Describes the problems of a configuration with place and reason, and never shows a secret.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a setting was written.
+/// Where a setting was set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// In the configuration file.
@@ -17,9 +17,9 @@ pub enum Place {
     },
     /// In an environment variable.
     Variable(String),
-    /// Nowhere: it is the default.
+    /// Not set: the default.
     Default,
-    /// A port that was written there, before which a rule of Ginkgo's puts a 1.
+    /// A port from this place that Ginkgo's port rule prefixed with 1.
     Prefixed(Box<Place>),
 }
 
@@ -30,19 +30,19 @@ impl fmt::Display for Place {
             Self::File { path, line: None } => write!(f, "{}", path.display()),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Default => f.write_str("default"),
-            Self::Prefixed(place) => write!(f, "{place}, with Ginkgo's 1 before it"),
+            Self::Prefixed(place) => write!(f, "{place}, prefixed with 1 by Ginkgo's port rule"),
         }
     }
 }
 
-/// One thing that is wrong with a configuration.
+/// One problem of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub struct Problem {
-    /// Where it was written.
+    /// Where the setting was set.
     pub place: Place,
-    /// The setting, if it is about one.
+    /// The setting, if the problem concerns one.
     pub key: Option<String>,
-    /// What is wrong and what it must be; without the value of a secret.
+    /// What is wrong and which value is required; never contains the value of a secret.
     pub reason: String,
 }
 
@@ -55,12 +55,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration; at least one thing.
+/// All problems of a configuration; at least one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigProblems(pub Vec<Problem>);
 
 impl fmt::Display for ConfigProblems {
-    /// One problem a line.
+    /// One problem per line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };

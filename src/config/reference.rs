@@ -1,9 +1,9 @@
 // Upstream: cli
 // Downstream: environment, file, ginkgo, keys, schema
-// Role: Writes the commented default file and the page about all settings from the code.
+// Role: Generates the default configuration file and the documentation page of all settings.
 
-//! Both texts stand in the repository, as `docker/data_worker.yml` and `docs/configuration.md`. `make docs` writes them
-//! anew; a test fails where they differ from the code.
+//! The repository contains both texts: `docker/data_worker.yml` and `docs/configuration.md`. `make docs` regenerates
+//! them; a test fails if they differ from the code.
 
 use serde_json::Value;
 
@@ -12,18 +12,18 @@ use super::ginkgo::secure_key;
 use super::keys::{Key, NEED_RESTART, keys};
 use super::schema::section_description;
 
-/// The widest line of a comment in the default file.
+/// Maximum width of a comment line in the default file.
 const WIDTH: usize = 110;
 
-/// What stands above the list of settings on the page.
+/// The page above the list of settings.
 const PAGE_HEAD: &str = include_str!("reference.md");
 
 const FILE_HEAD: &str = "\
-Configuration of the data worker: every setting with its default, commented out. Take away the # before a name to set it. \
-What stays commented out comes from the environment, from Ginkgo's secure.yml, or is the default. \
-`data-worker config check FILE` finds mistakes; docs/configuration.md says more.";
+Configuration of the data worker: every setting with its default, commented out. Remove the # before a name to set it. \
+A setting that stays commented out comes from the environment, from Ginkgo's secure.yml, or from its default. \
+`data-worker config check FILE` reports errors. For details see docs/configuration.md.";
 
-const WRITTEN_BY: &str = "In the repository this is written by `make docs` from the comments in the code: edit those.";
+const WRITTEN_BY: &str = "In the repository, `make docs` generates this file from comments in the code: edit those.";
 
 /// The default configuration file: every setting, commented out.
 pub fn default_file() -> String {
@@ -60,7 +60,7 @@ fn setting(text: &mut String, indent: &str, name: &str, key: &Key) {
     for (word, meaning) in &key.about.words {
         comment(text, indent, &format!("  {word}: {meaning}"));
     }
-    let or_file = if key.secret { "; with _FILE after the name: the path of a file that holds it" } else { "" };
+    let or_file = if key.secret { "; with _FILE after the name: the path of a file with the value" } else { "" };
     comment(text, indent, &format!("Variables: {}{or_file}", variables_of(&key.path).join(", ")));
     if let Some(ginkgo) = secure_key(&key.path) {
         comment(text, indent, &format!("In Ginkgo's secure.yml: {ginkgo}"));
@@ -69,7 +69,7 @@ fn setting(text: &mut String, indent: &str, name: &str, key: &Key) {
     text.push_str(&format!("{indent}#{name}:{value}\n"));
 }
 
-/// Adds a comment, on as many lines as it needs.
+/// Appends a comment, wrapped at [`WIDTH`].
 fn comment(text: &mut String, indent: &str, words: &str) {
     let begin = format!("{indent}#{}", " ".repeat(1 + words.len() - words.trim_start().len()));
     let mut line = begin.clone();
@@ -86,7 +86,7 @@ fn comment(text: &mut String, indent: &str, words: &str) {
     text.push('\n');
 }
 
-/// A value as YAML: text without quotation marks only where nobody could take it for anything else.
+/// Formats a value as YAML. Text is unquoted only if YAML cannot read it as another type.
 pub fn yaml(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
@@ -103,10 +103,12 @@ fn is_plain(text: &str) -> bool {
         && !words.contains(&text.to_ascii_lowercase().as_str())
 }
 
-/// The page about all settings.
+/// The documentation page of all settings.
 pub fn page() -> String {
     let mut text = format!("<!-- {WRITTEN_BY} -->\n\n{PAGE_HEAD}");
-    text.push_str("\n## Changes while the worker runs\n\nA reload applies every change at once, except for these:\n\n");
+    text.push_str(
+        "\n## Changes that need a restart\n\nA reload applies all changes except those of these settings:\n\n",
+    );
     for (path, reason) in NEED_RESTART {
         text.push_str(&format!("- `{path}`: {reason}.\n"));
     }
@@ -154,23 +156,23 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// A file of the repository must be what the code writes.
+    /// Asserts that a file of the repository equals the generated text.
     fn assert_current(path: &str, generated: &str) {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         let line = text.lines().zip(generated.lines()).position(|(a, b)| a != b);
         let line = line.unwrap_or_else(|| text.lines().count().min(generated.lines().count())) + 1;
-        assert!(text == generated, "{path} differs from the code at line {line}; run `make docs` to write it anew");
+        assert!(text == generated, "{path} differs from the code at line {line}; run `make docs` to regenerate it");
     }
 
     #[test]
-    fn the_files_in_the_repository_are_what_the_code_writes() {
+    fn repository_files_match_generated_text() {
         assert_current("docker/data_worker.yml", &default_file());
         assert_current("docs/configuration.md", &page());
     }
 
     #[test]
-    fn the_default_file_sets_nothing_and_with_every_setting_uncommented_it_sets_the_defaults() {
+    fn uncommented_default_file_sets_every_default() {
         let (layer, problems) = parse(Path::new("d.yml"), &default_file());
         assert!(layer.is_empty() && problems.is_empty(), "{problems:?}");
 
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_yaml_would_take_for_something_else_is_quoted() {
+    fn quotes_ambiguous_yaml_text() {
         let shown = |text: &str| yaml(&Value::from(text));
         assert_eq!(shown("heartbeat:data_worker"), "heartbeat:data_worker");
         for text in ["", "on", "7", "a b", "a:", "a # b", "~"] {

@@ -1,9 +1,9 @@
 // Upstream: keys, reference
 // Downstream: actors, kind, sections
-// Role: What the settings' types say of each setting: its description, default, range and words.
+// Role: Derives the description, default, range and kind of every setting from the types of the settings.
 
-//! Descriptions are the fields' comments, ranges the fields' attributes, defaults those of `Default`: nothing is
-//! written a second time.
+//! Descriptions are the doc comments of the fields, ranges their attributes, and defaults come from `Default`, so
+//! nothing is written twice.
 
 use std::sync::OnceLock;
 
@@ -13,20 +13,20 @@ use serde_json::Value;
 use super::kind::Kind;
 use super::sections::Settings;
 
-/// What the types say of one setting.
+/// The properties of one setting that its type declares.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct About {
-    /// What it means, on one line.
+    /// Its description, on one line.
     pub description: String,
-    /// Its default; `None` where nothing is set.
+    /// Its default; `None` if it is not set by default.
     pub default: Option<Value>,
     /// The range of a number, such as `1 to 3`.
     pub range: Option<String>,
-    /// What each word of a choice means.
+    /// The words of a choice with their meanings.
     pub words: Vec<(String, String)>,
 }
 
-/// What the types say of the setting at this path.
+/// The properties of the setting at this path.
 pub fn about(path: &str) -> About {
     let Some(node) = node(path) else { return About::default() };
     About {
@@ -37,12 +37,12 @@ pub fn about(path: &str) -> About {
     }
 }
 
-/// What a section is for, on one line; the empty path is the whole configuration.
+/// The description of a section, on one line; the empty path is the whole configuration.
 pub fn section_description(path: &str) -> String {
     node(path).map(description).unwrap_or_default()
 }
 
-/// Every setting with its kind, in the order of the fields.
+/// The path and kind of every setting, in the order of the fields.
 pub fn leaves() -> Vec<(String, Kind)> {
     let mut leaves = Vec::new();
     collect(root(), "", &mut leaves);
@@ -59,13 +59,13 @@ fn collect(node: &'static Value, path: &str, leaves: &mut Vec<(String, Kind)>) {
     }
 }
 
-/// What a value of this schema is; `None` for a type that no setting has.
+/// The kind of a setting with this schema; `None` for a type that no setting has.
 fn kind(node: &'static Value) -> Option<Kind> {
     let choice = choice(node);
     if !choice.is_empty() {
         return Some(Kind::Choice(choice));
     }
-    // `["string", "null"]` is an optional text.
+    // An optional text has the type `["string", "null"]`.
     let types = node.get("type")?;
     let name = types.as_str().or_else(|| types.get(0)?.as_str())?;
     match name {
@@ -81,7 +81,7 @@ fn kind(node: &'static Value) -> Option<Kind> {
     }
 }
 
-/// The largest number of a Rust type, by its name in the schema.
+/// The maximum of a Rust integer type, by its name in the schema.
 fn largest(format: &str) -> Option<u64> {
     match format {
         "uint8" => Some(u8::MAX.into()),
@@ -92,7 +92,7 @@ fn largest(format: &str) -> Option<u64> {
     }
 }
 
-/// The words of a choice; none where the value is no choice.
+/// The words of a choice; empty if the schema is not a choice.
 fn choice(node: &'static Value) -> Vec<&'static str> {
     let variants = node.get("oneOf").and_then(Value::as_array).into_iter().flatten();
     variants.filter_map(|variant| variant.get("const")?.as_str()).collect()
@@ -124,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_field_s_comment_default_and_range_are_found_by_its_path() {
+    fn finds_comment_default_and_range_by_path() {
         let port = about("kafka.port");
         assert_eq!(port.description, "Port of the broker.");
         assert_eq!((port.default, port.range.as_deref()), (Some(json!(9092)), Some("1 to 65535")));

@@ -89,8 +89,8 @@ pub struct KafkaSection {
     pub group_id: String,
     /// Topics with commands.
     pub command_topics: Vec<String>,
-    /// Topic with operators' orders (reload, stop, pause, resume, heartbeat_test). Every instance reads the whole
-    /// topic, outside the consumer group.
+    /// Topic with operators' orders (reload, stop, pause, resume, heartbeat_test). Every instance reads it outside the
+    /// consumer group, from the newest offset on.
     pub control_topic: String,
     /// Topic to which a worker publishes the parts of a command for many codes, so that the group shares the work. Must
     /// be one of `command_topics`. Empty: the last of them.

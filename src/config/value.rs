@@ -1,18 +1,18 @@
 // Upstream: environment, file, ginkgo
 // Downstream: keys, kind
-// Role: Reads one setting's value strictly by its kind; a wrong one is explained without showing a secret.
+// Role: Parses one setting's value strictly by its kind. Errors never show a secret.
 
 use config::ValueKind;
 
 use super::keys::Key;
 use super::kind::Kind;
 
-/// Longest part of a wrong value that a message shows, in characters.
+/// Maximum length of an invalid value in a message, in characters.
 const MAX_SHOWN: usize = 60;
 
-/// Reads a value as a file gives it. `Ok(None)`: nothing is set.
+/// Parses a value from a file. `Ok(None)`: the value is empty, so the setting is not set.
 ///
-/// Text is not made of numbers: YAML reads `007` as 7 and `1e5` as 100000, and a password would silently be another.
+/// A number is not accepted as text: YAML reads `007` as 7 and `1e5` as 100000, which would silently change a password.
 pub fn from_file(key: &Key, value: &ValueKind) -> Result<Option<ValueKind>, String> {
     match (&key.kind, value) {
         (_, ValueKind::Nil) => Ok(None),
@@ -38,11 +38,11 @@ pub fn from_file(key: &Key, value: &ValueKind) -> Result<Option<ValueKind>, Stri
     }
 }
 
-/// Reads a value as an environment variable gives it: lists are separated by commas. `Ok(None)`: nothing is set.
+/// Parses a value from an environment variable; commas separate list items. `Ok(None)`: the setting is not set.
 pub fn from_text(key: &Key, text: &str) -> Result<Option<ValueKind>, String> {
     let trimmed = text.trim();
     let value = match &key.kind {
-        // Compose hands over these two quotation marks for a password that is not set.
+        // Docker Compose passes two quotation marks for a password that is not set.
         Kind::Text if key.secret && matches!(trimmed, "" | "\"\"") => return Ok(None),
         Kind::Text => Some(ValueKind::String(text.to_owned())),
         Kind::Number { max } => trimmed.parse().ok().filter(|number| number <= max).map(ValueKind::U64),
@@ -60,7 +60,7 @@ pub fn from_text(key: &Key, text: &str) -> Result<Option<ValueKind>, String> {
     value.map(Some).ok_or_else(|| wrong(key, text))
 }
 
-/// A list, of words that may be chosen where not any will do; each is named once.
+/// A list. If the kind restricts the words, each must be one of them, and duplicates are removed.
 fn chosen(key: &Key, texts: Vec<String>) -> Result<ValueKind, String> {
     let Kind::Choices(words) = &key.kind else { return Ok(list(texts)) };
     let mut chosen: Vec<String> = Vec::new();
@@ -83,7 +83,7 @@ fn list(texts: Vec<String>) -> ValueKind {
 fn wrong(key: &Key, found: &str) -> String {
     let must = key.must_be();
     if key.secret {
-        return format!("it must be {must} (the value is a secret and not shown)");
+        return format!("it must be {must} (the value is secret and is not shown)");
     }
     let short: String = found.chars().take(MAX_SHOWN).collect();
     format!("it must be {must}, but is {short:?}")

@@ -1,6 +1,6 @@
 // Upstream: app, config
 // Downstream: none
-// Role: Sees that the configuration file changed, however it is replaced.
+// Role: Detects changes of the configuration file, also when another file replaces it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,25 +10,25 @@ use std::time::{Duration, Instant};
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-/// So much silence after a change means that whoever writes has finished.
-const SILENCE: Duration = Duration::from_secs(1);
+/// After a change, the file must stay unchanged for this long before it counts as completely written.
+const QUIET_PERIOD: Duration = Duration::from_secs(1);
 
-/// A file that is written without end is read all the same.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Maximum wait for that: a file that changes continuously is read after this time.
+const MAX_DEBOUNCE: Duration = Duration::from_secs(10);
 
-/// Kubernetes exchanges a folder's files by exchanging this link to the folder that holds them.
+/// Kubernetes updates mounted files by replacing this symbolic link to the folder that contains them.
 const MOUNTED_DATA: &str = "..data";
 
-/// A watch that ends when it is dropped.
+/// A file watch that ends when it is dropped.
 ///
-/// What is watched is the file's folder, and the folder of the file it links to: editors put a new file in the place of
-/// the old one, and a watch of the file itself would stay with the old one.
+/// It watches the folder of the file, and the folder of the link target if the file is a link. Editors replace the old
+/// file by a new one, and a watch on the file itself would stay on the old one.
 pub struct FileWatch {
     _watcher: RecommendedWatcher,
 }
 
 impl FileWatch {
-    /// Calls `changed` after each change of the file, once it has been silent for a second.
+    /// Calls `changed` after each change of the file, once the file has stayed unchanged for a second.
     pub fn start(file: &Path, changed: impl Fn() + Send + 'static) -> notify::Result<Self> {
         let (events, heard) = channel();
         let names = names_of(file);
@@ -37,7 +37,7 @@ impl FileWatch {
                 !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| is_named(path, &names))
             });
             if matters && events.send(()).is_err() {
-                tracing::debug!("nobody hears of changes of the file any more");
+                tracing::debug!("change of the configuration file ignored, the watch has ended");
             }
         })?;
         for folder in folders_of(file) {
@@ -49,13 +49,13 @@ impl FileWatch {
     }
 }
 
-/// Ends when the watcher is dropped, and with it the sender.
+/// Debounces events. Ends when the watcher, and with it the sender, is dropped.
 fn gather(heard: &Receiver<()>, changed: impl Fn()) {
     while heard.recv().is_ok() {
         let begun = Instant::now();
         loop {
-            match heard.recv_timeout(SILENCE) {
-                Ok(()) if begun.elapsed() < LONGEST_WAIT => {}
+            match heard.recv_timeout(QUIET_PERIOD) {
+                Ok(()) if begun.elapsed() < MAX_DEBOUNCE => {}
                 Ok(()) | Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -96,11 +96,11 @@ mod tests {
     }
 
     fn assert_seen(heard: &Receiver<()>) {
-        heard.recv_timeout(Duration::from_secs(8)).expect("the change is seen");
+        heard.recv_timeout(Duration::from_secs(8)).expect("the change is detected");
     }
 
     #[test]
-    fn a_file_is_seen_to_change_in_place_and_by_being_replaced_and_other_files_do_not_matter() {
+    fn watch_sees_writes_and_renames_of_its_file_only() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("data_worker.yml");
         fs::write(&file, "a").unwrap();
@@ -115,7 +115,7 @@ mod tests {
             assert_seen(&heard);
         }
         fs::write(folder.path().join("other.yml"), "x").unwrap();
-        assert_eq!(heard.recv_timeout(SILENCE * 2), Err(RecvTimeoutError::Timeout), "one word a change");
+        assert_eq!(heard.recv_timeout(QUIET_PERIOD * 2), Err(RecvTimeoutError::Timeout), "one call per change");
     }
 
     #[test]

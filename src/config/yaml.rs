@@ -1,6 +1,6 @@
 // Upstream: file, ginkgo
 // Downstream: kit, problem
-// Role: Reads a YAML file within bounds, with the line of every key.
+// Role: Parses a YAML file of limited size and depth, and records the line of every key.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,26 +11,26 @@ use config::{FileFormat, Format, Map, Value};
 
 use super::problem::{Place, Problem};
 
-/// The largest configuration file, in bytes; the full one with its comments has about 12 KB. Also bounds what its
-/// parsing may take.
-const MAX_BYTES: u64 = 65_536;
+/// Maximum size of a configuration file, in bytes; the default file with all comments has about 60 KB. It also bounds
+/// the cost of parsing.
+const MAX_BYTES: u64 = 262_144;
 
-/// What stands in a file.
+/// A parsed file.
 #[derive(Default)]
 pub struct Document {
-    /// Its keys with their values.
+    /// The top-level keys with their values.
     pub root: Map<String, Value>,
     lines: HashMap<String, usize>,
 }
 
 impl Document {
-    /// The line of the key at this path, counted from 1, where it is known.
+    /// The line of the key at this path, counted from 1, if it is known.
     pub fn line(&self, path: &str) -> Option<usize> {
         self.lines.get(path).copied()
     }
 }
 
-/// What stands in the file at `path`; `None` where there is no such file.
+/// Reads and parses the file at `path`; `None` if it does not exist.
 pub fn read(path: &Path) -> Option<Result<Document, Problem>> {
     match text_of(path) {
         Ok(text) => Some(parse(path, &text)),
@@ -48,7 +48,7 @@ fn text_of(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// What stands in a text; `path` is for messages.
+/// Parses a text; `path` appears only in messages.
 pub fn parse(path: &Path, text: &str) -> Result<Document, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(line) = deeply_nested_line(text) {
@@ -63,21 +63,22 @@ pub fn parse(path: &Path, text: &str) -> Result<Document, Problem> {
     }
 }
 
-/// A problem in a file.
+/// Creates a problem of a file.
 pub fn problem(path: &Path, line: Option<usize>, key: Option<&str>, reason: String) -> Problem {
     Problem { place: Place::File { path: path.to_owned(), line }, key: key.map(str::to_owned), reason }
 }
 
-/// The parser ends its messages with `at byte N line N column N`.
+/// Extracts the line from the parser's message, which ends with `at byte N line N column N`.
 fn syntax_problem(path: &Path, message: &str) -> Problem {
     let (reason, position) = message.split_once(" at byte ").unwrap_or((message, ""));
     let line = position.split(' ').skip_while(|word| *word != "line").nth(1).and_then(|line| line.parse().ok());
-    // A root that is no mapping is shown by the parser with its value, which may be a token pasted alone.
-    let reason = if reason.starts_with("invalid type") { "the file holds no sections" } else { reason };
-    problem(path, line, None, format!("it is no valid YAML: {reason}"))
+    // If the root is not a mapping, the parser's message contains its value, which may be a pasted token.
+    let reason = if reason.starts_with("invalid type") { "the file contains no sections" } else { reason };
+    problem(path, line, None, format!("invalid YAML: {reason}"))
 }
 
-/// The parser calls itself for every level: a line of thousands of dashes would exhaust the stack.
+/// The first line that exceeds the nesting limit. The parser recurses for every level: a line of thousands of dashes
+/// would exhaust the stack.
 fn deeply_nested_line(text: &str) -> Option<usize> {
     const MAX_LEVELS: usize = 32;
     let opens = |line: &str| line.matches(['[', '{']).count() + line.matches("- ").count() + line.matches("? ").count();
@@ -93,7 +94,7 @@ fn deeply_nested_line(text: &str) -> Option<usize> {
     None
 }
 
-/// The line of every key in block style, counted from 1; the first one where a key is doubled.
+/// The line of every key in block style, counted from 1; of a duplicate key, its first line.
 fn lines_of_keys(text: &str) -> HashMap<String, usize> {
     let mut lines = HashMap::new();
     let mut open: Vec<(usize, String)> = Vec::new();
@@ -126,14 +127,14 @@ mod tests {
     fn a_syntax_error_names_its_line() {
         let found = problems("kafka:\n  host: a\n port: 1\n");
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("w.yml, line 3: it is no valid YAML: "), "{found:?}");
+        assert!(found[0].starts_with("w.yml, line 3: invalid YAML: "), "{found:?}");
         let found = problems("kafka:\n  host: a\n  host: b\n");
         assert!(found[0].contains("duplicated key"), "{found:?}");
-        assert_eq!(problems("s3cret-token"), ["w.yml: it is no valid YAML: the file holds no sections"]);
+        assert_eq!(problems("s3cret-token"), ["w.yml: invalid YAML: the file contains no sections"]);
     }
 
     #[test]
-    fn deep_nesting_is_refused_before_it_exhausts_the_stack() {
+    fn rejects_deep_nesting() {
         for text in ["- ".repeat(30_000), "[".repeat(60_000), "{a: ".repeat(16_000), "? ".repeat(30_000)] {
             assert_eq!(problems(&text), ["w.yml, line 1: it is nested too deeply"]);
         }
@@ -142,9 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn bent_files_give_a_document_or_a_problem() {
+    fn mutated_files_give_a_document_or_a_problem() {
         let sample =
             "kafka:\n  host: a # b\n  port: 9092\nsources:\n  bars: [tushare, \"files\"]\n  tushare: {token: x}\n";
-        kit::fuzz::bend_text(&[sample], |text| parse(Path::new("w.yml"), text));
+        kit::fuzz::mutate_text(&[sample], |text| parse(Path::new("w.yml"), text));
     }
 }

@@ -1,8 +1,8 @@
 // Upstream: none
 // Downstream: none
-// Role: What can be seen of a worker: HTTP answers, metrics, logs.
+// Role: Observability of a worker: HTTP endpoints, metrics and logs.
 
-//! What can be seen of a running worker.
+//! Observability of a running worker.
 
 /// Health, status and metrics over HTTP.
 pub mod http;
@@ -10,5 +10,5 @@ pub mod http;
 pub mod metrics;
 /// Logs.
 pub mod telemetry;
-/// What HTTP answers and metrics read.
+/// The data source of HTTP endpoints and metrics.
 pub mod worker_view;

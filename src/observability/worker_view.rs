@@ -1,6 +1,6 @@
 // Upstream: app, observability::http, observability::metrics
 // Downstream: actors
-// Role: A running worker as it is looked at from outside: who it is, its board, its feed.
+// Role: Read-only view of a running worker for HTTP endpoints and metrics.
 
 use actors::ports::Swappable;
 use std::collections::BTreeMap;
@@ -12,16 +12,16 @@ use actors::domain::{Identity, Lifecycle};
 use actors::ports::{CommandFeed, DataKind, MarketSources, PartitionState};
 use actors::supervision::StatusBoard;
 
-/// Looks only; every look is cheap.
+/// A read-only view of a worker. Every read is cheap.
 #[derive(Clone)]
 pub struct WorkerView {
-    /// Who it is.
+    /// Node id and host.
     pub identity: Identity,
-    /// What is known of it.
+    /// The shared status of the actors.
     pub board: Arc<StatusBoard>,
-    /// Where its commands come from.
+    /// The source of the commands.
     pub feed: Arc<dyn CommandFeed>,
-    /// Where its data comes from.
+    /// The market data sources in force.
     pub sources: Arc<Swappable<dyn MarketSources>>,
 }
 
@@ -31,11 +31,11 @@ impl fmt::Debug for WorkerView {
     }
 }
 
-/// Partitions told of at most, so that no answer is of any length.
+/// Maximum number of partitions in an answer, to bound its size.
 const MAX_PARTITIONS: usize = 500;
 
 impl WorkerView {
-    /// Where it is in its life; `Error` also when work waits and nothing moves, as its heartbeat has it.
+    /// The lifecycle state, as in the heartbeat. `Error` also applies to a running worker that is unhealthy.
     pub fn lifecycle(&self) -> Lifecycle {
         match self.board.lifecycle() {
             Lifecycle::Running if self.board.unhealthy_reason().is_some() => Lifecycle::Error,
@@ -43,18 +43,18 @@ impl WorkerView {
         }
     }
 
-    /// The configuration in force: 1 at the start, one more with each change.
+    /// Generation of the configuration in force: 1 at the start, plus 1 for each change.
     pub fn config_generation(&self) -> u64 {
         1 + self.board.counters.reloads_applied.get()
     }
 
-    /// For how long requests to each source in force have waited for limits, all added up.
+    /// Total time that requests waited for rate limits, by source in force.
     pub fn throttled(&self) -> BTreeMap<&'static str, Duration> {
         let sources = DataKind::ALL.into_iter().flat_map(|kind| self.sources.pin().of(kind));
         sources.map(|source| (source.name(), source.throttled())).collect()
     }
 
-    /// The assigned partitions, by topic and number.
+    /// The assigned partitions, ordered by topic and number.
     pub fn partitions(&self) -> Vec<PartitionState> {
         let mut partitions = self.feed.partitions();
         partitions.truncate(MAX_PARTITIONS);

@@ -1,59 +1,59 @@
 // Upstream: many
 // Downstream: none
-// Role: Why a source cannot be built from its settings.
+// Role: Errors of building a source from its settings.
 
-/// A source that cannot work as it is configured.
+/// The configuration of a source is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceSetupError {
-    /// No token is set.
-    #[error("sources.tushare.token is not set; Tushare answers nothing without the account's token")]
+    /// The Tushare token is not set.
+    #[error("sources.tushare.token is not set; Tushare rejects every call without the account's token")]
     TokenMissing,
-    /// No time is allowed for an answer.
+    /// The timeout is zero.
     #[error("sources.{section}.timeout_ms is 0, but it must be at least 1")]
     TimeoutZero {
-        /// The vendor's section.
+        /// The source's section of the configuration.
         section: &'static str,
     },
-    /// The address is none.
+    /// The URL is invalid.
     #[error("sources.{section}.url is `{url}`: {reason}")]
     BadUrl {
-        /// The vendor's section.
+        /// The source's section of the configuration.
         section: &'static str,
-        /// As configured, without credentials.
+        /// The configured URL without credentials.
         url: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         reason: String,
     },
-    /// The HTTP client could not be made.
+    /// The client cannot be created.
     #[error(
-        "the HTTP client for sources.{section} could not be made: {reason}; does the system have root certificates?"
+        "cannot create the client for sources.{section}: {reason}; HTTPS needs root certificates installed on the system"
     )]
     Client {
-        /// The vendor's section.
+        /// The source's section of the configuration.
         section: &'static str,
-        /// What failed.
+        /// The cause.
         reason: String,
     },
-    /// A login that cannot be sent.
-    #[error("sources.baostock.user or password holds a control character, with which BaoStock separates fields")]
+    /// The BaoStock user or password cannot be sent.
+    #[error("sources.baostock.user or password contains a control character; BaoStock uses one as field separator")]
     ControlCharacters,
-    /// No servers, or something that is none.
-    #[error("sources.tdx.hosts is `{0}`: it must name servers as host:port")]
+    /// The TDX server list is empty or has an invalid entry.
+    #[error("sources.tdx.hosts is `{0}`: it must list servers as host:port")]
     BadHosts(String),
-    /// Tables or columns of a database that cannot be.
+    /// The mapping of a database's tables or columns is invalid.
     #[error("sources.{section}.{reason}")]
     Mapping {
-        /// The database's section.
+        /// The database's section of the configuration.
         section: &'static str,
-        /// The setting and what is wrong with it.
+        /// The setting and why it is invalid.
         reason: String,
     },
-    /// No folder, or none that can be read.
+    /// The folder is not set, is not a folder or cannot be read.
     #[error("sources.files.folder is `{folder}`: {reason}")]
     BadFolder {
-        /// As configured.
+        /// The configured path.
         folder: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         reason: String,
     },
 }

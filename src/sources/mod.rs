@@ -1,9 +1,10 @@
 // Upstream: none
 // Downstream: error
-// Role: Vendors, databases and folders of market data, each a room of one layout.
+// Role: Market data sources: vendors, databases and file folders.
 
-//! Market data sources. A source's room has `source.rs` (its [`actors::ports::MarketSource`]) and a file for each request
-//! or answer it knows. Each converts to Ginkgo's units and time zone; validation is the Validator's.
+//! Market data sources. Each source has a folder: `source.rs` implements [`actors::ports::MarketSource`], and every
+//! other file handles one request, one answer or one part of the protocol. A source converts values to Ginkgo's units
+//! and time zone. The Validator checks them.
 
 /// BaoStock.
 pub mod baostock;
@@ -11,15 +12,15 @@ pub mod baostock;
 pub mod databases;
 /// EastMoney.
 pub mod eastmoney;
-/// Why a source cannot be built.
+/// Errors of building a source.
 mod error;
-/// A folder of CSV and Parquet files.
+/// CSV and Parquet files in a folder.
 pub mod files;
-/// Names and addresses of sources.
+/// Names and addresses of sources for display.
 pub mod place;
-/// Sources by name.
+/// Builds the configured sources by name.
 pub mod registry;
-/// Parts that several sources use.
+/// Code shared by several sources.
 pub mod shared;
 /// TDX.
 pub mod tdx;

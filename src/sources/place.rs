@@ -1,10 +1,10 @@
 // Upstream: app, sources::databases
 // Downstream: config
-// Role: A source's name and address, for people.
+// Role: Formats a source's name and address for display.
 
 use crate::config::{SourceName, SourcesSection};
 
-/// A source's name and place, for people.
+/// Formats a source's name and address for display.
 pub fn place(section: &SourcesSection, name: SourceName) -> String {
     match name {
         SourceName::BaoStock => format!("BaoStock {}", section.baostock.address),

@@ -1,6 +1,6 @@
 // Upstream: app, tests::it
 // Downstream: many
-// Role: Builds the configured market sources; the one place that lists them by name.
+// Role: Builds the configured market sources; the only file that maps source names to types.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::sources::tushare::TushareSource;
 use crate::sources::yahoo::YahooSource;
 use crate::sources::{SourceSetupError, databases};
 
-/// Builds the source of a name and does something with it: the one list of what stands behind the names.
+/// Builds the source with this name and passes it to an expression. This is the only mapping of source names to types.
 macro_rules! with_source {
     ($section:expr, $quotas:expr, $name:expr, $source:ident => $work:expr) => {{
         let (section, quotas): (&SourcesSection, &QuotaState) = ($section, $quotas);
@@ -70,7 +70,7 @@ macro_rules! with_source {
     }};
 }
 
-/// Tries a source.
+/// Probes a source with one small request. The probe starts with unused quotas.
 pub async fn probe(section: &SourcesSection, name: SourceName) -> Result<Answer, String> {
     with_source!(section, &QuotaState::default(), name, source => match source {
         Ok(source) => source.probe().await.map_err(|error| error.to_string()),
@@ -86,7 +86,8 @@ fn build(
     Ok(with_source!(section, quotas, name, source => Arc::new(source?) as Arc<dyn MarketSource>))
 }
 
-/// The configured sources of each kind of data. A source that has several kinds is one: its limits hold for all of them.
+/// The configured sources for each kind of data. A source that serves several kinds is built once, so its limits apply
+/// to all of them together.
 pub struct ConfiguredSources {
     of: Sources,
     to_compare: Sources,
@@ -95,7 +96,8 @@ pub struct ConfiguredSources {
 type Sources = BTreeMap<DataKind, Vec<Arc<dyn MarketSource>>>;
 
 impl ConfiguredSources {
-    /// Builds every source that is used for anything; what was spent of a vendor's limits before is in the ledger.
+    /// Builds every source that the configuration uses. `quotas` holds the requests already counted against each
+    /// source's limits.
     pub fn build(section: &SourcesSection, quotas: &QuotaState) -> Result<Self, SourceSetupError> {
         let mut built = BTreeMap::new();
         for name in section.used() {

@@ -1,6 +1,6 @@
 // Upstream: demonstration, standalone
 // Downstream: config, error
-// Role: librdkafka's in-process broker with the worker's topics, and the sender of the demonstration's commands.
+// Role: Runs librdkafka's in-process broker with the worker's topics, and sends the demonstration's commands.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use crate::config::KafkaSection;
 use crate::standalone::error::StandaloneError;
 
-/// Longest wait for a place in the producer's queue; it holds one command at a time.
+/// Maximum wait for space in the producer's queue, which contains one command at a time.
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
-/// A broker of one node on a free port of 127.0.0.1. It speaks Kafka's protocol and keeps the newest 5 MB of each
+/// A one-node broker on a free port of 127.0.0.1. It implements the Kafka protocol and keeps the newest 5 MB of each
 /// partition in memory.
 pub struct Broker {
     producer: FutureProducer,
     host: String,
     port: u16,
     command_topic: String,
-    /// Dropped last: it is the server of all others.
+    /// Dropped last, because the producer is connected to it.
     _cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
 impl Broker {
-    /// Starts it with the topics that are configured. (It does not answer the protocol's own request to create topics.)
+    /// Starts the broker with the configured topics. (It does not support the CreateTopics request of the protocol.)
     pub fn start(kafka: &KafkaSection) -> Result<Self, StandaloneError> {
         let cluster = MockCluster::new(1).map_err(StandaloneError::broker("start"))?;
         let own = [&kafka.dead_letter_topic, &kafka.notification_topic];
@@ -45,27 +45,27 @@ impl Broker {
         Ok(Self { producer, host, port, command_topic, _cluster: cluster })
     }
 
-    /// Its host.
+    /// The host of the broker.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Its port.
+    /// The port of the broker.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// `host:port`.
+    /// The address of the broker as `host:port`.
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Where commands go.
+    /// The topic for commands.
     pub fn command_topic(&self) -> &str {
         &self.command_topic
     }
 
-    /// Sends a command; returns when the broker has it.
+    /// Sends a command and waits for the broker's acknowledgement.
     pub async fn send(&self, payload: &str) -> Result<(), StandaloneError> {
         let record = FutureRecord::<(), str>::to(&self.command_topic).payload(payload);
         let sent = self.producer.send(record, QUEUE_WAIT).await;

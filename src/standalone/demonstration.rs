@@ -1,6 +1,6 @@
 // Upstream: standalone
 // Downstream: many
-// Role: Sends the commands one after the other, waits for what comes of each, and gathers the outcome.
+// Role: Sends the commands one after the other, waits for each result, and collects the outcome.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,37 +12,42 @@ use actors::supervision::StatusBoard;
 use crate::app::service_hub::EmbeddedServices;
 use crate::standalone::broker::Broker;
 use crate::standalone::error::StandaloneError;
-use crate::standalone::news::{NewsReader, Tally};
+use crate::standalone::news::{MessageReader, MessageTotals};
 use crate::standalone::outcome::Outcome;
-use crate::standalone::output::say;
+use crate::standalone::output::print_line;
 use crate::standalone::sample::SAMPLES;
 use crate::standalone::steps::{Figures, Step, StepDone, steps};
 
-/// How often a condition is looked at.
-const LOOK: Duration = Duration::from_millis(10);
+/// Poll interval for a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Longest wait for one thing, all of which take seconds at most: the broker's first rebalance takes three, and a slow
-/// disk or a busy machine may make it more.
+/// Timeout of each wait. Each wait normally takes seconds: the broker's first rebalance takes 3 s, and a slow disk or a
+/// busy machine may add to it.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The worker as the demonstration sees it from outside.
+/// The demonstration, with its access to the worker.
 pub struct Demonstration<'a> {
     broker: &'a Broker,
     services: &'a EmbeddedServices,
     board: Arc<StatusBoard>,
-    news: NewsReader,
+    news: MessageReader,
 }
 
 impl<'a> Demonstration<'a> {
-    /// Of a worker that has been launched.
-    pub fn new(broker: &'a Broker, services: &'a EmbeddedServices, board: Arc<StatusBoard>, news: NewsReader) -> Self {
+    /// Creates the demonstration of a launched worker.
+    pub fn new(
+        broker: &'a Broker,
+        services: &'a EmbeddedServices,
+        board: Arc<StatusBoard>,
+        news: MessageReader,
+    ) -> Self {
         Self { broker, services, board, news }
     }
 
-    /// Shows everything once.
+    /// Runs all steps once.
     pub async fn run(&self) -> Result<Outcome, StandaloneError> {
         let begun = Instant::now();
-        say("Starting; the broker's first rebalance of the consumer group takes 3 s.");
+        print_line("Starting; the broker's first rebalance of the consumer group takes 3 s.");
         self.wait_until_running().await?;
         let codes: Vec<Code> = SAMPLES.iter().filter_map(|sample| sample.code.parse().ok()).collect();
         self.services.store.list_codes(&codes).await?;
@@ -51,7 +56,7 @@ impl<'a> Demonstration<'a> {
         let num_steps = steps.len();
         for (index, step) in steps.into_iter().enumerate() {
             let step = self.take(step).await?;
-            say(format_args!("{}/{num_steps} {step}", index + 1));
+            print_line(format_args!("{}/{num_steps} {step}", index + 1));
             done.push(step);
         }
         let tally = self.hear_of(num_steps as u64).await?;
@@ -59,14 +64,14 @@ impl<'a> Demonstration<'a> {
         Ok(Outcome { steps: done, stored, tally, took: begun.elapsed() })
     }
 
-    /// Shows what the worker publishes, until this is broken off.
+    /// Prints what the worker publishes, until the caller drops the future.
     pub async fn follow(&self) -> Result<Infallible, StandaloneError> {
         loop {
-            say(self.news.next().await?);
+            print_line(self.news.next().await?);
         }
     }
 
-    /// The heartbeat says so first.
+    /// Waits until the heartbeat has the status `running`.
     async fn wait_until_running(&self) -> Result<(), StandaloneError> {
         let running = |value: String| value.contains(r#""status":"running""#);
         wait_until("the heartbeat of a running worker", || self.services.heartbeats.current().is_some_and(running))
@@ -81,9 +86,9 @@ impl<'a> Demonstration<'a> {
         Ok(StepDone { step, change: Figures::of(&self.board).since(&before), took: sent_at.elapsed() })
     }
 
-    /// Reads news until they tell of every command.
-    async fn hear_of(&self, num_commands: u64) -> Result<Tally, StandaloneError> {
-        let mut tally = Tally::default();
+    /// Reads news until they cover every command.
+    async fn hear_of(&self, num_commands: u64) -> Result<MessageTotals, StandaloneError> {
+        let mut tally = MessageTotals::default();
         let num_letters = || self.board.counters.commands_dead_lettered.get();
         let listening = async {
             while tally.num_ended < num_commands || (tally.records.len() as u64) < num_letters() {
@@ -104,7 +109,7 @@ async fn wait_until(what: &str, condition: impl Fn() -> bool) -> Result<(), Stan
         if Instant::now() >= end {
             return Err(StandaloneError::Stalled { what: what.to_owned(), limit: TIMEOUT });
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 // Upstream: broker, demonstration, news, run_folder, standalone
 // Downstream: actors, app, observability::telemetry
-// Role: Why the standalone worker could not show what it should.
+// Role: Declares the errors of the standalone worker.
 
 use std::time::Duration;
 
@@ -10,54 +10,54 @@ use rdkafka::error::KafkaError;
 use crate::app::services::ServiceError;
 use crate::observability::telemetry::TelemetryError;
 
-/// Why the standalone worker could not show what it should.
+/// Why the demonstration failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StandaloneError {
-    /// The log level is none.
+    /// The log level is invalid.
     #[error(transparent)]
     Logs(#[from] TelemetryError),
-    /// The run's own folder cannot be made.
+    /// The run's own folder cannot be created.
     #[error("{what} {path}: {error}")]
     Folder {
-        /// What was tried.
+        /// The attempted operation.
         what: &'static str,
-        /// Which file or folder.
+        /// The file or folder.
         path: String,
-        /// The system's words.
+        /// The error of the operating system.
         error: std::io::Error,
     },
-    /// The broker inside the process does not do as asked.
+    /// An operation of the in-process broker failed.
     #[error("in-process broker: {what}: {error}")]
     Broker {
-        /// What was tried.
+        /// The attempted operation.
         what: &'static str,
-        /// librdkafka's words.
+        /// The error of librdkafka.
         error: KafkaError,
     },
-    /// The broker's address has another form than `host:port`.
+    /// The broker's address does not have the form `host:port`.
     #[error("in-process broker: its address is `{0}`, expected host:port")]
     BrokerAddress(String),
-    /// An adapter cannot be built.
+    /// An adapter cannot be created.
     #[error(transparent)]
     Services(#[from] ServiceError),
-    /// The database does not do as asked.
+    /// An operation of the database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Something did not happen in time.
-    #[error("not within {limit:?}: {what}")]
+    /// An awaited event did not happen within the limit.
+    #[error("timeout after {limit:?} while waiting for {what}")]
     Stalled {
-        /// What was awaited.
+        /// The awaited event.
         what: String,
-        /// How long.
+        /// The limit.
         limit: Duration,
     },
-    /// The worker ended while it was still needed.
-    #[error("ended before everything was shown: {0}")]
+    /// The worker ended before the demonstration was complete.
+    #[error("the worker ended before the demonstration was complete: {0}")]
     EndedEarly(String),
 }
 
 impl StandaloneError {
-    /// A broker's error with what was tried.
+    /// Converts a broker error, adding the attempted operation.
     pub fn broker(what: &'static str) -> impl FnOnce(KafkaError) -> Self {
         move |error| Self::Broker { what, error }
     }

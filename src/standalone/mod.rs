@@ -1,9 +1,9 @@
 // Upstream: main
 // Downstream: many
-// Role: `data-worker standalone`: runs the worker with everything it needs inside the process, and shows it at work.
+// Role: Implements `data-worker standalone`, a demonstration of the worker with all services in one process.
 
-//! A worker without servers: librdkafka's in-process broker, SQLite in place of ClickHouse and MySQL, heartbeats in
-//! memory, a folder of sample bars as the source. The actors, the feed and the outbox are the ones that always run.
+//! A worker without servers: it uses librdkafka's in-process broker, SQLite instead of ClickHouse and MySQL, heartbeats
+//! in memory, and a folder of sample bars as the source. The actors, the feed and the outbox are those of production.
 
 mod broker;
 mod demonstration;
@@ -26,37 +26,37 @@ use actors::supervisor::ExitReport;
 use self::broker::Broker;
 use self::demonstration::Demonstration;
 use self::error::StandaloneError;
-use self::news::NewsReader;
+use self::news::MessageReader;
 use self::run_folder::RunFolder;
 use crate::app::run;
 use crate::app::service_hub::ServiceHub;
 use crate::config::{KafkaSection, LogFormat, LogSection, Settings, SourceName};
 use crate::observability::telemetry;
 use crate::observability::telemetry::JsonTo;
-use crate::standalone::output::say;
+use crate::standalone::output::print_line;
 
-/// What a user may choose.
+/// Options of `data-worker standalone`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The SQLite file for bars and stock list, created where it is missing; what it holds of the two sample codes is
-    /// replaced. Without it: a new file under the system's temporary directory, which is kept.
+    /// SQLite file for bars and stock list, created if it is missing; rows of the two sample codes are replaced.
+    /// Default: a new file in the system's temporary directory, which is kept.
     #[arg(long, value_name = "FILE")]
     database: Option<PathBuf>,
-    /// Goes on serving after that, until Ctrl-C or SIGTERM, and prints how to send commands.
+    /// Keeps running after the demonstration until Ctrl-C or SIGTERM, and prints how to send commands.
     #[arg(long)]
     stay: bool,
-    /// The least level of log lines on the error stream, or a filter such as `info,data_worker::adapters::kafka=debug`.
+    /// Minimum level of log lines on stderr, or a filter such as `info,data_worker::adapters::kafka=debug`.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log_level: String,
 }
 
-/// Runs the worker and the demonstration. Exit code 0: everything came out as it should, and the worker stopped in order.
+/// Runs the worker and the demonstration. Exit code 0: all results are as expected and the worker stopped cleanly.
 pub fn run(options: &Options) -> ExitCode {
     match perform(options) {
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
         Ok(faults) => {
             for fault in faults {
-                eprintln!("not as it should be: {fault}");
+                eprintln!("unexpected result: {fault}");
             }
             ExitCode::FAILURE
         }
@@ -74,10 +74,10 @@ fn perform(options: &Options) -> Result<Vec<String>, StandaloneError> {
     let kafka = KafkaSection::default();
     let broker = Broker::start(&kafka)?;
     let settings = settings(kafka, &broker, &folder);
-    say(format_args!(
+    print_line(format_args!(
         "data-worker {}, standalone: for a first run and demonstrations, not for production.\n\
          Inside this process: the broker {}, the database {}, two files of daily bars:\n\
-         002032.SZ (real, 2004 to 2016) and 000000.SZ (made up, with faults).",
+         002032.SZ (real, 2004 to 2016) and 000000.SZ (made up, with invalid rows).",
         env!("CARGO_PKG_VERSION"),
         broker.address(),
         folder.database().display(),
@@ -85,7 +85,7 @@ fn perform(options: &Options) -> Result<Vec<String>, StandaloneError> {
     System::new().block_on(serve(options, &settings, &broker, &folder))
 }
 
-/// What differs from a worker among servers: where everything is, and no wait for more work than a person will send.
+/// The settings that differ from the defaults: the addresses of the embedded services, and short batching intervals.
 fn settings(kafka: KafkaSection, broker: &Broker, folder: &RunFolder) -> Settings {
     let mut settings = Settings::default();
     settings.worker.node_id = "data_worker_standalone".to_owned();
@@ -94,13 +94,13 @@ fn settings(kafka: KafkaSection, broker: &Broker, folder: &RunFolder) -> Setting
     settings.sources.files.folder = folder.bars().to_owned();
     settings.batch.flush_interval_ms = 100;
     settings.quality.report_interval_ms = 1_000;
-    // The sample ends in 2016; that later days are missing is no news.
+    // The sample ends in 2016: missing later days must not raise alerts.
     settings.quality.alerts.missing_warning_percent = 100.0;
     settings.quality.alerts.missing_error_percent = 100.0;
     settings
 }
 
-/// The worker's whole life; what was not as it should be.
+/// Runs the worker from start to stop. Returns the unexpected results.
 async fn serve(
     options: &Options,
     settings: &Settings,
@@ -111,14 +111,14 @@ async fn serve(
     let board = Arc::new(StatusBoard::default());
     let mut life = run::launch(services.hub.parts(), settings.actor_settings(), board.clone());
     life.stop_on_signals();
-    let demonstration = Demonstration::new(broker, &services, board, NewsReader::open(&settings.kafka)?);
+    let demonstration = Demonstration::new(broker, &services, board, MessageReader::open(&settings.kafka)?);
     let mut faults = None;
     let show = async {
         let outcome = demonstration.run().await?;
-        say(format_args!("{outcome}\nDatabase: {}", folder.database().display()));
+        print_line(format_args!("{outcome}\nDatabase: {}", folder.database().display()));
         faults = Some(outcome.faults());
         if options.stay {
-            say(invitation(broker, folder));
+            print_line(usage_hint(broker, folder));
             demonstration.follow().await?;
         }
         Ok::<(), StandaloneError>(())
@@ -132,32 +132,32 @@ async fn serve(
     };
     services.store.close().await;
     shown?;
-    let mut faults = faults.ok_or_else(|| StandaloneError::EndedEarly(end_in_words(&report)))?;
+    let mut faults = faults.ok_or_else(|| StandaloneError::EndedEarly(describe_exit(&report)))?;
     if report != ExitReport::Drained {
-        faults.push(end_in_words(&report));
+        faults.push(describe_exit(&report));
     }
     if services.heartbeats.current().is_some() {
-        faults.push("the heartbeat is still there after the worker's end".to_owned());
+        faults.push("the heartbeat still exists after the worker's end".to_owned());
     }
     Ok(faults)
 }
 
-fn invitation(broker: &Broker, folder: &RunFolder) -> String {
+fn usage_hint(broker: &Broker, folder: &RunFolder) -> String {
     let (address, topic) = (broker.address(), broker.command_topic());
     let command = r#"{"command":"bar_snapshot","params":{"code":"002032.SZ","full":true}}"#;
     format!(
-        "\nThe worker goes on until Ctrl-C or SIGTERM. Broker: {address}\n\
-         Send it a command, and its answer is shown here:\n  \
+        "\nThe worker runs until Ctrl-C or SIGTERM. Broker: {address}\n\
+         Send it a command; this terminal shows its answer:\n  \
          echo '{command}' | kcat -P -b {address} -t {topic}\n\
-         For further securities put files like 600000.SH.daily.csv into {}",
+         To add securities, put files such as 600000.SH.daily.csv into {}",
         folder.bars().display()
     )
 }
 
-fn end_in_words(report: &ExitReport) -> String {
+fn describe_exit(report: &ExitReport) -> String {
     match report {
         ExitReport::Drained => "the worker was stopped".to_owned(),
-        ExitReport::DrainedTooLate(late) => format!("the worker stopped before all was finished: {late}"),
+        ExitReport::DrainedTooLate(late) => format!("the worker stopped with unfinished work: {late}"),
         ExitReport::Failed(reason) => format!("the worker failed: {reason}"),
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: demonstration, outcome, standalone
 // Downstream: config, error
-// Role: Reads what the worker publishes, notifications and dead letters, back from the broker.
+// Role: Reads the worker's notifications and dead letters from the broker.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,70 +14,70 @@ use serde::Deserialize;
 use crate::config::KafkaSection;
 use crate::standalone::error::StandaloneError;
 
-/// Something the worker published.
+/// A message that the worker published.
 #[derive(Debug, Clone, PartialEq)]
-pub enum News {
-    /// A message for people.
+pub enum PublishedMessage {
+    /// A notification.
     Notice(Notice),
-    /// A command that could not be carried out.
-    DeadLetter(Record),
+    /// A command that could not be executed.
+    DeadLetter(DeadLetterRecord),
 }
 
-/// A message for people, as far as it is shown here.
+/// The fields of a notification that are used here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Notice {
-    /// Its type.
+    /// The type of the notification.
     #[serde(rename = "type")]
     pub kind: String,
     /// `INFO`, `WARN` or `ERROR`.
     pub level: String,
-    /// In words.
+    /// The text.
     pub content: String,
-    /// The counts, where it is a quality report.
+    /// The counts of a quality report.
     #[serde(default)]
     pub data: Counts,
 }
 
-/// What a quality report counts; all of it is zero in other notices.
+/// The counts of a quality report; all are zero in other notifications.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Counts {
-    /// Tasks that ended well.
+    /// Tasks that succeeded.
     pub tasks_done: u64,
-    /// Tasks that failed for good.
+    /// Tasks that failed permanently.
     pub tasks_failed: u64,
-    /// Commands that could not be read.
+    /// Commands that could not be parsed.
     pub commands_refused: u64,
-    /// Invalid rows by the rule they broke.
+    /// Number of invalid rows by violated rule.
     pub skipped_by_rule: BTreeMap<String, u64>,
 }
 
-/// A dead letter's reason, from its headers, and the command itself.
+/// A dead letter: the reason from its headers, and the command.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Record {
-    /// The reason's class.
+pub struct DeadLetterRecord {
+    /// The class of the reason.
     pub class: String,
-    /// Attempts made.
+    /// The number of attempts.
     pub attempts: String,
-    /// Why, in words.
+    /// The reason as text.
     pub reason: String,
-    /// The command's bytes as text.
+    /// The payload of the command, as text.
     pub payload: String,
 }
 
-/// Reads the two topics from their beginning.
-pub struct NewsReader {
+/// Reads the two topics from the first offset.
+pub struct MessageReader {
     consumer: StreamConsumer,
     dead_letter_topic: String,
 }
 
-impl NewsReader {
-    /// Connects in the background.
+impl MessageReader {
+    /// Creates the consumer, which connects in the background.
     pub fn open(kafka: &KafkaSection) -> Result<Self, StandaloneError> {
         let open = || -> Result<StreamConsumer, KafkaError> {
             let consumer: StreamConsumer = ClientConfig::new()
                 .set("bootstrap.servers", format!("{}:{}", kafka.host, kafka.port))
-                // The client library wants a name, but nothing is committed under it.
+                // librdkafka requires a group id; the reader does not join the group and commits nothing.
                 .set("group.id", "standalone_news")
                 .set("enable.auto.commit", "false")
                 .set("fetch.wait.max.ms", "100")
@@ -93,22 +93,22 @@ impl NewsReader {
         Ok(Self { consumer, dead_letter_topic: kafka.dead_letter_topic.clone() })
     }
 
-    /// Waits for the next news. A wait that is broken off loses nothing.
-    pub async fn next(&self) -> Result<News, StandaloneError> {
+    /// Waits for the next message. Cancel-safe: a dropped future loses no message.
+    pub async fn next(&self) -> Result<PublishedMessage, StandaloneError> {
         loop {
             let message = self.consumer.recv().await.map_err(StandaloneError::broker("read news"))?;
             if message.topic() == self.dead_letter_topic {
-                return Ok(News::DeadLetter(Record::of(&message)));
+                return Ok(PublishedMessage::DeadLetter(DeadLetterRecord::of(&message)));
             }
             match serde_json::from_slice(message.payload().unwrap_or_default()) {
-                Ok(notice) => return Ok(News::Notice(notice)),
-                Err(error) => tracing::warn!(%error, topic = message.topic(), "no notification"),
+                Ok(notice) => return Ok(PublishedMessage::Notice(notice)),
+                Err(error) => tracing::warn!(%error, topic = message.topic(), "message is not a notification, skipped"),
             }
         }
     }
 }
 
-impl Record {
+impl DeadLetterRecord {
     fn of(message: &BorrowedMessage<'_>) -> Self {
         let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
         let mut record = Self { payload: text(message.payload()), ..Self::default() };
@@ -124,7 +124,7 @@ impl Record {
     }
 }
 
-impl fmt::Display for News {
+impl fmt::Display for PublishedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Notice(notice) => write!(f, "{} {}: {}", notice.level, notice.kind, notice.content),
@@ -133,29 +133,29 @@ impl fmt::Display for News {
     }
 }
 
-impl fmt::Display for Record {
+impl fmt::Display for DeadLetterRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (attempts: {}): {}", self.class, self.attempts, self.reason)
     }
 }
 
-/// Everything the worker told since its start.
+/// The sum of all messages since the worker's start.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tally {
-    /// Tasks that ended, well or not, and commands that were refused.
+pub struct MessageTotals {
+    /// Number of finished tasks, successful or not, and of rejected commands.
     pub num_ended: u64,
-    /// Invalid rows by the rule they broke.
+    /// Number of invalid rows by violated rule.
     pub skipped: BTreeMap<String, u64>,
     /// Dead letters.
-    pub records: Vec<Record>,
+    pub records: Vec<DeadLetterRecord>,
 }
 
-impl Tally {
-    /// Adds news. Each report tells what came since the one before.
-    pub fn add(&mut self, news: News) {
+impl MessageTotals {
+    /// Adds a message. Each report contains the counts since the previous report.
+    pub fn add(&mut self, news: PublishedMessage) {
         match news {
-            News::DeadLetter(record) => self.records.push(record),
-            News::Notice(Notice { data: counts, .. }) => {
+            PublishedMessage::DeadLetter(record) => self.records.push(record),
+            PublishedMessage::Notice(Notice { data: counts, .. }) => {
                 self.num_ended += counts.tasks_done + counts.tasks_failed + counts.commands_refused;
                 for (rule, count) in counts.skipped_by_rule {
                     *self.skipped.entry(rule).or_default() += count;
@@ -169,13 +169,13 @@ impl Tally {
 mod tests {
     use super::*;
 
-    fn notice(json: &str) -> News {
-        News::Notice(serde_json::from_str(json).unwrap())
+    fn notice(json: &str) -> PublishedMessage {
+        PublishedMessage::Notice(serde_json::from_str(json).unwrap())
     }
 
     #[test]
     fn reports_add_up_and_other_messages_count_nothing() {
-        let mut tally = Tally::default();
+        let mut tally = MessageTotals::default();
         tally.add(notice(
             r#"{"type":"data_quality_report","level":"WARN","content":"c","data":{"report_id":"x","tasks_done":2,
                "tasks_failed":1,"commands_refused":1,"skipped_by_rule":{"missing_value":3}}}"#,
@@ -186,6 +186,6 @@ mod tests {
         ));
         tally.add(notice(r#"{"type":"data_worker_event","level":"INFO","content":"c","data":{"event":"STARTED"}}"#));
         let skipped = [("missing_value".to_owned(), 4), ("volume_negative".to_owned(), 1)];
-        assert_eq!(tally, Tally { num_ended: 5, skipped: skipped.into(), records: vec![] });
+        assert_eq!(tally, MessageTotals { num_ended: 5, skipped: skipped.into(), records: vec![] });
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: demonstration
 // Downstream: actors, adapters::sqlite, news, sample, steps
-// Role: What came of the demonstration: in words, and compared with what should have come.
+// Role: Formats the outcome of the demonstration, and compares it with the expected outcome.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,25 +11,25 @@ use actors::domain::calendar::TradingCalendar;
 use chrono::NaiveDate;
 
 use crate::adapters::sqlite::store::CodeSummary;
-use crate::standalone::news::Tally;
+use crate::standalone::news::MessageTotals;
 use crate::standalone::sample::{MADE_UP, REAL, SAMPLES};
 use crate::standalone::steps::StepDone;
 
-/// What came of the demonstration.
+/// The outcome of the demonstration.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The commands.
+    /// The executed commands.
     pub steps: Vec<StepDone>,
-    /// What the database holds, by code.
+    /// The stored rows by code.
     pub stored: Vec<CodeSummary>,
-    /// What the worker told.
-    pub tally: Tally,
-    /// From the start to the last report.
+    /// The worker's notifications and dead letters.
+    pub tally: MessageTotals,
+    /// Time from the start to the last report.
     pub took: Duration,
 }
 
 impl Outcome {
-    /// What is not as it should be, a sentence each.
+    /// All deviations from the expected outcome, one text each.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for sample in SAMPLES {
@@ -37,7 +37,7 @@ impl Outcome {
             let stored = self.stored.iter().find(|stored| stored.code == sample.code);
             let is = stored.map(|stored| (stored.num_rows, day(&stored.first), day(&stored.last)));
             if is != Some(should) {
-                faults.push(format!("stored of {}: {is:?} instead of {should:?}", sample.code));
+                faults.push(format!("stored rows of {}: {is:?} instead of {should:?}", sample.code));
             }
         }
         for step in self.steps.iter().filter(|step| step.step.writes_nothing && step.change.written > 0) {
@@ -64,7 +64,7 @@ impl fmt::Display for Outcome {
             let remark = remark(stored).unwrap_or_default();
             writeln!(f, "  {code}  {num_rows:5} rows  {} to {}{remark}", day(first), day(last))?;
         }
-        writeln!(f, "Skipped rows, by the rule they broke:")?;
+        writeln!(f, "Skipped rows, by violated rule:")?;
         for (rule, count) in &self.tally.skipped {
             writeln!(f, "  {rule:26} {count:2}")?;
         }
@@ -72,12 +72,12 @@ impl fmt::Display for Outcome {
         for record in &self.tally.records {
             writeln!(f, "  {record}")?;
         }
-        let verdict = if self.faults().is_empty() { "All as it should be" } else { "NOT as it should be" };
+        let verdict = if self.faults().is_empty() { "All results as expected" } else { "Results NOT as expected" };
         write!(f, "{verdict}, in {:.1} s.", self.took.as_secs_f64())
     }
 }
 
-/// The day of a stored time.
+/// The date part of a stored timestamp.
 fn day(time: &str) -> &str {
     time.split(' ').next().unwrap_or_default()
 }
@@ -99,7 +99,7 @@ fn remark(stored: &CodeSummary) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::standalone::news::Record;
+    use crate::standalone::news::DeadLetterRecord;
     use crate::standalone::steps::{Figures, steps};
 
     fn as_it_should_be() -> Outcome {
@@ -110,12 +110,12 @@ mod tests {
             last: format!("{} 00:00:00", sample.days.1),
         };
         let rules = MADE_UP.faults.iter().map(|(rule, count)| (rule.as_str().to_owned(), *count));
-        let record = Record { class: "bad_command".to_owned(), ..Record::default() };
+        let record = DeadLetterRecord { class: "bad_command".to_owned(), ..DeadLetterRecord::default() };
         let done = |step| StepDone { step, change: Figures::default(), took: Duration::ZERO };
         Outcome {
             steps: steps().into_iter().map(done).collect(),
             stored: vec![stored(&MADE_UP), stored(&REAL)],
-            tally: Tally { num_ended: 5, skipped: rules.collect(), records: vec![record] },
+            tally: MessageTotals { num_ended: 5, skipped: rules.collect(), records: vec![record] },
             took: Duration::from_millis(4_300),
         }
     }
@@ -123,7 +123,7 @@ mod tests {
     fn fault(change: impl FnOnce(&mut Outcome)) -> String {
         let mut outcome = as_it_should_be();
         change(&mut outcome);
-        assert!(outcome.to_string().contains("NOT as it should be"));
+        assert!(outcome.to_string().contains("NOT as expected"));
         let faults = outcome.faults();
         assert_eq!(faults.len(), 1, "{faults:?}");
         faults.concat()
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(outcome.faults(), Vec::<String>::new());
         let text = outcome.to_string();
         assert!(text.contains("(suspended on 106 of 2919 trading days)"), "{text}");
-        assert!(text.ends_with("All as it should be, in 4.3 s."), "{text}");
+        assert!(text.ends_with("All results as expected, in 4.3 s."), "{text}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 // Upstream: demonstration, standalone
 // Downstream: none
-// Role: Prints to the user.
+// Role: Prints text to stdout.
 
 use std::fmt::Display;
 use std::io::Write;
 
-/// One line or more for the user. That nobody reads them any more is no reason to break off the worker.
-pub fn say(text: impl Display) {
+/// Prints one or more lines. Ignores write errors: a closed stdout must not stop the worker.
+pub fn print_line(text: impl Display) {
     let _unread = writeln!(std::io::stdout(), "{text}");
 }

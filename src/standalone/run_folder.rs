@@ -1,6 +1,6 @@
 // Upstream: standalone
 // Downstream: error, sample
-// Role: The folder of one standalone run: database and sample files.
+// Role: Creates the folder of one standalone run, with the database and the sample files.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use tempfile::{Builder, TempDir};
 use crate::standalone::error::StandaloneError;
 use crate::standalone::sample::SAMPLES;
 
-/// A run's files. The folder vanishes with this value, unless the database is in it.
+/// The files of a run. The folder is deleted when this value is dropped, unless it contains the database.
 pub struct RunFolder {
     bars: PathBuf,
     database: PathBuf,
@@ -17,13 +17,13 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder and writes the sample bars into it.
+    /// Creates the folder and writes the sample bars into it.
     pub fn create(database: Option<&Path>) -> Result<Self, StandaloneError> {
         let failed =
             |what, path: &Path, error| StandaloneError::Folder { what, path: path.display().to_string(), error };
         let temporary = std::env::temp_dir();
         let folder = Builder::new().prefix("data-worker-").tempdir_in(&temporary);
-        let mut folder = folder.map_err(|error| failed("a new folder in", &temporary, error))?;
+        let mut folder = folder.map_err(|error| failed("create a folder in", &temporary, error))?;
         folder.disable_cleanup(database.is_none());
         let bars = folder.path().join("bars");
         std::fs::create_dir(&bars).map_err(|error| failed("create", &bars, error))?;
@@ -35,12 +35,12 @@ impl RunFolder {
         Ok(Self { bars, database, _folder: folder })
     }
 
-    /// The source's folder.
+    /// The folder of the source files.
     pub fn bars(&self) -> &Path {
         &self.bars
     }
 
-    /// The database's file.
+    /// The database file.
     pub fn database(&self) -> &Path {
         &self.database
     }

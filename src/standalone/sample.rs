@@ -1,20 +1,20 @@
 // Upstream: demonstration, outcome, run_folder, steps
 // Downstream: actors
-// Role: The bars that the program comes with, and what must be stored and skipped of them.
+// Role: Contains the sample bars, and how many of their rows must be stored and skipped.
 
 use actors::domain::Rule;
 
-/// A file of bars with what is known of it.
+/// A file of bars, with its expected results.
 pub struct Sample {
-    /// The security, as it is stored.
+    /// The security.
     pub code: &'static str,
-    /// The file.
+    /// The content of the file.
     pub text: &'static str,
-    /// Rows without a fault.
+    /// Number of valid rows.
     pub num_sound: i64,
-    /// The first and the last day of those.
+    /// The first and the last day of the valid rows.
     pub days: (&'static str, &'static str),
-    /// Rows with a fault, by the rule they break.
+    /// Number of invalid rows by violated rule.
     pub faults: &'static [(Rule, u64)],
 }
 
@@ -27,7 +27,7 @@ pub const REAL: Sample = Sample {
     faults: &[],
 };
 
-/// Bars with faults, made up.
+/// Made-up bars, some of them invalid.
 pub const MADE_UP: Sample = Sample {
     code: "000000.SZ",
     text: include_str!("../../data/sample/000000.SZ.daily.csv"),
@@ -42,11 +42,11 @@ pub const MADE_UP: Sample = Sample {
     ],
 };
 
-/// All of them.
+/// All samples.
 pub const SAMPLES: [&Sample; 2] = [&REAL, &MADE_UP];
 
 impl Sample {
-    /// The file's name where the source looks for it.
+    /// The file name that the source expects.
     pub fn file_name(&self) -> String {
         format!("{}.daily.csv", self.code)
     }

@@ -1,6 +1,6 @@
 // Upstream: demonstration, outcome
 // Downstream: actors, sample
-// Role: The commands of the demonstration, as Ginkgo sends them, and what each of them did.
+// Role: Builds the commands of the demonstration as Ginkgo sends them, and measures the effect of each.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use serde_json::{Value, json};
 
 use crate::standalone::sample::{MADE_UP, REAL};
 
-/// One command.
+/// A command of the demonstration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// What it is about, in a few words.
+    /// A short description.
     pub title: String,
     /// The message.
     pub payload: String,
-    /// Whether all it asks for is stored already.
+    /// Whether the command must not write any rows.
     pub writes_nothing: bool,
 }
 
-/// The commands, in their order; each is sent when the one before is resolved.
+/// The commands in order; each is sent after the previous one is resolved.
 pub fn steps() -> Vec<Step> {
     let (real, made_up) = (REAL.code, MADE_UP.code);
     let cut_off = command(json!({ "code": real })).chars().take(40).collect();
@@ -52,23 +52,23 @@ fn command(params: Value) -> String {
     json!({ "command": "bar_snapshot", "timestamp": timestamp, "params": params, "source": "standalone" }).to_string()
 }
 
-/// The worker's counters at one moment.
+/// A snapshot of the worker's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Commands resolved, whatever their outcome.
+    /// Resolved commands, whatever their outcome.
     pub resolved: u64,
-    /// Those of them that are dead letters.
+    /// Resolved commands that are dead letters.
     pub dead_lettered: u64,
-    /// Rows fetched.
+    /// Fetched rows.
     pub fetched: u64,
-    /// Rows newly stored.
+    /// Newly stored rows.
     pub written: u64,
     /// Invalid rows.
     pub skipped: u64,
 }
 
 impl Figures {
-    /// The counters now.
+    /// Reads the current counters.
     pub fn of(board: &StatusBoard) -> Self {
         Self {
             resolved: board.counters.commands_resolved.get(),
@@ -79,7 +79,7 @@ impl Figures {
         }
     }
 
-    /// What came since an earlier moment.
+    /// The difference to an earlier snapshot.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             resolved: self.resolved - earlier.resolved,
@@ -91,14 +91,14 @@ impl Figures {
     }
 }
 
-/// A command that is resolved.
+/// A resolved command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepDone {
     /// The command.
     pub step: Step,
-    /// What it changed.
+    /// The change of the counters.
     pub change: Figures,
-    /// From its sending to its resolution.
+    /// Time from sending to resolution.
     pub took: Duration,
 }
 

@@ -1,6 +1,6 @@
 // Upstream: backfill_kinds
 // Downstream: kit, main_job, source_pairs
-// Role: `backfill` of bars: five years of days and a year of minutes, killed in the middle, exact in the end.
+// Role: Tests `backfill` of bars: five years of daily and a year of minute bars are exact despite a kill midway.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,45 +9,45 @@ use chrono::NaiveDate;
 use kit::minute_rows::minute_rows;
 use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{Dataset, codes, trading_days};
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::wait_until;
 use kit::worker::Worker;
 
 use crate::main_job::PROGRAM;
 use crate::source_pairs::stored;
 
-/// What the process may hold in memory, in KiB.
+/// Limit of the process's peak memory, in KiB.
 const MAX_MEMORY: u64 = 128 * 1024;
 
-/// Parts that are out at once: what a kill may cost.
-const MAX_OUT: u64 = 64;
+/// Maximum number of parts in flight; a kill repeats at most this many.
+const MAX_IN_PROGRESS: u64 = 64;
 
 fn day(text: &str) -> NaiveDate {
     text.parse().unwrap()
 }
 
-/// A backfill on a scene's servers, run as often as is wanted.
+/// A `backfill` command on a scene's servers that a test can run several times.
 pub(crate) struct Backfill<'a> {
     scene: &'a Scene,
     arguments: Vec<String>,
     runs: usize,
 }
 
-/// How a run ended.
+/// The result of a run.
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) text: String,
-    /// In KiB.
+    /// Peak resident memory in KiB.
     pub(crate) peak_memory: u64,
 }
 
 impl<'a> Backfill<'a> {
-    /// Of these codes.
+    /// A backfill of these codes.
     pub(crate) fn of(scene: &'a Scene, codes: &[String], rest: &str) -> Self {
         Self::with(scene, &format!("--codes {} {rest}", codes.join(",")))
     }
 
-    /// With any arguments.
+    /// A backfill with these arguments.
     pub(crate) fn with(scene: &'a Scene, arguments: &str) -> Self {
         Self { scene, arguments: arguments.split_whitespace().map(str::to_owned).collect(), runs: 0 }
     }
@@ -60,13 +60,13 @@ impl<'a> Backfill<'a> {
         spawn(self.scene, PROGRAM, &arguments, &log)
     }
 
-    /// Runs to the end.
+    /// Runs the command until it exits.
     pub(crate) fn run(&mut self) -> Ended {
         end_of(self.start())
     }
 }
 
-/// Any program with the scene's settings; what a backfill keeps lies in the scene's folder.
+/// Starts a program with the scene's settings; the backfill journal lies in the scene's folder.
 pub(crate) fn spawn(scene: &Scene, program: &str, arguments: &[&str], log: &Path) -> Worker {
     let mut variables = scene.variables();
     variables.push(("GINKGO_DATA_WORKER_STATE".to_owned(), state(scene)));
@@ -78,10 +78,10 @@ fn state(scene: &Scene) -> String {
     scene.folder().join("state").display().to_string()
 }
 
-/// Waits for the end of a run.
+/// Waits until a run exits and records its peak memory.
 pub(crate) fn end_of(mut process: Worker) -> Ended {
     let mut peak_memory = 0;
-    wait_until("the end of the backfill", Duration::from_secs(400), || {
+    wait_until("the backfill exits", Duration::from_secs(400), || {
         peak_memory = peak_memory.max(process.peak_memory_kib());
         !process.is_running()
     });
@@ -94,7 +94,7 @@ fn num_journals(scene: &Scene) -> usize {
 }
 
 #[test]
-fn five_years_of_five_hundred_codes_are_exact_also_after_a_kill_in_the_middle() {
+fn five_years_of_500_codes_are_exact_after_kill() {
     let codes = codes(500);
     let days = trading_days(day("2020-07-01"), day("2025-06-30"));
     let mut scene = Scene::new("fiveyears", PROGRAM, Dataset::generated(&codes, &days));
@@ -109,17 +109,20 @@ fn five_years_of_five_hundred_codes_are_exact_also_after_a_kill_in_the_middle() 
     let second = backfill.run();
     assert_eq!(second.code, Some(0), "{}", second.text);
     scene.assert_exact(&codes);
-    // 3,000 parts of a year; only those that were under way are fetched once more.
+    // 3,000 parts of a year each; only parts that were in flight at the kill are fetched again.
     let total = scene.source.requests();
-    assert!(requests > 500 && total <= 3_000 + MAX_OUT + 10, "{requests} requests before the kill, {total} in all");
+    assert!(
+        requests > 500 && total <= 3_000 + MAX_IN_PROGRESS + 10,
+        "{requests} requests before the kill, {total} in total"
+    );
     let text = second.text;
     assert!(text.contains("3000 of 3000 parts done, 0 failed") && text.contains("them done before"), "{text}");
-    assert!((1..MAX_MEMORY).contains(&second.peak_memory), "{} KiB at most", second.peak_memory);
-    assert_eq!(num_journals(&scene), 0, "the journal goes with the end");
+    assert!((1..MAX_MEMORY).contains(&second.peak_memory), "peak memory {} KiB", second.peak_memory);
+    assert_eq!(num_journals(&scene), 0, "a completed backfill removes its journal");
 }
 
 #[test]
-fn a_year_of_minutes_of_twenty_codes_is_exact_also_after_a_kill_and_a_stop_in_the_middle() {
+fn year_of_minutes_is_exact_after_kill_and_stop() {
     let codes = codes(20);
     let days = trading_days(day("2024-01-01"), day("2024-12-31"));
     let mut scene = Scene::new("yearofminutes", PROGRAM, Dataset::generated(&codes, &days));
@@ -136,20 +139,20 @@ fn a_year_of_minutes_of_twenty_codes_is_exact_also_after_a_kill_and_a_stop_in_th
     second.terminate();
     let second = end_of(second);
     assert_eq!(second.code, Some(2), "{}", second.text);
-    assert!(second.text.contains("not finished; the same command goes on where it was"), "{}", second.text);
+    assert!(second.text.contains("not finished; run the same command again to resume"), "{}", second.text);
 
     let third = backfill.run();
     assert_eq!(third.code, Some(0), "{}", third.text);
-    assert!(third.text.contains("240 of 240 parts done, 0 failed"), "a part a month: {}", third.text);
+    assert!(third.text.contains("240 of 240 parts done, 0 failed"), "one part per code and month: {}", third.text);
     assert_minutes_exact(&scene, &codes);
     let total = scene.source.requests();
-    assert!(total <= 240 + 2 * MAX_OUT + 10, "{total} requests");
+    assert!(total <= 240 + 2 * MAX_IN_PROGRESS + 10, "{total} requests");
     for peak in [second.peak_memory, third.peak_memory] {
-        assert!((1..MAX_MEMORY).contains(&peak), "{peak} KiB at most");
+        assert!((1..MAX_MEMORY).contains(&peak), "peak memory {peak} KiB");
     }
 }
 
-/// Every day of every code by its sums, and every row of some codes; physical rows, so a doubled one is seen twice.
+/// Compares the sums of every day of every code, and every row of some codes. Counts physical rows, so duplicates show.
 fn assert_minutes_exact(scene: &Scene, codes: &[String]) {
     let minutes = |code: &String| {
         let days = scene.source.rows(code).into_iter();
@@ -168,7 +171,7 @@ fn assert_minutes_exact(scene: &Scene, codes: &[String]) {
             for row in &rows {
                 lots += row.shares / 100;
                 (open, high, low, close) = (open + row.open, high + row.high(), low + row.low(), close + row.close);
-                // Hundredths of a yuan to those of a thousand yuan, half up.
+                // Converts hundredths of a yuan to hundredths of a thousand yuan, rounded half up.
                 amount += (row.amount() + 500) / 1_000;
             }
             let number = rows.len();
@@ -180,7 +183,7 @@ fn assert_minutes_exact(scene: &Scene, codes: &[String]) {
     let found: Vec<String> = scene.database.query(&sql).lines().map(str::to_owned).collect();
     assert_eq!((found.len(), expected.len()), (20 * 242, 20 * 242), "days");
     for (found, expected) in found.iter().zip(&expected) {
-        assert_eq!(found, expected, "code, day, rows, times, lots, prices and amount in sum");
+        assert_eq!(found, expected, "code, day, rows, distinct times and the sums of lots, prices and amount");
     }
     for code in codes.iter().step_by(9) {
         let expected = minutes(code).into_iter().flat_map(|(_, rows)| rows).map(|row| stored(code, &row, "tushare"));
@@ -193,12 +196,12 @@ fn assert_minutes_exact(scene: &Scene, codes: &[String]) {
 }
 
 #[test]
-fn a_failure_is_named_and_tried_again_by_the_same_command_and_arguments_are_checked() {
+fn repeats_failed_parts_and_checks_arguments() {
     let codes = codes(6);
     let days = trading_days(day("2024-01-01"), day("2024-12-31"));
     let mut scene = Scene::new("again", PROGRAM, Dataset::generated(&codes, &days));
     scene.set("fetch.max_attempts", 1);
-    scene.source.set_fault(Fault::Status(500, None), Lasting::Next(2));
+    scene.source.set_fault(Fault::Status(500, None), FaultDuration::Next(2));
     let mut bars = Backfill::of(&scene, &codes, "--start 2024-01-01 --end 2024-12-31");
     let Ended { code, text, .. } = bars.run();
     assert_eq!(code, Some(1), "{text}");
@@ -206,7 +209,7 @@ fn a_failure_is_named_and_tried_again_by_the_same_command_and_arguments_are_chec
     let Ended { code, text, .. } = bars.run();
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("6 parts, 4 of them done before"), "{text}");
-    // Off a terminal: plain lines, the first one at once.
+    // Without a terminal the command prints plain lines, the first one immediately.
     assert!(text.contains("4 of 6 parts done, 0 failed, 0 rows stored\n") && !text.contains('\u{1b}'), "{text:?}");
     scene.assert_exact(&codes);
 

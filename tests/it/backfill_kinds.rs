@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: backfill, kit, main_job, tdx_worker
-// Role: `data-worker backfill` of ticks, of factors, of all listed codes, and on a terminal.
+// Role: Tests `data-worker backfill` for ticks, factors and all listed codes, and its display on a terminal.
 
 use chrono::NaiveDate;
 use kit::mysql::Tables;
@@ -12,13 +12,13 @@ use crate::backfill::{Backfill, Ended, end_of, spawn};
 use crate::main_job::PROGRAM;
 use crate::tdx_worker::assert_ticks_stored;
 
-/// Two months of days.
+/// Trading days in two months.
 fn days() -> Vec<NaiveDate> {
     trading_days("2024-01-22".parse().unwrap(), "2024-02-23".parse().unwrap())
 }
 
 #[test]
-fn ticks_of_a_range_become_exact_rows_and_the_same_again_adds_nothing() {
+fn backfills_exact_ticks_once() {
     let (codes, days) = (codes(2), days());
     let server = TdxServer::start(Dataset::generated(&codes, &days)).unwrap();
     let mut scene = Scene::new("backfillticks", PROGRAM, Dataset::empty());
@@ -62,7 +62,7 @@ fn factors_become_whole_series_whatever_the_range() {
 }
 
 #[test]
-fn all_are_the_codes_of_the_stock_list_and_force_replaces_what_is_stored() {
+fn all_uses_stock_list_and_force_replaces_rows() {
     let (all, days) = (codes(12), days());
     let scene = Scene::new("backfillall", PROGRAM, Dataset::generated(&all, &days));
     let listed = &all[..11];
@@ -73,8 +73,8 @@ fn all_are_the_codes_of_the_stock_list_and_force_replaces_what_is_stored() {
     assert!(text.starts_with("11 codes, 2024-01-22..2024-02-23: 11 parts, 0 of them done before"), "{text}");
     scene.assert_exact(listed);
     let kept = "SELECT sum(records_written) FROM data_quality_report FINAL WHERE kind = 'interval'";
-    assert_eq!(scene.database.query(kept).trim(), (11 * days.len()).to_string(), "reports are kept");
-    assert_eq!(scene.notifications().len(), 0, "and told to nobody");
+    assert_eq!(scene.database.query(kept).trim(), (11 * days.len()).to_string(), "the reports are stored");
+    assert_eq!(scene.notifications().len(), 0, "a backfill sends no notification");
 
     let wrong = "INSERT INTO bar SELECT code, open + 1, high + 1, low, close, volume, amount, frequency, 'wrong', meta, \
                  `desc`, timestamp, source FROM bar WHERE code = '600000.SH'";
@@ -91,11 +91,11 @@ fn all_are_the_codes_of_the_stock_list_and_force_replaces_what_is_stored() {
 }
 
 #[test]
-fn a_terminal_shows_bars_of_parts_and_rows_in_the_place_of_lines() {
+fn terminal_shows_progress_bars() {
     let (codes, days) = (codes(6), days());
     let scene = Scene::new("backfillbars", PROGRAM, Dataset::generated(&codes, &days));
     let command = format!("{PROGRAM} backfill --codes {} --start 2024-01-22 --end 2024-02-23", codes.join(","));
-    // `script` gives a program a terminal of its own, and its exit code on.
+    // `script` runs the program on a pseudo-terminal and returns its exit code.
     let process = spawn(&scene, "script", &["-qefc", &command, "/dev/null"], &scene.folder().join("terminal.log"));
     let Ended { code, text, .. } = end_of(process);
     assert_eq!(code, Some(0), "{text}");

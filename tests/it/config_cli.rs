@@ -1,13 +1,13 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: The configuration as an operator meets it: check, show and default, and what a started worker makes of a file.
+// Role: Tests the configuration for operators: `config` check, show and default, and how a worker applies a file.
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use kit::clickhouse::OwnServer;
+use kit::clickhouse::PrivateClickHouse;
 use kit::scene::{Scene, TIMEOUT};
 use kit::services::{free_port, required};
 use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
@@ -16,14 +16,14 @@ use kit::worker::Worker;
 
 use crate::main_job::PROGRAM;
 
-/// What a command ended with.
+/// The result of a command.
 struct Outcome {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-/// Runs the program in a folder, with no other variables than these.
+/// Runs the program in a folder with only these environment variables and HOME.
 fn data_worker(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
     let output = Command::new(PROGRAM)
         .args(arguments)
@@ -47,7 +47,7 @@ fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-/// The line of `config show` about a setting, with single blanks.
+/// The line of `config show` for a setting, with single blanks.
 fn shown(text: &str, path: &str) -> String {
     let line = text.lines().find(|line| line.split(' ').next() == Some(path));
     let line = line.unwrap_or_else(|| panic!("{path} is not in:\n{text}"));
@@ -55,7 +55,7 @@ fn shown(text: &str, path: &str) -> String {
 }
 
 #[test]
-fn check_tells_all_problems_at_once_and_ends_with_1() {
+fn check_lists_all_problems_and_exits_1() {
     let bad = "kafka:\n  prot: 9092\n  port: many\nbatch:\n  max_rows: 0\nheartbeat:\n  ttl_ms: 5000\n\
                mysql:\n  password: 4711\n";
     let secure = "database:\n  redis:\n    port: [1]\n";
@@ -65,14 +65,14 @@ fn check_tells_all_problems_at_once_and_ends_with_1() {
     let found = data_worker(folder.path(), &["config", "check", "bad.yml"], &variables);
     assert_eq!(found.code, Some(1));
     for part in [
-        "bad.yml, line 2: kafka.prot: there is no such setting; is kafka.port meant?",
+        "bad.yml, line 2: kafka.prot: unknown setting; did you mean kafka.port?",
         "bad.yml, line 3: kafka.port: it must be a whole number, 1 to 65535, but is \"many\"",
         "bad.yml, line 5: batch.max_rows: it is 0, but it must be 1 to 1000000",
         "default: batch.min_rows: it is 1000, but it must not exceed batch.max_rows",
         "bad.yml, line 7: heartbeat.ttl_ms: it is 5000, but it must be at least twice heartbeat.interval_ms",
-        "bad.yml, line 9: mysql.password: it must be text (the value is a secret and not shown); put it in quotes",
+        "bad.yml, line 9: mysql.password: it must be text (the value is secret and is not shown); put it in quotes",
         ".ginkgo/secure.yml, line 3: database.redis.port: it must be a whole number",
-        "GINKGO_DATA_WORKER__FETCH__MAX_ATTEMPT: fetch.max_attempt: there is no such setting; is fetch.max_attempts meant?",
+        "GINKGO_DATA_WORKER__FETCH__MAX_ATTEMPT: fetch.max_attempt: unknown setting; did you mean fetch.max_attempts?",
         "environment variable CLICKHOUSE_PORT: clickhouse.port: it must be a whole number, 1 to 65535, but is \"x\"",
     ] {
         assert!(found.err.contains(part), "{part} is not in:\n{}", found.err);
@@ -86,11 +86,11 @@ fn check_tells_all_problems_at_once_and_ends_with_1() {
 
     std::fs::remove_file(folder.path().join(".ginkgo/secure.yml")).unwrap();
     let good = data_worker(folder.path(), &["config", "check", "good.yml"], &[]);
-    assert_eq!((good.code, good.out.as_str()), (Some(0), "the configuration is sound (good.yml)\n"));
+    assert_eq!((good.code, good.out.as_str()), (Some(0), "the configuration is valid (good.yml)\n"));
 }
 
 #[test]
-fn check_wants_a_file_that_was_named_and_none_that_was_not() {
+fn check_requires_only_a_named_file() {
     let folder = folder_with(&[]);
     for (arguments, variables) in [
         (vec!["config", "check", "gone.yml"], vec![]),
@@ -98,15 +98,15 @@ fn check_wants_a_file_that_was_named_and_none_that_was_not() {
     ] {
         let missing = data_worker(folder.path(), &arguments, &variables);
         assert_eq!(missing.code, Some(1), "{}", missing.err);
-        assert!(missing.err.contains("gone.yml: there is no such file"), "{}", missing.err);
+        assert!(missing.err.contains("gone.yml: file not found"), "{}", missing.err);
     }
     let none = data_worker(folder.path(), &["config", "check"], &[]);
-    assert_eq!((none.code, none.out.as_str()), (Some(0), "the configuration is sound (no file)\n"));
+    assert_eq!((none.code, none.out.as_str()), (Some(0), "the configuration is valid (no file)\n"));
     assert!(none.err.contains("warning: no configuration file: ./data_worker.yml"), "{}", none.err);
 }
 
 #[test]
-fn the_default_file_is_the_repository_s_is_sound_and_changes_nothing() {
+fn default_file_is_current_valid_and_changes_nothing() {
     let folder = folder_with(&[]);
     let printed = data_worker(folder.path(), &["config", "default"], &[]);
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -119,7 +119,7 @@ fn the_default_file_is_the_repository_s_is_sound_and_changes_nothing() {
     let before = data_worker(folder.path(), &["config", "show"], &[]);
     std::fs::write(folder.path().join("data_worker.yml"), &printed.out).unwrap();
     let checked = data_worker(folder.path(), &["config", "check"], &[]);
-    assert_eq!((checked.code, checked.out.as_str()), (Some(0), "the configuration is sound (./data_worker.yml)\n"));
+    assert_eq!((checked.code, checked.out.as_str()), (Some(0), "the configuration is valid (./data_worker.yml)\n"));
     let after = data_worker(folder.path(), &["config", "show"], &[]);
     assert_eq!((after.code, after.out), (Some(0), before.out), "no value has changed");
 
@@ -134,7 +134,7 @@ fn the_default_file_is_the_repository_s_is_sound_and_changes_nothing() {
 }
 
 #[test]
-fn show_tells_where_every_value_comes_from_and_no_secret() {
+fn show_lists_places_without_secrets() {
     let own = "kafka:\n  host: of-file\nmysql:\n  user: of-file\nredis:\n  password: s3cret-1\n";
     let secure = "database:\n  clickhouse:\n    host: of-ginkgo\n    port: 8124\n    password: czNjcmV0LTI=\n\
                   tushare:\n  token: s3cret-3\n";
@@ -153,7 +153,7 @@ fn show_tells_where_every_value_comes_from_and_no_secret() {
         ("mysql.password", "*** environment variable MYSQL_PASSWORD_FILE".to_owned()),
         ("redis.password", "*** own.yml, line 6".to_owned()),
         ("clickhouse.host", format!("of-ginkgo {ginkgo}, line 3")),
-        // In a container the 1 does not come before the port.
+        // In a container the port does not get the prefix 1.
         ("clickhouse.port", format!("8124 {ginkgo}, line 4")),
         ("clickhouse.password", format!("*** {ginkgo}, line 5")),
         ("sources.tushare.token", format!("*** {ginkgo}, line 7")),
@@ -169,17 +169,17 @@ fn show_tells_where_every_value_comes_from_and_no_secret() {
 
     let wrong = data_worker(folder.path(), &["config", "show", "--config", "own.yml"], &[("REDIS_PORT", "x")]);
     assert_eq!(wrong.code, Some(1));
-    assert_eq!(shown(&wrong.out, "redis.port"), "redis.port 6379 default", "what a worker would run on");
+    assert_eq!(shown(&wrong.out, "redis.port"), "redis.port 6379 default", "the value that a worker would use");
     assert!(wrong.err.contains("environment variable REDIS_PORT: redis.port: "), "{}", wrong.err);
 }
 
-/// A world of one bar: what a worker does is known by its heartbeat and its log.
+/// A scene with one bar; tests observe the worker through its heartbeat and its log.
 fn small_scene(name: &str) -> Scene {
     let days = last_trading_days(last_closed_day(), 1);
     Scene::new(name, PROGRAM, Dataset::generated(&codes(1), &days))
 }
 
-/// A MySQL database with Ginkgo's table.
+/// Creates a MySQL database with a reduced `stock_info` table.
 fn create_stock_info(name: &str) {
     use sqlx::{ConnectOptions, Connection, Executor};
     let options = sqlx::mysql::MySqlConnectOptions::new()
@@ -205,7 +205,7 @@ fn connect_scene(name: &str) -> Scene {
 }
 
 #[test]
-fn connect_tells_of_each_real_server_that_it_answers_its_version_and_its_latency() {
+fn connect_reports_version_and_latency_of_servers() {
     let scene = connect_scene("connect_good");
     let file = scene.write_config("n1");
     let check = ["config", "check", "--connect", file.to_str().unwrap()];
@@ -214,7 +214,7 @@ fn connect_tells_of_each_real_server_that_it_answers_its_version_and_its_latency
     let reports: Vec<&str> = found.out.lines().skip(1).collect();
     assert_eq!(reports.len(), 5, "{}", found.out);
     for (report, begin, part) in [
-        (reports[0], "ok     Kafka ", "all topics are there"),
+        (reports[0], "ok     Kafka ", "all topics exist"),
         (reports[1], "ok     Redis ", " is supported (5.0 or newer)"),
         (reports[2], "ok     ClickHouse ", " is supported (23.3 or newer)"),
         (reports[3], "ok     MySQL ", "-MariaDB"),
@@ -224,10 +224,10 @@ fn connect_tells_of_each_real_server_that_it_answers_its_version_and_its_latency
         let latency = report.split(" ms: ").next().unwrap().rsplit(' ').next().unwrap();
         assert!(latency.parse::<u64>().is_ok_and(|ms| ms < 5_000), "{report}");
     }
-    assert!(reports[2].contains("is not there yet, the worker creates it"), "nothing is created: {}", reports[2]);
-    assert!(reports[3].contains("is supported (10.3 or newer); table stock_info is there"), "{}", reports[3]);
+    assert!(reports[2].contains("does not exist yet; the worker creates it"), "it creates nothing: {}", reports[2]);
+    assert!(reports[3].contains("is supported (10.3 or newer); table stock_info exists"), "{}", reports[3]);
 
-    // A table that readers of ours could not use is a fault although the server answers.
+    // A table with a wrong column is a failure although the server answers.
     scene.database.query("CREATE TABLE bar (code String, open Float64) ENGINE = MergeTree ORDER BY code");
     let found = data_worker(scene.folder(), &check, &[]);
     assert_eq!(found.code, Some(1));
@@ -239,9 +239,9 @@ fn connect_tells_of_each_real_server_that_it_answers_its_version_and_its_latency
 }
 
 #[test]
-fn connect_tells_why_a_server_does_not_answer_or_lets_nobody_in_and_never_a_password() {
+fn connect_reports_failures_without_passwords() {
     let mut scene = connect_scene("connect_bad");
-    let own_engine = OwnServer::start_as(&scene.folder().join("clickhouse"), 0, Some(("reader", "right-pw")));
+    let own_engine = PrivateClickHouse::start_as(&scene.folder().join("clickhouse"), 0, Some(("reader", "right-pw")));
     let redis_port = free_port();
     scene
         .set("redis.port", redis_port)
@@ -257,7 +257,7 @@ fn connect_tells_why_a_server_does_not_answer_or_lets_nobody_in_and_never_a_pass
         let line = found.out.lines().find(|line| line.contains(name));
         line.unwrap_or_else(|| panic!("{name} is not in:\n{}", found.out))
     };
-    assert!(report("Kafka").starts_with("ok "), "one that fails does not spoil the others: {}", found.out);
+    assert!(report("Kafka").starts_with("ok "), "a failing server does not affect the others: {}", found.out);
     for (name, reason) in [
         ("Redis", "Connection refused"),
         ("ClickHouse", "Code: 516. DB::Exception: reader: Authentication failed"),
@@ -297,11 +297,11 @@ fn servers_that_say_nothing_are_given_up_together() {
         assert!(report.starts_with("FAILED") && report.ends_with("no answer within 5s"), "{report}");
     }
     assert!(found.out.lines().any(|line| line.starts_with("FAILED Kafka")), "{}", found.out);
-    // One after the other they would take 20 s.
+    // Sequential checks would take 20 s.
     assert!((Duration::from_secs(5)..Duration::from_secs(12)).contains(&elapsed), "{elapsed:?}");
 }
 
-/// Starts the worker `n1` on this file; its log lies beside it.
+/// Starts the worker `n1` with this file and writes its log next to it.
 fn start_worker(scene: &Scene, file: &Path, variables: &[(String, String)]) -> Worker {
     let folder = scene.folder().display().to_string();
     let mut environment = vec![("GINKGO_NODE_ID", "n1"), ("GINKGO_DIR", folder.as_str())];
@@ -309,22 +309,22 @@ fn start_worker(scene: &Scene, file: &Path, variables: &[(String, String)]) -> W
     Worker::start(Path::new(PROGRAM), file, &file.with_extension("again.log"), &environment)
 }
 
-/// The rest of life of a node's heartbeat just after a beat is near its TTL; the longest that is seen tells it.
+/// Waits for a heartbeat whose remaining TTL lies in the range; just after a beat it is close to the full TTL.
 fn wait_for_ttl(scene: &Scene, node: &str, seconds: std::ops::RangeInclusive<i64>) {
-    wait_until(&format!("a heartbeat of {node} with {seconds:?} s to live"), TIMEOUT, || {
+    wait_until(&format!("a heartbeat of {node} with a TTL of {seconds:?} s"), TIMEOUT, || {
         scene.heartbeat(node).is_some_and(|(_, ttl)| seconds.contains(&ttl))
     });
 }
 
 #[test]
-fn a_worker_runs_on_the_values_of_its_file_and_on_the_default_where_a_key_is_deleted() {
+fn uses_file_value_and_default_for_deleted_key() {
     let mut scene = small_scene("config_values");
     scene.set("heartbeat.ttl_ms", 7_000).set("heartbeat.interval_ms", 500).set("log.level", "debug");
     let mut worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     let (_, ttl) = scene.heartbeat("n1").unwrap();
-    assert!((1..=7).contains(&ttl), "the file says 7 s, not the default of 30: {ttl}");
-    assert!(worker.log_text().contains("\"level\":\"debug\""), "the file's log level");
+    assert!((1..=7).contains(&ttl), "the file sets 7 s, the default is 30 s: {ttl}");
+    assert!(worker.log_text().contains("\"level\":\"debug\""), "the log level of the file applies");
     worker.terminate();
     assert_eq!(worker.wait(TIMEOUT).code(), Some(0));
 
@@ -339,7 +339,7 @@ fn a_worker_runs_on_the_values_of_its_file_and_on_the_default_where_a_key_is_del
 }
 
 #[test]
-fn without_its_file_a_worker_starts_on_defaults_with_a_warning() {
+fn missing_file_warns_and_worker_starts() {
     let scene = small_scene("config_missing");
     let variables = scene.variables();
     let file = scene.folder().join("gone.yml");
@@ -347,17 +347,17 @@ fn without_its_file_a_worker_starts_on_defaults_with_a_warning() {
     scene.wait_for_status("n1", "running");
     wait_for_ttl(&scene, "n1", 25..=30);
     let log = worker.log_text();
-    let warning = log.lines().find(|line| line.contains("gone.yml not found; defaults are in force"));
+    let warning = log.lines().find(|line| line.contains("gone.yml not found; the defaults apply"));
     assert!(warning.is_some_and(|line| line.contains("\"level\":\"warning\"")), "{log}");
     assert!(worker.is_running());
 }
 
 #[test]
-fn a_broken_file_is_told_with_line_and_reason_and_the_worker_starts_on_defaults() {
+fn broken_file_is_logged_and_defaults_apply() {
     let scene = small_scene("config_broken");
     let variables = scene.variables();
     for (name, text, problem) in [
-        ("syntax", "heartbeat:\n  ttl_ms: 7000\n interval_ms: 500\n", "syntax.yml, line 3: it is no valid YAML: "),
+        ("syntax", "heartbeat:\n  ttl_ms: 7000\n interval_ms: 500\n", "syntax.yml, line 3: invalid YAML: "),
         (
             "value",
             "heartbeat:\n  ttl_ms: 7000\n  interval_ms: often\n",
@@ -368,7 +368,7 @@ fn a_broken_file_is_told_with_line_and_reason_and_the_worker_starts_on_defaults(
         std::fs::write(&file, text).unwrap();
         let mut worker = start_worker(&scene, &file, &variables);
         scene.wait_for_status("n1", "running");
-        // Not the 7 s of the file that is left out.
+        // The default, not the 7 s of the rejected file.
         wait_for_ttl(&scene, "n1", 25..=30);
         let log = worker.log_text();
         let line = log.lines().find(|line| line.contains(problem));

@@ -1,9 +1,9 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: Two sources that differ in known rows: differences are reported, the first source's rows are stored.
+// Role: Tests two sources that differ in known rows: differences are reported, the first source's rows are stored.
 
 use kit::baostock_server::{BaoStockServer, Fault};
-use kit::fault::Lasting;
+use kit::fault::FaultDuration;
 use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{DailyRow, Dataset, codes, last_closed_day, last_trading_days};
 use kit::wait::wait_until;
@@ -18,7 +18,7 @@ struct World {
     days: Vec<chrono::NaiveDate>,
 }
 
-/// Tushare first, BaoStock to compare with, both with the same rows.
+/// A scene with Tushare as the first source and BaoStock for comparison, both with the same rows.
 fn world(name: &str, num_codes: usize, num_days: usize) -> World {
     let today = last_closed_day();
     let days = last_trading_days(today.pred_opt().unwrap(), num_days);
@@ -35,7 +35,7 @@ fn world(name: &str, num_codes: usize, num_days: usize) -> World {
     World { scene, other, codes, days }
 }
 
-/// The sum of a figure in all reports.
+/// The sum of a counter over all interval reports.
 fn sum(scene: &Scene, pointer: &str) -> u64 {
     let reports = scene.notifications_with("report_kind", "interval");
     reports.iter().filter_map(|message| message["data"].pointer(pointer).and_then(Value::as_u64)).sum()
@@ -49,7 +49,7 @@ fn examples(scene: &Scene) -> Vec<[String; 4]> {
     of.map(|example| ["code", "date", "field", "value"].map(|key| text(example, key))).collect()
 }
 
-/// A row with one of its cells as it is told to be.
+/// A copy of a row with one cell replaced.
 fn changed(row: &DailyRow, at: usize, value: &str) -> DailyRow {
     let mut cells = row.cells().map(str::to_owned);
     cells[at] = value.to_owned();
@@ -57,10 +57,10 @@ fn changed(row: &DailyRow, at: usize, value: &str) -> DailyRow {
 }
 
 #[test]
-fn differences_are_counted_with_examples_and_rows_are_stored_as_the_first_source_gave_them() {
+fn counts_differences_and_stores_first_source() {
     let World { mut scene, other, codes, days } = world("cross_check", 40, 5);
     let dear = |rows: &[DailyRow]| changed(&rows[1], 3, "999.99");
-    // One has another close, one a hundredfold volume, one lacks a day.
+    // One code has another close, one a hundredfold volume, one lacks a day.
     let mut rows = other.rows(&codes[0]);
     rows[1] = dear(&rows);
     other.set_rows(&codes[0], rows);
@@ -97,9 +97,9 @@ fn differences_are_counted_with_examples_and_rows_are_stored_as_the_first_source
 }
 
 #[test]
-fn a_source_that_fails_costs_the_comparison_and_nothing_else() {
+fn failing_check_source_costs_only_the_comparison() {
     let World { mut scene, other, codes, .. } = world("no_check", 40, 5);
-    other.set_fault(Fault::Down, Lasting::UntilCleared);
+    other.set_fault(Fault::Down, FaultDuration::UntilCleared);
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
@@ -111,20 +111,20 @@ fn a_source_that_fails_costs_the_comparison_and_nothing_else() {
 }
 
 #[test]
-fn a_source_that_hangs_is_waited_for_once_and_a_whole_evening_costs_it_calls_by_the_day() {
+fn hanging_check_source_is_skipped_and_days_are_batched() {
     let World { mut scene, other, codes, .. } = world("slow_check", 400, 2);
     scene.set("quality.cross_check.max_wait_ms", 2_000).set("fetch.whole_days_from_tasks", 20);
     let worker = scene.start("n1");
-    other.set_fault(Fault::Hang, Lasting::UntilCleared);
+    other.set_fault(Fault::Hang, FaultDuration::UntilCleared);
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
-    // At most the fetches that were under way at first; after that nobody asks for a minute.
-    assert!((1..=32).contains(&other.logins()), "{} logins at a source that hangs", other.logins());
+    // Only the fetches in flight at the first timeout log in; then the worker pauses the source for a minute.
+    assert!((1..=32).contains(&other.logins()), "{} logins to a source that hangs", other.logins());
     scene.assert_exact(&codes);
     wait_until("all rows in reports", TIMEOUT, || sum(&scene, "/records_not_compared") == 800);
     drop(worker);
 
-    // A new worker knows of no failure.
+    // A new worker does not know about the failure.
     other.clear_fault();
     let today = last_closed_day();
     scene.source.append_day(today);

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: actors, data_worker, kit, main_job, user_database
-// Role: Columns of every type that may hold a time, `config check --connect` on databases, and servers that come back.
+// Role: Tests time columns of every type, `config check --connect` on databases, and servers that come back.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use actors::ports::{BarRequest, DataKind, MarketSource, MarketSources, SourceErr
 use data_worker::config::{MappingSection, MongoDates, SourceName, SourcesSection, TimeFormat, TimeZone};
 use data_worker::sources::registry::ConfiguredSources;
 use data_worker::sources::shared::budget::QuotaState;
-use kit::clickhouse::{Database, OwnServer};
+use kit::clickhouse::{Database, PrivateClickHouse};
 use kit::mysql::Tables;
-use kit::redis::OwnRedis;
+use kit::redis::PrivateRedis;
 use kit::scene::Scene;
 use kit::services::{host_and_port, unique};
 use kit::tushare_data::Dataset;
@@ -31,7 +31,7 @@ fn request(frequency: Frequency) -> BarRequest {
     BarRequest { code: "000001.SZ".parse().unwrap(), frequency, range }
 }
 
-/// The times of the bars of 3 and 4 January.
+/// The timestamps of the bars of 3 and 4 January.
 fn times(section: &SourcesSection, frequency: Frequency) -> Vec<String> {
     let bars = block_on(async { source(section).bars(&request(frequency)).await.unwrap() });
     let mut times: Vec<String> = bars
@@ -45,7 +45,7 @@ fn times(section: &SourcesSection, frequency: Frequency) -> Vec<String> {
     times
 }
 
-/// The types of times: the type, the format, the zone, a day and a minute of January, `@` being the day of the month.
+/// A column type for times: type, format, zone, and a day and a minute of January, where `@` is the day of the month.
 type TimeType = (&'static str, TimeFormat, TimeZone, &'static str, &'static str);
 
 fn every_type_selects_the_same_bars(vendor: SourceName, types: &[TimeType], run: impl Fn(&str, &str)) {
@@ -89,7 +89,7 @@ fn every_type_of_clickhouse_selects_the_same_bars() {
     use TimeFormat::{Datetime, Digits};
     use TimeZone::{Shanghai, Utc};
     let (day, minute) = ("'2024-01-@ 00:00:00'", "'2024-01-@ 09:35:00'");
-    // In UTC a day of Shanghai begins on the day before.
+    // In UTC a Shanghai day begins on the previous day.
     let (utc_day, utc_minute) = ("'2024-01-~ 16:00:00'", "'2024-01-@ 01:35:00'");
     let types = [
         ("DateTime", Datetime, Shanghai, day, minute),
@@ -123,7 +123,7 @@ fn every_type_of_mysql_selects_the_same_bars() {
         ("BIGINT", Digits, Shanghai, "202401@", "202401@093500"),
     ];
     every_type_selects_the_same_bars(SourceName::MySql, &types, |database, sql| Tables::of(database).run(sql));
-    // An instant is told in the zone of the settings: this one is written in the session's zone, which is UTC here.
+    // The source reads a TIMESTAMP in the configured zone; the test writes it in the session's zone, UTC.
     for time_zone in [Shanghai, Utc] {
         let types = [("TIMESTAMP", Datetime, time_zone, utc_day, utc_minute)];
         every_type_selects_the_same_bars(SourceName::MySql, &types, |database, sql| {
@@ -133,7 +133,7 @@ fn every_type_of_mysql_selects_the_same_bars() {
 }
 
 #[test]
-fn dates_of_mongodb_are_instants_or_wall_clocks_and_texts_are_read_too() {
+fn reads_mongodb_instants_wall_clocks_and_texts() {
     for (kind, time, dates) in [
         (Type::Time, " 09:35:00", MongoDates::Instants),
         (Type::WallClock, " 09:35:00", MongoDates::WallClock),
@@ -151,7 +151,7 @@ fn dates_of_mongodb_are_instants_or_wall_clocks_and_texts_are_read_too() {
         section.mongodb.dates = dates;
         assert_eq!(times(&section, Frequency::Day), ["2024-01-03 00:00:00", "2024-01-04 00:00:00"], "{kind:?}");
         assert_eq!(times(&section, Frequency::Minute5), ["2024-01-03 09:35:00", "2024-01-04 09:35:00"], "{kind:?}");
-        // A server without encryption is no server with it.
+        // A server without TLS fails a connection that requires it.
         section.mongodb.tls = true;
         section.mongodb.timeout_ms = 700;
         let error = block_on(async { source(&section).bars(&request(Frequency::Day)).await.unwrap_err() });
@@ -162,13 +162,13 @@ fn dates_of_mongodb_are_instants_or_wall_clocks_and_texts_are_read_too() {
 #[test]
 fn a_server_that_comes_back_is_used_again() {
     let mut section = SourcesSection { bars: vec![SourceName::Redis], ..SourcesSection::default() };
-    let fill = |server: &OwnRedis| {
+    let fill = |server: &PrivateRedis| {
         let client = redis::Client::open(server.url()).unwrap();
         let mut zadd = redis::cmd("ZADD");
         zadd.arg("ginkgo:bars:000001.SZ:1d").arg(1_704_211_200).arg(r#"{"timestamp": "2024-01-03", "open": "9.19"}"#);
         zadd.exec(&mut client.get_connection().unwrap()).unwrap();
     };
-    let server = OwnRedis::start();
+    let server = PrivateRedis::start();
     fill(&server);
     (section.redis.host, section.redis.port) = host_and_port(&server.url());
     let source = source(&section);
@@ -177,18 +177,18 @@ fn a_server_that_comes_back_is_used_again() {
         let port = server.kill();
         let error = source.bars(&request(Frequency::Day)).await.unwrap_err();
         assert!(error.kind.is_transient(), "{error}");
-        let server = OwnRedis::start_on(port);
+        let server = PrivateRedis::start_on(port);
         fill(&server);
-        assert_eq!(source.bars(&request(Frequency::Day)).await.unwrap().len(), 1, "at the first try");
+        assert_eq!(source.bars(&request(Frequency::Day)).await.unwrap().len(), 1, "at the first attempt");
     });
 }
 
 #[test]
-fn a_check_tells_of_each_database_what_was_expected_and_what_is_there() {
+fn check_reports_missing_columns_logins_and_keys() {
     let mut scene = Scene::new("check_databases", PROGRAM, Dataset::empty());
     scene.list_codes(&[]);
     let folder = scene.folder().to_owned();
-    let engine = OwnServer::start_as(&folder.join("engine"), 0, Some(("reader", "right-pw")));
+    let engine = PrivateClickHouse::start_as(&folder.join("engine"), 0, Some(("reader", "right-pw")));
     let database = UserDatabase::create(SourceName::MySql, &format!("{}_other", scene.name));
     let bar = [("code", Type::Text), ("day", Type::Time), ("open", Type::Decimal)];
     database.put("bar", &Key::List(""), &bar, &[]);
@@ -221,7 +221,7 @@ fn a_check_tells_of_each_database_what_was_expected_and_what_is_there() {
     assert!(report("source ClickHouse").contains("login refused"), "{out}");
     assert!(report("source Redis").contains("calendar: there is no key `ginkgo:trade_days`"), "{out}");
     assert!(!out.contains("-pw"), "{out}");
-    // A shape that cannot be is found without any server.
+    // An invalid mapping is rejected without contacting a server.
     scene.set("sources.mysql.shape.columns", "[\"bars.open=x`; DROP TABLE bar\"]");
     let (code, out) = check(&scene);
     assert_eq!(code, Some(1));

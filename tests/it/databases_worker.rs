@@ -1,6 +1,6 @@
 // Upstream: reload_servers
 // Downstream: actors, data_worker, kit, main_job, user_database
-// Role: The whole worker on another Ginkgo's data alone, in each kind of database: every command becomes exact rows.
+// Role: Tests the worker with another Ginkgo's database of each kind as its only source: every row is exact.
 
 use chrono::NaiveDate;
 use data_worker::config::SourceName;
@@ -47,14 +47,14 @@ const STOCK: [(&str, Type); 7] = [
 const TRADE_DAY: [(&str, Type); 4] =
     [("market", Type::Whole), ("is_open", Type::Whole), ("timestamp", Type::Time), ("is_del", Type::Whole)];
 
-/// Trades of a day that are kept: some of them equal.
+/// Number of trades per day; some of them are equal.
 const TRADES: usize = 150;
 
 fn number(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// The bars of five minutes of a day as Ginkgo stores them: its time and six values.
+/// The five-minute bars of a day as Ginkgo stores them: time and six values.
 fn minutes(row: &DailyRow) -> Vec<[String; 7]> {
     let shown = |value: Decimal| {
         value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero).normalize().to_string()
@@ -93,15 +93,15 @@ fn factor(at: usize) -> &'static str {
     if at < 5 { "2" } else { "2.5" }
 }
 
-/// What another Ginkgo has collected.
+/// The data that another Ginkgo has collected.
 struct Collected {
     codes: Vec<String>,
-    /// Of the first code.
+    /// The daily rows of the first code.
     days: Vec<DailyRow>,
 }
 
 impl Collected {
-    /// Daily bars of all codes, the rest of the first code.
+    /// Writes daily bars of all codes and all other data of the first code.
     fn fill(&self, scene: &Scene, database: &UserDatabase) {
         let first = &self.codes[0];
         let key = |code: &String| format!("ginkgo:bars:{code}:1d");
@@ -135,7 +135,7 @@ impl Collected {
         database.put("trade_day", &Key::SortedSet("ginkgo:trade_days", 2), &TRADE_DAY, &calendar);
     }
 
-    /// The newest day of all codes.
+    /// Adds the newest day of all codes.
     fn add_day(&self, scene: &Scene, database: &UserDatabase) {
         for code in &self.codes {
             let newest = daily(scene, code).pop().unwrap();
@@ -162,7 +162,7 @@ impl Collected {
         }
     }
 
-    /// A month of days with whether they are open.
+    /// The days of a month, each with its open flag.
     fn calendar(&self) -> Vec<(NaiveDate, u8)> {
         let is_open = |day: NaiveDate| u8::from(self.days.iter().any(|row| row.date == day));
         (0..30).rev().map(days_ago).map(|day| (day, is_open(day))).collect()
@@ -190,7 +190,7 @@ fn trade_day(day: NaiveDate, is_open: u8, market: i64, is_deleted: i64) -> Vec<V
     vec![json!(market), json!(is_open), json!(format!("{day} 00:00:00")), json!(is_deleted)]
 }
 
-/// The worker with one database as its only source.
+/// Runs the worker with one database as its only source.
 fn commands_become_exact_rows(vendor: SourceName) {
     let Market { codes, data, last_day } = market(30, 10);
     let name = vendor.as_str();
@@ -224,7 +224,7 @@ fn commands_become_exact_rows(vendor: SourceName) {
     scene.database.query("DELETE FROM bar WHERE frequency != 1");
     scene.assert_exact(&codes);
 
-    // The increment: where one table holds all securities, the day of all of them comes by one request.
+    // The increment: if one table holds all securities, one request returns the day of all of them.
     scene.source.append_day(last_day);
     collected.add_day(&scene, &database);
     let num_requests = || match vendor {
@@ -232,7 +232,7 @@ fn commands_become_exact_rows(vendor: SourceName) {
         _ => 0,
     };
     let before = num_requests();
-    // In one command, so that its tasks wait together.
+    // One command, so that its tasks are pending together.
     let all = codes.iter().map(|code| format!("\"{code}\"")).collect::<Vec<_>>().join(",");
     scene.send(&[command(format!(r#"{{"command":"bar_snapshot","params":{{"codes":[{all}]}}}}"#))]);
     scene.wait_until_committed();

@@ -1,31 +1,31 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: An evening's increments of the whole market, against a vendor that answers slowly and limits its calls.
+// Role: Tests an evening's increments of the whole market against a vendor that is slow and limits its calls.
 
 use std::time::{Duration, Instant};
 
 use kit::baostock_server::{BaoStockServer, Fault as BaoStockFault};
 use kit::scene::Scene;
 use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
-use kit::tushare_server::{Fault, Lasting, Options, TushareServer};
+use kit::tushare_server::{Fault, FaultDuration, Options, TushareServer};
 
 use crate::main_job::PROGRAM;
 
-/// A vendor with bars of these days; 50 ms to an answer, 500 calls a minute.
+/// A vendor with bars of these days that answers after 50 ms and allows 500 calls per minute.
 fn vendor(codes: &[String], days: &[chrono::NaiveDate]) -> TushareServer {
     let options = Options { calls_per_minute: Some(500), ..Options::default() };
     let server = TushareServer::start_with(Dataset::generated(codes, days), options).unwrap();
-    server.set_fault(Fault::Slow(Duration::from_millis(50)), Lasting::UntilCleared);
+    server.set_fault(Fault::Slow(Duration::from_millis(50)), FaultDuration::UntilCleared);
     server
 }
 
 #[test]
-fn five_thousand_increments_cost_calls_in_the_order_of_the_missing_days() {
+fn increments_of_5500_codes_take_at_most_60_calls() {
     let codes = codes(5_500);
     let today = last_closed_day();
     let days = last_trading_days(today, 3);
     let mut scene = Scene::with_source("evening", PROGRAM, vendor(&codes, &days[..1]));
-    // A first worker fetches the first day of every code. It is stored the same way as ever.
+    // First the worker fetches the first day of every code.
     scene.set("fetch.whole_days_from_tasks", 20);
     let start = format!(r#""start_date":"{0}","end_date":"{0}""#, days[0].format("%Y%m%d"));
     let _worker = scene.start("n1");
@@ -47,7 +47,7 @@ fn five_thousand_increments_cost_calls_in_the_order_of_the_missing_days() {
 }
 
 #[test]
-fn baostock_gives_an_evening_by_the_day_as_well_and_beijing_comes_from_the_next_source() {
+fn baostock_serves_whole_days_and_tushare_beijing() {
     let all = codes(5_500);
     let (beijing, codes): (Vec<String>, Vec<String>) = all.iter().cloned().partition(|code| code.ends_with(".BJ"));
     assert!(beijing.len() > 100, "{}", beijing.len());
@@ -79,13 +79,13 @@ fn baostock_gives_an_evening_by_the_day_as_well_and_beijing_comes_from_the_next_
 }
 
 #[test]
-fn a_vendor_that_refuses_whole_days_is_asked_code_by_code() {
+fn falls_back_to_single_codes_without_whole_days() {
     let codes = codes(200);
     let today = last_closed_day();
     let days = last_trading_days(today, 3);
     let mut scene = Scene::new("no_days", PROGRAM, Dataset::generated(&codes, &days[..1]));
     let server = BaoStockServer::start(Dataset::generated(&codes, &days[..1])).unwrap();
-    server.set_fault(BaoStockFault::NoWholeDays, Lasting::UntilCleared);
+    server.set_fault(BaoStockFault::NoWholeDays, FaultDuration::UntilCleared);
     scene
         .set("fetch.whole_days_from_tasks", 20)
         .set("sources.bars", "baostock")
@@ -100,12 +100,12 @@ fn a_vendor_that_refuses_whole_days_is_asked_code_by_code() {
     scene.wait_until_committed();
     let calls = server.requests() - before;
     scene.assert_exact(&codes);
-    assert!((200..=210).contains(&calls), "{calls} calls: one a code, and a refusal or two of the day");
+    assert!((200..=210).contains(&calls), "{calls} calls: one per code and a few refusals of the whole day");
     assert_eq!(scene.dead_letters().len(), 0);
 }
 
 #[test]
-fn a_code_that_was_not_traded_and_one_with_an_older_gap_are_right_as_well() {
+fn increment_handles_suspended_gapped_and_unknown_codes() {
     let codes = codes(200);
     let today = last_closed_day();
     let days = last_trading_days(today, 12);
@@ -115,7 +115,7 @@ fn a_code_that_was_not_traded_and_one_with_an_older_gap_are_right_as_well() {
     scene.wait_until_committed();
     scene.source.append_day(days[9]);
     scene.source.append_day(days[10]);
-    // One code is suspended on the last day, of another most is missing, a third is not known to the vendor at all.
+    // The first code is suspended on the last day, the second lacks most rows, the third is unknown to the vendor.
     let mut rows = scene.source.rows(&codes[0]);
     rows.pop();
     scene.source.set_rows(&codes[0], rows);

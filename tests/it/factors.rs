@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: Adjustment factors on the real engine: whole history first, then increments, and the ex-right that changes all.
+// Role: Tests adjustment factors on the real engine: full history, increments and rewrites after an ex-right.
 
 use kit::scene::{Scene, TIMEOUT};
 use kit::wait::wait_until;
@@ -15,14 +15,14 @@ fn commands(codes: &[String], params: &str) -> Vec<Vec<u8>> {
     codes.iter().map(command).collect()
 }
 
-/// Every physical row of the table: code, day, raw, fore, back.
+/// Every physical row of the table: code, day, raw factor, fore factor, back factor.
 fn stored(scene: &Scene) -> Vec<String> {
     let sql = "SELECT code, toDate(timestamp), toString(adjustfactor), toString(foreadjustfactor), \
                toString(backadjustfactor) FROM adjustfactor ORDER BY code, timestamp, uuid";
     scene.database.query(sql).lines().map(str::to_owned).collect()
 }
 
-/// The rows that follow from the source's factors: `fore = last/factor`, `back = factor/first`.
+/// The rows expected for the source's factors: `fore = last/factor`, `back = factor/first`.
 fn expected(scene: &Scene, codes: &[String], factors: &[(usize, f64)]) -> Vec<String> {
     let mut lines = Vec::new();
     for code in codes {
@@ -39,7 +39,7 @@ fn expected(scene: &Scene, codes: &[String], factors: &[(usize, f64)]) -> Vec<St
     lines
 }
 
-/// A scene whose codes all had a factor of 2, and of 2.5 from their third day on.
+/// A scene whose codes have the factor 2, and 2.5 from their third day on.
 fn scene(name: &str, num_codes: usize, num_days: usize) -> (Scene, Market) {
     let market = market(num_codes, num_days);
     let scene = Scene::new(name, PROGRAM, market.data.clone());
@@ -56,7 +56,7 @@ fn statements(scene: &Scene, kind: &str) -> u64 {
 }
 
 #[test]
-fn the_first_sync_brings_the_whole_history_and_an_ordinary_day_one_row_a_code() {
+fn first_sync_stores_history_and_next_day_appends() {
     let (mut scene, Market { codes, last_day, .. }) = scene("factors", 60, 300);
     let worker = scene.start("n1");
     scene.send(&commands(&codes, ""));
@@ -67,13 +67,13 @@ fn the_first_sync_brings_the_whole_history_and_an_ordinary_day_one_row_a_code() 
                  FROM adjustfactor";
     assert_eq!(scene.database.query(shape).trim(), "7\t32\t{}\t1");
 
-    // A day on which nothing is new is a success and writes nothing.
+    // A run without new data succeeds and writes nothing.
     let inserts = statements(&scene, "insert");
     scene.send(&commands(&codes, ""));
     scene.wait_until_committed();
     assert_eq!(statements(&scene, "insert"), inserts);
 
-    // A day without an ex-right: one row a code, and no other is touched.
+    // A day without an ex-right adds one row per code and changes no other row.
     let before = scene.database.query("SELECT uuid FROM adjustfactor ORDER BY uuid");
     scene.source.append_day(last_day);
     scene.send(&commands(&codes, ""));
@@ -88,11 +88,11 @@ fn the_first_sync_brings_the_whole_history_and_an_ordinary_day_one_row_a_code() 
 }
 
 #[test]
-fn an_ex_right_rewrites_the_series_and_rows_of_the_python_worker_are_replaced() {
+fn ex_right_rewrites_series_and_python_rows() {
     let (mut scene, Market { codes, last_day, .. }) = scene("exright", 5, 30);
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
-    // What the Python worker left of the first code: random identities, factors of 1, one day twice.
+    // Rows of the first code as the Python worker left them: random uuids, factors of 1, one day twice.
     let days = scene.source.rows(&codes[0]);
     for day in [&days[0], &days[1], &days[1]] {
         scene.database.query(&format!(
@@ -116,12 +116,12 @@ fn an_ex_right_rewrites_the_series_and_rows_of_the_python_worker_are_replaced() 
 }
 
 #[test]
-fn a_reader_never_misses_a_day_while_the_series_is_replaced_and_full_corrects_the_past() {
+fn full_rewrites_past_without_missing_days() {
     let (mut scene, Market { codes, .. }) = scene("correct", 3, 40);
     let _worker = scene.start("n1");
     scene.send(&commands(&codes, ""));
     scene.wait_until_committed();
-    // The vendor corrects its past: the ex-right was a day later.
+    // The vendor corrects its history: the ex-right was a day later.
     for code in &codes {
         let days = scene.source.rows(code);
         scene.source.set_factor(code, days[2].date, 2.0);
@@ -129,7 +129,7 @@ fn a_reader_never_misses_a_day_while_the_series_is_replaced_and_full_corrects_th
     }
     scene.send(&commands(&codes, ""));
     scene.wait_until_committed();
-    assert_eq!(stored(&scene), expected(&scene, &codes, &[(0, 2.0), (2, 2.5)]), "an increment looks at new days alone");
+    assert_eq!(stored(&scene), expected(&scene, &codes, &[(0, 2.0), (2, 2.5)]), "an increment reads only new days");
 
     let watched = scene.database.clone();
     let num_days = codes.len() * 40;
@@ -147,7 +147,7 @@ fn a_reader_never_misses_a_day_while_the_series_is_replaced_and_full_corrects_th
     scene.wait_until_committed();
     stop.send(()).unwrap();
     let (looks, gaps) = watcher.join().unwrap();
-    assert!(looks > 0 && gaps == 0, "{gaps} of {looks} looks found a day missing");
+    assert!(looks > 0 && gaps == 0, "{gaps} of {looks} reads found a day missing");
     assert_eq!(stored(&scene), expected(&scene, &codes, &[(0, 2.0), (3, 2.5)]));
 }
 
@@ -166,7 +166,7 @@ fn repeated_commands_and_a_crash_leave_each_day_once() {
 }
 
 #[test]
-fn a_replacement_that_is_cut_off_before_its_delete_is_finished_by_the_next_worker() {
+fn next_worker_finishes_factor_replacement() {
     let (mut scene, Market { codes, last_day, .. }) = scene("half_factors", 3, 30);
     scene.database.query(
         "CREATE TABLE adjustfactor (code String, foreadjustfactor Decimal(16,6), backadjustfactor Decimal(16,6), \
@@ -181,8 +181,8 @@ fn a_replacement_that_is_cut_off_before_its_delete_is_finished_by_the_next_worke
     scene.database.fault("kind=delete&mode=refuse&code=241&text=Memory+limit+exceeded", 1_000);
     scene.send(&commands(&codes, ""));
     let num_rows = || scene.database.query("SELECT count() FROM adjustfactor").trim().parse::<u64>().unwrap();
-    wait_until("new rows beside the old", TIMEOUT, || num_rows() > 90);
-    wait_until("a delete that failed", TIMEOUT, || first.log_text().contains("Memory limit exceeded"));
+    wait_until("new rows next to the old ones", TIMEOUT, || num_rows() > 90);
+    wait_until("a failed DELETE in the log", TIMEOUT, || first.log_text().contains("Memory limit exceeded"));
     first.kill();
     scene.database.fault("kind=delete&mode=refuse", 0);
     let _second = scene.start("n1");
@@ -191,13 +191,13 @@ fn a_replacement_that_is_cut_off_before_its_delete_is_finished_by_the_next_worke
 }
 
 #[test]
-fn a_command_for_adjusted_bars_stores_them_raw_with_the_factors_that_adjust_them() {
+fn adjusted_bars_are_stored_raw_with_factors() {
     let (mut scene, Market { codes, .. }) = scene("adjusted", 3, 30);
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, r#""adjust_type":"none""#);
     scene.wait_until_committed();
     let raw = scene.database.bars();
-    assert_eq!((raw.len(), stored(&scene).len()), (90, 0), "nobody asked for factors");
+    assert_eq!((raw.len(), stored(&scene).len()), (90, 0), "unadjusted bars need no factors");
 
     scene.send_snapshots(&codes[..1], r#""adjust_type":"qfq""#);
     scene.send_snapshots(&codes[1..2], r#""adjust_type":"hfq","full":true"#);

@@ -1,16 +1,16 @@
 // Upstream: reload_effects
 // Downstream: kit, main_job
-// Role: Several sources in an order: the next one steps in, and the row says who gave it; limits of our own are kept.
+// Role: Tests source failover: the next source replaces a failing one, rows name their source, rate limits hold.
 
 use std::time::{Duration, Instant};
 
 use kit::scene::Scene;
 use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 
 use crate::main_job::{Market, PROGRAM, market};
 
-/// Writes the source's bars as files, with every volume one lot more, so that it is seen where a row came from.
+/// Writes the source's bars as files. Each volume is one lot higher, so that a row shows which source it came from.
 pub fn write_files(scene: &Scene, codes: &[String]) -> std::path::PathBuf {
     let folder = scene.folder().join("bars");
     std::fs::create_dir(&folder).unwrap();
@@ -31,7 +31,7 @@ pub fn by_source(scene: &Scene) -> String {
 }
 
 #[test]
-fn the_next_source_steps_in_when_the_first_fails_for_good_and_the_rows_say_so() {
+fn next_source_replaces_failing_one_and_marks_rows() {
     let Market { codes, data, .. } = market(20, 5);
     let mut scene = Scene::new("failover", PROGRAM, data);
     let folder = write_files(&scene, &codes[..15]);
@@ -41,17 +41,17 @@ fn the_next_source_steps_in_when_the_first_fails_for_good_and_the_rows_say_so() 
         .set("sources.files.volume_unit", "lots")
         .set("sources.files.amount_unit", "thousand_yuan")
         .set("sources.pause_ms", 100);
-    scene.source.set_fault(Fault::Status(500, None), Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Status(500, None), FaultDuration::UntilCleared);
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
     assert_eq!(by_source(&scene), "0\t75");
-    // Five codes neither has: a dead letter names the preferred source's failure.
+    // Neither source serves five codes: their dead letters name the failure of the preferred source.
     let letters = scene.dead_letters();
     assert_eq!(letters.len(), 5);
     assert!(letters.iter().all(|letter| letter.headers["dlq.reason"].contains("source tushare")), "{letters:?}");
 
-    // The preferred one is back: it is asked again, and its rows replace the others.
+    // The preferred source recovers: it is used again, and its rows replace the others.
     scene.source.clear_fault();
     scene.send_snapshots(&codes, r#""full":true"#);
     scene.wait_until_committed();
@@ -61,11 +61,11 @@ fn the_next_source_steps_in_when_the_first_fails_for_good_and_the_rows_say_so() 
 
 #[test]
 fn the_limits_of_a_source_are_kept_and_fail_nothing() {
-    // Up to today: where a day is missing, it is asked whether that is a suspension.
+    // The days reach up to today: for a missing day the worker would also query suspensions.
     let codes = codes(60);
     let data = Dataset::generated(&codes, &last_trading_days(last_closed_day(), 2));
     let mut scene = Scene::new("limits", PROGRAM, data);
-    // A quarter of a minute's calls at once, then 15 more in 10 seconds.
+    // The limiter allows a burst of a quarter of the minute's calls, then 2 calls per second.
     scene.set("sources.tushare.requests_per_minute", 120).set("sources.tushare.max_concurrent", 4);
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");

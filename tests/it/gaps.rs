@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: Gaps in the stored bars: found against calendar and listing, filled by commands, and gone then.
+// Role: Tests `gaps`: finds gaps in stored bars by calendar and listing, and fills them with commands.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ use crate::main_job::PROGRAM;
 
 const FULL_MONTH: &str = r#""start_date":"20240102","end_date":"20240131","full":true"#;
 
-/// A month of days, and a table as Ginkgo makes it, in which a doubled row stays doubled.
+/// A scene with a month of days and a `bar` table as Ginkgo creates it, which keeps duplicate rows.
 fn scene(name: &str, num_codes: usize) -> (Scene, Vec<String>) {
     let day = |d| NaiveDate::from_ymd_opt(2024, 1, d).unwrap();
     let mut codes = codes(num_codes);
@@ -30,7 +30,7 @@ fn scene(name: &str, num_codes: usize) -> (Scene, Vec<String>) {
     (scene, codes)
 }
 
-/// The exit code, what it found, and what it said.
+/// Runs `data-worker gaps`: exit code, standard output, standard error.
 fn gaps(scene: &Scene, arguments: &[&str]) -> (Option<i32>, String, String) {
     let config = scene.write_config("reader");
     let mut program = Command::new(PROGRAM);
@@ -51,7 +51,7 @@ fn gaps_are_found_filled_and_gone() {
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, FULL_MONTH);
     scene.wait_until_committed();
-    assert_eq!(gaps(&scene, &["--start", "2024-01-01"]).0, Some(0), "all is there");
+    assert_eq!(gaps(&scene, &["--start", "2024-01-01"]).0, Some(0), "no gaps");
 
     let [first, second, third] = [&codes[0], &codes[1], &codes[2]];
     let sql = |text: String| drop(scene.database.query(&text));
@@ -82,7 +82,7 @@ fn gaps_are_found_filled_and_gone() {
     assert!(text.contains("2024-01-05..2024-01-08, 2024-01-10"), "{text}");
     assert!(text.contains("3 securities, 3 with gaps: 3 days missing, 1 days doubled"), "{text}");
 
-    // The rows before the listing are what the source has: only who filled them knows better. The rest is repaired.
+    // The rows before the list date match the source, so a repair cannot remove them. The rest is repaired.
     let some = [first.as_str(), second.as_str()].join(",");
     let (code, text, said) = gaps(&scene, &["--start", "2024-01-01", "--codes", &some, "--fill", "--wait"]);
     assert_eq!(code, Some(0), "{text} {said}");
@@ -94,7 +94,7 @@ fn gaps_are_found_filled_and_gone() {
     });
     assert_eq!(job["data"]["job"]["sender"], "data-worker gaps");
     let figures = (&job["data"]["records_written"], &job["data"]["records_replaced"]);
-    assert_eq!(figures, (&json!(3), &json!(2)), "three were missing, two were too many");
+    assert_eq!(figures, (&json!(3), &json!(2)), "three rows were missing, two were surplus");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn minutes_that_are_missing_are_found_filled_and_gone() {
     let all = scene.database.bars();
     assert_eq!(all.len(), 2 * 22 * (1 + 48));
     let minutes = |more: &[&str]| gaps(&scene, &[&["--start", "2024-01-01", "--frequency", "5m"], more].concat());
-    assert_eq!(minutes(&[]).0, Some(0), "all is there");
+    assert_eq!(minutes(&[]).0, Some(0), "no gaps");
 
     let [first, second] = [&codes[0], &codes[1]];
     let of = |code: &str, what: &str| format!("code = '{code}' AND frequency = 3 AND {what}");
@@ -122,7 +122,7 @@ fn minutes_that_are_missing_are_found_filled_and_gone() {
     for missing in [&days, &afternoon, &other] {
         scene.database.query(&format!("DELETE FROM bar WHERE {missing}"));
     }
-    // A daily bar is nothing that minutes are missed for.
+    // A missing daily bar does not count as a gap in minutes.
     scene.database.query(&format!(
         "DELETE FROM bar WHERE code = '{first}' AND frequency = 1 AND toDate(timestamp) = '2024-01-15'"
     ));
@@ -149,11 +149,11 @@ fn minutes_that_are_missing_are_found_filled_and_gone() {
 }
 
 #[test]
-fn days_of_suspension_are_left_out_where_the_source_is_asked() {
+fn gap_search_leaves_out_suspended_days() {
     let (mut scene, codes) = scene("gapsuspended", 3);
     let days = trading_days("2024-01-02".parse().unwrap(), "2024-01-31".parse().unwrap());
     let [short, long, missing] = [&codes[0], &codes[1], &codes[2]];
-    // The last one is suspended for half an hour, and has its bar at the vendor.
+    // The last code is suspended for half an hour only, so the vendor has its bar.
     let of = [(short, 4..6, ""), (long, 5..15, ""), (missing, 7..8, "09:30-10:00")];
     for (code, range, timing) in of.clone() {
         days[range].iter().for_each(|day| scene.source.suspend(code, *day, timing));
@@ -176,19 +176,19 @@ fn days_of_suspension_are_left_out_where_the_source_is_asked() {
     assert!(text.contains(&format!("{missing}  missing")), "{text}");
     scene.set("sources.bars", "[eastmoney]");
     let (code, _, said) = gaps(&scene, &except);
-    assert_eq!((code, said.contains("no source in sources.bars tells suspensions")), (Some(1), true), "{said}");
+    assert_eq!((code, said.contains("no source in sources.bars reports suspensions")), (Some(1), true), "{said}");
 }
 
 #[test]
-fn what_cannot_be_told_is_said_with_another_exit_code() {
+fn failed_gap_search_has_its_own_exit_codes() {
     let (scene, codes) = scene("gapless", 1);
     let (code, _, said) = gaps(&scene, &["--codes", "coffee"]);
     assert_eq!((code, said.contains("is not a stock code")), (Some(2), true), "{said}");
     Tables::of(&scene.name).run("DELETE FROM stock_info");
     let (code, _, said) = gaps(&scene, &[]);
     assert_eq!((code, said.contains("stock_info")), (Some(1), true), "{said}");
-    assert_eq!(gaps(&scene, &["--codes", &codes[0]]).0, Some(0), "nobody knows when it began");
-    assert_eq!(gaps(&scene, &["--codes", &codes[0], "--start", "2024-01-15"]).0, Some(3), "who names a start does");
+    assert_eq!(gaps(&scene, &["--codes", &codes[0]]).0, Some(0), "an unknown first day has no gaps");
+    assert_eq!(gaps(&scene, &["--codes", &codes[0], "--start", "2024-01-15"]).0, Some(3), "a named start counts");
     scene.database.query("DROP TABLE bar");
     let (code, _, said) = gaps(&scene, &["--codes", &codes[0]]);
     assert_eq!((code, said.contains("it is not there")), (Some(1), true), "{said}");

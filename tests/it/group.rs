@@ -1,11 +1,11 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: Several workers in one group, joining, leaving and dying in mid-run: exact in the end.
+// Role: Tests several workers in one group that join, leave and die during a run: the stored rows are exact.
 
 use std::time::Duration;
 
 use kit::scene::{Scene, TIMEOUT};
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::wait_until;
 
 use crate::main_job::{Market, PROGRAM, market};
@@ -14,7 +14,7 @@ fn scene_of_slow_work(name: &str, num_codes: usize) -> (Scene, Vec<String>) {
     let Market { codes, data, .. } = market(num_codes, 10);
     let mut scene = Scene::new(name, PROGRAM, data);
     scene.set("fetch.max_in_flight", 4).set("batch.max_rows", 400).set("batch.min_rows", 100);
-    scene.source.set_fault(Fault::Slow(Duration::from_millis(100)), Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Slow(Duration::from_millis(100)), FaultDuration::UntilCleared);
     (scene, codes)
 }
 
@@ -23,15 +23,15 @@ fn stats(scene: &Scene, node: &str, field: &str) -> u64 {
 }
 
 #[test]
-fn a_worker_that_joins_and_leaves_in_mid_run_takes_its_part_and_doubles_nothing() {
+fn second_worker_joins_and_leaves_without_duplicates() {
     let (mut scene, codes) = scene_of_slow_work("joins", 600);
     scene.set("heartbeat.interval_ms", 200);
     let first = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("the first has begun", TIMEOUT, || scene.database.count() >= 400);
+    wait_until("the first worker has written rows", TIMEOUT, || scene.database.count() >= 400);
     let mut second = scene.start("n2");
-    wait_until("the second works", TIMEOUT, || stats(&scene, "n2", "bars_written") > 0);
+    wait_until("the second worker has written rows", TIMEOUT, || stats(&scene, "n2", "bars_written") > 0);
     second.terminate();
     assert_eq!(second.wait(Duration::from_secs(25)).code(), Some(0));
     scene.wait_until_committed();
@@ -49,7 +49,7 @@ fn a_worker_that_dies_is_replaced_by_the_others() {
     scene.wait_for_status("n1", "running");
     scene.wait_for_status("n2", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("both work", TIMEOUT, || {
+    wait_until("both workers work", TIMEOUT, || {
         stats(&scene, "n1", "bars_written") > 0 && stats(&scene, "n2", "bars_written") > 0
     });
     second.kill();
@@ -58,7 +58,7 @@ fn a_worker_that_dies_is_replaced_by_the_others() {
 }
 
 #[test]
-fn two_workers_on_the_same_codes_at_once_store_every_row_once() {
+fn two_workers_on_same_codes_store_rows_once() {
     let (mut scene, codes) = scene_of_slow_work("same", 60);
     scene.source.clear_fault();
     let _first = scene.start("n1");
@@ -70,13 +70,13 @@ fn two_workers_on_the_same_codes_at_once_store_every_row_once() {
     }
     scene.wait_until_committed();
     let keys = "SELECT count() FROM (SELECT DISTINCT code, timestamp FROM bar)";
-    assert_eq!(scene.database.query(keys).trim(), "600", "nothing is missing");
+    assert_eq!(scene.database.query(keys).trim(), "600", "no key is missing");
     let seen_by_readers = scene.database.query("SELECT count() FROM bar FINAL");
-    assert_eq!(seen_by_readers.trim(), "600", "nothing is doubled");
+    assert_eq!(seen_by_readers.trim(), "600", "readers see no duplicate");
 }
 
 #[test]
-fn a_command_for_two_thousand_codes_is_split_and_every_worker_does_a_part() {
+fn large_command_is_split_across_workers() {
     let Market { codes, data, .. } = market(2_000, 3);
     let mut scene = Scene::new("split", PROGRAM, data);
     scene.list_codes(&codes);
@@ -89,14 +89,14 @@ fn a_command_for_two_thousand_codes_is_split_and_every_worker_does_a_part() {
     scene.assert_exact(&codes);
     scene.order("heartbeat_test", None, "counts");
     let written = |node: &str| stats(&scene, node, "bars_written");
-    wait_until("all rows are counted", TIMEOUT, || {
+    wait_until("all rows in the heartbeats' counters", TIMEOUT, || {
         ["n1", "n2", "n3"].iter().map(|node| written(node)).sum::<u64>() >= 6_000
     });
     for node in ["n1", "n2", "n3"] {
-        assert!(written(node) > 0, "{node} has done nothing");
+        assert!(written(node) > 0, "{node} has written nothing");
     }
     let parts = scene.broker.records(&scene.topic(), 4);
-    assert_eq!(parts.len(), 41, "the command and forty parts of fifty codes");
-    assert!(parts.iter().all(|part| String::from_utf8_lossy(&part.value).contains("evening")), "all with its id");
+    assert_eq!(parts.len(), 41, "the command and forty parts of fifty codes each");
+    assert!(parts.iter().all(|part| String::from_utf8_lossy(&part.value).contains("evening")), "all carry the id");
     drop(workers);
 }

@@ -1,25 +1,25 @@
 // Upstream: logs, metrics, quality_listing, secrets, ticks
 // Downstream: kit, main_job
-// Role: A worker asked over HTTP, well, hung, paused and without its servers; and by `health` and `status`.
+// Role: Tests a worker's HTTP endpoints, `health` and `status`: healthy, hung, paused and without its servers.
 
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use kit::clickhouse::OwnServer;
+use kit::clickhouse::PrivateClickHouse;
 use kit::http::{connect, get, send};
-use kit::redis::OwnRedis;
+use kit::redis::PrivateRedis;
 use kit::scene::{Scene, TIMEOUT};
 use kit::services::free_port;
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::{wait_for, wait_until};
 use serde_json::Value;
 
 use crate::main_job::{Market, PROGRAM, market};
 
-/// Where a node can be asked, by its heartbeat.
+/// The HTTP address of a node, from its heartbeat.
 pub fn address(scene: &Scene, node: &str) -> String {
-    wait_for("the address in the heartbeat", TIMEOUT, || {
+    wait_for("the HTTP address in the heartbeat", TIMEOUT, || {
         let (heartbeat, _) = scene.heartbeat(node)?;
         heartbeat["stats"]["http_address"].as_str().map(str::to_owned)
     })
@@ -36,7 +36,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_worker_tells_its_health_its_readiness_and_its_state() {
+fn serves_health_readiness_and_status() {
     let Market { codes, data, .. } = market(40, 5);
     let mut scene = Scene::new("http", PROGRAM, data);
     let _worker = scene.start("n1");
@@ -50,7 +50,7 @@ fn a_worker_tells_its_health_its_readiness_and_its_state() {
     let ready = get(&address, "/readyz");
     assert_eq!((ready.status, &ready.json()["reasons"]), (200, &Value::Array(vec![])), "{ready:?}");
 
-    // The broker's word comes with librdkafka's statistics, every five seconds.
+    // The lag comes with librdkafka's statistics, every five seconds.
     let status = wait_for("a status without lag", TIMEOUT, || {
         let status = get(&address, "/status").json();
         (status["feed"]["lag"] == 0).then_some(status)
@@ -81,7 +81,7 @@ fn a_worker_tells_its_health_its_readiness_and_its_state() {
 }
 
 #[test]
-fn a_request_is_bounded_in_size_and_time_and_no_asker_keeps_others_out_for_long() {
+fn rejects_long_request_and_closes_silent_connections() {
     let Market { data, .. } = market(1, 1);
     let scene = Scene::new("bounds", PROGRAM, data);
     let _worker = scene.start("n1");
@@ -89,10 +89,10 @@ fn a_request_is_bounded_in_size_and_time_and_no_asker_keeps_others_out_for_long(
     let long = format!("GET /status HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000));
     let refused = send(&address, &long);
     assert!(matches!(refused.status, 0 | 431), "{refused:?}");
-    // As many askers that say nothing as there is room for.
+    // As many silent connections as the server accepts.
     let begun = Instant::now();
     let mut silent: Vec<_> = (0..32).map(|_| connect(&address)).collect();
-    wait_until("room for an asker who speaks", TIMEOUT, || get(&address, "/healthz").status == 200);
+    wait_until("an answer despite the silent connections", TIMEOUT, || get(&address, "/healthz").status == 200);
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     let mut answer = Vec::new();
     let _reset = silent.pop().unwrap().read_to_end(&mut answer);
@@ -100,37 +100,37 @@ fn a_request_is_bounded_in_size_and_time_and_no_asker_keeps_others_out_for_long(
 }
 
 #[test]
-fn a_worker_that_is_paused_or_without_its_store_is_alive_and_not_ready() {
+fn paused_or_storeless_worker_is_not_ready() {
     let Market { data, .. } = market(1, 1);
     let mut scene = Scene::new("unready", PROGRAM, data);
-    let store = OwnServer::start(&scene.folder().join("engine"), 0);
+    let store = PrivateClickHouse::start(&scene.folder().join("engine"), 0);
     scene.database.url = format!("http://127.0.0.1:{}", store.port);
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     let address = address(&scene, "n1");
-    wait_until("it is ready", TIMEOUT, || get(&address, "/readyz").status == 200);
+    wait_until("the worker is ready", TIMEOUT, || get(&address, "/readyz").status == 200);
     scene.order("pause", None, "p");
     let reasons = |address: &str| get(address, "/readyz").json()["reasons"].to_string();
-    wait_until("it says that it is paused", TIMEOUT, || reasons(&address).contains("paused"));
+    wait_until("`paused` among the reasons", TIMEOUT, || reasons(&address).contains("paused"));
     assert_eq!(get(&address, "/readyz").status, 503);
     scene.order("resume", None, "r");
-    wait_until("it is ready again", TIMEOUT, || get(&address, "/readyz").status == 200);
+    wait_until("the worker is ready again", TIMEOUT, || get(&address, "/readyz").status == 200);
     store.kill();
-    wait_until("it says that the store is away", TIMEOUT, || reasons(&address).contains("ClickHouse"));
+    wait_until("ClickHouse among the reasons", TIMEOUT, || reasons(&address).contains("ClickHouse"));
     assert_eq!(get(&address, "/healthz").status, 200, "a restart would not bring the store back");
 }
 
 #[test]
-fn without_redis_a_worker_is_alive_and_not_ready_and_a_watch_goes_on() {
+fn not_ready_without_redis_while_watch_continues() {
     let Market { data, .. } = market(1, 1);
     let mut scene = Scene::new("noredis", PROGRAM, data);
     scene.set("heartbeat.interval_ms", 500);
-    let redis = OwnRedis::start();
+    let redis = PrivateRedis::start();
     scene.redis_url = redis.url();
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     let address = address(&scene, "n1");
-    wait_until("it is ready", TIMEOUT, || get(&address, "/readyz").status == 200);
+    wait_until("the worker is ready", TIMEOUT, || get(&address, "/readyz").status == 200);
     let seen = scene.folder().join("watched");
     let output = std::fs::File::create(&seen).unwrap();
     let mut watch = Command::new(PROGRAM)
@@ -143,32 +143,32 @@ fn without_redis_a_worker_is_alive_and_not_ready_and_a_watch_goes_on() {
         .unwrap();
     let shown = || std::fs::read_to_string(&seen).unwrap();
     let tables = |text: &str| text.lines().filter(|line| line.starts_with("n1    running  ok")).count();
-    wait_until("two looks", TIMEOUT, || tables(&shown()) >= 2);
+    wait_until("two tables of `status --watch`", TIMEOUT, || tables(&shown()) >= 2);
 
     let port = redis.kill();
-    wait_until("it says that Redis is away", TIMEOUT, || {
+    wait_until("Redis among the reasons", TIMEOUT, || {
         let ready = get(&address, "/readyz");
-        ready.status == 503 && ready.json()["reasons"].to_string().contains("Redis took the last heartbeat")
+        ready.status == 503 && ready.json()["reasons"].to_string().contains("Redis accepted the last heartbeat")
     });
     assert_eq!(get(&address, "/healthz").status, 200, "a restart would not bring Redis back");
-    assert!(shown().contains(&format!("redis://127.0.0.1:{port}")), "the watch says it, too: {}", shown());
+    assert!(shown().contains(&format!("redis://127.0.0.1:{port}")), "`status --watch` names it: {}", shown());
     let looks = tables(&shown());
 
-    let _redis = OwnRedis::start_on(port);
-    wait_until("it is ready again", TIMEOUT, || get(&address, "/readyz").status == 200);
-    wait_until("a look after that", TIMEOUT, || tables(&shown()) > looks);
+    let _redis = PrivateRedis::start_on(port);
+    wait_until("the worker is ready again", TIMEOUT, || get(&address, "/readyz").status == 200);
+    wait_until("another table of `status --watch`", TIMEOUT, || tables(&shown()) > looks);
     watch.kill().unwrap();
     watch.wait().unwrap();
 }
 
 #[test]
-fn a_hung_actor_makes_the_worker_unhealthy_and_is_named() {
+fn hung_actor_is_unhealthy_and_named() {
     let Market { codes, data, .. } = market(2, 2);
     let mut scene = Scene::new("hung", PROGRAM, data);
     let _worker = scene.start_with("n1", &[("FAILPOINTS", "fetcher::handler=1*sleep(60000)")]);
     let address = address(&scene, "n1");
     scene.send_snapshots(&codes, "");
-    let late = wait_for("it is unhealthy", TIMEOUT, || {
+    let late = wait_for("an unhealthy answer", TIMEOUT, || {
         let health = get(&address, "/healthz");
         (health.status == 503).then(|| health.json())
     });
@@ -176,11 +176,11 @@ fn a_hung_actor_makes_the_worker_unhealthy_and_is_named() {
     let own = address.trim_start_matches("http://");
     let health = program(&scene, &["health", "--address", own]);
     assert_eq!(health.status.code(), Some(1));
-    assert!(text(&health.stdout).contains("actor fetcher has not moved for"), "{health:?}");
+    assert!(text(&health.stdout).contains("actor fetcher has not responded for"), "{health:?}");
 }
 
 #[test]
-fn health_is_0_for_a_worker_that_lives_and_1_within_3_s_for_one_that_is_stopped_or_gone() {
+fn health_exit_code_tells_live_from_stopped_worker() {
     let Market { data, .. } = market(1, 1);
     let mut scene = Scene::new("health", PROGRAM, data);
     scene.set("http.port", free_port());
@@ -202,7 +202,7 @@ fn health_is_0_for_a_worker_that_lives_and_1_within_3_s_for_one_that_is_stopped_
     assert_eq!(code, Some(1), "{line}");
     assert!(line.contains("does not answer within"), "{line}");
     worker.signal("CONT");
-    wait_until("it lives again", TIMEOUT, || health().0 == Some(0));
+    wait_until("the worker is healthy again", TIMEOUT, || health().0 == Some(0));
     worker.kill();
     let (code, line) = health();
     assert_eq!(code, Some(1));
@@ -210,24 +210,24 @@ fn health_is_0_for_a_worker_that_lives_and_1_within_3_s_for_one_that_is_stopped_
 }
 
 #[test]
-fn a_port_that_is_taken_ends_the_start_with_what_to_do() {
+fn occupied_port_ends_start_with_advice() {
     let Market { data, .. } = market(1, 1);
     let mut scene = Scene::new("taken", PROGRAM, data);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     scene.set("http.port", taken.local_addr().unwrap().port());
     let mut worker = scene.start("n1");
     assert_eq!(worker.wait(Duration::from_secs(30)).code(), Some(1));
-    assert!(worker.log_text().contains("cannot be listened on"), "{}", worker.log_text());
+    assert!(worker.log_text().contains("cannot listen on"), "{}", worker.log_text());
     scene.set("http.enabled", false);
     let _worker = scene.start("n2");
     scene.wait_for_status("n2", "running");
 }
 
 #[test]
-fn status_shows_every_worker_at_a_glance_and_says_which_does_not_answer() {
+fn status_lists_workers_and_marks_silent_ones() {
     let Market { codes, data, .. } = market(40, 3);
     let mut scene = Scene::new("fleet", PROGRAM, data);
-    scene.source.set_fault(Fault::Slow(Duration::from_millis(1)), Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Slow(Duration::from_millis(1)), FaultDuration::UntilCleared);
     let (_first, second) = (scene.start("n1"), scene.start("n2"));
     scene.wait_for_status("n1", "running");
     scene.wait_for_status("n2", "running");
@@ -255,5 +255,5 @@ fn status_shows_every_worker_at_a_glance_and_says_which_does_not_answer() {
         .output()
         .unwrap();
     assert_eq!(nobody.status.code(), Some(1));
-    assert!(text(&nobody.stderr).contains("no worker beats"), "{nobody:?}");
+    assert!(text(&nobody.stderr).contains("no heartbeats found"), "{nobody:?}");
 }

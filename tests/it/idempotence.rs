@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: The same work twice, or anew: the stored set is what the source has, and no reader ever finds a gap.
+// Role: Tests repeated and forced syncs: the store ends equal to the source, and readers never see a gap.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kit::clickhouse::Database;
 use kit::scene::Scene;
 use kit::tushare_data::DailyRow;
-use kit::tushare_server::{Fault, LabelForm, Lasting};
+use kit::tushare_server::{Fault, FaultDuration, LabelForm};
 
 use crate::main_job::{Market, PROGRAM, market};
 
@@ -26,11 +26,11 @@ fn the_same_commands_twice_store_every_row_once() {
     scene.send_snapshots(&codes, r#""full":true"#);
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    assert_eq!(scene.database.statements()["delete"], 0, "unchanged rows are recognised and stay");
+    assert_eq!(scene.database.statements()["delete"], 0, "unchanged rows are not rewritten");
 }
 
 #[test]
-fn the_same_bars_in_another_zone_or_label_are_the_same_rows() {
+fn other_zone_or_label_makes_the_same_rows() {
     let Market { codes, data, .. } = market(20, 10);
     let mut scene = Scene::new("labels", PROGRAM, data);
     let _worker = scene.start("n1");
@@ -38,16 +38,16 @@ fn the_same_bars_in_another_zone_or_label_are_the_same_rows() {
     scene.wait_until_committed();
     let before = scene.database.query("SELECT code, timestamp, uuid FROM bar ORDER BY ALL");
     for form in [LabelForm::Zoned, LabelForm::Number, LabelForm::Dashed, LabelForm::Close, LabelForm::EpochSeconds] {
-        scene.source.set_fault(Fault::Labels(form), Lasting::UntilCleared);
+        scene.source.set_fault(Fault::Labels(form), FaultDuration::UntilCleared);
         scene.send_snapshots(&codes, r#""force":true"#);
         scene.wait_until_committed();
         let after = scene.database.query("SELECT code, timestamp, uuid FROM bar ORDER BY ALL");
-        assert!(before == after, "{form:?} changed what is stored");
+        assert!(before == after, "{form:?} changes stored rows");
     }
     scene.assert_exact(&codes);
 }
 
-/// Reads the keys of the table again and again until it is dropped; each must be there at every moment.
+/// Reads the keys of `bar` in a loop until [`Self::end`], to find keys that are missing for a moment.
 struct Watcher {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<(u64, Vec<String>)>>,
@@ -74,7 +74,7 @@ impl Watcher {
         Self { stop, thread: Some(thread) }
     }
 
-    /// Looks made, and keys that were missing in one of them.
+    /// Stops the loop: the number of reads, and the keys that were missing in any of them.
     fn end(mut self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Release);
         self.thread.take().unwrap().join().unwrap()
@@ -88,7 +88,7 @@ fn changed(row: &DailyRow) -> DailyRow {
     DailyRow::new(row.date, [open, &high, low, close, before, volume, amount])
 }
 
-fn replaced_under_a_readers_eyes(name: &str, params: &str) {
+fn assert_replacement_without_gap(name: &str, params: &str) {
     let Market { codes, data, .. } = market(40, 30);
     let mut scene = Scene::new(name, PROGRAM, data);
     scene.set("batch.max_rows", 300).set("batch.min_rows", 100);
@@ -98,7 +98,7 @@ fn replaced_under_a_readers_eyes(name: &str, params: &str) {
     scene.assert_exact(&codes);
     for (n, code) in codes.iter().enumerate() {
         let rows = scene.source.rows(code);
-        // Every third code stays as it is.
+        // Every third code keeps its rows.
         let rows = rows.iter().map(|row| if n % 3 == 0 { row.clone() } else { changed(row) }).collect();
         scene.source.set_rows(code, rows);
     }
@@ -112,18 +112,18 @@ fn replaced_under_a_readers_eyes(name: &str, params: &str) {
 }
 
 #[test]
-fn force_over_changed_rows_leaves_what_the_source_has_and_no_moment_without() {
-    replaced_under_a_readers_eyes("force", r#""force":true"#);
+fn force_replaces_rows_without_a_gap_for_readers() {
+    assert_replacement_without_gap("force", r#""force":true"#);
 }
 
 #[test]
-fn full_on_a_filled_table_leaves_what_the_source_has_and_no_moment_without() {
-    replaced_under_a_readers_eyes("full", r#""full":true"#);
+fn full_replaces_rows_without_a_gap_for_readers() {
+    assert_replacement_without_gap("full", r#""full":true"#);
 }
 
 #[test]
 fn full_with_one_new_day_keeps_all_the_others() {
-    // The Python worker kept the one new row alone.
+    // The Python worker kept only the new row.
     let Market { codes, data, last_day } = market(10, 243);
     let mut scene = Scene::new("newday", PROGRAM, data);
     let _worker = scene.start("n1");
@@ -137,7 +137,7 @@ fn full_with_one_new_day_keeps_all_the_others() {
 }
 
 #[test]
-fn rows_the_python_worker_stored_are_replaced_by_force_and_kept_by_an_increment() {
+fn force_replaces_python_rows_and_increment_keeps_them() {
     let Market { codes, data, .. } = market(5, 10);
     let mut scene = Scene::new("python", PROGRAM, data);
     scene.database.query(
@@ -146,7 +146,7 @@ fn rows_the_python_worker_stored_are_replaced_by_force_and_kept_by_an_increment(
          timestamp DateTime, source Int8) ENGINE = MergeTree ORDER BY (code, timestamp)",
     );
     let days: Vec<_> = scene.source.rows(&codes[0]).iter().map(|row| row.date).collect();
-    // Twice the same day, as two Python workers at once left it.
+    // The same day twice, as two concurrent Python workers leave it.
     for uuid in ["bar_aaaaaaaaaaaa", "bar_bbbbbbbbbbbb"] {
         scene.database.query(&format!(
             "INSERT INTO bar VALUES ('{}', 1, 1, 1, 1, 1, 1, 1, '{uuid}', '{{}}', '', '{} 00:00:00', 7)",
@@ -158,15 +158,15 @@ fn rows_the_python_worker_stored_are_replaced_by_force_and_kept_by_an_increment(
     scene.send_snapshots(&codes, r#""start_date":"19901219""#);
     scene.wait_until_committed();
     let old = "SELECT count() FROM bar WHERE uuid IN ('bar_aaaaaaaaaaaa', 'bar_bbbbbbbbbbbb')";
-    assert_eq!(scene.database.query(old).trim(), "2", "an increment touches nothing that is there");
-    assert_eq!(scene.database.count(), 5 * 10 + 1, "nothing is doubled in a table that takes a repeated INSERT twice");
+    assert_eq!(scene.database.query(old).trim(), "2", "an increment changes no existing row");
+    assert_eq!(scene.database.count(), 5 * 10 + 1, "no duplicates, even without deduplication by the table");
     scene.send_snapshots(&codes, r#""force":true"#);
     scene.wait_until_committed();
     scene.assert_exact(&codes);
 }
 
 #[test]
-fn values_that_come_back_and_rows_that_were_deleted_are_stored_again() {
+fn stores_returning_values_and_deleted_rows_again() {
     let Market { codes, data, .. } = market(5, 10);
     let mut scene = Scene::new("back", PROGRAM, data);
     let _worker = scene.start("n1");
@@ -177,7 +177,7 @@ fn values_that_come_back_and_rows_that_were_deleted_are_stored_again() {
     };
     send(&mut scene, "");
     let first: Vec<_> = codes.iter().map(|code| scene.source.rows(code)).collect();
-    // The same batches again and again: what was inserted once must not be taken for its own retry.
+    // The same batches repeatedly: deduplication must not take a later INSERT for a retry of an earlier one.
     for _ in 0..2 {
         for (code, rows) in codes.iter().zip(&first) {
             scene.source.set_rows(code, rows.iter().map(changed).collect());

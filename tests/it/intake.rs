@@ -1,48 +1,48 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: The consumer: it pauses when enough is out, is rebuilt when it stands still, and comes back as the same member.
+// Role: Tests the consumer: it pauses at the limit, is rebuilt when it stalls, and rejoins as the same member.
 
 use std::time::{Duration, Instant};
 
 use kit::scene::{Scene, TIMEOUT, has_apache_kafka};
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::wait_until;
 
 use crate::main_job::{Market, PROGRAM, market};
 
 #[test]
-fn no_more_commands_are_taken_than_are_allowed_to_be_out() {
+fn takes_no_more_commands_than_allowed() {
     let Market { codes, data, .. } = market(300, 3);
     let mut scene = Scene::new("pause", PROGRAM, data);
     scene.set("kafka.max_unresolved", 40).set("heartbeat.interval_ms", 100).set("heartbeat.ttl_ms", 2000);
-    scene.source.set_fault(Fault::Hang, Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Hang, FaultDuration::UntilCleared);
     let worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
     let unresolved = || scene.heartbeat("n1").and_then(|(value, _)| value["stats"]["commands_unresolved"].as_u64());
-    wait_until("it pauses", TIMEOUT, || worker.log_text().contains("consumption paused or resumed"));
-    wait_until("enough is out", TIMEOUT, || unresolved().is_some_and(|n| n >= 40));
-    // What librdkafka had handed over in the same moment may come on top.
-    assert!(unresolved().is_some_and(|n| n <= 60), "{:?} commands are out", unresolved());
+    wait_until("the consumer pauses", TIMEOUT, || worker.log_text().contains("consumption paused or resumed"));
+    wait_until("40 unresolved commands", TIMEOUT, || unresolved().is_some_and(|n| n >= 40));
+    // Records that librdkafka delivered before the pause may come on top.
+    assert!(unresolved().is_some_and(|n| n <= 60), "{:?} unresolved commands", unresolved());
     scene.source.clear_fault();
     scene.wait_until_committed();
     scene.assert_exact(&codes);
 }
 
 #[test]
-fn a_consumer_that_stands_still_with_lag_is_rebuilt_and_loses_nothing() {
+fn rebuilds_stalled_consumer_without_loss() {
     let Market { codes, data, .. } = market(60, 3);
     let mut scene = Scene::new("deaf", PROGRAM, data);
     scene.set("kafka.stall_after_ms", 2000);
     scene.send_snapshots(&codes, "");
-    // The first consumer gets everything and nothing of it arrives.
+    // The first consumer receives all records, but the fail point discards them.
     let worker = scene.start_with("n1", &[("FAILPOINTS", "kafka::deaf=60*return")]);
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    assert!(worker.log_text().contains("it stands still although its partitions hold more"));
+    assert!(worker.log_text().contains("the consumer is stalled although its partitions hold more records"));
 }
 
 #[test]
-fn a_restart_within_the_session_comes_back_as_the_same_member_at_once() {
+fn restart_within_session_resumes_quickly() {
     let Market { codes, data, .. } = market(40, 3);
     let mut scene = Scene::new("member", PROGRAM, data);
     scene.set("kafka.session_timeout_ms", 45_000);
@@ -55,10 +55,10 @@ fn a_restart_within_the_session_comes_back_as_the_same_member_at_once() {
     let _again = scene.start("n1");
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    // Without static members a member that left in order is not waited for either, but the fallback broker takes half a
-    // session for every join.
+    // Without static membership the group does not wait for a member that left either, but the fallback broker takes
+    // half a session timeout for every join.
     let limit = if has_apache_kafka() { 20 } else { 40 };
-    assert!(begun.elapsed() < Duration::from_secs(limit), "it did not wait for the old session's end");
+    assert!(begun.elapsed() < Duration::from_secs(limit), "the restart does not wait for the old session to expire");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn dates_beyond_all_time_hold_up_nobody() {
     let Market { codes, data, .. } = market(10, 5);
     let mut scene = Scene::new("dates", PROGRAM, data);
     let _worker = scene.start("n1");
-    // The first is what Ginkgo itself sends for "from the beginning".
+    // The first range is the one that Ginkgo sends for "from the beginning".
     scene.send_snapshots(&codes[..2], r#""full":true,"start_date":"19000101","end_date":"21000101""#);
     scene.send_snapshots(&codes[2..4], r#""start_date":"1990-01-01","end_date":"99991231","force":true"#);
     scene.send_snapshots(&codes[4..5], r#""start_date":"19000101","end_date":"19010101","force":true"#);
@@ -81,11 +81,11 @@ fn dates_beyond_all_time_hold_up_nobody() {
 }
 
 #[test]
-fn a_command_as_long_as_the_broker_takes_becomes_a_dead_letter_and_holds_up_nobody() {
+fn longest_command_becomes_dead_letter() {
     let Market { codes, data, .. } = market(8, 5);
     let mut scene = Scene::new("long", PROGRAM, data);
     let _worker = scene.start("n1");
-    // The second is so long that with a dead letter's headers the broker refuses it.
+    // With the headers of a dead letter the second command exceeds the broker's message limit.
     let (long, longest) = (vec![b'x'; 1_040_000], vec![b'x'; 1_048_480]);
     scene.send(&[long.clone(), longest.clone()]);
     scene.send_snapshots(&codes, "");

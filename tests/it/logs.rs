@@ -1,11 +1,11 @@
 // Upstream: none
 // Downstream: http, kit, main_job
-// Role: A worker's log as it is written: Ginkgo's shape, the command's ids on its lines, repeated errors limited, text.
+// Role: Tests a worker's log: Ginkgo's JSON format, command ids on its lines, limited repeats, text format, files.
 
 use std::time::Duration;
 
 use kit::scene::{Scene, TIMEOUT};
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::wait_until;
 use serde_json::Value;
 
@@ -16,11 +16,11 @@ fn command(code: &str, ids: &str) -> Vec<u8> {
 }
 
 #[test]
-fn every_line_of_a_commands_task_holds_the_commands_ids() {
+fn log_lines_of_a_task_carry_command_ids() {
     let Market { codes, data, .. } = market(3, 3);
     let mut scene = Scene::new("ids", PROGRAM, data);
     scene.set("log.level", "debug");
-    scene.source.set_fault(Fault::Status(500, None), Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Status(500, None), FaultDuration::UntilCleared);
     let mut worker = scene.start("n1");
     scene.send(&[
         command(&codes[0], r#","correlation_id":"c-0","trace_id":"t-0""#),
@@ -41,7 +41,7 @@ fn every_line_of_a_commands_task_holds_the_commands_ids() {
         assert!(line["@timestamp"].is_string() && line["message"].is_string(), "{line}");
         assert!(line["log"]["level"].is_string() && line["process"]["pid"].is_u64(), "{line}");
     }
-    // From the first to the last word about the command, in the router, the fetcher and on the way of its dead letter.
+    // All lines about the command: of the router, the fetcher and the dead letter.
     let of = |id: &str| -> Vec<&str> {
         let own = lines.iter().filter(|line| line["labels"]["command_id"] == id);
         own.map(|line| line["message"].as_str().unwrap()).collect()
@@ -56,15 +56,15 @@ fn every_line_of_a_commands_task_holds_the_commands_ids() {
     }
     assert!(of("c-3").contains(&"command begins") && of("c-3").contains(&"command ends"), "{:?}", of("c-3"));
     let place = format!("{}[2]@0", scene.topic());
-    assert!(of(&place).contains(&"fetch failed for good"), "without an id of its sender, its place stands for it");
-    // And no line about a task is without.
+    assert!(of(&place).contains(&"fetch failed for good"), "without an id, the record's position identifies it");
+    // Every line about a task has ids.
     for line in lines.iter().filter(|line| line["labels"]["subject"].is_string()) {
         assert!(line["labels"]["command_id"].is_string() && line["labels"]["command"].is_string(), "{line}");
     }
 }
 
 #[test]
-fn three_hundred_equal_errors_are_not_three_hundred_lines_and_all_are_counted() {
+fn repeated_errors_are_log_limited_but_counted() {
     let Market { data, .. } = market(1, 1);
     let mut scene = Scene::new("repeats", PROGRAM, data);
     let worker = scene.start("n1");
@@ -73,7 +73,7 @@ fn three_hundred_equal_errors_are_not_three_hundred_lines_and_all_are_counted() 
     scene.wait_until_committed();
     assert_eq!(scene.dead_letters().len(), 300);
     let shown = worker.log_text().matches(r#""message":"dead letter recorded""#).count();
-    // Two windows at most, or three on a machine that takes 20 s for it.
+    // At most two windows of the repeat limit, or three on a machine that takes 20 s.
     assert!((20..=60).contains(&shown), "{shown} lines");
     let address = crate::http::address(&scene, "n1");
     let page = kit::exposition::Page::parse(&kit::http::get(&address, "/metrics").body);
@@ -88,14 +88,14 @@ fn text_is_for_people_and_holds_the_ids_too() {
     let worker = scene.start("n1");
     scene.send(&[command(&codes[0], r#","correlation_id":"c-0","trace_id":"t-0""#)]);
     scene.wait_until_committed();
-    wait_until("the command's end", TIMEOUT, || worker.log_text().contains("command ends"));
+    wait_until("the command ends", TIMEOUT, || worker.log_text().contains("command ends"));
     let log = worker.log_text();
     let line = log.lines().find(|line| line.contains("command begins")).unwrap();
     assert!(!line.starts_with('{') && line.contains("c-0") && line.contains("t-0"), "{line}");
 }
 
 #[test]
-fn workers_that_share_a_folder_write_all_their_lines_into_one_file_a_day() {
+fn workers_share_one_log_file_per_day() {
     let Market { codes, data, .. } = market(30, 3);
     let mut scene = Scene::new("folder", PROGRAM, data);
     let shared = tempfile::tempdir().unwrap();
@@ -109,7 +109,7 @@ fn workers_that_share_a_folder_write_all_their_lines_into_one_file_a_day() {
         worker.wait(Duration::from_secs(25));
     }
     let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort(); // two of them around midnight
+    files.sort(); // two files if midnight passes during the test
     let name = files[0].file_name().unwrap().to_str().unwrap();
     assert!(name.starts_with("data_worker.20") && name.ends_with(".log") && files.len() <= 2, "{files:?}");
     let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
@@ -126,7 +126,7 @@ fn workers_that_share_a_folder_write_all_their_lines_into_one_file_a_day() {
 }
 
 #[test]
-fn a_folder_that_takes_no_lines_is_named_and_stops_nobody() {
+fn unwritable_log_folder_is_named_and_harmless() {
     let Market { codes, data, .. } = market(1, 3);
     let mut scene = Scene::new("nofolder", PROGRAM, data);
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -135,6 +135,6 @@ fn a_folder_that_takes_no_lines_is_named_and_stops_nobody() {
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
     let log = worker.log_text();
-    let line = log.lines().find(|line| line.contains("log.folder takes no lines")).expect("a warning");
+    let line = log.lines().find(|line| line.contains("log.folder is not writable")).expect("a warning");
     assert!(line.contains("Not a directory") && line.contains(file.path().to_str().unwrap()), "{line}");
 }

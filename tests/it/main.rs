@@ -1,6 +1,6 @@
 // Upstream: cargo
 // Downstream: none
-// Role: All tests against real servers and protocol servers, in one program so that it is linked once.
+// Role: All tests against real servers and protocol servers, in one test program so that it links only once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: actors, kit
-// Role: The main job, whole: commands on real Kafka, in every form, become exact rows in the real engine.
+// Role: Tests the main job end to end: commands of every form on real Kafka become exact rows in the real engine.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_data-worker");
 
-/// Codes with their bars of the latest trading days, but for the very last one, which a test may let come.
+/// Codes with bars of the latest trading days, except the last one, which a test can append.
 pub struct Market {
     pub codes: Vec<String>,
     pub data: Dataset,
@@ -29,7 +29,7 @@ pub fn market(num_codes: usize, num_days: usize) -> Market {
     Market { codes, data, last_day }
 }
 
-/// What the store must show of a day's bar, where the adapter makes this of it.
+/// The stored form of a daily bar that the adapter returns.
 pub fn stored(code: &str, day: NaiveDate, bar: &FetchedBar) -> StoredBar {
     let text = |field: &Field<Decimal>| match field {
         Field::Value(number) => {
@@ -42,7 +42,7 @@ pub fn stored(code: &str, day: NaiveDate, bar: &FetchedBar) -> StoredBar {
 }
 
 #[test]
-fn two_hundred_commands_become_exact_rows_in_few_inserts() {
+fn two_hundred_commands_need_few_inserts() {
     let Market { codes, data, last_day } = market(200, 3);
     let mut scene = Scene::new("exact", PROGRAM, data);
     let mut worker = scene.start("n1");
@@ -51,7 +51,7 @@ fn two_hundred_commands_become_exact_rows_in_few_inserts() {
     scene.wait_until_committed();
     scene.assert_exact(&codes);
 
-    // The increment: one new row a code.
+    // The increment: one new row per code.
     scene.source.append_day(last_day);
     let before = scene.database.statements();
     scene.send_snapshots(&codes, "");
@@ -120,11 +120,11 @@ fn every_written_form_of_a_command_is_understood() {
         })
         .collect();
     assert_eq!(scene.database.bars(), expected);
-    assert_eq!(scene.dead_letters().len(), 0, "commands of others are passed over silently");
+    assert_eq!(scene.dead_letters().len(), 0, "commands for other components are ignored silently");
 }
 
 #[test]
-fn what_cannot_be_carried_out_is_recorded_with_reason_and_original_bytes() {
+fn invalid_commands_become_dead_letters_with_reason() {
     let Market { codes, data, .. } = market(3, 5);
     let mut scene = Scene::new("letters", PROGRAM, data);
     let poison: Vec<Vec<u8>> = vec![
@@ -146,7 +146,7 @@ fn what_cannot_be_carried_out_is_recorded_with_reason_and_original_bytes() {
     let mut expected: Vec<&[u8]> = poison.iter().map(Vec::as_slice).collect();
     found.sort_unstable();
     expected.sort_unstable();
-    assert_eq!(found, expected, "the original bytes, each once");
+    assert_eq!(found, expected, "every dead letter holds the original bytes, once");
     for letter in &letters {
         assert_eq!(letter.headers["dlq.class"], "bad_command");
         assert_eq!(letter.headers["dlq.topic"], scene.topic());
@@ -167,7 +167,7 @@ fn what_cannot_be_carried_out_is_recorded_with_reason_and_original_bytes() {
 }
 
 #[test]
-fn a_command_without_codes_is_about_the_whole_stock_list() {
+fn command_without_codes_covers_the_stock_list() {
     let Market { codes, data, .. } = market(60, 4);
     let mut scene = Scene::new("all", PROGRAM, data);
     scene.list_codes(&codes);
@@ -178,11 +178,11 @@ fn a_command_without_codes_is_about_the_whole_stock_list() {
 }
 
 #[test]
-fn an_empty_stock_list_is_an_alert_and_not_a_silent_success() {
+fn empty_stock_list_raises_an_alert() {
     let Market { data, .. } = market(1, 1);
     let scene = Scene::new("none", PROGRAM, data);
     scene.list_codes(&[]);
-    assert_no_codes_is_told(scene);
+    assert_no_codes_alert(scene);
 }
 
 #[test]
@@ -190,10 +190,10 @@ fn a_database_without_a_stock_list_is_the_same() {
     let Market { data, .. } = market(1, 1);
     let scene = Scene::new("no_list", PROGRAM, data);
     kit::mysql::Tables::create(&scene.name);
-    assert_no_codes_is_told(scene);
+    assert_no_codes_alert(scene);
 }
 
-fn assert_no_codes_is_told(mut scene: Scene) {
+fn assert_no_codes_alert(mut scene: Scene) {
     let _worker = scene.start("n1");
     scene.send(&[br#"{"command":"bar_snapshot","params":{}}"#.to_vec()]);
     scene.wait_until_committed();

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: http, kit, main_job
-// Role: Metrics of a worker under faults: counted, documented, scraped; dashboards and alerts have data.
+// Role: Tests a worker's metrics under faults: counted, documented and scraped; dashboards and alerts find data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use kit::http::get;
 use kit::prometheus::{Prometheus, promtool};
 use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::DailyRow;
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::{wait_for, wait_until};
 use kit::worker::Worker;
 use serde_json::Value;
@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::http::address;
 use crate::main_job::{Market, PROGRAM, market};
 
-/// A worker that has met a fault of every kind that is counted, and where it can be asked.
+/// A worker that has seen a fault of every counted kind, and its HTTP address.
 fn eventful(name: &str) -> (Scene, Worker, String) {
     let Market { codes, data, last_day } = market(60, 5);
     let mut scene = Scene::new(name, PROGRAM, data);
@@ -28,12 +28,12 @@ fn eventful(name: &str) -> (Scene, Worker, String) {
     let worker = scene.start_with("n1", &[("FAILPOINTS", "validator::handler=1*panic")]);
     scene.wait_for_status("n1", "running");
     scene.database.fault("mode=refuse&code=242&text=read_only", 1);
-    scene.source.set_fault(Fault::Status(429, Some(1)), Lasting::Next(2));
+    scene.source.set_fault(Fault::Status(429, Some(1)), FaultDuration::Next(2));
     scene.send_snapshots(&codes, "");
     scene.send(&[b"not json".to_vec(), br#"{"command":"deploy","params":{}}"#.to_vec()]);
     scene.wait_until_committed();
     scene.write_raw_config("n1", "kafka: [\n");
-    wait_until("the refusal", TIMEOUT, || !scene.notifications_with("event", "RELOAD_REFUSED").is_empty());
+    wait_until("the refused reload", TIMEOUT, || !scene.notifications_with("event", "RELOAD_REFUSED").is_empty());
     scene.set("log.level", "debug");
     scene.write_config("n1");
     wait_until("the reload", TIMEOUT, || !scene.notifications_with("event", "RELOADED").is_empty());
@@ -41,9 +41,9 @@ fn eventful(name: &str) -> (Scene, Worker, String) {
     (scene, worker, address)
 }
 
-/// The page, once librdkafka's statistics have told of all partitions.
+/// The metrics page, once librdkafka's statistics cover all partitions.
 fn page(address: &str) -> Page {
-    wait_for("figures of the partitions", TIMEOUT, || {
+    wait_for("metrics of all partitions", TIMEOUT, || {
         let answer = get(address, "/metrics");
         assert_eq!(answer.status, 200);
         let page = Page::parse(&answer.body);
@@ -54,12 +54,12 @@ fn page(address: &str) -> Page {
 }
 
 #[test]
-fn what_happened_is_counted_and_every_metric_is_documented() {
+fn metrics_are_counted_and_documented() {
     let (scene, _worker, address) = eventful("counted");
     let page = page(&address);
     let is = |name: &str, parts: &[&str], expected: f64| {
         let found = page.value(name, parts);
-        assert!((found - expected).abs() < 1e-9, "{name} {parts:?}: {found}, not {expected}\n{:#?}", page.series);
+        assert!((found - expected).abs() < 1e-9, "{name} {parts:?}: {found}, expected {expected}\n{:#?}", page.series);
     };
     is("data_worker_commands_total", &["done"], 60.0);
     is("data_worker_commands_total", &["passed_over"], 1.0);
@@ -106,7 +106,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The tables of docs/metrics.md: name, kind, labels, meaning. Every metric has the label `node_id`.
+/// The tables of docs/metrics.md: name, type, labels, meaning. Every metric also has the label `node_id`.
 fn documented() -> BTreeMap<String, Family> {
     let text = read("docs/metrics.md");
     let is_metric = |line: &&str| ["| `data_worker_", "| `process_"].iter().any(|start| line.starts_with(start));
@@ -123,7 +123,7 @@ fn documented() -> BTreeMap<String, Family> {
 
 const DASHBOARDS: [&str; 3] = ["fleet", "worker", "quality"];
 
-/// Every query of the dashboards, with the dashboard it stands in.
+/// Every query of the dashboards, with its dashboard.
 fn queries() -> Vec<(String, String)> {
     fn gather(value: &Value, found: &mut Vec<String>) {
         match value {
@@ -147,20 +147,20 @@ fn queries() -> Vec<(String, String)> {
     all
 }
 
-/// The expressions of the alerts.
+/// The expressions of the alert rules.
 fn alerts() -> Vec<String> {
     let text = read("docker/prometheus/alerts.yml");
     text.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).map(str::to_owned).collect()
 }
 
-/// The metrics an expression names.
+/// The metrics that an expression names.
 fn metrics_in(expression: &str) -> BTreeSet<&str> {
     let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| word.starts_with("data_worker_") || word.starts_with("process_") || *word == "up").collect()
 }
 
 #[test]
-fn every_query_of_dashboards_and_alerts_returns_data_of_a_scraped_worker() {
+fn dashboard_and_alert_queries_find_data() {
     let (mut scene, _worker, address) = eventful("scraped");
     let config = scene.folder().join("prometheus.yml");
     let target = address.trim_start_matches("http://");
@@ -172,13 +172,13 @@ fn every_query_of_dashboards_and_alerts_returns_data_of_a_scraped_worker() {
     std::fs::write(&config, text).unwrap();
     let prometheus = Prometheus::start(&config, scene.folder());
     let result = |expression: &str| {
-        // What Grafana puts in: a node chosen by the user, and an interval of some scrapes.
+        // Grafana replaces these variables: a selected node, and an interval of several scrapes.
         let expression = expression.replace("$node_id", ".*").replace("$__rate_interval", "10s");
         let result = prometheus.query(&expression);
         result.unwrap_or_else(|error| panic!("{expression}: {error}"))
     };
     wait_until("two scrapes", TIMEOUT, || !result("rate(process_cpu_seconds_total[10s])").is_empty());
-    // A rate is seen of what happens between two scrapes.
+    // A rate needs events between two scrapes.
     let codes: Vec<String> = kit::tushare_data::codes(60);
     scene.send_snapshots(&codes, r#""full":true"#);
     scene.write_raw_config("n1", "kafka: [\n");
@@ -194,13 +194,13 @@ fn every_query_of_dashboards_and_alerts_returns_data_of_a_scraped_worker() {
             assert!(!result(metric).is_empty(), "{metric} of {expression}");
         }
     }
-    wait_until("the alert on the refused reload", TIMEOUT, || {
+    wait_until("the alert about the refused reload", TIMEOUT, || {
         result("ALERTS").iter().any(|alert| alert["metric"]["alertname"] == "DataWorkerReloadRefused")
     });
 }
 
 #[test]
-fn prometheus_takes_the_configuration_and_the_alerts_and_each_alert_says_what_to_do() {
+fn prometheus_config_is_valid_and_alerts_documented() {
     let path = |file: &str| repository(&format!("docker/prometheus/{file}")).display().to_string();
     promtool(&["check", "config", &path("prometheus.yml")]).unwrap();
     promtool(&["check", "rules", &path("alerts.yml")]).unwrap();
@@ -208,12 +208,12 @@ fn prometheus_takes_the_configuration_and_the_alerts_and_each_alert_says_what_to
     let names: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert_eq!(names.len(), alerts().len());
     for name in names {
-        assert!(operations.contains(&format!("| {name} |")), "docs/operations.md does not tell of {name}");
+        assert!(operations.contains(&format!("| {name} |")), "docs/operations.md does not cover {name}");
     }
 }
 
 #[test]
-fn a_lost_worker_and_a_lost_fleet_raise_their_alerts_and_a_smaller_one_is_soon_taken_for_granted() {
+fn alert_rules_pass_promtool_tests() {
     promtool(&["test", "rules", &repository("tests/fixtures/prometheus/alerts_test.yml").display().to_string()])
         .unwrap();
 }

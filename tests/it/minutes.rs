@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: Minute bars on the real engine: each frequency by itself, increments within a day, long histories.
+// Role: Tests minute bars on the real engine: every frequency, increments within a day, long histories.
 
 use chrono::{Days, NaiveDate};
 use kit::scene::Scene;
@@ -22,7 +22,7 @@ fn count(scene: &Scene, condition: &str) -> String {
 }
 
 #[test]
-fn every_frequency_is_stored_by_itself_in_ginkgos_units() {
+fn stores_every_frequency_in_ginkgo_units() {
     let Market { codes, data, .. } = market(3, 5);
     let mut scene = Scene::new("minutes", PROGRAM, data);
     let _worker = scene.start("n1");
@@ -31,7 +31,7 @@ fn every_frequency_is_stored_by_itself_in_ginkgos_units() {
         codes.iter().flat_map(|code| frequencies.map(|frequency| command(code, frequency, ""))).collect();
     scene.send(&all);
     scene.wait_until_committed();
-    // Ginkgo's numbers of the frequencies, and the bars of a day: a minute has the opening auction's row besides.
+    // Ginkgo's frequency numbers and the bars per day; one-minute bars include the opening auction's row.
     for (number, a_day) in [(2, 241), (3, 48), (4, 16), (5, 8), (6, 4), (1, 1)] {
         let expected = 3 * 5 * a_day;
         assert_eq!(count(&scene, &format!("frequency = {number}")), format!("{expected}\t{expected}"));
@@ -40,7 +40,7 @@ fn every_frequency_is_stored_by_itself_in_ginkgos_units() {
         .database
         .query("SELECT DISTINCT formatDateTime(timestamp, '%H:%i') AS t FROM bar WHERE frequency = 6 ORDER BY t");
     assert_eq!(hours.lines().collect::<Vec<_>>(), ["10:30", "11:30", "14:00", "15:00"]);
-    // Shares and yuan became lots and thousand yuan: what the hours of a day hold is what its daily bar says.
+    // Shares and yuan become lots and thousand yuan: the hours of a day add up to its daily bar.
     let differing = scene.database.query(
         "SELECT count() FROM (SELECT code, toDate(timestamp) AS day, sumIf(volume, frequency = 6) AS hours, \
          anyIf(volume, frequency = 1) AS whole FROM bar GROUP BY code, day HAVING abs(hours - whole) > 4)",
@@ -50,7 +50,7 @@ fn every_frequency_is_stored_by_itself_in_ginkgos_units() {
 
     scene.send(&all);
     scene.wait_until_committed();
-    assert_eq!(count(&scene, "frequency = 2"), "3615\t3615", "the same commands again add nothing");
+    assert_eq!(count(&scene, "frequency = 2"), "3615\t3615", "repeated commands add no rows");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn an_increment_goes_on_where_a_day_was_left() {
     scene.database.query(&format!("DELETE FROM bar WHERE timestamp > '{} 14:00:00'", days[2]));
     let next = trading_days(days[2].succ_opt().unwrap(), last_day)[0];
     scene.source.append_day(next);
-    // Another worker knows nothing of what the first one wrote.
+    // A new worker has no memory of the rows that the first one wrote.
     drop(first);
     let _other = scene.start("n2");
     scene.send(&all);
@@ -80,7 +80,7 @@ fn an_increment_goes_on_where_a_day_was_left() {
 }
 
 #[test]
-fn a_long_history_is_fetched_in_parts_and_full_replaces_all_of_it() {
+fn long_minute_history_is_split_and_full_replaces_it() {
     let codes = codes(1);
     let last = NaiveDate::from_ymd_opt(2025, 12, 31).unwrap();
     let days = trading_days(last.checked_sub_days(Days::new(3 * 366)).unwrap(), last);

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: Operators' orders on the control topic: all workers or one, pause, resume, stop, a sign of life.
+// Role: Tests control commands for all workers or one: pause, resume, stop and heartbeat_test.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::main_job::{Market, PROGRAM, market};
 
-/// The answers of workers to an order, by its id.
+/// The workers' answers to a control command, by its id.
 fn answers(scene: &Scene, id: &str) -> Vec<Value> {
     scene.notifications_with("correlation_id", id)
 }
@@ -31,18 +31,18 @@ fn an_order_reaches_every_worker_or_the_one_it_names() {
     scene.wait_for_status("n2", "running");
 
     scene.order("heartbeat_test", None, "alive");
-    wait_until("both answer", TIMEOUT, || nodes(&answers(&scene, "alive")) == ["n1", "n2"]);
+    wait_until("answers of both workers", TIMEOUT, || nodes(&answers(&scene, "alive")) == ["n1", "n2"]);
     assert!(answers(&scene, "alive").iter().all(|answer| answer["data"]["status"] == "running"));
 
-    // Paused, nobody takes a command; resumed, everything is worked off.
+    // Paused workers take no commands; resumed workers process all of them.
     scene.order("pause", None, "pause");
-    wait_until("both pause", TIMEOUT, || nodes(&answers(&scene, "pause")) == ["n1", "n2"]);
+    wait_until("both answer to pause", TIMEOUT, || nodes(&answers(&scene, "pause")) == ["n1", "n2"]);
     let paused = |log: &str| log.contains("consumption paused or resumed");
-    wait_until("both stand still", TIMEOUT, || paused(&first.log_text()) && paused(&second.log_text()));
+    wait_until("both consumers are paused", TIMEOUT, || paused(&first.log_text()) && paused(&second.log_text()));
     scene.send_snapshots(&codes, "");
     scene.order("heartbeat_test", Some("n1"), "still");
-    wait_until("the one answers", TIMEOUT, || !answers(&scene, "still").is_empty());
-    assert_eq!(nodes(&answers(&scene, "still")), ["n1"], "only the one that is named");
+    wait_until("the answer of the named worker", TIMEOUT, || !answers(&scene, "still").is_empty());
+    assert_eq!(nodes(&answers(&scene, "still")), ["n1"], "only the named worker answers");
     assert_eq!(scene.source.requests(), 0, "a paused worker fetches nothing");
     assert_eq!(scene.committed(), [0; 4]);
     scene.order("resume", None, "resume");
@@ -51,14 +51,14 @@ fn an_order_reaches_every_worker_or_the_one_it_names() {
 
     scene.order("stop", Some("n2"), "stop");
     assert_eq!(second.wait(Duration::from_secs(25)).code(), Some(0));
-    assert!(first.is_running(), "the other one was not named");
+    assert!(first.is_running(), "only the named worker stops");
     scene.order("stop", None, "stop");
     assert_eq!(first.wait(Duration::from_secs(25)).code(), Some(0));
-    assert_eq!(scene.dead_letters().len(), 0, "the group passes orders over");
+    assert_eq!(scene.dead_letters().len(), 0, "the consumer group ignores control commands");
 }
 
 #[test]
-fn one_worker_pauses_and_goes_on_while_the_other_works() {
+fn one_worker_pauses_while_the_other_works() {
     let Market { codes, data, .. } = market(40, 3);
     let mut scene = Scene::new("pause_one", PROGRAM, data);
     let first = scene.start("n1");
@@ -67,17 +67,17 @@ fn one_worker_pauses_and_goes_on_while_the_other_works() {
     scene.wait_for_status("n2", "running");
     scene.order("pause", Some("n1"), "pause");
     let paused = |log: &str| log.contains("consumption paused or resumed");
-    wait_until("it stands still", TIMEOUT, || paused(&first.log_text()));
+    wait_until("the first consumer is paused", TIMEOUT, || paused(&first.log_text()));
     scene.send_snapshots(&codes, "");
-    // Each has two of the four partitions.
+    // Each worker has two of the four partitions.
     let done = |scene: &Scene| scene.committed().iter().zip(scene.sent()).filter(|(done, sent)| done == sent).count();
-    wait_until("the other's commands", TIMEOUT, || done(&scene) == 2);
+    wait_until("the commands of the second worker", TIMEOUT, || done(&scene) == 2);
     assert_eq!(scene.committed().iter().filter(|offset| **offset == 0).count(), 2);
     assert!(!paused(&second.log_text()) && nodes(&answers(&scene, "pause")) == ["n1"]);
     scene.order("resume", Some("n1"), "resume");
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    wait_until("its answer", TIMEOUT, || nodes(&answers(&scene, "resume")) == ["n1"]);
+    wait_until("the answer to resume", TIMEOUT, || nodes(&answers(&scene, "resume")) == ["n1"]);
 }
 
 #[test]

@@ -1,23 +1,23 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: Sources, ClickHouse and Redis that fail and come back, each with its outcome, and nothing lost.
+// Role: Tests outages of sources, ClickHouse, Redis and the dead-letter topic: the outcome of each, without loss.
 
 use std::time::{Duration, Instant};
 
-use kit::clickhouse::OwnServer;
-use kit::redis::OwnRedis;
+use kit::clickhouse::PrivateClickHouse;
+use kit::redis::PrivateRedis;
 use kit::scene::{Scene, TIMEOUT, has_apache_kafka};
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::{wait_for, wait_until};
 use serde_json::{Value, json};
 
 use crate::main_job::{Market, PROGRAM, market};
 
-/// Commands under a fault that does not end: each is tried three times, recorded, alerted, and the worker goes on.
+/// Runs commands under a permanent fault: three attempts each, a dead letter, an alert; the worker continues.
 fn three_attempts_and_a_dead_letter(name: &str, fault: Fault, reason: &str) {
     let Market { codes, data, .. } = market(12, 5);
     let mut scene = Scene::new(name, PROGRAM, data);
-    scene.source.set_fault(fault, Lasting::UntilCleared);
+    scene.source.set_fault(fault, FaultDuration::UntilCleared);
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
@@ -30,12 +30,12 @@ fn three_attempts_and_a_dead_letter(name: &str, fault: Fault, reason: &str) {
     }
     assert_eq!(scene.source.rejected(), 36, "three attempts each");
     let alert = wait_for("the alert", TIMEOUT, || scene.notifications_with("alert_type", "source_error").pop());
-    wait_until("the error that all fetches failing is", TIMEOUT, || {
+    wait_until("an ERROR alert, as all fetches fail", TIMEOUT, || {
         scene.notifications_with("alert_type", "source_error").iter().any(|alert| alert["severity"] == "ERROR")
     });
     assert!(alert["data"]["affected_codes"].as_array().is_some_and(|codes| !codes.is_empty()), "{alert}");
 
-    // The next schedule fetches them again; nothing is missing then.
+    // The next run fetches the codes again and completes the rows.
     scene.source.clear_fault();
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
@@ -43,34 +43,34 @@ fn three_attempts_and_a_dead_letter(name: &str, fault: Fault, reason: &str) {
 }
 
 #[test]
-fn a_source_that_is_down_costs_three_attempts_a_dead_letter_and_an_alert() {
+fn source_down_takes_three_attempts_then_dead_letter() {
     three_attempts_and_a_dead_letter("down", Fault::Down, "not reachable");
 }
 
 #[test]
-fn a_source_that_answers_500_is_no_source_without_data() {
+fn source_error_500_is_not_an_empty_answer() {
     three_attempts_and_a_dead_letter("status", Fault::Status(500, None), "500");
 }
 
 #[test]
-fn a_dead_letter_that_the_broker_does_not_take_holds_its_offset_and_no_other_command() {
+fn refused_dead_letter_holds_only_its_offset() {
     let Market { codes, data, .. } = market(8, 5);
     let mut scene = Scene::new("noletters", PROGRAM, data);
     let topic = format!("{}.letters", scene.name);
     scene.set("kafka.dead_letter_topic", &topic);
     if !has_apache_kafka() {
-        // It takes records of topics that it does not have, and forgets them: nothing can be refused there.
+        // The fallback broker accepts and discards records for missing topics, so it cannot refuse a dead letter.
         scene.broker.create_topics(&[(&topic, 1)]);
     }
     let worker = scene.start("n1");
-    // The first partition's first record, and commands behind it.
+    // A bad first record of the first partition, with commands behind it.
     scene.send(&[b"not json".to_vec()]);
     scene.send_snapshots(&codes, "");
     if has_apache_kafka() {
-        wait_until("a dead letter that is not taken", TIMEOUT, || {
-            worker.log_text().contains("dead letter is not recorded yet")
+        wait_until("a refused dead letter in the log", TIMEOUT, || {
+            worker.log_text().contains("dead letter not recorded yet")
         });
-        wait_until("the rows of all others", TIMEOUT, || scene.database.count() == 8 * 5);
+        wait_until("the rows of all other commands", TIMEOUT, || scene.database.count() == 8 * 5);
         scene.assert_exact(&codes);
         assert!(scene.committed()[0] <= 0, "{:?}", scene.committed());
         scene.broker.create_topics(&[(&topic, 1)]);
@@ -98,12 +98,12 @@ fn a_refused_token_is_not_tried_again() {
 }
 
 #[test]
-fn a_source_that_limits_the_rate_slows_the_worker_and_fails_nothing() {
+fn rate_limited_source_fails_no_command() {
     let Market { codes, data, .. } = market(40, 5);
     let mut scene = Scene::new("limited", PROGRAM, data);
     scene.set("fetch.whole_days_from_tasks", 0);
-    // More refusals than three for each fetch: a limit slows down, however often it says no.
-    scene.source.set_fault(Fault::Status(429, Some(1)), Lasting::Next(150));
+    // More than three refusals per fetch: rate-limit errors do not count as attempts.
+    scene.source.set_fault(Fault::Status(429, Some(1)), FaultDuration::Next(150));
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
@@ -116,7 +116,7 @@ fn a_source_that_limits_the_rate_slows_the_worker_and_fails_nothing() {
 fn a_slow_source_is_waited_for() {
     let Market { codes, data, .. } = market(30, 5);
     let mut scene = Scene::new("slow", PROGRAM, data);
-    scene.source.set_fault(Fault::Slow(Duration::from_secs(2)), Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Slow(Duration::from_secs(2)), FaultDuration::UntilCleared);
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     let begun = Instant::now();
@@ -124,18 +124,18 @@ fn a_slow_source_is_waited_for() {
     scene.wait_until_committed();
     scene.assert_exact(&codes);
     assert_eq!(scene.dead_letters().len(), 0);
-    assert!(begun.elapsed() < Duration::from_secs(20), "thirty fetches wait side by side");
+    assert!(begun.elapsed() < Duration::from_secs(20), "thirty fetches run concurrently");
 }
 
 #[test]
-fn a_store_that_is_away_for_ten_seconds_loses_nothing_and_commits_nothing_meanwhile() {
+fn store_outage_commits_and_loses_nothing() {
     let Market { codes, data, .. } = market(120, 20);
     let mut scene = Scene::new("store", PROGRAM, data);
     scene.set("batch.max_rows", 400).set("batch.min_rows", 100).set("fetch.max_in_flight", 4);
     scene.set("quality.alerts.write_error_ms", 3_000);
-    scene.source.set_fault(Fault::Slow(Duration::from_millis(20)), Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Slow(Duration::from_millis(20)), FaultDuration::UntilCleared);
     let folder = scene.folder().join("engine");
-    let server = OwnServer::start(&folder, 0);
+    let server = PrivateClickHouse::start(&folder, 0);
     let port = server.port;
     scene.database.url = format!("http://127.0.0.1:{port}");
     let _worker = scene.start("n1");
@@ -148,9 +148,9 @@ fn a_store_that_is_away_for_ten_seconds_loses_nothing_and_commits_nothing_meanwh
     assert_eq!((&alert["level"], &alert["data"]["state"]), (&json!("WARN"), &json!("raised")));
     let committed = scene.committed();
     wait_until("ten seconds without a store", TIMEOUT, || away_since.elapsed() >= Duration::from_secs(10));
-    assert_eq!(scene.committed(), committed, "no offset moves without a store");
+    assert_eq!(scene.committed(), committed, "no offset is committed without a store");
     assert!(committed.iter().sum::<i64>() < 120);
-    let _server = OwnServer::start(&folder, port);
+    let _server = PrivateClickHouse::start(&folder, port);
     scene.wait_until_committed();
     scene.assert_exact(&codes);
     assert_eq!(scene.dead_letters().len(), 0);
@@ -158,12 +158,12 @@ fn a_store_that_is_away_for_ten_seconds_loses_nothing_and_commits_nothing_meanwh
         let alerts = scene.notifications_with("alert_type", "write_error");
         alerts.iter().map(|alert| json!([alert["level"], alert["data"]["state"]])).collect()
     };
-    wait_until("the word that it is over", TIMEOUT, || told().len() >= 3);
+    wait_until("the resolved alert", TIMEOUT, || told().len() >= 3);
     assert_eq!(told(), [json!(["WARN", "raised"]), json!(["ERROR", "escalated"]), json!(["INFO", "resolved"])]);
 }
 
 #[test]
-fn an_insert_whose_answer_is_lost_is_sent_again_and_taken_once() {
+fn retried_insert_after_lost_answer_is_stored_once() {
     let Market { codes, data, .. } = market(50, 5);
     let mut scene = Scene::new("answer", PROGRAM, data);
     scene.database.fault("mode=lost_answer", 2);
@@ -174,7 +174,7 @@ fn an_insert_whose_answer_is_lost_is_sent_again_and_taken_once() {
 }
 
 #[test]
-fn too_many_parts_is_waited_out_and_too_many_partitions_is_split() {
+fn retries_too_many_parts_and_splits_partitions() {
     let Market { codes, data, .. } = market(30, 400);
     let mut scene = Scene::new("parts", PROGRAM, data);
     scene.database.fault("mode=refuse&code=252&text=Too+many+parts+(3001)", 1);
@@ -189,7 +189,7 @@ fn too_many_parts_is_waited_out_and_too_many_partitions_is_split() {
 }
 
 #[test]
-fn a_batch_that_is_split_by_year_is_written_oldest_first() {
+fn batch_split_by_year_is_written_oldest_first() {
     let Market { codes, data, .. } = market(3, 800);
     let mut scene = Scene::new("years", PROGRAM, data);
     scene.database.query(
@@ -202,8 +202,8 @@ fn a_batch_that_is_split_by_year_is_written_oldest_first() {
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    // A part's name holds the number of the INSERT that made it. Were the newest year there first, a crash would leave a
-    // code that looks complete.
+    // A part's name contains the number of the INSERT that created it. If the newest year came first, a crash would
+    // leave a code that looks complete.
     let years =
         "SELECT toYear(timestamp) AS year, min(toUInt32(splitByChar('_', _part)[2])) AS number FROM bar GROUP BY year";
     let years = |order: &str| scene.database.query(&format!("SELECT year FROM ({years}) ORDER BY {order}"));
@@ -212,11 +212,11 @@ fn a_batch_that_is_split_by_year_is_written_oldest_first() {
 }
 
 #[test]
-fn redis_away_and_back_costs_heartbeats_and_no_command() {
+fn redis_outage_costs_no_command() {
     let Market { codes, data, .. } = market(100, 5);
     let mut scene = Scene::new("redis", PROGRAM, data);
     scene.set("heartbeat.interval_ms", 500);
-    let redis = OwnRedis::start();
+    let redis = PrivateRedis::start();
     scene.redis_url = redis.url();
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
@@ -224,23 +224,23 @@ fn redis_away_and_back_costs_heartbeats_and_no_command() {
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    let _redis = OwnRedis::start_on(port);
+    let _redis = PrivateRedis::start_on(port);
     scene.wait_for_status("n1", "running");
 }
 
 #[test]
-fn a_worker_in_which_nothing_moves_shows_error_and_recovers() {
+fn stalled_worker_shows_error_and_recovers() {
     let Market { codes, data, .. } = market(4, 5);
     let mut scene = Scene::new("stall", PROGRAM, data);
     scene.set("heartbeat.interval_ms", 200).set("heartbeat.stall_after_ms", 1500);
-    scene.source.set_fault(Fault::Hang, Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Hang, FaultDuration::UntilCleared);
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
     scene.wait_for_status("n1", "error");
     let (heartbeat, _) = scene.heartbeat("n1").expect("a heartbeat");
     let reason = heartbeat["stats"]["last_error"].as_str().unwrap_or_default();
-    assert!(reason.contains("4 commands wait and nothing has moved"), "{heartbeat}");
+    assert!(reason.contains("4 commands wait without progress"), "{heartbeat}");
     scene.source.clear_fault();
     scene.wait_until_committed();
     scene.wait_for_status("n1", "running");
@@ -248,7 +248,7 @@ fn a_worker_in_which_nothing_moves_shows_error_and_recovers() {
 }
 
 #[test]
-fn a_table_that_is_not_what_the_worker_needs_ends_the_start_with_what_is_wrong() {
+fn wrong_table_schema_ends_start_with_every_problem() {
     let Market { data, .. } = market(1, 1);
     let scene = Scene::new("schema", PROGRAM, data);
     scene.database.query(
@@ -259,6 +259,6 @@ fn a_table_that_is_not_what_the_worker_needs_ends_the_start_with_what_is_wrong()
     let mut worker = scene.start("n1");
     assert_eq!(worker.wait(Duration::from_secs(30)).code(), Some(1));
     let log = worker.log_text();
-    assert!(log.contains("column open: expected Decimal(16, 2), found Float64"), "the column, expected and found");
+    assert!(log.contains("column open: expected Decimal(16, 2), found Float64"), "column, expected and found type");
     assert!(log.contains("column desc: expected String, found none"), "every problem, not only the first");
 }

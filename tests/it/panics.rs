@@ -1,13 +1,13 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: Panics in each of the seven actors: restarted within a second, nothing lost; too many end the worker.
+// Role: Tests panics in each of the seven actors: restart within a second without loss; too many end the worker.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 use kit::scene::Scene;
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 use serde_json::Value;
 
 use crate::main_job::{Market, PROGRAM, market};
@@ -15,13 +15,13 @@ use crate::main_job::{Market, PROGRAM, market};
 const ACTORS: [&str; 7] =
     ["command_router", "fetcher", "validator", "batch_writer", "heartbeat", "quality_monitor", "config_actor"];
 
-/// One panic of each actor in `place`, while commands are under way.
-fn one_panic_each(place: &str, chain: impl Fn(&str) -> String) {
+/// Injects one panic into `place` of each actor while commands are in flight.
+fn inject_one_panic_per_actor(place: &str, chain: impl Fn(&str) -> String) {
     let Market { codes, data, .. } = market(200, 10);
     let mut scene = Scene::new(&format!("panic_{place}"), PROGRAM, data);
     scene.set("fetch.max_in_flight", 8);
-    // Slow enough that work is under way while the panics happen.
-    scene.source.set_fault(Fault::Slow(Duration::from_millis(50)), Lasting::UntilCleared);
+    // Slow enough that work is in flight during the panics.
+    scene.source.set_fault(Fault::Slow(Duration::from_millis(50)), FaultDuration::UntilCleared);
     let faults: Vec<String> = ACTORS.iter().map(|actor| format!("{actor}::{place}={}", chain(actor))).collect();
     scene.send_snapshots(&codes, "");
     let worker = scene.start_with("n1", &[("FAILPOINTS", &faults.join(";"))]);
@@ -36,7 +36,7 @@ fn one_panic_each(place: &str, chain: impl Fn(&str) -> String) {
     }
 }
 
-/// How long each actor was down, each time, by the worker's log.
+/// The downtimes of each actor in seconds, from the worker's log.
 fn restarts(log: &str) -> BTreeMap<String, Vec<f64>> {
     let mut down: BTreeMap<String, DateTime<FixedOffset>> = BTreeMap::new();
     let mut took: BTreeMap<String, Vec<f64>> = BTreeMap::new();
@@ -60,26 +60,26 @@ fn restarts(log: &str) -> BTreeMap<String, Vec<f64>> {
 }
 
 #[test]
-fn a_panic_in_the_handler_of_each_actor_costs_a_moment_and_no_command() {
-    // Actors that get a message a task fail in mid-run; the others at their first message.
-    one_panic_each("handler", |actor| match actor {
+fn handler_panic_of_each_actor_loses_no_command() {
+    // Actors that get a message per task fail during the run; the others fail at their first message.
+    inject_one_panic_per_actor("handler", |actor| match actor {
         "heartbeat" | "config_actor" => "1*panic".to_owned(),
         _ => "30*off->1*panic".to_owned(),
     });
 }
 
 #[test]
-fn a_panic_in_a_future_of_each_actor_costs_a_moment_and_no_command() {
-    one_panic_each("future", |_| "1*off->1*panic".to_owned());
+fn future_panic_of_each_actor_loses_no_command() {
+    inject_one_panic_per_actor("future", |_| "1*off->1*panic".to_owned());
 }
 
 #[test]
-fn a_panic_in_an_interval_of_each_actor_costs_a_moment_and_no_command() {
-    one_panic_each("interval", |_| "1*off->1*panic".to_owned());
+fn interval_panic_of_each_actor_loses_no_command() {
+    inject_one_panic_per_actor("interval", |_| "1*off->1*panic".to_owned());
 }
 
 #[test]
-fn a_panic_in_a_fetch_or_a_flush_costs_a_moment_and_no_command() {
+fn fetch_or_flush_panic_loses_no_command() {
     let Market { codes, data, .. } = market(200, 10);
     let mut scene = Scene::new("panic_task", PROGRAM, data);
     scene.set("batch.max_rows", 500).set("batch.min_rows", 100);
@@ -90,20 +90,20 @@ fn a_panic_in_a_fetch_or_a_flush_costs_a_moment_and_no_command() {
     scene.assert_exact(&codes);
     assert_eq!(scene.dead_letters().len(), 0);
     let log = worker.log_text();
-    assert!(log.contains("fetcher::task") && log.contains("batch_writer::flush"), "both have panicked");
+    assert!(log.contains("fetcher::task") && log.contains("batch_writer::flush"), "both fail points have panicked");
 }
 
 #[test]
-fn an_actor_that_keeps_panicking_ends_the_worker_and_no_offset_passes_unresolved_work() {
+fn repeated_panic_ends_worker_without_commit() {
     let Market { codes, data, .. } = market(20, 5);
     let mut scene = Scene::new("panic_six", PROGRAM, data);
     scene.set("worker.drain_deadline_ms", 5000);
-    scene.source.set_fault(Fault::Hang, Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Hang, FaultDuration::UntilCleared);
     scene.send_snapshots(&codes, "");
     let mut worker = scene.start_with("n1", &[("FAILPOINTS", "batch_writer::interval=panic")]);
     let status = worker.wait(Duration::from_secs(60));
     assert_eq!(status.code(), Some(1));
-    assert_eq!(restarts(&worker.log_text())["batch_writer"].len(), 5, "five restarts, and the sixth failure ends it");
+    assert_eq!(restarts(&worker.log_text())["batch_writer"].len(), 5, "five restarts; the sixth failure ends it");
     assert_eq!(scene.committed(), [0; 4]);
     let error = scene.notifications_with("event", "ERROR").pop().expect("an ERROR event");
     assert!(error["content"].as_str().unwrap().contains("batch_writer keeps failing"), "{error}");

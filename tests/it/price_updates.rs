@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: What strategies and risk managers hear of stored bars, each in a group of its own.
+// Role: Tests price updates about stored bars, which strategies and risk managers consume in their own groups.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ fn value(record: &Record) -> Value {
 }
 
 #[test]
-fn three_groups_hear_the_newest_bar_of_every_code_at_the_same_time() {
+fn three_groups_receive_the_newest_bar_of_every_code() {
     let Market { codes, data, last_day } = market(150, 4);
     let mut scene = Scene::new("prices", PROGRAM, data);
     scene.set("events.price_update", true);
@@ -30,7 +30,7 @@ fn three_groups_hear_the_newest_bar_of_every_code_at_the_same_time() {
     let followers: Vec<_> = ["strategies", "position_ratio_risk", "loss_limit_risk"]
         .map(|group| {
             let (topic, group, address) = (topic.clone(), format!("{name}.{group}"), address.clone());
-            // Each hears the first evening and the next one.
+            // Each group receives the updates of two evenings.
             std::thread::spawn(move || kit::kafka::Broker::connect(&address).follow(&topic, &group, 300, TIMEOUT))
         })
         .into_iter()
@@ -64,13 +64,13 @@ fn three_groups_hear_the_newest_bar_of_every_code_at_the_same_time() {
                 (text("symbol"), text("timestamp"), (update["price"].as_f64().unwrap() * 100.0).round() as u64)
             })
             .collect();
-        assert_eq!(heard, expected, "each stored newest bar once");
+        assert_eq!(heard, expected, "each group receives every newest bar once");
     }
     assert_eq!(updates(&scene).len(), 300);
 }
 
 #[test]
-fn what_is_stored_already_or_older_is_no_news_and_nothing_is_told_unless_it_is_wanted() {
+fn only_new_bars_publish_and_only_when_enabled() {
     let Market { codes, data, .. } = market(10, 6);
     let mut scene = Scene::new("nonews", PROGRAM, data);
     let silent = scene.start("n1");
@@ -84,11 +84,11 @@ fn what_is_stored_already_or_older_is_no_news_and_nothing_is_told_unless_it_is_w
     let days = scene.source.rows(&codes[0]);
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
-    assert_eq!(updates(&scene).len(), 5, "of the codes that were new");
+    assert_eq!(updates(&scene).len(), 5, "only for the new codes");
     scene.send_snapshots(&codes, r#""full":true"#);
     scene.wait_until_committed();
-    assert_eq!(updates(&scene).len(), 5, "the same rows again are no news");
-    // A hole in the past is filled, by a worker that knows nothing yet: no price moves by that.
+    assert_eq!(updates(&scene).len(), 5, "unchanged rows publish no update");
+    // A worker without any state fills a gap in the past: that is no new price.
     drop(worker);
     let _worker = scene.start("n3");
     let hole = days[2].date;

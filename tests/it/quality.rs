@@ -1,6 +1,6 @@
 // Upstream: quality_reports
 // Downstream: kit, main_job
-// Role: What people are told of missing and odd rows, in a form that Ginkgo's NotificationWorker delivers.
+// Role: Tests alerts and reports about missing and invalid rows, in the format of Ginkgo's NotificationWorker.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -10,13 +10,13 @@ use chrono::NaiveDate;
 use jsonschema::Validator;
 use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{DailyRow, Dataset, codes};
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::wait_until;
 use serde_json::{Value, json};
 
 use crate::main_job::PROGRAM;
 
-/// The days of January 2024 on which the exchanges traded, but for the first.
+/// The trading days of January 2024 except the first.
 fn days() -> Vec<NaiveDate> {
     let month = (NaiveDate::from_ymd_opt(2024, 1, 3).unwrap(), NaiveDate::from_ymd_opt(2024, 1, 31).unwrap());
     kit::tushare_data::trading_days(month.0, month.1)
@@ -24,7 +24,7 @@ fn days() -> Vec<NaiveDate> {
 
 const MONTH: &str = r#""start_date":"20240103","end_date":"20240131","full":true"#;
 
-/// A message that NotificationWorker delivers and docs/notifications.schema.json describes, of bounded size.
+/// Asserts that a message satisfies NotificationWorker and docs/notifications.schema.json and has a bounded size.
 pub fn assert_deliverable(message: &Value) {
     static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
         let schema = serde_json::from_str(include_str!("../../docs/notifications.schema.json")).unwrap();
@@ -33,14 +33,14 @@ pub fn assert_deliverable(message: &Value) {
     let faults: Vec<String> =
         SCHEMA.iter_errors(message).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
     assert!(faults.is_empty(), "{faults:?} in {message}");
-    assert!(message.to_string().len() < 64 * 1024, "a message is of bounded size");
+    assert!(message.to_string().len() < 64 * 1024, "a message stays below 64 KiB");
 }
 
 fn states(scene: &Scene, alert_type: &str) -> Vec<Value> {
     scene.notifications_with("alert_type", alert_type).iter().map(|alert| alert["data"]["state"].clone()).collect()
 }
 
-/// Reports of intervals: every task is in one of them.
+/// The interval reports; each task is in exactly one of them.
 fn reports(scene: &Scene) -> Vec<Value> {
     scene.notifications_with("report_kind", "interval").into_iter().map(|report| report["data"].clone()).collect()
 }
@@ -50,7 +50,7 @@ fn sum(scene: &Scene, figure: &str) -> u64 {
 }
 
 #[test]
-fn missing_days_are_told_once_with_their_codes_and_once_when_they_came() {
+fn missing_days_alert_is_raised_and_resolved_once() {
     let (codes, days) = (codes(30), days());
     let whole = Dataset::generated(&codes, &days);
     let mut holed = whole.clone();
@@ -66,7 +66,7 @@ fn missing_days_are_told_once_with_their_codes_and_once_when_they_came() {
     let expected = (codes.len() * days.len()) as u64;
     wait_until("all tasks in reports", TIMEOUT, || sum(&scene, "/records_expected") == expected);
     assert_eq!(sum(&scene, "/records_missing"), 60);
-    assert_eq!(states(&scene, "data_missing"), [json!("raised")], "2 of 21 days are missing everywhere");
+    assert_eq!(states(&scene, "data_missing"), [json!("raised")], "2 of 21 days are missing for every code");
     let alert = scene.notifications_with("alert_type", "data_missing").remove(0);
     assert_eq!((&alert["level"], &alert["data"]["threshold"]), (&json!("WARN"), &json!(5.0)));
     let (shown, total) = (&alert["data"]["affected_codes"], &alert["data"]["affected_codes_total"]);
@@ -132,7 +132,7 @@ fn every_message_of_an_eventful_run_is_deliverable() {
     scene.send(&[b"no command".to_vec()]);
     scene.wait_until_committed();
     wait_until("the skipped row", TIMEOUT, || sum(&scene, "/records_skipped") == 1);
-    scene.source.set_fault(Fault::Status(500, None), Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Status(500, None), FaultDuration::UntilCleared);
     scene.send_snapshots(&codes[..2], MONTH);
     wait_until("the source's alert", TIMEOUT, || !states(&scene, "source_error").is_empty());
     scene.wait_until_committed();

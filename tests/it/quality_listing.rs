@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: http, kit, main_job
-// Role: Rules on listing, calendar, factors and suspensions on real servers, one counter a rule.
+// Role: Tests the rules on listing, calendar, factors and suspensions on real servers, one counter per rule.
 
 use chrono::NaiveDate;
 use kit::baostock_server::BaoStockServer;
@@ -25,7 +25,7 @@ fn days() -> Vec<NaiveDate> {
     trading_days(day("2024-01-03"), day("2024-01-31"))
 }
 
-/// A figure of a running worker, all of its series that name `label` together.
+/// A metric of a running worker: the sum of all series that contain `label`.
 fn figure(scene: &Scene, name: &str, label: &str) -> u64 {
     let page = Page::parse(&get(&address(scene, "n1"), "/metrics").body);
     let label: &[&str] = if label.is_empty() { &[] } else { &[label] };
@@ -36,7 +36,7 @@ fn warned(scene: &Scene, rule: &str) -> u64 {
     figure(scene, "data_worker_rows_warned_total", rule)
 }
 
-/// Puts another price of reference into a row.
+/// A copy of a row with another reference price.
 fn with_reference(row: &DailyRow, share: f64) -> DailyRow {
     let [open, high, low, close, reference, volume, amount] = row.cells();
     let reference = format!("{:.2}", reference.parse::<f64>().unwrap() * share);
@@ -51,10 +51,10 @@ fn start(scene: &mut Scene) -> Worker {
 }
 
 #[test]
-fn listing_calendar_and_factors_judge_rows_and_say_what_is_expected() {
+fn listing_calendar_and_factors_drive_row_rules() {
     let (codes, days) = (codes(4), days());
     let mut data = Dataset::generated(&codes, &days);
-    // From day to day the price of reference is the close before, but for one day, and no factor says why.
+    // The reference price is the previous close, except on one day, and no factor explains it.
     let mut rows = data.rows(&codes[2]).to_vec();
     rows[10] = with_reference(&rows[10], 0.96);
     data.set_rows(&codes[2], rows);
@@ -64,7 +64,7 @@ fn listing_calendar_and_factors_judge_rows_and_say_what_is_expected() {
     tables.add_stock(&codes[0], "新股", "2024-01-10", "2100-01-01");
     tables.add_stock(&codes[1], "退市", "1991-04-03", "2024-01-20");
     tables.add_stock(&codes[2], "老股", "1991-04-03", "2100-01-01");
-    // The built-in calendar says otherwise.
+    // In the built-in calendar this day is open.
     tables.add_trade_day(1, "2024-01-12", false, "2024-01-01");
     let _worker = start(&mut scene);
     let factor = format!(r#"{{"command":"adjustfactor","params":{{"code":"{}"}}}}"#, codes[2]);
@@ -72,7 +72,7 @@ fn listing_calendar_and_factors_judge_rows_and_say_what_is_expected() {
     scene.wait_until_committed();
     let [expected, missing] = ["data_worker_rows_expected_total", "data_worker_rows_missing_total"];
     let figures = |scene: &Scene| [expected, missing].map(|name| figure(scene, name, ""));
-    // The share was listed in 1991, and the source has its factors of this month alone.
+    // The share was listed in 1991, but the source has factors for this month only.
     let [expected_before, missing_before] = figures(&scene);
     assert_eq!(expected_before - missing_before, 21 - 1);
 
@@ -80,11 +80,11 @@ fn listing_calendar_and_factors_judge_rows_and_say_what_is_expected() {
     scene.wait_until_committed();
     scene.assert_exact(&codes);
     let judged = ["before_listing", "after_delisting", "ex_right", "non_trading_day", "price_limit"];
-    // 21 days less one closed: 15 of the new share, 12 of the one that left, all of the other two.
+    // 21 days minus one closed day: 15 for the new share, 12 for the delisted one, 20 each for the other two.
     let bars = [expected_before + 15 + 12 + 20 + 20, missing_before];
-    wait_until("the figures", TIMEOUT, || figures(&scene) == bars);
-    // Of the new share five rows came before its list date, of the old one eight after its end; four bars and a factor are
-    // of the day that is closed.
+    wait_until("the row counters", TIMEOUT, || figures(&scene) == bars);
+    // The new share has five rows before its list date, the delisted one eight after its end. Four bars and one factor
+    // lie on the closed day.
     assert_eq!(judged.map(|rule| warned(&scene, rule)), [5, 8, 1, 5, 0], "{judged:?}");
 
     scene.set("quality.rules.before_listing", "error").set("quality.rules.after_delisting", "ignore");
@@ -97,11 +97,11 @@ fn listing_calendar_and_factors_judge_rows_and_say_what_is_expected() {
 }
 
 #[test]
-fn a_source_that_tells_suspensions_and_special_treatment_is_believed() {
+fn source_suspensions_and_special_treatment_apply() {
     let (codes, days) = (codes(30), days());
     let codes: Vec<String> = codes.into_iter().filter(|code| code.starts_with('6') || code.starts_with('0')).collect();
     let mut data = Dataset::generated(&codes, &days);
-    // A third of the days of every share are suspended: BaoStock has rows of them that are no bars.
+    // A third of every share's days are suspended: BaoStock returns rows for them that are no bars.
     for code in &codes {
         let rows = data.rows(code).iter().enumerate().map(|(n, row)| {
             let [open, high, low, close, reference, _, amount] = row.cells();
@@ -114,7 +114,7 @@ fn a_source_that_tells_suspensions_and_special_treatment_is_believed() {
         let rows = rows.collect();
         data.set_rows(code, rows);
     }
-    // 8 % up: within the limit of a main board, but not under special treatment.
+    // 8 % up: within the limit of the main boards, but above the limit for special treatment.
     for code in &codes[..2] {
         let mut rows = data.rows(code).to_vec();
         rows[6] = with_reference(&rows[6], 1.0 / 1.08);
@@ -130,10 +130,10 @@ fn a_source_that_tells_suspensions_and_special_treatment_is_believed() {
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
     let traded = (codes.len() * 14) as u64;
-    wait_until("the figures", TIMEOUT, || figure(&scene, "data_worker_rows_expected_total", "") == traded);
+    wait_until("the row counters", TIMEOUT, || figure(&scene, "data_worker_rows_expected_total", "") == traded);
     assert_eq!(figure(&scene, "data_worker_rows_missing_total", ""), 0);
     assert_eq!(scene.database.count(), traded);
-    assert_eq!(warned(&scene, "price_limit"), 1, "the share under special treatment alone");
+    assert_eq!(warned(&scene, "price_limit"), 1, "only the share under special treatment");
     wait_until("a report", TIMEOUT, || {
         let reports = scene.notifications().into_iter().filter(|message| message["type"] == "data_quality_report");
         reports.filter_map(|report| report["data"]["records_expected"].as_u64()).sum::<u64>() == traded
@@ -142,10 +142,10 @@ fn a_source_that_tells_suspensions_and_special_treatment_is_believed() {
 }
 
 #[test]
-fn missing_days_are_no_gap_where_tushare_says_suspended() {
+fn tushare_suspensions_are_no_gap() {
     let (codes, days) = (codes(12), days());
     let mut data = Dataset::generated(&codes, &days);
-    // Two days and ten are suspended, one day is missing although it was traded in part, and one without any reason.
+    // Gaps per group of codes: two suspended days, ten suspended days, one partly suspended day, one unexplained day.
     let of =
         [(0..4, 5..7, Some("")), (4..8, 3..13, Some("")), (8..10, 9..10, Some("13:00-14:00")), (10..12, 9..10, None)];
     for (codes, gap, timing) in of.map(|(of, gap, timing)| (&codes[of], gap, timing)) {
@@ -167,15 +167,15 @@ fn missing_days_are_no_gap_where_tushare_says_suspended() {
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
     let traded = (codes.len() * days.len() - 4 * 2 - 4 * 10) as u64;
-    wait_until("the figures", TIMEOUT, || figure(&scene, "data_worker_rows_expected_total", "") == traded);
+    wait_until("the row counters", TIMEOUT, || figure(&scene, "data_worker_rows_expected_total", "") == traded);
     assert_eq!(figure(&scene, "data_worker_rows_missing_total", ""), 4);
     assert_eq!(scene.database.count(), traded - 4);
-    // A call a code; four missing codes share a call a day of each of the three short gaps, the other four have one each.
+    // One call per code for bars. The short gaps share one suspension call per day (3); each long gap needs one (4).
     assert_eq!(scene.source.requests(), 12 + 3 + 4);
 }
 
 #[test]
-fn an_increment_is_compared_with_the_close_that_is_stored() {
+fn increment_is_checked_against_stored_close() {
     let (codes, today) = (codes(2), last_closed_day());
     let recent = last_trading_days(today, 4);
     let data = Dataset::generated(&codes, &recent[..3]);
@@ -186,11 +186,11 @@ fn an_increment_is_compared_with_the_close_that_is_stored() {
     let first = format!(r#""start_date":"{}""#, recent[0].format("%Y%m%d"));
     scene.send_snapshots(&codes, &first);
     scene.wait_until_committed();
-    // Another worker, as on another evening: what this one knows of closes it read before there were any.
+    // A new worker, as on another evening: the first one read the stored closes before there were any.
     worker.terminate();
     assert_eq!(worker.wait(TIMEOUT).code(), Some(0));
     let _worker = start(&mut scene);
-    // More than a tenth above the close that is stored; the source's own price of reference is missing.
+    // More than 10 % above the stored close; the source's reference price is missing.
     let close: f64 = data.rows(&codes[0])[2].cells()[3].parse().unwrap();
     let price = format!("{:.2}", close * 1.15);
     let amount = format!("{:.3}", close * 115.0);
@@ -204,7 +204,7 @@ fn an_increment_is_compared_with_the_close_that_is_stored() {
 }
 
 #[test]
-fn update_selector_lets_every_worker_read_securities_anew() {
+fn update_selector_refreshes_securities_of_all_workers() {
     let (codes, days) = (codes(1), days());
     let mut scene = Scene::new("selector", PROGRAM, Dataset::generated(&codes, &days));
     let tables = Tables::create_as_ginkgo(&scene.name);
@@ -217,22 +217,22 @@ fn update_selector_lets_every_worker_read_securities_anew() {
     tables.run("UPDATE stock_info SET delist_date = '2024-01-20'");
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
-    assert_eq!(warned(&scene, "after_delisting"), 0, "what was read is believed for ten minutes");
+    assert_eq!(warned(&scene, "after_delisting"), 0, "cached listings are valid for ten minutes");
 
     scene.order("update_selector", None, "hourly");
-    wait_until("it is read", TIMEOUT, || worker.log_text().contains("securities and calendar are read anew"));
+    wait_until("the refresh", TIMEOUT, || worker.log_text().contains("securities and calendar are read anew"));
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
-    wait_until("it is judged by", TIMEOUT, || warned(&scene, "after_delisting") == 8);
-    assert!(scene.notifications_with("correlation_id", "hourly").is_empty(), "nobody is told of it every hour");
+    wait_until("warnings by the new listing", TIMEOUT, || warned(&scene, "after_delisting") == 8);
+    assert!(scene.notifications_with("correlation_id", "hourly").is_empty(), "the refresh sends no notification");
     assert_eq!(scene.dead_letters().len(), 0);
 }
 
 #[test]
-fn minutes_that_do_not_make_up_their_daily_bar_are_told_of_or_skipped() {
+fn day_sum_rule_warns_or_skips_minutes() {
     let (codes, days) = (codes(2), days());
     let mut data = Dataset::generated(&codes, &days);
-    // The source's minutes go straight from a day's open to its close.
+    // The source's minutes are linear from a day's open to its close, so high and low must match.
     for code in &codes {
         let rows = data.rows(code).iter().map(|row| {
             let [open, _, _, close, reference, volume, amount] = row.cells();
@@ -248,7 +248,7 @@ fn minutes_that_do_not_make_up_their_daily_bar_are_told_of_or_skipped() {
     let _worker = start(&mut scene);
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
-    // The source's minutes are those of its day, and it has another volume for one day by now.
+    // The source derives minutes from its daily rows; one day now has another volume than the stored bar.
     let mut rows = scene.source.rows(&codes[0]);
     let [open, high, low, close, reference, volume, amount] = rows[7].cells();
     let [volume, amount] = [volume, amount].map(|cell| (2.0 * cell.parse::<f64>().unwrap()).to_string());
@@ -271,5 +271,5 @@ fn minutes_that_do_not_make_up_their_daily_bar_are_told_of_or_skipped() {
     scene.send_snapshots(&codes, &minutes);
     scene.wait_until_committed();
     wait_until("skipped rows", TIMEOUT, || figure(&scene, "data_worker_rows_skipped_total", "day_sum") == 8);
-    assert_eq!(stored(&scene), 2 * 8 * days.len() - 8, "the day is left out");
+    assert_eq!(stored(&scene), 2 * 8 * days.len() - 8, "the rows of the day are skipped");
 }

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: kit, main_job, quality
-// Role: Reports of jobs and intervals: sent and stored once each, and shown by the command line.
+// Role: Tests job and interval reports: sent and stored once each, and shown on the command line.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -8,16 +8,16 @@ use std::sync::mpsc;
 
 use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{DailyRow, Dataset, codes, last_closed_day, last_trading_days};
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::wait_until;
 use serde_json::{Value, json};
 
 use crate::main_job::{Market, PROGRAM, market};
 use crate::quality::assert_deliverable;
 
-/// Twelve codes, of which the first has a bad row; jobs are over soon, intervals too.
+/// A scene with twelve codes, the first with a bad row, and short jobs and intervals.
 fn scene(name: &str) -> (Scene, Vec<String>) {
-    // Up to today, so that no day is missing whenever this runs.
+    // The days reach up to today, so that no day is missing whenever the test runs.
     let codes = codes(12);
     let mut data = Dataset::generated(&codes, &last_trading_days(last_closed_day(), 5));
     let mut rows = data.rows(&codes[0]).to_vec();
@@ -42,7 +42,7 @@ fn kept(scene: &Scene, sql: &str) -> String {
 }
 
 fn wait_until_kept(scene: &Scene, what: &str, condition: &str) {
-    // The table is made when the worker starts.
+    // The worker creates the table at its start.
     wait_until(what, TIMEOUT, || {
         let count = scene.database.try_query(&format!("SELECT countIf({condition}) FROM data_quality_report"));
         count.is_ok_and(|count| count.trim() != "0")
@@ -63,7 +63,7 @@ fn shown(scene: &Scene, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_run_of_a_sender_and_the_commands_of_an_id_are_a_job_each_and_told_once() {
+fn sender_run_and_correlation_id_make_one_job_each() {
     let (mut scene, codes) = scene("jobs");
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
@@ -79,7 +79,7 @@ fn a_run_of_a_sender_and_the_commands_of_an_id_are_a_job_each_and_told_once() {
     wait_until("all tasks in reports", TIMEOUT, || sum(&of_kind(&scene, "interval"), "/tasks_done") == 25);
     let jobs = of_kind(&scene, "job");
     let ids: Vec<&Value> = jobs.iter().map(|job| &job["job"]["id"]).collect();
-    assert_eq!(ids, [&json!("task_timer bar_snapshot"), &json!("evening")], "a lone task is no job");
+    assert_eq!(ids, [&json!("task_timer bar_snapshot"), &json!("evening")], "a single task is no job");
     let run = &jobs[0];
     assert_eq!(
         (&run["tasks_done"], &run["records_fetched"], &run["records_written"]),
@@ -105,21 +105,21 @@ fn a_run_of_a_sender_and_the_commands_of_an_id_are_a_job_each_and_told_once() {
 }
 
 #[test]
-fn a_report_whose_answer_is_lost_is_kept_once_and_a_code_s_history_is_read_from_it() {
+fn stores_report_once_and_lists_history_of_a_code() {
     let (mut scene, codes) = scene("kept");
     let mut worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
     wait_until_kept(&scene, "the run", "kind = 'job'");
     scene.database.fault("mode=lost_answer", 1);
-    scene.source.set_fault(Fault::Status(500, None), Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Status(500, None), FaultDuration::UntilCleared);
     scene.send_snapshots(&codes[..2], "\"full\":true");
     scene.wait_until_committed();
     wait_until_kept(&scene, "the failed tasks", "kind = 'interval' AND tasks_failed > 0");
     worker.terminate();
     assert_eq!(worker.wait(TIMEOUT).code(), Some(0));
-    assert!(worker.log_text().contains("records are not written yet"), "the answer was lost");
+    assert!(worker.log_text().contains("records not written yet"), "the answer was lost");
     let told = scene.notifications().iter().filter(|message| message["type"] == "data_quality_report").count();
-    assert_eq!(kept(&scene, "count(), uniqExact(report_id)"), format!("{told}\t{told}"), "every report, once");
+    assert_eq!(kept(&scene, "count(), uniqExact(report_id)"), format!("{told}\t{told}"), "every report is stored once");
 
     let text = shown(&scene, &["quality", &codes[0]]);
     assert!(
@@ -130,11 +130,11 @@ fn a_report_whose_answer_is_lost_is_kept_once_and_a_code_s_history_is_read_from_
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.iter().any(|line| line["what"] == "failed"), "{lines:?}");
     let text = shown(&scene, &["quality", &codes[5]]);
-    assert!(text.contains("nothing was wrong in"), "{text}");
+    assert!(text.contains("no problems in"), "{text}");
 }
 
 #[test]
-fn a_table_that_does_not_fit_costs_reports_their_keeping_and_the_job_nothing() {
+fn wrong_report_table_costs_reports_but_no_bars() {
     let (mut scene, codes) = scene("unfit");
     scene.database.query("CREATE TABLE data_quality_report (report_id String) ENGINE = MergeTree ORDER BY report_id");
     let worker = scene.start("n1");
@@ -143,15 +143,15 @@ fn a_table_that_does_not_fit_costs_reports_their_keeping_and_the_job_nothing() {
     wait_until("the report", TIMEOUT, || of_kind(&scene, "job").len() == 1);
     assert_eq!(scene.database.bars().len(), 55);
     let log = || worker.log_text();
-    wait_until("the word that it is not kept", TIMEOUT, || log().contains("records are given up"));
-    assert!(log().contains("column kind: expected String, found none"), "what is wrong is said");
-    // Once it is out of the way, reports are kept without a restart.
+    wait_until("the log line about lost reports", TIMEOUT, || log().contains("records given up"));
+    assert!(log().contains("column kind: expected String, found none"), "the log names the wrong column");
+    // Once the wrong table is dropped, the worker stores reports without a restart.
     scene.database.query("DROP TABLE data_quality_report");
     scene.send_snapshots(&codes[1..], "\"full\":true");
     wait_until_kept(&scene, "reports", "1");
-    // Nor is it missed for long where it is taken away from a running worker.
+    // The worker recreates a table that is dropped while it runs.
     scene.database.query("DROP TABLE data_quality_report");
-    wait_until("reports are kept again", TIMEOUT, || {
+    wait_until("stored reports again", TIMEOUT, || {
         scene.send_snapshots(&codes[1..2], "\"full\":true");
         scene.wait_until_committed();
         let count = scene.database.try_query("SELECT count() FROM data_quality_report");
@@ -160,7 +160,7 @@ fn a_table_that_does_not_fit_costs_reports_their_keeping_and_the_job_nothing() {
 }
 
 #[test]
-fn a_split_command_is_one_job_of_which_each_worker_reports_its_part() {
+fn parts_of_split_command_report_as_one_job() {
     let Market { codes, data, .. } = market(120, 2);
     let mut scene = Scene::new("parts_of_a_job", PROGRAM, data);
     scene.set("fetch.max_codes_per_command", 10).set("quality.job_quiet_ms", 1_000);
@@ -177,7 +177,7 @@ fn a_split_command_is_one_job_of_which_each_worker_reports_its_part() {
     wait_until_kept(&scene, "the job in the table", "job = 'whole'");
 }
 
-/// Ends the reader with the test.
+/// Kills the reader when the test ends.
 struct Follower(Child);
 
 impl Drop for Follower {
@@ -188,7 +188,7 @@ impl Drop for Follower {
 }
 
 #[test]
-fn a_follower_sees_what_was_told_and_what_comes() {
+fn follower_sees_past_and_new_records() {
     let (mut scene, codes) = scene("followed");
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
@@ -199,8 +199,8 @@ fn a_follower_sees_what_was_told_and_what_comes() {
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
     let next = || -> Value { serde_json::from_str(&lines.recv_timeout(TIMEOUT).expect("a line")).unwrap() };
-    assert_eq!(next()["severity"], "WARNING", "the bad row was told before");
-    scene.source.set_fault(Fault::Down, Lasting::UntilCleared);
+    assert_eq!(next()["severity"], "WARNING", "the report about the bad row, from before the start");
+    scene.source.set_fault(Fault::Down, FaultDuration::UntilCleared);
     scene.send_snapshots(&codes[..2], "\"full\":true");
     let mut seen = Vec::new();
     while !seen.contains(&json!("source_error")) {
@@ -208,6 +208,6 @@ fn a_follower_sees_what_was_told_and_what_comes() {
         assert_ne!(message["severity"], "INFO");
         seen.push(message["data"]["alert_type"].clone());
     }
-    assert!(follower.0.try_wait().unwrap().is_none(), "it goes on");
-    assert_eq!(shown(&scene, &["reports", "--since", "2999-01-01"]), "", "nothing is as new");
+    assert!(follower.0.try_wait().unwrap().is_none(), "the follower keeps running");
+    assert_eq!(shown(&scene, &["reports", "--since", "2999-01-01"]), "", "no report is that new");
 }

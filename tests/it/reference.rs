@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: actors, data_worker, kit, main_job
-// Role: The stock list and the calendar in the real MariaDB: merged as a whole, at one moment, with nothing lost.
+// Role: Tests the stock list and the calendar in the real MariaDB: merged in one transaction, without loss.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,18 +14,18 @@ use data_worker::config::MySqlSection;
 use kit::mysql::Tables;
 use kit::scene::{Scene, TIMEOUT};
 use kit::services::required;
-use kit::tushare_server::{Fault, Lasting};
+use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::wait_until;
 
-use actors::ports::Swappable;
 use crate::main_job::{Market, PROGRAM, market};
+use actors::ports::Swappable;
 
 fn command(name: &str) -> Vec<u8> {
     format!(r#"{{"command":"{name}","timestamp":"2026-08-10T21:00:00","params":{{}},"source":"task_timer"}}"#)
         .into_bytes()
 }
 
-/// An answer of `stock_basic` with these rows: code, name, list date.
+/// A response of `stock_basic` with these rows: code, name, list date.
 fn stock_list(rows: &[(&str, &str, &str)]) -> Fault {
     let items: Vec<String> =
         rows.iter().map(|(code, name, listed)| format!(r#"["{code}","{name}","银行","{listed}",null]"#)).collect();
@@ -36,7 +36,7 @@ fn stock_list(rows: &[(&str, &str, &str)]) -> Fault {
 }
 
 #[test]
-fn the_stock_list_is_merged_and_rows_keep_their_identity() {
+fn stock_list_merge_keeps_row_identity() {
     let Market { codes, data, .. } = market(200, 1);
     let mut scene = Scene::new("stocks", PROGRAM, data);
     let tables = Tables::create(&scene.name);
@@ -53,15 +53,15 @@ fn the_stock_list_is_merged_and_rows_keep_their_identity() {
     let shape = "SELECT DISTINCT currency, market, delist_date, meta, is_del, source, length(uuid) FROM stock_info";
     assert_eq!(tables.rows(shape), [["1", "1", "2100-01-01 00:00:00", "{}", "0", "7", "32"]]);
 
-    // The same list again touches nothing; a changed name touches one row, and a row nobody names stays.
+    // The same list again changes nothing. A changed name changes one row. A row that the list lacks stays.
     scene.send(&[command("stockinfo")]);
     scene.wait_until_committed();
     let all = "SELECT code, uuid, code_name, create_at, update_at FROM stock_info ORDER BY code";
-    assert_eq!(tables.rows(all), first, "nothing changed, so nothing is touched");
+    assert_eq!(tables.rows(all), first, "an unchanged list changes no row");
     tables.run("UPDATE stock_info SET update_at = '2000-01-01', create_at = '2000-01-01'");
     scene.source.set_fault(
         stock_list(&[(&codes[0], "新名字", "20000101"), ("000009.SZ", "新股", "20260102")]),
-        Lasting::Next(1),
+        FaultDuration::Next(1),
     );
     scene.send(&[command("stockinfo")]);
     scene.wait_until_committed();
@@ -71,14 +71,14 @@ fn the_stock_list_is_merged_and_rows_keep_their_identity() {
     names.sort_unstable();
     assert_eq!(names, ["新名字", "新股"]);
     let uuid = tables.rows(&format!("SELECT uuid, create_at FROM stock_info WHERE code = '{}'", codes[0]));
-    let before = first.iter().find(|row| row[0] == codes[0]).expect("it was there");
-    assert_eq!(uuid, [[before[1].clone(), "2000-01-01 00:00:00".to_owned()]], "it keeps uuid and create_at");
+    let before = first.iter().find(|row| row[0] == codes[0]).expect("a row of the first list");
+    assert_eq!(uuid, [[before[1].clone(), "2000-01-01 00:00:00".to_owned()]], "the row keeps uuid and create_at");
     assert_eq!(tables.rows("SELECT count(*) FROM stock_info"), [["201"]]);
     assert_eq!(scene.dead_letters().len(), 0);
 }
 
 #[test]
-fn the_calendar_is_never_empty_while_it_is_merged_and_doubled_days_become_one() {
+fn calendar_merge_deduplicates_without_a_gap() {
     let Market { data, .. } = market(1, 250);
     let mut scene = Scene::new("calendar", PROGRAM, data);
     let tables = Tables::create(&scene.name);
@@ -87,10 +87,10 @@ fn the_calendar_is_never_empty_while_it_is_merged_and_doubled_days_become_one() 
     scene.wait_until_committed();
     let days = "SELECT timestamp, is_open FROM trade_day ORDER BY timestamp";
     let first = tables.rows(days);
-    assert!(first.len() > 250, "{} days, open and closed", first.len());
+    assert!(first.len() > 250, "{} open and closed days", first.len());
     assert_eq!(first.iter().filter(|row| row[1] == "1").count(), 250);
 
-    // What the Python worker left: every day twice, some of them wrong.
+    // Rows as the Python worker left them: every day twice, the copies with the wrong flag.
     tables.run(
         "INSERT INTO trade_day SELECT market, 1 - is_open, timestamp, replace(uuid(), '-', ''), meta, `desc`, \
          '1999-01-01', update_at, is_del, source FROM trade_day",
@@ -113,15 +113,15 @@ fn the_calendar_is_never_empty_while_it_is_merged_and_doubled_days_become_one() 
     }
     stop.store(true, Ordering::Release);
     let (looks, gaps) = watcher.join().unwrap();
-    assert!(looks > 3, "{looks} looks");
+    assert!(looks > 3, "{looks} reads");
     assert_eq!(gaps, 0, "a reader found days missing");
-    assert_eq!(tables.rows(days), first, "each day once, as the source has it");
+    assert_eq!(tables.rows(days), first, "each day once, with the source's values");
     let oldest = tables.rows("SELECT DISTINCT create_at FROM trade_day");
     assert_eq!(oldest, [["1999-01-01 00:00:00"]], "the oldest row of each day stays");
 }
 
 #[test]
-fn what_is_stored_of_securities_and_days_is_read_and_what_is_not_there_is_built_in() {
+fn reads_stored_facts_over_built_in_calendar() {
     let name = kit::services::unique("facts");
     let tables = Tables::create(&name);
     let section = MySqlSection {
@@ -135,12 +135,14 @@ fn what_is_stored_of_securities_and_days_is_read_and_what_is_not_there_is_built_
     let read = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            FactCache::new(Swappable::new(Arc::new(MySqlReference::new(&section)))).current(Duration::from_secs(600)).await
+            FactCache::new(Swappable::new(Arc::new(MySqlReference::new(&section))))
+                .current(Duration::from_secs(600))
+                .await
         })
     };
     let day = |text: &str| text.parse::<NaiveDate>().unwrap();
     let facts = read();
-    assert_eq!((&*facts.calendar, facts.listings.len()), (TradingCalendar::built_in(), 0), "no table is there yet");
+    assert_eq!((&*facts.calendar, facts.listings.len()), (TradingCalendar::built_in(), 0), "no table exists yet");
 
     tables.run(&format!("DROP DATABASE `{name}`"));
     let tables = Tables::create_as_ginkgo(&name);
@@ -183,39 +185,39 @@ fn two_workers_at_once_add_no_row_twice() {
 }
 
 #[test]
-fn an_empty_or_unsound_list_changes_nothing_and_is_a_dead_letter() {
+fn empty_or_invalid_list_is_dead_letter() {
     let Market { data, .. } = market(5, 1);
     let mut scene = Scene::new("emptylist", PROGRAM, data);
     let tables = Tables::create(&scene.name);
     let _worker = scene.start("n1");
     scene.send(&[command("stockinfo")]);
     scene.wait_until_committed();
-    scene.source.set_fault(stock_list(&[]), Lasting::Next(1));
+    scene.source.set_fault(stock_list(&[]), FaultDuration::Next(1));
     scene.send(&[command("stockinfo")]);
     scene.wait_until_committed();
     scene
         .source
-        .set_fault(stock_list(&[("no code", "x", "20000101"), ("000001.SZ", "", "20000101")]), Lasting::Next(1));
+        .set_fault(stock_list(&[("no code", "x", "20000101"), ("000001.SZ", "", "20000101")]), FaultDuration::Next(1));
     scene.send(&[command("stockinfo")]);
     scene.wait_until_committed();
     assert_eq!(tables.rows("SELECT count(*) FROM stock_info"), [["5"]]);
     let reasons: Vec<String> = scene.dead_letters().iter().map(|letter| letter.headers["dlq.reason"].clone()).collect();
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     assert!(reasons.iter().any(|reason| reason.contains("the list is empty")), "{reasons:?}");
-    assert!(reasons.iter().any(|reason| reason.contains("none of 2 rows is sound")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("none of 2 rows is valid")), "{reasons:?}");
 }
 
 #[test]
-fn bars_go_on_while_the_list_cannot_be_written_and_the_list_follows() {
+fn bars_continue_while_list_cannot_be_written() {
     let Market { codes, data, .. } = market(30, 3);
     let mut scene = Scene::new("nomysql", PROGRAM, data);
-    // No database of this name yet, and the user may not create one.
+    // The database does not exist yet.
     let _worker = scene.start("n1");
     scene.send(&[command("stockinfo")]);
     scene.send_snapshots(&codes, "");
     wait_until("all bars", TIMEOUT, || scene.database.count() == 90);
     scene.assert_exact(&codes);
-    assert!(scene.committed().iter().sum::<i64>() < 31, "the list is not resolved");
+    assert!(scene.committed().iter().sum::<i64>() < 31, "the list command is not committed");
     let tables = Tables::create(&scene.name);
     scene.wait_until_committed();
     assert_eq!(tables.rows("SELECT count(*) FROM stock_info"), [["30"]]);

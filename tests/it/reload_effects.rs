@@ -1,12 +1,12 @@
 // Upstream: reload_servers
 // Downstream: failover, kit, main_job, reload
-// Role: What a reload changes is seen in what the worker does from then on, with tasks that are under way, too.
+// Role: Tests that a reload changes the worker's behaviour immediately, also for tasks in flight.
 
 use std::time::{Duration, Instant};
 
 use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::Dataset;
-use kit::tushare_server::{Fault, Lasting, TushareServer};
+use kit::tushare_server::{Fault, FaultDuration, TushareServer};
 use kit::wait::{wait_for, wait_until};
 use serde_json::{Value, json};
 
@@ -14,23 +14,23 @@ use crate::failover::{by_source, write_files};
 use crate::main_job::{Market, PROGRAM, market};
 use crate::reload::reload;
 
-/// Longer than any test: what waits for so long waits for a reload.
+/// Longer than any test: only a reload ends a wait of this length.
 const FOREVER_MS: u64 = 600_000;
 
-/// Writes the file and has it read. The watch of the file may be quicker than the order.
+/// Writes the configuration file and reloads it. The file watch may reload it before the command arrives.
 pub fn change(scene: &Scene, id: &str) {
     scene.write_config("n1");
     let answer = reload(scene, id);
     assert_ne!(answer["data"]["event"], "RELOAD_REFUSED", "{answer}");
 }
 
-/// An answer of the worker: by then it has done what it was about to do when it was asked.
-fn sign_of_life(scene: &Scene, id: &str) -> Value {
+/// Waits for an answer of the worker; work that was due before the request is done by then.
+fn await_heartbeat_test(scene: &Scene, id: &str) -> Value {
     scene.order("heartbeat_test", None, id);
-    wait_for("a sign of life", TIMEOUT, || scene.notifications_with("correlation_id", id).pop())
+    wait_for("the answer to heartbeat_test", TIMEOUT, || scene.notifications_with("correlation_id", id).pop())
 }
 
-/// Codes without the one that a reload asks Tushare for, to try it, and settings by which each task sends one request.
+/// Codes without the one that a reload probes Tushare with, and settings by which each task sends one request.
 fn plain_tasks(name: &str, num_codes: usize) -> (Vec<String>, Scene) {
     let Market { mut codes, data, .. } = market(num_codes + 1, 3);
     codes.retain(|code| code != "000001.SZ");
@@ -39,12 +39,12 @@ fn plain_tasks(name: &str, num_codes: usize) -> (Vec<String>, Scene) {
     (codes, scene)
 }
 
-/// Requests for one of these securities alone.
+/// Number of requests for exactly one of these securities.
 fn requests(server: &TushareServer, codes: &[String]) -> u64 {
     codes.iter().map(|code| server.requests_of(code)).sum()
 }
 
-/// Fails unless every command is done, and every row stored once.
+/// Asserts that every command is committed, every row is stored once and there are no dead letters.
 pub fn assert_nothing_lost(scene: &Scene, codes: &[String]) {
     scene.wait_until_committed();
     scene.assert_exact(codes);
@@ -75,7 +75,7 @@ fn the_log_level_shows_lines_and_hides_them() {
 }
 
 #[test]
-fn rows_that_wait_are_written_by_the_new_interval_and_later_ones_in_the_new_size() {
+fn reload_applies_flush_interval_and_batch_size() {
     let Market { codes, data, .. } = market(19, 10);
     let mut scene = Scene::new("batches", PROGRAM, data);
     let interval = |scene: &mut Scene, ms: u64| {
@@ -88,9 +88,9 @@ fn rows_that_wait_are_written_by_the_new_interval_and_later_ones_in_the_new_size
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes[..10], "");
-    wait_until("all is fetched", TIMEOUT, || requests(&scene.source, &codes[..10]) == 10);
+    wait_until("all codes are fetched", TIMEOUT, || requests(&scene.source, &codes[..10]) == 10);
     let waiting = wait_for("rows in memory", TIMEOUT, || {
-        Some(sign_of_life(&scene, "waiting")).filter(|_| scene.source.requests() >= 10)
+        Some(await_heartbeat_test(&scene, "waiting")).filter(|_| scene.source.requests() >= 10)
     });
     assert_eq!(waiting["data"]["bars_written"], 0, "{waiting}");
     assert_eq!((scene.database.count(), scene.committed()), (0, vec![0; 4]));
@@ -99,7 +99,7 @@ fn rows_that_wait_are_written_by_the_new_interval_and_later_ones_in_the_new_size
     assert_nothing_lost(&scene, &codes[..10]);
     let before = scene.database.statements()["insert"];
 
-    // Without an interval only a full batch is written: ninety rows, thirty at a time.
+    // With an endless interval only full batches are written: ninety rows in batches of thirty.
     interval(&mut scene, FOREVER_MS);
     scene.set("batch.due_rows", 30).set("batch.max_rows", 30).set("batch.min_rows", 30);
     change(&scene, "size");
@@ -109,48 +109,48 @@ fn rows_that_wait_are_written_by_the_new_interval_and_later_ones_in_the_new_size
 }
 
 #[test]
-fn more_fetches_at_once_begin_beside_the_one_under_way() {
+fn reload_raises_concurrency_beside_running_fetch() {
     let (codes, mut scene) = plain_tasks("concurrency", 8);
     scene.set("fetch.max_in_flight", 1);
-    scene.source.set_fault(Fault::Hang, Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Hang, FaultDuration::UntilCleared);
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
     wait_until("the first fetch", TIMEOUT, || requests(&scene.source, &codes) == 1);
-    sign_of_life(&scene, "one");
+    await_heartbeat_test(&scene, "one");
     assert_eq!(requests(&scene.source, &codes), 1);
     scene.set("fetch.max_in_flight", 5);
     change(&scene, "five");
     wait_until("five fetches", TIMEOUT, || requests(&scene.source, &codes) >= 5);
-    sign_of_life(&scene, "still five");
+    await_heartbeat_test(&scene, "still five");
     assert_eq!(requests(&scene.source, &codes), 5);
     scene.source.clear_fault();
     assert_nothing_lost(&scene, &codes);
 }
 
 #[test]
-fn a_task_that_waits_for_its_next_attempt_goes_on_by_the_new_delays_and_number() {
+fn reload_applies_retry_delay_and_attempts() {
     let (codes, mut scene) = plain_tasks("retries", 3);
     let delay = |scene: &mut Scene, ms: u64| {
         scene.set("fetch.first_retry_delay_ms", ms).set("fetch.max_retry_delay_ms", ms);
     };
     delay(&mut scene, FOREVER_MS);
-    scene.source.set_fault(Fault::Status(500, None), Lasting::Next(1));
+    scene.source.set_fault(Fault::Status(500, None), FaultDuration::Next(1));
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes[..1], "");
     wait_until("the first attempt", TIMEOUT, || scene.source.rejected() == 1);
-    sign_of_life(&scene, "waiting");
+    await_heartbeat_test(&scene, "waiting");
     assert_eq!((scene.source.requests(), scene.committed()), (1, vec![0; 4]));
     delay(&mut scene, 50);
     change(&scene, "delays");
     assert_nothing_lost(&scene, &codes[..1]);
     assert_eq!(scene.source.requests(), 2);
 
-    // Fewer attempts: the one that is waited for is the last.
+    // Fewer attempts: the pending attempt is the last one.
     delay(&mut scene, FOREVER_MS);
     change(&scene, "long again");
-    scene.source.set_fault(Fault::Status(500, None), Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Status(500, None), FaultDuration::UntilCleared);
     scene.send_snapshots(&codes[1..2], "");
     wait_until("its first attempt", TIMEOUT, || scene.source.rejected() == 2);
     scene.set("fetch.max_attempts", 2);
@@ -167,49 +167,49 @@ fn a_task_that_waits_for_its_next_attempt_goes_on_by_the_new_delays_and_number()
 #[test]
 fn tasks_that_wait_for_a_limit_go_on_by_the_new_one() {
     let (codes, mut scene) = plain_tasks("raised", 12);
-    // One request at once, the next one after 80 s.
+    // One request immediately, the next one after 80 s.
     scene.set("sources.tushare.requests_per_minute", 1);
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes[..6], "");
     wait_until("the first request", TIMEOUT, || scene.source.requests() == 1);
-    sign_of_life(&scene, "slow");
+    await_heartbeat_test(&scene, "slow");
     assert_eq!(scene.source.requests(), 1);
     let begun = Instant::now();
     scene.set("sources.tushare.requests_per_minute", 0);
     change(&scene, "no limit");
     assert_nothing_lost(&scene, &codes[..6]);
-    assert!(begun.elapsed() < Duration::from_secs(60), "five requests wait for 80 s each: {:?}", begun.elapsed());
-    assert_eq!(requests(&scene.source, &codes), 6, "each task asks once");
+    assert!(begun.elapsed() < Duration::from_secs(60), "the old limit is 80 s per request: {:?}", begun.elapsed());
+    assert_eq!(requests(&scene.source, &codes), 6, "each task sends one request");
 
-    // Requests at once are a limit of the same kind. What hangs meanwhile is not given up.
+    // The limit of concurrent requests behaves the same. The slow request is not aborted.
     scene.set("sources.tushare.max_concurrent", 1);
     change(&scene, "one at once");
-    scene.source.set_fault(Fault::Slow(Duration::from_secs(5)), Lasting::Next(1));
+    scene.source.set_fault(Fault::Slow(Duration::from_secs(5)), FaultDuration::Next(1));
     scene.send_snapshots(&codes[6..], "");
     wait_until("the slow request", TIMEOUT, || requests(&scene.source, &codes) == 7);
     scene.set("sources.tushare.max_concurrent", 8);
     change(&scene, "eight at once");
-    wait_until("the others pass it", TIMEOUT, || requests(&scene.source, &codes) == 12);
+    wait_until("the other requests overtake it", TIMEOUT, || requests(&scene.source, &codes) == 12);
     assert_nothing_lost(&scene, &codes);
     assert_eq!((requests(&scene.source, &codes), scene.source.rejected()), (12, 0));
 }
 
 #[test]
-fn a_vendor_does_not_forget_what_it_was_asked_for_today_and_neither_does_a_reload() {
+fn reload_keeps_used_daily_quota() {
     let (codes, mut scene) = plain_tasks("day", 12);
     scene.set("sources.tushare.requests_per_day", 5);
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
-    wait_until("the day's requests", TIMEOUT, || requests(&scene.source, &codes) == 5);
+    wait_until("the requests of the daily quota", TIMEOUT, || requests(&scene.source, &codes) == 5);
     scene.set("sources.pause_ms", 4_000);
     change(&scene, "another setting");
-    sign_of_life(&scene, "waits");
+    await_heartbeat_test(&scene, "waits");
     scene.set("sources.tushare.requests_per_day", 7);
     change(&scene, "two more");
     wait_until("two more requests", TIMEOUT, || requests(&scene.source, &codes) >= 7);
-    sign_of_life(&scene, "waits again");
+    await_heartbeat_test(&scene, "waits again");
     assert_eq!(requests(&scene.source, &codes), 7);
     scene.set("sources.tushare.requests_per_day", 0);
     change(&scene, "no limit");
@@ -236,7 +236,7 @@ fn another_order_of_sources_asks_the_new_first_one() {
     let before = requests(&scene.source, &codes);
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
-    // Four days come from files; the fifth file is not there.
+    // Files serve four codes; the fifth file does not exist.
     assert_eq!(by_source(&scene), "0\t4\n7\t21");
     assert_eq!(requests(&scene.source, &codes), before + 1);
     scene.set("sources.bars", "[tushare]");
@@ -247,13 +247,13 @@ fn another_order_of_sources_asks_the_new_first_one() {
 }
 
 #[test]
-fn a_task_that_failed_at_one_address_of_a_vendor_is_fetched_at_the_next_one() {
+fn reload_retries_failed_tasks_at_new_address() {
     let (codes, mut scene) = plain_tasks("address", 10);
     let days: Vec<_> = scene.source.rows(&codes[0]).iter().map(|row| row.date).collect();
     let other = TushareServer::start(Dataset::generated(&codes, &days)).unwrap();
-    // Nothing but the reload ends the wait for the second attempt.
+    // Only the reload ends the wait for the second attempt.
     scene.set("fetch.first_retry_delay_ms", FOREVER_MS).set("fetch.max_retry_delay_ms", FOREVER_MS);
-    scene.source.set_fault(Fault::Down, Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Down, FaultDuration::UntilCleared);
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
@@ -298,11 +298,11 @@ fn a_new_threshold_makes_an_alert_of_the_same_figures() {
 }
 
 #[test]
-fn a_stop_waits_as_long_as_the_newest_configuration_says() {
+fn stop_uses_newest_drain_deadline() {
     let Market { codes, data, .. } = market(2, 2);
     let mut scene = Scene::new("deadline", PROGRAM, data);
     scene.set("worker.drain_deadline_ms", FOREVER_MS);
-    scene.source.set_fault(Fault::Hang, Lasting::UntilCleared);
+    scene.source.set_fault(Fault::Hang, FaultDuration::UntilCleared);
     let mut worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
@@ -310,7 +310,7 @@ fn a_stop_waits_as_long_as_the_newest_configuration_says() {
     scene.set("worker.drain_deadline_ms", 300);
     change(&scene, "deadline");
     worker.terminate();
-    assert_eq!(worker.wait(Duration::from_secs(20)).code(), Some(2), "not drained in time");
+    assert_eq!(worker.wait(Duration::from_secs(20)).code(), Some(2), "exit code 2: not drained in time");
     scene.source.clear_fault();
     let _next = scene.start("n1");
     assert_nothing_lost(&scene, &codes);

@@ -1,14 +1,14 @@
 // Upstream: none
 // Downstream: data_worker, databases_worker, kit, main_job, reload_effects, user_database
-// Role: A reload to other servers and logins: from then on the worker uses the new ones alone.
+// Role: Tests reloads to other servers and logins: afterwards the worker uses only the new ones.
 
 use std::collections::BTreeSet;
 
 use data_worker::config::SourceName;
-use kit::clickhouse::OwnServer;
+use kit::clickhouse::PrivateClickHouse;
 use kit::forwarder::Forwarder;
 use kit::mysql::{Tables, create_stock_list};
-use kit::redis::OwnRedis;
+use kit::redis::PrivateRedis;
 use kit::scene::{Scene, TIMEOUT};
 use kit::services::{host_and_port, required, unique};
 use kit::wait::wait_until;
@@ -19,10 +19,10 @@ use crate::reload_effects::{assert_nothing_lost, change};
 use crate::user_database::{Key, UserDatabase};
 
 #[test]
-fn heartbeats_come_at_the_new_interval_and_go_to_the_new_redis_with_its_password() {
+fn reload_applies_heartbeat_interval_and_redis() {
     let Market { codes, data, .. } = market(3, 2);
     let mut scene = Scene::new("beats", PROGRAM, data);
-    // Within the test's patience there would be two.
+    // With the old interval the test would see at most two heartbeats.
     scene.set("heartbeat.interval_ms", 60_000).set("heartbeat.ttl_ms", 200_000);
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
@@ -34,15 +34,15 @@ fn heartbeats_come_at_the_new_interval_and_go_to_the_new_redis_with_its_password
         beats.len() >= 10
     });
 
-    let redis = OwnRedis::start();
+    let redis = PrivateRedis::start();
     let (_, port) = host_and_port(&redis.url());
     redis.set_password("redis-pw");
     let old = std::mem::replace(&mut scene.redis_url, format!("redis://:redis-pw@127.0.0.1:{port}/0"));
     scene.set("redis.password", "redis-pw");
     change(&scene, "redis");
-    wait_until("a heartbeat in the new one", TIMEOUT, || scene.status("n1").as_deref() == Some("running"));
+    wait_until("a heartbeat in the new Redis", TIMEOUT, || scene.status("n1").as_deref() == Some("running"));
     let new = std::mem::replace(&mut scene.redis_url, old);
-    wait_until("no heartbeat in the old one", TIMEOUT, || scene.heartbeat("n1").is_none());
+    wait_until("no heartbeat in the old Redis", TIMEOUT, || scene.heartbeat("n1").is_none());
     scene.redis_url = new;
     assert_eq!(scene.status("n1").as_deref(), Some("running"));
     scene.send_snapshots(&codes, "");
@@ -58,24 +58,24 @@ fn rows_go_to_the_clickhouse_at_the_new_address() {
     scene.wait_until_committed();
     scene.assert_exact(&codes[..10]);
     let before = scene.database.clone();
-    let server = OwnServer::start(&scene.folder().join("engine"), 0);
+    let server = PrivateClickHouse::start(&scene.folder().join("engine"), 0);
     scene.database.url = format!("http://127.0.0.1:{}", server.port);
     change(&scene, "engine");
-    // All of them: the new one lacks what the old one has.
+    // All rows: the new server has none of the old server's rows.
     scene.send_snapshots(&codes, "");
     assert_nothing_lost(&scene, &codes);
     assert_eq!(before.count(), 50);
 }
 
 #[test]
-fn lists_and_records_are_those_of_the_new_mysql_and_its_user() {
+fn reload_moves_lists_and_records_to_new_mysql() {
     let Market { codes, data, .. } = market(5, 4);
     let mut scene = Scene::new("mysql", PROGRAM, data);
     let other_name = format!("{}_other", scene.name);
     create_stock_list(&scene.name, &codes[..2]);
     create_stock_list(&other_name, &codes[2..]);
     let (first, other) = (Tables::of(&scene.name), Tables::of(&other_name));
-    // Listed on a day after which no bar can be too early.
+    // A list date in the future, so that all bars lie before the listing.
     other.run("UPDATE stock_info SET list_date = '2099-01-01'");
     let name = unique("u").replace('_', "");
     let user = |database: &str, part: &str| {
@@ -109,11 +109,11 @@ fn lists_and_records_are_those_of_the_new_mysql_and_its_user() {
     assert_nothing_lost(&scene, &codes);
     wait_until("three records", TIMEOUT, || records(&other) == Some(vec![vec!["3".to_owned()]]));
     assert_eq!(records(&first), Some(vec![vec!["2".to_owned()]]));
-    // The rows are judged by the other's listings at once.
+    // The rules use the new database's listings immediately.
     wait_until("the rows before the listing", TIMEOUT, || early(&scene) == 12);
 }
 
-/// The data lie at another address and in another database; the first one is two days behind.
+/// Moves the source to another address and database; the first database is two days behind.
 fn bars_come_from_the_new_address_of(vendor: SourceName) {
     let Market { codes, data, .. } = market(4, 5);
     let name = vendor.as_str();
@@ -149,7 +149,7 @@ fn bars_come_from_the_new_address_of(vendor: SourceName) {
     scene.send_snapshots(&codes, "");
     assert_nothing_lost(&scene, &codes);
     assert!(after.num_connections() >= 1);
-    assert_eq!(before.num_connections(), num_before, "nobody asks there any more");
+    assert_eq!(before.num_connections(), num_before, "the old address gets no more connections");
 }
 
 #[test]

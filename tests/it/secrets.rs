@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: data_worker, http, kit, main_job, reload
-// Role: Searches all that a worker and its commands print under faults for every secret of the configuration.
+// Role: Searches all output of a worker and its commands under faults for every secret of the configuration.
 
 use std::process::Command;
 
@@ -9,31 +9,31 @@ use base64::engine::general_purpose::STANDARD;
 use data_worker::config::keys::keys;
 use data_worker::config::{Environment, load};
 use kit::baostock_server::{self, BaoStockServer};
-use kit::clickhouse::OwnServer;
+use kit::clickhouse::PrivateClickHouse;
 use kit::mysql::Tables;
-use kit::redis::OwnRedis;
+use kit::redis::PrivateRedis;
 use kit::scene::{Scene, TIMEOUT};
 use kit::services::{host_and_port, required, unique};
-use kit::tushare_server::{self, Fault, Lasting, TushareServer};
+use kit::tushare_server::{self, Fault, FaultDuration, TushareServer};
 use kit::wait::wait_until;
 
 use crate::main_job::{Market, PROGRAM, market};
 use crate::reload::reload;
 
-/// Begins every secret of the test, and stands nowhere else.
+/// The prefix of every secret of the test; it occurs nowhere else.
 const MARK: &str = "Zq9";
 
-/// The settings that hold a secret: the code's own list, so that a new one is looked for, too.
+/// The settings that hold a secret, from the code's own list, so that the test covers new ones.
 fn secret_settings() -> Vec<&'static str> {
     keys().iter().filter(|key| key.secret).map(|key| key.path.as_str()).collect()
 }
 
-/// What a setting is set to: with characters that addresses and JSON may write in another way.
+/// The value of a secret setting. It contains characters that URLs and JSON may escape.
 fn secret(path: &str) -> String {
     format!("{MARK}/{}+@", path.replace('.', "-"))
 }
 
-/// As it stands in an address.
+/// A secret percent-encoded as in a URL.
 fn in_address(secret: &str) -> String {
     secret.bytes().fold(String::new(), |text, byte| match byte {
         b'-' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => text + &char::from(byte).to_string(),
@@ -41,14 +41,14 @@ fn in_address(secret: &str) -> String {
     })
 }
 
-/// How a secret may be written: plain, cut off, in an address, in JSON of others, in hexadecimal digits, in base64 wherever it
-/// begins there.
+/// The forms a secret may take: plain, truncated, URL-encoded, JSON-escaped, hexadecimal, and base64 at each of the
+/// three byte offsets.
 fn forms(secret: &str) -> Vec<String> {
     let address = in_address(secret);
     let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
     let in_base64 = (0..3_usize).map(|before| {
         let text = STANDARD.encode([&vec![0; before], secret.as_bytes()].concat());
-        // Without the letters that hold bits of what stands before and after.
+        // Leaves out the letters that contain bits of the bytes before and after.
         let (begin, end) = ((before * 8).div_ceil(6), (before + secret.len()) * 8 / 6);
         text[begin..end].to_owned()
     });
@@ -58,19 +58,19 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// All that was said, each piece with where.
+/// All collected output, each text with its origin.
 #[derive(Default)]
 struct Said(Vec<(String, String)>);
 
 impl Said {
-    /// Adds what was said there; silence would prove nothing.
+    /// Adds an output; an empty one fails the test, as it would prove nothing.
     fn add(&mut self, place: impl Into<String>, text: String) {
         let place = place.into();
-        assert!(!text.trim().is_empty(), "nothing is said in {place}");
+        assert!(!text.trim().is_empty(), "no output of {place}");
         self.0.push((place, text));
     }
 
-    /// The lines that hold a secret in any form.
+    /// The lines that contain a secret in any form.
     fn leaks(&self) -> Vec<String> {
         let forms: Vec<String> = secret_settings().iter().flat_map(|path| forms(&secret(path))).collect();
         let holds = |line: &str| line.contains(MARK) || forms.iter().any(|form| line.contains(form));
@@ -80,7 +80,7 @@ impl Said {
 }
 
 #[test]
-fn the_search_finds_each_secret_in_every_form_and_nothing_else() {
+fn search_finds_every_form_of_each_secret() {
     let num_leaks = |text: String| {
         let mut said = Said::default();
         said.add("here", text);
@@ -100,16 +100,16 @@ fn the_search_finds_each_secret_in_every_form_and_nothing_else() {
     assert_eq!(num_leaks("redis-password is ***; SQ9mYW5j".to_owned()), 0);
 }
 
-/// Servers that want the secrets, and what they are called in the configuration.
+/// The servers that require the secrets.
 struct Servers {
     scene: Scene,
     user: String,
-    redis: OwnRedis,
-    engine: OwnServer,
+    redis: PrivateRedis,
+    engine: PrivateClickHouse,
     baostock: BaoStockServer,
 }
 
-/// A worker's servers let it in by its secrets; those that are sources refuse them.
+/// Starts the servers. The worker's own servers accept the secrets; the source databases refuse them.
 fn servers(data: kit::tushare_data::Dataset) -> Servers {
     let token = secret("sources.tushare.token");
     let options = tushare_server::Options { token, ..tushare_server::Options::default() };
@@ -118,12 +118,12 @@ fn servers(data: kit::tushare_data::Dataset) -> Servers {
     for path in secret_settings() {
         scene.set(path, format!("\"{}\"", secret(path)));
     }
-    let redis = OwnRedis::start();
+    let redis = PrivateRedis::start();
     redis.set_password(&secret("redis.password"));
     let (_, redis_port) = host_and_port(&redis.url());
     scene.redis_url = format!("redis://:{}@127.0.0.1:{redis_port}/0", in_address(&secret("redis.password")));
     let password = secret("clickhouse.password");
-    let engine = OwnServer::start_as(&scene.folder().join("engine"), 0, Some(("ginkgo", &password)));
+    let engine = PrivateClickHouse::start_as(&scene.folder().join("engine"), 0, Some(("ginkgo", &password)));
     scene.database.url = format!("http://ginkgo:{}@127.0.0.1:{}", in_address(&password), engine.port);
     scene.database.create();
     let tables = Tables::create_as_ginkgo(&scene.name);
@@ -153,13 +153,13 @@ fn servers(data: kit::tushare_data::Dataset) -> Servers {
     scene.set("log.folder", logs.display());
     scene.set("log.level", "trace").set("quality.report_interval_ms", 1_000).set("quality.job_quiet_ms", 200);
     scene.set("heartbeat.interval_ms", 300).set("events.price_update", true);
-    // At the end rows are left that no store takes.
+    // At the end of the test rows remain that no store accepts.
     scene.set("worker.drain_deadline_ms", 500);
     Servers { scene, user, redis, engine, baostock }
 }
 
-/// A command of the program with the worker's file: what it prints, errors included.
-fn told_by(scene: &Scene, said: &mut Said, arguments: &[&str]) -> String {
+/// Runs a command with the worker's file and returns its output, errors included.
+fn output_of(scene: &Scene, said: &mut Said, arguments: &[&str]) -> String {
     let file = scene.folder().join("n1.yml").display().to_string();
     let arguments: Vec<&str> = arguments.iter().map(|word| if *word == "FILE" { &file } else { *word }).collect();
     let output = Command::new(PROGRAM).args(&arguments).env("GINKGO_DIR", scene.folder()).output().unwrap();
@@ -179,7 +179,7 @@ const COMMANDS: [&[&str]; 8] = [
     &["send", "--wait", "heartbeat_test", "--config", "FILE"],
 ];
 
-/// What an operator may do to a line with a secret.
+/// Ways in which an operator may break a line with a secret.
 fn broken_lines(name: &str, secret: &str) -> Vec<String> {
     vec![
         format!("{name}: [{secret}]"),
@@ -198,7 +198,7 @@ fn broken_lines(name: &str, secret: &str) -> Vec<String> {
     ]
 }
 
-/// Files with each secret's line broken in each way: all are read, and the program and the worker are given each kind once.
+/// Breaks each secret's line in each way and loads every file; `config check` and the worker load each kind once.
 fn break_files(scene: &Scene, said: &mut Said) {
     for (n, path) in secret_settings().into_iter().enumerate() {
         let (sections, name) = path.rsplit_once('.').unwrap();
@@ -211,14 +211,14 @@ fn break_files(scene: &Scene, said: &mut Said) {
             text.push_str(&format!("{indent}{}\n", line.replace('\n', &format!("\n{indent}"))));
             scene.write_raw_config("n1", &text);
             let file = scene.folder().join("n1.yml");
-            // Some are only read in another way than they were meant.
+            // Some of the broken lines are still valid YAML.
             let outcome = load(Some(&file), &Environment::from_iter([("HOME", "/nowhere")]));
             said.add(
                 format!("{path} {m}"),
                 outcome.as_ref().map_or_else(ToString::to_string, |read| format!("{read:?}")),
             );
             if outcome.is_err() && (n + m) % secret_settings().len() == 0 {
-                told_by(scene, said, &["config", "check", "FILE"]);
+                output_of(scene, said, &["config", "check", "FILE"]);
                 let answer = reload(scene, &format!("broken {path} {m}"));
                 assert_eq!(answer["data"]["event"], "RELOAD_REFUSED", "{line}: {answer}");
             }
@@ -227,8 +227,8 @@ fn break_files(scene: &Scene, said: &mut Said) {
     scene.write_config("n1");
 }
 
-/// What the worker answers, and what its stores and topics hold.
-fn look_around(servers: &Servers, address: &str, said: &mut Said) {
+/// Collects the worker's HTTP answers and the contents of its stores and topics.
+fn collect_outputs(servers: &Servers, address: &str, said: &mut Said) {
     let scene = &servers.scene;
     for path in ["/healthz", "/readyz", "/status", "/metrics", "/none"] {
         let answer = kit::http::get(address, path);
@@ -252,12 +252,12 @@ fn look_around(servers: &Servers, address: &str, said: &mut Said) {
     }
 }
 
-/// Every source refuses its login, and vendors send back what they were sent, each in its own way.
+/// Every source refuses its login; vendors echo the secret in different formats.
 fn refuse_logins(servers: &mut Servers, codes: &[String]) {
     let echo = format!("wrong password {}?", secret("sources.baostock.password"));
     servers
         .baostock
-        .set_fault(baostock_server::Fault::LoginRefused("10001002".to_owned(), echo), Lasting::UntilCleared);
+        .set_fault(baostock_server::Fault::LoginRefused("10001002".to_owned(), echo), FaultDuration::UntilCleared);
     let token = secret("sources.tushare.token");
     let scene = &mut servers.scene;
     for (code, fault) in codes.iter().zip([
@@ -266,7 +266,7 @@ fn refuse_logins(servers: &mut Servers, codes: &[String]) {
         Fault::Body(format!("{{\"code\":40101,\"msg\":\"token=%5B{}\"}}", in_address(&token))),
         Fault::Body(format!("<html>no token {token}</html>")),
     ]) {
-        scene.source.set_fault(fault, Lasting::UntilCleared);
+        scene.source.set_fault(fault, FaultDuration::UntilCleared);
         scene.send_snapshots(std::slice::from_ref(code), "");
         scene.wait_until_committed();
     }
@@ -275,8 +275,8 @@ fn refuse_logins(servers: &mut Servers, codes: &[String]) {
     servers.baostock.clear_fault();
 }
 
-/// The main servers do not let the worker in any more, and one of them goes away.
-fn shut_out(servers: Servers, codes: &[String]) -> (Scene, OwnServer) {
+/// Changes the passwords of the worker's servers and stops one of them.
+fn revoke_access(servers: Servers, codes: &[String]) -> (Scene, PrivateClickHouse) {
     let Servers { mut scene, user, engine, redis, .. } = servers;
     let mut admin = redis::Client::open(scene.redis_url.as_str()).unwrap().get_connection().unwrap();
     redis::cmd("CONFIG").arg(&["SET", "requirepass", "another"]).exec(&mut admin).unwrap();
@@ -290,8 +290,8 @@ fn shut_out(servers: Servers, codes: &[String]) -> (Scene, OwnServer) {
     wait_until("rows that cannot be written", TIMEOUT, || {
         !scene.notifications_with("alert_type", "write_error").is_empty()
     });
-    let engine = OwnServer::start_as(&scene.folder().join("engine"), port, Some(("ginkgo", "another")));
-    wait_until("the refused login", TIMEOUT, || !scene.notifications_with("class", "access").is_empty());
+    let engine = PrivateClickHouse::start_as(&scene.folder().join("engine"), port, Some(("ginkgo", "another")));
+    wait_until("the alert of the login", TIMEOUT, || !scene.notifications_with("class", "access").is_empty());
     drop(redis);
     (scene, engine)
 }
@@ -317,7 +317,7 @@ fn no_secret_is_anywhere_while_everything_goes_wrong() {
         count.is_ok_and(|count| count.trim() != "0")
     });
     for command in COMMANDS {
-        told_by(&servers.scene, &mut said, command);
+        output_of(&servers.scene, &mut said, command);
     }
     break_files(&servers.scene, &mut said);
     for path in secret_settings() {
@@ -329,11 +329,11 @@ fn no_secret_is_anywhere_while_everything_goes_wrong() {
     for section in ["redis: ", "clickhouse: ", "mysql: ", "sources: "] {
         assert!(problems.contains(section), "{problems}");
     }
-    look_around(&servers, &address, &mut said);
+    collect_outputs(&servers, &address, &mut said);
 
-    let (scene, _engine) = shut_out(servers, &codes[..2]);
+    let (scene, _engine) = revoke_access(servers, &codes[..2]);
     for command in COMMANDS {
-        told_by(&scene, &mut said, command);
+        output_of(&scene, &mut said, command);
     }
     for path in ["/readyz", "/status", "/metrics"] {
         said.add(path, kit::http::get(&address, path).body);
@@ -344,7 +344,7 @@ fn no_secret_is_anywhere_while_everything_goes_wrong() {
     said.add("notifications", format!("{:?}", scene.notifications()));
     let log = worker.log_text();
     for source in ["mongodb", "mysql", "clickhouse", "redis", "baostock", "tushare"] {
-        assert!(log.contains(&format!("source {source}: ")), "{source} has refused nothing");
+        assert!(log.contains(&format!("source {source}: ")), "{source} has refused no login");
     }
     said.add("the log", log);
     for file in std::fs::read_dir(scene.folder().join("logs")).unwrap() {

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: `data-worker send`: commands and orders from a shell, followed to their outcome.
+// Role: Tests `data-worker send`: commands and control commands from a shell, followed to their outcome.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn send(scene: &Scene, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_command_is_followed_until_its_rows_are_stored_or_it_is_a_dead_letter() {
+fn wait_ends_when_done_or_dead_letter() {
     let Market { codes, data, .. } = market(3, 5);
     let scene = Scene::new("send", PROGRAM, data);
     let _worker = scene.start("n1");
@@ -31,7 +31,7 @@ fn a_command_is_followed_until_its_rows_are_stored_or_it_is_a_dead_letter() {
     let list = codes.join(",");
     let (code, said) = send(&scene, &["--wait", "bar_snapshot", "--code", &list, "--full"]);
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(said.matches(": done").count(), 3, "one command a code, each done: {said}");
+    assert_eq!(said.matches(": done").count(), 3, "one command per code, each done: {said}");
     scene.assert_exact(&codes);
     let (code, said) = send(&scene, &["--wait", "bar_snapshot", "--param", "start_date=20240230"]);
     assert_eq!(code, Some(1), "{said}");

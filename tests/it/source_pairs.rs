@@ -1,6 +1,6 @@
 // Upstream: backfill
 // Downstream: kit, main_job
-// Role: What each vendor gives beside daily bars, command by command: every row in the stores is what its server has.
+// Role: Tests each vendor's data besides daily bars, command by command: stored rows equal the server's rows.
 
 use kit::baostock_server::BaoStockServer;
 use kit::clickhouse::StoredBar;
@@ -15,7 +15,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::main_job::PROGRAM;
 
-/// The vendors' servers with the same rows.
+/// The vendors' servers, all with the same rows.
 struct Vendors {
     data: Dataset,
     codes: Vec<String>,
@@ -33,7 +33,7 @@ impl Vendors {
     fn start(num_codes: usize, num_days: usize) -> Self {
         let today = last_closed_day();
         let days = last_trading_days(today.pred_opt().unwrap(), num_days);
-        // BaoStock has no securities of Beijing.
+        // BaoStock has no Beijing securities.
         let is_known = |code: &String| !code.ends_with(".BJ");
         let codes: Vec<String> = codes(2 * num_codes).into_iter().filter(is_known).take(num_codes).collect();
         let data = Dataset::generated(&codes, &days);
@@ -68,12 +68,12 @@ fn rounded(number: Decimal) -> String {
     number.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero).normalize().to_string()
 }
 
-/// How a vendor's minutes must be stored: lots cut to whole ones, thousand yuan rounded.
+/// The stored form of a vendor's minute bar: volume truncated to whole lots, amount rounded in thousand yuan.
 pub(crate) fn stored(code: &str, row: &MinuteRow, vendor: &str) -> StoredBar {
     let price = |hundredths: i64| rounded(Decimal::new(hundredths, 2));
     let amount = match vendor {
         "yahoo" => Decimal::ZERO,
-        // Its numbers have single precision.
+        // TDX sends amounts in single precision.
         "tdx" => Decimal::try_from(f64::from((row.amount() as f64 / 100.0) as f32)).unwrap() / Decimal::ONE_THOUSAND,
         _ => Decimal::new(row.amount(), 5),
     };
@@ -121,7 +121,7 @@ fn factors_of_every_vendor_that_has_them_are_exact() {
     let vendors = Vendors::start(1, 4);
     let (code, days) = (&vendors.codes[0], &vendors.days);
     let close: Decimal = vendors.data.rows(code)[1].cells()[3].parse().unwrap();
-    // Ten shares get three yuan and five shares on the third day.
+    // Ex-right on the third day: three yuan and five shares for ten shares.
     let reference = ((close * Decimal::TEN - Decimal::from(3)) / Decimal::from(15))
         .round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
     let ratio = (close / reference).round_dp_with_strategy(6, RoundingStrategy::MidpointAwayFromZero).normalize();
@@ -164,7 +164,7 @@ fn lists_of_every_vendor_that_has_them_are_exact() {
             .map(|code| vec![code.clone(), format!("股票{}", &code[..6]), number.to_owned()])
             .collect();
         expected.sort();
-        // Eight bytes are all that TDX has for a name: one character and six digits.
+        // TDX names have eight bytes: one character and six digits.
         for row in expected.iter_mut().filter(|_| vendor == "tdx") {
             row[1] = format!("股{}", &row[0][..6]);
         }

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: actors, data_worker, kit, main_job
-// Role: BaoStock: the adapter against a server that speaks its protocol, and the whole worker with it as its source.
+// Role: Tests the BaoStock adapter against a protocol server, and the worker with BaoStock as its source.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use chrono::{Days, NaiveDate, NaiveTime};
 use data_worker::config::{BaoStockSection, SourcesSection};
 use data_worker::sources::baostock::BaoStockSource;
 use kit::baostock_server::{BaoStockServer, Fault, Options, compressed_message, plain_message};
-use kit::fault::Lasting;
+use kit::fault::FaultDuration;
 use kit::mysql::Tables;
 use kit::scene::Scene;
 use kit::tushare_data::{DailyRow, Dataset, codes, shanghai_today, trading_days};
@@ -57,7 +57,7 @@ fn first_quarter() -> BarRequest {
     request(Frequency::Day, range("2024-01-01", "2024-03-31"))
 }
 
-/// What the adapter must make of a server's row.
+/// The bar that the adapter must return for a server's row.
 fn expected(row: &DailyRow) -> FetchedBar {
     let [open, high, low, close, _, volume, amount] =
         row.cells().map(|cell| Field::Value(cell.parse::<Decimal>().unwrap()));
@@ -69,7 +69,7 @@ fn expected_of(server: &BaoStockServer) -> Vec<FetchedBar> {
 }
 
 #[tokio::test]
-async fn days_come_with_the_values_the_server_has_in_one_session() {
+async fn days_match_server_in_one_session() {
     let server = server();
     let source = source(&server);
     for _ in 0..5 {
@@ -82,7 +82,7 @@ async fn days_come_with_the_values_the_server_has_in_one_session() {
 }
 
 #[tokio::test]
-async fn minutes_of_each_length_are_labelled_with_their_end_in_ginkgos_units() {
+async fn minutes_have_end_labels_and_ginkgo_units() {
     let server = server();
     let source = source(&server);
     for (frequency, a_day, first) in [
@@ -125,7 +125,7 @@ async fn no_row_is_lost_or_doubled_at_the_borders_of_pages() {
         assert!(bars == expected_of(&server), "{count} rows differ");
         assert_eq!(server.requests(), calls, "{count} rows");
         if count == 6_500 {
-            server.set_fault(Fault::FirstPageAlways, Lasting::UntilCleared);
+            server.set_fault(Fault::FirstPageAlways, FaultDuration::UntilCleared);
             let all = request(Frequency::Day, range("1990-12-19", "2024-01-31"));
             let error = source(&server).bars(&all).await.unwrap_err();
             assert!(matches!(&error.kind, SourceErrorKind::BadAnswer(text) if text.contains("repeats")), "{error}");
@@ -134,7 +134,7 @@ async fn no_row_is_lost_or_doubled_at_the_borders_of_pages() {
 }
 
 #[tokio::test]
-async fn a_suspended_day_is_no_bar_and_what_cannot_be_read_stays_as_it_came() {
+async fn skips_suspended_day_and_keeps_unreadable_cells() {
     let server = server();
     let mut rows = server.rows(CODE);
     rows[0] = DailyRow::new(rows[0].date, ["5", "5", "5", "5", "5", "0", "0"]);
@@ -148,25 +148,25 @@ async fn a_suspended_day_is_no_bar_and_what_cannot_be_read_stays_as_it_came() {
 }
 
 #[tokio::test]
-async fn factors_lists_and_the_bars_of_all_on_a_day_are_the_servers() {
+async fn factors_lists_and_whole_days_match_server() {
     let server = server();
     let source = source(&server);
     server.set_factor(CODE, day("2024-01-03"), 2.5);
     server.set_factor(CODE, day("2024-02-01"), 3.125);
     let factors = source.factors(CODE.parse().unwrap(), range("2024-01-31", "2024-02-02")).await.unwrap();
     let found: Vec<_> = factors.iter().map(|row| value(&row.factor).normalize().to_string()).collect();
-    assert_eq!(found, ["2.5", "3.125", "3.125"], "the event of the third of January is still in force");
+    assert_eq!(found, ["2.5", "3.125", "3.125"], "the event of 3 January still applies");
     let whole = source.factors(CODE.parse().unwrap(), range("1990-12-19", "2024-03-31")).await.unwrap();
     assert_eq!((whole.len(), value(&whole[0].factor)), (58, Decimal::ONE));
 
     let stocks = source.stocks().await.unwrap();
     let names: Vec<_> = stocks.iter().map(|stock| (stock.code.clone(), stock.name.clone())).collect();
     let text = |text: &str| Field::Value(text.to_owned());
-    assert_eq!(stocks.len(), 3, "neither the index nor the share that is gone");
+    assert_eq!(stocks.len(), 3, "neither the index nor the delisted share");
     assert!(names.contains(&(text("sh.600000"), text("股票600000"))), "{names:?}");
 
     let days = source.trade_days().await.unwrap();
-    assert_eq!(days.len(), 88, "from the second of January to the twenty-ninth of March");
+    assert_eq!(days.len(), 88, "from 2 January to 29 March");
     assert_eq!(days.iter().filter(|day| value(&day.is_open) == Decimal::ONE).count(), 58);
 
     let all = source.day_bars(day("2024-01-02")).await.unwrap();
@@ -176,7 +176,7 @@ async fn factors_lists_and_the_bars_of_all_on_a_day_are_the_servers() {
 }
 
 #[tokio::test]
-async fn what_baostock_does_not_have_is_refused_before_anything_is_sent() {
+async fn rejects_unsupported_requests_without_connecting() {
     let server = server();
     let source = source(&server);
     let minute = source.bars(&request(Frequency::Minute1, range("2024-01-02", "2024-01-03"))).await.unwrap_err();
@@ -191,18 +191,18 @@ async fn what_baostock_does_not_have_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_over_is_begun_anew_and_nobody_notices() {
+async fn renews_expired_session() {
     let server = server();
     let source = source(&server);
     source.bars(&first_quarter()).await.unwrap();
     server.end_sessions();
     assert_eq!(source.bars(&first_quarter()).await.unwrap(), expected_of(&server));
     assert_eq!(server.logins(), 2);
-    // The server closes the idle connection when it is used next.
-    server.set_fault(Fault::Down, Lasting::Next(1));
+    // The server closes the idle connection at its next use.
+    server.set_fault(Fault::Down, FaultDuration::Next(1));
     assert_eq!(source.bars(&first_quarter()).await.unwrap(), expected_of(&server));
     assert_eq!(server.logins(), 3);
-    // An unknown code is refused within the session, which goes on.
+    // An unknown code is refused; the session stays valid.
     let unknown = BarRequest { code: "600009.SH".parse().unwrap(), ..first_quarter() };
     let error = source.bars(&unknown).await.unwrap_err();
     assert!(matches!(&error.kind, SourceErrorKind::BadRequest(text) if text.contains("10004011")), "{error}");
@@ -214,7 +214,7 @@ async fn a_session_that_is_over_is_begun_anew_and_nobody_notices() {
 async fn no_more_connections_are_open_than_allowed() {
     let server = server();
     let source = Arc::new(source(&server));
-    server.set_fault(Fault::Slow(Duration::from_millis(5)), Lasting::UntilCleared);
+    server.set_fault(Fault::Slow(Duration::from_millis(5)), FaultDuration::UntilCleared);
     let calls: Vec<_> = (0..40)
         .map(|_| {
             let source = Arc::clone(&source);
@@ -229,7 +229,7 @@ async fn no_more_connections_are_open_than_allowed() {
 
 async fn error_under(fault: Fault) -> SourceError {
     let server = server();
-    server.set_fault(fault, Lasting::UntilCleared);
+    server.set_fault(fault, FaultDuration::UntilCleared);
     let section = BaoStockSection { timeout_ms: 20_000, ..section(&server) };
     let error = connect(&section).bars(&first_quarter()).await.unwrap_err();
     let text = error.to_string();
@@ -248,7 +248,7 @@ async fn each_fault_of_the_server_has_its_kind() {
     assert!(matches!(refused("10004011").await, Kind::BadRequest(text) if text.contains("文字")));
     assert!(matches!(refused("10005001").await, Kind::Server(_)));
     assert!(matches!(refused("10001011").await, Kind::Unauthorized(_)), "black-listed");
-    assert!(matches!(refused("10001001").await, Kind::Server(text) if text.contains("over as soon as")));
+    assert!(matches!(refused("10001001").await, Kind::Server(text) if text.contains("ended right after the login")));
     let login = |code: &str| kind(Fault::LoginRefused(code.to_owned(), "文字".to_owned()));
     assert!(matches!(login("10001011").await, Kind::Unauthorized(text) if text.contains("文字")));
     assert!(matches!(login("10001005").await, Kind::RateLimited { .. }));
@@ -263,7 +263,7 @@ async fn each_fault_of_the_server_has_its_kind() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_answer_cost_neither_time_nor_memory() {
+async fn rejects_garbage_answers_cheaply() {
     let raw = |bytes: Vec<u8>| async {
         match error_under(Fault::Raw(bytes)).await.kind {
             SourceErrorKind::BadAnswer(text) => text,
@@ -288,18 +288,18 @@ async fn bytes_that_are_no_answer_cost_neither_time_nor_memory() {
 }
 
 #[tokio::test]
-async fn a_silent_server_is_left_after_the_timeout_and_a_slow_one_is_waited_for() {
+async fn silent_server_times_out_and_slow_one_answers() {
     let server = server();
     let source = connect(&BaoStockSection { timeout_ms: 1_000, ..section(&server) });
     for _login_then_query in 0..2 {
-        server.set_fault(Fault::Hang, Lasting::Next(1));
+        server.set_fault(Fault::Hang, FaultDuration::Next(1));
         let error = source.bars(&first_quarter()).await.unwrap_err();
         assert_eq!(error.kind, SourceErrorKind::Timeout(Duration::from_secs(1)));
-        server.set_fault(Fault::Slow(Duration::from_millis(20)), Lasting::Next(1));
+        server.set_fault(Fault::Slow(Duration::from_millis(20)), FaultDuration::Next(1));
         assert_eq!(source.bars(&first_quarter()).await.unwrap().len(), 58);
     }
     // Half an answer, then nothing.
-    server.set_fault(Fault::Raw(b"00.9.00\x0196\x010000000100abc".to_vec()), Lasting::Next(1));
+    server.set_fault(Fault::Raw(b"00.9.00\x0196\x010000000100abc".to_vec()), FaultDuration::Next(1));
     let error = source.bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(error.kind, SourceErrorKind::Timeout(_)), "{error}");
     let address = server.address();
@@ -310,7 +310,7 @@ async fn a_silent_server_is_left_after_the_timeout_and_a_slow_one_is_waited_for(
 }
 
 #[tokio::test]
-async fn an_account_of_ones_own_logs_in_and_its_password_is_never_shown() {
+async fn own_account_logs_in_without_showing_password() {
     let options = Options { user: "me".to_owned(), password: "geheim-4711".to_owned(), ..Options::default() };
     let data = Dataset::generated(&codes(1), &quarter());
     let server = BaoStockServer::start_with(data, options).unwrap();
@@ -324,8 +324,8 @@ async fn an_account_of_ones_own_logs_in_and_its_password_is_never_shown() {
     let wrong = connect(&account("me", "geheim-0815"));
     let error = wrong.bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(&error.kind, SourceErrorKind::Unauthorized(text) if text.contains("10001002")), "{error}");
-    // A server that sends back what it was sent.
-    server.set_fault(Fault::LoginRefused("10001002".to_owned(), "geheim-0815?".to_owned()), Lasting::Next(1));
+    // A server that echoes the password.
+    server.set_fault(Fault::LoginRefused("10001002".to_owned(), "geheim-0815?".to_owned()), FaultDuration::Next(1));
     let error = wrong.bars(&first_quarter()).await.unwrap_err();
     for text in [error.to_string(), format!("{error:?}"), format!("{wrong:?} {:?}", account("me", "geheim-0815"))] {
         assert!(!text.contains("geheim"), "{text}");
@@ -340,7 +340,7 @@ fn command(name: &str, params: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_worker_stores_what_baostock_has_and_asks_the_next_source_for_the_rest() {
+fn worker_stores_baostock_data_and_falls_back() {
     let Market { codes, .. } = market(4, 0);
     let beijing = "430047.BJ".to_owned();
     let today = shanghai_today();
@@ -370,7 +370,7 @@ fn a_worker_stores_what_baostock_has_and_asks_the_next_source_for_the_rest() {
     let minutes = "SELECT source, count(), uniqExact(code, timestamp) FROM bar WHERE frequency = 3 GROUP BY source";
     assert_eq!(scene.database.query(minutes).trim(), "4\t2304\t2304");
     let factors = "SELECT source, count(), sum(adjustfactor) FROM adjustfactor GROUP BY source";
-    // Half of the days before the event in their middle, half after it.
+    // Half of the days lie before the event, half after it.
     assert_eq!(scene.database.query(factors).trim(), "4\t48\t49.2");
     assert_eq!(tables.rows("SELECT source, count(*) FROM stock_info GROUP BY source"), [["4", "4"]]);
     let open = tables.rows("SELECT source, count(*) FROM trade_day WHERE is_open = 1 GROUP BY source");

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: actors, data_worker, kit, user_database
-// Role: Each kind of database as a source: a user's tables, columns, units and times, and their errors.
+// Role: Tests each kind of database as a source: a user's own tables, columns, units, times, and errors.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use data_worker::config::{
 };
 use data_worker::sources::registry::{ConfiguredSources, probe};
 use data_worker::sources::shared::budget::QuotaState;
-use kit::clickhouse::OwnServer;
+use kit::clickhouse::PrivateClickHouse;
 use kit::services::{free_port, unique};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ fn source(section: &SourcesSection) -> Arc<dyn MarketSource> {
     ConfiguredSources::build(section, &QuotaState::default()).unwrap().of(DataKind::Bars).remove(0)
 }
 
-/// How a database of the user's writes times: each in another way.
+/// The time format of a user's database; each vendor uses another one.
 fn format_of(vendor: SourceName) -> (TimeFormat, TimeZone, Type) {
     match vendor {
         SourceName::ClickHouse => (TimeFormat::Digits, TimeZone::Shanghai, Type::Whole),
@@ -82,7 +82,7 @@ fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// The columns of a collection that shares nothing with Ginkgo's but the securities.
+/// The columns of a collection whose names all differ from Ginkgo's.
 const OWN_COLUMNS: &[&str] = &[
     "bars.time=t",
     "bars.open=o",
@@ -118,7 +118,7 @@ const OWN_COLUMNS: &[&str] = &[
     "trade_days.market=",
     "trade_days.deleted=",
 ];
-/// Those that a key of Redis says.
+/// The column mappings for codes, which are part of the key in Redis.
 const OWN_CODES: &[&str] = &["bars.code=symbol", "ticks.code=symbol", "factors.code=symbol", "stocks.code=symbol"];
 const OWN_KEYS: &[&str] = &[
     "bars=d:{prefix}{digits}",
@@ -153,7 +153,7 @@ fn own_shape(vendor: SourceName) -> MappingSection {
     }
 }
 
-/// Five days of one security, with another one in the same tables.
+/// Writes five days of one security, with another security in the same tables.
 fn fill_own(database: &UserDatabase) {
     fill_bars(database);
     fill_ticks(database);
@@ -234,7 +234,7 @@ fn fill_factors_and_lists(database: &UserDatabase) {
     database.put("cal", &Key::SortedSet("cal", 0), &[("t", time), ("open", Type::Whole)], &rows);
 }
 
-/// What that is in Ginkgo's units.
+/// The expected bar in Ginkgo's units.
 fn own_bar(timestamp: NaiveDateTime, more: u32) -> FetchedBar {
     FetchedBar {
         timestamp: Field::Value(timestamp),
@@ -256,7 +256,7 @@ fn sorted(mut bars: Vec<FetchedBar>) -> Vec<FetchedBar> {
 }
 
 #[test]
-fn a_users_own_collection_is_read_by_its_own_names_units_and_times() {
+fn reads_own_collection_with_mapped_names_and_units() {
     for vendor in ALL {
         let database = UserDatabase::create(vendor, &unique("own"));
         fill_own(&database);
@@ -273,7 +273,7 @@ async fn read_own(vendor: SourceName, section: &SourcesSection) {
     let ends = [minute(1, 9, 35), minute(1, 15, 0), minute(2, 9, 35), minute(2, 15, 0)];
     assert_eq!(bars, ends.map(|end| own_bar(end, 0)), "{vendor:?}");
     let ticks = source.ticks(code(), day(1)).await.unwrap();
-    assert_eq!(ticks.len(), 2, "{vendor:?}: equal trades are two");
+    assert_eq!(ticks.len(), 2, "{vendor:?}: two equal trades stay two");
     let tick = &ticks[0];
     assert_eq!((&tick.timestamp, &tick.price), (&Field::Value(minute(1, 9, 31)), &decimal(94, 1)));
     assert_eq!((&tick.volume, &tick.direction), (&decimal(300, 2), &decimal(1, 0)));
@@ -292,7 +292,7 @@ async fn read_own(vendor: SourceName, section: &SourcesSection) {
     let num_open = calendar.iter().filter(|row| row.is_open == decimal(1, 0)).count();
     assert_eq!((calendar.len(), num_open), (5, 4), "{vendor:?}");
 
-    // All securities of a day by one request, where one table holds them.
+    // One request returns all securities of a day if one table holds them.
     assert_eq!(source.has_day_bars(code()), vendor != SourceName::Redis);
     if source.has_day_bars(code()) {
         let mut of_day = source.day_bars(day(1)).await.unwrap();
@@ -322,7 +322,7 @@ fn too_many_rows_are_an_error_and_not_a_part_of_them() {
 }
 
 #[test]
-fn what_is_no_value_is_passed_on_to_be_reported_and_a_huge_one_stays_small() {
+fn passes_unreadable_values_to_the_validator() {
     for vendor in ALL {
         let database = UserDatabase::create(vendor, &unique("odd"));
         let bar = [
@@ -389,7 +389,7 @@ fn a_table_or_column_that_is_not_there_is_named() {
             "{text}"
         );
         match bars {
-            // Documents need not have all fields: what is missing is reported row by row.
+            // Documents may lack fields: missing values are reported per row.
             Ok(bars) => assert_eq!((bars.len(), &bars[0].open), (1, &Field::Missing), "{vendor:?}"),
             Err(error) => {
                 assert!(error.to_string().contains("open") && !error.kind.is_transient(), "{vendor:?}: {error}");
@@ -415,7 +415,7 @@ fn a_table_or_column_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_server_that_is_away_or_silent_is_a_failure_that_may_pass() {
+fn unreachable_or_silent_database_is_transient() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     for vendor in ALL {
         for port in [free_port(), silent.local_addr().unwrap().port()] {
@@ -437,7 +437,7 @@ fn a_server_that_is_away_or_silent_is_a_failure_that_may_pass() {
 #[test]
 fn a_wrong_password_is_refused_and_never_shown() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = OwnServer::start_as(folder.path(), 0, Some(("reader", "right-pw")));
+    let engine = PrivateClickHouse::start_as(folder.path(), 0, Some(("reader", "right-pw")));
     for vendor in ALL {
         let database = UserDatabase::create(vendor, &unique("login"));
         let mut section = database.section(MappingSection::default());
@@ -459,7 +459,7 @@ fn a_wrong_password_is_refused_and_never_shown() {
 }
 
 #[test]
-fn keys_of_another_type_and_rows_that_are_no_json_are_told() {
+fn reports_wrong_redis_types_and_invalid_json() {
     let database = UserDatabase::create(SourceName::Redis, "");
     let section = database.section(MappingSection::default());
     let bars = || block_on(async { source(&section).bars(&request(Frequency::Day, days(0, 1))).await.unwrap_err() });

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: actors, data_worker, kit, main_job
-// Role: The EastMoney source against a server of its protocol, and a whole worker on EastMoney alone.
+// Role: Tests the EastMoney adapter against a protocol server, and a worker with EastMoney as its only source.
 
 use std::io::Read;
 use std::time::Duration;
@@ -72,7 +72,7 @@ fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-/// What the adapter must make of a day: whole lots, thousand yuan.
+/// The daily bar that the adapter must return: whole lots, thousand yuan.
 fn daily(row: &DailyRow) -> FetchedBar {
     let [open, high, low, close, _, volume, amount] = row.cells().map(decimal);
     let value = Field::Value;
@@ -81,7 +81,7 @@ fn daily(row: &DailyRow) -> FetchedBar {
     FetchedBar { timestamp, open, high, low, close, volume: value(volume.trunc()), amount: value(amount) }
 }
 
-/// What the adapter must make of some minutes: whole lots, thousand yuan.
+/// The minute bar that the adapter must return: whole lots, thousand yuan.
 fn minutes(row: &MinuteRow) -> FetchedBar {
     let price = |hundredths| Field::Value(Decimal::new(hundredths, 2));
     FetchedBar {
@@ -111,7 +111,7 @@ async fn daily_bars_come_with_the_values_the_server_has() {
 }
 
 #[tokio::test]
-async fn minutes_of_every_frequency_come_as_far_back_as_they_reach() {
+async fn minutes_of_every_frequency_reach_their_depth() {
     let server = server();
     let source = source(&server);
     let rows = server.rows(CODE).split_off(53);
@@ -124,7 +124,7 @@ async fn minutes_of_every_frequency_come_as_far_back_as_they_reach() {
         (Frequency::Minute60, 60),
     ] {
         let bars = source.bars(&request(frequency, week)).await.unwrap();
-        // Single minutes have a row for the opening auction.
+        // One-minute bars include a row for the opening auction.
         let expected: Vec<FetchedBar> =
             rows.iter().flat_map(|row| minute_rows(row, step, step == 1)).map(|row| minutes(&row)).collect();
         assert_eq!(bars.len(), expected.len(), "{frequency}");
@@ -137,14 +137,14 @@ async fn minutes_of_every_frequency_come_as_far_back_as_they_reach() {
         let begin = format!("begin on {}", rows[0].date);
         assert!(matches!(error.kind, SourceErrorKind::BadRequest(_)) && text.contains(&begin), "{text}");
     }
-    // A Saturday and a Sunday before the first day have nothing to miss.
+    // A weekend before the first day has no missing bars.
     let with_holidays = DateRange { start: rows[0].date - chrono::Days::new(1), ..week };
     let is_traded = server.rows(CODE).iter().any(|row| row.date == with_holidays.start);
     assert_eq!(source.bars(&request(Frequency::Minute60, with_holidays)).await.is_err(), is_traded);
 }
 
 #[tokio::test]
-async fn the_list_comes_page_by_page_with_all_three_exchanges() {
+async fn stock_list_is_paged_over_three_exchanges() {
     let codes = codes(4_200);
     let options = Options { page_size: 100, ..Options::default() };
     let server = EastMoneyServer::start_with(Dataset::generated(&codes, &[day("2024-03-29")]), options).unwrap();
@@ -195,7 +195,7 @@ async fn each_fault_of_the_server_has_its_kind() {
 }
 
 #[tokio::test]
-async fn a_security_the_vendor_does_not_know_is_left_to_the_next_source() {
+async fn unknown_security_is_a_bad_request() {
     let server = server();
     let unknown = BarRequest { code: "699999.SH".parse().unwrap(), ..first_quarter() };
     let error = source(&server).bars(&unknown).await.unwrap_err();
@@ -203,20 +203,20 @@ async fn a_security_the_vendor_does_not_know_is_left_to_the_next_source() {
 }
 
 #[tokio::test]
-async fn a_closed_door_is_the_rate_limit_and_is_left_alone() {
+async fn closed_connections_are_a_rate_limit() {
     let server = server();
     let source = source(&server);
-    server.set_fault(Some(Fault::ClosedDoor));
+    server.set_fault(Some(Fault::CloseConnection));
     for _ in 0..10 {
         let error = source.bars(&first_quarter()).await.unwrap_err();
         let SourceErrorKind::RateLimited { message, retry_after } = &error.kind else { panic!("{error}") };
         assert!(message.contains("frequent callers") && *retry_after > Duration::from_secs(50), "{error}");
     }
-    assert_eq!(server.requests().len(), 2, "once more on a new connection, and then not until the door may be open");
+    assert_eq!(server.requests().len(), 2, "one retry on a new connection, then none until the pause ends");
 }
 
 #[tokio::test]
-async fn a_closed_port_is_unreachable_and_a_silent_server_is_left_after_the_timeout() {
+async fn closed_port_is_unreachable_and_silence_times_out() {
     let server = server();
     let impatient = EastMoneySection { timeout_ms: 200, ..section(server.url()) };
     let source = connect(&impatient);
@@ -318,7 +318,7 @@ fn commands_become_exact_rows_with_eastmoney_alone() {
     server.append_day(last_day);
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
-    assert_eq!(scene.database.bars(), expected(&server), "the increment: one new row a code");
+    assert_eq!(scene.database.bars(), expected(&server), "the increment adds one row per code");
 }
 
 #[test]

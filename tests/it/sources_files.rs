@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: kit, main_job
-// Role: A folder as the only source: every kind of data, from CSV and from Parquet, exact in the stores.
+// Role: Tests a folder as the only source: every kind of data from CSV and from Parquet, exact in the stores.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use kit::tushare_data::Dataset;
 
 use crate::main_job::PROGRAM;
 
-/// What each table is called, the fixture in Parquet, and the same rows in CSV.
+/// For each table: file name, Parquet fixture, and the same rows as CSV.
 const TABLES: [(&str, &str, &str); 7] = [
     (
         "000001.SZ.daily",
@@ -21,7 +21,7 @@ const TABLES: [(&str, &str, &str); 7] = [
          20240104,9.19,9.19,9.08,9.11,86419280,787452700.75\n",
     ),
     (
-        // Its last row lacks a price.
+        // The last row lacks a price.
         "600000.SH.daily",
         "pyarrow_days",
         "date,open,high,low,close,volume,amount\n\
@@ -67,7 +67,7 @@ fn write(folder: &Path, form: &str) {
 }
 
 #[test]
-fn every_kind_of_data_becomes_exact_rows_from_csv_and_from_parquet() {
+fn imports_every_kind_from_csv_and_parquet() {
     for form in ["csv", "parquet"] {
         let mut scene = Scene::new(&format!("files_{form}"), PROGRAM, Dataset::empty());
         let tables = Tables::create(&scene.name);
@@ -88,7 +88,7 @@ fn every_kind_of_data_becomes_exact_rows_from_csv_and_from_parquet() {
     }
 }
 
-/// One for each table.
+/// One command per table.
 fn commands() -> [Vec<u8>; 7] {
     let days = r#""start_date":"20240101","end_date":"20240105""#;
     let commands = [

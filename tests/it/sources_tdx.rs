@@ -1,6 +1,6 @@
 // Upstream: tdx_worker
 // Downstream: actors, data_worker, kit
-// Role: The TDX adapter against servers that speak TDX's protocol.
+// Role: Tests the TDX adapter against servers that speak TDX's protocol.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ fn request(frequency: Frequency, range: DateRange) -> BarRequest {
     BarRequest { code: code(), frequency, range }
 }
 
-/// A server with the first quarter of 2024.
+/// A server with data of the first quarter of 2024.
 fn server() -> TdxServer {
     let days = trading_days(day("2024-01-01"), day("2024-03-31"));
     TdxServer::start(Dataset::generated(&codes(3), &days)).unwrap()
@@ -52,7 +52,7 @@ fn source(server: &TdxServer) -> TdxSource {
     connect(&section(&[server.address()]))
 }
 
-/// What four bytes of floating point make of a number: whole above 2^24, else the shortest decimal of the float.
+/// A number after single precision: a whole number above 2^24, else the shortest decimal of the float.
 fn float(value: f64) -> Decimal {
     let float = value as f32;
     if float >= 16_777_216.0 {
@@ -70,7 +70,7 @@ fn value(number: Decimal) -> Field<Decimal> {
     Field::Value(number)
 }
 
-/// What the adapter must make of a day: whole lots, thousand yuan.
+/// The daily bar that the adapter must return: whole lots, thousand yuan.
 pub fn daily(row: &DailyRow) -> FetchedBar {
     let [open, high, low, close, _, volume, amount] = row.cells().map(decimal);
     let yuan = (amount * Decimal::ONE_THOUSAND).to_string().parse::<f64>().unwrap();
@@ -85,7 +85,7 @@ pub fn daily(row: &DailyRow) -> FetchedBar {
     }
 }
 
-/// What the adapter must make of some minutes: shares become lots, yuan thousand yuan.
+/// The minute bar that the adapter must return: shares become lots, yuan become thousand yuan.
 fn minutes(row: &MinuteRow) -> FetchedBar {
     let price = |hundredths| value(Decimal::new(hundredths, 2));
     FetchedBar {
@@ -115,13 +115,13 @@ async fn daily_bars_come_with_the_values_the_server_has() {
     let bars = source.bars(&request(Frequency::Day, few)).await.unwrap();
     assert_eq!(bars, rows_of(&server, few).iter().map(daily).collect::<Vec<_>>());
     assert_eq!(source.bars(&request(Frequency::Day, range("2024-02-10", "2024-02-17"))).await.unwrap(), []);
-    assert_eq!(server.connections(), 1, "requests one after the other share a connection");
+    assert_eq!(server.connections(), 1, "sequential requests share a connection");
     assert_eq!((source.name(), source.id()), ("tdx", SourceId::TDX));
     assert_eq!(source.probe().await.unwrap().facts, [format!("{} has 3 securities of Shanghai", server.address())]);
 }
 
 #[tokio::test]
-async fn minutes_of_every_frequency_come_over_page_borders_without_a_loss() {
+async fn minutes_of_every_frequency_are_exact_across_pages() {
     let server = server();
     let source = source(&server);
     let quarter = range("2024-01-02", "2024-03-29");
@@ -142,7 +142,7 @@ async fn minutes_of_every_frequency_come_over_page_borders_without_a_loss() {
 }
 
 #[tokio::test]
-async fn pages_of_exactly_eight_hundred_lose_and_double_nothing() {
+async fn full_pages_of_800_are_exact() {
     for count in [799, 800, 801, 1_600] {
         let mut days = trading_days(day("2010-01-01"), day("2024-03-31"));
         days = days.split_off(days.len() - count);
@@ -153,7 +153,7 @@ async fn pages_of_exactly_eight_hundred_lose_and_double_nothing() {
 }
 
 #[tokio::test]
-async fn minutes_that_do_not_reach_back_are_refused_unless_nothing_was_traded_before() {
+async fn rejects_minutes_beyond_server_depth() {
     let server = server();
     server.set_minute_depth(48 * 10);
     let source = source(&server);
@@ -168,18 +168,18 @@ async fn minutes_that_do_not_reach_back_are_refused_unless_nothing_was_traded_be
     assert!(matches!(error.kind, SourceErrorKind::BadRequest(_)), "{error}");
     let recent = DateRange { start: oldest, end: day("2024-03-29") };
     assert_eq!(source.bars(&request(Frequency::Minute5, recent)).await.unwrap().len(), 480);
-    // The day before the depth is no trading day.
+    // A range that begins a day earlier succeeds only if that day is no trading day.
     let before = DateRange { start: oldest.pred_opt().unwrap(), ..recent };
     let is_monday = !server.rows(CODE).iter().any(|row| row.date == before.start);
     assert_eq!(source.bars(&request(Frequency::Minute5, before)).await.is_ok(), is_monday);
-    // Before its first day the security had no minutes to miss.
+    // No minutes are missing before the security's first day.
     server.set_minute_depth(usize::MAX);
     let long = range("2020-01-01", "2024-03-29");
     assert_eq!(source.bars(&request(Frequency::Minute60, long)).await.unwrap().len(), 58 * 4);
     assert_eq!(source.bars(&request(Frequency::Minute60, range("2020-01-01", "2020-12-31"))).await.unwrap(), []);
 }
 
-/// What the adapter must make of the trades of a day.
+/// The ticks that the adapter must return for a day.
 fn expected_ticks(row: &DailyRow) -> Vec<FetchedTick> {
     let tick = |tick: kit::tdx_server::TickRow| {
         let minute = u32::from(tick.minute);
@@ -194,7 +194,7 @@ fn expected_ticks(row: &DailyRow) -> Vec<FetchedTick> {
 }
 
 #[tokio::test]
-async fn trades_of_a_past_day_keep_their_order_over_two_pages() {
+async fn trades_keep_order_across_pages() {
     let server = server();
     let source = source(&server);
     let row = &server.rows(CODE)[50];
@@ -206,7 +206,7 @@ async fn trades_of_a_past_day_keep_their_order_over_two_pages() {
 }
 
 #[tokio::test]
-async fn todays_trades_are_asked_for_on_a_day_with_trades_only() {
+async fn asks_for_todays_trades_only_on_trading_days() {
     let today = actors::domain::shanghai_clock::today();
     let yesterday = today.pred_opt().unwrap();
     let server = TdxServer::start(Dataset::generated(&codes(3), &[yesterday])).unwrap();
@@ -220,7 +220,7 @@ async fn todays_trades_are_asked_for_on_a_day_with_trades_only() {
 }
 
 #[tokio::test]
-async fn factors_follow_from_the_events_and_the_closes_before_them() {
+async fn factors_follow_events_and_previous_closes() {
     let server = server();
     let rows = server.rows(CODE);
     let source = source(&server);
@@ -240,7 +240,7 @@ async fn factors_follow_from_the_events_and_the_closes_before_them() {
     let after_first = close(9) / rounded((close(9) * ten - decimal("3")) / decimal("15"));
     let after_second = after_first * (close(29) / rounded((close(29) * ten + decimal("11.25")) / decimal("12.5")));
     let factors = source.factors(code(), range("2024-01-01", "2024-03-31")).await.unwrap();
-    assert_eq!(factors.len(), 58, "one a trading day, as Tushare has them");
+    assert_eq!(factors.len(), 58, "one factor per trading day, as Tushare returns them");
     for (at, factor) in factors.iter().enumerate() {
         assert_eq!(factor.timestamp, Field::Value(rows[at].date.and_time(NaiveTime::MIN)));
         let expected = if at < 10 {
@@ -253,14 +253,14 @@ async fn factors_follow_from_the_events_and_the_closes_before_them() {
         assert_eq!(factor.factor, value(expected), "{}", rows[at].date);
     }
     let one = source.factors(code(), range("2024-03-29", "2024-03-29")).await.unwrap();
-    assert_eq!(one, factors[57..], "an increment goes on with the series");
+    assert_eq!(one, factors[57..], "an increment continues the series");
     let without = source.factors("000001.SZ".parse().unwrap(), range("2024-03-29", "2024-03-29")).await.unwrap();
     assert_eq!(without[0].factor, value(Decimal::ONE));
 }
 
 #[tokio::test]
-async fn the_list_has_the_shares_of_both_markets_with_their_names() {
-    // More than a page of Shanghai's, and Beijing's, which the servers do not list.
+async fn stock_list_has_names_of_both_markets() {
+    // More than a page of Shanghai codes, and Beijing codes, which the servers do not list.
     let codes = codes(4_400);
     let server = TdxServer::start(Dataset::generated(&codes, &[day("2024-03-29")])).unwrap();
     let stocks = source(&server).stocks().await.unwrap();
@@ -288,7 +288,7 @@ async fn error_under(fault: Fault) -> SourceError {
 }
 
 #[tokio::test]
-async fn each_fault_of_the_server_has_its_kind_and_names_the_server() {
+async fn server_faults_have_kinds_and_name_the_server() {
     for fault in [Fault::Down, Fault::Close, Fault::Half] {
         let error = error_under(fault).await;
         let text = error.to_string();
@@ -305,7 +305,7 @@ async fn each_fault_of_the_server_has_its_kind_and_names_the_server() {
         (Fault::NoBody, "the answer ends at byte 0"),
         (Fault::Count(0xffff), "65535 records are announced"),
         (Fault::Count(59), "the answer ends at byte"),
-        (Fault::Bomb, "more bytes, 1000 were announced"),
+        (Fault::Bomb, "more bytes, but 1000 were announced"),
         (Fault::BrokenZip, "cannot be read"),
     ] {
         let error = error_under(fault).await;
@@ -321,7 +321,7 @@ async fn a_silent_server_is_left_after_the_timeout() {
     let impatient = TdxSection { timeout_ms: 300, ..section(&[server.address()]) };
     let source = connect(&impatient);
     let quarter = request(Frequency::Day, range("2024-01-01", "2024-03-31"));
-    for fault in [Fault::Hang, Fault::Deaf] {
+    for fault in [Fault::Hang, Fault::NoGreeting] {
         server.set_fault(Some(fault));
         let begun = Instant::now();
         let error = source.bars(&quarter).await.unwrap_err();
@@ -340,7 +340,7 @@ async fn pages_that_repeat_or_come_twice_are_found_out() {
     server.set_fault(Some(Fault::SamePage));
     let error = source.bars(&long).await.unwrap_err();
     assert!(matches!(&error.kind, SourceErrorKind::BadAnswer(text) if text.contains("no older ones")), "{error}");
-    // What nobody asked for is never taken for the answer to another request.
+    // A surplus answer is never taken for the answer to another request.
     server.set_fault(Some(Fault::Twice));
     let before = server.connections();
     let outcome = source.bars(&long).await;
@@ -351,7 +351,7 @@ async fn pages_that_repeat_or_come_twice_are_found_out() {
     );
     server.set_fault(None);
     assert_eq!(source.bars(&long).await.unwrap().len(), days.len());
-    assert!(server.connections() > before, "such a connection is not used again");
+    assert!(server.connections() > before, "a connection with a surplus answer is not reused");
 }
 
 #[tokio::test]
@@ -364,15 +364,15 @@ async fn the_next_server_takes_over_and_keeps_the_work() {
     for _ in 0..3 {
         assert_eq!(source.bars(&quarter).await.unwrap().len(), 58);
     }
-    assert_eq!((broken.connections(), good.connections()), (1, 1), "who failed is not asked again");
+    assert_eq!((broken.connections(), good.connections()), (1, 1), "the failed server is not used again");
     good.set_fault(Some(Fault::Close));
     broken.set_fault(None);
     source.bars(&quarter).await.unwrap_err();
-    assert_eq!(source.bars(&quarter).await.unwrap().len(), 58, "round to those before");
+    assert_eq!(source.bars(&quarter).await.unwrap().len(), 58, "after the last server the first one is used again");
 }
 
 #[tokio::test]
-async fn as_many_connections_as_allowed_are_made_and_not_more() {
+async fn opens_no_more_connections_than_allowed() {
     let server = server();
     let few = TdxSection { max_concurrent: 3, ..section(&[server.address()]) };
     let source = std::sync::Arc::new(connect(&few));
@@ -389,7 +389,7 @@ async fn as_many_connections_as_allowed_are_made_and_not_more() {
 }
 
 #[tokio::test]
-async fn what_tdx_does_not_have_is_refused_without_a_request() {
+async fn rejects_unsupported_tdx_requests_without_sending() {
     let server = server();
     let source = source(&server);
     let beijing =

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: actors, data_worker, kit
-// Role: The Tushare adapter against a server that speaks Tushare's protocol.
+// Role: Tests the Tushare adapter against a server that speaks Tushare's protocol.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,9 @@ use data_worker::config::{SourcesSection, TushareSection};
 use data_worker::sources::registry::ConfiguredSources;
 use data_worker::sources::shared::budget::QuotaState;
 use data_worker::sources::tushare::TushareSource;
-use kit::tushare_server::{DailyRow, Dataset, Fault, LabelForm, Lasting, Options, TushareServer, codes, trading_days};
+use kit::tushare_server::{
+    DailyRow, Dataset, Fault, FaultDuration, LabelForm, Options, TushareServer, codes, trading_days,
+};
 use rust_decimal::Decimal;
 
 const CODE: &str = "600000.SH";
@@ -51,7 +53,7 @@ fn first_quarter() -> BarRequest {
     request("2024-01-01", "2024-03-31")
 }
 
-/// What the adapter must make of a server's row.
+/// The bar that the adapter must return for a server's row.
 fn expected(row: &DailyRow) -> FetchedBar {
     let [open, high, low, close, _, volume, amount] =
         row.cells().map(|cell| Field::Value(cell.parse::<Decimal>().unwrap()));
@@ -64,14 +66,14 @@ fn expected_of(server: &TushareServer) -> Vec<FetchedBar> {
 
 async fn error_under(fault: Fault) -> SourceError {
     let server = server();
-    server.set_fault(fault, Lasting::UntilCleared);
+    server.set_fault(fault, FaultDuration::UntilCleared);
     let error = source(&server).bars(&first_quarter()).await.unwrap_err();
     assert!(error.to_string().contains(CODE), "{error}");
     error
 }
 
 #[tokio::test]
-async fn bars_come_with_the_values_the_server_has_in_both_forms_of_address() {
+async fn bars_match_server_at_both_address_forms() {
     let server = server();
     let bars = source(&server).bars(&first_quarter()).await.unwrap();
     assert_eq!(bars.len(), 58);
@@ -86,7 +88,7 @@ async fn bars_come_with_the_values_the_server_has_in_both_forms_of_address() {
 }
 
 #[tokio::test]
-async fn a_range_is_asked_for_with_both_ends_and_may_be_empty() {
+async fn range_includes_both_ends_and_may_be_empty() {
     let server = server();
     let source = source(&server);
     let bars = source.bars(&request("2024-01-03", "2024-01-05")).await.unwrap();
@@ -101,7 +103,7 @@ async fn every_written_form_of_a_day_gives_the_same_bars() {
     let source = source(&server);
     let forms = [LabelForm::Number, LabelForm::Dashed, LabelForm::Zoned, LabelForm::Close, LabelForm::EpochSeconds];
     for form in forms {
-        server.set_fault(Fault::Labels(form), Lasting::UntilCleared);
+        server.set_fault(Fault::Labels(form), FaultDuration::UntilCleared);
         assert_eq!(source.bars(&first_quarter()).await.unwrap(), expected_of(&server), "{form:?}");
     }
 }
@@ -125,7 +127,7 @@ async fn no_row_is_lost_or_doubled_at_the_borders_of_pages() {
 }
 
 #[tokio::test]
-async fn a_server_that_gives_the_same_page_for_ever_or_moves_its_rows_is_found_out() {
+async fn detects_endless_and_moving_pages() {
     let server = server();
     let source = source(&server);
     let row = |date: &str| format!(r#"["{CODE}","{date}",1,1,1,1,1,1,1]"#);
@@ -134,16 +136,16 @@ async fn a_server_that_gives_the_same_page_for_ever_or_moves_its_rows_is_found_o
         let items = rows.join(",");
         format!(r#"{{"code":0,"data":{{"fields":{fields},"items":[{items}],"has_more":true}},"msg":null}}"#)
     };
-    server.set_fault(Fault::Body(page(&[row("20240103"), row("20240102")])), Lasting::UntilCleared);
+    server.set_fault(Fault::Body(page(&[row("20240103"), row("20240102")])), FaultDuration::UntilCleared);
     let moved = source.bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(&moved.kind, SourceErrorKind::Server(text) if text.contains("moved")), "{moved}");
-    server.set_fault(Fault::Body(page(&[row("20240102")])), Lasting::UntilCleared);
+    server.set_fault(Fault::Body(page(&[row("20240102")])), FaultDuration::UntilCleared);
     let endless = source.bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(&endless.kind, SourceErrorKind::BadAnswer(text) if text.contains("has_more")), "{endless}");
 }
 
 #[tokio::test]
-async fn rows_that_change_on_the_server_change_in_the_next_answer() {
+async fn changed_server_rows_show_in_next_answer() {
     let server = server();
     let source = source(&server);
     let before = source.bars(&first_quarter()).await.unwrap();
@@ -192,31 +194,31 @@ async fn a_closed_port_is_unreachable() {
 }
 
 #[tokio::test]
-async fn a_silent_server_is_left_after_the_timeout_and_a_slow_one_is_waited_for() {
+async fn silent_server_times_out_and_slow_one_answers() {
     let server = server();
     let impatient = TushareSection { timeout_ms: 200, ..section(server.url(), TOKEN) };
     let source = connect(&impatient);
-    server.set_fault(Fault::Hang, Lasting::Next(1));
+    server.set_fault(Fault::Hang, FaultDuration::Next(1));
     let error = source.bars(&first_quarter()).await.unwrap_err();
     assert_eq!(error.kind, SourceErrorKind::Timeout(Duration::from_millis(200)));
-    server.set_fault(Fault::Slow(Duration::from_millis(20)), Lasting::Next(1));
+    server.set_fault(Fault::Slow(Duration::from_millis(20)), FaultDuration::Next(1));
     assert_eq!(source.bars(&first_quarter()).await.unwrap().len(), 58);
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_told_and_never_shown() {
+async fn wrong_token_is_reported_and_never_shown() {
     let server = server();
     let source = connect(&section(server.url(), "geheim-4711"));
     let error = source.bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(&error.kind, SourceErrorKind::Unauthorized(text) if text.contains("40101")), "{error}");
-    // A server that sends back what it was sent.
+    // A server that echoes the token.
     let echoes = [
         Fault::Body("<html>geheim-4711</html>".to_owned()),
         Fault::Refused(-1, "unknown: geheim-4711".to_owned()),
         Fault::Refused(40203, "geheim-4711: 每分钟最多访问".to_owned()),
     ];
     for echo in echoes {
-        server.set_fault(echo, Lasting::Next(1));
+        server.set_fault(echo, FaultDuration::Next(1));
         let error = source.bars(&first_quarter()).await.unwrap_err();
         for text in [error.to_string(), format!("{error:?}"), format!("{source:?}")] {
             assert!(!text.contains("geheim"), "{text}");
@@ -249,10 +251,10 @@ async fn the_rate_limit_names_its_window_in_every_form() {
 }
 
 #[tokio::test]
-async fn after_a_rate_limited_answer_no_call_is_sent_until_the_window_is_over() {
+async fn sends_no_call_within_the_rate_limit_window() {
     let server = server();
     let source = Arc::new(source(&server));
-    server.set_fault(Fault::rate_limited(), Lasting::Next(1));
+    server.set_fault(Fault::rate_limited(), FaultDuration::Next(1));
     window_of(&source.bars(&first_quarter()).await.unwrap_err());
     let calls: Vec<_> = (0..32)
         .map(|_| {
@@ -261,7 +263,7 @@ async fn after_a_rate_limited_answer_no_call_is_sent_until_the_window_is_over() 
         })
         .collect();
     for call in calls {
-        // A minute is more than the 20 s an answer may take: the calls do not wait that long.
+        // The window of a minute exceeds the timeout of 20 s, so the calls fail instead of waiting.
         let error = call.await.unwrap().unwrap_err();
         assert!(error.to_string().contains("not sent") && error.to_string().contains("500次"), "{error}");
         assert!(window_of(&error) > Duration::from_secs(50));
@@ -273,7 +275,7 @@ async fn after_a_rate_limited_answer_no_call_is_sent_until_the_window_is_over() 
 async fn a_short_window_is_waited_for() {
     let server = server();
     let source = source(&server);
-    server.set_fault(Fault::Status(429, Some(1)), Lasting::Next(1));
+    server.set_fault(Fault::Status(429, Some(1)), FaultDuration::Next(1));
     let before = Instant::now();
     window_of(&source.bars(&first_quarter()).await.unwrap_err());
     assert_eq!(source.bars(&first_quarter()).await.unwrap().len(), 58);
@@ -295,13 +297,13 @@ async fn the_servers_own_limit_is_met_and_counted() {
     assert_eq!((server.requests_of(CODE), server.rejected()), (4, 1));
 }
 
-/// The address of a raw server in the form of the vendor's client.
+/// The URL of a raw server as the vendor's client uses it.
 fn raw_server(head: &'static str, chunk: Vec<u8>, count: usize) -> String {
     format!("{}/dataapi", kit::http_serving::raw_server(head, chunk, count))
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_within_an_answer_is_unreachable() {
+async fn broken_connection_is_unreachable() {
     let url = raw_server("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", b"{\"code\":0".to_vec(), 1);
     let error = connect(&section(url, TOKEN)).bars(&first_quarter()).await.unwrap_err();
     assert!(matches!(error.kind, SourceErrorKind::Unreachable(_)), "{error:?}");
@@ -318,7 +320,7 @@ async fn an_answer_without_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn suspensions_are_told_by_code_and_by_day() {
+async fn suspensions_are_listed_by_code_and_by_day() {
     let server = server();
     let other = &codes(3)[1];
     server.suspend(CODE, day("2024-01-04"), "");
@@ -333,22 +335,22 @@ async fn suspensions_are_told_by_code_and_by_day() {
     assert_eq!(
         source.day_suspensions(day("2024-01-05")).await.unwrap(),
         Some(vec![]),
-        "a part of a day, and a resumption"
+        "a partial suspension and a resumption do not count"
     );
 }
 
 #[tokio::test]
-async fn an_account_that_may_not_ask_for_suspensions_is_told_once_and_slows_nothing_down() {
+async fn forbidden_suspensions_are_asked_for_once() {
     let server = server();
     let source = source(&server);
     let ask = async || source.day_suspensions(day("2024-01-04")).await;
-    // The limit of this one interface closes the gate before no other.
-    server.set_fault(Fault::rate_limited(), Lasting::Next(1));
+    // A rate limit on this interface does not block the others.
+    server.set_fault(Fault::rate_limited(), FaultDuration::Next(1));
     assert!(matches!(ask().await.unwrap_err().kind, SourceErrorKind::RateLimited { .. }));
     assert_eq!(source.bars(&first_quarter()).await.unwrap().len(), 58);
     let of_another = connect(&section(server.url(), TOKEN));
     let ask = async || of_another.day_suspensions(day("2024-01-04")).await;
-    server.set_fault(Fault::Refused(40203, "抱歉，您没有接口访问权限".to_owned()), Lasting::Next(1));
+    server.set_fault(Fault::Refused(40203, "抱歉，您没有接口访问权限".to_owned()), FaultDuration::Next(1));
     let before = server.requests();
     for _ in 0..3 {
         assert_eq!(ask().await.unwrap(), None);

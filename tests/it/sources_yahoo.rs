@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: actors, data_worker, kit, main_job
-// Role: Yahoo: the adapter against a server that speaks its chart protocol, and the whole worker with it as its source.
+// Role: Tests the Yahoo adapter against a protocol server, and the worker with Yahoo as its source.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime};
 use data_worker::config::{SourcesSection, YahooSection};
 use data_worker::sources::yahoo::YahooSource;
-use kit::fault::Lasting;
+use kit::fault::FaultDuration;
 use kit::http_serving::raw_server;
 use kit::scene::Scene;
 use kit::tushare_data::{DailyRow, Dataset, codes, last_trading_days, shanghai_today, trading_days};
@@ -48,7 +48,7 @@ fn first_quarter() -> BarRequest {
     request(Frequency::Day, day("2024-01-01"), day("2024-03-31"))
 }
 
-/// Time, prices in hundredths, lots: what is left of single precision is rounded away where it is stored.
+/// Time, prices in hundredths, lots. Rounding removes the error of single precision, as it does when bars are stored.
 type Rounded = (NaiveDateTime, [i64; 4], Decimal);
 
 fn rounded(bar: &FetchedBar) -> Rounded {
@@ -96,7 +96,7 @@ async fn days_come_with_the_values_the_server_has() {
 async fn days_before_splits_are_raw_again() {
     let server = server();
     server.set_split(CODE, day("2024-02-01"), 13, 10);
-    // After the range that is asked for, but before today.
+    // The split lies after the requested range but before today.
     server.set_split(CODE, day("2024-06-03"), 2, 1);
     assert_eq!(days(&source(&server)).await, expected_of(&server));
 }
@@ -128,7 +128,7 @@ async fn minutes_of_each_length_are_labelled_with_their_end() {
         (Frequency::Minute60, 4, "10:30", 1),
     ] {
         let before = server.received().len();
-        // Four weeks and the day, whichever day it is.
+        // Four weeks up to today, whatever the weekday.
         let start = shanghai_today().checked_sub_days(Days::new(27)).unwrap();
         let bars = source.bars(&request(frequency, start, past[9])).await.unwrap();
         let mut times: Vec<NaiveDateTime> = bars.iter().map(|bar| rounded(bar).0).collect();
@@ -137,11 +137,11 @@ async fn minutes_of_each_length_are_labelled_with_their_end() {
         assert_eq!(times[a_day - 1].format("%H:%M").to_string(), "15:00");
         let lots: Decimal = bars[..a_day].iter().map(|bar| rounded(bar).2).sum();
         let whole = expected_of(&server)[0].2;
-        // The server's row of the opening auction, a 241st of a day's minutes, is none of Yahoo's.
+        // Yahoo has no row for the opening auction, which holds 1/241 of the day's volume here.
         let off = if a_day == 240 { whole / Decimal::from(240) } else { Decimal::TWO };
         assert!((lots - whole).abs() < off, "{frequency}: {lots} lots of {whole}");
         times.dedup();
-        assert_eq!(times.len(), 10 * a_day, "no minute comes twice where two requests meet");
+        assert_eq!(times.len(), 10 * a_day, "no minute is duplicated at the border of two requests");
         assert_eq!(server.received().len() - before, requests, "{frequency}");
     }
     server.set_split(CODE, past[6], 2, 1);
@@ -151,7 +151,7 @@ async fn minutes_of_each_length_are_labelled_with_their_end() {
 }
 
 #[tokio::test]
-async fn what_yahoo_does_not_have_is_refused_before_anything_is_sent() {
+async fn rejects_unsupported_yahoo_requests_without_sending() {
     let server = server();
     let source = source(&server);
     let old = source.bars(&request(Frequency::Minute1, day("2024-01-02"), day("2024-01-03"))).await.unwrap_err();
@@ -170,7 +170,7 @@ async fn what_yahoo_does_not_have_is_refused_before_anything_is_sent() {
 
 async fn error_under(fault: Fault) -> SourceError {
     let server = server();
-    server.set_fault(fault, Lasting::UntilCleared);
+    server.set_fault(fault, FaultDuration::UntilCleared);
     let error = source(&server).bars(&first_quarter()).await.unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("source yahoo: chart 600000.SH 1d"), "{text}");
@@ -208,19 +208,19 @@ async fn each_fault_of_the_server_has_its_kind() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_kind_keeps_its_rows_for_the_validator() {
+async fn keeps_rows_of_other_body_for_the_validator() {
     let server = server();
-    server.set_fault(Fault::Replaced("\"high\":[".to_owned(), "\"high\":[\"x\",".to_owned()), Lasting::Next(1));
+    server.set_fault(Fault::Replaced("\"high\":[".to_owned(), "\"high\":[\"x\",".to_owned()), FaultDuration::Next(1));
     let error = source(&server).bars(&first_quarter()).await.unwrap_err();
     assert!(error.to_string().contains("59 values for 58"), "{error}");
     let first = "\"timestamp\":[1704159000";
-    server.set_fault(Fault::Replaced(first.to_owned(), "\"timestamp\":[null".to_owned()), Lasting::Next(1));
+    server.set_fault(Fault::Replaced(first.to_owned(), "\"timestamp\":[null".to_owned()), FaultDuration::Next(1));
     let bars = source(&server).bars(&first_quarter()).await.unwrap();
     assert_eq!((bars.len(), &bars[0].timestamp), (58, &Field::Missing));
 }
 
 #[tokio::test]
-async fn a_bomb_and_a_stream_without_end_are_cut_off_and_a_broken_one_is_unreachable() {
+async fn cuts_off_bombs_and_endless_bodies() {
     let bomb = error_under(Fault::Bomb(200)).await;
     assert!(matches!(&bomb.kind, SourceErrorKind::BadAnswer(text) if text.contains("more than")), "{bomb}");
     let endless = connect(&section(raw_server("HTTP/1.1 200 OK\r\n\r\n", vec![b' '; 1 << 20], 1_000)));
@@ -232,13 +232,13 @@ async fn a_bomb_and_a_stream_without_end_are_cut_off_and_a_broken_one_is_unreach
 }
 
 #[tokio::test]
-async fn a_silent_server_is_left_after_the_timeout_and_a_slow_one_is_waited_for() {
+async fn silent_server_times_out_and_slow_one_answers() {
     let server = server();
     let source = connect(&YahooSection { timeout_ms: 1_000, ..section(server.url()) });
-    server.set_fault(Fault::Hang, Lasting::Next(1));
+    server.set_fault(Fault::Hang, FaultDuration::Next(1));
     let error = source.bars(&first_quarter()).await.unwrap_err();
     assert_eq!(error.kind, SourceErrorKind::Timeout(Duration::from_secs(1)));
-    server.set_fault(Fault::Slow(Duration::from_millis(20)), Lasting::Next(1));
+    server.set_fault(Fault::Slow(Duration::from_millis(20)), FaultDuration::Next(1));
     assert_eq!(days(&source).await.len(), 58);
     drop(server);
     let error = source.bars(&first_quarter()).await.unwrap_err();
@@ -246,7 +246,7 @@ async fn a_silent_server_is_left_after_the_timeout_and_a_slow_one_is_waited_for(
 }
 
 #[test]
-fn a_worker_stores_what_yahoo_has_with_an_amount_of_zero() {
+fn worker_stores_yahoo_bars_with_zero_amount() {
     let Market { codes, .. } = market(4, 0);
     let past = last_trading_days(shanghai_today().pred_opt().unwrap(), 10);
     let data = Dataset::generated(&codes, &past);

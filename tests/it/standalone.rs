@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: kit
-// Role: `data-worker standalone` from outside: what it prints, what its file holds, its exit code; needs no servers.
+// Role: Tests `data-worker standalone` as a process: output, database file and exit code; needs no servers.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -14,7 +14,7 @@ use sqlx::{Connection, Row};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_data-worker");
 
-/// Longest wait for what takes seconds: the broker's first rebalance alone takes three.
+/// Timeout of waits that normally take seconds; the broker's first rebalance takes three.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn standalone(database: &Path) -> Output {
@@ -26,7 +26,7 @@ fn output_text(output: &Output) -> String {
     format!("exit {:?}\n{out}\n---- error stream\n{err}", output.status.code())
 }
 
-/// The rows a statement gives, each as its columns joined by blanks; nothing while there is no such table.
+/// The rows of a query, columns joined by blanks; empty while the table does not exist.
 fn rows(database: &Path, sql: &str) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -41,7 +41,7 @@ fn rows(database: &Path, sql: &str) -> Vec<String> {
     })
 }
 
-/// Whether a line holds all of these words.
+/// Whether a line contains all of these words.
 fn has_line(text: &str, words: &[&str]) -> bool {
     text.lines().any(|line| words.iter().all(|word| line.split_whitespace().any(|found| found == *word)))
 }
@@ -90,14 +90,14 @@ fn a_first_run_says_what_it_did_and_leaves_exact_rows() {
     let reason = "bad_command (attempts: 1): the message is not JSON: EOF while parsing";
     assert_eq!(printed.matches(reason).count(), 1, "one dead letter: {said}");
     let logged = String::from_utf8_lossy(&output.stderr);
-    assert!(logged.lines().all(|line| line.contains(" WARN ")), "no more is logged than warnings: {said}");
+    assert!(logged.lines().all(|line| line.contains(" WARN ")), "the log has warnings only: {said}");
     assert!(said.contains(&database.display().to_string()), "{said}");
-    // Looked at before the test itself opens the file.
+    // Listed before the test itself opens the file.
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["bars.sqlite"], "the file is closed and complete");
+    assert_eq!(left, ["bars.sqlite"], "SQLite leaves no journal files");
     assert_sample_is_stored(&database);
 
-    // The same file again: nothing is doubled, and the outcome is as it should be, too.
+    // A second run on the same file adds no duplicates and succeeds as well.
     let again = standalone(&database);
     let said = output_text(&again);
     assert_eq!(again.status.code(), Some(0), "{said}");
@@ -106,7 +106,7 @@ fn a_first_run_says_what_it_did_and_leaves_exact_rows() {
 }
 
 #[test]
-fn a_database_that_cannot_be_made_is_named_and_the_exit_code_says_so() {
+fn unusable_database_is_named_with_exit_code_1() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("no such folder/bars.sqlite");
     let output = standalone(&database);
@@ -123,7 +123,7 @@ fn a_database_that_cannot_be_made_is_named_and_the_exit_code_says_so() {
 }
 
 #[test]
-fn it_stays_and_serves_commands_until_it_is_told_to_stop() {
+fn stays_and_serves_commands_until_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("bars.sqlite");
     let log = folder.path().join("standalone.log");
@@ -134,13 +134,13 @@ fn it_stays_and_serves_commands_until_it_is_told_to_stop() {
         let rest = text.split_once(mark)?.1;
         rest.split_once('\n').map(|(line, _)| line.trim().to_owned())
     };
-    let command_line = wait_for("the line for kcat", TIMEOUT, || after(&worker.log_text(), "| kcat "));
+    let command_line = wait_for("the kcat command line", TIMEOUT, || after(&worker.log_text(), "| kcat "));
     let words: Vec<&str> = command_line.split_whitespace().collect();
     let ["-P", "-b", address, "-t", topic] = words[..] else { panic!("{command_line}") };
     assert!(worker.log_text().contains(&format!("Broker: {address}")), "{}", worker.log_text());
     assert_sample_is_stored(&database);
 
-    let bars = wait_for("the folder for further bars", TIMEOUT, || after(&worker.log_text(), "daily.csv into "));
+    let bars = wait_for("the folder for new bars", TIMEOUT, || after(&worker.log_text(), "daily.csv into "));
     let file = "date,open,high,low,close,volume,amount\n20240102,7.5,7.75,7.25,7.5,123400,925500.0\n";
     std::fs::write(Path::new(&bars).join("600000.SH.daily.csv"), file).unwrap();
     let command = br#"{"command":"bar_snapshot","params":{"code":"SH600000"}}"#;
@@ -149,17 +149,17 @@ fn it_stays_and_serves_commands_until_it_is_told_to_stop() {
     let expected = "2024-01-02 00:00:00 7.50 7.75 7.25 7.50 1234 925.50";
     wait_until("the new row", TIMEOUT, || rows(&database, stored) == [expected]);
     let line = "1 tasks done, 0 failed, 0 commands refused; 1 rows fetched, 1 written, 0 unchanged, 0 skipped";
-    wait_until("its line", TIMEOUT, || worker.log_text().contains(line));
+    wait_until("the summary line", TIMEOUT, || worker.log_text().contains(line));
 
     assert!(worker.is_running());
     worker.terminate();
     assert_eq!(worker.wait(TIMEOUT).code(), Some(0), "{}", worker.log_text());
-    assert!(!Path::new(&bars).exists(), "the run's own folder is gone, the database elsewhere is kept");
+    assert!(!Path::new(&bars).exists(), "the run's temporary folder is removed, the database outside it stays");
     assert_eq!(rows(&database, stored), [expected]);
 }
 
 #[test]
-fn without_a_database_of_ones_own_the_file_is_kept_under_the_temporary_directory() {
+fn default_database_is_in_the_temporary_directory() {
     let temporary = tempfile::tempdir().unwrap();
     let output = Command::new(PROGRAM).arg("standalone").env("TMPDIR", temporary.path()).output().expect("the program");
     let said = output_text(&output);

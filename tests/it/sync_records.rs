@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: actors, data_worker, kit, main_job
-// Role: The record of every ended task in the real MariaDB, written behind the tasks and never in their way.
+// Role: Tests the sync record of every ended task in the real MariaDB, written without blocking the tasks.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn command(name: &str, params: &str) -> Vec<u8> {
 }
 
 fn wait_for_rows(tables: &Tables, num_rows: usize) {
-    wait_until(&format!("{num_rows} records of tasks"), TIMEOUT, || {
+    wait_until(&format!("{num_rows} sync records"), TIMEOUT, || {
         tables.try_rows("SELECT count(*) FROM data_sync_record").is_ok_and(|rows| rows == [[num_rows.to_string()]])
     });
 }
@@ -27,7 +27,7 @@ fn every_ended_task_has_a_row_with_what_came_of_it() {
     let Market { codes, data, .. } = market(30, 6);
     let mut scene = Scene::new("records", PROGRAM, data);
     let tables = Tables::create(&scene.name);
-    // A row the rules refuse, of one code.
+    // One code has a row that the rules reject.
     let mut rows = scene.source.rows(&codes[3]);
     let date = rows[2].date;
     rows[2] = kit::tushare_data::DailyRow::new(date, ["-1", "2", "1", "1", "1", "100", "100"]);
@@ -48,7 +48,7 @@ fn every_ended_task_has_a_row_with_what_came_of_it() {
     let partial = tables.rows("SELECT code FROM data_sync_record WHERE status = 'partial'");
     assert_eq!(partial, [[codes[3].clone()]]);
 
-    // Every kind of task, and one that fails; a graceful stop writes what is not written yet.
+    // Every kind of task, and one that fails; a graceful stop writes the pending records.
     scene.send(&[
         command("stockinfo", ""),
         command("trade_day", ""),
@@ -56,7 +56,9 @@ fn every_ended_task_has_a_row_with_what_came_of_it() {
         command("bar_snapshot", &format!(r#""code":"{}","full":true"#, codes[0])),
     ]);
     scene.wait_until_committed();
-    scene.source.set_fault(kit::tushare_server::Fault::Status(500, None), kit::tushare_server::Lasting::UntilCleared);
+    scene
+        .source
+        .set_fault(kit::tushare_server::Fault::Status(500, None), kit::tushare_server::FaultDuration::UntilCleared);
     scene.send(&[command("bar_snapshot", &format!(r#""code":"{}","days":3"#, codes[0]))]);
     scene.wait_until_committed();
     worker.terminate();
@@ -83,7 +85,7 @@ fn every_ended_task_has_a_row_with_what_came_of_it() {
 }
 
 #[test]
-fn a_database_that_is_away_holds_no_command_up_and_records_can_be_switched_off() {
+fn unreachable_mysql_holds_no_command() {
     let Market { codes, data, .. } = market(20, 3);
     let mut scene = Scene::new("norecords", PROGRAM, data);
     let tables = Tables::create(&scene.name);
@@ -100,7 +102,7 @@ fn a_database_that_is_away_holds_no_command_up_and_records_can_be_switched_off()
     scene.wait_until_committed();
     silent.terminate();
     silent.wait(Duration::from_secs(25));
-    assert!(tables.try_rows("SELECT count(*) FROM data_sync_record").is_err(), "not even the table is made");
+    assert!(tables.try_rows("SELECT count(*) FROM data_sync_record").is_err(), "the table is not created either");
 }
 
 #[test]
@@ -129,7 +131,7 @@ fn a_record_that_is_written_again_is_one_record() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = data_worker::adapters::mysql::store::MySqlReference::new(&section);
-        // The answer to the first try was lost.
+        // As after a lost answer: the same records again.
         store.record_syncs(&records).await.unwrap();
         store.record_syncs(&records).await.unwrap();
     });

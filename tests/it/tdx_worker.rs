@@ -1,6 +1,6 @@
 // Upstream: backfill_kinds
 // Downstream: actors, kit, main_job, sources_tdx
-// Role: The whole worker on TDX alone: every command it can answer becomes exact rows.
+// Role: Tests the worker with TDX as its only source: every command that TDX supports becomes exact rows.
 
 use chrono::NaiveDate;
 use kit::clickhouse::StoredBar;
@@ -55,7 +55,7 @@ fn commands_become_exact_rows_with_tdx_alone() {
     scene.database.query("DELETE FROM bar WHERE frequency != 1");
     assert_eq!(scene.database.bars(), expected(&server));
 
-    // The list tells no first day and no industry: what others told stays.
+    // TDX's list has no list date and no industry: the stored values stay.
     let list = br#"{"command":"stockinfo","params":{}}"#.to_vec();
     scene.send(std::slice::from_ref(&list));
     scene.wait_until_committed();
@@ -70,15 +70,15 @@ fn commands_become_exact_rows_with_tdx_alone() {
     server.append_day(last_day);
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
-    assert_eq!(scene.database.bars(), expected(&server), "the increment: one new row a code");
+    assert_eq!(scene.database.bars(), expected(&server), "the increment adds one row per code");
 }
 
 #[test]
-fn trades_of_the_last_days_are_stored_with_the_vendors_direction() {
+fn stores_tdx_trades_of_the_last_week() {
     let Market { codes, data, .. } = market(1, 30);
     let server = TdxServer::start(data).unwrap();
     let mut scene = Scene::new("tdxticks", PROGRAM, Dataset::empty());
-    // TDX is where ticks come from if nothing is said of them: the source of bars, Tushare, has none.
+    // TDX is the default source of ticks, because Tushare, the source of bars, has none.
     scene.set("sources.tdx.hosts", format!("[\"{}\"]", server.address()));
     let _worker = scene.start("n1");
     scene.send(&[format!(r#"{{"command":"tick","params":{{"code":"{}"}}}}"#, codes[0]).into_bytes()]);
@@ -89,7 +89,7 @@ fn trades_of_the_last_days_are_stored_with_the_vendors_direction() {
     assert!(num_ticks >= 3 * 2_401, "{num_ticks} trades");
 }
 
-/// Fails unless the code's table holds exactly the server's trades of these days; how many they are.
+/// Asserts that the code's table holds exactly the server's trades of these days; returns their number.
 pub fn assert_ticks_stored(
     scene: &Scene,
     server: &TdxServer,

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: http, kit, main_job
-// Role: Ticks on the real engine: a table for each security, days that grow, days that are replaced, and the way back.
+// Role: Tests ticks on the real engine: a table per security, increments within a day, replacements, backfills.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn command(params: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// A day's trades: two equal ones in each minute of the morning.
+/// A day's trades as CSV: two equal ones in each minute of the morning.
 fn lines(day: NaiveDate, num_ticks: usize) -> String {
     let mut text = String::new();
     for n in 0..num_ticks {
@@ -68,7 +68,7 @@ impl Market {
         self.scene.wait_until_committed();
     }
 
-    /// Ticks by day, physical rows.
+    /// Number of physical rows per day.
     fn stored(&self) -> Vec<(NaiveDate, usize)> {
         let sql = "SELECT toDate(timestamp), count() FROM `000001_SZ_Tick` GROUP BY 1 ORDER BY 1";
         let text = self.scene.database.try_query(sql).unwrap_or_default();
@@ -86,7 +86,7 @@ fn days(count: usize) -> Vec<NaiveDate> {
 }
 
 #[test]
-fn an_increment_begins_a_week_back_and_goes_on_within_a_day() {
+fn tick_increment_starts_a_week_back_and_continues() {
     let mut market = Market::new("ticks");
     let days = days(12);
     let (half, whole) = (lines(days[11], 100), lines(days[11], PER_DAY));
@@ -111,7 +111,7 @@ fn an_increment_begins_a_week_back_and_goes_on_within_a_day() {
     ));
     assert_eq!(first.lines().collect::<Vec<_>>(), ["10\t5\t0\t09:30", "10\t5\t0\t09:30", "10.01\t5\t1\t09:31"]);
 
-    // The day goes on: only what is new is written. The same again changes nothing.
+    // The day continues: only new ticks are written. A repeat changes nothing.
     market.has(&(before + &whole));
     for _ in 0..2 {
         let statements = market.scene.database.statements();
@@ -123,10 +123,10 @@ fn an_increment_begins_a_week_back_and_goes_on_within_a_day() {
 }
 
 #[test]
-fn a_backfill_goes_back_until_nothing_comes_leaves_stored_days_alone_and_overwrites_where_wanted() {
+fn full_backfill_skips_stored_days_unless_overwrite() {
     let mut market = Market::new("backfill");
     let days = days(60);
-    // Nothing for the oldest 20 days; a hole of four days in between.
+    // No ticks for the oldest 20 days, and a gap of four days in between.
     let traded: Vec<NaiveDate> =
         days.iter().enumerate().filter(|(n, _)| *n >= 20 && !(40..44).contains(n)).map(|(_, day)| *day).collect();
     market.has(&traded.iter().map(|day| lines(*day, PER_DAY)).collect::<String>());
@@ -134,9 +134,9 @@ fn a_backfill_goes_back_until_nothing_comes_leaves_stored_days_alone_and_overwri
     let _worker = market.scene.start("n1");
     market.send(r#","full":true"#);
     let expected: Vec<(NaiveDate, usize)> = traded.iter().map(|day| (*day, PER_DAY)).collect();
-    assert_eq!(market.stored(), expected, "the hole is shorter than what ends it");
+    assert_eq!(market.stored(), expected, "the gap is shorter than the limit of empty days");
 
-    // The vendor has other ticks now, and fewer of one day: only `overwrite` believes that.
+    // The vendor now has other ticks, and fewer for one day: only `overwrite` accepts that.
     let changed: String =
         traded.iter().enumerate().map(|(n, day)| lines(*day, if n == 3 { 80 } else { PER_DAY + 20 })).collect();
     market.has(&changed);
@@ -157,19 +157,19 @@ fn a_backfill_goes_back_until_nothing_comes_leaves_stored_days_alone_and_overwri
     market.send(r#","full":true,"overwrite":true"#);
     stop.send(()).unwrap();
     let (looks, gaps) = watcher.join().unwrap();
-    assert!(looks > 0 && gaps == 0, "{gaps} of {looks} looks found ticks missing");
+    assert!(looks > 0 && gaps == 0, "{gaps} of {looks} reads found ticks missing");
     let expected: Vec<(NaiveDate, usize)> =
         traded.iter().enumerate().map(|(n, day)| (*day, if n == 3 { 80 } else { PER_DAY + 20 })).collect();
     assert_eq!(market.stored(), expected);
 }
 
 #[test]
-fn a_backfill_goes_back_to_the_list_date_and_no_further() {
+fn backfill_stops_at_the_list_date() {
     let mut market = Market::new("listdate");
     let days = days(40);
     let tables = Tables::create_as_ginkgo(&market.scene.name);
     tables.add_stock(CODE, "name", &days[15].to_string(), "2100-01-01");
-    // Trades of before are another security's that had the code.
+    // Trades before the list date belong to another security that had the code.
     market.has(&days.iter().map(|day| lines(*day, PER_DAY)).collect::<String>());
     let _worker = market.scene.start("n1");
     market.send(r#","full":true"#);
@@ -178,11 +178,11 @@ fn a_backfill_goes_back_to_the_list_date_and_no_further() {
 }
 
 #[test]
-fn ticks_of_the_python_worker_are_replaced_and_a_crash_doubles_nothing() {
+fn replaces_python_ticks_without_duplicates_after_kill() {
     let mut market = Market::new("pythonticks");
     let days = days(2);
     market.has(&(lines(days[0], PER_DAY) + &lines(days[1], PER_DAY)));
-    // Its table, plain and without a window for tokens, with random identities.
+    // The Python worker's table: no deduplication window, random uuids.
     market.scene.database.query(
         "CREATE TABLE `000001_SZ_Tick` (code String, price Decimal(16,2), volume Int32, direction Int8, uuid String, \
          meta String, `desc` String, timestamp DateTime, source Int8) ENGINE = MergeTree ORDER BY timestamp",
@@ -206,11 +206,11 @@ fn ticks_of_the_python_worker_are_replaced_and_a_crash_doubles_nothing() {
 }
 
 #[test]
-fn many_commands_for_the_same_days_at_once_store_each_tick_once() {
+fn concurrent_commands_store_each_tick_once() {
     let mut market = Market::new("sameticks");
     let days = days(3);
     market.has(&days.iter().map(|day| lines(*day, PER_DAY)).collect::<String>());
-    // Ginkgo's own table, which would keep what is inserted twice.
+    // Ginkgo's own table, which keeps repeated inserts.
     market.scene.database.query(
         "CREATE TABLE `000001_SZ_Tick` (code String, price Decimal(16,2), volume Int32, direction Int8, uuid String, \
          meta String, `desc` String, timestamp DateTime, source Int8) ENGINE = MergeTree ORDER BY timestamp",
@@ -222,7 +222,7 @@ fn many_commands_for_the_same_days_at_once_store_each_tick_once() {
     let expected: Vec<(NaiveDate, usize)> = days.iter().map(|day| (*day, PER_DAY)).collect();
     assert_eq!(market.stored(), expected);
 
-    // What two workers may double at the same moment, the next fetch of that day makes one.
+    // Duplicates, as two concurrent workers may write them: the next fetch of that day removes them.
     market.scene.database.query(&format!(
         "INSERT INTO `000001_SZ_Tick` SELECT * FROM `000001_SZ_Tick` WHERE timestamp >= '{} 00:00:00'",
         days[2]
@@ -233,7 +233,7 @@ fn many_commands_for_the_same_days_at_once_store_each_tick_once() {
 }
 
 #[test]
-fn a_row_that_cannot_be_is_skipped_and_removes_nothing_and_a_missing_file_is_a_dead_letter() {
+fn invalid_tick_removes_nothing_and_missing_file_fails() {
     let mut market = Market::new("badticks");
     let day = days(1)[0];
     market.has(&lines(day, PER_DAY));
@@ -242,7 +242,7 @@ fn a_row_that_cannot_be_is_skipped_and_removes_nothing_and_a_missing_file_is_a_d
     market.has(&(lines(day, 50) + &format!("{day} 10:00,-1,5,0\n{day} 10:00,10,5,3\n")));
     market.send(r#","days":1,"overwrite":true"#);
     let stored: usize = market.stored().iter().filter(|(stored, _)| *stored == day).map(|(_, count)| count).sum();
-    assert_eq!(stored, PER_DAY, "what is stored is the best that is known");
+    assert_eq!(stored, PER_DAY, "the stored ticks stay");
     market.scene.send(&[br#"{"command":"tick","params":{"code":"600000.SH"}}"#.to_vec()]);
     market.scene.wait_until_committed();
     let letters = market.scene.dead_letters();
@@ -251,7 +251,7 @@ fn a_row_that_cannot_be_is_skipped_and_removes_nothing_and_a_missing_file_is_a_d
 }
 
 #[test]
-fn a_long_pause_is_made_up_for_in_parts_and_a_dropped_table_is_made_anew() {
+fn catches_up_after_pause_and_recreates_dropped_table() {
     let mut market = Market::new("pause_of_ticks");
     let days = days(45);
     let all: String = days.iter().map(|day| lines(*day, 10)).collect();
@@ -269,21 +269,21 @@ fn a_long_pause_is_made_up_for_in_parts_and_a_dropped_table_is_made_anew() {
 }
 
 #[test]
-fn a_replacement_whose_delete_failed_is_finished_by_the_next_worker() {
+fn next_worker_finishes_tick_replacement() {
     let mut market = Market::new("half_replaced");
     let days = days(1);
     market.has(&lines(days[0], 10));
     let mut first = market.scene.start("n1");
     market.send(&format!(r#","start_date":"{0}","end_date":"{0}""#, days[0]));
     let python = "SELECT code, price, volume, direction, replaceAll(toString(generateUUIDv4()), '-', '') AS uuid, meta, `desc`, timestamp, source";
-    // As the Python worker stored them: the same ticks under random identities.
+    // As the Python worker stored them: the same ticks with random uuids.
     market.scene.database.query("CREATE TABLE old AS `000001_SZ_Tick`");
     market.scene.database.query(&format!("INSERT INTO old {python} FROM `000001_SZ_Tick`"));
     market.scene.database.query("TRUNCATE TABLE `000001_SZ_Tick`");
     market.scene.database.query("INSERT INTO `000001_SZ_Tick` SELECT * FROM old");
     market.scene.database.fault("kind=delete&mode=refuse&code=241&text=Memory+limit+exceeded", 1_000);
     market.scene.send(&[command("")]);
-    wait_until("the new rows beside the old", TIMEOUT, || market.stored() == [(days[0], 20)]);
+    wait_until("the new rows next to the old ones", TIMEOUT, || market.stored() == [(days[0], 20)]);
     first.kill();
     market.scene.database.fault("kind=delete&mode=refuse", 0);
     let _second = market.scene.start("n1");

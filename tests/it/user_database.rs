@@ -1,54 +1,54 @@
 // Upstream: databases_types, databases_worker, reload_servers, sources_databases
 // Downstream: data_worker, kit
-// Role: A database of the user's own on each of the real servers: created, filled, described to the worker.
+// Role: Creates and fills a user's own database on each of the real servers and returns its source settings.
 
 use data_worker::config::{MappingSection, SourceName, SourcesSection};
 use kit::clickhouse::Database;
 use kit::mysql::Tables;
-use kit::redis::OwnRedis;
+use kit::redis::PrivateRedis;
 use kit::services::{host_and_port, required};
 use mongodb::bson::{Bson, DateTime, Document};
 use mongodb::options::{ClientOptions, Credential, ServerAddress};
 use serde_json::Value;
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     Text,
-    /// With two decimals.
+    /// A number with two decimals.
     Decimal,
-    /// With six decimals.
+    /// A number with six decimals.
     Factor,
-    /// A number of 64 bits.
+    /// A 64-bit integer.
     Whole,
-    /// A date with a time of day, as `2024-01-02 09:35:00`.
+    /// A date with a time of day, such as `2024-01-02 09:35:00`.
     Time,
-    /// The same; in MongoDB a wall clock that is stored as if it were UTC.
+    /// Like `Time`, but MongoDB stores the wall-clock time as if it were UTC.
     WallClock,
 }
 
 /// A column: name and type.
 pub type Column<'n> = (&'n str, Type);
 
-/// What Redis keeps rows in.
+/// The Redis key that holds the rows.
 pub enum Key<'k> {
-    /// A sorted set; the index of the column of times, whose Shanghai seconds are the scores.
+    /// A sorted set, with the index of the time column, whose Unix seconds are the scores.
     SortedSet(&'k str, usize),
     List(&'k str),
-    /// A hash; the index of the column that becomes the field.
+    /// A hash, with the index of the column that becomes the field.
     Hash(&'k str, usize),
 }
 
 pub struct UserDatabase {
     pub vendor: SourceName,
     name: String,
-    redis: Option<OwnRedis>,
+    redis: Option<PrivateRedis>,
 }
 
 impl UserDatabase {
     pub fn create(vendor: SourceName, name: &str) -> Self {
         let database =
-            Self { vendor, name: name.to_owned(), redis: (vendor == SourceName::Redis).then(OwnRedis::start) };
+            Self { vendor, name: name.to_owned(), redis: (vendor == SourceName::Redis).then(PrivateRedis::start) };
         match vendor {
             SourceName::ClickHouse => Database::shared(name).create(),
             SourceName::MySql => drop(Tables::create(name)),
@@ -57,7 +57,7 @@ impl UserDatabase {
         database
     }
 
-    /// Where it is, as settings below `sources`.
+    /// The connection settings, as keys below `sources`.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         match self.vendor {
             SourceName::ClickHouse => {
@@ -85,7 +85,7 @@ impl UserDatabase {
         }
     }
 
-    /// The same as typed settings with a shape, and this database as the source of everything.
+    /// The typed settings with a mapping, and this database as the source of every kind of data.
     pub fn section(&self, mapping: MappingSection) -> SourcesSection {
         let mut section = SourcesSection { bars: vec![self.vendor], ..SourcesSection::default() };
         let settings = self.settings();
@@ -115,7 +115,7 @@ impl UserDatabase {
         section
     }
 
-    /// Makes a table and puts rows into it; Redis puts them into a key instead.
+    /// Creates a table and inserts rows; in Redis the rows go into a key.
     pub fn put(&self, table: &str, key: &Key<'_>, columns: &[Column<'_>], rows: &[Vec<Value>]) {
         let types = |type_of: &dyn Fn(Type) -> String| {
             columns.iter().map(|(name, kind)| format!("`{name}` {}", type_of(*kind))).collect::<Vec<_>>().join(", ")
@@ -135,7 +135,7 @@ impl UserDatabase {
         self.add(table, key, columns, rows);
     }
 
-    /// Puts further rows into it.
+    /// Inserts more rows into a table or key.
     pub fn add(&self, table: &str, key: &Key<'_>, columns: &[Column<'_>], rows: &[Vec<Value>]) {
         for rows in rows.chunks(500) {
             let insert = || format!("INSERT INTO `{table}` VALUES {}", values(rows));
@@ -187,7 +187,7 @@ impl UserDatabase {
     }
 }
 
-/// Unix seconds of a time of Shanghai; of a number, itself or its seconds.
+/// The score of a cell: Unix seconds of a Shanghai time, or a number, converted to seconds if needed.
 fn seconds(cell: &Value) -> i64 {
     match cell {
         Value::Number(number) => {
@@ -222,7 +222,7 @@ fn mysql_type(kind: Type) -> &'static str {
     }
 }
 
-/// Rows in SQL.
+/// The rows as SQL values.
 fn values(rows: &[Vec<Value>]) -> String {
     let cell = |cell: &Value| match cell {
         Value::Null => "NULL".to_owned(),
@@ -233,7 +233,7 @@ fn values(rows: &[Vec<Value>]) -> String {
     rows.iter().map(row).collect::<Vec<_>>().join(", ")
 }
 
-/// Times become MongoDB's own dates, as instants.
+/// A row as a MongoDB document; times become BSON dates.
 fn document(columns: &[Column<'_>], row: &[Value]) -> Document {
     let cell = |kind: Type, cell: &Value| match (kind, cell) {
         (Type::Time, Value::String(_)) => Bson::DateTime(DateTime::from_millis(seconds(cell) * 1_000)),

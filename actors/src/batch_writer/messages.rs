@@ -9,7 +9,7 @@ use crate::batch_writer::bars::plan::WriteUnit;
 use crate::batch_writer::factors::plan::FactorUnit;
 use crate::batch_writer::ticks::plan::TickUnit;
 use crate::domain::TaskReport;
-use crate::domain::reference_list::SoundList;
+use crate::domain::reference_list::ValidList;
 use crate::pipeline::TaskGuard;
 
 /// Write these rows.
@@ -61,7 +61,7 @@ pub struct WriteList {
     /// The task's pass.
     pub guard: TaskGuard,
     /// The list.
-    pub list: SoundList,
+    pub list: ValidList,
     /// What is known of the task so far.
     pub report: TaskReport,
     /// The rows' room in memory.

@@ -1,17 +1,17 @@
 // Upstream: command_router, supervisor
 // Downstream: many
-// Role: The actor that takes commands, splits them into tasks, and resolves each command when its tasks are done.
+// Role: The actor that receives commands, splits them into tasks and resolves each command when its tasks are done.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use actix::prelude::*;
 use chrono::Utc;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
-use crate::ports::Swappable;
 use crate::command_router::open_command::{CommandId, OpenCommand, OpenTask, QueuedTask};
 use crate::command_router::publisher::CommandPublisher;
 use crate::command_router::split::split;
@@ -26,41 +26,41 @@ use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, Fetcher};
 use crate::pipeline::{
     BackgroundWriter, TaskBuffered, TaskGuard, TaskId, TaskListener, TaskOutcome, TaskSettled, TaskTrace,
 };
-use crate::ports::{CommandReceived, Delivery, Outbox, PartitionsWithdrawn, ReferenceStore};
+use crate::ports::{CommandReceived, Delivery, Outbox, PartitionsWithdrawn, ReferenceStore, Swappable};
 use crate::quality_monitor::{CommandRefused, JobPart, QualityMonitor, TaskFailed, TaskFinished};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::{CommandOutcome, MetricEvent, TaskEnd, Vitals};
 
-/// Crashes with the same command or task in hand that are still answered by another try: as often as a fetch is tried.
+/// Number of crashes after which a command or task is given up. It equals the number of fetch attempts.
 const MAX_CRASHES: u32 = 3;
 
-/// What the router hands work and news to.
+/// The actors and services that the router uses.
 pub struct RouterLinks {
-    /// Takes tasks.
+    /// Fetches the rows of tasks.
     pub fetcher: Addr<Fetcher>,
-    /// Hears of ends.
+    /// Receives the outcomes of tasks and commands.
     pub quality: Addr<QualityMonitor>,
-    /// Takes dead letters.
+    /// Publishes dead letters and command parts.
     pub outbox: Arc<dyn Outbox>,
-    /// Knows all listed codes.
+    /// Provides all listed codes.
     pub reference: Arc<Swappable<dyn ReferenceStore>>,
-    /// Keeps records of ended tasks.
+    /// Stores the records of ended tasks.
     pub journal: BackgroundWriter<SyncRecord>,
 }
 
-/// Takes commands from the feed and follows each to its resolution.
+/// Receives commands from the feed and tracks each command until it is resolved.
 pub struct CommandRouter {
     vitals: Vitals,
     settings: Arc<ActorSettings>,
     links: Arc<RouterLinks>,
     next_id: u64,
     num_fetching: usize,
-    commands: HashMap<CommandId, OpenCommand>,
-    tasks: HashMap<TaskId, OpenTask>,
+    commands: BTreeMap<CommandId, OpenCommand>,
+    tasks: BTreeMap<TaskId, OpenTask>,
     queue: VecDeque<QueuedTask>,
 }
 
-/// The listed codes were read for a command that named none.
+/// The listed codes were read for a command without codes.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct CodesListed {
@@ -71,7 +71,7 @@ struct CodesListed {
 }
 
 impl CommandRouter {
-    /// A router without commands.
+    /// Creates a router without commands.
     pub fn new(vitals: Vitals, settings: Arc<ActorSettings>, links: RouterLinks) -> Self {
         Self {
             vitals,
@@ -79,8 +79,8 @@ impl CommandRouter {
             links: Arc::new(links),
             next_id: 0,
             num_fetching: 0,
-            commands: HashMap::new(),
-            tasks: HashMap::new(),
+            commands: BTreeMap::new(),
+            tasks: BTreeMap::new(),
             queue: VecDeque::new(),
         }
     }
@@ -90,10 +90,10 @@ impl CommandRouter {
         self.next_id
     }
 
-    /// Reads a command and begins it, or resolves it at once.
+    /// Parses a command and begins it, or resolves it at once.
     fn take(&mut self, delivery: Delivery, ctx: &mut Context<Self>) {
         if delivery.num_crashes() >= MAX_CRASHES {
-            let reason = format!("the worker crashed {} times with this command in hand", delivery.num_crashes());
+            let reason = format!("the worker crashed {} times while processing this command", delivery.num_crashes());
             return self.dead_letter(delivery, "crashed", reason, MAX_CRASHES);
         }
         match ControlCommand::parse(&delivery.command().payload) {
@@ -111,7 +111,7 @@ impl CommandRouter {
                 Instruction::StockInfo => self.begin_list(delivery, &command, ListKind::Stocks),
                 Instruction::TradeDay => self.begin_list(delivery, &command, ListKind::TradeDays),
                 Instruction::NotForTheGroup(name) => {
-                    tracing::debug!(command = %delivery.command(), name, "passed over");
+                    tracing::debug!(command = %delivery.command(), name, "command ignored: not for this group");
                     self.resolve(delivery, CommandOutcome::PassedOver);
                 }
             },
@@ -119,7 +119,7 @@ impl CommandRouter {
     }
 
     fn refuse(&self, delivery: Delivery, error: &CommandError) {
-        tracing::warn!(command = %delivery.command(), %error, "command refused");
+        tracing::warn!(command = %delivery.command(), %error, "command rejected");
         self.links.quality.do_send(CommandRefused { reason: error.to_string() });
         self.dead_letter(delivery, "bad_command", error.to_string(), 1);
     }
@@ -138,7 +138,7 @@ impl CommandRouter {
         }
     }
 
-    /// Reads the listed codes; waits out a store that does not answer, like every other failure of a store.
+    /// Reads the listed codes. Retries with back-off until the store answers, as for all other store failures.
     fn list_codes(&self, delivery: Delivery, command: ControlCommand, work: Work, ctx: &mut Context<Self>) {
         let (links, vitals, settings) = (self.links.clone(), self.vitals.clone(), self.settings.clone());
         let router = ctx.address();
@@ -151,12 +151,12 @@ impl CommandRouter {
                     Err(error) => {
                         vitals.board().record_error(&error.to_string());
                         let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
-                        tracing::warn!(%error, retry_in = ?delay, "the list of codes is not readable");
+                        tracing::warn!(%error, retry_in = ?delay, "list of codes not readable, will retry");
                         actix_rt::time::sleep(delay).await;
                     }
                 }
                 if !delivery.assignment().is_held() {
-                    return; // another worker has the command now
+                    return; // another worker owns the command now
                 }
             };
             router.do_send(CodesListed { delivery, command, work, codes });
@@ -164,7 +164,7 @@ impl CommandRouter {
         actix_rt::spawn(listing.instrument(span));
     }
 
-    /// Splits a command for many codes among the group.
+    /// Splits a command with many codes into parts for the consumer group.
     fn split(&self, delivery: Delivery, codes: &[Code]) {
         let max_codes = self.settings.fetch.max_codes_per_command;
         match split(&delivery.command().payload, codes, max_codes, &delivery.command().to_string()) {
@@ -183,7 +183,7 @@ impl CommandRouter {
         }
     }
 
-    /// Begins a command for codes, or splits it among the group.
+    /// Begins a command for codes, or splits it if it has too many.
     fn begin_codes(&mut self, delivery: Delivery, command: &ControlCommand, work: Work, codes: &[Code]) {
         if codes.len() > self.settings.fetch.max_codes_per_command {
             let _logged_in = command.span(delivery.command()).entered();
@@ -197,14 +197,14 @@ impl CommandRouter {
         self.begin(delivery, command, Work::List(kind), &[kind.subject()]);
     }
 
-    /// Queues a command's tasks: one a subject, or more for days that are too many for one.
+    /// Queues the tasks of a command: one per subject, or several if the range has too many days for one task.
     fn begin(&mut self, delivery: Delivery, command: &ControlCommand, work: Work, subjects: &[Subject]) {
         if !delivery.assignment().is_held() {
-            return; // dropped: the partition's next owner does it
+            return; // dropped: the next owner of the partition executes the command
         }
         let id = CommandId(self.fresh_id());
         let mut num_tasks = 0;
-        for work in work.with_what_it_needs() {
+        for work in work.with_dependencies() {
             let ranges = work.parts();
             num_tasks += subjects.len() * ranges.len();
             for subject in subjects.iter().copied() {
@@ -234,9 +234,9 @@ impl CommandRouter {
         JobPart::begin(JobKey::of(command, work.command()), &quality.clone().recipient(), quality.clone().recipient())
     }
 
-    /// Hands out queued tasks while there are free slots.
+    /// Starts queued tasks while fetch slots are free.
     fn dispatch(&mut self, ctx: &mut Context<Self>) {
-        // Before they are handed out: the Fetcher asks for whole days where so many wait.
+        // Set before tasks start, because the Fetcher requests whole days if many tasks wait.
         self.vitals.board().counters.tasks_in(Stage::Waiting).set(self.queue.len() as u64);
         while self.num_fetching < self.settings.fetch.max_in_flight {
             let Some(task) = self.queue.pop_front() else { return };
@@ -259,8 +259,8 @@ impl CommandRouter {
                     fetcher.do_send(FetchTicks { guard, code, range, overwrite: tick.overwrite, backfill });
                 }
                 (_, Work::List(kind)) => fetcher.do_send(FetchList { guard, kind }),
-                // No command makes such a task; the ticket that is dropped here brings it back, and three times ends it.
-                (subject, work) => tracing::error!(%subject, ?work, "a task that nobody can do"),
+                // No command creates such a task. The dropped guard reports it as lost, so it is queued again.
+                (subject, work) => tracing::error!(%subject, work = work.command(), "task without a matching fetch"),
             }
         }
     }
@@ -274,7 +274,7 @@ impl CommandRouter {
         }
     }
 
-    /// A run of a task ended. Words of a run that is not known any more (from before a restart) change nothing.
+    /// Handles the end of a task run. A run from before a restart is unknown and is ignored.
     fn task_settled(&mut self, id: TaskId, outcome: TaskOutcome, trace: TaskTrace) {
         self.free_slot(id);
         let Some(OpenTask { task, begun_at, .. }) = self.tasks.remove(&id) else { return };
@@ -316,7 +316,7 @@ impl CommandRouter {
         self.close_task(task.command);
     }
 
-    /// Keeps a record of an ended task, where records are wanted.
+    /// Stores a record of an ended task, if records are enabled.
     fn record(&self, task: &QueuedTask, duration: Duration, counts: TaskCounts, error: Option<String>) {
         if !self.settings.events.sync_records {
             return;
@@ -326,7 +326,7 @@ impl CommandRouter {
         self.links.journal.note(SyncRecord { id, kind, subject, mode, ended_at, duration, counts, error });
     }
 
-    /// One task less; with its last one the command ends.
+    /// Counts a task as ended. The command ends with its last task.
     fn close_task(&mut self, id: CommandId) {
         let Some(command) = self.commands.get_mut(&id) else { return };
         command.num_open -= 1;
@@ -335,7 +335,7 @@ impl CommandRouter {
         }
     }
 
-    /// A cut-off run starts again, unless the task itself seems to be what crashes the worker.
+    /// Queues an interrupted task again, unless the task itself seems to cause the crashes.
     fn run_again(&mut self, mut task: QueuedTask, suspect: bool) {
         task.num_crashes += u32::from(suspect);
         let QueuedTask { subject, num_crashes, .. } = task;
@@ -345,15 +345,15 @@ impl CommandRouter {
             return self.forget(task.command);
         }
         if num_crashes < MAX_CRASHES {
-            tracing::warn!(%subject, num_crashes, "task was cut off and runs again");
+            tracing::warn!(%subject, num_crashes, "task was interrupted and runs again");
             return self.queue.push_front(task);
         }
         command.attempts = command.attempts.max(num_crashes);
-        command.fail(subject, format!("the worker crashed {num_crashes} times at this task"));
+        command.fail(subject, format!("the worker crashed {num_crashes} times while processing this task"));
         self.close_task(task.command);
     }
 
-    /// All tasks of a command are done: it is resolved, or recorded as a dead letter first.
+    /// Resolves a command whose tasks have ended. If a task failed, the command is recorded as a dead letter first.
     fn finish(&mut self, id: CommandId) {
         let Some(command) = self.commands.remove(&id) else { return };
         let _logged_in = command.span.clone().entered();
@@ -383,7 +383,7 @@ impl CommandRouter {
         actix_rt::spawn(recording.instrument(Span::current()));
     }
 
-    /// Drops a command: its delivery goes back to the feed.
+    /// Drops a command. Its delivery returns to the feed.
     fn forget(&mut self, id: CommandId) {
         self.commands.remove(&id);
         self.queue.retain(|queued| queued.command != id);
@@ -399,7 +399,7 @@ impl Actor for CommandRouter {
 }
 
 impl Supervised for CommandRouter {
-    /// All commands go back to the feed, which hands them out again.
+    /// Returns all commands to the feed, which delivers them again.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
         self.commands.clear();
         self.tasks.clear();
@@ -412,11 +412,11 @@ impl Handler<CommandReceived> for CommandRouter {
     type Result = ();
 
     fn handle(&mut self, message: CommandReceived, ctx: &mut Self::Context) {
-        // Holds the delivery, so that a panic here counts as one with this command in hand.
+        // The delivery is taken first, so a panic in this handler counts as a crash of this command.
         let CommandReceived(delivery) = message;
         self.vitals.fail_point("handler");
         if self.commands.is_empty() {
-            // Work that arrives after idleness has not stood still since the last work ended.
+            // The first command after an idle time restarts the stall detection.
             self.vitals.board().progress.progressed();
         }
         self.take(delivery, ctx);
@@ -431,7 +431,7 @@ impl Handler<CodesListed> for CommandRouter {
         let CodesListed { delivery, command, work, codes } = message;
         if codes.is_empty() {
             let _logged_in = command.span(delivery.command()).entered();
-            let reason = "the command names no code and the stock list (stock_info) is empty; send `stockinfo` first";
+            let reason = "the command has no code and the stock list (stock_info) is empty; send `stockinfo` first";
             self.links.quality.do_send(CommandRefused { reason: reason.to_owned() });
             return self.dead_letter(delivery, "no_codes", reason.to_owned(), 1);
         }
@@ -461,16 +461,16 @@ impl Handler<TaskSettled> for CommandRouter {
 impl Handler<PartitionsWithdrawn> for CommandRouter {
     type Result = ();
 
-    /// Commands with tasks that have not begun are dropped at once; those whose tasks are all under way may finish.
+    /// Drops commands of withdrawn partitions that have queued tasks. Commands whose tasks all run may finish.
     fn handle(&mut self, _: PartitionsWithdrawn, ctx: &mut Self::Context) {
         let commands = &self.commands;
         let is_withdrawn =
             |id: &CommandId| commands.get(id).is_none_or(|command| !command.delivery.assignment().is_held());
-        // A command that still has tasks to begin cannot be finished here any more.
-        let hopeless: HashSet<CommandId> =
+        // A withdrawn command with queued tasks cannot finish on this worker.
+        let unfinishable: BTreeSet<CommandId> =
             self.queue.iter().map(|queued| queued.command).filter(is_withdrawn).collect();
-        self.queue.retain(|queued| !hopeless.contains(&queued.command));
-        self.commands.retain(|id, _| !hopeless.contains(id));
+        self.queue.retain(|queued| !unfinishable.contains(&queued.command));
+        self.commands.retain(|id, _| !unfinishable.contains(id));
         self.dispatch(ctx);
     }
 }

@@ -10,9 +10,9 @@ mod actor;
 mod open_command;
 /// Publishes command parts and dead letters.
 mod publisher;
-/// Splits a command for many codes.
+/// Splits a command with many codes.
 mod split;
-/// What a task does.
+/// The kind of work of a task.
 mod work;
 
 pub use actor::{CommandRouter, RouterLinks};

@@ -1,8 +1,8 @@
 // Upstream: actor
 // Downstream: domain, ports, quality_monitor, work
-// Role: A command under way: what its tasks have brought so far, and what failed.
+// Role: Open commands and their tasks: progress, results and failures.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use chrono::{DateTime, Utc};
 use tracing::Span;
@@ -13,12 +13,12 @@ use crate::domain::{ControlCommand, OpenRange, RawCommand, Subject, TaskCounts};
 use crate::ports::Delivery;
 use crate::quality_monitor::JobPart;
 
-/// Failed codes named in a dead letter; the total is always given.
+/// Maximum number of failures listed in a dead letter. The total is always included.
 const MAX_NAMED_FAILURES: usize = 20;
 
 impl ControlCommand {
-    /// The span that every log line about the command lies in, with its ids. Where its sender gave it no id, it is known by
-    /// its place. Of the highest level, so that no filter of lines takes the ids away.
+    /// The span of all log messages about the command, with its ids. Without an id from the sender, the Kafka position
+    /// of the record is the id. The span has the level ERROR, so no level filter removes the ids.
     pub fn span(&self, place: &RawCommand) -> Span {
         let trace_id = self.trace_id.as_deref();
         let span = tracing::error_span!("command", command = %place, command_id = tracing::field::Empty, trace_id);
@@ -30,32 +30,32 @@ impl ControlCommand {
     }
 }
 
-/// A command with tasks that are not done.
+/// A command with unfinished tasks.
 pub struct OpenCommand {
-    /// Resolved with the last task.
+    /// The delivery, resolved when the last task ends.
     pub delivery: Delivery,
-    /// What is logged for it is logged in this span.
+    /// The span of the command's log messages.
     pub span: Span,
-    /// Its part in its job.
+    /// Membership in a job; its drop reports the end of the command.
     pub part: JobPart,
-    /// When its sender issued it.
+    /// The sender's timestamp of the command.
     pub issued_at: Option<DateTime<Utc>>,
-    /// Tasks that are not done.
+    /// Number of unfinished tasks.
     pub num_open: usize,
-    /// What its tasks brought.
+    /// Row counts of its ended tasks.
     pub counts: TaskCounts,
-    /// The first failures, in words.
+    /// The first failures, with their reasons.
     pub failures: Vec<(Subject, String)>,
-    /// All failures.
+    /// Number of all failures.
     pub num_failures: usize,
-    /// The most attempts that a task of it took.
+    /// The highest number of attempts of a task.
     pub attempts: u32,
-    /// When this worker took it.
+    /// Time at which this worker received it.
     pub received_at: Instant,
 }
 
 impl OpenCommand {
-    /// A task of it failed for good.
+    /// Records a permanently failed task.
     pub fn fail(&mut self, subject: Subject, reason: String) {
         self.num_failures += 1;
         if self.failures.len() < MAX_NAMED_FAILURES {
@@ -63,54 +63,54 @@ impl OpenCommand {
         }
     }
 
-    /// Its failures for the dead letter.
+    /// The text of the failures for the dead letter.
     pub fn failure_text(&self) -> String {
         let named: Vec<String> = self.failures.iter().map(|(subject, reason)| format!("{subject}: {reason}")).collect();
         let unnamed = self.num_failures - self.failures.len();
         let more = if unnamed > 0 { format!("; and {unnamed} more") } else { String::new() };
-        format!("{} of its tasks failed: {}{more}", self.num_failures, named.join("; "))
+        format!("{} tasks failed: {}{more}", self.num_failures, named.join("; "))
     }
 }
 
-/// A command under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The id of an open command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CommandId(pub u64);
 
-/// A task that waits for its turn.
+/// A task that waits for a fetch slot.
 #[derive(Debug, Clone, Copy)]
 pub struct QueuedTask {
-    /// Whose task it is.
+    /// The command of the task.
     pub command: CommandId,
-    /// What it does.
+    /// The kind of work.
     pub work: Work,
-    /// What it is about.
+    /// The subject of the task.
     pub subject: Subject,
-    /// Its days.
+    /// The days of the task.
     pub range: OpenRange,
-    /// How the backfill went before it, if it is a part of one.
+    /// The progress of the backfill before this task, if it belongs to one.
     pub backfill: BackfillDays,
-    /// Runs of it that a panic ended.
+    /// Number of runs that a panic ended.
     pub num_crashes: u32,
 }
 
 impl QueuedTask {
-    /// A task that has not run yet.
+    /// Creates a task that has not run yet.
     pub fn new(command: CommandId, work: Work, subject: Subject, range: OpenRange) -> Self {
         Self { command, work, subject, range, backfill: BackfillDays::default(), num_crashes: 0 }
     }
 
-    /// The part of it that follows.
+    /// The follow-up task for another range.
     pub fn next(self, range: OpenRange, backfill: BackfillDays) -> Self {
         Self { range, backfill, num_crashes: 0, ..self }
     }
 }
 
-/// A task under way.
+/// A running task.
 pub struct OpenTask {
-    /// What it is, to be queued again if this run is cut off.
+    /// The task, which is queued again if this run is interrupted.
     pub task: QueuedTask,
-    /// Whether it counts as being fetched.
+    /// Whether it occupies a fetch slot.
     pub holds_slot: bool,
-    /// When this run began.
+    /// Start of this run.
     pub begun_at: Instant,
 }

@@ -1,6 +1,6 @@
 // Upstream: actor
 // Downstream: domain, ports, settings, store_retry, supervision
-// Role: Publishes the parts or the dead letter of a command, and resolves it when the broker has them.
+// Role: Publishes the parts or the dead letter of a command and resolves it after the broker's acknowledgement.
 
 use std::sync::Arc;
 
@@ -10,32 +10,37 @@ use crate::settings::{ActorSettings, ms};
 use crate::store_retry::store_delays;
 use crate::supervision::{CommandOutcome, MetricEvent, StatusBoard};
 
-/// What handing over needs.
+/// Publishes command parts and dead letters with retries.
 #[derive(Clone)]
 pub struct CommandPublisher {
-    /// Publishes.
+    /// Sends records to the broker.
     pub outbox: Arc<dyn Outbox>,
-    /// Counts.
+    /// Records progress, errors and outcomes.
     pub board: Arc<StatusBoard>,
-    /// Waits between tries.
+    /// Provides the retry delays.
     pub settings: Arc<ActorSettings>,
 }
 
 impl CommandPublisher {
-    /// Publishes a command anew in parts, and resolves it when the broker has all of them. If some were published before a
-    /// crash they are published again, and find their rows stored.
+    /// Publishes a command in parts and resolves it when the broker has acknowledged all of them. After a crash,
+    /// published parts are published again. Their rows are already stored, so the repetition is harmless.
     pub async fn parts(self, delivery: Delivery, parts: Vec<CommandPart>) {
-        tracing::info!(command = %delivery.command(), parts = parts.len(), "a command for many codes is split");
+        tracing::info!(command = %delivery.command(), parts = parts.len(), "command with many codes is split");
         for part in &parts {
             let mut delays = store_delays(&self.settings);
             while let Err(error) = self.outbox.command(part).await {
                 self.board.record_error(&error.to_string());
                 let delay = delays.next().unwrap_or(ms(self.settings.batch.max_retry_delay_ms));
-                tracing::error!(command = %delivery.command(), %error, retry_in = ?delay, "a part is not published yet");
+                tracing::error!(
+                    command = %delivery.command(),
+                    %error,
+                    retry_in = ?delay,
+                    "command part not published yet, will retry"
+                );
                 actix_rt::time::sleep(delay).await;
             }
             if !delivery.assignment().is_held() {
-                return; // another worker has the command now
+                return; // another worker owns the command now
             }
             self.board.progress.progressed();
         }
@@ -43,17 +48,22 @@ impl CommandPublisher {
         delivery.resolve();
     }
 
-    /// Records a command in the dead-letter topic, then resolves it. Without the record it stays unresolved.
+    /// Records a command in the dead-letter topic, then resolves it. Until the record is written, it stays unresolved.
     pub async fn dead_letter(self, delivery: Delivery, class: &'static str, reason: String, attempts: u32) {
         let letter = DeadLetter { command: delivery.command().clone(), reason, class, attempts };
         let mut delays = store_delays(&self.settings);
         while let Err(error) = self.outbox.dead_letter(&letter).await {
             self.board.record_error(&error.to_string());
             let delay = delays.next().unwrap_or(ms(self.settings.batch.max_retry_delay_ms));
-            tracing::error!(command = %letter.command, %error, retry_in = ?delay, "dead letter is not recorded yet");
+            tracing::error!(
+                command = %letter.command,
+                %error,
+                retry_in = ?delay,
+                "dead letter not recorded yet, will retry"
+            );
             actix_rt::time::sleep(delay).await;
             if delivery.assignment().is_lost() {
-                return; // another worker has the command now
+                return; // another worker owns the command now
             }
         }
         tracing::warn!(command = %letter.command, class, reason = letter.reason, "dead letter recorded");

@@ -1,14 +1,14 @@
 // Upstream: actor
 // Downstream: domain
-// Role: Splits a command for many codes into commands for a few each, so that the whole group works on it.
+// Role: Splits a command with many codes into smaller commands, so that the whole consumer group works on it.
 
 use serde_json::{Value, json};
 
 use crate::domain::message::message_of;
 use crate::domain::{Code, CommandError, CommandPart};
 
-/// The parts of a command: the same message, each with at most `max_codes` of the codes. Each carries the parent's
-/// correlation id, or `parent_id` where it has none.
+/// The parts of a command: copies of its message, each with at most `max_codes` of the codes. Each part has the
+/// correlation id of the parent command, or `parent_id` if the parent has none.
 pub fn split(
     payload: &[u8],
     codes: &[Code],

@@ -1,26 +1,26 @@
 // Upstream: actor, open_command
 // Downstream: domain
-// Role: What a task does.
+// Role: The kind of work of a task.
 
 use crate::domain::reference_list::ListKind;
 use crate::domain::tick_backfill::{part_until, parts_of};
 use crate::domain::{BarSync, OpenRange, SyncMode, TickSync, shanghai_clock};
 
-/// What a task does.
+/// The kind of work of a task.
 #[derive(Debug, Clone, Copy)]
 pub enum Work {
-    /// Bars.
+    /// Synchronises bars.
     Bars(BarSync),
-    /// Adjustment factors.
+    /// Synchronises adjustment factors.
     Factors(SyncMode),
-    /// Ticks.
+    /// Synchronises ticks.
     Ticks(TickSync),
-    /// A list as a whole.
+    /// Synchronises a whole list.
     List(ListKind),
 }
 
 impl Work {
-    /// Ginkgo's word for what is synchronised.
+    /// Ginkgo's name of the synchronised data.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Bars(_) => "bars",
@@ -31,7 +31,7 @@ impl Work {
         }
     }
 
-    /// The command's word.
+    /// The name of the command.
     pub fn command(self) -> &'static str {
         match self {
             Self::Bars(_) => "bar_snapshot",
@@ -42,15 +42,15 @@ impl Work {
         }
     }
 
-    /// All that has to be done for it: with bars that the caller wants adjusted, the factors that adjust them.
-    pub fn with_what_it_needs(self) -> Vec<Self> {
+    /// This work and the work it depends on: adjusted bars also need the adjustment factors.
+    pub fn with_dependencies(self) -> Vec<Self> {
         match self {
             Self::Bars(BarSync { adjusted: true, mode, .. }) => vec![self, Self::Factors(mode)],
             _ => vec![self],
         }
     }
 
-    /// How: a list is always taken as a whole.
+    /// The sync mode. A list is always replaced as a whole.
     pub fn mode(self) -> SyncMode {
         match self {
             Self::Bars(bars) => bars.mode,
@@ -60,7 +60,7 @@ impl Work {
         }
     }
 
-    /// The parts of a code's days that a task each is for.
+    /// The ranges of days, one task each.
     pub fn parts(self) -> Vec<OpenRange> {
         let today = shanghai_clock::today();
         match self {

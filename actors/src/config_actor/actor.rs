@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use crate::config_actor::{CurrentSettings, Reload, SettingsInForce};
+use crate::config_actor::{ActiveSettings, CurrentSettings, Reload};
 use crate::notifications::{Announcer, WorkerEvent};
 use crate::ports::{ConfigSource, PreparedConfig};
 use crate::settings::{ActorSettings, ApplySettings};
@@ -18,9 +18,9 @@ const MAX_ANSWERS: usize = 100;
 /// Reload requests that arrive while a reload is running: the last cause, and the correlation ids of the orders. One
 /// reload follows for all of them and answers each order.
 #[derive(Debug, Default)]
-struct Waiting(Option<(&'static str, Vec<String>)>);
+struct PendingReloads(Option<(&'static str, Vec<String>)>);
 
-impl Waiting {
+impl PendingReloads {
     fn add(&mut self, Reload { cause, correlation_id }: Reload) {
         let (last_cause, ids) = self.0.get_or_insert_with(|| (cause, Vec::new()));
         *last_cause = cause;
@@ -37,7 +37,7 @@ pub struct ConfigActor {
     subscribers: Vec<Recipient<ApplySettings>>,
     announcer: Announcer,
     reloading: bool,
-    waiting: Waiting,
+    waiting: PendingReloads,
 }
 
 impl ConfigActor {
@@ -57,7 +57,7 @@ impl ConfigActor {
             subscribers,
             announcer,
             reloading: false,
-            waiting: Waiting::default(),
+            waiting: PendingReloads::default(),
         }
     }
 
@@ -146,7 +146,7 @@ impl Supervised for ConfigActor {
     /// Keeps the active configuration, because all other actors use it. A running reload is abandoned.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
         self.reloading = false;
-        self.waiting = Waiting::default();
+        self.waiting = PendingReloads::default();
     }
 }
 
@@ -161,11 +161,11 @@ impl Handler<Reload> for ConfigActor {
 }
 
 impl Handler<CurrentSettings> for ConfigActor {
-    type Result = SettingsInForce;
+    type Result = ActiveSettings;
 
     fn handle(&mut self, _: CurrentSettings, _ctx: &mut Self::Context) -> Self::Result {
         self.vitals.fail_point("handler");
-        SettingsInForce { generation: self.generation, settings: self.settings.clone() }
+        ActiveSettings { generation: self.generation, settings: self.settings.clone() }
     }
 }
 
@@ -174,8 +174,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_reload_follows_for_all_that_ask_meanwhile_and_forgets_no_order() {
-        let mut waiting = Waiting::default();
+    fn waiting_reloads_merge_and_keep_bounded_ids() {
+        let mut waiting = PendingReloads::default();
         let ask = |cause, id: Option<&str>| Reload { cause, correlation_id: id.map(str::to_owned) };
         waiting.add(ask("order", Some("a")));
         waiting.add(ask("the file has changed", None));

@@ -20,12 +20,12 @@ pub struct Reload {
 
 /// Requests the active settings and their generation.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "SettingsInForce")]
+#[rtype(result = "ActiveSettings")]
 pub struct CurrentSettings;
 
 /// The answer to [`CurrentSettings`].
 #[derive(Debug, Clone, MessageResponse)]
-pub struct SettingsInForce {
+pub struct ActiveSettings {
     /// 1 at the start of the worker; incremented with each applied change.
     pub generation: u64,
     /// The active settings.

@@ -10,4 +10,4 @@ mod actor;
 mod messages;
 
 pub use actor::ConfigActor;
-pub use messages::{CurrentSettings, Reload, SettingsInForce};
+pub use messages::{ActiveSettings, CurrentSettings, Reload};

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hundredths_round_half_up_and_refuse_what_does_not_fit() {
+    fn hundredths_round_half_up_and_reject_overflow() {
         let read = |text: &str| Hundredths::from_decimal(text.parse().unwrap()).map(|h| h.0);
         assert_eq!(read("1.005"), Some(101)); // binary floating point would round to 1.00
         assert_eq!(read("2.675"), Some(268));

@@ -28,8 +28,8 @@ fn uuid_of(bar: &Bar, salt: u8) -> String {
     let mut name = [0_u8; 72];
     let mut filled = 0;
     let mut put = |bytes: &[u8]| {
-        if let Some(permit) = name.get_mut(filled..filled + bytes.len()) {
-            permit.copy_from_slice(bytes);
+        if let Some(place) = name.get_mut(filled..filled + bytes.len()) {
+            place.copy_from_slice(bytes);
             filled += bytes.len();
         }
     };

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn holidays_weekends_and_the_unknown_are_told_apart() {
+    fn tells_holidays_weekends_and_unknown_days_apart() {
         let calendar = TradingCalendar::built_in();
         assert_eq!(calendar.is_trading_day(day("2024-01-02")), Some(true));
         assert_eq!(calendar.is_trading_day(day("2024-01-01")), Some(false)); // New Year
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_days_corrects_and_extends_the_list() {
+    fn stored_days_correct_and_extend_the_list() {
         let told = |days: &[(&str, bool)]| {
             TradingCalendar::corrected_by(&days.iter().map(|(text, is_open)| (day(text), *is_open)).collect::<Vec<_>>())
         };
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_days_are_counted_over_holidays_and_beyond_what_is_known() {
+    fn nth_last_day_skips_holidays_and_unknown_weekends() {
         let calendar = TradingCalendar::built_in();
         assert_eq!(calendar.nth_last(1, day("2024-01-02")), day("2024-01-02"));
         assert_eq!(calendar.nth_last(1, day("2024-01-01")), day("2023-12-29"), "a holiday is not a trading day");

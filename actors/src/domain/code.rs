@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_codes_are_codes_or_refused() {
+    fn mutated_codes_are_codes_or_refused() {
         kit::fuzz::mutate(&["000001.SZ", "sh.600000", "BJ430047", "920001"], |bytes| {
             if let Ok(code) = String::from_utf8_lossy(bytes).parse::<Code>() {
                 assert_eq!(code.as_str().parse(), Ok(code));

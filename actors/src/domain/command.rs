@@ -16,7 +16,7 @@ const MAX_DAYS: u64 = 10_000;
 
 /// Commands on the shared topics that other components handle. The consumer group skips and counts them, as it does
 /// operator orders, which every instance receives on a separate consumer.
-const OF_OTHERS: [&str; 3] = ["paper_trading", "deploy", "unload"];
+const FOREIGN_COMMANDS: [&str; 3] = ["paper_trading", "deploy", "unload"];
 
 /// A parsed and validated command.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,7 +141,7 @@ impl ControlCommand {
         let Some(Value::String(name)) = message.get("command") else {
             return Err(bad_field("command", message.get("command"), "a command name"));
         };
-        if OF_OTHERS.contains(&name.as_str()) || OrderKind::named(name).is_some() {
+        if FOREIGN_COMMANDS.contains(&name.as_str()) || OrderKind::named(name).is_some() {
             let instruction = Instruction::NotForTheGroup(name.clone());
             return Ok(Self { instruction, ..Self::nothing_to_do() });
         }

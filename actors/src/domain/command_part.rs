@@ -1,4 +1,4 @@
-// Upstream: command_router, data_worker, domain, ports
+// Upstream: command_router, data_worker, domain, ports, simulation
 // Downstream: none
 // Role: A part of a split command, for some of its codes.
 

@@ -54,7 +54,7 @@ fn the_specs_payload_with_codes_and_dates() {
 }
 
 #[test]
-fn update_data_is_the_same_command_and_days_count_trading_days() {
+fn update_data_counts_trading_days() {
     let payload = r#"{"command":"update_data","params":{"codes":["000001.SZ"],"days":5,"end_date":"20240219"}}"#;
     let found = snapshot(payload);
     assert_eq!(found.codes, one("000001.SZ"));
@@ -68,7 +68,7 @@ fn update_data_is_the_same_command_and_days_count_trading_days() {
 }
 
 #[test]
-fn a_payload_encoded_twice_is_read_like_the_object_inside() {
+fn reads_doubly_encoded_payload() {
     let object = r#"{"command":"bar_snapshot","params":{"code":"000001.SZ","force":true}}"#;
     let string = serde_json::to_string(object).unwrap();
     assert_eq!(snapshot(&string), snapshot(object));
@@ -95,7 +95,7 @@ fn other_components_commands_are_passed_over() {
 }
 
 #[test]
-fn a_time_of_eight_digits_is_a_day_and_not_a_moment_of_1970() {
+fn eight_digit_time_is_a_date() {
     let issued = |timestamp: &str| {
         let payload = format!(r#"{{"command":"bar_snapshot","timestamp":{timestamp},"params":{{}}}}"#);
         ControlCommand::parse(payload.as_bytes()).unwrap().issued_at.unwrap().to_rfc3339()
@@ -108,7 +108,7 @@ fn a_time_of_eight_digits_is_a_day_and_not_a_moment_of_1970() {
 }
 
 #[test]
-fn a_refusal_names_the_field_the_value_and_what_belongs_there() {
+fn refusal_names_field_value_and_expectation() {
     let bar = |params: &str| refusal(&format!(r#"{{"command":"bar_snapshot","params":{params}}}"#));
     assert!(refusal("{oops").contains("not JSON"));
     assert!(refusal("[1]").contains("a JSON list, expected an object"));
@@ -158,7 +158,7 @@ fn json_value() -> impl Strategy<Value = serde_json::Value> {
 }
 
 #[test]
-fn bent_payloads_give_a_command_or_a_clear_refusal() {
+fn mutated_payloads_give_a_command_or_refusal() {
     let samples = [
         r#"{"command":"bar_snapshot","timestamp":"2026-01-23T15:30:00Z","params":{"codes":["000001.SZ","600000"],"start_date":"20240101","frequency":"1d","full":"false"}}"#,
         r#"{"command":"tick","params":{"code":"000001.SZ","days":3,"overwrite":true},"correlation_id":null}"#,
@@ -195,7 +195,7 @@ proptest! {
 }
 
 #[test]
-fn the_lists_are_taken_as_a_whole_whatever_their_parameters() {
+fn list_commands_ignore_parameters() {
     for (name, expected) in [("stockinfo", Instruction::StockInfo), ("trade_day", Instruction::TradeDay)] {
         let payload = format!(r#"{{"command":"{name}","params":{{"code":"ignored","full":1}},"message_id":"m"}}"#);
         let command = ControlCommand::parse(payload.as_bytes()).unwrap();
@@ -218,7 +218,7 @@ fn adjusted_prices_are_asked_for_by_qfq_and_hfq_alone() {
 }
 
 #[test]
-fn a_tick_command_says_how_far_back_and_whether_to_replace() {
+fn reads_range_and_overwrite_of_tick_command() {
     let tick = |params: &str| {
         let command = ControlCommand::parse(format!(r#"{{"command":"tick","params":{params}}}"#).as_bytes()).unwrap();
         let Instruction::Tick(tick) = command.instruction else { panic!("{command:?}") };

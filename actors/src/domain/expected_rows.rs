@@ -9,13 +9,13 @@ use crate::domain::{DateRange, Frequency, Listing};
 
 /// Time at which vendors should have the day's bars (Tushare documents 15:00 to 16:00 for daily bars). Before that the
 /// day does not count as missing.
-const DAY_IS_THERE: NaiveTime = match NaiveTime::from_hms_opt(17, 0, 0) {
+const VENDOR_DATA_READY: NaiveTime = match NaiveTime::from_hms_opt(17, 0, 0) {
     Some(time) => time,
     None => NaiveTime::MIN,
 };
 
 /// Time at which a daily bar is final: the after-hours trading of STAR and ChiNext, which is part of it, has ended.
-const DAY_IS_OVER: NaiveTime = match NaiveTime::from_hms_opt(15, 30, 0) {
+const DAILY_BAR_FINAL: NaiveTime = match NaiveTime::from_hms_opt(15, 30, 0) {
     Some(time) => time,
     None => NaiveTime::MIN,
 };
@@ -102,12 +102,12 @@ impl RequestedDays<'_> {
 /// The last day whose daily bar is final at `now` (Shanghai wall clock). During a session vendors return an unfinished
 /// bar. Once stored, no incremental fetch would request that day again.
 pub fn last_closed_day(now: NaiveDateTime) -> NaiveDate {
-    if now.time() >= DAY_IS_OVER { now.date() } else { now.date().pred_opt().unwrap_or(now.date()) }
+    if now.time() >= DAILY_BAR_FINAL { now.date() } else { now.date().pred_opt().unwrap_or(now.date()) }
 }
 
 /// The last day whose rows are expected at `now` (Shanghai wall clock).
 pub fn last_expected_day(now: NaiveDateTime) -> NaiveDate {
-    if now.time() >= DAY_IS_THERE { now.date() } else { now.date().pred_opt().unwrap_or(now.date()) }
+    if now.time() >= VENDOR_DATA_READY { now.date() } else { now.date().pred_opt().unwrap_or(now.date()) }
 }
 
 /// The minimum number of rows of a trading day.
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn before_the_listing_and_from_the_delisting_on_nothing_is_expected() {
+    fn expects_rows_only_between_listing_and_delisting() {
         let (listed, delisted) = (Some(day("2024-05-27")), Some(day("2024-06-03")));
         let listing = Listing { code: "601061.SH".parse().unwrap(), name: String::new(), listed, delisted };
         let of = |start: &str, end: &str, came: &[&str]| {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_on_which_the_source_says_suspended_is_not_missing() {
+    fn suspended_day_is_not_missing() {
         let suspended = [day("2024-05-29"), day("2024-05-30")];
         let range = DateRange { start: day("2024-05-27"), end: day("2024-05-31") };
         let of = |came: &[&str]| {
@@ -193,7 +193,7 @@ mod tests {
             let ExpectedRows { rows, missing } = asked(range, frequency).expect(&vec![day(date); num], at(LATER));
             (rows, missing)
         };
-        assert_eq!(of("2016-01-04", Frequency::Minute1, 154), (137, 0), "a source may include the minutes of the pause");
+        assert_eq!(of("2016-01-04", Frequency::Minute1, 154), (137, 0), "a source may include the pause's minutes");
         assert_eq!(of("2016-01-07", Frequency::Minute1, 10), (13, 3));
         assert_eq!(of("2016-01-07", Frequency::Minute5, 6), (2, 0));
         assert_eq!(of("2016-01-07", Frequency::Minute60, 0), (0, 0));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn holidays_and_weekends_are_no_gap_and_a_trading_day_without_a_row_is() {
+    fn only_trading_days_without_rows_are_missing() {
         let came = ["2024-02-07", "2024-02-08", "2024-02-19"];
         assert_eq!(days(&came, "2024-02-07", "2024-02-19", LATER), (3, 0), "over the Spring Festival");
         assert_eq!(days(&["2024-02-07", "2024-02-19"], "2024-02-07", "2024-02-19", LATER), (3, 1));
@@ -232,7 +232,7 @@ mod tests {
         let came = ["2024-05-31"];
         assert_eq!(days(&came, "2024-05-31", "2024-06-03", "2024-06-03T16:59:59"), (1, 0));
         assert_eq!(days(&came, "2024-05-31", "2024-06-03", "2024-06-03T17:00:00"), (2, 1));
-        assert_eq!(days(&came, "2024-05-31", "2099-12-31", "2024-06-03T12:00:00"), (1, 0), "future days are not expected");
+        assert_eq!(days(&came, "2024-05-31", "2099-12-31", "2024-06-03T12:00:00"), (1, 0), "no future day is expected");
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
             let ExpectedRows { rows, missing } = asked(range, frequency).expect(&came, at(LATER));
             (rows, missing)
         };
-        assert_eq!(of(Frequency::Minute1, 240, 241), (480, 0), "the row of the opening auction does not replace a missing row of another day");
+        assert_eq!(of(Frequency::Minute1, 240, 241), (480, 0), "the opening auction's row replaces no other");
         assert_eq!(of(Frequency::Minute1, 241, 100), (480, 140));
         assert_eq!(of(Frequency::Minute5, 48, 0), (96, 48));
         assert_eq!(of(Frequency::Minute60, 4, 4), (8, 0));

@@ -8,7 +8,7 @@ use crate::domain::expected_rows::rows_of;
 use crate::domain::{Code, DateRange, Frequency, Listing, MarketFacts};
 
 /// Two gaps at most this far apart are fetched by one command: two requests cost more than some extra rows.
-const JOINED: Days = Days::new(30);
+const MAX_JOIN_DISTANCE: Days = Days::new(30);
 
 /// The stored rows of a security on a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct StoredDay {
 
 /// The parameters of a gap search.
 #[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
+pub struct GapSearch<'a> {
     /// The frequency of the bars.
     pub frequency: Frequency,
     /// First day. `None`: daily bars start at the listing, minute bars at the first stored day.
@@ -60,7 +60,7 @@ pub struct Repair {
     pub replace: bool,
 }
 
-impl Look<'_> {
+impl GapSearch<'_> {
     /// Finds the problems; `stored` must be in ascending order. If neither the listing nor a stored row gives the first
     /// day of a security, no day counts as missing.
     pub fn find(&self, code: Code, stored: &[StoredDay]) -> Gaps {
@@ -119,7 +119,7 @@ impl Gaps {
     /// The commands that repair these problems, oldest first. Missing rows are fetched. Unwanted rows are replaced, in
     /// a range that has one more trading day on either side: the worker does not replace stored rows by an answer
     /// without rows.
-    pub fn repairs(&self, look: &Look<'_>) -> Vec<Repair> {
+    pub fn repairs(&self, look: &GapSearch<'_>) -> Vec<Repair> {
         let mut wanted: Vec<NaiveDate> = [self.missing.as_slice(), &self.partial].concat();
         wanted.sort_unstable();
         let mut unwanted: Vec<NaiveDate> = [self.doubled.as_slice(), &self.non_trading, &self.outside_listing].concat();
@@ -130,8 +130,9 @@ impl Gaps {
             end: calendar.next(run.end).unwrap_or(run.end),
         };
         let repair = |replace| move |DateRange { start, end }| Repair { start, end, replace };
-        let replacing = runs(&unwanted, JOINED).into_iter().map(widened).map(repair(true));
-        let mut repairs: Vec<Repair> = runs(&wanted, JOINED).into_iter().map(repair(false)).chain(replacing).collect();
+        let replacing = runs(&unwanted, MAX_JOIN_DISTANCE).into_iter().map(widened).map(repair(true));
+        let mut repairs: Vec<Repair> =
+            runs(&wanted, MAX_JOIN_DISTANCE).into_iter().map(repair(false)).chain(replacing).collect();
         repairs.sort_unstable();
         repairs
     }
@@ -169,8 +170,8 @@ mod tests {
         MarketFacts { listings, ..MarketFacts::built_in(day("2024-06-03")) }
     }
 
-    fn look<'a>(facts: &'a MarketFacts, frequency: Frequency, start: Option<&str>) -> Look<'a> {
-        Look { frequency, start: start.map(day), end: day("2024-01-15"), facts }
+    fn look<'a>(facts: &'a MarketFacts, frequency: Frequency, start: Option<&str>) -> GapSearch<'a> {
+        GapSearch { frequency, start: start.map(day), end: day("2024-01-15"), facts }
     }
 
     fn stored(days: &[(&str, u32, u32)]) -> Vec<StoredDay> {
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_tells_the_first_day_the_first_row_does() {
+    fn first_row_stands_for_unknown_list_date() {
         let unknown = facts(None, None);
         let look = |start| look(&unknown, Frequency::Day, start);
         assert_eq!(look(None).find(code(), &[]), Gaps::default(), "its first day is unknown");
@@ -235,8 +236,11 @@ mod tests {
     fn far_gaps_are_fetched_apart_and_near_ones_together() {
         let days = ["2023-01-04", "2023-01-20", "2023-06-01", "2023-06-02"].map(day);
         let range = |start, end| DateRange { start: day(start), end: day(end) };
-        assert_eq!(runs(&days, JOINED), [range("2023-01-04", "2023-01-20"), range("2023-06-01", "2023-06-02")]);
+        assert_eq!(
+            runs(&days, MAX_JOIN_DISTANCE),
+            [range("2023-01-04", "2023-01-20"), range("2023-06-01", "2023-06-02")]
+        );
         assert_eq!(runs(&days, Days::new(1)).len(), 3);
-        assert_eq!(runs(&[], JOINED), []);
+        assert_eq!(runs(&[], MAX_JOIN_DISTANCE), []);
     }
 }

@@ -1,4 +1,4 @@
-// Upstream: data_worker, domain, heartbeat, notifications, supervisor
+// Upstream: data_worker, domain, heartbeat, notifications, simulation, supervisor
 // Downstream: none
 // Role: The name and address of a worker.
 

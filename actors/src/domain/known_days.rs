@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn factors_between_two_days_are_known_within_the_series_only() {
+    fn factor_changes_are_known_within_the_series() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         let since = vec![(day("2024-01-02"), Millionths(1_000_000)), (day("2024-06-13"), Millionths(1_100_000))];
         let changes = FactorChanges { since, until: day("2024-07-01") };

@@ -14,7 +14,7 @@ use crate::domain::{Code, DateRange};
 const SPECIAL_TREATMENT: [&str; 4] = ["ST", "*ST", "SST", "S*ST"];
 
 /// A name is assumed to be valid for this many days before it was read: a name changes at most a few times a year.
-const NAME_HOLDS: Days = Days::new(30);
+const NAME_VALIDITY: Days = Days::new(30);
 
 /// The trading period and the name of a security.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl MarketFacts {
     /// Whether the name marks the share as under special treatment on `day`. Returns `false` if the name was read too
     /// long after `day` to apply to it.
     pub fn is_named_special(&self, code: Code, day: NaiveDate) -> bool {
-        let is_near = self.read_on.checked_sub_days(NAME_HOLDS).is_some_and(|first| day >= first);
+        let is_near = self.read_on.checked_sub_days(NAME_VALIDITY).is_some_and(|first| day >= first);
         is_near && self.listing(code).is_some_and(Listing::is_special_treatment)
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_tells_of_special_treatment_around_the_day_it_was_read() {
+    fn name_shows_special_treatment_around_its_read_day() {
         for (name, expected) in [("ST康美", true), ("*ST海润", true), ("S*ST前锋", true), ("平安银行", false)]
         {
             assert_eq!(listing(name).is_special_treatment(), expected, "{name}");

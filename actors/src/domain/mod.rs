@@ -88,7 +88,7 @@ pub use market_facts::{Listing, MarketFacts};
 pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};
 pub use price_update::PriceUpdate;
-pub use quality_report::{CodeTrouble, JobKey, KeptTrouble, QualityReport};
+pub use quality_report::{CodeIssue, JobKey, QualityReport, StoredIssue};
 pub use quality_summary::{Affected, Delays, QualitySummary};
 pub use raw_command::RawCommand;
 pub use source_stats::{SourceFigures, SourceStats};

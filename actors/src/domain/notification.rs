@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_message_serves_the_spec_and_the_notification_worker() {
+    fn message_fits_spec_and_notification_worker() {
         let notification = Notification {
             kind: "data_worker_event",
             level: Level::Warning,

@@ -1,4 +1,4 @@
-// Upstream: command, data_worker, domain, ports, supervisor
+// Upstream: command, data_worker, domain, ports, simulation, supervisor
 // Downstream: command_error, kit, message
 // Role: Operator orders to one or all running workers: reload, stop, pause, resume, heartbeat test, list update.
 
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_payloads_are_orders_or_none() {
+    fn mutated_payloads_are_orders_or_none() {
         let sample = r#"{"command":"reload","params":{"node_id":"n1"},"correlation_id":"c"}"#;
         kit::fuzz::mutate(&[sample], |bytes| drop(OperatorOrder::parse(bytes)));
     }

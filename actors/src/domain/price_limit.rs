@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn special_treatment_had_half_the_limit_of_the_main_boards_until_july_2026() {
+    fn main_board_st_limit_is_5_percent_until_july_2026() {
         let special = |code: &str, day: &str| {
             MarketBoard::of(code.parse().unwrap()).and_then(|board| board.limit_percent(day.parse().unwrap(), true))
         };
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_rounded_half_up_in_fen_and_a_tick_away_at_least() {
+    fn limit_rounds_half_up_and_is_at_least_one_tick() {
         assert_eq!(upper_limit(1005, 10), 1106); // 11.055, which a binary float would round to 11.05
         assert_eq!(upper_limit(870, 10), 957);
         assert_eq!(upper_limit(1234, 20), 1481); // 14.808
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn prices_of_one_day_lie_within_the_limits_of_some_reference_price() {
+    fn day_range_fits_limits_of_some_reference_price() {
         for reference in 1..3_000 {
             for percent in [10, 20, 30] {
                 let low = lower_limit(reference, percent);

@@ -1,4 +1,4 @@
-// Upstream: batch_writer::bars, data_worker, domain, ports
+// Upstream: batch_writer::bars, data_worker, domain, ports, simulation
 // Downstream: bar, frequency
 // Role: The event for strategies and risk managers about a new bar: Ginkgo's PriceUpdateDTO.
 
@@ -62,7 +62,7 @@ mod tests {
     use crate::domain::{Frequency, SourceId};
 
     #[test]
-    fn it_has_the_fields_of_ginkgos_dto_and_the_bars_values() {
+    fn has_dto_fields_and_bar_values() {
         let bar = Bar {
             code: "000001.SZ".parse().unwrap(),
             frequency: Frequency::Day,

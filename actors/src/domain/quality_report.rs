@@ -1,4 +1,4 @@
-// Upstream: command_router, data_worker, domain, ports, quality_monitor, supervisor
+// Upstream: many
 // Downstream: many
 // Role: A quality report: the figures of an interval or a job, as a notification and as rows to store.
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::domain::{Affected, Anomaly, ControlCommand, Level, Notification, QualitySummary, Rule, Subject};
 
 /// Maximum number of per-code problems stored with one report; about 2 MB.
-const MAX_TROUBLES: usize = 20_000;
+const MAX_ISSUES: usize = 20_000;
 
 /// Maximum length of a sender's name or id, in characters.
 const MAX_TEXT: usize = 100;
@@ -68,7 +68,7 @@ pub struct QualityReport {
 
 /// A problem of one code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CodeTrouble {
+pub struct CodeIssue {
     /// The code.
     pub code: String,
     /// `missing`, `skipped`, `warned`, `failed` or `late`.
@@ -81,15 +81,15 @@ pub struct CodeTrouble {
     pub detail: String,
 }
 
-/// A stored [`CodeTrouble`].
+/// A stored [`CodeIssue`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptTrouble {
+pub struct StoredIssue {
     /// End of the reported period, Shanghai wall clock.
     pub at: NaiveDateTime,
     /// The worker.
     pub node_id: String,
     /// The problem.
-    pub trouble: CodeTrouble,
+    pub issue: CodeIssue,
 }
 
 impl QualityReport {
@@ -134,10 +134,10 @@ impl QualityReport {
         (self.until - self.since).to_std().unwrap_or_default()
     }
 
-    /// The problems of single codes, at most `MAX_TROUBLES`.
-    pub fn troubles(&self) -> Vec<CodeTrouble> {
+    /// The problems of single codes, at most `MAX_ISSUES`.
+    pub fn issues(&self) -> Vec<CodeIssue> {
         let summary = &self.summary;
-        let failed = summary.failed.iter().map(|(subject, reason)| trouble(subject, "failed", "", 1, reason));
+        let failed = summary.failed.iter().map(|(subject, reason)| issue(subject, "failed", "", 1, reason));
         let rules = |what, by_rule: &BTreeMap<Rule, Affected>| {
             let of_rule = |(rule, affected): (&Rule, &Affected)| rows(what, rule.as_str(), affected);
             by_rule.iter().flat_map(of_rule).collect::<Vec<_>>()
@@ -147,7 +147,7 @@ impl QualityReport {
             .chain(rules("skipped", &summary.skipped))
             .chain(rules("warned", &summary.warned))
             .chain(rows("late", "", &summary.late))
-            .take(MAX_TROUBLES)
+            .take(MAX_ISSUES)
             .collect()
     }
 
@@ -245,13 +245,13 @@ impl QualityReport {
     }
 }
 
-fn trouble(subject: &Subject, what: &str, rule: &str, number: u64, detail: &str) -> CodeTrouble {
+fn issue(subject: &Subject, what: &str, rule: &str, number: u64, detail: &str) -> CodeIssue {
     let (what, rule, detail) = (what.to_owned(), rule.to_owned(), detail.to_owned());
-    CodeTrouble { code: subject.to_string(), what, rule, number, detail }
+    CodeIssue { code: subject.to_string(), what, rule, number, detail }
 }
 
-fn rows(what: &'static str, rule: &'static str, affected: &Affected) -> Vec<CodeTrouble> {
-    affected.iter().map(|(subject, number)| trouble(subject, what, rule, number, "")).collect()
+fn rows(what: &'static str, rule: &'static str, affected: &Affected) -> Vec<CodeIssue> {
+    affected.iter().map(|(subject, number)| issue(subject, what, rule, number, "")).collect()
 }
 
 /// A duration in seconds; `null` if there is none.
@@ -287,7 +287,7 @@ fn anomaly_json(anomaly: &Anomaly) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
+    use tokio::time::Instant;
 
     use crate::domain::{Code, TaskCounts, TaskReport};
     use crate::settings::QualitySettings;
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_adds_up_what_tasks_brought_and_bounds_its_examples() {
+    fn report_sums_tasks_and_bounds_examples() {
         let quality = QualitySettings::default();
         let mut summary = QualitySummary::default();
         assert!(summary.is_empty());
@@ -340,12 +340,12 @@ mod tests {
             (&json!(30), &json!(1))
         );
         assert_eq!((&data["report_kind"], &data["job"]["id"]), (&json!("job"), &json!("task_timer bar_snapshot")));
-        let whats: Vec<_> = report(summary).troubles().into_iter().map(|t| (t.code, t.what)).collect();
+        let whats: Vec<_> = report(summary).issues().into_iter().map(|t| (t.code, t.what)).collect();
         assert!(whats.contains(&("000009.SZ".into(), "failed".into())) && whats.len() == 1 + 3 + 3, "{whats:?}");
     }
 
     #[test]
-    fn a_report_over_the_whole_market_takes_less_than_a_second_and_a_message() {
+    fn whole_market_report_is_fast_and_below_64_kib() {
         let quality = QualitySettings::default();
         let mut summary = QualitySummary::default();
         for n in 0..5_500 {
@@ -355,9 +355,9 @@ mod tests {
         let report = report(summary);
         let begun = Instant::now();
         let message = report.to_notification(quality.max_examples).to_json("h1", Utc::now());
-        let troubles = report.troubles();
+        let issues = report.issues();
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         assert!(message.len() < 64 * 1024, "{} bytes", message.len());
-        assert_eq!(troubles.len(), 2 * 55);
+        assert_eq!(issues.len(), 2 * 55);
     }
 }

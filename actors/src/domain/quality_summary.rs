@@ -86,7 +86,7 @@ pub struct Delays {
     sum: Duration,
     count: u32,
     /// Delays of the first tasks, in milliseconds.
-    some: Vec<u32>,
+    samples: Vec<u32>,
 }
 
 impl Delays {
@@ -97,14 +97,14 @@ impl Delays {
         self.longest = self.longest.max(delay);
         self.sum += delay;
         self.count += 1;
-        if self.some.len() < Self::MAX_KEPT {
-            self.some.push(u32::try_from(delay.as_millis()).unwrap_or(u32::MAX));
+        if self.samples.len() < Self::MAX_KEPT {
+            self.samples.push(u32::try_from(delay.as_millis()).unwrap_or(u32::MAX));
         }
     }
 
     /// The delay that `percent` percent of the tasks do not exceed; `None` if there is no delay.
     pub fn percentile(&self, percent: usize) -> Option<Duration> {
-        let mut sorted = self.some.clone();
+        let mut sorted = self.samples.clone();
         sorted.sort_unstable();
         let place = (sorted.len() * percent).div_ceil(100).checked_sub(1)?;
         sorted.get(place).map(|milliseconds| Duration::from_millis(u64::from(*milliseconds)))

@@ -1,4 +1,4 @@
-// Upstream: command_router, data_worker, domain, ports
+// Upstream: command_router, data_worker, domain, ports, simulation
 // Downstream: none
 // Role: The bytes of a command and its position in Kafka.
 

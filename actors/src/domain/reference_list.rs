@@ -54,14 +54,14 @@ impl FetchedList {
 
 /// A list of valid rows with unique keys.
 #[derive(Debug, PartialEq, Eq)]
-pub enum SoundList {
+pub enum ValidList {
     /// Securities.
     Stocks(Vec<Stock>),
     /// Days.
     TradeDays(Vec<TradeDay>),
 }
 
-impl SoundList {
+impl ValidList {
     /// Whether the list has no rows, because none was valid.
     pub fn is_empty(&self) -> bool {
         match self {
@@ -74,7 +74,7 @@ impl SoundList {
 /// The result of checking a list.
 pub struct CheckedList {
     /// The valid rows.
-    pub list: SoundList,
+    pub list: ValidList,
     /// Row counts by outcome.
     pub counts: TaskCounts,
     /// Examples of invalid rows that have a code.
@@ -86,8 +86,8 @@ pub fn check(fetched: &FetchedList, source: SourceId, max_examples: usize) -> Ch
     let mut skipped = Skipped { counts: TaskCounts::default(), anomalies: Vec::new(), max_examples };
     skipped.counts.fetched = fetched.len() as u64;
     let list = match fetched {
-        FetchedList::Stocks(rows) => SoundList::Stocks(stocks(rows, source, &mut skipped)),
-        FetchedList::TradeDays(rows) => SoundList::TradeDays(trade_days(rows, source, &mut skipped)),
+        FetchedList::Stocks(rows) => ValidList::Stocks(stocks(rows, source, &mut skipped)),
+        FetchedList::TradeDays(rows) => ValidList::TradeDays(trade_days(rows, source, &mut skipped)),
     };
     CheckedList { list, counts: skipped.counts, anomalies: skipped.anomalies }
 }
@@ -141,7 +141,7 @@ mod tests {
     use rust_decimal::Decimal;
 
     #[test]
-    fn invalid_and_doubled_rows_are_counted_and_the_rest_is_sound() {
+    fn counts_invalid_and_duplicate_rows() {
         let day = Field::Value(NaiveDate::from_ymd_opt(2000, 1, 4).unwrap().and_time(NaiveTime::MIN));
         let row = |code: &str, name: Field<String>| FetchedStock {
             code: Field::Value(code.to_owned()),
@@ -159,7 +159,7 @@ mod tests {
             row("000003.SZ", name()),
         ];
         let checked = check(&FetchedList::Stocks(rows), SourceId::TUSHARE, 10);
-        let SoundList::Stocks(stocks) = checked.list else { panic!("a stock list") };
+        let ValidList::Stocks(stocks) = checked.list else { panic!("a stock list") };
         assert_eq!(stocks.iter().map(|stock| stock.code.to_string()).collect::<Vec<_>>(), ["000001.SZ", "000003.SZ"]);
         let expected = [(Rule::MissingValue, 1), (Rule::UnreadableValue, 1), (Rule::DuplicateKey, 1)];
         assert_eq!(checked.counts.skipped, expected.into_iter().collect());
@@ -170,7 +170,7 @@ mod tests {
             FetchedTradeDay { date: Field::Missing, is_open: Field::Value(Decimal::ONE) },
         ];
         let checked = check(&FetchedList::TradeDays(days), SourceId::TUSHARE, 10);
-        assert!(matches!(checked.list, SoundList::TradeDays(days) if days.len() == 1 && days[0].is_open));
+        assert!(matches!(checked.list, ValidList::TradeDays(days) if days.len() == 1 && days[0].is_open));
         assert_eq!(checked.counts.num_skipped(), 2);
     }
 }

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backfill_goes_back_part_by_part_and_ends_after_enough_empty_days() {
+    fn backfill_steps_back_until_enough_empty_days() {
         let first = part_until(day("2024-01-19"));
         assert_eq!(first.start, Some(day("2024-01-08")));
         let found = BackfillDays::default().after([true, true, false, false].into_iter());
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_pause_is_made_up_for_part_by_part_from_its_oldest_day_on() {
+    fn splits_long_range_into_bounded_parts() {
         let calendar = TradingCalendar::built_in();
         let mut range = DateRange { start: day("2024-01-02"), end: day("2024-02-07") };
         let mut days = Vec::new();

@@ -1,4 +1,4 @@
-// Upstream: data_worker, domain, heartbeat, supervision, supervisor
+// Upstream: data_worker, domain, heartbeat, simulation, supervision, supervisor
 // Downstream: none
 // Role: The lifecycle and status of the worker, with the JSON format that Ginkgo's heartbeat readers expect.
 
@@ -158,7 +158,7 @@ mod tests {
     use chrono::NaiveDate;
 
     #[test]
-    fn heartbeat_json_has_the_keys_order_and_types_of_the_python_worker() {
+    fn heartbeat_json_matches_python_worker() {
         let status = WorkerStatus {
             node_id: "data_worker_host1".into(),
             lifecycle: Lifecycle::Running,
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lifecycle_only_goes_forward_and_error_is_reached_from_any() {
+    fn lifecycle_moves_forward_or_to_error() {
         use Lifecycle::{Error, Running, Starting, Stopped, Stopping};
         assert!(
             Stopped.may_become(Starting)

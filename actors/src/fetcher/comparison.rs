@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_that_differs_is_one_difference_with_both_values() {
+    fn one_difference_per_row_with_both_values() {
         let mut dear = SAME;
         dear[3] = "9.22";
         let mut in_shares = SAME;

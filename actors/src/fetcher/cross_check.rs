@@ -12,7 +12,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::domain::{FetchedBar, SourceId, TaskReport};
 use crate::fetcher::comparison::Comparison;
-use crate::ports::{BarRequest, DataKind, MarketSource, MarketSources, NotedBars, SourceError, SourceErrorKind, Swappable};
+use crate::ports::{
+    BarRequest, DataKind, MarketSource, MarketSources, NotedBars, SourceError, SourceErrorKind, Swappable,
+};
 use crate::settings::rules::CrossCheckSettings;
 use crate::settings::{QualitySettings, ms};
 use crate::supervision::{MetricEvent, StatusBoard};

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_failed_is_made_again_by_the_next_that_wants_the_day() {
+    async fn next_caller_repeats_failed_day_call() {
         let (vendor, source) = vendor(1);
         let sections = CrossSections::default();
         let days = [day(2)];
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_for_good_costs_one_call_until_it_is_old() {
+    async fn permanent_refusal_costs_one_call_until_expiry() {
         let (vendor, source) = vendor_that_fails(1, SourceErrorKind::Forbidden("no days".into()));
         let sections = CrossSections::default();
         for n in 0..100 {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_few_known_trading_days_are_fetched_as_a_whole() {
+    fn fetches_whole_days_only_for_few_trading_days() {
         let range = |start, end| DateRange { start: day(start), end: day(end) };
         assert_eq!(days_of(range(5, 9)), Some(vec![day(5), day(8), day(9)]));
         assert_eq!(days_of(range(6, 7)), Some(vec![]), "a weekend");

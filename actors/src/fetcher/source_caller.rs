@@ -3,7 +3,8 @@
 // Role: Calls the sources of a kind of data in their order, each a few times, and reports which one answered.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::watch;
@@ -111,7 +112,7 @@ impl SourceCaller {
             let delay = wait_before_retry(&error.kind, delay, &settings);
             tracing::warn!(subject = %guard.subject(), attempt, %error, retry_in = ?delay, "fetch failed and is retried");
             self.board.observe(&MetricEvent::FetchRetried { error: &error, wait: delay });
-            self.board.progress.protect(delay);
+            self.board.progress.expect_wait(delay);
             let is_same_source = || self.sources.pin().of(kind).get(place).is_some_and(|now| Arc::ptr_eq(now, &source));
             self.wait(delay, &settings.fetch, is_same_source).await;
             match refusal {

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_tasks_that_miss_the_same_days_cost_one_call_a_day() {
+    async fn tasks_share_one_suspension_call_per_day() {
         let vendor = vendor("telling", Ok(Some(vec![day(3)])));
         let (sources, suspensions): ([Arc<dyn MarketSource>; 1], _) =
             ([vendor.clone()], Arc::new(Suspensions::default()));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_gap_is_asked_for_by_the_code_and_gets_no_day_that_came() {
+    async fn long_gap_asks_by_code_in_one_call() {
         let vendor = vendor("telling", Ok(Some((1..=31).map(day).collect())));
         let sources: [Arc<dyn MarketSource>; 1] = [vendor.clone()];
         let missing: Vec<NaiveDate> = (8..=19).map(day).collect();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_source_that_tells_is_believed_and_none_is_needed() {
+    async fn first_answering_source_decides_suspensions() {
         let forbidden = vendor("forbidden", Err(SourceErrorKind::Forbidden("no points".into())));
         let (silent, telling) = (vendor("silent", Ok(None)), vendor("telling", Ok(Some(vec![day(2)]))));
         let sources: [Arc<dyn MarketSource>; 3] = [forbidden.clone(), silent, telling];

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_of_ticks_are_expected_and_a_backfill_s_from_the_oldest_that_came() {
+    fn backfill_expects_tick_days_from_oldest_fetched() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         let facts = MarketFacts::built_in(day("2024-02-01"));
         let of = |came: &[&str], is_backfill| {

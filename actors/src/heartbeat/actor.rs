@@ -2,11 +2,10 @@
 // Downstream: domain, messages, ports, settings, status, supervision
 // Role: The actor that sends heartbeats to the heartbeat store. Their status reflects the progress of the work.
 
-use crate::ports::Swappable;
 use crate::domain::Identity;
-use crate::heartbeat::status::StatusReader;
-use crate::heartbeat::{BeatNow, RemoveHeartbeat};
-use crate::ports::{CommandFeed, HeartbeatStore};
+use crate::heartbeat::status::StatusBuilder;
+use crate::heartbeat::{RemoveHeartbeat, SendHeartbeatNow};
+use crate::ports::{CommandFeed, HeartbeatStore, Swappable};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::{MetricEvent, Vitals};
 use actix::prelude::*;
@@ -17,7 +16,7 @@ pub struct Heartbeat {
     vitals: Vitals,
     settings: Arc<ActorSettings>,
     store: Arc<Swappable<dyn HeartbeatStore>>,
-    status: Arc<StatusReader>,
+    status: Arc<StatusBuilder>,
     removed: bool,
     next: Option<SpawnHandle>,
 }
@@ -32,7 +31,7 @@ impl Heartbeat {
         identity: Identity,
     ) -> Self {
         let board = vitals.board().clone();
-        let status = StatusReader { identity, feed, board, last_beat: Mutex::default() };
+        let status = StatusBuilder { identity, feed, board, last_beat: Mutex::default() };
         Self { vitals, settings, store, status: Arc::new(status), removed: false, next: None }
     }
 
@@ -80,10 +79,10 @@ impl Supervised for Heartbeat {
     }
 }
 
-impl Handler<BeatNow> for Heartbeat {
+impl Handler<SendHeartbeatNow> for Heartbeat {
     type Result = ();
 
-    fn handle(&mut self, _: BeatNow, _ctx: &mut Self::Context) {
+    fn handle(&mut self, _: SendHeartbeatNow, _ctx: &mut Self::Context) {
         self.vitals.fail_point("handler");
         self.beat();
     }

@@ -12,4 +12,4 @@ mod messages;
 mod status;
 
 pub use actor::Heartbeat;
-pub use messages::{BeatNow, RemoveHeartbeat};
+pub use messages::{RemoveHeartbeat, SendHeartbeatNow};

@@ -12,14 +12,14 @@ use crate::ports::CommandFeed;
 use crate::supervision::{Health, StatusBoard};
 
 /// Builds the worker's status.
-pub(crate) struct StatusReader {
+pub(crate) struct StatusBuilder {
     pub(crate) identity: Identity,
     pub(crate) feed: Arc<dyn CommandFeed>,
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) last_beat: Mutex<Option<f64>>,
 }
 
-impl StatusReader {
+impl StatusBuilder {
     pub(crate) fn read(&self, stall_after: Duration) -> WorkerStatus {
         let feed = self.feed.state();
         self.board.counters.commands_unresolved.set(feed.num_unresolved as u64);

@@ -79,19 +79,19 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    const BELIEF: Duration = Duration::from_secs(10);
+    const MAX_FACT_AGE: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
-    async fn one_reads_for_all_and_an_old_value_does_while_another_is_read() {
+    async fn shares_one_read_and_serves_stale_value_meanwhile() {
         let (value, reads) = (Expiring::default(), AtomicU32::new(0));
         let read = async |before: Option<Arc<u32>>| {
             reads.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
-            (before.map_or(1, |before| *before + 1), BELIEF)
+            (before.map_or(1, |before| *before + 1), MAX_FACT_AGE)
         };
         let (first, second) = tokio::join!(value.current(1, read), value.current(1, read));
         assert_eq!((*first, *second, reads.load(Ordering::SeqCst)), (1, 1, 1));
-        tokio::time::advance(BELIEF).await;
+        tokio::time::advance(MAX_FACT_AGE).await;
         let (reader, other) = tokio::join!(value.current(1, read), value.current(1, read));
         assert_eq!((*reader, *other), (2, 1), "the other does not wait");
         assert_eq!(*value.current(1, read).await, 2);

@@ -48,9 +48,7 @@ impl FactCache {
     }
 }
 
-async fn read(
-    store: &dyn ReferenceStore,
-    before: Option<Arc<Known>>, max_age: Duration) -> (Known, Duration) {
+async fn read(store: &dyn ReferenceStore, before: Option<Arc<Known>>, max_age: Duration) -> (Known, Duration) {
     let (listings, days) = tokio::join!(store.listings(), store.trade_days());
     let failed = listings.is_err() || days.is_err();
     let trouble = trouble(listings.as_ref().err(), days.as_ref().map(|days| days.is_empty()));
@@ -162,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_an_answer_what_is_built_in_or_was_read_before_counts() {
+    async fn falls_back_to_previous_or_built_in_facts() {
         let store = Arc::new(Store::default());
         store.is_away.store(true, Ordering::SeqCst);
         let cache = FactCache::new(Swappable::new(store.clone()));

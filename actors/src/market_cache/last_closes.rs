@@ -47,7 +47,10 @@ impl LastCloses {
 
 async fn read(
     stores: &StoreSet,
-    before: Option<Arc<Closes>>, since: NaiveDate, max_age: Duration) -> (Closes, Duration) {
+    before: Option<Arc<Closes>>,
+    since: NaiveDate,
+    max_age: Duration,
+) -> (Closes, Duration) {
     match stores.bars.last_closes(since).await {
         Ok(closes) => (closes, max_age),
         Err(error) => {

@@ -71,8 +71,7 @@ impl LatestTimes {
     /// is known is older than `max_age` or of other stores; callers that come meanwhile wait for that query.
     pub async fn newest(&self, code: Code, max_age: Duration) -> Result<Option<NaiveDateTime>, StoreError> {
         let stores = self.stores.pin();
-        let is_current =
-            |table: &&Table| table.read_at.elapsed() <= max_age && table.generation == stores.generation;
+        let is_current = |table: &&Table| table.read_at.elapsed() <= max_age && table.generation == stores.generation;
         if let Some(table) = self.table.read().await.as_ref().filter(is_current) {
             return Ok(table.newest.get(&code).copied());
         }

@@ -1,6 +1,6 @@
 // Upstream: command_router, pipeline, quality_monitor, supervisor
 // Downstream: ports, supervision
-// Role: Writes records behind the work, many at a time; it never holds the work up, and what it loses is counted.
+// Role: Writes records to a store in the background in batches. It never blocks callers and counts lost records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,32 +11,32 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ports::StoreError;
 use crate::supervision::{Counter, StatusBoard};
 
-/// How long the first record of a batch waits for others.
+/// Maximum time that the first record of a batch waits for further records.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Tries of one batch. A record is a note for people: it is not worth more.
+/// Maximum number of attempts for one batch. The records are informational, so more attempts are not justified.
 const TRIES: usize = 5;
 
-/// What a journal holds.
+/// The parameters of a writer.
 #[derive(Debug, Clone, Copy)]
 pub struct BackgroundWriterKind {
-    /// Its records in words.
+    /// Name of the records in log messages.
     pub what: &'static str,
-    /// Records that wait at most; beyond that they are dropped and counted.
+    /// Maximum number of waiting records. Further records are dropped and counted.
     pub max_waiting: usize,
-    /// Records of one write.
+    /// Maximum number of records in one write.
     pub batch: usize,
-    /// Where lost ones are counted.
+    /// The counter of lost records.
     pub lost: fn(&StatusBoard) -> &Counter,
 }
 
 enum Entry<R> {
     Record(R),
-    /// Say so when everything before this is written.
+    /// Signals that all earlier records are written or given up.
     WriteOut(oneshot::Sender<()>),
 }
 
-/// Where records are noted.
+/// Accepts records and writes them in the background.
 pub struct BackgroundWriter<R> {
     entries: mpsc::Sender<Entry<R>>,
     kind: BackgroundWriterKind,
@@ -50,7 +50,8 @@ impl<R> Clone for BackgroundWriter<R> {
 }
 
 impl<R: 'static> BackgroundWriter<R> {
-    /// Starts writing by `keep`, on the arbiter that calls this. A batch whose write failed is written again as it was.
+    /// Starts the writer on the current arbiter. `keep` writes a batch. A batch whose write failed is retried
+    /// unchanged.
     pub fn start(
         kind: BackgroundWriterKind,
         board: Arc<StatusBoard>,
@@ -61,14 +62,14 @@ impl<R: 'static> BackgroundWriter<R> {
         Self { entries: sender, kind, board }
     }
 
-    /// Notes a record; drops it where too many wait.
+    /// Queues a record. Drops and counts it if the queue is full.
     pub fn note(&self, record: R) {
         if self.entries.try_send(Entry::Record(record)).is_err() {
             (self.kind.lost)(&self.board).add(1);
         }
     }
 
-    /// Returns when everything noted so far is written or given up.
+    /// Returns when all records queued so far are written or given up.
     pub async fn write_out(&self) {
         let (done, written) = oneshot::channel();
         if self.entries.send(Entry::WriteOut(done)).await.is_ok() {
@@ -92,7 +93,7 @@ async fn write<R>(
     }
 }
 
-/// A batch: what comes within a while, up to a full one, or until somebody waits for it.
+/// Collects a batch. It ends after `GATHER`, when it is full, or when a caller waits for the write.
 async fn gather<R>(
     first: Entry<R>,
     entries: &mut mpsc::Receiver<Entry<R>>,
@@ -129,10 +130,15 @@ async fn write_batch<R>(
     while let Err(error) = keep(records).await {
         let Some(delay) = delays.next().filter(|_| error.class.is_transient()) else {
             (kind.lost)(board).add(records.len() as u64);
-            tracing::error!(what, records = records.len(), %error, "records are given up; no row of market data is concerned");
+            tracing::error!(
+                what,
+                records = records.len(),
+                %error,
+                "records given up; market data is not affected"
+            );
             return;
         };
-        tracing::warn!(what, records = records.len(), %error, retry_in = ?delay, "records are not written yet");
+        tracing::warn!(what, records = records.len(), %error, retry_in = ?delay, "records not written yet, will retry");
         actix_rt::time::sleep(delay).await;
     }
 }
@@ -176,6 +182,6 @@ mod tests {
             BackgroundWriter::start(KIND, board.clone(), async |_: &[u32]| Err(error(StoreErrorClass::Access)));
         (1..=10).for_each(|number| journal.note(number));
         journal.write_out().await;
-        assert_eq!(board.counters.sync_records_lost.get(), 10, "two had no room, eight were refused");
+        assert_eq!(board.counters.sync_records_lost.get(), 10, "two were dropped, eight were rejected");
     }
 }

@@ -1,14 +1,14 @@
 // Upstream: none
 // Downstream: background_writer, row_budget, task_guard
-// Role: What travels through the pipeline: task guards, row budget, background writes.
+// Role: Shared parts of the pipeline: task guards, row budget, background writer.
 
-//! What travels through the pipeline: task guards, row budget, background writes.
+//! Shared parts of the pipeline: task guards, row budget, background writer.
 
 /// Writes records in the background.
 mod background_writer;
-/// Bounds the rows in memory.
+/// Limits the number of rows in memory.
 mod row_budget;
-/// A task in progress.
+/// Reports the end of a task run.
 mod task_guard;
 
 pub use background_writer::{BackgroundWriter, BackgroundWriterKind};

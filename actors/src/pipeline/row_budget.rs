@@ -1,24 +1,24 @@
 // Upstream: fetcher, pipeline
 // Downstream: none
-// Role: Bounds the rows that are in memory between source and store.
+// Role: Limits the number of rows in memory between source and store.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Room for rows between source and store. A fetch that brought rows waits here until there is room for them.
+/// The budget of rows in memory between source and store. A fetch with rows waits here until the budget covers them.
 pub struct RowBudget {
     semaphore: Arc<Semaphore>,
     size: Mutex<usize>,
 }
 
 impl RowBudget {
-    /// Room for so many rows.
+    /// Creates a budget of `size` rows.
     pub fn new(size: usize) -> Self {
         Self { semaphore: Arc::new(Semaphore::new(size)), size: Mutex::new(size) }
     }
 
-    /// Waits for room for `rows` rows. A task with more rows than the whole room takes all of it.
+    /// Waits until `rows` rows are available. A task with more rows than the whole budget takes the whole budget.
     pub async fn reserve(&self, rows: usize) -> Option<OwnedSemaphorePermit> {
         let whole = *self.size.lock().unwrap_or_else(PoisonError::into_inner);
         let permits = u32::try_from(rows.clamp(1, whole.max(1))).unwrap_or(u32::MAX);
@@ -26,7 +26,7 @@ impl RowBudget {
         self.semaphore.clone().acquire_many_owned(permits).await.ok()
     }
 
-    /// Changes the room's size; a smaller one takes effect as rows leave.
+    /// Changes the size of the budget. A smaller size takes effect as rows are released.
     pub fn resize(&self, new_size: usize) {
         let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
         if new_size > *size {

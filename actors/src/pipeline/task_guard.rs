@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: domain, ports, supervision
-// Role: A task's pass through the pipeline: it is settled once, and never vanishes silently.
+// Role: Follows a task run through the pipeline and reports its end exactly once, also after a crash.
 
 use std::sync::Arc;
 
@@ -11,70 +11,71 @@ use tracing::Span;
 use crate::domain::{OpenRange, SourceStats, Stage, Subject, TaskReport};
 use crate::ports::{Assignment, SourceError};
 use crate::supervision::StatusBoard;
-/// One run of a task. A task that is run again gets a new id, so that a late word of the old run changes nothing.
+
+/// The id of one run of a task. Each run has a new id, so late messages of an earlier run are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub u64);
 
-/// How a task's run ended.
+/// The outcome of a task run.
 #[derive(Debug)]
 pub enum TaskOutcome {
-    /// Its rows are in the store, or there was nothing to store.
+    /// The rows are stored, or there was nothing to store.
     Done(TaskReport),
-    /// The source did not give them, after the attempts that make sense.
+    /// The fetch failed permanently or after all attempts.
     Failed {
-        /// The last attempt's error.
+        /// The error of the last attempt.
         error: SourceError,
-        /// Attempts made.
+        /// Number of attempts.
         attempts: u32,
     },
-    /// The run was cut off: an actor crashed, or its state was reset.
+    /// The run was interrupted: an actor crashed or its state was reset.
     Lost {
-        /// Whether a panic was under way while it was in hand: then the task itself may be the cause.
+        /// Whether the guard was dropped during a panic. Then the task itself may be the cause.
         suspect: bool,
     },
 }
 
-/// What is noted of a task on its way.
+/// Data that is recorded about a task run on its way through the pipeline.
 #[derive(Debug, Default)]
 pub struct TaskTrace {
-    /// Who was asked for it.
+    /// The source calls of the run.
     pub sources: SourceStats,
-    /// The generation of the stores whose rows decided what to fetch.
+    /// The generation of the stores whose rows determined what to fetch.
     pub store_generation: u64,
-    /// Days that it left to a further task.
+    /// Days that a further task must fetch.
     pub rest: Option<OpenRange>,
-    /// The newest time of the rows that it newly stored, Shanghai wall clock.
+    /// The newest timestamp of the rows that the run newly stored, Shanghai wall clock.
     pub newest_stored: Option<NaiveDateTime>,
 }
 
-/// A task's run ended.
+/// A task run ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct TaskSettled {
-    /// Which run.
+    /// The id of the run.
     pub task: TaskId,
-    /// How.
+    /// The outcome of the run.
     pub outcome: TaskOutcome,
-    /// What was noted of it.
+    /// The recorded data of the run.
     pub trace: TaskTrace,
 }
 
-/// A task's rows reached the BatchWriter's buffer: its fetch slot is free.
+/// The rows of a task reached the BatchWriter's buffer, so its fetch slot is free.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct TaskBuffered(pub TaskId);
 
-/// Who hears of tasks.
+/// The recipients of task messages.
 #[derive(Clone)]
 pub struct TaskListener {
-    /// Of their ends.
+    /// Receives the ends of task runs.
     pub settled: Recipient<TaskSettled>,
-    /// Of free slots.
+    /// Receives freed fetch slots.
     pub buffered: Recipient<TaskBuffered>,
 }
 
-/// Travels with a task from actor to actor. Dropping it unsettled reports the run as lost, so that no crash can make a
-/// task disappear: the CommandRouter starts it again.
+/// Travels with a task run from actor to actor. If it is dropped before the end of the run is reported, it reports the
+/// run as lost. So no task disappears in a crash: the CommandRouter starts it again.
 pub struct TaskGuard {
     task: TaskId,
     subject: Subject,
@@ -83,15 +84,15 @@ pub struct TaskGuard {
     board: Arc<StatusBoard>,
     span: Span,
     stage: Stage,
-    /// What is noted of the task.
+    /// The recorded data of the run.
     pub trace: TaskTrace,
-    /// What was found out on the way, beside the rows' own checks.
+    /// Counts and anomalies from outside the validation of rows, merged into the final report.
     noted: TaskReport,
     settled: bool,
 }
 
 impl TaskGuard {
-    /// A ticket for one run of a task, which is about to be fetched; `span` is its command's.
+    /// Creates the guard of a run that is about to be fetched. `span` is the span of its command.
     pub fn new(
         task: TaskId,
         subject: Subject,
@@ -106,22 +107,22 @@ impl TaskGuard {
         Self { task, subject, assignment, listener, board, span, stage, trace, noted, settled: false }
     }
 
-    /// What the task is about.
+    /// The subject of the task.
     pub fn subject(&self) -> Subject {
         self.subject
     }
 
-    /// The command's span: what is logged for the task is logged in it.
+    /// The span of the command. Log messages of the task belong to it.
     pub fn span(&self) -> &Span {
         &self.span
     }
 
-    /// Whether the command's partition went to another worker: then nothing of this task may be written any more.
+    /// Whether the partition of the command was assigned to another worker. Then this task must not write any more.
     pub fn is_lost(&self) -> bool {
         self.assignment.is_lost()
     }
 
-    /// The task's rows are buffered; its fetch slot is free.
+    /// Reports that the rows are buffered and the fetch slot is free.
     pub fn buffered(&mut self) {
         if self.is_upstream() {
             self.enter(Stage::Buffered);
@@ -130,13 +131,13 @@ impl TaskGuard {
         }
     }
 
-    /// Something to be reported with the task when it is done.
+    /// Adds counts and anomalies to the final report of the task.
     pub fn note(&mut self, report: TaskReport) {
         self.noted.counts.add(&report.counts);
         self.noted.anomalies.extend(report.anomalies);
     }
 
-    /// The task is done.
+    /// Reports the run as done.
     pub fn done(mut self, mut report: TaskReport) {
         let noted = std::mem::take(&mut self.noted);
         report.counts.add(&noted.counts);
@@ -144,7 +145,7 @@ impl TaskGuard {
         self.settle(TaskOutcome::Done(report));
     }
 
-    /// The task failed for good.
+    /// Reports the run as permanently failed.
     pub fn failed(self, error: SourceError, attempts: u32) {
         self.settle(TaskOutcome::Failed { error, attempts });
     }
@@ -162,7 +163,7 @@ impl TaskGuard {
         self.listener.settled.do_send(TaskSettled { task: self.task, outcome, trace: std::mem::take(&mut self.trace) });
     }
 
-    /// The task goes on to another stage.
+    /// Moves the task to another stage.
     pub fn enter(&mut self, stage: Stage) {
         self.board.counters.tasks_in(self.stage).subtract(1);
         self.board.counters.tasks_in(stage).add(1);

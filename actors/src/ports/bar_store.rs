@@ -11,70 +11,70 @@ use chrono::{NaiveDate, NaiveDateTime};
 use crate::domain::{Bar, Code, DateRange, DayTotal, Frequency, Hundredths};
 use crate::ports::StoreError;
 
-/// Where bars are kept.
+/// A store of bars.
 #[async_trait]
 pub trait BarStore: Send + Sync {
-    /// Creates the table where it is missing, or checks the one that is there.
+    /// Creates the table if it is missing; otherwise checks the existing one.
     async fn prepare(&self) -> Result<(), StoreError>;
 
-    /// Whether an identical batch with the same token is taken once only, however often it is sent.
+    /// Whether the store accepts an identical batch with the same token only once, however often it is sent.
     fn deduplicates_retries(&self) -> bool;
 
     /// The newest stored timestamp of every code, in one query.
     async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError>;
 
-    /// The newest stored daily close of every code that has one since a day, and its day, in one query.
+    /// The newest stored daily close with its day, for every code that has one on or after `since`, in one query.
     async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError>;
 
-    /// The stored daily bars of one code in a range of days, oldest first, each once.
+    /// The stored daily bars of one code in a range of days, oldest first, without duplicates.
     async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError>;
 
-    /// The keys and identities of the stored bars in all of `spans`, in one query (or as few as its length allows).
-    /// May return bars outside the spans; every copy of a doubled bar is returned.
+    /// The keys and UUIDs of the stored bars in all `spans`, in one query (or as few as the maximum query length
+    /// allows). May return bars outside the spans. Returns every copy of a duplicate bar.
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError>;
 
     /// Writes all rows or fails; see [`StoreError::outcome_is_known`].
     async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError>;
 
-    /// Removes exactly these rows.
+    /// Deletes exactly these rows.
     async fn remove(&self, frequency: Frequency, rows: &[StoredBar]) -> Result<(), StoreError>;
 }
 
-/// A part of the key space: one code, from and to a timestamp, both included. `None` leaves the end open.
+/// A part of the key space: one code and a range of timestamps, both ends included. `None` leaves an end open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySpan {
     /// The security.
     pub code: Code,
-    /// From.
+    /// First timestamp.
     pub from: Option<NaiveDateTime>,
-    /// To.
+    /// Last timestamp.
     pub to: Option<NaiveDateTime>,
 }
 
-/// A stored bar's key and identity.
+/// The key and UUID of a stored bar.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoredBar {
     /// The security.
     pub code: Code,
-    /// Shanghai wall clock.
+    /// The bar's timestamp, Shanghai wall clock.
     pub timestamp: NaiveDateTime,
-    /// Its identity as stored; the Python worker's rows have random ones.
+    /// The stored UUID; rows of the Python worker have random ones.
     pub uuid: String,
 }
 
-/// A bar with its identity, ready to be written.
+/// A bar with its UUID, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentifiedBar {
     /// The bar.
     pub bar: Bar,
-    /// Its identity; see [`crate::domain::bar_identity`].
+    /// The UUID; see [`crate::domain::bar_identity`].
     pub uuid: String,
 }
 
-/// Rows that are written together.
+/// Rows that are written by one INSERT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BarBatch {
-    /// The same for every retry of this batch, and for no other one.
+    /// The deduplication token: the same for every retry of this batch, different for every other batch.
     pub token: String,
     /// The rows.
     pub rows: Arc<Vec<IdentifiedBar>>,

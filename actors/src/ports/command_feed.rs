@@ -1,6 +1,6 @@
-// Upstream: data_worker, heartbeat, order_feed, ports, supervisor
+// Upstream: data_worker, heartbeat, order_feed, ports, simulation, supervisor
 // Downstream: delivery
-// Role: The port to the consumer group that commands come from.
+// Role: The port to the Kafka consumer group that delivers commands.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,67 +9,67 @@ use async_trait::async_trait;
 
 use crate::ports::CommandReceiver;
 
-/// Where commands come from: a consumer group's member, with a thread of its own.
+/// The source of commands: a member of a consumer group, running on a separate thread.
 #[async_trait]
 pub trait CommandFeed: Send + Sync {
-    /// Begins to hand commands to `receiver`. Called once.
+    /// Starts delivering commands to `receiver`. Called once.
     fn start(&self, receiver: CommandReceiver) -> Result<(), FeedError>;
 
-    /// Takes no further commands; those handed out go on.
+    /// Stops taking new commands; delivered ones continue.
     fn stop_intake(&self);
 
-    /// Commits what is resolved and leaves the group. Waits at most `deadline`.
+    /// Commits the resolved offsets and leaves the group. Waits at most `deadline`.
     async fn close(&self, deadline: Duration) -> Result<(), FeedError>;
 
-    /// What the feed is doing just now.
+    /// The current state of the feed.
     fn state(&self) -> FeedState;
 
-    /// The assigned partitions, by topic and number.
+    /// The assigned partitions, ordered by topic and number.
     fn partitions(&self) -> Vec<PartitionState>;
 }
 
-/// A look at a feed.
+/// A snapshot of the state of a feed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeedState {
-    /// Whether the group has given this member its part (which may be empty).
+    /// Whether this member has joined the group and received its assignment (which may be empty).
     pub joined: bool,
-    /// Partitions assigned.
+    /// Number of assigned partitions.
     pub num_partitions: usize,
-    /// Commands handed out and not settled.
+    /// Commands delivered and not yet settled.
     pub num_unresolved: usize,
-    /// Since the feed's thread last went round its loop.
+    /// Time since the last iteration of the feed's poll loop.
     pub since_last_poll: Duration,
-    /// Consumers rebuilt by the watchdog.
+    /// Number of consumers that the watchdog has rebuilt.
     pub num_rebuilds: u64,
 }
 
-/// One assigned partition. What the broker has said is some seconds old.
+/// The state of one assigned partition. Values from the broker are some seconds old.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionState {
     /// The topic.
     pub topic: Arc<str>,
-    /// Its number.
+    /// The partition number.
     pub partition: i32,
-    /// The watermark: everything before it is resolved. Nothing is resolved yet: `None`.
+    /// The watermark: all commands before this offset are resolved. `None` if no command is resolved yet.
     pub position: Option<i64>,
-    /// What the group has committed, if anything.
+    /// The committed offset of the group, if any.
     pub committed: Option<i64>,
-    /// The offset of the next record to come, once the broker has told it.
+    /// The offset of the next record to arrive; `None` until the broker has reported it.
     pub end: Option<i64>,
-    /// Records that are not resolved, once it is known.
+    /// Number of unresolved records; `None` until it is known.
     pub lag: Option<u64>,
-    /// Commands handed out and not resolved.
+    /// Commands delivered and not yet resolved.
     pub num_unresolved: usize,
 }
 
-/// A feed that cannot do what it should.
+/// An error of a command feed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("command feed {feed}: {what}: {reason}")]
 pub struct FeedError {
     /// Broker and group.
     pub feed: String,
-    /// What was tried.
+    /// The failed operation.
     pub what: &'static str,
-    /// Why it failed.
+    /// The reason.
     pub reason: String,
 }

@@ -1,4 +1,4 @@
-// Upstream: config_actor, data_worker, ports, supervisor
+// Upstream: config_actor, data_worker, ports, simulation, supervisor
 // Downstream: settings
 // Role: The port to the configuration.
 
@@ -8,30 +8,30 @@ use async_trait::async_trait;
 
 use crate::settings::ActorSettings;
 
-/// Where the configuration comes from.
+/// The source of the configuration.
 #[async_trait]
 pub trait ConfigSource: Send + Sync {
-    /// Reads the configuration anew, checks it, and builds what its changes need; nothing takes effect yet.
+    /// Reads and validates the configuration and builds the objects that its changes require. Nothing takes effect yet.
     async fn prepare(&self) -> Result<PreparedConfig, ConfigRefused>;
 
-    /// How long a stop may take, as the configuration in force says.
+    /// The maximum duration of a shutdown, according to the active configuration.
     fn drain_deadline(&self) -> Duration;
 }
 
-/// A configuration that can be put in force.
+/// A configuration that is ready to be applied.
 pub struct PreparedConfig {
-    /// The actors' part.
+    /// The settings of the actors.
     pub settings: ActorSettings,
-    /// The paths of the settings that differ from those in force; none: there is nothing to do.
+    /// The paths of the settings that differ from the active ones; empty if there is nothing to change.
     pub changed: Vec<String>,
-    /// Puts the rest in force, at once and without failing.
+    /// Applies the rest of the configuration. It takes effect immediately and cannot fail.
     pub install: Box<dyn FnOnce() + Send>,
 }
 
-/// A configuration that cannot be put in force.
+/// A rejected configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", problems.join("; "))]
 pub struct ConfigRefused {
-    /// Everything that is wrong: place, setting, reason; no secrets.
+    /// All problems, each with place, setting and reason; contains no secrets.
     pub problems: Vec<String>,
 }

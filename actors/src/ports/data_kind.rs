@@ -1,39 +1,39 @@
 // Upstream: many
 // Downstream: domain
-// Role: Kinds of market data.
+// Role: The kinds of market data.
 
 use std::fmt;
 
 use crate::domain::Frequency;
 
-/// What a source may have.
+/// A kind of market data that a source may provide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DataKind {
     /// Daily bars.
     Bars,
     /// Minute bars.
     MinuteBars,
-    /// Trades.
+    /// Ticks (single trades).
     Ticks,
     /// Adjustment factors.
     Factors,
     /// The list of securities.
     Stocks,
-    /// The exchanges' calendar.
+    /// The trading calendar.
     TradeDays,
 }
 
 impl DataKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 6] =
         [Self::Bars, Self::MinuteBars, Self::Ticks, Self::Factors, Self::Stocks, Self::TradeDays];
 
-    /// The kind of bars of a frequency.
+    /// The kind of the bars of a frequency.
     pub fn of(frequency: Frequency) -> Self {
         if frequency == Frequency::Day { Self::Bars } else { Self::MinuteBars }
     }
 
-    /// The setting below `sources` that lists its sources.
+    /// The setting in section `sources` that lists the sources of this kind.
     pub fn key(self) -> &'static str {
         match self {
             Self::Bars => "bars",

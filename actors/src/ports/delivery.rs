@@ -1,6 +1,6 @@
-// Upstream: command_feed, command_router, data_worker, pipeline, ports, supervisor
+// Upstream: many
 // Downstream: domain, intake_gate
-// Role: A command handed out by the feed: it is settled exactly once and never vanishes silently.
+// Role: A command delivered by the feed. It is settled exactly once and cannot get lost silently.
 
 use crate::domain::RawCommand;
 use crate::ports::IntakeGate;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use actix::prelude::*;
 
-/// Whether this worker still has the partition a command came from. Shared by all commands of one assignment.
+/// Whether this worker still holds the partition of a command. Shared by all commands of one assignment.
 #[derive(Debug, Clone, Default)]
 pub struct Assignment(Arc<AtomicU8>);
 
@@ -19,48 +19,48 @@ impl Assignment {
     const WITHDRAWN: u8 = 1;
     const LOST: u8 = 2;
 
-    /// The partition is being given back: what is begun may be finished, nothing new begins.
+    /// The partition is being revoked: running work may finish, no new work starts.
     pub fn withdraw(&self) {
-        // Never back from LOST.
+        // Keeps LOST: a lost partition never becomes withdrawn.
         let _already_further =
             self.0.compare_exchange(Self::HELD, Self::WITHDRAWN, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// The partition belongs to another worker: nothing of it may be written any more.
+    /// Another worker has the partition: no more rows of its commands may be written.
     pub fn lose(&self) {
         self.0.store(Self::LOST, Ordering::Release);
     }
 
-    /// New work may begin.
+    /// Whether new work may start.
     pub fn is_held(&self) -> bool {
         self.0.load(Ordering::Acquire) == Self::HELD
     }
 
-    /// Begun work must be thrown away.
+    /// Whether running work must be discarded.
     pub fn is_lost(&self) -> bool {
         self.0.load(Ordering::Acquire) == Self::LOST
     }
 }
 
-/// How a delivery ended.
+/// The outcome of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
-    /// Done for good: the offset may pass it.
+    /// The command is done; its offset may be committed.
     Resolved,
-    /// Given back unfinished; the feed hands it out again.
+    /// The command is returned unfinished; the feed delivers it again.
     Returned {
-        /// Whether a panic was under way while it was in hand: then the command itself may be the cause.
+        /// Whether the delivery was dropped during a panic. The command itself may then be the cause.
         suspect: bool,
     },
 }
 
-/// Told of every settlement, from any thread. Must not block.
+/// Receives every settlement, from any thread. Must not block.
 pub trait SettlementSink: Send + Sync {
-    /// The delivery of `command` ended.
+    /// The delivery of `command` is settled.
     fn settled(&self, command: &RawCommand, settlement: Settlement);
 }
 
-/// A command in hand. Dropping it gives it back to the feed, so that no crash can lose it.
+/// A command being processed. Dropping the delivery returns the command to the feed, so a crash cannot lose it.
 pub struct Delivery {
     command: Arc<RawCommand>,
     assignment: Assignment,
@@ -69,7 +69,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// A delivery whose end `sink` will hear of. `num_crashes` counts the panics that happened with this command in hand.
+    /// A delivery whose settlement is reported to `sink`. `num_crashes` is the number of panics so far during
+    /// processing of this command.
     pub fn new(
         command: Arc<RawCommand>,
         assignment: Assignment,
@@ -84,17 +85,17 @@ impl Delivery {
         &self.command
     }
 
-    /// Whether the partition is still ours.
+    /// The assignment of the command's partition.
     pub fn assignment(&self) -> &Assignment {
         &self.assignment
     }
 
-    /// Panics so far with this command in hand.
+    /// Number of panics so far during processing of this command.
     pub fn num_crashes(&self) -> u32 {
         self.num_crashes
     }
 
-    /// The command is done for good.
+    /// Settles the command as done.
     pub fn resolve(mut self) {
         if let Some(sink) = self.sink.take() {
             sink.settled(&self.command, Settlement::Resolved);
@@ -116,24 +117,24 @@ impl fmt::Debug for Delivery {
     }
 }
 
-/// A command for the CommandRouter. The feed bounds how many are out at once, so the mailbox is bounded with it.
+/// A command for the CommandRouter. The feed limits the number of unsettled commands and thereby the mailbox.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct CommandReceived(pub Delivery);
 
-/// Partitions are being given back: queued commands of withdrawn assignments shall be dropped now.
+/// Partitions are being revoked: queued commands of withdrawn assignments must be dropped now.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct PartitionsWithdrawn;
 
-/// Where a feed hands its commands.
+/// The recipients of a feed's messages.
 #[derive(Clone)]
 pub struct CommandReceiver {
-    /// For commands.
+    /// Receives commands.
     pub commands: Recipient<CommandReceived>,
-    /// For the news that partitions go.
+    /// Receives notices of revoked partitions.
     pub withdrawals: Recipient<PartitionsWithdrawn>,
-    /// While closed, the feed takes nothing new.
+    /// While the gate is closed, the feed takes no new commands.
     pub gate: IntakeGate,
 }
 
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_is_settled_exactly_once_whatever_happens_to_it() {
+    fn delivery_is_settled_exactly_once() {
         let heard = Arc::new(Heard::default());
         delivery(&heard).resolve();
         drop(delivery(&heard));
@@ -186,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn the_gate_opens_when_every_reason_is_gone() {
+    fn resumes_when_every_pause_reason_is_gone() {
         let gate = IntakeGate::default();
         gate.close(IntakePause::Paused);
         gate.close(IntakePause::StoreOutage);
         gate.close(IntakePause::Paused);
         gate.open(IntakePause::Paused);
-        assert!(!gate.is_open(), "the store is still away");
+        assert!(!gate.is_open(), "the store outage still closes the gate");
         gate.open(IntakePause::StoreOutage);
         assert!(gate.is_open());
     }

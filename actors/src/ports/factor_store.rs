@@ -1,4 +1,4 @@
-// Upstream: batch_writer::factors, data_worker, ports, store_set
+// Upstream: batch_writer::factors, data_worker, ports, simulation, store_set
 // Downstream: domain, store_error
 // Role: The port to stored adjustment factors.
 
@@ -10,31 +10,31 @@ use chrono::NaiveDateTime;
 use crate::domain::{AdjustFactor, Code, FactorChanges, Millionths, RawFactor};
 use crate::ports::StoreError;
 
-/// Where adjustment factors are kept.
+/// A store of adjustment factors.
 #[async_trait]
 pub trait FactorStore: Send + Sync {
-    /// Creates the table where it is missing, or checks the one that is there.
+    /// Creates the table if it is missing; otherwise checks the existing one.
     async fn prepare(&self) -> Result<(), StoreError>;
 
-    /// Whether an identical batch with the same token is taken once only, however often it is sent.
+    /// Whether the store accepts an identical batch with the same token only once, however often it is sent.
     fn deduplicates_retries(&self) -> bool;
 
     /// The newest stored timestamp of every code, in one query.
     async fn latest(&self) -> Result<HashMap<Code, NaiveDateTime>, StoreError>;
 
-    /// The ends of the stored series of these codes; a code without rows has none.
+    /// The ends of the stored series of these codes; a code without rows has no entry.
     async fn ends(&self, codes: &[Code]) -> Result<HashMap<Code, SeriesEnds>, StoreError>;
 
-    /// The whole stored series of these codes, every copy of a doubled row included.
+    /// The complete stored series of these codes, including every copy of a duplicate row.
     async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError>;
 
-    /// When the stored series of a code changed; `None` where nothing is stored.
+    /// The changes of the stored series of a code; `None` if nothing is stored.
     async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError>;
 
     /// Writes all rows or fails.
     async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError>;
 
-    /// Removes exactly these rows.
+    /// Deletes exactly these rows.
     async fn remove(&self, rows: &[StoredFactor]) -> Result<(), StoreError>;
 }
 
@@ -45,25 +45,25 @@ pub struct SeriesEnds {
     pub first: Millionths,
     /// The newest raw factor.
     pub last: Millionths,
-    /// When the newest one is of.
+    /// The timestamp of the newest raw factor.
     pub last_at: NaiveDateTime,
 }
 
-/// A stored factor's key, raw value and identity.
+/// The key, raw value and UUID of a stored factor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFactor {
     /// The security.
     pub code: Code,
     /// The raw factor.
     pub raw: RawFactor,
-    /// Its identity as stored; the Python worker's rows have random ones.
+    /// The stored UUID; rows of the Python worker have random ones.
     pub uuid: String,
 }
 
-/// Factors that are written together.
+/// Factors that are written by one INSERT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactorBatch {
-    /// The same for every retry of this batch, and for no other one.
+    /// The deduplication token: the same for every retry of this batch, different for every other batch.
     pub token: String,
     /// The rows.
     pub rows: Vec<AdjustFactor>,

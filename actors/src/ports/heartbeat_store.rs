@@ -1,27 +1,27 @@
-// Upstream: data_worker, heartbeat, ports, supervisor
+// Upstream: data_worker, heartbeat, ports, simulation, supervisor
 // Downstream: none
-// Role: The port to heartbeats.
+// Role: The port to the heartbeat store.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-/// Where heartbeats go.
+/// A store of heartbeats.
 #[async_trait]
 pub trait HeartbeatStore: Send + Sync {
-    /// Sets this worker's heartbeat, to vanish after `ttl` unless it is set again.
+    /// Sets this worker's heartbeat. It expires after `ttl` unless it is set again.
     async fn beat(&self, value: &str, ttl: Duration) -> Result<(), HeartbeatError>;
 
-    /// Removes it.
+    /// Removes this worker's heartbeat.
     async fn remove(&self) -> Result<(), HeartbeatError>;
 }
 
-/// A heartbeat that could not be set.
+/// An error of the heartbeat store.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("heartbeat store {store}: {reason}")]
 pub struct HeartbeatError {
-    /// Address and key; no credentials.
+    /// Address and key; contains no credentials.
     pub store: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }

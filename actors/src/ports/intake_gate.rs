@@ -1,22 +1,22 @@
 // Upstream: data_worker, delivery, ports, store_retry, supervision, supervisor
 // Downstream: none
-// Role: Whether new commands are taken, and why not.
+// Role: The intake gate: whether new commands are accepted, and the reasons for a pause.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Why no new commands are taken.
+/// A reason for accepting no new commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum IntakePause {
-    /// The store does not take rows.
+    /// The store fails.
     StoreOutage = 1,
     /// An operator paused the worker.
     Paused = 2,
 }
 
 impl IntakePause {
-    /// The reason's name in figures.
+    /// The reason's name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::StoreOutage => "store_outage",
@@ -25,27 +25,27 @@ impl IntakePause {
     }
 }
 
-/// Whether new commands may be taken: while there is no reason against it.
+/// Decides whether new commands may be accepted: the gate is open while no reason closes it.
 #[derive(Debug, Clone, Default)]
 pub struct IntakeGate(Arc<AtomicU8>);
 
 impl IntakeGate {
-    /// Takes no new commands until this reason is gone.
+    /// Closes the gate for this reason.
     pub fn close(&self, reason: IntakePause) {
         self.0.fetch_or(reason as u8, Ordering::AcqRel);
     }
 
-    /// This reason is gone.
+    /// Removes this reason; the gate opens when no reason is left.
     pub fn open(&self, reason: IntakePause) {
         self.0.fetch_and(!(reason as u8), Ordering::AcqRel);
     }
 
-    /// Whether this reason keeps commands out.
+    /// Whether this reason closes the gate.
     pub fn is_closed_by(&self, reason: IntakePause) -> bool {
         self.0.load(Ordering::Acquire) & (reason as u8) != 0
     }
 
-    /// Whether commands may be taken.
+    /// Whether new commands may be accepted.
     pub fn is_open(&self) -> bool {
         self.0.load(Ordering::Acquire) == 0
     }

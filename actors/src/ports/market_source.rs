@@ -1,4 +1,4 @@
-// Upstream: data_worker, fetcher, market_sources, ports, tests::it
+// Upstream: data_worker, fetcher, market_sources, ports, simulation, tests::it
 // Downstream: data_kind, domain, source_error
 // Role: The port to a source of market data.
 
@@ -13,25 +13,25 @@ use crate::domain::{
 };
 use crate::ports::{DataKind, SourceError, SourceErrorKind};
 
-/// A vendor or a store of market data. An adapter implements what the source has.
+/// A vendor or a database of market data. An adapter implements the methods for the data that its source has.
 ///
-/// One call is one attempt: adapters page, but they do not retry. Rows come in Ginkgo's units and zone, oldest first or
-/// not, as the source has them: unchecked. No rows is a success.
+/// One call is one attempt: adapters paginate but do not retry. Rows are converted to Ginkgo's units and time zone but
+/// not checked or sorted. An answer without rows is a success.
 #[async_trait]
 pub trait MarketSource: Send + Sync {
-    /// The name in configuration, logs and reports.
+    /// The source's name in configuration, logs and reports.
     fn name(&self) -> &'static str;
 
-    /// Ginkgo's number for it.
+    /// Ginkgo's number of the source.
     fn id(&self) -> SourceId;
 
-    /// For how long requests have waited so far, all added up, because of limits: our own and the vendor's.
+    /// Total time that requests have waited so far because of rate limits, the worker's own and the vendor's.
     fn throttled(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Another source has taken this one's place: requests that wait for a limit end with [`SourceErrorKind::Replaced`], so do
-    /// later ones; those that are sent come to their end.
+    /// Another source replaces this one. Requests that wait for a rate limit and later requests fail with
+    /// [`SourceErrorKind::Replaced`]; requests that are already sent complete.
     fn retire(&self) {}
 
     /// All bars of one security in a range of days.
@@ -39,35 +39,35 @@ pub trait MarketSource: Send + Sync {
         Err(self.not_offered(DataKind::of(request.frequency)))
     }
 
-    /// The same bars, with what the source says of days beside them. One that says nothing offers [`Self::bars`] alone.
+    /// The same bars, with the source's notes on days. The default implementation returns [`Self::bars`] without notes.
     async fn noted_bars(&self, request: &BarRequest) -> Result<NotedBars, SourceError> {
         Ok(NotedBars { bars: self.bars(request).await?, notes: Vec::new() })
     }
 
-    /// Whether [`Self::day_bars`] can be asked for, and would have this security's bar.
+    /// Whether the source supports [`Self::day_bars`] and would return the bar of this security.
     fn has_day_bars(&self, code: Code) -> bool {
         let _unused = code;
         false
     }
 
-    /// The bars of all securities of one day, by one call.
+    /// The bars of all securities on one day, in one call.
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
         let _unused = day;
         Err(self.not_offered(DataKind::Bars))
     }
 
-    /// The same bars, with what the source says of that day beside them.
+    /// The same bars, with the source's notes on that day.
     async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
         Ok(NotedDay { bars: self.day_bars(day).await?, notes: Vec::new() })
     }
 
-    /// The days of a range on which one security was suspended from the opening to the close; `None`: the source does not say.
+    /// The days of a range on which one security was suspended all day; `None` if the source does not provide this.
     async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
         let _unused = (code, range);
         Ok(None)
     }
 
-    /// All securities that were suspended for the whole of a day, by one call; `None`: the source does not say.
+    /// All securities that were suspended for the whole day, in one call; `None` if the source does not provide this.
     async fn day_suspensions(&self, day: NaiveDate) -> Result<Option<Vec<Code>>, SourceError> {
         let _unused = day;
         Ok(None)
@@ -90,38 +90,38 @@ pub trait MarketSource: Send + Sync {
         Err(self.not_offered(DataKind::Stocks))
     }
 
-    /// Every day of the exchanges' calendar.
+    /// Every day of the trading calendar.
     async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
         Err(self.not_offered(DataKind::TradeDays))
     }
 
-    /// The error of a source that is asked for what it does not have.
+    /// The error for data that the source does not have.
     fn not_offered(&self, kind: DataKind) -> SourceError {
         SourceError { source_name: self.name(), request: kind.to_string(), kind: SourceErrorKind::NotOffered(kind) }
     }
 }
 
-/// What to fetch.
+/// A request for bars.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BarRequest {
     /// The security.
     pub code: Code,
-    /// How long a bar lasts.
+    /// The frequency of the bars.
     pub frequency: Frequency,
     /// Shanghai days, both ends included.
     pub range: DateRange,
 }
 
-/// Bars of one security, with what their source says of days beside them.
+/// Bars of one security, with the source's notes on days.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NotedBars {
     /// The bars.
     pub bars: Vec<FetchedBar>,
-    /// The notes, in any order; of days with a bar and of others.
+    /// The notes, in any order, on days with and without a bar.
     pub notes: Vec<DayNote>,
 }
 
-/// A row of a source's answer: a bar, if there is one, and what it says of the day, if anything.
+/// One row of a source's answer: the bar, if there is one, and the note on the day, if there is one.
 pub type NotedRow = (Option<FetchedBar>, Option<DayNote>);
 
 impl FromIterator<NotedRow> for NotedBars {
@@ -146,11 +146,11 @@ impl FromIterator<(Code, NotedRow)> for NotedDay {
     }
 }
 
-/// Bars of all securities on one day, with what their source says of it beside them.
+/// Bars of all securities on one day, with the source's notes on that day.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NotedDay {
     /// The bars.
     pub bars: Vec<(Code, FetchedBar)>,
-    /// The notes; of securities with a bar and of others.
+    /// The notes, on securities with and without a bar.
     pub notes: Vec<(Code, DayNote)>,
 }

@@ -1,21 +1,21 @@
-// Upstream: data_worker, fetcher, ports, supervisor, tests::it
+// Upstream: data_worker, fetcher, ports, simulation, supervisor, tests::it
 // Downstream: data_kind, market_source
-// Role: The port to the sources of each kind of data.
+// Role: The port to the configured sources of each kind of data.
 
 use crate::ports::{DataKind, MarketSource};
 use std::sync::Arc;
 
-/// The sources of each kind of data.
+/// The configured sources of each kind of data.
 pub trait MarketSources: Send + Sync {
-    /// Those in force now, the preferred one first. The next one is asked when one fails for good.
+    /// The active sources, the preferred one first. If one fails permanently, the next one is called.
     fn of(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>>;
 
-    /// Those that rows of this kind are compared with, the preferred one first.
+    /// The sources that rows of this kind are compared with, the preferred one first.
     fn to_compare(&self, kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
         let _unused = kind;
         Vec::new()
     }
 
-    /// Others have taken the place of all of these: see [`MarketSource::retire`].
+    /// Other sources replace all of these; see [`MarketSource::retire`].
     fn retire(&self) {}
 }

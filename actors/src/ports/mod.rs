@@ -1,48 +1,48 @@
 // Upstream: none
 // Downstream: many
-// Role: The traits through which the actors reach the outside, with their requests and errors.
+// Role: The traits through which the actors reach external systems, with their requests and errors.
 
-//! Each adapter of the `ginkgo-data-worker` crate implements one of these traits. An error names what failed, where, on
-//! which value, and what to do about it.
+//! Each adapter in the crate `ginkgo-data-worker` implements one of these traits. An error message names the failed
+//! operation, the place and the value, and says what to do about it.
 
-/// Where bars are stored.
+/// The store of bars.
 mod bar_store;
-/// Where commands come from.
+/// The command feed.
 mod command_feed;
-/// Where the configuration comes from.
+/// The source of the configuration.
 mod config_source;
 /// Kinds of market data.
 mod data_kind;
-/// A command handed out by the feed.
+/// Commands delivered by the feed.
 mod delivery;
-/// Where adjustment factors are stored.
+/// The store of adjustment factors.
 mod factor_store;
-/// Where heartbeats are stored.
+/// The store of heartbeats.
 mod heartbeat_store;
-/// Whether new commands are taken.
+/// The intake gate.
 mod intake_gate;
 /// A source of market data.
 mod market_source;
 /// The sources of each kind of data.
 mod market_sources;
-/// Where operator orders come from.
+/// The feed of operator orders.
 mod order_feed;
-/// Where messages are published.
+/// The publisher of the worker's messages.
 mod outbox;
-/// Where the stock list and the trading calendar are stored.
+/// The store of the stock list and the trading calendar.
 mod reference_store;
-/// Where quality reports are stored.
+/// The store of quality reports.
 mod report_store;
 /// Errors of a source.
 mod source_error;
 /// Errors of a store.
 mod store_error;
-/// Where ticks are stored.
-mod tick_store;
-/// The stores of one ClickHouse.
+/// The stores of one ClickHouse database.
 mod store_set;
-/// A backend that a reload may exchange.
+/// A backend that a reload may replace.
 mod swappable;
+/// The store of ticks.
+mod tick_store;
 
 pub use bar_store::{BarBatch, BarStore, IdentifiedBar, KeySpan, StoredBar};
 pub use command_feed::{CommandFeed, FeedError, FeedState, PartitionState};
@@ -61,7 +61,7 @@ pub use outbox::{DeadLetter, Outbox, OutboxError};
 pub use reference_store::{MergeCounts, ReferenceStore};
 pub use report_store::{CodeHistory, ReportBatch, ReportStore};
 pub use source_error::{SourceError, SourceErrorKind};
+pub use store_error::{StoreError, StoreErrorClass};
 pub use store_set::StoreSet;
 pub use swappable::{Pinned, Swappable};
-pub use store_error::{StoreError, StoreErrorClass};
 pub use tick_store::{StoredTick, TickBatch, TickStore};

@@ -1,4 +1,4 @@
-// Upstream: data_worker, ports, supervisor
+// Upstream: data_worker, ports, simulation, supervisor
 // Downstream: command_feed, domain
 // Role: The port to operator orders, which every worker receives.
 
@@ -7,15 +7,15 @@ use actix::prelude::*;
 use crate::domain::OperatorOrder;
 use crate::ports::FeedError;
 
-/// Where operators' orders come from that every instance hears, beside the commands of the group.
+/// The source of operator orders. Every instance receives every order, independently of the consumer group.
 pub trait OrderFeed: Send + Sync {
-    /// Begins to hand orders to `receiver`, those sent from now on. Called once.
+    /// Starts delivering orders that are sent from now on to `receiver`. Called once.
     fn start(&self, receiver: Recipient<OrderReceived>) -> Result<(), FeedError>;
 
-    /// Whether an order that is sent now is heard.
-    fn hears(&self) -> bool;
+    /// Whether the feed receives orders that are sent now.
+    fn is_receiving(&self) -> bool;
 
-    /// Ends it.
+    /// Stops the feed.
     fn close(&self);
 }
 

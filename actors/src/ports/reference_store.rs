@@ -8,37 +8,37 @@ use chrono::NaiveDate;
 use crate::domain::{Code, Listing, Stock, SyncRecord, TradeDay};
 use crate::ports::StoreError;
 
-/// Where the stock list and the calendar are kept.
+/// A store of the stock list and the trading calendar.
 #[async_trait]
 pub trait ReferenceStore: Send + Sync {
-    /// Every listed code, sorted. An empty list is an answer, not an error.
+    /// Every listed code, sorted. An empty list is a valid answer, not an error.
     async fn listed_codes(&self) -> Result<Vec<Code>, StoreError>;
 
-    /// What is known of each security; of several rows for a code the oldest counts, as with the merge.
+    /// The listing of each security. If a code has several rows, the oldest one counts, as in the merge.
     async fn listings(&self) -> Result<Vec<Listing>, StoreError>;
 
-    /// Days of the exchanges' calendar, the oldest row of a day first, and whether shares are traded on them. Without the
-    /// table: none.
+    /// Days of the stored calendar and whether shares are traded on them. If a day has several rows, the oldest one is
+    /// first. Empty if the table does not exist.
     async fn trade_days(&self) -> Result<Vec<(NaiveDate, bool)>, StoreError>;
 
-    /// Makes the stored list say what this one says: adds what is new, changes what differs, leaves the rest and what is
-    /// not named alone, all at one moment for every reader.
+    /// Merges `stocks` into the stored list in one transaction: inserts new rows and updates changed ones. Other rows
+    /// and columns stay unchanged.
     async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError>;
 
-    /// The same for the calendar.
+    /// Merges `days` into the stored calendar in the same way.
     async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError>;
 
-    /// Keeps the records of ended tasks.
+    /// Stores the records of ended tasks.
     async fn record_syncs(&self, records: &[SyncRecord]) -> Result<(), StoreError>;
 }
 
-/// What a merge did.
+/// The result of a merge.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MergeCounts {
-    /// Rows that are new.
+    /// Inserted rows.
     pub added: u64,
-    /// Rows that changed.
+    /// Updated rows.
     pub updated: u64,
-    /// Rows that were as they should be.
+    /// Rows that were already up to date.
     pub unchanged: u64,
 }

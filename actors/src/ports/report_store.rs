@@ -1,4 +1,4 @@
-// Upstream: data_worker, ports, store_set, supervisor
+// Upstream: data_worker, ports, simulation, store_set, supervisor
 // Downstream: domain, store_error
 // Role: The port to stored quality reports.
 
@@ -8,33 +8,34 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{Code, KeptTrouble, QualityReport};
+use crate::domain::{Code, QualityReport, StoredIssue};
 use crate::ports::StoreError;
 
-/// Where quality reports are kept.
+/// A store of quality reports.
 #[async_trait]
 pub trait ReportStore: Send + Sync {
-    /// Creates the table where it is missing, or checks the one that is there.
+    /// Creates the table if it is missing; otherwise checks the existing one.
     async fn prepare(&self) -> Result<(), StoreError>;
 
-    /// Keeps all of them or fails; the same batch twice is kept once.
+    /// Stores all reports of the batch or fails. The same batch sent twice is stored once.
     async fn keep(&self, batch: &ReportBatch) -> Result<(), StoreError>;
 
-    /// What was wrong with a code since a moment, oldest first, by the reports of intervals: every task is in one of them.
+    /// The problems of a code since a point in time, oldest first. Only interval reports are read: each task is part of
+    /// one.
     async fn history(&self, code: Code, since: DateTime<Utc>) -> Result<CodeHistory, StoreError>;
 }
 
-/// Reports that are written together.
+/// Reports that are written by one INSERT.
 #[derive(Debug, Clone)]
 pub struct ReportBatch {
-    /// A pure function of the reports' ids.
+    /// The deduplication token, derived from the ids of the reports.
     pub token: String,
     /// The reports.
     pub reports: Arc<Vec<QualityReport>>,
 }
 
 impl ReportBatch {
-    /// A batch of these.
+    /// A batch of these reports.
     pub fn of(reports: &[QualityReport]) -> Self {
         let ids: String = reports.iter().map(|report| report.id.as_str()).collect();
         let token = Uuid::new_v5(&Uuid::NAMESPACE_OID, ids.as_bytes()).simple().to_string();
@@ -45,8 +46,8 @@ impl ReportBatch {
 /// The quality history of a code.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CodeHistory {
-    /// Reports of intervals that were kept since then, whatever they are about.
+    /// Number of interval reports stored since then, for any code.
     pub num_reports: u64,
-    /// What was wrong with the code.
-    pub troubles: Vec<KeptTrouble>,
+    /// The problems of the code.
+    pub issues: Vec<StoredIssue>,
 }

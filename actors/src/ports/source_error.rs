@@ -1,64 +1,65 @@
 // Upstream: many
 // Downstream: data_kind
-// Role: What can go wrong at a source, and whether another attempt makes sense.
+// Role: Errors of a source, and whether a retry makes sense.
 
 use crate::ports::DataKind;
 use std::time::Duration;
 
-/// Why a fetch failed.
+/// An error of a source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("source {source_name}: {request}: {kind}")]
 pub struct SourceError {
     /// The source's name.
     pub source_name: &'static str,
-    /// The request in short, without the token.
+    /// A short description of the request, without the token.
     pub request: String,
-    /// What happened.
+    /// The kind of error.
     pub kind: SourceErrorKind,
 }
 
-/// What happened at a source; decides whether another attempt makes sense.
+/// The kind of a source error; decides whether a retry makes sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceErrorKind {
-    /// No connection, or it broke.
+    /// The connection failed or was interrupted.
     #[error("not reachable: {0}")]
     Unreachable(String),
-    /// No complete answer in time.
+    /// The answer was not complete within the timeout.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// The server failed (HTTP 5xx and the like).
+    /// The server failed (HTTP 5xx or similar).
     #[error("server error: {0}")]
     Server(String),
-    /// The vendor asks to slow down; `retry_after` is its own word or the window its text names.
-    #[error("rate limit: {message} (next try in {retry_after:?})")]
+    /// The vendor's rate limit is exceeded. `retry_after` is the vendor's own value or the window that its message
+    /// names.
+    #[error("rate limit: {message} (next attempt in {retry_after:?})")]
     RateLimited {
         /// The vendor's text.
         message: String,
-        /// How long to stay away.
+        /// How long to wait before the next request.
         retry_after: Duration,
     },
-    /// The token is wrong. An operator must act.
+    /// The token is invalid. An operator must act.
     #[error("login refused: {0}; check the source's token or password in the configuration")]
     Unauthorized(String),
     /// The account may not use this interface. An operator must act.
-    #[error("no permission: {0}; the account needs more points or rights, or name another source")]
+    #[error("no permission: {0}; the account needs more points or rights, or configure another source")]
     Forbidden(String),
-    /// The source does not know what was asked for.
+    /// The source does not know the requested item.
     #[error("request refused: {0}")]
     BadRequest(String),
-    /// The answer is not what the protocol promises.
+    /// The answer violates the protocol.
     #[error("unreadable answer: {0}")]
     BadAnswer(String),
-    /// A reload put another source in this one's place while the request waited to be sent.
-    #[error("not sent: another source has taken its place")]
+    /// A reload replaced the source while the request waited to be sent.
+    #[error("not sent: a reload replaced the source")]
     Replaced,
-    /// The source has no such data.
-    #[error("it has no {0}; name another source in sources.{key}", key = .0.key())]
+    /// The source does not provide this kind of data.
+    #[error("the source has no {0}; configure another source in sources.{key}", key = .0.key())]
     NotOffered(DataKind),
 }
 
 impl SourceErrorKind {
-    /// The kind's name in figures.
+    /// The kind's name in metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
@@ -74,7 +75,7 @@ impl SourceErrorKind {
         }
     }
 
-    /// Whether the same request may succeed later without anybody's doing.
+    /// Whether the same request may succeed later without intervention.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Timeout(_) | Self::Server(_) | Self::RateLimited { .. } | Self::Replaced => {

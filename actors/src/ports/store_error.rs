@@ -1,35 +1,35 @@
 // Upstream: many
 // Downstream: none
-// Role: What can go wrong at a store, and what follows from it.
+// Role: Errors of a store, and the reaction to each class.
 
-/// Why the store did not do as asked.
+/// An error of a store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{store}: {operation} failed ({class}): {reason}")]
 pub struct StoreError {
-    /// Which store: kind, address and table; no credentials.
+    /// The store: kind, address and table; contains no credentials.
     pub store: String,
-    /// What was tried, with the number of rows.
+    /// The failed operation, with the number of rows.
     pub operation: String,
-    /// What follows from it.
+    /// The class, which decides the reaction.
     pub class: StoreErrorClass,
-    /// The server's or the client's words.
+    /// The error text of the server or the client.
     pub reason: String,
 }
 
-/// What follows from a store's error.
+/// The class of a store error; decides the reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StoreErrorClass {
-    /// The server is busy, starting, read-only or out of memory: the same request later.
+    /// The server is busy, starting, read-only or out of memory. The same request is retried later.
     Transient,
-    /// No answer: it may have been done or not. The same request with the same token.
+    /// No answer: the request may or may not have been executed. The same request is retried with the same token.
     OutcomeUnknown,
-    /// The rows lie in more partitions than one INSERT may touch: smaller batches, partition by partition.
+    /// The rows belong to more partitions than one INSERT may touch. Smaller batches are sent, partition by partition.
     TooManyPartitions,
-    /// The table is not what the worker needs, or the rows do not fit it.
+    /// The table does not match the worker's requirements, or the rows do not fit it.
     Schema,
     /// Credentials or rights are missing.
     Access,
-    /// Anything else the server refuses.
+    /// Any other rejection by the server.
     Refused,
 }
 
@@ -40,7 +40,7 @@ impl std::fmt::Display for StoreErrorClass {
 }
 
 impl StoreErrorClass {
-    /// The class's name in logs and counters.
+    /// The class's name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Transient => "transient",
@@ -52,7 +52,7 @@ impl StoreErrorClass {
         }
     }
 
-    /// Whether waiting alone may help; otherwise an operator must act, and the worker keeps trying, slowly.
+    /// Whether waiting alone may help. Otherwise an operator must act, and the worker retries at the maximum delay.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Transient | Self::OutcomeUnknown)
     }

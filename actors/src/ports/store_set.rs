@@ -1,12 +1,12 @@
 // Upstream: many
 // Downstream: bar_store, factor_store, report_store, tick_store
-// Role: The stores of one ClickHouse, which are exchanged together.
+// Role: The stores of one ClickHouse database, which are replaced together.
 
 use std::sync::Arc;
 
 use crate::ports::{BarStore, FactorStore, ReportStore, TickStore};
 
-/// What is stored beside each other in one database.
+/// The stores in one database.
 #[derive(Clone)]
 pub struct StoreSet {
     /// Bars.

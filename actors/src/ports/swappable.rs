@@ -1,25 +1,25 @@
 // Upstream: many
 // Downstream: none
-// Role: A backend that a reload may exchange while the actors use it.
+// Role: A backend that a reload may replace while the actors use it.
 
-//! Whoever does several things with a backend pins it first: all of them then reach the same server, and the generation
-//! shows whether another one has replaced it meanwhile.
+//! A caller that performs several operations on a backend pins it first. All operations then reach the same server, and
+//! the generation shows whether another backend has replaced it in the meantime.
 
 use std::ops::Deref;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-/// A backend in force, and its number.
+/// An active backend and its generation.
 #[derive(Debug)]
 pub struct Pinned<T: ?Sized> {
-    /// 0 for the first backend; one more with each exchange.
+    /// 0 for the first backend; incremented with each exchange.
     pub generation: u64,
     value: Arc<T>,
 }
 
 impl<T: ?Sized> Pinned<T> {
-    /// The backend itself.
+    /// The backend.
     pub fn value(&self) -> &Arc<T> {
         &self.value
     }
@@ -33,29 +33,29 @@ impl<T: ?Sized> Deref for Pinned<T> {
     }
 }
 
-/// Holds the backend in force.
+/// Holds the active backend.
 #[derive(Debug)]
 pub struct Swappable<T: ?Sized> {
     current: ArcSwap<Pinned<T>>,
 }
 
 impl<T: ?Sized> Swappable<T> {
-    /// Starts with the first backend.
+    /// Creates the holder with its first backend.
     pub fn new(value: Arc<T>) -> Arc<Self> {
         Arc::new(Self { current: ArcSwap::from_pointee(Pinned { generation: 0, value }) })
     }
 
-    /// The backend in force. It stays usable after an exchange, for as long as it is held.
+    /// Returns the active backend. It stays usable after an exchange, for as long as it is held.
     pub fn pin(&self) -> Arc<Pinned<T>> {
         self.current.load_full()
     }
 
-    /// The generation in force.
+    /// The generation of the active backend.
     pub fn generation(&self) -> u64 {
         self.current.load().generation
     }
 
-    /// Puts another backend in force for everyone who pins from now on, and returns the previous one.
+    /// Replaces the backend for all later calls of [`Self::pin`], and returns the previous one.
     pub fn exchange(&self, value: Arc<T>) -> Arc<Pinned<T>> {
         self.current.rcu(|before| Pinned { generation: before.generation + 1, value: value.clone() })
     }

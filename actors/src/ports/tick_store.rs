@@ -1,6 +1,6 @@
-// Upstream: batch_writer::ticks, data_worker, ports, store_set
+// Upstream: batch_writer::ticks, data_worker, ports, simulation, store_set
 // Downstream: domain, store_error
-// Role: The port to ticks: one table for each security, created with its first tick.
+// Role: The port to stored ticks: one table per security, created with its first tick.
 
 use std::collections::BTreeSet;
 
@@ -10,41 +10,41 @@ use chrono::{NaiveDate, NaiveDateTime};
 use crate::domain::{Code, DateRange, Tick};
 use crate::ports::StoreError;
 
-/// Where ticks are kept. A security without a table has no ticks.
+/// A store of ticks. A security without a table has no ticks.
 #[async_trait]
 pub trait TickStore: Send + Sync {
     /// The newest day with a tick.
     async fn newest_day(&self, code: Code) -> Result<Option<NaiveDate>, StoreError>;
 
-    /// The days of a range with a tick.
+    /// The days of a range that have ticks.
     async fn stored_days(&self, code: Code, range: DateRange) -> Result<BTreeSet<NaiveDate>, StoreError>;
 
-    /// Times and identities of all ticks of a range of days, every copy of a doubled one.
+    /// The timestamps and UUIDs of all ticks in a range of days, including every copy of a duplicate tick.
     async fn stored(&self, code: Code, range: DateRange) -> Result<Vec<StoredTick>, StoreError>;
 
-    /// Whether an identical batch with the same token is taken once only.
+    /// Whether the store accepts an identical batch with the same token only once.
     async fn deduplicates_retries(&self, code: Code) -> Result<bool, StoreError>;
 
-    /// Writes all ticks of one security, in their order, or fails. Makes the table where it is missing.
+    /// Writes all ticks of one security, in their order, or fails. Creates the table if it is missing.
     async fn insert(&self, code: Code, batch: &TickBatch) -> Result<(), StoreError>;
 
-    /// Removes exactly these rows.
+    /// Deletes exactly these rows.
     async fn remove(&self, code: Code, rows: &[StoredTick]) -> Result<(), StoreError>;
 }
 
-/// A stored tick's time and identity.
+/// The timestamp and UUID of a stored tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredTick {
-    /// Shanghai wall clock.
+    /// The tick's timestamp, Shanghai wall clock.
     pub timestamp: NaiveDateTime,
-    /// Its identity.
+    /// The UUID.
     pub uuid: String,
 }
 
-/// Ticks that are written together.
+/// Ticks that are written by one INSERT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TickBatch {
-    /// The same for every retry of this batch, and for no other one.
+    /// The deduplication token: the same for every retry of this batch, different for every other batch.
     pub token: String,
     /// The ticks, in their order.
     pub rows: Vec<Tick>,

@@ -1,9 +1,10 @@
 // Upstream: command_router, quality_monitor, store_retry, supervisor
 // Downstream: many
-// Role: The actor that hears of every task's end; reports each interval and each finished job, and tells of troubles.
+// Role: The actor that collects task outcomes, reports each interval and each finished job, and sends alerts.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
@@ -12,25 +13,26 @@ use crate::domain::{JobKey, Notification, QualityReport, QualitySummary};
 use crate::notifications::publish;
 use crate::pipeline::BackgroundWriter;
 use crate::ports::Outbox;
-use crate::quality_monitor::failure_alerts::{SourceTrouble, StoreTroubles, refusal_alert};
+use crate::quality_monitor::failure_alerts::{SourceAlert, StoreAlerts, refusal_alert};
 use crate::quality_monitor::jobs::{EndedJob, OpenJobs};
 use crate::quality_monitor::threshold_alerts::QualityAlerts;
 use crate::quality_monitor::{
-    CommandRefused, JobCommandBegun, JobCommandEnded, SendWhatIsLeft, StoreFailing, StoreRecovered, TaskFailed,
+    CommandRefused, JobCommandBegun, JobCommandEnded, PublishPending, StoreFailing, StoreRecovered, TaskFailed,
     TaskFinished,
 };
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::Vitals;
-/// From the first failure to its alert: long enough that a burst of failures becomes one message.
+
+/// Delay from the first failure to its alert, so that a burst of failures causes one alert.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Between two alerts on refused commands: often enough for people, rare enough not to be a flood.
+/// Minimum time between two alerts on rejected commands.
 const ALERT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Between two looks for jobs that are over.
-const LOOK: Duration = Duration::from_millis(500);
+/// Interval of the check for finished jobs.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Gathers and reports.
+/// Collects the outcomes of tasks and commands, and sends reports and alerts.
 pub struct QualityMonitor {
     vitals: Vitals,
     settings: Arc<ActorSettings>,
@@ -41,14 +43,14 @@ pub struct QualityMonitor {
     summary_since: DateTime<Utc>,
     jobs: OpenJobs,
     alerts: QualityAlerts,
-    sources: SourceTrouble,
-    /// Whether a look at the failures is scheduled.
+    sources: SourceAlert,
+    /// Whether a check of the failures is scheduled.
     is_gathering: bool,
-    stores: StoreTroubles,
+    stores: StoreAlerts,
     refusals: Refusals,
 }
 
-/// Refused commands that no alert has told of yet.
+/// Rejected commands that no alert has reported yet.
 #[derive(Default)]
 struct Refusals {
     count: u64,
@@ -58,7 +60,7 @@ struct Refusals {
 }
 
 impl Refusals {
-    /// The wait until the alert that has to be scheduled now; `None` where one is scheduled already.
+    /// The delay of the alert to schedule now; `None` if an alert is already scheduled.
     fn schedule(&mut self) -> Option<Duration> {
         if self.scheduled {
             return None;
@@ -68,7 +70,7 @@ impl Refusals {
         Some(GATHER.max(ALERT_INTERVAL.saturating_sub(since_last)))
     }
 
-    /// The alert; nothing where it was told already.
+    /// The alert; `None` if all rejected commands are already reported.
     fn take(&mut self) -> Option<Notification> {
         self.scheduled = false;
         self.alerted_at = Some(Instant::now());
@@ -78,7 +80,7 @@ impl Refusals {
 }
 
 impl QualityMonitor {
-    /// A monitor that publishes through `outbox` and keeps reports in `kept`.
+    /// Creates a monitor that publishes through `outbox` and stores reports through `kept`.
     pub fn new(
         vitals: Vitals,
         settings: Arc<ActorSettings>,
@@ -96,9 +98,9 @@ impl QualityMonitor {
             summary_since: Utc::now(),
             jobs: OpenJobs::default(),
             alerts: QualityAlerts::default(),
-            sources: SourceTrouble::default(),
+            sources: SourceAlert::default(),
             is_gathering: false,
-            stores: StoreTroubles::default(),
+            stores: StoreAlerts::default(),
             refusals: Refusals::default(),
         }
     }
@@ -112,7 +114,7 @@ impl QualityMonitor {
         });
     }
 
-    fn look_for_ended_jobs(&mut self) {
+    fn report_ended_jobs(&mut self) {
         let ended = self.jobs.take_ended(Instant::now(), ms(self.settings.quality.job_quiet_ms));
         for job in ended {
             let told = self.report_job(job);
@@ -120,7 +122,7 @@ impl QualityMonitor {
         }
     }
 
-    /// The interval's report, and what its figures raise or resolve; nothing where nothing happened.
+    /// The report of the interval and the alerts that it raises or resolves. Empty if there was no activity.
     fn take_summary(&mut self) -> Vec<Notification> {
         let (now, instant) = (Utc::now(), Instant::now());
         let since = std::mem::replace(&mut self.summary_since, now);
@@ -141,7 +143,7 @@ impl QualityMonitor {
         self.keep(QualityReport::new(&self.node_id, Some(key), since, until, summary))
     }
 
-    /// Keeps a report, and words it.
+    /// Stores a report, if configured, and returns it as a notification.
     fn keep(&self, report: QualityReport) -> Notification {
         let told = report.to_notification(self.settings.quality.max_examples);
         if self.settings.quality.keep_reports {
@@ -155,7 +157,7 @@ impl QualityMonitor {
         actix_rt::spawn(async move { publish(outbox.as_ref(), &node_id, &notification).await });
     }
 
-    /// Adds a task to the interval and to its job.
+    /// Adds a task to the summary of the interval and of its job.
     fn add(&mut self, job: &Arc<JobKey>, mut add: impl FnMut(&mut QualitySummary, &ActorSettings)) {
         self.summary.commands.insert(job.command);
         add(&mut self.summary, &self.settings);
@@ -171,16 +173,16 @@ impl Actor for QualityMonitor {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.vitals.begin(ctx);
         self.schedule_summary(ctx);
-        ctx.run_interval(LOOK, |monitor, _| monitor.look_for_ended_jobs());
+        ctx.run_interval(POLL_INTERVAL, |monitor, _| monitor.report_ended_jobs());
     }
 }
 
 impl Supervised for QualityMonitor {
-    /// What was gathered is given up: after a panic in adding it up it may be what caused it.
+    /// Discards the collected data, because it may have caused the panic.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
         self.summary = QualitySummary::default();
         self.jobs = OpenJobs::default();
-        self.sources = SourceTrouble::default();
+        self.sources = SourceAlert::default();
         self.is_gathering = false;
         self.refusals = Refusals::default();
     }
@@ -257,9 +259,9 @@ impl Handler<StoreFailing> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: StoreFailing, _ctx: &mut Self::Context) {
-        let StoreFailing { keeps, error, lasting } = message;
+        let StoreFailing { data_name, error, lasting } = message;
         let limits = &self.settings.quality.alerts;
-        let told = self.stores.failing(keeps, &error, lasting, limits, Instant::now());
+        let told = self.stores.failing(data_name, &error, lasting, limits, Instant::now());
         told.into_iter().for_each(|alert| self.send(alert));
     }
 }
@@ -268,15 +270,16 @@ impl Handler<StoreRecovered> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: StoreRecovered, _ctx: &mut Self::Context) {
-        let told = self.stores.recovered(message.keeps, message.lasted, &self.settings.quality.alerts, Instant::now());
+        let told =
+            self.stores.recovered(message.data_name, message.lasted, &self.settings.quality.alerts, Instant::now());
         told.into_iter().for_each(|alert| self.send(alert));
     }
 }
 
-impl Handler<SendWhatIsLeft> for QualityMonitor {
+impl Handler<PublishPending> for QualityMonitor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: SendWhatIsLeft, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: PublishPending, _ctx: &mut Self::Context) -> Self::Result {
         let mut left: Vec<Notification> = self.refusals.take().into_iter().collect();
         let ended = self.jobs.take_left();
         left.extend(ended.into_iter().map(|job| self.report_job(job)));

@@ -1,27 +1,28 @@
 // Upstream: failure_alerts, threshold_alerts
 // Downstream: domain
-// Role: What is told of a trouble that lasts: its beginning, its worsening, now and then that it lasts, its end.
+// Role: The state of one alert: when it is raised, escalated, repeated and resolved.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::domain::Level;
 
-/// What an alert says.
+/// A reported change of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlertTransition {
-    /// It began.
+    /// The condition started.
     Raised,
-    /// It is worse than what was told.
+    /// The level is higher than the last reported level.
     Escalated,
-    /// It lasts.
+    /// The condition still holds; reported again after the cool-down.
     Lasting,
-    /// It is over.
+    /// The condition ended.
     Resolved,
 }
 
 impl AlertTransition {
-    /// The word in messages.
+    /// The value of `state` in notifications.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Raised => "raised",
@@ -32,24 +33,25 @@ impl AlertTransition {
     }
 }
 
-/// Comings and goings that are told within a cool-down. After that many a trouble counts as lasting, until the first of them
-/// are that old.
-const MOST_COMINGS: usize = 3;
+/// Number of times that an alert is raised within a cool-down before its end is no longer reported at once. The end is
+/// reported when fewer raises lie within the cool-down.
+const FLAPPING_LIMIT: usize = 3;
 
-/// One kind of trouble. A trouble that is there was told of; one that came and went often may be over before that is told.
+/// The state of one kind of alert. The start of a condition is always reported. For a flapping condition, the end is
+/// reported late.
 #[derive(Debug, Default)]
 pub struct AlertState {
     open: bool,
-    /// The last level that was told, and when.
+    /// The last reported level and its time.
     told: Option<(Level, Instant)>,
-    /// When it was raised, within the cool-down.
-    comings: VecDeque<Instant>,
-    /// Whether it is away, and that is not told yet.
+    /// Times of the raises within the cool-down.
+    raised_at: VecDeque<Instant>,
+    /// Whether the condition ended and the end is not reported yet.
     away: bool,
 }
 
 impl AlertState {
-    /// What to tell now that the trouble is of this level, or none.
+    /// The transition to report for the current level. `None` as level means that the condition does not hold.
     pub fn judge(&mut self, level: Option<Level>, now: Instant, cool_down: Duration) -> Option<AlertTransition> {
         let Some(level) = level else { return self.went(now, cool_down) };
         self.away = false;
@@ -62,14 +64,14 @@ impl AlertState {
             true => AlertTransition::Lasting,
         };
         if word == AlertTransition::Raised {
-            self.comings.push_back(now);
+            self.raised_at.push_back(now);
         }
         self.open = true;
         self.told = Some((level, now));
         Some(word)
     }
 
-    /// What to tell if it is still away, of a trouble that came and went too often to be told of each time.
+    /// The delayed end of a flapping condition, if it is due now.
     pub fn settle(&mut self, now: Instant, cool_down: Duration) -> Option<AlertTransition> {
         if self.away { self.went(now, cool_down) } else { None }
     }
@@ -78,8 +80,8 @@ impl AlertState {
         if !self.open {
             return None;
         }
-        self.comings.retain(|at| now.saturating_duration_since(*at) < cool_down);
-        self.away = self.comings.len() >= MOST_COMINGS;
+        self.raised_at.retain(|at| now.saturating_duration_since(*at) < cool_down);
+        self.away = self.raised_at.len() >= FLAPPING_LIMIT;
         if self.away {
             return None;
         }
@@ -104,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trouble_is_told_once_when_it_worsens_when_it_lasts_and_when_it_is_over() {
+    fn alert_is_raised_escalated_repeated_and_resolved() {
         let (warning, error) = (Some(Level::Warning), Some(Level::Error));
         let course =
             [(0, None), (1, warning), (2, warning), (3, error), (4, warning), (64, warning), (65, None), (66, None)];
@@ -122,11 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn a_trouble_that_comes_back_is_told_again_and_one_that_comes_and_goes_is_no_flood() {
+    fn flapping_alerts_are_limited() {
         let error = Some(Level::Error);
         let (raised, resolved) = (Some(AlertTransition::Raised), Some(AlertTransition::Resolved));
         let twice = [(0, error), (1, None), (2, error), (3, None), (4, None)];
-        assert_eq!(told(&twice), [raised, resolved, raised, resolved, None], "the last word is true");
+        assert_eq!(told(&twice), [raised, resolved, raised, resolved, None], "the last report is true");
         let often = [(4, error), (5, None), (6, error), (7, None), (40, None), (66, None), (67, None), (68, error)];
         let words = told(&[&twice[..], &often[..]].concat());
         assert_eq!(words[5..], [raised, None, None, None, None, resolved, None, raised]);

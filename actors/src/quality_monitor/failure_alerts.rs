@@ -1,9 +1,10 @@
 // Upstream: actor
 // Downstream: alert_state, domain, ports, settings
-// Role: Alerts on what fails as such: a source, the store, commands that cannot be carried out.
+// Role: Alerts on operational failures: failed fetches, failed stores and rejected commands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use serde_json::json;
 
@@ -12,9 +13,9 @@ use crate::ports::{SourceError, SourceErrorKind, StoreError};
 use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
 use crate::settings::{AlertSettings, ms};
 
-/// Fetches that fail for good.
+/// Fetches of the current interval that failed permanently, and their alert.
 #[derive(Debug, Default)]
-pub struct SourceTrouble {
+pub struct SourceAlert {
     state: AlertState,
     num_failed: u64,
     num_done: u64,
@@ -23,8 +24,8 @@ pub struct SourceTrouble {
     last: Option<SourceError>,
 }
 
-impl SourceTrouble {
-    /// A fetch of a command failed for good.
+impl SourceAlert {
+    /// Records a permanently failed fetch of a command.
     pub fn failed(&mut self, command: &'static str, subject: Subject, error: SourceError, max_shown: usize) {
         self.num_failed += 1;
         self.commands.insert(command);
@@ -34,18 +35,18 @@ impl SourceTrouble {
         self.last = Some(error);
     }
 
-    /// A task of a command ended well.
+    /// Records a successful task of a command.
     pub fn succeeded(&mut self, command: &'static str) {
         self.num_done += 1;
         self.commands.insert(command);
     }
 
-    /// What there is to tell of the failures since the interval's begin.
+    /// The alert on the failures since the start of the interval, if one is due.
     pub fn judge(&mut self, limits: &AlertSettings, now: Instant) -> Option<Notification> {
         let (level, error) = (self.level(limits)?, self.last.clone()?);
         let word = self.state.judge(Some(level), now, ms(limits.cool_down_ms))?;
         let shown: Vec<String> = self.subjects.iter().map(Subject::to_string).collect();
-        let content = format!("{} fetches failed ({}), the last: {error}", self.num_failed, word.as_str());
+        let content = format!("{} fetches failed ({}), last error: {error}", self.num_failed, word.as_str());
         Some(Notification {
             kind: "data_collection_alert",
             level,
@@ -73,8 +74,8 @@ impl SourceTrouble {
         })
     }
 
-    /// The interval is over. Nothing failed in it and something was done: the trouble is over, too. Where nothing was done,
-    /// the end of a trouble that came and went too often is told once it has stayed away.
+    /// Ends the interval. The alert is resolved if tasks succeeded and none failed. Without any task, only the delayed
+    /// end of a flapping alert is reported.
     pub fn end_interval(&mut self, limits: &AlertSettings, now: Instant) -> Option<Notification> {
         let told = match (self.num_failed, self.num_done) {
             (0, 0) => self.state.settle(now, ms(limits.cool_down_ms)).map(|_| self.recovery()),
@@ -109,7 +110,7 @@ impl SourceTrouble {
         }
     }
 
-    /// A lone failure is a warning; what only an operator can mend is an error at once.
+    /// A single failure is a warning. A failure that only an operator can fix (token, permission) is always an error.
     fn level(&self, limits: &AlertSettings) -> Option<Level> {
         let error = self.last.as_ref()?;
         let needs_operator = matches!(error.kind, SourceErrorKind::Unauthorized(_) | SourceErrorKind::Forbidden(_));
@@ -119,19 +120,19 @@ impl SourceTrouble {
     }
 }
 
-/// Stores that do not take rows, by what they keep.
+/// Alerts on stores that reject writes, by the kind of data they store.
 #[derive(Debug, Default)]
-pub struct StoreTroubles {
+pub struct StoreAlerts {
     states: BTreeMap<&'static str, AlertState>,
-    /// How long the last outage of each lasted.
+    /// Duration of the last outage of each.
     lasted: BTreeMap<&'static str, Duration>,
 }
 
-impl StoreTroubles {
-    /// A try failed again, `lasting` after the first.
+impl StoreAlerts {
+    /// Records a further failed attempt. `lasting` is the time since the first failure.
     pub fn failing(
         &mut self,
-        keeps: &'static str,
+        data_name: &'static str,
         error: &StoreError,
         lasting: Duration,
         limits: &AlertSettings,
@@ -139,11 +140,11 @@ impl StoreTroubles {
     ) -> Option<Notification> {
         let is_error = !error.class.is_transient() || lasting >= ms(limits.write_error_ms);
         let level = if is_error { Level::Error } else { Level::Warning };
-        let state = self.states.entry(keeps).or_default();
+        let state = self.states.entry(data_name).or_default();
         let word = state.judge(Some(level), now, ms(limits.cool_down_ms))?;
         let seconds = format!("{:.1}", lasting.as_secs_f64());
         let content = format!(
-            "{error}; for {seconds} s ({}); no new commands are taken until {keeps} can be written, nothing is lost",
+            "{error}; for {seconds} s ({}); new commands wait until {data_name} can be written; no data is lost",
             word.as_str()
         );
         Some(Notification {
@@ -169,36 +170,36 @@ impl StoreTroubles {
         })
     }
 
-    /// The store takes rows again, so long after the first failure.
+    /// Records that the store accepts writes again. `lasted` is the duration of the outage.
     pub fn recovered(
         &mut self,
-        keeps: &'static str,
+        data_name: &'static str,
         lasted: Duration,
         limits: &AlertSettings,
         now: Instant,
     ) -> Option<Notification> {
-        self.lasted.insert(keeps, lasted);
-        self.states.get_mut(keeps)?.judge(None, now, ms(limits.cool_down_ms))?;
-        Some(Self::recovery(keeps, lasted))
+        self.lasted.insert(data_name, lasted);
+        self.states.get_mut(data_name)?.judge(None, now, ms(limits.cool_down_ms))?;
+        Some(Self::recovery(data_name, lasted))
     }
 
-    /// What there is to tell of stores that failed and recovered too often to be told of each time.
+    /// The delayed ends of flapping alerts that are due now.
     pub fn settle(&mut self, limits: &AlertSettings, now: Instant) -> Vec<Notification> {
         let cool_down = ms(limits.cool_down_ms);
-        let lasted = |keeps: &str| self.lasted.get(keeps).copied().unwrap_or_default();
-        let settle = |(keeps, state): (&&'static str, &mut AlertState)| {
-            state.settle(now, cool_down).map(|_| Self::recovery(keeps, lasted(keeps)))
+        let lasted = |data_name: &str| self.lasted.get(data_name).copied().unwrap_or_default();
+        let settle = |(data_name, state): (&&'static str, &mut AlertState)| {
+            state.settle(now, cool_down).map(|_| Self::recovery(data_name, lasted(data_name)))
         };
         self.states.iter_mut().filter_map(settle).collect()
     }
 
-    fn recovery(keeps: &str, lasted: Duration) -> Notification {
+    fn recovery(data_name: &str, lasted: Duration) -> Notification {
         let seconds = format!("{:.1}", lasted.as_secs_f64());
         Notification {
             kind: "data_collection_alert",
             level: Level::Info,
             title: "数据写入已恢复".to_owned(),
-            content: format!("{keeps} are written again after {seconds} s"),
+            content: format!("{data_name} can be written again after {seconds} s"),
             fields: vec![
                 ("alert_type", "write_error".to_owned()),
                 ("state", AlertTransition::Resolved.as_str().to_owned()),
@@ -214,13 +215,13 @@ impl StoreTroubles {
     }
 }
 
-/// Commands were refused; one alert for all of them since the last.
+/// The alert on all commands rejected since the last alert.
 pub fn refusal_alert(num_refused: u64, reason: &str) -> Notification {
     Notification {
         kind: "data_collection_alert",
         level: Level::Error,
         title: "数据命令被拒绝".to_owned(),
-        content: format!("{num_refused} commands refused and recorded as dead letters, the last: {reason}"),
+        content: format!("{num_refused} commands rejected and recorded as dead letters, last reason: {reason}"),
         fields: vec![("alert_type", "command_error".to_owned()), ("refused", num_refused.to_string())],
         data: json!({
             "alert_type": "command_error",
@@ -249,17 +250,17 @@ mod tests {
     }
 
     #[test]
-    fn a_source_s_trouble_is_raised_escalated_and_resolved_each_once() {
-        let (mut trouble, limits, now) = (SourceTrouble::default(), AlertSettings::default(), Instant::now());
+    fn source_alert_is_raised_escalated_and_resolved_once() {
+        let (mut trouble, limits, now) = (SourceAlert::default(), AlertSettings::default(), Instant::now());
         (0..50).for_each(|_| trouble.succeeded("bar_snapshot"));
         trouble.failed("bar_snapshot", Subject::Calendar, server(), 20);
         assert_eq!(brief(trouble.judge(&limits, now)), "Warning raised");
         trouble.failed("bar_snapshot", Subject::StockList, server(), 20);
-        assert_eq!(brief(trouble.judge(&limits, now)), "", "told already");
+        assert_eq!(brief(trouble.judge(&limits, now)), "", "already reported");
         (0..20).for_each(|_| trouble.failed("bar_snapshot", Subject::Calendar, server(), 20));
         assert_eq!(brief(trouble.judge(&limits, now)), "Error escalated");
         assert_eq!(brief(trouble.end_interval(&limits, now)), "");
-        assert_eq!(brief(trouble.end_interval(&limits, now)), "", "an interval in which nothing was done says nothing");
+        assert_eq!(brief(trouble.end_interval(&limits, now)), "", "an interval without tasks changes nothing");
         trouble.succeeded("bar_snapshot");
         assert_eq!(brief(trouble.end_interval(&limits, now)), "Info resolved");
         trouble.succeeded("bar_snapshot");
@@ -267,8 +268,8 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_failed_now_and_then_is_told_as_recovered_although_nothing_is_fetched_any_more() {
-        let (mut trouble, limits, now) = (SourceTrouble::default(), AlertSettings::default(), Instant::now());
+    fn flapping_source_resolves_after_cool_down() {
+        let (mut trouble, limits, now) = (SourceAlert::default(), AlertSettings::default(), Instant::now());
         let mut told = Vec::new();
         for minute in 0..4 {
             let at = now + Duration::from_secs(60 * minute);
@@ -288,26 +289,26 @@ mod tests {
 
     #[test]
     fn a_refused_token_is_an_error_at_once() {
-        let (mut trouble, limits) = (SourceTrouble::default(), AlertSettings::default());
+        let (mut trouble, limits) = (SourceAlert::default(), AlertSettings::default());
         (0..50).for_each(|_| trouble.succeeded("bar_snapshot"));
         trouble.failed("bar_snapshot", Subject::Calendar, error(SourceErrorKind::Unauthorized("no".to_owned())), 20);
         assert_eq!(brief(trouble.judge(&limits, Instant::now())), "Error raised");
     }
 
     #[test]
-    fn a_store_s_outage_is_an_error_once_it_lasts_and_over_when_rows_are_written() {
-        let (mut troubles, limits, now) = (StoreTroubles::default(), AlertSettings::default(), Instant::now());
+    fn store_outage_escalates_and_resolves() {
+        let (mut issues, limits, now) = (StoreAlerts::default(), AlertSettings::default(), Instant::now());
         let error = |class| StoreError { store: "s".into(), operation: "o".into(), class, reason: "r".into() };
         let mut failing =
-            |class, seconds| brief(troubles.failing("rows", &error(class), Duration::from_secs(seconds), &limits, now));
+            |class, seconds| brief(issues.failing("rows", &error(class), Duration::from_secs(seconds), &limits, now));
         assert_eq!(failing(StoreErrorClass::Transient, 2), "Warning raised");
         assert_eq!(failing(StoreErrorClass::Transient, 20), "");
         assert_eq!(failing(StoreErrorClass::Transient, 61), "Error escalated");
         assert_eq!(failing(StoreErrorClass::Transient, 90), "");
-        assert_eq!(brief(troubles.recovered("rows", Duration::from_secs(95), &limits, now)), "Info resolved");
-        assert_eq!(brief(troubles.recovered("rows", Duration::from_secs(95), &limits, now)), "");
-        assert_eq!(brief(troubles.recovered("lists", Duration::from_secs(1), &limits, now)), "");
+        assert_eq!(brief(issues.recovered("rows", Duration::from_secs(95), &limits, now)), "Info resolved");
+        assert_eq!(brief(issues.recovered("rows", Duration::from_secs(95), &limits, now)), "");
+        assert_eq!(brief(issues.recovered("lists", Duration::from_secs(1), &limits, now)), "");
         let access = error(StoreErrorClass::Access);
-        assert_eq!(brief(troubles.failing("lists", &access, Duration::ZERO, &limits, now)), "Error raised");
+        assert_eq!(brief(issues.failing("lists", &access, Duration::ZERO, &limits, now)), "Error raised");
     }
 }

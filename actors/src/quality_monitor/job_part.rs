@@ -1,6 +1,6 @@
 // Upstream: command_router, quality_monitor
 // Downstream: domain, messages
-// Role: A command as part of its job.
+// Role: Reports the begin and the end of a command to the QualityMonitor, for the report of its job.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use actix::prelude::*;
 use crate::domain::JobKey;
 use crate::quality_monitor::{JobCommandBegun, JobCommandEnded};
 
-/// A command's part in its job. However the command ends, dropping this says so.
+/// The membership of a command in its job. Dropping it reports the end of the command, however the command ends.
 pub struct JobPart {
     job: Arc<JobKey>,
     ended: Recipient<JobCommandEnded>,
 }
 
 impl JobPart {
-    /// The command begins.
+    /// Reports the begin of the command.
     pub fn begin(job: JobKey, begun: &Recipient<JobCommandBegun>, ended: Recipient<JobCommandEnded>) -> Self {
         let job = Arc::new(job);
         begun.do_send(JobCommandBegun(job.clone()));

@@ -1,20 +1,21 @@
 // Upstream: actor
 // Downstream: domain
-// Role: The jobs in progress on this worker, and when each is over.
+// Role: The open jobs of this worker and the detection of their end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use chrono::{DateTime, Utc};
 
 use crate::domain::{JobKey, QualitySummary};
 
-/// Jobs that are followed at once; about 64 KB each where they are large. What belongs to a further one is told with the
-/// interval alone.
+/// Maximum number of jobs that are tracked at the same time. A large job takes about 64 KB. Tasks of further jobs
+/// appear in the interval report only.
 const MAX_OPEN: usize = 64;
 
-/// The jobs under way.
+/// The open jobs.
 #[derive(Debug, Default)]
 pub struct OpenJobs {
     jobs: HashMap<Arc<JobKey>, OpenJob>,
@@ -24,26 +25,26 @@ pub struct OpenJobs {
 struct OpenJob {
     since: DateTime<Utc>,
     num_open: u64,
-    /// Since when no command of it is open.
+    /// The time since which the job has no open command.
     quiet: Option<(Instant, DateTime<Utc>)>,
     summary: QualitySummary,
 }
 
-/// A job that is over.
+/// A finished job.
 #[derive(Debug)]
 pub struct EndedJob {
-    /// Which.
+    /// The identity of the job.
     pub key: JobKey,
     /// When its first command began.
     pub since: DateTime<Utc>,
     /// When its last command ended.
     pub until: DateTime<Utc>,
-    /// What it brought.
+    /// Its results.
     pub summary: QualitySummary,
 }
 
 impl OpenJobs {
-    /// A command of it begins.
+    /// A command of the job begins.
     pub fn begun(&mut self, key: &Arc<JobKey>) {
         if self.jobs.len() >= MAX_OPEN && !self.jobs.contains_key(key) {
             return;
@@ -58,7 +59,7 @@ impl OpenJobs {
         job.quiet = None;
     }
 
-    /// A command of it is over.
+    /// A command of the job ended.
     pub fn ended(&mut self, key: &Arc<JobKey>, now: Instant) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         job.num_open = job.num_open.saturating_sub(1);
@@ -67,13 +68,13 @@ impl OpenJobs {
         }
     }
 
-    /// The figures of one, if it is followed.
+    /// The summary of a job; `None` if the job is not tracked.
     pub fn summary(&mut self, key: &Arc<JobKey>) -> Option<&mut QualitySummary> {
         self.jobs.get_mut(key).map(|job| &mut job.summary)
     }
 
-    /// Those that have been quiet for so long. One of a single task has no report of its own: a sender whose every command
-    /// bears another id would make a message of each.
+    /// Removes and returns the jobs without an open command for this time. A job with a single task is removed but not
+    /// returned. Otherwise a sender that gives each command a new id would cause one report per command.
     pub fn take_ended(&mut self, now: Instant, quiet_for: Duration) -> Vec<EndedJob> {
         let is_over = |job: &OpenJob| job.quiet.is_some_and(|(at, _)| now.saturating_duration_since(at) >= quiet_for);
         let over = self.jobs.extract_if(|_, job| is_over(job));
@@ -86,7 +87,7 @@ impl OpenJobs {
         told.collect()
     }
 
-    /// The worker ends: all that are not under way any more.
+    /// Removes and returns all jobs without an open command, because the worker stops.
     pub fn take_left(&mut self) -> Vec<EndedJob> {
         self.take_ended(Instant::now(), Duration::ZERO)
     }
@@ -110,7 +111,7 @@ mod tests {
     const QUIET: Duration = Duration::from_secs(3);
 
     #[test]
-    fn a_job_is_over_when_no_command_is_open_and_none_came_for_a_while() {
+    fn job_ends_after_quiet_time_without_open_commands() {
         let (mut jobs, job, begin) = (OpenJobs::default(), key("a"), Instant::now());
         let at = |seconds| begin + Duration::from_secs(seconds);
         jobs.begun(&job);
@@ -125,11 +126,11 @@ mod tests {
         jobs.ended(&job, at(200));
         let ended = jobs.take_ended(at(203), QUIET);
         assert_eq!((ended.len(), ended[0].summary.num_failed, &ended[0].key), (1, 2, job.as_ref()));
-        assert!(jobs.take_ended(at(300), QUIET).is_empty(), "told once");
+        assert!(jobs.take_ended(at(300), QUIET).is_empty(), "reported once");
     }
 
     #[test]
-    fn a_single_task_is_no_job_and_the_number_of_jobs_is_bounded() {
+    fn single_task_is_no_job_and_jobs_are_bounded() {
         let (mut jobs, now) = (OpenJobs::default(), Instant::now());
         for n in 0..1_000 {
             jobs.begun(&key(&n.to_string()));

@@ -10,77 +10,77 @@ use actix::prelude::*;
 use crate::domain::{JobKey, SourceStats, Subject, TaskReport};
 use crate::ports::{SourceError, StoreError};
 
-/// A task ended well.
+/// A task succeeded.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct TaskFinished {
-    /// What the task was about.
+    /// The subject of the task.
     pub subject: Subject,
     /// The job it belongs to.
     pub job: Arc<JobKey>,
-    /// What it brought.
+    /// Its results.
     pub report: TaskReport,
-    /// How late its rows are readable, if it is known.
+    /// The delay until its rows are readable; `None` if undefined (see `quality.delay_basis`).
     pub delay: Option<Duration>,
-    /// Who was asked.
+    /// The source calls of the task.
     pub sources: SourceStats,
 }
 
-/// A task failed for good.
+/// A task failed permanently.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct TaskFailed {
-    /// What the task was about.
+    /// The subject of the task.
     pub subject: Subject,
     /// The job it belongs to.
     pub job: Arc<JobKey>,
-    /// Why.
+    /// The error.
     pub error: SourceError,
-    /// Who was asked.
+    /// The source calls of the task.
     pub sources: SourceStats,
 }
 
-/// A command could not be carried out.
+/// A command was rejected.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct CommandRefused {
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// A store does not take what it keeps; sent with each failed try once an outage is one.
+/// A store is unavailable. Sent with each failed attempt after the outage is established.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct StoreFailing {
-    /// What it keeps.
-    pub keeps: &'static str,
+    /// The kind of data in the store.
+    pub data_name: &'static str,
     /// The last error.
     pub error: StoreError,
-    /// Since the first failure.
+    /// Time since the first failure.
     pub lasting: Duration,
 }
 
-/// The store takes it again.
+/// A store is available again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct StoreRecovered {
-    /// What it keeps.
-    pub keeps: &'static str,
-    /// How long it did not.
+    /// The kind of data in the store.
+    pub data_name: &'static str,
+    /// Duration of the outage.
     pub lasted: Duration,
 }
 
-/// The worker drains: send what is not sent yet. The answer comes when it is out, or given up.
+/// Publishes all pending reports and alerts, because the worker drains. Answered when they are published or given up.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct SendWhatIsLeft;
+pub struct PublishPending;
 
 /// A command of a job begins.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct JobCommandBegun(pub Arc<JobKey>);
 
-/// A command of a job is over, or given back.
+/// A command of a job ended or was returned to the feed.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct JobCommandEnded(pub Arc<JobKey>);

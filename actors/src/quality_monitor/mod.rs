@@ -6,24 +6,24 @@
 
 /// The actor.
 mod actor;
-/// State of one alert.
+/// The state of one alert.
 mod alert_state;
-/// Alerts on failures.
+/// Alerts on operational failures.
 mod failure_alerts;
-/// A command as part of a job.
+/// Membership of a command in a job.
 mod job_part;
-/// Jobs in progress.
+/// Open jobs.
 mod jobs;
 /// Messages to the QualityMonitor.
 mod messages;
 #[cfg(test)]
 mod score_tests;
-/// Alerts on thresholds.
+/// Alerts on thresholds of the interval figures.
 mod threshold_alerts;
 
 pub use actor::QualityMonitor;
 pub use job_part::JobPart;
 pub use messages::{
-    CommandRefused, JobCommandBegun, JobCommandEnded, SendWhatIsLeft, StoreFailing, StoreRecovered, TaskFailed,
+    CommandRefused, JobCommandBegun, JobCommandEnded, PublishPending, StoreFailing, StoreRecovered, TaskFailed,
     TaskFinished,
 };

@@ -1,8 +1,9 @@
 // Upstream: actor, score_tests
 // Downstream: alert_state, domain, settings
-// Role: Judges an interval's figures against their limits, and words what begins, worsens, lasts or is over.
+// Role: Compares the figures of an interval with their limits and builds the alerts.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use crate::domain::{Affected, Level, Notification, QualitySummary};
 use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
 use crate::settings::{QualitySettings, ms};
 
-/// The troubles that an interval's figures show.
+/// The alerts on the figures of an interval.
 #[derive(Debug, Default)]
 pub struct QualityAlerts {
     missing: AlertState,
@@ -18,13 +19,13 @@ pub struct QualityAlerts {
     invalid: AlertState,
 }
 
-/// A figure beside its limits.
+/// A figure and its limits.
 struct Judged<'a> {
     alert_type: &'static str,
     title: &'static str,
     unit: &'static str,
     value: f64,
-    /// For a warning, and for an error.
+    /// The limits for a warning and for an error.
     limits: [f64; 2],
     expected: Value,
     actual: Value,
@@ -34,7 +35,7 @@ struct Judged<'a> {
 }
 
 impl QualityAlerts {
-    /// What there is to tell after an interval. A figure that rests on too few rows changes nothing.
+    /// The alerts to send after an interval. A figure that is based on too few rows changes no alert.
     pub fn judge(&mut self, summary: &QualitySummary, quality: &QualitySettings, now: Instant) -> Vec<Notification> {
         let (limits, max_shown, task_type) = (&quality.alerts, quality.max_examples, summary.task_type());
         let counts = summary.counts();
@@ -150,7 +151,7 @@ mod tests {
     use crate::domain::{Code, Rule, Subject, TaskCounts, TaskReport};
     use crate::settings::QualitySettings;
 
-    /// An interval of so many tasks with one expected row each.
+    /// An interval with tasks of one expected row each.
     struct Interval {
         tasks: u64,
         missing: u64,
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_rows_are_a_warning_above_5_percent_and_an_error_above_20() {
+    fn missing_rows_warn_above_5_and_err_above_20_percent() {
         let with = |missing| Interval { missing, ..GOOD };
         let course = [with(50), with(51), with(200), with(201), with(300), with(0), with(0)];
         let words: [&[&str]; 7] = [
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_are_a_warning_above_5_minutes_and_an_error_above_10() {
+    fn delays_warn_above_5_and_err_above_10_minutes() {
         let with = |delay_seconds| Interval { delay_seconds, ..GOOD };
         let course = [with(300), with(301), with(601), with(5)];
         let words: [&[&str]; 4] =
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_codes_are_listed_up_to_a_limit_with_their_number() {
+    fn lists_bounded_codes_with_total() {
         let (mut alerts, quality) = (QualityAlerts::default(), QualitySettings::default());
         let summary = summary(&Interval { missing: 300, ..GOOD }, &quality);
         let told = alerts.judge(&summary, &quality, Instant::now());

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_market_s_delay_counts_from_the_newest_close_for_rows_of_that_day() {
+    fn market_delay_counts_from_the_newest_close() {
         let of = |newest, now| delay(DelayBasis::MarketClose, newest, now);
         assert_eq!(of(Some("2024-01-05T00:00:00"), "2024-01-05T15:08:00"), Some(480));
         assert_eq!(of(Some("2024-01-05T15:00:00"), "2024-01-05T15:08:00"), Some(480), "minute bars, too");

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_outside_its_range_is_named_with_its_section() {
+    fn out_of_range_number_is_named_with_section() {
         assert_eq!(found(3, 100), [""; 0]);
         assert_eq!(
             found(0, 99),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_told_in_words() {
+    fn range_text_names_the_bounds() {
         let schema = schema_of::<Outer>();
         let text = |pointer: &str| range_text(schema.pointer(pointer).unwrap());
         assert_eq!(text("/properties/inner/properties/attempts").as_deref(), Some("1 to 3"));

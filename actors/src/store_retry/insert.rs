@@ -2,7 +2,7 @@
 // Downstream: ports, supervision
 // Role: One INSERT, counted; where the store takes a batch once, one whose answer is lost is sent again at once.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::ports::{StoreError, StoreErrorClass};
 use crate::supervision::{MetricEvent, StatusBoard};
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_answer_is_asked_for_again_only_where_the_store_takes_a_batch_once() {
+    async fn retries_lost_answer_only_with_deduplication() {
         for (takes_once, sent, ok) in [(true, 2, true), (false, 1, false)] {
             let calls = Cell::new(0);
             let insert = async || {

@@ -3,7 +3,8 @@
 // Role: Knows whether the store takes rows; closes the intake while it does not, and tells of the outage.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use actix::prelude::*;
 
@@ -20,7 +21,7 @@ pub struct StoreOutage {
     board: Arc<StatusBoard>,
     quality: Addr<QualityMonitor>,
     /// What the store keeps, in words.
-    keeps: &'static str,
+    data_name: &'static str,
     outage: Mutex<Option<Outage>>,
 }
 
@@ -32,8 +33,13 @@ struct Outage {
 
 impl StoreOutage {
     /// No outage.
-    pub fn new(gate: IntakeGate, board: Arc<StatusBoard>, quality: Addr<QualityMonitor>, keeps: &'static str) -> Self {
-        Self { gate, board, quality, keeps, outage: Mutex::new(None) }
+    pub fn new(
+        gate: IntakeGate,
+        board: Arc<StatusBoard>,
+        quality: Addr<QualityMonitor>,
+        data_name: &'static str,
+    ) -> Self {
+        Self { gate, board, quality, data_name, outage: Mutex::new(None) }
     }
 
     /// A try failed and will be made again after `retry_in`. No new commands are taken from now on.
@@ -48,7 +54,7 @@ impl StoreOutage {
         outage.alerted |= outage.tries >= TRIES_BEFORE_ALERT || !error.class.is_transient();
         if outage.alerted {
             let lasting = outage.since.elapsed();
-            self.quality.do_send(StoreFailing { keeps: self.keeps, error: error.clone(), lasting });
+            self.quality.do_send(StoreFailing { data_name: self.data_name, error: error.clone(), lasting });
         }
     }
 
@@ -59,7 +65,7 @@ impl StoreOutage {
         let lasted = outage.since.elapsed();
         tracing::info!(?lasted, tries = outage.tries, "the store takes rows again");
         if outage.alerted {
-            self.quality.do_send(StoreRecovered { keeps: self.keeps, lasted });
+            self.quality.do_send(StoreRecovered { data_name: self.data_name, lasted });
         }
     }
 

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: counters, domain, metric_event, ports, progress
-// Role: What all actors know of the running worker: lifecycle, counters, progress, last error.
+// Role: The shared status of the worker: lifecycle, counters, progress, last error.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,18 +11,18 @@ use crate::supervision::counters::Counters;
 use crate::supervision::metric_event::{CommandOutcome, MetricEvent, NoObserver, Observer};
 use crate::supervision::progress::{Health, Progress};
 
-/// The longest error text that is kept: a heartbeat is no place for a page of text.
+/// Maximum length of the stored error text, in characters. It limits the size of the heartbeat.
 const MAX_ERROR_CHARS: usize = 300;
 
-/// Shared by all actors; every method is cheap and holds no lock for longer than a copy.
+/// The status of the worker, shared by all actors. Every method is cheap and holds a lock only for the time of a copy.
 #[derive(Debug)]
 pub struct StatusBoard {
     observer: Arc<dyn Observer>,
-    /// Whether new commands are taken, and why not.
+    /// Whether new commands are accepted, and if not, why.
     pub gate: IntakeGate,
-    /// What was done and what is held.
+    /// Counters and gauges.
     pub counters: Counters,
-    /// Whether work moves.
+    /// Progress of the work and of the actors.
     pub progress: Progress,
     lifecycle: Mutex<Lifecycle>,
     last_error: Mutex<Option<String>>,
@@ -36,7 +36,7 @@ impl Default for StatusBoard {
 }
 
 impl StatusBoard {
-    /// A board that passes each event on to `observer`.
+    /// Creates a board that forwards each event to `observer`.
     pub fn observed_by(observer: Arc<dyn Observer>) -> Self {
         Self {
             observer,
@@ -49,7 +49,7 @@ impl StatusBoard {
         }
     }
 
-    /// Counts an event and passes it on to the observer.
+    /// Counts an event and forwards it to the observer.
     pub fn observe(&self, event: &MetricEvent<'_>) {
         match event {
             MetricEvent::CommandEnded(outcome) => {
@@ -68,17 +68,18 @@ impl StatusBoard {
         self.observer.observe(event);
     }
 
-    /// The worker's health. `feed_silent_for` is the age of the feed's last poll.
+    /// The worker's health. `feed_silent_for` is the time since the feed's last poll.
     pub fn health(&self, stall_after: Duration, feed_silent_for: Duration) -> Health {
         self.progress.health(self.counters.commands_unresolved.get(), stall_after, feed_silent_for)
     }
 
-    /// Why the worker is unhealthy, by its last heartbeat.
+    /// The reason why the last heartbeat reported the worker as unhealthy; `None` if it was healthy.
     pub fn unhealthy_reason(&self) -> Option<String> {
         lock(&self.unhealthy_reason).clone()
     }
 
-    /// The worker stands still, or moves again. Returns whether this changed.
+    /// Sets the reason of the unhealthy state; `None` means healthy. Returns whether the worker became healthy or
+    /// unhealthy.
     pub fn set_unhealthy_reason(&self, reason: Option<String>) -> bool {
         let mut known = lock(&self.unhealthy_reason);
         let has_changed = known.is_some() != reason.is_some();
@@ -86,12 +87,12 @@ impl StatusBoard {
         has_changed
     }
 
-    /// The state of the worker's lifecycle.
+    /// The lifecycle state of the worker.
     pub fn lifecycle(&self) -> Lifecycle {
         *lock(&self.lifecycle)
     }
 
-    /// Goes on to `next` where the lifecycle allows it; returns whether it did.
+    /// Changes the lifecycle to `next` if the transition is allowed. Returns whether it changed.
     pub fn enter(&self, next: Lifecycle) -> bool {
         let mut lifecycle = lock(&self.lifecycle);
         let allowed = lifecycle.may_become(next);
@@ -102,19 +103,19 @@ impl StatusBoard {
         allowed
     }
 
-    /// Counts an error and keeps it as the last one.
+    /// Counts an error and stores it as the last error.
     pub fn record_error(&self, error: &str) {
         self.counters.errors.add(1);
         *lock(&self.last_error) = Some(error.chars().take(MAX_ERROR_CHARS).collect());
     }
 
-    /// The last error in words.
+    /// The text of the last error.
     pub fn last_error(&self) -> Option<String> {
         lock(&self.last_error).clone()
     }
 }
 
-/// A panic while the lock was held leaves plain values behind, which are still valid.
+/// Locks a mutex. A poisoned lock is used as is, because its plain values are still valid after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -124,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_that_waits_while_nothing_moves_is_illness_and_idleness_is_not() {
+    fn unhealthy_when_pending_work_stalls() {
         let board = StatusBoard::default();
         let at_once = Duration::ZERO;
         board.progress.progressed();
@@ -134,12 +135,12 @@ mod tests {
         let Health::Unhealthy(reason) = board.health(at_once, Duration::ZERO) else { panic!("three commands wait") };
         assert!(reason.starts_with("3 commands wait"), "{reason}");
         assert_eq!(board.health(Duration::from_secs(60), Duration::ZERO), Health::Healthy);
-        board.progress.protect(Duration::from_secs(60));
-        assert_eq!(board.health(at_once, Duration::ZERO), Health::Healthy, "a known wait is no stall");
+        board.progress.expect_wait(Duration::from_secs(60));
+        assert_eq!(board.health(at_once, Duration::ZERO), Health::Healthy, "a known wait is not a stall");
     }
 
     #[test]
-    fn a_silent_feed_is_illness_even_without_work() {
+    fn silent_feed_is_unhealthy_even_without_work() {
         let board = StatusBoard::default();
         assert!(matches!(board.health(Duration::from_secs(60), Duration::from_secs(31)), Health::Unhealthy(_)));
     }

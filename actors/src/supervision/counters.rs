@@ -1,22 +1,22 @@
 // Upstream: board, pipeline, progress, supervision
 // Downstream: domain
-// Role: Numbers that actors add to and that heartbeats and metrics read.
+// Role: Counters and gauges that actors update and that heartbeats and metrics read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::Stage;
 
-/// A number that threads share; used as a counter or as a gauge.
+/// A number shared by threads, used as a counter or as a gauge.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds.
+    /// Adds `n`.
     pub fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Subtracts; a gauge that would fall below zero stays there.
+    /// Subtracts `n`. The result is at least zero.
     pub fn subtract(&self, n: u64) {
         // The closure always returns a value, so the update cannot fail.
         let _previous = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(n)));
@@ -27,39 +27,39 @@ impl Counter {
         self.0.store(n, Ordering::Relaxed);
     }
 
-    /// Reads.
+    /// The current value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What the worker has done since its start, and what it holds.
+/// Counters since the start of the worker, and gauges.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Commands resolved, whatever their outcome.
+    /// Resolved commands, with any outcome.
     pub commands_resolved: Counter,
-    /// Commands for another component or another consumer.
+    /// Ignored commands: they are for another component or another consumer.
     pub commands_passed_over: Counter,
-    /// Commands published again in parts.
+    /// Commands that were split and published in parts.
     pub commands_split: Counter,
     /// Commands recorded in the dead-letter topic.
     pub commands_dead_lettered: Counter,
-    /// Commands taken and not resolved.
+    /// Commands that are received and not resolved.
     pub commands_unresolved: Counter,
     tasks: [Counter; Stage::ALL.len()],
     /// Rows in the BatchWriter's buffer.
     pub rows_buffered: Counter,
-    /// Rows fetched.
+    /// Fetched rows.
     pub rows_fetched: Counter,
-    /// Rows newly stored.
+    /// Newly stored rows.
     pub rows_written: Counter,
-    /// Invalid rows.
+    /// Skipped invalid rows.
     pub rows_skipped: Counter,
     /// Records of ended tasks that could not be stored.
     pub sync_records_lost: Counter,
     /// Quality reports that could not be stored.
     pub reports_lost: Counter,
-    /// Price updates published.
+    /// Published price updates.
     pub price_updates: Counter,
     /// Failed fetches, failed writes and dead letters.
     pub errors: Counter,
@@ -67,12 +67,12 @@ pub struct Counters {
     pub reloads_applied: Counter,
     /// Reloads that found no change.
     pub reloads_unchanged: Counter,
-    /// Reloads that were refused.
+    /// Rejected reloads.
     pub reloads_refused: Counter,
 }
 
 impl Counters {
-    /// Tasks in a stage.
+    /// The gauge of tasks in a stage.
     pub fn tasks_in(&self, stage: Stage) -> &Counter {
         let [waiting, fetching, checking, buffered, writing] = &self.tasks;
         match stage {
@@ -84,7 +84,7 @@ impl Counters {
         }
     }
 
-    /// Tasks between their start and the BatchWriter's buffer.
+    /// Number of started tasks that have not reached the BatchWriter's buffer.
     pub fn tasks_upstream(&self) -> u64 {
         self.tasks_in(Stage::Fetching).get() + self.tasks_in(Stage::Checking).get()
     }

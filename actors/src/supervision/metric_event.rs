@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: domain, ports
-// Role: What happens in the worker that is worth counting, and the port through which whoever counts hears of it.
+// Role: Events for metrics, and the port through which an observer receives them.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -8,89 +8,90 @@ use std::time::Duration;
 use crate::domain::TaskCounts;
 use crate::ports::{SourceError, StoreError};
 
-/// Something that happened. Each is said once, where it happens, to the [`crate::supervision::StatusBoard`], which counts what
-/// the actors and the heartbeat need and passes it on to its [`Observer`].
+/// An event for metrics. Each event is reported once to the [`crate::supervision::StatusBoard`]. The board counts what
+/// the actors and the heartbeat need and forwards the event to its [`Observer`].
 #[derive(Debug)]
 pub enum MetricEvent<'a> {
     /// A command was resolved.
     CommandEnded(CommandOutcome),
-    /// A run of a task ended.
+    /// A task run ended.
     TaskEnded {
-        /// How.
+        /// The outcome.
         outcome: TaskEnd<'a>,
-        /// From the task's start until now.
+        /// Time since the start of the run.
         duration: Duration,
     },
-    /// A source answered, or did not.
+    /// A request to a source ended.
     FetchEnded {
-        /// Its name.
+        /// The name of the source.
         source: &'static str,
-        /// The error, if it was one.
+        /// The error; `None` on success.
         error: Option<&'a SourceError>,
-        /// How long it took.
+        /// Duration of the request.
         duration: Duration,
     },
-    /// A fetch failed and is tried again after a wait.
+    /// A fetch failed and will be retried after a wait.
     FetchRetried {
-        /// Why.
+        /// The error.
         error: &'a SourceError,
         /// The wait.
         wait: Duration,
     },
-    /// A batch was sent to the store.
+    /// An INSERT of a batch ended.
     InsertEnded {
-        /// Its rows.
+        /// Number of rows in the batch.
         rows: usize,
-        /// The error, if it was one.
+        /// The error; `None` on success.
         error: Option<&'a StoreError>,
-        /// How long it took.
+        /// Duration of the request.
         duration: Duration,
     },
-    /// A statement of the store failed and is tried again.
+    /// A statement failed in the store and will be retried.
     StoreRetried(&'a StoreError),
     /// A heartbeat was sent.
     HeartbeatSent {
-        /// Whether the heartbeat store has it.
+        /// Whether the heartbeat store accepted it.
         arrived: bool,
     },
 }
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandOutcome {
     /// All its tasks are done.
     Done,
-    /// Another component or another consumer acts on it.
+    /// Ignored: the command is for another component or another consumer.
     PassedOver,
-    /// It was published anew in parts.
+    /// It was split and published in parts.
     Split,
-    /// It is recorded in the dead-letter topic, for a reason of this class.
+    /// It is recorded in the dead-letter topic with this reason class.
     DeadLetter(&'static str),
 }
 
-/// How a task's run ended.
+/// The outcome of a task run.
 #[derive(Debug, Clone, Copy)]
 pub enum TaskEnd<'a> {
-    /// Its rows are in the store, or there was nothing to store.
+    /// The rows are stored, or there was nothing to store.
     Done {
-        /// Its rows by what became of them.
+        /// Row counts by outcome.
         counts: &'a TaskCounts,
-        /// From the command's own timestamp until now.
+        /// Time from the command's timestamp or from the market close until now, as set by `quality.delay_basis`;
+        /// `None` if undefined.
         delay: Option<Duration>,
     },
-    /// The source did not give them.
+    /// The fetch failed.
     Failed,
-    /// It was cut off, and runs again.
+    /// The run was interrupted. The task runs again.
     Lost,
 }
 
-/// Hears of everything. Called on the actors' threads, so it must not block.
+/// Receives all events. It is called on the actors' threads, so it must not block.
 pub trait Observer: Debug + Send + Sync {
-    /// Something happened.
+    /// Handles one event.
     fn observe(&self, observation: &MetricEvent<'_>);
 }
 
-/// Nobody counts.
+/// An observer that ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoObserver;
 

@@ -1,18 +1,18 @@
 // Upstream: none
 // Downstream: many
-// Role: Runs actors so that a panic restarts them, and knows whether they live and whether work moves.
+// Role: Restarts actors after a panic, and tracks the health of the actors and the progress of the work.
 
-//! actix's own Supervisor does not restart an actor that panics; [`supervise`] does.
+//! Supervision of actors. The Supervisor of actix does not restart an actor after a panic; [`supervise`] does.
 
-/// What all actors know of the running worker.
+/// The shared status of the worker.
 mod board;
-/// Numbers that actors add to.
+/// Counters and gauges.
 mod counters;
-/// What the worker reports to metrics.
+/// Events for metrics.
 mod metric_event;
-/// Whether work moves.
+/// Progress of the work and of the actors.
 mod progress;
-/// How often and how fast a failed actor is restarted.
+/// Limits and delays of actor restarts.
 mod restart_policy;
 /// The future that runs an actor.
 mod supervised;

@@ -1,22 +1,23 @@
-// Upstream: data_worker, supervised, supervised_tests, supervision, supervisor
+// Upstream: data_worker, simulation, supervised, supervised_tests, supervision, supervisor
 // Downstream: none
-// Role: How often and how fast a failed actor is restarted before the worker gives up on it.
+// Role: Limits and delays of actor restarts before the worker gives up.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-/// Restart intensity in the sense of Erlang/OTP, with a back-off OTP does not have.
+/// Restart intensity as in Erlang/OTP, plus a back-off that OTP does not have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RestartPolicy {
-    /// Failures within `window` that are still answered by a restart; one more, and it is given up.
+    /// Maximum number of failures within `window` that cause a restart. After one more failure the actor is given up.
     pub max_failures: usize,
-    /// The time in which failures are counted.
+    /// The time window in which failures are counted.
     pub window: Duration,
-    /// Wait before the first restart; doubles with each further failure in the window, with jitter.
+    /// Delay before the first restart. It doubles with each further failure in the window, plus jitter.
     pub first_delay: Duration,
-    /// The longest wait.
+    /// Maximum delay.
     pub max_delay: Duration,
 }
 
@@ -39,12 +40,12 @@ pub struct FailureRecord {
 }
 
 impl FailureRecord {
-    /// No failures yet.
+    /// Creates a record without failures.
     pub fn new(policy: RestartPolicy) -> Self {
         Self { policy, recent: VecDeque::with_capacity(policy.max_failures + 1) }
     }
 
-    /// Records a failure at `now`. The wait until the restart, or `None` where it is time to give up.
+    /// Records a failure at `now`. Returns the delay until the restart, or `None` to give up.
     pub fn record(&mut self, now: Instant) -> Option<Duration> {
         self.recent.push_back(now);
         while self.recent.front().is_some_and(|failure| now.duration_since(*failure) > self.policy.window) {
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn five_failures_in_the_window_are_restarted_ever_later_and_the_sixth_is_not() {
+    fn backs_off_five_restarts_then_gives_up() {
         let mut record = FailureRecord::new(RestartPolicy::default());
         let start = Instant::now();
         for n in 0..5_u32 {

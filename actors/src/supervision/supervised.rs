@@ -1,13 +1,13 @@
 // Upstream: supervised_tests, supervision, supervisor
 // Downstream: restart_policy, vitals
-// Role: The future that runs one actor, catches its panics, restarts it and escalates when it keeps failing.
+// Role: The future that runs one actor, catches its panics, restarts it and escalates after repeated failures.
 
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Instant;
+use tokio::time::Instant;
 
 use actix::dev::{ContextFut, channel};
 use actix::prelude::*;
@@ -16,25 +16,26 @@ use actix_rt::time::Sleep;
 use crate::supervision::Vitals;
 use crate::supervision::restart_policy::{FailureRecord, RestartPolicy};
 
-/// An actor failed more often than its policy allows. The worker drains, reports and exits non-zero.
+/// An actor failed more often than its policy allows. The worker drains, reports the error and exits with a non-zero
+/// code.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct ActorGaveUp {
-    /// The actor.
+    /// The actor's name.
     pub actor: &'static str,
-    /// The last failure in words.
+    /// The text of the last failure.
     pub reason: String,
 }
 
-/// Room of a mailbox for `send` and `try_send`. `do_send` ignores it: producers are bounded by permits instead.
+/// Mailbox capacity for `send` and `try_send`. `do_send` ignores it; permits limit the producers instead.
 const MAILBOX_CAPACITY: usize = 16;
 
 /// Starts an actor on an arbiter and keeps it running.
 ///
-/// A panic in a handler, in a future spawned on the actor or in an interval is caught; the address and the queued
-/// messages are kept; `Supervised::restarting` resets the state after a back-off; timers are set again by `started`.
-/// The message at which it panicked is lost to the actor: what it carried reports that itself (see
-/// `TaskGuard` and [`crate::ports::Delivery`]). `stopping` and `stopped` are not called for a panic.
+/// It catches a panic in a handler, in a future spawned on the actor or in an interval. The address and the queued
+/// messages are kept. After a back-off, `Supervised::restarting` resets the state, and `started` sets the timers again.
+/// The message that caused the panic is lost. Its contents report the loss when they are dropped (see `TaskGuard` and
+/// [`crate::ports::Delivery`]). A panic does not call `stopping` and `stopped`.
 pub fn supervise<A, F>(
     arbiter: &ArbiterHandle,
     vitals: Vitals,
@@ -64,7 +65,7 @@ where
         });
     });
     if !spawned {
-        tracing::error!(actor = name, "the arbiter does not run any more; the actor is not started");
+        tracing::error!(actor = name, "actor not started: its arbiter has stopped");
     }
     Addr::new(sender)
 }
@@ -79,14 +80,14 @@ where
     vitals: Vitals,
 }
 
-// Nothing in it is pinned structurally: the context's future is polled through a fresh `Pin::new`.
+// No field is structurally pinned: the context's future is polled through a new `Pin::new`.
 impl<A: Supervised + Actor<Context = Context<A>>> Unpin for SupervisedActor<A> {}
 
 impl<A> SupervisedActor<A>
 where
     A: Supervised + Actor<Context = Context<A>>,
 {
-    /// Sets the wait until the restart, or says that it is time to give up.
+    /// Records a failure and starts the wait until the restart. Returns a value if the actor is given up.
     fn failed(&mut self, reason: &str) -> Option<ActorGaveUp> {
         let actor = self.vitals.actor();
         actor.set_down(true);
@@ -99,7 +100,7 @@ where
                 None
             }
             None => {
-                tracing::error!(actor = actor.name, reason, "actor keeps failing; the worker gives up");
+                tracing::error!(actor = actor.name, reason, "actor keeps failing; the worker stops");
                 Some(ActorGaveUp { actor: actor.name, reason: reason.to_owned() })
             }
         }
@@ -110,7 +111,7 @@ impl<A> Future for SupervisedActor<A>
 where
     A: Supervised + Actor<Context = Context<A>>,
 {
-    /// `None` when nobody holds an address any more, which is how an actor ends in order.
+    /// `None` if no address of the actor exists any more; this is the regular end of an actor.
     type Output = Option<ActorGaveUp>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {

@@ -3,13 +3,14 @@
 // Role: Tests of the supervisor: panics in handlers, futures and intervals, kept queue, reset state, escalation.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use actix::prelude::*;
 
 use crate::supervision::{ActorGaveUp, RestartPolicy, StatusBoard, Vitals, supervise};
 
-/// Counts what it is told; its count is the state that a restart resets.
+/// Counts messages. A restart resets the count.
 struct Tally {
     vitals: Vitals,
     count: u32,
@@ -81,7 +82,7 @@ impl Handler<Fail> for Tally {
     }
 }
 
-/// Hears of an actor that is given up.
+/// Receives the message about an actor that is given up.
 #[derive(Default)]
 struct Listener(Option<tokio::sync::oneshot::Sender<ActorGaveUp>>);
 
@@ -128,7 +129,7 @@ async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 }
 
 #[actix_rt::test]
-async fn a_panic_anywhere_restarts_the_actor_with_its_address_and_queue_and_a_fresh_state() {
+async fn panic_restarts_actor_with_fresh_state() {
     for fail in [Fail::InHandler, Fail::InFuture, Fail::InInterval, Fail::ByStopping] {
         let scene = scene();
         assert_eq!(scene.tally.send(Count).await.unwrap(), 1);
@@ -145,7 +146,7 @@ async fn a_panic_anywhere_restarts_the_actor_with_its_address_and_queue_and_a_fr
 }
 
 #[actix_rt::test]
-async fn messages_queued_behind_the_one_that_panics_are_kept() {
+async fn keeps_messages_queued_behind_a_panic() {
     let scene = scene();
     scene.tally.do_send(Fail::InHandler);
     let behind = [scene.tally.send(Count), scene.tally.send(Count)];
@@ -176,7 +177,7 @@ async fn the_sixth_failure_in_the_window_is_escalated() {
 }
 
 #[actix_rt::test]
-async fn an_actor_that_stops_at_every_start_is_given_up_instead_of_spinning() {
+async fn gives_up_actor_that_stops_at_every_start() {
     struct Quitter(Vitals);
     impl Actor for Quitter {
         type Context = Context<Self>;

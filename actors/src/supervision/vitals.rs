@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: board, progress
-// Role: What an actor carries of its supervision: its name, its pulse, its fault points for tests.
+// Role: An actor's connection to the status board: its name, its pulse and its fail points for tests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,35 +8,35 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::supervision::board::StatusBoard;
-use crate::supervision::progress::ActorVitals;
+use crate::supervision::progress::ActorRecord;
 
-/// Between two pulses of an actor: short against every limit that is judged by them, long against their cost.
+/// Interval between two pulses of an actor. It is short compared with all limits on pulses, and its cost is low.
 const PULSE: Duration = Duration::from_millis(250);
 
-/// Given to each actor when it is built; cheap to clone.
+/// The connection of an actor to the status board. Each actor receives one when it is created. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Vitals {
-    actor: Arc<ActorVitals>,
+    actor: Arc<ActorRecord>,
     board: Arc<StatusBoard>,
 }
 
 impl Vitals {
-    /// Registers an actor on the board.
+    /// Registers an actor on the status board.
     pub fn register(name: &'static str, board: &Arc<StatusBoard>) -> Self {
         Self { actor: board.progress.register(name), board: board.clone() }
     }
 
-    /// The board of the whole worker.
+    /// The status board of the worker.
     pub fn board(&self) -> &Arc<StatusBoard> {
         &self.board
     }
 
-    /// The actor's record on the board.
-    pub fn actor(&self) -> &Arc<ActorVitals> {
+    /// The actor's entry on the status board.
+    pub fn actor(&self) -> &Arc<ActorRecord> {
         &self.actor
     }
 
-    /// Starts the pulse. Called in `started()`, that is, at every restart too.
+    /// Starts the pulse. Called in `started()`, so also after every restart.
     pub fn begin<A: Actor<Context = Context<A>>>(&self, ctx: &mut Context<A>) {
         self.actor.set_down(false);
         self.board.progress.pulse(&self.actor);
@@ -51,7 +51,8 @@ impl Vitals {
         });
     }
 
-    /// A place where a test may make this actor panic (`FAILPOINTS=fetcher::handler=1*panic`); nothing in a release.
+    /// A point at which a test can make this actor panic (`FAILPOINTS=fetcher::handler=1*panic`). It does nothing
+    /// without the feature `failpoints`.
     pub fn fail_point(&self, place: &str) {
         #[cfg(feature = "failpoints")]
         fail::fail_point!(&format!("{}::{place}", self.actor.name));

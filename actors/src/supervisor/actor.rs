@@ -1,4 +1,4 @@
-// Upstream: data_worker, supervisor
+// Upstream: data_worker, simulation, supervisor
 // Downstream: many
 // Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
 
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::config_actor::Reload;
 use crate::domain::{Lifecycle, OrderKind};
 use crate::fetcher::RefreshFacts;
-use crate::heartbeat::BeatNow;
+use crate::heartbeat::SendHeartbeatNow;
 use crate::notifications::WorkerEvent;
 use crate::ports::{IntakePause, OrderReceived};
 use crate::settings::ActorSettings;
@@ -159,7 +159,7 @@ impl Handler<OrderReceived> for Supervisor {
             OrderKind::HeartbeatTest => WorkerEvent::Alive,
             OrderKind::UpdateSelector => return children.fetcher.do_send(RefreshFacts),
         };
-        children.heartbeat.do_send(BeatNow);
+        children.heartbeat.do_send(SendHeartbeatNow);
         actix_rt::spawn(async move { children.announcer.announce(&event, order.correlation_id.as_deref()).await });
     }
 }

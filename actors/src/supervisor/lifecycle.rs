@@ -3,17 +3,18 @@
 // Role: The way of the whole worker: from STARTING to RUNNING, and from any state through the drain to STOPPED.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use actix::prelude::*;
 
 use crate::batch_writer::FlushWithoutWaiting;
 use crate::config_actor::CurrentSettings;
 use crate::domain::Lifecycle;
-use crate::heartbeat::{BeatNow, RemoveHeartbeat};
+use crate::heartbeat::{RemoveHeartbeat, SendHeartbeatNow};
 use crate::notifications::WorkerEvent;
 use crate::ports::{CommandReceiver, OrderReceived};
-use crate::quality_monitor::SendWhatIsLeft;
+use crate::quality_monitor::PublishPending;
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::store_delays;
 use crate::supervision::StatusBoard;
@@ -21,10 +22,10 @@ use crate::supervisor::spawn::Children;
 use crate::supervisor::{ExitReport, WorkerParts};
 
 /// How often a condition is looked at while starting and draining.
-const LOOK: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The part of the drain deadline that is kept for leaving: committing, the last messages, the heartbeat.
-const LEAVING: Duration = Duration::from_secs(3);
+const DELISTING_DAYS: Duration = Duration::from_secs(3);
 
 /// The longest wait for the control topic: who sees a worker run expects that it obeys. Without the topic it works all the
 /// same.
@@ -53,14 +54,14 @@ impl Starting {
         self.parts.feed.start(receiver).map_err(|error| error.to_string())?;
         self.parts.orders.start(self.orders).map_err(|error| error.to_string())?;
         let deadline = Instant::now() + HEARING;
-        while !self.parts.feed.state().joined || (!self.parts.orders.hears() && Instant::now() < deadline) {
+        while !self.parts.feed.state().joined || (!self.parts.orders.is_receiving() && Instant::now() < deadline) {
             if self.board.lifecycle() != Lifecycle::Starting {
                 return Ok(()); // stopped meanwhile
             }
-            actix_rt::time::sleep(LOOK).await;
+            actix_rt::time::sleep(POLL_INTERVAL).await;
         }
         if self.board.enter(Lifecycle::Running) {
-            self.children.heartbeat.do_send(BeatNow);
+            self.children.heartbeat.do_send(SendHeartbeatNow);
             self.children.announcer.announce(&WorkerEvent::Started, None).await;
         }
         Ok(())
@@ -121,12 +122,12 @@ impl Leaving {
             self.announce_failure(reason).await;
         }
         self.board.enter(Lifecycle::Stopping);
-        self.children.heartbeat.do_send(BeatNow);
+        self.children.heartbeat.do_send(SendHeartbeatNow);
         self.parts.orders.close();
         self.parts.feed.stop_intake();
         self.children.writer.do_send(FlushWithoutWaiting);
-        let late = self.wait_for_begun_work(self.deadline.saturating_sub(LEAVING)).await;
-        let left = self.deadline.saturating_sub(begun.elapsed()).max(LOOK);
+        let late = self.wait_for_begun_work(self.deadline.saturating_sub(DELISTING_DAYS)).await;
+        let left = self.deadline.saturating_sub(begun.elapsed()).max(POLL_INTERVAL);
         if let Err(error) = self.parts.feed.close(left).await {
             tracing::error!(%error, "the feed is not closed in order; resolved offsets may be handed out again");
         }
@@ -159,34 +160,34 @@ impl Leaving {
                 last_word = Instant::now();
                 tracing::info!(late, left = ?(deadline - begun.elapsed()), "draining");
             }
-            actix_rt::time::sleep(LOOK).await;
+            actix_rt::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     async fn announce_failure(&self, reason: &str) {
         let failed = WorkerEvent::Failed(reason.to_owned());
         let sending = self.children.announcer.announce(&failed, None);
-        if actix_rt::time::timeout(LEAVING, sending).await.is_err() {
+        if actix_rt::time::timeout(DELISTING_DAYS, sending).await.is_err() {
             tracing::error!("the ERROR event is not out in time");
         }
     }
 
     async fn say_goodbye(&self) {
-        if actix_rt::time::timeout(LEAVING, self.children.journal.write_out()).await.is_err() {
+        if actix_rt::time::timeout(DELISTING_DAYS, self.children.journal.write_out()).await.is_err() {
             tracing::warn!("some records of ended tasks are not written in time");
         }
         let goodbye = async {
-            if let Err(error) = self.children.quality.send(SendWhatIsLeft).await {
+            if let Err(error) = self.children.quality.send(PublishPending).await {
                 tracing::warn!(%error, "the last summary is not sent");
             }
             self.children.reports.write_out().await;
             self.children.announcer.announce(&WorkerEvent::Stopped, self.stop_order.as_deref()).await;
         };
-        if actix_rt::time::timeout(LEAVING, goodbye).await.is_err() {
+        if actix_rt::time::timeout(DELISTING_DAYS, goodbye).await.is_err() {
             tracing::warn!("the STOPPED event is not out in time");
         }
         let removal = self.children.heartbeat.send(RemoveHeartbeat);
-        if !matches!(actix_rt::time::timeout(LEAVING, removal).await, Ok(Ok(()))) {
+        if !matches!(actix_rt::time::timeout(DELISTING_DAYS, removal).await, Ok(Ok(()))) {
             tracing::warn!("the heartbeat is not removed in time; it vanishes by itself");
         }
     }

@@ -1,4 +1,4 @@
-// Upstream: actor, data_worker, lifecycle, supervisor
+// Upstream: actor, data_worker, lifecycle, simulation, supervisor
 // Downstream: none
 // Role: Messages to the Supervisor, and how the worker ended.
 

@@ -17,4 +17,4 @@ mod spawn;
 
 pub use actor::Supervisor;
 pub use messages::{ExitReport, ReloadWanted, Stop};
-pub use parts::WorkerParts;
+pub use parts::{Placement, WorkerParts};

@@ -1,15 +1,13 @@
-// Upstream: actor, data_worker, lifecycle, spawn, supervisor
+// Upstream: actor, data_worker, lifecycle, simulation, spawn, supervisor
 // Downstream: domain, ports
 // Role: The ports of one worker.
 
 use std::sync::Arc;
 
-use crate::ports::StoreSet;
-use crate::ports::Swappable;
 use crate::domain::Identity;
 use crate::ports::{
-    CommandFeed, ConfigSource, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore,
-    };
+    CommandFeed, ConfigSource, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore, StoreSet, Swappable,
+};
 
 /// Everything outside that the actors talk to.
 #[derive(Clone)]
@@ -32,4 +30,16 @@ pub struct WorkerParts {
     pub heartbeats: Arc<Swappable<dyn HeartbeatStore>>,
     /// Dead letters and notifications.
     pub outbox: Arc<dyn Outbox>,
+    /// On which threads the actors run.
+    pub placement: Placement,
+}
+
+/// On which threads the actors run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Placement {
+    /// Fetching, writing and the heartbeat each on a thread of its own, so that none delays another.
+    #[default]
+    OwnThreads,
+    /// All on the thread that launches the worker, in the order that its runtime decides: for simulated runs.
+    OneThread,
 }

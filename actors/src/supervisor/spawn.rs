@@ -27,7 +27,7 @@ use crate::quality_monitor::QualityMonitor;
 use crate::settings::ActorSettings;
 use crate::store_retry::StoreOutage;
 use crate::supervision::{ActorGaveUp, RestartPolicy, StatusBoard, Vitals, supervise};
-use crate::supervisor::WorkerParts;
+use crate::supervisor::{Placement, WorkerParts};
 use crate::validator::Validator;
 
 /// Two evenings of the whole market, some 3 MB.
@@ -81,8 +81,11 @@ impl ActorSpawner<'_> {
     pub(crate) fn start(&self) -> Children {
         let (parts, board) = (self.parts, self.board);
         let here = Arbiter::current();
-        // Fetching, writing and beating each have a thread: none of them delays another.
-        let (fetching, writing, beating) = (Arbiter::new().handle(), Arbiter::new().handle(), Arbiter::new().handle());
+        let arbiter = || match parts.placement {
+            Placement::OwnThreads => Arbiter::new().handle(),
+            Placement::OneThread => here.clone(),
+        };
+        let (fetching, writing, beating) = (arbiter(), arbiter(), arbiter());
 
         let reports = self.reports();
         let (outbox, kept, node_id) = (parts.outbox.clone(), reports.clone(), parts.identity.node_id.clone());

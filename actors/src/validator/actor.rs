@@ -1,6 +1,6 @@
 // Upstream: fetcher, supervisor, validator
 // Downstream: many
-// Role: The actor that checks fetched rows: sound ones go on to the BatchWriter, invalid ones are skipped and recorded.
+// Role: The actor that validates fetched rows: valid rows go to the BatchWriter, invalid rows are skipped and counted.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::validator::rules::{factors, ticks};
 use crate::validator::{ValidateBars, ValidateFactors, ValidateList, ValidateTicks};
 use actix::prelude::*;
 
-/// Checks rows. Keeps nothing between messages.
+/// Validates fetched rows. It keeps no state between messages except the settings.
 pub struct Validator {
     vitals: Vitals,
     settings: Arc<ActorSettings>,
@@ -28,7 +28,7 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// A validator that hands sound rows to `writer`.
+    /// Creates a validator that sends valid rows to `writer`.
     pub fn new(vitals: Vitals, settings: Arc<ActorSettings>, writer: Addr<BatchWriter>) -> Self {
         Self { vitals, settings, writer }
     }
@@ -42,7 +42,7 @@ impl Actor for Validator {
     }
 }
 
-/// No state to reset.
+/// A restart has no state to reset.
 impl Supervised for Validator {}
 
 impl Handler<ApplySettings> for Validator {
@@ -67,7 +67,7 @@ impl Handler<ValidateBars> for Validator {
         self.vitals.board().counters.rows_skipped.add(checked.counts.num_skipped());
         let report = TaskReport { counts: checked.counts, anomalies: checked.anomalies, backfill: None };
         if checked.rows.is_empty() {
-            // Nothing sound came: nothing is written, and a replacement by nothing is not believed.
+            // Without a valid row nothing is written. Stored rows are never replaced by an empty answer.
             return guard.done(report);
         }
         let unit = WriteUnit {
@@ -76,7 +76,7 @@ impl Handler<ValidateBars> for Validator {
             span,
             rows: checked.rows,
             keep: checked.invalid_times,
-            keep_unmatched: checked.unreadable_times,
+            keep_unmatched: checked.has_unknown_timestamp,
         };
         self.writer.do_send(WriteBars { guard, unit, report, permit });
     }
@@ -98,7 +98,8 @@ impl Handler<ValidateFactors> for Validator {
         if checked.rows.is_empty() {
             return guard.done(report);
         }
-        // Where an invalid row came, what is stored for its day is the best that is known: nothing is removed then.
+        // A replacement would delete the stored rows of days whose new row is invalid. Therefore rows are only added if
+        // the answer contains an invalid row.
         let mode = if num_skipped == 0 { mode } else { SyncMode::Incremental };
         self.writer.do_send(WriteFactors {
             guard,
@@ -124,7 +125,8 @@ impl Handler<ValidateTicks> for Validator {
         if checked.rows.is_empty() {
             return guard.done(report);
         }
-        let unit = TickUnit { code, overwrite, rows: checked.rows, unsound_days: checked.unsound_days };
+        let unit =
+            TickUnit { code, overwrite, rows: checked.rows, days_with_skipped_rows: checked.days_with_skipped_rows };
         self.writer.do_send(WriteTicks { guard, unit, report, permit });
     }
 }
@@ -138,7 +140,7 @@ impl Handler<ValidateList> for Validator {
         let checked = reference_list::check(&list, source, self.settings.quality.max_examples);
         self.vitals.board().counters.rows_skipped.add(checked.counts.num_skipped());
         if checked.list.is_empty() {
-            let kind = SourceErrorKind::BadAnswer(format!("none of {} rows is sound", list.len()));
+            let kind = SourceErrorKind::BadAnswer(format!("none of {} rows is valid", list.len()));
             let request = guard.subject().to_string();
             return guard.failed(SourceError { source_name: "(validator)", request, kind }, 1);
         }

@@ -1,6 +1,6 @@
 // Upstream: actor, quality_monitor
 // Downstream: domain, settings, validator::rules
-// Role: Checks the bars of one answer: valid rows, invalid rows, and the rows that should have come.
+// Role: Validates the bars of one answer: separates valid from invalid rows and counts expected and missing rows.
 
 use std::collections::HashSet;
 
@@ -12,19 +12,19 @@ use crate::domain::price_limit::MarketBoard;
 use crate::domain::{Anomaly, Bar, Code, DayTotal, FetchedBar, KnownDays, Rule, TaskCounts};
 use crate::settings::QualitySettings;
 use crate::settings::rules::RuleAction;
-use crate::validator::rules::bars::{BarContext, check, finer_price};
+use crate::validator::rules::bars::{BarContext, check, sub_fen_price};
 use crate::validator::rules::day_sums::difference;
 use crate::validator::rules::market::MarketRules;
 
-/// The rows of one answer, checked.
+/// The result of validating one answer.
 pub(crate) struct Checked {
     pub(crate) rows: Vec<Bar>,
     pub(crate) counts: TaskCounts,
     pub(crate) anomalies: Vec<Anomaly>,
-    /// Times of invalid rows: what is stored there is not touched, for nothing better is known.
+    /// Timestamps of invalid rows. Rows stored at these timestamps are kept, because no valid replacement exists.
     pub(crate) invalid_times: HashSet<NaiveDateTime>,
-    /// Whether an invalid row's time is unknown.
-    pub(crate) unreadable_times: bool,
+    /// Whether the timestamp of an invalid row is missing or unreadable.
+    pub(crate) has_unknown_timestamp: bool,
 }
 
 pub(crate) fn check_all(
@@ -34,7 +34,7 @@ pub(crate) fn check_all(
     quality: &QualitySettings,
 ) -> Checked {
     let max_examples = quality.max_examples;
-    // Funds and B shares are traded in tenths of a fen.
+    // The rule covers A-shares only: funds and B-shares are traded in tenths of a fen.
     let is_in_fen = MarketBoard::of(context.code).is_some() && context.source.knows_exact_prices();
     let decimals = if is_in_fen { quality.rules.price_decimals } else { RuleAction::Ignore };
     let mut checked = Checked {
@@ -42,15 +42,15 @@ pub(crate) fn check_all(
         counts: TaskCounts { fetched: fetched.len() as u64, ..TaskCounts::default() },
         anomalies: Vec::new(),
         invalid_times: HashSet::new(),
-        unreadable_times: false,
+        has_unknown_timestamp: false,
     };
     let mut seen = HashSet::with_capacity(fetched.len());
     for row in fetched {
         match check(row, context) {
             Ok(bar) if !seen.insert(bar.timestamp) => checked.skip(duplicate(&bar), max_examples),
             Ok(bar) => {
-                let finer = if decimals == RuleAction::Ignore { None } else { finer_price(row) };
-                if finer.is_none_or(|finer| checked.keeps_finer(&bar, finer, decimals, max_examples)) {
+                let finer = if decimals == RuleAction::Ignore { None } else { sub_fen_price(row) };
+                if finer.is_none_or(|finer| checked.keeps_sub_fen_price(&bar, finer, decimals, max_examples)) {
                     checked.rows.push(bar);
                 }
             }
@@ -59,19 +59,19 @@ pub(crate) fn check_all(
                     Some(time) => {
                         checked.invalid_times.insert(time);
                     }
-                    None => checked.unreadable_times = true,
+                    None => checked.has_unknown_timestamp = true,
                 }
                 checked.skip(anomaly, max_examples);
             }
         }
     }
     checked.judge(context.code, known, quality);
-    checked.judge_days(&known.day_totals, quality);
+    checked.compare_with_daily_bars(&known.day_totals, quality);
     checked
 }
 
 impl Checked {
-    /// Judges the sound rows by the rules of the market, oldest first; most rows break none.
+    /// Applies the market rules to the valid rows, oldest first.
     fn judge(&mut self, code: Code, known: &KnownDays, quality: &QualitySettings) {
         let mut market = MarketRules::new(&quality.rules, code, known);
         let mut rows = std::mem::take(&mut self.rows);
@@ -92,9 +92,9 @@ impl Checked {
         self.rows = rows;
     }
 
-    /// Judges the minutes of whole days by their stored daily bars. Which of a day's bars is wrong cannot be said: an error
-    /// skips them all, a warning is told of the last.
-    fn judge_days(&mut self, totals: &[DayTotal], quality: &QualitySettings) {
+    /// Compares the minute bars of complete days with the stored daily bars. The comparison cannot identify the wrong
+    /// bar of a day. The action `Error` skips all bars of the day. The action `Warning` reports the last bar.
+    fn compare_with_daily_bars(&mut self, totals: &[DayTotal], quality: &QualitySettings) {
         let rules = &quality.rules;
         let mut rows = std::mem::take(&mut self.rows);
         for total in totals.iter().filter(|_| rules.day_sum != RuleAction::Ignore) {
@@ -118,7 +118,7 @@ impl Checked {
         self.rows = rows;
     }
 
-    /// Counts what should have come. A row that came and is invalid is skipped, but not missing.
+    /// Counts expected and missing rows. An invalid row counts as skipped and not as missing.
     pub(crate) fn expect(&mut self, context: &BarContext, known: &KnownDays, now: NaiveDateTime) {
         let mut came: Vec<NaiveDate> = self.rows.iter().map(|bar| bar.timestamp.date()).collect();
         came.extend(self.invalid_times.iter().map(NaiveDateTime::date));
@@ -130,8 +130,8 @@ impl Checked {
         (self.counts.expected, self.counts.missing) = (rows, missing);
     }
 
-    /// Tells of a price in less than a fen; whether the row is kept.
-    fn keeps_finer(
+    /// Reports a price with a fraction of a fen. Returns whether the row is kept.
+    fn keeps_sub_fen_price(
         &mut self,
         bar: &Bar,
         finer: (&'static str, Decimal),
@@ -159,7 +159,14 @@ impl Checked {
 
     fn skip(&mut self, anomaly: Anomaly, max_examples: usize) {
         *self.counts.skipped.entry(anomaly.rule).or_default() += 1;
-        tracing::debug!(code = %anomaly.code, time = ?anomaly.timestamp, field = anomaly.field, value = anomaly.value, rule = anomaly.rule.as_str(), "row skipped");
+        tracing::debug!(
+            code = %anomaly.code,
+            time = anomaly.timestamp.map(tracing::field::display),
+            field = anomaly.field,
+            value = anomaly.value,
+            rule = anomaly.rule.as_str(),
+            "invalid row skipped"
+        );
         if self.anomalies.len() < max_examples {
             self.anomalies.push(anomaly);
         }
@@ -183,7 +190,7 @@ mod tests {
     use chrono::NaiveTime;
 
     #[test]
-    fn invalid_rows_are_counted_by_rule_and_examples_are_bounded() {
+    fn counts_invalid_rows_by_rule_and_bounds_examples() {
         let day = |d| NaiveDate::from_ymd_opt(2024, 1, d).unwrap();
         let context = BarContext {
             code: "000001.SZ".parse().unwrap(),
@@ -208,7 +215,7 @@ mod tests {
         let checked = check_all(&fetched, &context, &known, &quality);
         assert_eq!(checked.rows.iter().map(|bar| bar.timestamp.date()).collect::<Vec<_>>(), [day(2), day(5), day(6)]);
         let warned: Vec<Rule> = checked.counts.warned.keys().copied().collect();
-        assert_eq!(warned, [Rule::NonTradingDay], "a Saturday is kept and told of");
+        assert_eq!(warned, [Rule::NonTradingDay], "a Saturday is kept and reported");
         let expected = [
             (Rule::MissingValue, 1),
             (Rule::PriceNotPositive, 1),
@@ -218,7 +225,7 @@ mod tests {
         assert_eq!(checked.counts.skipped, expected.into_iter().collect());
         assert_eq!((checked.counts.fetched, checked.counts.num_skipped()), (7, 4));
         assert_eq!(checked.anomalies.len(), 2);
-        assert!(checked.unreadable_times);
+        assert!(checked.has_unknown_timestamp);
         assert_eq!(checked.invalid_times.len(), 2);
     }
 }

@@ -17,88 +17,88 @@ use crate::domain::{
 use crate::pipeline::TaskGuard;
 use crate::ports::KeySpan;
 
-/// Check the rows of one answer.
+/// Validates the bars of one answer.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ValidateBars {
-    /// The task's pass.
+    /// Reports the end of the task.
     pub guard: TaskGuard,
     /// The security.
     pub code: Code,
-    /// How long a bar lasts.
+    /// The length of a bar.
     pub frequency: Frequency,
-    /// Insert what is missing, or replace.
+    /// Whether only missing rows are inserted, or stored rows are replaced.
     pub mode: SyncMode,
-    /// The days that were asked for.
+    /// The requested days.
     pub range: DateRange,
-    /// The part of the store the task is about.
+    /// The key range in the store that the task covers.
     pub span: KeySpan,
-    /// Who gave the rows.
+    /// The source of the rows.
     pub source: SourceId,
-    /// The rows as they came.
+    /// The fetched rows.
     pub rows: Vec<FetchedBar>,
-    /// What is known of their days.
+    /// The context for validating the rows.
     pub known: KnownDays,
-    /// The rows' room in memory; freed when they are stored.
+    /// The rows' share of the row budget; released when the rows are stored.
     pub permit: OwnedSemaphorePermit,
 }
 
-/// Check the factors of one answer.
+/// Validates the adjustment factors of one answer.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ValidateFactors {
-    /// The task's pass.
+    /// Reports the end of the task.
     pub guard: TaskGuard,
     /// The security.
     pub code: Code,
-    /// Add to what is stored, or replace it.
+    /// Whether rows are added to the stored ones or replace them.
     pub mode: SyncMode,
-    /// The days that were asked for.
+    /// The requested days.
     pub range: DateRange,
-    /// Who gave the rows.
+    /// The source of the rows.
     pub source: SourceId,
-    /// The rows as they came.
+    /// The fetched rows.
     pub rows: Vec<FetchedFactor>,
-    /// Listings and calendar.
+    /// Listings and the trading calendar.
     pub facts: Arc<MarketFacts>,
-    /// The rows' room in memory; freed when they are stored.
+    /// The rows' share of the row budget; released when the rows are stored.
     pub permit: OwnedSemaphorePermit,
 }
 
-/// Check the ticks of some days.
+/// Validates the ticks of one or more days.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ValidateTicks {
-    /// The task's pass.
+    /// Reports the end of the task.
     pub guard: TaskGuard,
     /// The security.
     pub code: Code,
-    /// Whether stored days are replaced in any case.
+    /// Whether stored days are always replaced.
     pub overwrite: bool,
-    /// Days with their ticks as they came.
+    /// The days with their fetched ticks.
     pub days: Vec<(NaiveDate, Vec<FetchedTick>)>,
-    /// Who gave them.
+    /// The source of the ticks.
     pub source: SourceId,
-    /// Listings and calendar.
+    /// Listings and the trading calendar.
     pub facts: Arc<MarketFacts>,
-    /// Days that should have come and that did not.
+    /// The number of expected and of missing days.
     pub expected: ExpectedRows,
-    /// How the backfill went so far, if it is one.
+    /// The progress of the backfill so far; `None` if the task is not part of a backfill.
     pub backfill: Option<BackfillDays>,
-    /// The rows' room in memory; freed when they are stored.
+    /// The rows' share of the row budget; released when the rows are stored.
     pub permit: OwnedSemaphorePermit,
 }
 
-/// Check the rows of a list.
+/// Validates the rows of a list.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ValidateList {
-    /// The task's pass.
+    /// Reports the end of the task.
     pub guard: TaskGuard,
-    /// The list as it came.
+    /// The fetched list.
     pub list: FetchedList,
-    /// Who gave it.
+    /// The source of the list.
     pub source: SourceId,
-    /// The rows' room in memory; freed when they are stored.
+    /// The rows' share of the row budget; released when the rows are stored.
     pub permit: OwnedSemaphorePermit,
 }

@@ -1,12 +1,12 @@
 // Upstream: none
 // Downstream: actor, messages
-// Role: The Validator: checks fetched rows.
+// Role: The Validator: validates fetched rows.
 
-//! The Validator: checks fetched rows.
+//! The Validator: validates fetched rows.
 
 /// The actor.
 mod actor;
-/// Checks the bars of one answer.
+/// Validates the bars of one answer.
 pub(crate) mod check_bars;
 /// Messages to the Validator.
 mod messages;

@@ -1,6 +1,6 @@
 // Upstream: app, benches::pipeline, clickhouse
 // Downstream: many
-// Role: The port to bars in ClickHouse.
+// Role: Implements the bar port on ClickHouse.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::adapters::clickhouse::{rows, statements};
 use crate::adapters::probe::Answer;
 use crate::config::ClickHouseSection;
 
-/// Bars in one ClickHouse database.
+/// The bars in one ClickHouse database.
 pub struct ClickHouseBars {
     table: Table,
 }
@@ -53,12 +53,12 @@ struct TotalRow {
 }
 
 impl ClickHouseBars {
-    /// Connects to nothing yet.
+    /// Creates the client; the first request connects.
     pub fn new(config: &ClickHouseSection) -> Self {
         Self { table: Table::new(config, BAR) }
     }
 
-    /// Tries the server: its version, and the table as it is there. Creates nothing.
+    /// Checks the version of the server and the existing table. Creates nothing.
     pub async fn probe(&self) -> Result<Answer, StoreError> {
         self.table.probe().await
     }
@@ -84,7 +84,7 @@ impl BarStore for ClickHouseBars {
         );
         let rows: Vec<LatestRow> =
             self.table.bounded(operation, Effect::None, self.table.client.query_raw(&statement).fetch_all()).await?;
-        // Rows under a code that is none cannot be asked for either.
+        // Rows with an invalid code are skipped; no command can name such a code.
         let known = rows.into_iter().filter_map(|row| Some((row.code.parse().ok()?, clock.to_wall_clock(row.newest))));
         Ok(known.collect())
     }

@@ -1,29 +1,34 @@
 // Upstream: reports, rows, statements, stored_days, table
 // Downstream: none
-// Role: Shanghai wall clock to and from the epoch that RowBinary carries, through the table's zone.
+// Role: Converts between Shanghai wall clock and the epoch seconds of RowBinary in the zone of the table.
 
 use chrono::{LocalResult, NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 
-/// The zone in which a `DateTime` column is shown to its readers.
+/// The time zone in which ClickHouse displays a `DateTime` column.
 ///
-/// Ginkgo stores naive Shanghai wall clock as text, so a reader sees the same digits whatever the server's zone is. A
-/// client that sends epochs must choose the epoch that shows those digits in that zone, or the rows land hours off.
+/// Ginkgo stores naive Shanghai wall clock as text, so readers see the same digits in every server zone. A client that
+/// sends epoch seconds must choose the epoch that displays these digits in the zone of the column. Otherwise the rows
+/// are shifted by hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableClock(Tz);
 
-/// A wall clock that the column cannot hold.
+impl std::fmt::Display for TableClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.name())
+    }
+}
+
+/// A wall clock time that the column cannot store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClockError {
-    /// Outside of what `DateTime` holds, 1970 to 2106.
-    #[error("{0} lies outside of what DateTime holds (1970 to 2106)")]
+    /// Outside the range of `DateTime`, 1970 to 2106.
+    #[error("{0} is outside the range of DateTime (1970 to 2106)")]
     OutOfRange(NaiveDateTime),
-    /// The zone jumps over it, or shows it twice.
-    #[error(
-        "{time} does not exist exactly once in the zone {zone}; use a table or server zone without daylight saving"
-    )]
+    /// The zone skips this time or has it twice, at a change of daylight saving.
+    #[error("{time} is skipped or ambiguous in the zone {zone}; use a table or server zone without daylight saving")]
     NotUnique {
-        /// The wall clock.
+        /// The wall clock time.
         time: NaiveDateTime,
         /// The zone.
         zone: String,
@@ -31,13 +36,14 @@ pub enum ClockError {
 }
 
 impl TableClock {
-    /// The zone of a column: its own (`DateTime('Asia/Shanghai')`), else the server's.
+    /// The zone of a column: its own (`DateTime('Asia/Shanghai')`), else the zone of the server. `None` if the zone is
+    /// unknown.
     pub fn of_column(column_type: &str, server_zone: &str) -> Option<Self> {
         let own = column_type.strip_prefix("DateTime('").and_then(|rest| rest.strip_suffix("')"));
         own.unwrap_or(server_zone).parse().ok().map(Self)
     }
 
-    /// The epoch seconds that show this wall clock.
+    /// The epoch seconds of a wall clock time.
     pub fn to_epoch(self, time: NaiveDateTime) -> Result<u32, ClockError> {
         let instant = match self.0.from_local_datetime(&time) {
             LocalResult::Single(instant) => instant,
@@ -48,7 +54,7 @@ impl TableClock {
         u32::try_from(instant.timestamp()).map_err(|_| ClockError::OutOfRange(time))
     }
 
-    /// The wall clock that these epoch seconds show.
+    /// The wall clock time of epoch seconds.
     pub fn to_wall_clock(self, epoch: u32) -> NaiveDateTime {
         self.0
             .timestamp_opt(i64::from(epoch), 0)
@@ -83,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_column_cannot_hold_is_an_error_and_not_another_time() {
+    fn rejects_times_outside_column_range() {
         let utc = TableClock::of_column("DateTime", "UTC").unwrap();
         assert_eq!(utc.to_epoch(midnight(1969, 1, 1)), Err(ClockError::OutOfRange(midnight(1969, 1, 1))));
         assert!(utc.to_epoch(midnight(2107, 1, 1)).is_err());

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: actors
-// Role: What follows from an error of ClickHouse or of its client; the one place that reads error codes.
+// Role: Classifies errors of ClickHouse and its client; the only place that interprets error codes.
 
 use std::error::Error as StdError;
 use std::io::ErrorKind;
@@ -8,23 +8,23 @@ use std::io::ErrorKind;
 use ::clickhouse::error::Error;
 use actors::ports::StoreErrorClass;
 
-/// Whether a request may have changed something when no answer came.
+/// Whether a request may have had an effect if its answer is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// It only reads, or doing it twice is the same as once.
+    /// The request only reads or is idempotent.
     None,
     /// An INSERT.
     Insert,
 }
 
-/// The class of an error. Codes are those of ClickHouse's `ErrorCodes.cpp`.
+/// The class of an error. The codes are from ClickHouse's `ErrorCodes.cpp`.
 pub fn classify(error: &Error, effect: Effect) -> StoreErrorClass {
     let unanswered =
         if effect == Effect::Insert { StoreErrorClass::OutcomeUnknown } else { StoreErrorClass::Transient };
     match error {
         Error::BadResponse(text) => match code_of(text) {
             Some(code) => classify_code(code, text, unanswered),
-            // A proxy's page or an answer cut off.
+            // An error page of a proxy, or a truncated answer.
             None => unanswered,
         },
         Error::Network(_) if is_refused(error) => StoreErrorClass::Transient,
@@ -36,29 +36,29 @@ pub fn classify(error: &Error, effect: Effect) -> StoreErrorClass {
 
 fn classify_code(code: u32, text: &str, unanswered: StoreErrorClass) -> StoreErrorClass {
     match code {
-        // Two conditions share a code: one passes when merges catch up, the other never does.
+        // Two conditions share code 252. "Too many parts" is transient; "too many partitions" is not.
         252 if text.contains("partitions for single INSERT") => StoreErrorClass::TooManyPartitions,
-        // Begun and then cut off: part of it may be done.
+        // Started and then interrupted: a part may be done.
         159 | 209 | 210 | 319 | 394 => unanswered,
-        // EOF, no free connection, read-only, too many queries, memory, too many parts, replicas, shutting down, Keeper.
+        // EOF, no free connection, read-only, too many queries, memory, too many parts, replicas, shutdown, Keeper.
         3 | 107 | 164 | 201 | 202 | 203 | 241 | 242 | 252 | 279 | 285 | 290 | 425 | 473 | 499 | 745 | 999 => {
             StoreErrorClass::Transient
         }
         192 | 193 | 194 | 195 | 497 | 516 => StoreErrorClass::Access,
-        // Column, type, table and database that are not what they should be; values that do not fit.
+        // Wrong or missing column, type, table or database; values that do not fit.
         6 | 8 | 10 | 16 | 20 | 27 | 33 | 41 | 47 | 53 | 60 | 69 | 70 | 81 | 117 | 131 | 349 => StoreErrorClass::Schema,
         _ => StoreErrorClass::Refused,
     }
 }
 
-/// The number in `Code: 252. DB::Exception: …`.
+/// The error code in `Code: 252. DB::Exception: …`.
 fn code_of(text: &str) -> Option<u32> {
     let rest = text.split("Code: ").nth(1)?;
     let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()
 }
 
-/// Whether nothing was sent because nobody listened.
+/// Whether the connection was refused, so that nothing was sent.
 fn is_refused(error: &Error) -> bool {
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(found) = cause {
@@ -72,7 +72,7 @@ fn is_refused(error: &Error) -> bool {
     false
 }
 
-/// The error's words with its causes, on one line, of bounded length.
+/// The text of an error and its causes, on one line, at most 500 characters.
 pub fn text_of(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_refused_connection_is_known_to_have_done_nothing() {
+    fn only_refused_connection_proves_no_effect() {
         let network = |kind| Error::Network(Box::new(std::io::Error::from(kind)));
         assert_eq!(classify(&network(ErrorKind::ConnectionRefused), Effect::Insert), StoreErrorClass::Transient);
         assert_eq!(classify(&network(ErrorKind::ConnectionReset), Effect::Insert), StoreErrorClass::OutcomeUnknown);

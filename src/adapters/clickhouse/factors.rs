@@ -1,6 +1,6 @@
 // Upstream: app, clickhouse
 // Downstream: many
-// Role: The port to adjustment factors in ClickHouse.
+// Role: Implements the factor port on ClickHouse.
 
 use std::collections::HashMap;
 
@@ -18,13 +18,13 @@ use crate::adapters::clickhouse::statements::quoted;
 use crate::adapters::clickhouse::table::Table;
 use crate::config::ClickHouseSection;
 
-/// Codes in one statement: about 30 KB of text, an eighth of what ClickHouse takes by default.
+/// Codes per statement: about 30 KB of text, an eighth of ClickHouse's default maximum query size.
 const CODES_PER_STATEMENT: usize = 2_000;
 
-/// Rows removed by one DELETE: about 140 KB of text.
+/// Rows per DELETE: about 140 KB of text.
 const ROWS_PER_DELETE: usize = 4_000;
 
-/// Factors in one ClickHouse database.
+/// The adjustment factors in one ClickHouse database.
 pub struct ClickHouseFactors {
     table: Table,
 }
@@ -60,12 +60,12 @@ struct SeriesRow {
 }
 
 impl ClickHouseFactors {
-    /// Connects to nothing yet.
+    /// Creates the client; the first request connects.
     pub fn new(config: &ClickHouseSection) -> Self {
         Self { table: Table::new(config, ADJUSTFACTOR) }
     }
 
-    /// The rows of a query for some of these codes at a time; `{codes}` stands for their list.
+    /// Runs a query for these codes in chunks. `{codes}` in the query is replaced by the list of the chunk.
     async fn of_codes<R>(&self, operation: &str, codes: &[Code], query: &str) -> Result<Vec<R>, StoreError>
     where
         R: ::clickhouse::RowOwned + ::clickhouse::RowRead,
@@ -97,7 +97,7 @@ impl FactorStore for ClickHouseFactors {
         let statement = format!("SELECT code, max(timestamp) FROM {} GROUP BY code", self.table.full_name());
         let reading = self.table.client.query_raw(&statement).fetch_all::<LatestRow>();
         let rows = self.table.bounded(operation, Effect::None, reading).await?;
-        // Rows under a code that is none cannot be asked for either.
+        // Rows with an invalid code are skipped; no command can name such a code.
         Ok(rows.into_iter().filter_map(|row| Some((row.code.parse().ok()?, clock.to_wall_clock(row.newest)))).collect())
     }
 
@@ -134,7 +134,7 @@ impl FactorStore for ClickHouseFactors {
         Ok(series.collect())
     }
 
-    /// By each factor's first and last day: a row a change, where the series has one a day.
+    /// Reads the first and last day of each factor: one row per change instead of one per day.
     async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError> {
         let operation = format!("read the changes of the factor of {code}");
         let clock = self.table.facts(&operation)?.clock;

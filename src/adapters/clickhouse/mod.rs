@@ -1,27 +1,29 @@
 // Upstream: none
 // Downstream: bars, factors, reports, stored_days, ticks
-// Role: What the worker keeps in ClickHouse: everything that knows its client, its types and its error codes.
+// Role: Stores bars, factors, ticks and quality reports in ClickHouse.
 
-//! The ports: [`bars`], [`factors`], [`ticks`], [`reports`]; one table under them: `table`; its columns: [`schema`]; the bytes: [`rows`]; the zone: [`clock`];
-//! what errors mean: [`errors`].
+//! ClickHouse.
+//!
+//! [`bars`], [`factors`], [`ticks`] and [`reports`] implement the ports on top of `table`. [`schema`] defines the
+//! columns, [`rows`] encodes rows as RowBinary, [`clock`] converts time zones, and [`errors`] classifies errors.
 
 /// Bars.
 pub mod bars;
-/// Wall clock and epoch.
+/// Conversion between wall clock and epoch.
 pub mod clock;
-/// What errors mean.
+/// Classification of errors.
 pub mod errors;
 /// Adjustment factors.
 pub mod factors;
 /// Quality reports.
 pub mod reports;
-/// Rows as bytes.
+/// Rows as RowBinary.
 pub mod rows;
-/// The tables' columns.
+/// The columns of the tables.
 pub mod schema;
-/// SQL texts.
+/// SQL statements.
 pub mod statements;
-/// Stored bars by day.
+/// Number of stored bars by day.
 pub mod stored_days;
 mod table;
 /// Ticks.

@@ -1,8 +1,8 @@
 // Upstream: app, clickhouse
 // Downstream: many
-// Role: The port to quality reports in ClickHouse: one row a report, with the troubles of single codes in arrays.
+// Role: Implements the report port on ClickHouse: one row per report, with the problems of single codes in arrays.
 
-use actors::domain::{Code, CodeTrouble, KeptTrouble, QualityReport, Rule, SourceFigures, shanghai_clock};
+use actors::domain::{Code, CodeIssue, QualityReport, Rule, SourceFigures, StoredIssue, shanghai_clock};
 use actors::ports::{CodeHistory, ReportBatch, ReportStore, StoreError, StoreErrorClass};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,10 +18,10 @@ use crate::adapters::clickhouse::statements::quoted;
 use crate::adapters::clickhouse::table::Table;
 use crate::config::ClickHouseSection;
 
-/// Troubles of one code that are read at most; a reader who wants more asks for less time.
-const MAX_TROUBLES: usize = 10_000;
+/// Maximum number of problems read for one code. For more, query shorter periods.
+const MAX_ISSUES: usize = 10_000;
 
-/// Reports in one ClickHouse database.
+/// The quality reports in one ClickHouse database.
 pub struct ClickHouseReports {
     table: Table,
 }
@@ -37,7 +37,7 @@ struct TroubleRow {
 }
 
 impl ClickHouseReports {
-    /// Connects to nothing yet.
+    /// Creates the client; the first request connects.
     pub fn new(config: &ClickHouseSection) -> Self {
         Self { table: Table::new(config, DATA_QUALITY_REPORT) }
     }
@@ -51,7 +51,7 @@ impl ReportStore for ClickHouseReports {
 
     async fn keep(&self, batch: &ReportBatch) -> Result<(), StoreError> {
         let operation = format!("insert {} quality reports", batch.reports.len());
-        // A table that was not there, or not as it must be, at the start may be by now.
+        // A table that was missing or wrong at the start may be correct by now.
         if self.table.facts(&operation).is_err() {
             self.table.prepare().await?;
         }
@@ -82,20 +82,20 @@ impl ReportStore for ClickHouseReports {
         let select = format!(
             "SELECT timestamp, node_id, troubles.what, troubles.rule, troubles.number, troubles.detail FROM {table} FINAL \
              ARRAY JOIN troubles WHERE {wanted} AND troubles.code = {quoted_code} \
-             ORDER BY timestamp, node_id, troubles.what, troubles.rule LIMIT {MAX_TROUBLES}"
+             ORDER BY timestamp, node_id, troubles.what, troubles.rule LIMIT {MAX_ISSUES}"
         );
         let reading = self.table.client.query_raw(&select).fetch_all::<TroubleRow>();
         let rows = self.table.bounded(&operation, Effect::None, reading).await?;
         let kept = |row: TroubleRow| {
             let TroubleRow { timestamp, node_id, what, rule, number, detail } = row;
-            let trouble = CodeTrouble { code: code.to_string(), what, rule, number, detail };
-            KeptTrouble { at: clock.to_wall_clock(timestamp), node_id, trouble }
+            let issue = CodeIssue { code: code.to_string(), what, rule, number, detail };
+            StoredIssue { at: clock.to_wall_clock(timestamp), node_id, issue }
         };
-        Ok(CodeHistory { num_reports, troubles: rows.into_iter().map(kept).collect() })
+        Ok(CodeHistory { num_reports, issues: rows.into_iter().map(kept).collect() })
     }
 }
 
-/// Encodes reports in the order of the schema's columns.
+/// Encodes reports in the column order of the schema.
 fn encode(reports: &[QualityReport], clock: TableClock) -> Result<Bytes, ClockError> {
     let mut bytes = Vec::new();
     for report in reports {
@@ -108,7 +108,7 @@ fn encode(reports: &[QualityReport], clock: TableClock) -> Result<Bytes, ClockEr
         put_text(&mut bytes, job.map_or("", |job| &job.sender));
         put_text(&mut bytes, &report.task_type());
         for time in [report.until, report.since] {
-            // A report's seconds are enough; the rest is in its duration.
+            // Whole seconds are sufficient here; the duration column has the fraction.
             let time: NaiveDateTime = shanghai_clock::wall_clock(time);
             bytes.extend_from_slice(&clock.to_epoch(time)?.to_le_bytes());
         }
@@ -139,7 +139,7 @@ fn encode(reports: &[QualityReport], clock: TableClock) -> Result<Bytes, ClockEr
         put_map(&mut bytes, figures.iter().map(|(source, figures)| (*source, figures.rows)));
         put_map(&mut bytes, figures.iter().map(|(source, figures)| (*source, figures.calls)));
         put_map(&mut bytes, figures.iter().map(|(source, figures)| (*source, figures.failures)));
-        put_troubles(&mut bytes, &report.troubles());
+        put_troubles(&mut bytes, &report.issues());
     }
     Ok(bytes.into())
 }
@@ -159,15 +159,14 @@ fn put_map<'a>(bytes: &mut Vec<u8>, entries: impl ExactSizeIterator<Item = (&'a 
     }
 }
 
-fn put_troubles(bytes: &mut Vec<u8>, troubles: &[CodeTrouble]) {
-    let texts: [fn(&CodeTrouble) -> &str; 3] =
-        [|trouble| &trouble.code, |trouble| &trouble.what, |trouble| &trouble.rule];
+fn put_troubles(bytes: &mut Vec<u8>, issues: &[CodeIssue]) {
+    let texts: [fn(&CodeIssue) -> &str; 3] = [|issue| &issue.code, |issue| &issue.what, |issue| &issue.rule];
     for text in texts {
-        put_length(bytes, troubles.len());
-        troubles.iter().for_each(|trouble| put_text(bytes, text(trouble)));
+        put_length(bytes, issues.len());
+        issues.iter().for_each(|issue| put_text(bytes, text(issue)));
     }
-    put_length(bytes, troubles.len());
-    troubles.iter().for_each(|trouble| bytes.extend_from_slice(&trouble.number.to_le_bytes()));
-    put_length(bytes, troubles.len());
-    troubles.iter().for_each(|trouble| put_text(bytes, &trouble.detail));
+    put_length(bytes, issues.len());
+    issues.iter().for_each(|issue| bytes.extend_from_slice(&issue.number.to_le_bytes()));
+    put_length(bytes, issues.len());
+    issues.iter().for_each(|issue| put_text(bytes, &issue.detail));
 }

@@ -1,6 +1,6 @@
 // Upstream: bars, factors, reports, ticks
 // Downstream: actors, clock
-// Role: Bars, factors and ticks as RowBinary, in the order of the schema's columns.
+// Role: Encodes bars, factors and ticks as RowBinary, in the column order of the schema.
 
 use actors::domain::{AdjustFactor, Tick};
 use actors::ports::IdentifiedBar;
@@ -8,19 +8,19 @@ use bytes::Bytes;
 
 use crate::adapters::clickhouse::clock::{ClockError, TableClock};
 
-/// What Ginkgo's models put into the columns nobody uses.
+/// The default values of Ginkgo's models for the unused columns `meta` and `desc`.
 const META: &str = "{}";
 const DESC: &str = "This man is lazy, there is no description.";
 
-/// A row's usual size, so that the buffer grows once.
+/// Typical size of a row in bytes; used to allocate the buffer once.
 const ROW_BYTES: usize = 160;
 
-/// Encodes rows. RowBinary: little-endian numbers, `Decimal(16, 2)` as 64-bit hundredths, strings with a LEB128 length.
+/// Encodes bars. RowBinary: little-endian numbers, `Decimal(16, 2)` as 64-bit hundredths, strings with a LEB128 length.
 pub fn encode(rows: &[IdentifiedBar], clock: TableClock) -> Result<Bytes, ClockError> {
     let mut bytes = Vec::with_capacity(rows.len() * ROW_BYTES);
     let mut known = None;
     for IdentifiedBar { bar, uuid } in rows {
-        // Rows come day by day for many codes, or code by code: the last conversion is often this one.
+        // Consecutive rows often share their timestamp, so the last conversion is cached.
         let epoch = match known {
             Some((time, epoch)) if time == bar.timestamp => epoch,
             _ => clock.to_epoch(bar.timestamp)?,
@@ -76,13 +76,13 @@ pub fn encode_ticks(rows: &[Tick], clock: TableClock) -> Result<Bytes, ClockErro
     Ok(bytes.into())
 }
 
-/// A text: its length and its bytes.
+/// Appends a string: its length and its bytes.
 pub fn put_text(bytes: &mut Vec<u8>, text: &str) {
     put_length(bytes, text.len());
     bytes.extend_from_slice(text.as_bytes());
 }
 
-/// A length as LEB128; also that of an array or a map.
+/// Appends a length as LEB128; used for strings, arrays and maps.
 pub fn put_length(bytes: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         bytes.push((length & 0x7f) as u8 | 0x80);

@@ -1,24 +1,24 @@
 // Upstream: many
 // Downstream: none
-// Role: The tables as Ginkgo's readers expect them: how they are created, and what must be right of one that is there.
+// Role: Defines the tables as Ginkgo's readers expect them: CREATE statements and checks of existing tables.
 
 use std::borrow::Cow;
 
-/// A table: its columns in Ginkgo's order with the types its models declare, and how one of ours is made.
+/// A table: its columns, in the order and with the types of Ginkgo's models, and the clauses for its creation.
 #[derive(Debug, Clone)]
 pub struct TableSchema {
-    /// The table's name.
+    /// The name of the table.
     pub name: Cow<'static, str>,
-    /// Name and type.
+    /// Name and type of each column.
     pub columns: &'static [(&'static str, &'static str)],
-    /// The engine of one of ours.
+    /// The engine of a table that the worker creates.
     engine: &'static str,
     /// Partition and sorting key.
     keys: &'static str,
 }
 
-/// Bars. The key begins with Ginkgo's own (code, timestamp), so its readers' queries are as fast as before. By year,
-/// because one code's history in one INSERT would touch more than a hundred months.
+/// Bars. The sorting key starts with Ginkgo's own key (code, timestamp), so queries of Ginkgo stay fast. Partitioned by
+/// year, because the history of one code in one INSERT would touch more than 100 monthly partitions.
 pub const BAR: TableSchema = TableSchema {
     name: Cow::Borrowed("bar"),
     columns: &[
@@ -40,7 +40,7 @@ pub const BAR: TableSchema = TableSchema {
     keys: "PARTITION BY toYear(timestamp) ORDER BY (code, timestamp, frequency)",
 };
 
-/// Adjustment factors, with Ginkgo's own key.
+/// Adjustment factors, with Ginkgo's own sorting key.
 pub const ADJUSTFACTOR: TableSchema = TableSchema {
     name: Cow::Borrowed("adjustfactor"),
     columns: &[
@@ -58,8 +58,8 @@ pub const ADJUSTFACTOR: TableSchema = TableSchema {
     keys: "ORDER BY (code, timestamp)",
 };
 
-/// Quality reports, a row each; what was wrong with single codes lies in arrays side by side. By month, so that old ones can
-/// be dropped at once.
+/// Quality reports, one row per report; problems of single codes are in parallel arrays. Partitioned by month, so that
+/// old reports can be dropped at once.
 pub const DATA_QUALITY_REPORT: TableSchema = TableSchema {
     name: Cow::Borrowed("data_quality_report"),
     columns: &[
@@ -103,8 +103,9 @@ pub const DATA_QUALITY_REPORT: TableSchema = TableSchema {
 };
 
 impl TableSchema {
-    /// The ticks of a security: `000001_SZ_Tick`, as Ginkgo's models name and sort it. Several trades of a minute share their
-    /// time, and the order of their INSERT is kept: so its engine must not make one of them.
+    /// The ticks of a security: `000001_SZ_Tick`, with name and sorting key of Ginkgo's models. Several trades of a
+    /// minute have the same timestamp and keep the order of their INSERT. So the engine must not merge rows with equal
+    /// keys.
     pub fn tick(code: &str) -> Self {
         Self {
             name: Cow::Owned(format!("{}_Tick", code.replace('.', "_"))),
@@ -124,8 +125,8 @@ impl TableSchema {
         }
     }
 
-    /// The statement that makes the table. The window makes a repeated INSERT with the same token be taken once: without
-    /// it ClickHouse ignores the token.
+    /// The CREATE statement. The deduplication window is required: without it, ClickHouse ignores the deduplication
+    /// token of a repeated INSERT.
     pub fn create(&self, database: &str) -> String {
         let columns: Vec<String> = self.columns.iter().map(|(name, kind)| format!("`{name}` {kind}")).collect();
         format!(
@@ -137,18 +138,18 @@ impl TableSchema {
         )
     }
 
-    /// The statement that inserts rows of all columns as RowBinary.
+    /// The INSERT statement for all columns as RowBinary.
     pub fn insert(&self, database: &str) -> String {
         let columns: Vec<String> = self.columns.iter().map(|(name, _)| identifier(name)).collect();
         format!("INSERT INTO {} ({}) FORMAT RowBinary", self.full_name(database), columns.join(", "))
     }
 
-    /// The table's name in SQL.
+    /// The quoted name of the table with its database.
     pub fn full_name(&self, database: &str) -> String {
         format!("{}.{}", identifier(database), identifier(&self.name))
     }
 
-    /// What is wrong with a table's columns, all of it in one text; `None` where nothing is.
+    /// All problems of the columns found in an existing table, in one text. `None` if there are none.
     pub fn mismatch(&self, database: &str, found: &[(String, String)]) -> Option<String> {
         let problems: Vec<String> =
             self.columns.iter().filter_map(|(name, expected)| problem(name, expected, found)).collect();
@@ -158,7 +159,7 @@ impl TableSchema {
     }
 }
 
-/// A name as SQL takes it.
+/// A quoted SQL identifier.
 pub fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }
@@ -175,7 +176,7 @@ fn problem(name: &str, expected: &str, found: &[(String, String)]) -> Option<Str
     (!fits).then(|| format!("column {name}: expected {expected}, found {kind}"))
 }
 
-/// Whether a table takes an INSERT with the same token once: replicated ones do, others with a window of their own.
+/// Whether a table deduplicates INSERTs by token: replicated engines do, others only with a deduplication window.
 pub fn deduplicates(engine: &str, engine_full: &str) -> bool {
     let window = engine_full
         .split("non_replicated_deduplication_window = ")
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_column_is_named_with_what_is_expected_and_found() {
+    fn names_every_wrong_column() {
         assert_eq!(BAR.mismatch("ginkgo", &ours()), None);
         let mut columns = ours();
         columns[1].1 = "Float64".to_owned();

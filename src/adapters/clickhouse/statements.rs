@@ -1,6 +1,6 @@
 // Upstream: bars, factors, reports, stored_days, ticks
 // Downstream: actors, clock, schema
-// Role: The texts of the statements that look up and remove bars, each of bounded length.
+// Role: Builds the SQL statements that look up and remove bars, each with a bounded length.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ use chrono::{NaiveDateTime, NaiveTime};
 use crate::adapters::clickhouse::clock::{ClockError, TableClock};
 use crate::adapters::clickhouse::schema::BAR;
 
-/// Codes in one look-up: about 30 KB of text, an eighth of what ClickHouse takes by default.
+/// Codes per look-up: about 30 KB of text, an eighth of ClickHouse's default maximum query size.
 const CODES_PER_LOOKUP: usize = 2_000;
 
-/// Different time spans told apart in one look-up; beyond it they are looked up as one wide span.
+/// Maximum number of different time spans in one look-up. More spans are merged into one wide span.
 const SPANS_PER_LOOKUP: usize = 64;
 
-/// Rows removed by one DELETE: about 160 KB of text. Each DELETE costs a mutation, whatever its size.
+/// Rows per DELETE: about 160 KB of text. Each DELETE costs one mutation, independent of its size.
 const ROWS_PER_DELETE: usize = 4_000;
 
-/// A time span shared by several codes; `None` leaves an end open.
+/// A time span shared by several codes; `None` means an open end.
 type Span = (Option<NaiveDateTime>, Option<NaiveDateTime>);
 
-/// Looks up keys and identities of stored bars in these spans, and possibly of some around them.
+/// Statements that look up keys and uuids of the stored bars in these spans. The results may include bars around them.
 pub fn lookups(
     database: &str,
     frequency: Frequency,
@@ -53,7 +53,7 @@ pub fn lookups(
     Ok(pack(conditions).into_iter().map(|parts| format!("{select}({})", parts.join(" OR "))).collect())
 }
 
-/// The daily bars of a code in a range; copies of one are one row.
+/// The statement that reads the daily bars of a code in a range. Duplicates are merged into one row.
 pub fn day_totals(database: &str, code: Code, range: DateRange, clock: TableClock) -> Result<String, ClockError> {
     let span = (Some(range.start.and_time(NaiveTime::MIN)), range.end.and_hms_opt(23, 59, 59));
     let fen = |column: &str| format!("toInt64(any({column}) * 100)");
@@ -69,7 +69,7 @@ pub fn day_totals(database: &str, code: Code, range: DateRange, clock: TableCloc
     ))
 }
 
-/// Puts conditions together as long as their codes stay within one look-up's limit.
+/// Combines conditions into statements with at most [`CODES_PER_LOOKUP`] codes each.
 fn pack(conditions: Vec<(usize, String)>) -> Vec<Vec<String>> {
     let mut statements: Vec<Vec<String>> = Vec::new();
     let mut room = 0;
@@ -89,7 +89,7 @@ fn pack(conditions: Vec<(usize, String)>) -> Vec<Vec<String>> {
 }
 
 fn widest(groups: BTreeMap<Span, Vec<Code>>) -> (Span, Vec<Code>) {
-    // An open end is wider than any time.
+    // `None` sorts first, so an open start wins.
     let from = groups.keys().map(|(from, _)| *from).min().flatten();
     let to =
         if groups.keys().any(|(_, to)| to.is_none()) { None } else { groups.keys().filter_map(|(_, to)| *to).max() };
@@ -108,7 +108,7 @@ fn condition(codes: &[Code], (from, to): Span, clock: TableClock) -> Result<Stri
     Ok(text)
 }
 
-/// Removes exactly these rows. The codes let ClickHouse find the parts; the identities decide.
+/// Statements that remove exactly these rows. The uuids select the rows; the codes let ClickHouse prune parts.
 pub fn removals(database: &str, frequency: Frequency, rows: &[StoredBar]) -> Vec<String> {
     rows.chunks(ROWS_PER_DELETE)
         .map(|rows| {
@@ -126,7 +126,7 @@ pub fn removals(database: &str, frequency: Frequency, rows: &[StoredBar]) -> Vec
         .collect()
 }
 
-/// Texts as SQL literals. Identities come out of the store and may hold anything.
+/// A comma-separated list of SQL string literals. Uuids are read from the store and may contain any character.
 pub fn quoted<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     texts.map(quote).collect::<Vec<_>>().join(",")
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_evening_of_one_day_for_all_codes_is_a_few_short_statements() {
+    fn one_day_of_5500_codes_takes_three_short_statements() {
         let spans: Vec<_> = (0..5500).map(|n| KeySpan { code: code(n), from: day(2), to: day(2) }).collect();
         let statements = texts(&spans);
         assert_eq!(statements.len(), 3);

@@ -1,6 +1,6 @@
 // Upstream: app, clickhouse
 // Downstream: many
-// Role: How many bars are stored of each day, asked for many securities at a time.
+// Role: Counts the stored bars of each day, for many securities per query.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::adapters::clickhouse::statements::quoted;
 use crate::adapters::clickhouse::table::Table;
 use crate::config::ClickHouseSection;
 
-/// The days of the stored bars of one ClickHouse database.
+/// Counts of stored bars by day in one ClickHouse database.
 pub struct ClickHouseDays {
     table: Table,
 }
@@ -25,19 +25,20 @@ pub struct ClickHouseDays {
 #[derive(Row, Deserialize)]
 struct DaysRow {
     code: String,
-    /// Days since 1970.
+    /// Days since 1970-01-01.
     days: Vec<u16>,
     times: Vec<u32>,
     rows: Vec<u32>,
 }
 
 impl ClickHouseDays {
-    /// Connects to nothing yet.
+    /// Creates the client; the first query connects.
     pub fn new(config: &ClickHouseSection) -> Self {
         Self { table: Table::new(config, BAR) }
     }
 
-    /// The days with bars of these securities, in order. One query; its answer has some 10 bytes a day and security.
+    /// The days with bars of these securities, in ascending order. One query; the answer has about 10 bytes per day and
+    /// security.
     pub async fn of(
         &self,
         frequency: Frequency,
@@ -56,7 +57,7 @@ impl ClickHouseDays {
             clock.to_epoch(time).map_err(failed)
         };
         let (from, to) = range.timestamps();
-        // In the order of the table's key, so that the server holds few groups at a time.
+        // Grouped in the order of the sorting key, so that the server holds few groups at a time.
         let statement = format!(
             "SELECT code, groupArray(day), groupArray(times), groupArray(rows) FROM (SELECT code, toUInt16(toDate(time)) AS day, \
              toUInt32(count()) AS times, toUInt32(sum(copies)) AS rows FROM (SELECT code, timestamp AS time, count() AS copies \
@@ -82,7 +83,7 @@ fn stored_days(row: &DaysRow) -> Vec<StoredDay> {
         Some(StoredDay { day, times: *times, rows: *rows })
     };
     let mut days: Vec<StoredDay> = row.days.iter().zip(counts).filter_map(day).collect();
-    // A server with several threads may have gathered them in another order.
+    // With several threads the server may return them in another order.
     days.sort_unstable_by_key(|stored| stored.day);
     days
 }

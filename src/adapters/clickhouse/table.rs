@@ -1,6 +1,6 @@
 // Upstream: bars, factors, reports, stored_days, ticks
 // Downstream: actors, adapters, clock, config, errors, schema
-// Role: One table of a ClickHouse database: made or checked, asked, written to, each statement bounded in time.
+// Role: Accesses one ClickHouse table: creates and checks it, inserts and deletes rows, with a timeout per request.
 
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -17,36 +17,36 @@ use crate::adapters::clickhouse::schema::{TableSchema, deduplicates, identifier}
 use crate::adapters::probe::Answer;
 use crate::config::{ClickHouseSection, Compression};
 
-/// The first ClickHouse whose DELETE is no experiment any more; replaced rows are removed by it.
+/// The first ClickHouse version whose lightweight DELETE is not experimental; the worker removes replaced rows with it.
 const OLDEST_VERSION: (u32, u32) = (23, 3);
 
-/// A table of one database.
+/// A table in one database.
 pub struct Table {
-    /// With the database as the session's, so that the server's own query log names it.
+    /// The client with this database as its default, so that the server's query log contains the name.
     pub client: Client,
-    /// Without one: a server refuses statements in a database that is not there yet.
+    /// The client without a default database: the server rejects requests with one that does not exist yet.
     server: Client,
     address: String,
-    /// The database.
+    /// The name of the database.
     pub database: String,
     timeout: Duration,
     schema: TableSchema,
     insert: String,
-    /// Known after [`Table::prepare`].
+    /// Set by [`Table::prepare`] and [`Table::check`].
     facts: RwLock<Option<TableFacts>>,
 }
 
-/// What must be known of a table before anything is read or written.
+/// Properties of a table that are required for reading and writing.
 #[derive(Debug, Clone, Copy)]
 pub struct TableFacts {
-    /// Wall clock to epoch and back.
+    /// Converts between wall clock and epoch.
     pub clock: TableClock,
-    /// Whether an INSERT with the same token is taken once.
+    /// Whether the table deduplicates INSERTs by token.
     pub deduplicates_retries: bool,
 }
 
 impl Table {
-    /// Connects to nothing yet.
+    /// Creates the client; the first request connects.
     pub fn new(config: &ClickHouseSection, schema: TableSchema) -> Self {
         let compression = match config.compression {
             Compression::None => ::clickhouse::Compression::None,
@@ -56,7 +56,7 @@ impl Table {
             .with_compression(compression)
             .with_url(format!("http://{}:{}", config.host, config.port))
             .with_user(&config.user)
-            // The schema is checked once at the start; the column list of each statement is explicit.
+            // The worker checks the schema at startup, and each statement has an explicit column list.
             .with_validation(false);
         if let Some(password) = &config.password {
             client = client.with_password(password.expose_secret());
@@ -73,7 +73,7 @@ impl Table {
         }
     }
 
-    /// Another table of the same database, over the same connections.
+    /// Another table in the same database that uses the same connections.
     pub fn beside(&self, schema: TableSchema) -> Self {
         Self {
             client: self.client.clone(),
@@ -87,12 +87,12 @@ impl Table {
         }
     }
 
-    /// Whether the table is there.
+    /// Whether the table exists.
     pub async fn is_there(&self) -> Result<bool, StoreError> {
         Ok(!self.columns().await?.is_empty())
     }
 
-    /// The table's name in SQL.
+    /// The quoted name of the table with its database.
     pub fn full_name(&self) -> String {
         self.schema.full_name(&self.database)
     }
@@ -103,7 +103,7 @@ impl Table {
         StoreError { store, operation: operation.into(), class, reason: reason.into() }
     }
 
-    /// Bounds a request in time and says what an error of it means.
+    /// Runs a request with a timeout and classifies its error.
     pub async fn bounded<T>(
         &self,
         operation: &str,
@@ -121,19 +121,19 @@ impl Table {
         })
     }
 
-    /// What is known of the table; an error before it was checked.
+    /// The facts of the table; an error before the first check.
     pub fn facts(&self, operation: &str) -> Result<TableFacts, StoreError> {
         let facts = *self.facts.read().unwrap_or_else(PoisonError::into_inner);
-        facts.ok_or_else(|| self.error(operation, StoreErrorClass::Transient, "the table is not checked yet"))
+        facts.ok_or_else(|| self.error(operation, StoreErrorClass::Transient, "the table has not been checked yet"))
     }
 
-    /// Whether an INSERT with the same token is taken once.
+    /// Whether the table deduplicates INSERTs by token; false before the first check.
     pub fn deduplicates_retries(&self) -> bool {
         let facts = *self.facts.read().unwrap_or_else(PoisonError::into_inner);
         facts.is_some_and(|facts| facts.deduplicates_retries)
     }
 
-    /// The table is not what it was: it is checked anew before it is used again.
+    /// Discards the facts, so that the table is checked again before its next use.
     pub fn forget_facts(&self) {
         *self.facts.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -166,14 +166,14 @@ impl Table {
         self.bounded("read the server's zone", Effect::None, self.server.query("SELECT timezone()").fetch_one()).await
     }
 
-    /// Tries the server: its version, and the table as it is there. Creates nothing.
+    /// Checks the version of the server and the existing table. Creates nothing.
     pub async fn probe(&self) -> Result<Answer, StoreError> {
         let version: String =
             self.bounded("read the version", Effect::None, self.server.query("SELECT version()").fetch_one()).await?;
         let answer = Answer::default().with_version("ClickHouse", &version, OLDEST_VERSION);
         let table = format!("{}.{}", self.database, self.schema.name);
         if self.columns().await?.is_empty() {
-            return Ok(answer.with(format!("table {table} is not there yet, the worker creates it at its start")));
+            return Ok(answer.with(format!("table {table} does not exist yet; the worker creates it at startup")));
         }
         match self.inspect().await {
             Ok(_) => Ok(answer.with(format!("table {table} is as expected"))),
@@ -182,7 +182,7 @@ impl Table {
         }
     }
 
-    /// Checks the table and learns what must be known of it.
+    /// Checks the table and determines its facts.
     async fn inspect(&self) -> Result<TableFacts, StoreError> {
         let columns = self.columns().await?;
         if let Some(problems) = self.schema.mismatch(&self.database, &columns) {
@@ -192,7 +192,7 @@ impl Table {
         let zone = self.server_zone().await?;
         let column_type = columns.iter().find(|(name, _)| name == "timestamp").map_or("", |(_, kind)| kind.as_str());
         let Some(clock) = TableClock::of_column(column_type, &zone) else {
-            let reason = format!("zone of {column_type} on a server in {zone} is not known");
+            let reason = format!("unknown time zone of column type {column_type} on a server in the zone {zone}");
             return Err(self.error("check the table", StoreErrorClass::Schema, reason));
         };
         let deduplicates_retries = deduplicates(&engine, &engine_full);
@@ -200,14 +200,14 @@ impl Table {
             database = self.database,
             table = %self.schema.name,
             engine,
-            ?clock,
+            %clock,
             deduplicates_retries,
             "table checked"
         );
         Ok(TableFacts { clock, deduplicates_retries })
     }
 
-    /// Creates the database and the table where they are missing, and checks the table.
+    /// Creates the database and the table if they are missing, and checks the table.
     pub async fn prepare(&self) -> Result<(), StoreError> {
         if !self.has_database().await? {
             let statement = format!("CREATE DATABASE IF NOT EXISTS {}", identifier(&self.database));
@@ -223,10 +223,10 @@ impl Table {
         self.check().await
     }
 
-    /// Checks the table, which must be there.
+    /// Checks the table, which must exist.
     pub async fn check(&self) -> Result<(), StoreError> {
         if !self.is_there().await? {
-            let reason = "it is not there; a worker creates it when it starts";
+            let reason = "the table does not exist; a worker creates it at startup";
             return Err(self.error("check the table", StoreErrorClass::Schema, reason));
         }
         let facts = self.inspect().await?;
@@ -234,8 +234,8 @@ impl Table {
         Ok(())
     }
 
-    /// Inserts rows that are encoded as a whole and sent at once: a stream that waits between chunks is cut off by some
-    /// servers. `token` stands for exactly these rows.
+    /// Inserts encoded rows in one request body: some servers abort a stream that pauses between chunks. `token` is the
+    /// deduplication token and must identify exactly these rows.
     pub async fn insert(&self, bytes: Bytes, num_rows: usize, token: &str) -> Result<(), StoreError> {
         let rows = num_rows.to_string();
         let mut insert = self
@@ -243,7 +243,7 @@ impl Table {
             .insert_formatted_with(self.insert.as_str())
             .with_setting("async_insert", "0")
             .with_setting("wait_end_of_query", "1")
-            // One block, so that the token stands for the whole batch.
+            // One block, so that the token covers the whole batch.
             .with_setting("max_insert_block_size", rows.as_str())
             .with_setting("min_insert_block_size_rows", rows.as_str())
             .with_setting("insert_deduplicate", "1")
@@ -255,7 +255,7 @@ impl Table {
         self.bounded(&format!("insert {num_rows} rows"), Effect::Insert, sending).await
     }
 
-    /// Runs DELETE statements; returns when the rows are gone for every reader.
+    /// Runs DELETE statements and waits until the rows are invisible to all readers.
     pub async fn remove(&self, operation: &str, statements: Vec<String>) -> Result<(), StoreError> {
         for statement in statements {
             let query = self.client.query_raw(&statement).with_setting("mutations_sync", "2").execute();

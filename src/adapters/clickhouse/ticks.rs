@@ -1,6 +1,6 @@
 // Upstream: app, clickhouse
 // Downstream: many
-// Role: The port to ticks in ClickHouse: a table for each security, as Ginkgo names it.
+// Role: Implements the tick port on ClickHouse; each security has its own table, named as in Ginkgo.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,14 +19,14 @@ use crate::adapters::clickhouse::statements::quoted;
 use crate::adapters::clickhouse::table::{Table, TableFacts};
 use crate::config::ClickHouseSection;
 
-/// Rows removed by one DELETE: about 140 KB of text.
+/// Rows per DELETE: about 140 KB of text.
 const ROWS_PER_DELETE: usize = 4_000;
 
-/// Ticks in one ClickHouse database.
+/// The ticks in one ClickHouse database.
 pub struct ClickHouseTicks {
-    /// Its connections serve the tables of all securities.
+    /// Provides the connections for the tables of all securities.
     any: Table,
-    /// Those that are known to be there, at most as many as there are securities.
+    /// Tables that are known to exist, at most one per security.
     tables: Mutex<HashMap<Code, Arc<Table>>>,
 }
 
@@ -42,12 +42,12 @@ struct StoredRow {
 }
 
 impl ClickHouseTicks {
-    /// Connects to nothing yet.
+    /// Creates the client; the first request connects.
     pub fn new(config: &ClickHouseSection) -> Self {
         Self { any: Table::new(config, TableSchema::tick("")), tables: Mutex::default() }
     }
 
-    /// The table of a security, checked; `None` where it is not there and not to be made.
+    /// The checked table of a security. `None` if it does not exist and `make` is false.
     async fn table(&self, code: Code, make: bool) -> Result<Option<Arc<Table>>, StoreError> {
         let known = || self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = known().get(&code) {
@@ -62,7 +62,7 @@ impl ClickHouseTicks {
         Ok(Some(table))
     }
 
-    /// Forgets a table that is not what it was: somebody may drop it to have its ticks fetched anew.
+    /// Forgets a table after a schema error: an operator may drop it so that its ticks are fetched again.
     fn noticed<T>(&self, code: Code, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         if answer.as_ref().is_err_and(|error| error.class == StoreErrorClass::Schema) {
             self.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(&code);
@@ -70,14 +70,14 @@ impl ClickHouseTicks {
         answer
     }
 
-    /// The table and what is known of it, for reading.
+    /// The table of a security and its facts, for reading.
     async fn readable(&self, code: Code, operation: &str) -> Result<Option<(Arc<Table>, TableFacts)>, StoreError> {
         let Some(table) = self.table(code, false).await? else { return Ok(None) };
         let facts = table.facts(operation)?;
         Ok(Some((table, facts)))
     }
 
-    /// The condition of a range of days.
+    /// The SQL condition for a range of days.
     fn within(&self, table: &Table, facts: TableFacts, range: DateRange, what: &str) -> Result<String, StoreError> {
         let (from, to) = range.timestamps();
         let epoch = |time| {
@@ -103,7 +103,7 @@ impl TickStore for ClickHouseTicks {
         let operation = "read the days with ticks";
         let Some((table, facts)) = self.readable(code, operation).await? else { return Ok(BTreeSet::new()) };
         let within = self.within(&table, facts, range, operation)?;
-        // One time of each day is enough, and the day is taken from it here: the server may be in any zone.
+        // The day is computed here from the timestamps, because the server may be in any zone.
         let query = format!("SELECT DISTINCT timestamp FROM {} WHERE {within}", table.full_name());
         let reading = table.client.query_raw(&query).fetch_all::<TimeRow>();
         let rows = self.noticed(code, table.bounded(operation, Effect::None, reading).await)?;

@@ -1,6 +1,6 @@
 // Upstream: cli
 // Downstream: config
-// Role: Sends a message to a topic and follows what becomes of it: for the command line, all blocking.
+// Role: Blocking Kafka client of the command-line tools: sends messages, reads topics, checks commits.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,40 +13,40 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::config::KafkaSection;
 
-/// Longest wait for a broker's answer.
+/// Timeout of a request to a broker.
 const BROKER_ANSWER: Duration = Duration::from_secs(10);
 
-/// Longest wait for one record while reading a topic to its end.
+/// Maximum wait for one record while a topic is read to its end.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Where a message lies.
+/// The position of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// The topic.
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// The offset in it.
+    /// The offset.
     pub offset: i64,
 }
 
-/// A record that was read.
+/// A record read from a topic.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// Its headers, as text.
+    /// The headers, as text.
     pub headers: BTreeMap<String, String>,
-    /// Its value.
+    /// The value.
     pub payload: Vec<u8>,
 }
 
-/// How far a topic had come at a moment: the next offset of each partition.
+/// A position in a topic: the next offset of each partition.
 #[derive(Debug, Clone)]
 pub struct Mark {
     topic: String,
     next: Vec<i64>,
 }
 
-/// Sends and follows messages.
+/// Sends messages and tracks their outcome.
 pub struct AdminClient {
     client: ClientConfig,
     group_id: String,
@@ -64,13 +64,13 @@ impl AdminClient {
             .set("allow.auto.create.topics", "false");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut producing = client.clone();
-        // Each message is waited for: there is nothing to gather it with.
+        // Each message is sent alone and awaited, so there is nothing to batch.
         producing.set("linger.ms", "0").set("acks", "all").set("message.timeout.ms", "10000");
         let producer = producing.create()?;
         Ok(Self { client, group_id: section.group_id.clone(), producer, runtime })
     }
 
-    /// Sends a message; returns when the broker has it.
+    /// Sends a message and waits for the acknowledgement of the broker.
     pub fn send(&self, topic: &str, payload: &str) -> Result<Position, AdminClientError> {
         let record = FutureRecord::<(), str>::to(topic).payload(payload);
         let sent = self.runtime.block_on(self.producer.send(record, BROKER_ANSWER));
@@ -78,12 +78,12 @@ impl AdminClient {
         Ok(Position { topic: topic.to_owned(), partition: delivery.partition, offset: delivery.offset })
     }
 
-    /// How far a topic has come.
+    /// The current end of a topic.
     pub fn mark(&self, topic: &str) -> Result<Mark, AdminClientError> {
         self.watermarks(topic, |(_, end)| end)
     }
 
-    /// The beginning of what a topic still holds.
+    /// The start of the retained records of a topic.
     pub fn oldest(&self, topic: &str) -> Result<Mark, AdminClientError> {
         self.watermarks(topic, |(beginning, _)| beginning)
     }
@@ -100,12 +100,12 @@ impl AdminClient {
         Ok(Mark { topic: topic.to_owned(), next: offsets.collect::<KafkaResult<_>>()? })
     }
 
-    /// What came to a topic since a mark.
+    /// The records after a mark.
     pub fn since(&self, mark: &Mark) -> Result<Vec<Record>, AdminClientError> {
         Ok(self.read(mark)?.into_iter().map(|(_, record)| record).collect())
     }
 
-    /// What came since a mark, which goes on behind it. Of much, a part: the next call brings more.
+    /// The records after a mark, which advances past them. If there are many, the next call returns the rest.
     pub fn next(&self, mark: &mut Mark) -> Result<Vec<Record>, AdminClientError> {
         let read = self.read(mark)?;
         for (position, _) in &read {
@@ -139,13 +139,13 @@ impl AdminClient {
         Ok(records)
     }
 
-    /// Whether the group has committed past a message.
+    /// Whether the consumer group has committed an offset after this message.
     pub fn is_resolved(&self, position: &Position) -> Result<bool, AdminClientError> {
         let consumer = self.consumer()?;
         let mut list = TopicPartitionList::new();
         list.add_partition(&position.topic, position.partition);
         let committed = match consumer.committed_offsets(list, BROKER_ANSWER) {
-            // A group that has never been.
+            // The group has never existed.
             Err(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset)) => return Ok(false),
             committed => committed?,
         };
@@ -153,7 +153,7 @@ impl AdminClient {
         Ok(elements.iter().any(|element| matches!(element.offset(), Offset::Offset(next) if next > position.offset)))
     }
 
-    /// Never subscribes, so it is no member of the group whose commits it reads.
+    /// A consumer without a subscription: it reads the commits of the group and is not a member of it.
     fn consumer(&self) -> KafkaResult<BaseConsumer> {
         self.client
             .clone()
@@ -174,16 +174,16 @@ fn record(message: &impl Message) -> Record {
     Record { headers: headers.collect(), payload: message.payload().unwrap_or_default().to_vec() }
 }
 
-/// A message that cannot be sent or followed.
+/// A message cannot be sent or tracked.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminClientError {
-    /// Kafka says so.
+    /// An error of Kafka.
     #[error("Kafka: {0}")]
     Kafka(#[from] KafkaError),
-    /// There is no such topic.
+    /// The topic does not exist.
     #[error("the topic {0} does not exist; create it, or see kafka.command_topics and kafka.control_topic")]
     NoTopic(String),
-    /// This process cannot do it.
-    #[error("the program cannot start its client: {0}")]
+    /// The client cannot start in this process.
+    #[error("cannot start the Kafka client: {0}")]
     Client(#[from] std::io::Error),
 }

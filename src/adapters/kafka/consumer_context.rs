@@ -1,6 +1,6 @@
 // Upstream: consumer_thread, feed
 // Downstream: actors, intake
-// Role: What librdkafka calls back: rebalances, statistics, its own log lines. Runs on the thread that polls.
+// Role: Callbacks of librdkafka on the consumer thread: rebalances, statistics and log lines.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,37 +17,38 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey};
 
-/// What the broker has of a partition.
+/// Offsets of a partition on the broker.
 #[derive(Debug, Clone, Copy)]
 pub struct BrokerOffsets {
-    /// The first record's offset.
+    /// The offset of the first record.
     first: i64,
-    /// The offset of the next record to come.
+    /// The offset of the next record to arrive.
     next: i64,
-    /// What the group has committed, if anything.
+    /// The committed offset of the group, if any.
     committed: Option<i64>,
 }
 
-/// What the poll loop and the callbacks share; outlives a consumer that is rebuilt. The loop holds no lock while it polls.
+/// State shared by the poll loop and the callbacks. It survives a rebuild of the consumer. The loop holds no lock while
+/// it polls.
 pub struct FeedShared {
-    /// What is out.
+    /// Commands in process, by partition.
     pub intake: Mutex<Intake>,
-    /// News from other threads.
+    /// Events from other threads.
     pub events: Mutex<Receiver<FeedEvent>>,
-    /// News that arrived in a callback and is the loop's to act on.
+    /// Events received in a callback that the poll loop must handle.
     pub deferred: Mutex<Vec<FeedEvent>>,
-    /// Whether the group has answered at least once.
+    /// Whether the group has sent at least one assignment.
     pub joined: AtomicBool,
-    /// Set by a rebalance: what was paused is not any more.
+    /// Set by a rebalance, which resumes paused partitions.
     pub resumed_by_rebalance: AtomicBool,
-    /// What the broker has of each partition, by librdkafka's own statistics.
+    /// Offsets on the broker by partition, from librdkafka's statistics.
     pub broker_offsets: Mutex<HashMap<PartitionKey, BrokerOffsets>>,
     receiver: CommandReceiver,
     drain: Duration,
 }
 
 impl FeedShared {
-    /// For one feed.
+    /// The shared state of one feed.
     pub fn new(intake: Intake, events: Receiver<FeedEvent>, receiver: CommandReceiver, drain: Duration) -> Self {
         Self {
             intake: Mutex::new(intake),
@@ -61,12 +62,12 @@ impl FeedShared {
         }
     }
 
-    /// Where commands go.
+    /// The receiver of the commands.
     pub fn receiver(&self) -> &CommandReceiver {
         &self.receiver
     }
 
-    /// Takes all news without waiting.
+    /// Handles all pending events without waiting.
     pub fn hear(&self) {
         while let Ok(event) = lock(&self.events).try_recv() {
             self.take_event(event);
@@ -82,7 +83,7 @@ impl FeedShared {
         }
     }
 
-    /// Begins nothing new of these partitions and waits until nothing of them is in hand, at most `deadline`.
+    /// Stops new work of these partitions and waits, at most `deadline`, until no command of them is in process.
     pub fn drain(&self, keys: &[PartitionKey], deadline: Duration) {
         lock(&self.intake).withdraw(keys);
         self.receiver.withdrawals.do_send(PartitionsWithdrawn);
@@ -94,7 +95,7 @@ impl FeedShared {
                 return;
             }
             if left.is_zero() {
-                tracing::warn!(num_in_hand, "commands were not finished in time; another worker does them again");
+                tracing::warn!(num_in_hand, "commands did not finish in time; another worker will repeat them");
                 return;
             }
             let news = lock(&self.events).recv_timeout(left);
@@ -105,7 +106,8 @@ impl FeedShared {
         }
     }
 
-    /// Records of the assigned partitions that the group has not committed. Asks the broker, at most `deadline`.
+    /// Number of records in the assigned partitions that the group has not committed. Waits at most `deadline` for the
+    /// broker.
     pub fn num_behind(&self, consumer: &BaseConsumer<FeedContext>, deadline: Duration) -> Result<i64, KafkaError> {
         let assigned = lock(&self.intake).assigned();
         let mut list = TopicPartitionList::with_capacity(assigned.len());
@@ -121,24 +123,24 @@ impl FeedShared {
             let BrokerOffsets { first, next, .. } = on_broker.get(&(element.topic().into(), element.partition()))?;
             let done = match element.offset() {
                 Offset::Offset(offset) => offset,
-                _ => *first, // nothing is committed yet
+                _ => *first, // no commit yet
             };
             Some((next - done).max(0))
         });
         Ok(behind.sum())
     }
 
-    /// Commits what is resolved of these partitions, and waits for the broker's answer.
+    /// Commits the resolved offsets of these partitions and waits for the acknowledgement.
     pub fn commit(&self, consumer: &BaseConsumer<FeedContext>, keys: &[PartitionKey]) -> Result<(), KafkaError> {
         let positions = partition_list(&lock(&self.intake).positions(keys))?;
         match consumer.commit(&positions, CommitMode::Sync) {
-            // Everything was committed before.
+            // Everything is already committed.
             Err(KafkaError::ConsumerCommit(rdkafka::types::RDKafkaErrorCode::NoOffset)) => Ok(()),
             outcome => outcome,
         }
     }
 
-    /// The assigned partitions, by topic and number.
+    /// The assigned partitions, ordered by topic and number.
     pub fn partitions(&self) -> Vec<PartitionState> {
         let mut partitions = lock(&self.intake).partitions();
         let on_broker = lock(&self.broker_offsets);
@@ -153,20 +155,21 @@ impl FeedShared {
     }
 
     fn revoke(&self, consumer: &BaseConsumer<FeedContext>, keys: &[PartitionKey]) {
-        tracing::info!(partitions = ?keys, unresolved = lock(&self.intake).num_unresolved(), "partitions go");
+        let unresolved = lock(&self.intake).num_unresolved();
+        tracing::info!(partitions = names_of(keys), unresolved, "partitions revoked");
         if consumer.assignment_lost() {
-            tracing::warn!("the assignment is lost already: nothing is committed, begun work is thrown away");
+            tracing::warn!("the assignment is already lost: nothing is committed, and unfinished work is discarded");
         } else {
             self.drain(keys, self.drain);
             if let Err(error) = self.commit(consumer, keys) {
-                tracing::warn!(%error, "resolved offsets are not committed; they will be handed out again");
+                tracing::warn!(%error, "cannot commit resolved offsets; their commands will be redelivered");
             }
         }
         lock(&self.intake).lose(keys);
     }
 }
 
-/// What one consumer calls back.
+/// The callbacks of one consumer.
 pub struct FeedContext(pub Arc<FeedShared>);
 
 impl ClientContext for FeedContext {
@@ -177,7 +180,7 @@ impl ClientContext for FeedContext {
             let known = topic.partitions.values().filter(|partition| partition.hi_offset >= 0);
             on_broker.extend(known.map(|partition| {
                 let key = (topic.topic.as_str().into(), partition.partition);
-                // Negative numbers stand for "none" and "not known".
+                // Negative numbers mean "none" or "unknown".
                 let committed = Some(partition.committed_offset).filter(|offset| *offset >= 0);
                 (key, BrokerOffsets { first: partition.lo_offset.max(0), next: partition.hi_offset, committed })
             }));
@@ -194,7 +197,7 @@ impl ClientContext for FeedContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Every broker that is down says so every few seconds; the poll loop reports what matters.
+        // Every broker that is down causes an error every few seconds. The poll loop reports the relevant ones.
         tracing::debug!(%error, reason, "librdkafka");
     }
 }
@@ -210,7 +213,7 @@ impl ConsumerContext for FeedContext {
         match rebalance {
             Rebalance::Assign(partitions) => {
                 let keys = keys_of(partitions);
-                tracing::info!(partitions = ?keys, "partitions come");
+                tracing::info!(partitions = names_of(&keys), "partitions assigned");
                 let mut intake = lock(&self.0.intake);
                 for key in keys {
                     intake.assign(key);
@@ -224,16 +227,21 @@ impl ConsumerContext for FeedContext {
     }
 }
 
-/// Partitions as our keys.
+/// Converts partitions from librdkafka.
 fn keys_of(partitions: &TopicPartitionList) -> Vec<PartitionKey> {
-    // `elements()` of an empty list is undefined in librdkafka's binding.
+    // `elements()` of an empty list is undefined behaviour in rdkafka.
     if partitions.count() == 0 {
         return Vec::new();
     }
     partitions.elements().iter().map(|element| (element.topic().into(), element.partition())).collect()
 }
 
-/// Our positions as librdkafka's list.
+/// Partitions for a log line: `topic[0], topic[1]`.
+fn names_of(keys: &[PartitionKey]) -> String {
+    keys.iter().map(|(topic, partition)| format!("{topic}[{partition}]")).collect::<Vec<_>>().join(", ")
+}
+
+/// Converts positions for librdkafka.
 pub fn partition_list(positions: &[(PartitionKey, i64)]) -> Result<TopicPartitionList, KafkaError> {
     let mut list = TopicPartitionList::with_capacity(positions.len());
     for ((topic, partition), offset) in positions {
@@ -242,7 +250,7 @@ pub fn partition_list(positions: &[(PartitionKey, i64)]) -> Result<TopicPartitio
     Ok(list)
 }
 
-/// A panic while the lock was held is the thread's end anyway.
+/// Ignores lock poisoning: a panic while the lock is held ends the thread anyway.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 // Upstream: feed
 // Downstream: actors, config, consumer_context, intake, watchdog
-// Role: The thread that polls Kafka: hands commands out, stores resolved offsets, pauses, redelivers, rebuilds.
+// Role: The consumer thread: polls, delivers commands, stores resolved offsets, pauses, redelivers and rebuilds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -18,30 +18,30 @@ use crate::adapters::kafka::intake::{FeedEvent, Intake};
 use crate::adapters::kafka::watchdog::Watchdog;
 use crate::config::KafkaSection;
 
-/// Longest wait for a record: also the longest delay of a pause, a redelivery or a stop.
+/// Maximum wait for a record, and so the maximum delay of a pause, a redelivery or a stop.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Deliveries that came back wait so long: whoever gave them back may be restarting.
+/// Delay before returned commands are redelivered: the actor that returned them may be restarting.
 const REDELIVERY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Wait before a failed consumer is built anew; its broker needs time, and so do the logs.
+/// Delay before a failed consumer is rebuilt. It gives the broker time and limits log output.
 const REBUILD_PAUSE: Duration = Duration::from_secs(2);
 
-/// Longest wait for a broker's answer between two polls: far below the session's timeout.
+/// Timeout of a broker request between two polls: far below the session timeout.
 const BROKER_ANSWER: Duration = Duration::from_secs(3);
 
-/// What other threads may look at.
+/// Figures that other threads read.
 #[derive(Debug)]
 pub struct FeedFigures {
     born: Instant,
     last_poll_ms: AtomicU64,
-    /// Whether the group has given this member its part.
+    /// Whether this member has joined the group and received its assignment.
     pub joined: AtomicBool,
-    /// Partitions assigned.
+    /// Number of assigned partitions.
     pub num_partitions: AtomicUsize,
-    /// Commands handed out and not settled.
+    /// Commands delivered and not settled.
     pub num_unresolved: AtomicUsize,
-    /// Consumers rebuilt.
+    /// Number of rebuilt consumers.
     pub num_rebuilds: AtomicU64,
 }
 
@@ -63,34 +63,34 @@ impl FeedFigures {
         self.last_poll_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Since the thread last went round its loop.
+    /// Time since the last iteration of the poll loop.
     pub fn since_last_poll(&self) -> Duration {
         let last = Duration::from_millis(self.last_poll_ms.load(Ordering::Relaxed));
         self.born.elapsed().saturating_sub(last)
     }
 }
 
-/// The thread's own state.
+/// State of the consumer thread.
 pub struct ConsumerThread {
     config: KafkaSection,
     client: ClientConfig,
     shared: Arc<FeedShared>,
     figures: Arc<FeedFigures>,
-    /// Paused partitions are polled on, or the group would take them away.
+    /// Whether consumption is paused. Polling continues meanwhile; otherwise the group would revoke the partitions.
     paused: bool,
     stopping: bool,
     watchdog: Watchdog,
     last_redelivery: Instant,
 }
 
-/// Why one consumer's life ended.
+/// Why a consumer ended.
 enum End {
     Close(tokio::sync::oneshot::Sender<Result<(), String>>),
     Rebuild(String),
 }
 
 impl ConsumerThread {
-    /// Settings of the consumer: offsets stored by hand and committed in the background, little memory.
+    /// Configures the consumer: offsets are stored explicitly and committed in the background; buffers are small.
     pub fn new(config: KafkaSection, node_id: &str, shared: Arc<FeedShared>, figures: Arc<FeedFigures>) -> Self {
         let mut client = ClientConfig::new();
         client
@@ -102,18 +102,18 @@ impl ConsumerThread {
             .set("enable.auto.offset.store", "false")
             .set("auto.commit.interval.ms", config.commit_interval_ms.to_string())
             .set("enable.partition.eof", "false")
-            // Eager: commits and cooperative rebalances do not get on in librdkafka (its issue 4059).
+            // Eager assignment: commits and cooperative rebalances conflict in librdkafka (its issue 4059).
             .set("partition.assignment.strategy", "range,roundrobin")
             .set("session.timeout.ms", config.session_timeout_ms.to_string())
             .set("heartbeat.interval.ms", (config.session_timeout_ms / 10).max(100).to_string())
             .set("max.poll.interval.ms", "300000")
-            // Commands are small; this keeps what is fetched ahead within a few megabytes.
+            // Commands are small. These limits keep the prefetched records within a few megabytes.
             .set("queued.max.messages.kbytes", "2048")
             .set("fetch.message.max.bytes", "262144")
             .set("fetch.wait.max.ms", "100")
             .set("statistics.interval.ms", "5000")
             .set("allow.auto.create.topics", "false")
-            // Topics created after the start are found within seconds.
+            // Detects topics created after the start within seconds.
             .set("topic.metadata.refresh.interval.ms", "5000")
             .set("reconnect.backoff.max.ms", "5000");
         if config.static_membership {
@@ -124,7 +124,7 @@ impl ConsumerThread {
         Self { config, client, shared, figures, paused: false, stopping: false, watchdog, last_redelivery: now }
     }
 
-    /// Runs until it is told to close.
+    /// Runs until the feed is closed.
     pub fn run(mut self) {
         loop {
             let end = match self.subscribe() {
@@ -132,10 +132,10 @@ impl ConsumerThread {
                     let end = self.poll_until_end(&consumer);
                     self.leave(consumer, end)
                 }
-                Err(error) => Some(format!("the consumer cannot be built: {error}")),
+                Err(error) => Some(format!("cannot build the consumer: {error}")),
             };
             let Some(reason) = end else { return };
-            tracing::error!(reason, "the consumer is built anew");
+            tracing::error!(reason, "rebuilding the consumer");
             self.figures.num_rebuilds.fetch_add(1, Ordering::Relaxed);
             if self.wait_for_rebuild() {
                 return;
@@ -168,15 +168,15 @@ impl ConsumerThread {
                 None => {}
                 Some(Ok(message)) => self.hand_out(&message),
                 Some(Err(error)) if is_fatal(&error) => return End::Rebuild(error.to_string()),
-                Some(Err(error)) => tracing::warn!(%error, "poll failed, polling goes on"),
+                Some(Err(error)) => tracing::warn!(%error, "poll failed, will retry"),
             }
             if self.stands_still(consumer) {
-                return End::Rebuild("it stands still although its partitions hold more".to_owned());
+                return End::Rebuild("the consumer is stalled although its partitions hold more records".to_owned());
             }
         }
     }
 
-    /// Orders from outside.
+    /// Handles requests from other threads.
     fn act_on_orders(&mut self) -> Option<End> {
         let orders = std::mem::take(&mut *lock(&self.shared.deferred));
         let mut end = None;
@@ -199,11 +199,11 @@ impl ConsumerThread {
     }
 
     fn hand_out(&mut self, message: &BorrowedMessage<'_>) {
-        // For tests: a consumer to which nothing arrives although there is more.
+        // For tests: simulates a stalled consumer.
         fail::fail_point!("kafka::deaf", |_| ());
         self.watchdog.heard();
         if self.stopping {
-            return; // not resolved, so the next start gets it
+            return; // unresolved, so it is consumed again after the next start
         }
         let command = RawCommand {
             topic: message.topic().into(),
@@ -219,7 +219,7 @@ impl ConsumerThread {
         }
     }
 
-    /// A closed mailbox drops the delivery, which brings it back for the next redelivery.
+    /// A closed mailbox drops the delivery, which returns the command for a redelivery.
     fn send(&self, delivery: Delivery) {
         self.shared.receiver().commands.do_send(CommandReceived(delivery));
     }
@@ -231,7 +231,7 @@ impl ConsumerThread {
         self.last_redelivery = Instant::now();
         let returned = lock(&self.shared.intake).take_returned();
         if !returned.is_empty() {
-            tracing::warn!(commands = returned.len(), "commands came back unfinished and are handed out again");
+            tracing::warn!(commands = returned.len(), "redelivering commands that were returned unfinished");
         }
         for delivery in returned {
             self.send(delivery);
@@ -244,19 +244,20 @@ impl ConsumerThread {
             return;
         }
         if let Err(error) = partition_list(&positions).and_then(|list| consumer.store_offsets(&list)) {
-            // The commit at the partition's end names the positions again.
-            tracing::warn!(%error, "resolved offsets are not stored");
+            // Not fatal: the commit at the revocation contains the positions again.
+            tracing::warn!(%error, "cannot store resolved offsets");
         }
     }
 
-    /// Pauses when enough is out or the store takes nothing, and only on a change: each pause empties what is fetched ahead.
+    /// Pauses if too many commands are unresolved or the intake gate is closed. Acts only on a change, because each
+    /// pause discards the prefetched records.
     fn control_flow(&mut self, consumer: &BaseConsumer<FeedContext>) {
         if self.shared.resumed_by_rebalance.swap(false, Ordering::AcqRel) {
             self.paused = false;
         }
         let num_unresolved = lock(&self.shared.intake).num_unresolved();
         let limit = self.config.max_unresolved;
-        // Resumes at three quarters, so that it does not pause and resume with every command.
+        // Resumes at three quarters of the limit, so that it does not pause and resume with every command.
         let enough = if self.paused { num_unresolved > limit / 4 * 3 } else { num_unresolved >= limit };
         let pause = enough || self.stopping || !self.shared.receiver().gate.is_open();
         if pause == self.paused {
@@ -281,7 +282,7 @@ impl ConsumerThread {
         self.figures.joined.store(self.shared.joined.load(Ordering::Acquire), Ordering::Release);
     }
 
-    /// While stopping, only what is in hand counts: what came back is left to the next start.
+    /// While the worker stops, only commands in process count: returned ones are consumed again after the next start.
     fn num_open(&self, intake: &Intake) -> usize {
         if self.stopping {
             let assigned = intake.assigned();
@@ -291,7 +292,7 @@ impl ConsumerThread {
         }
     }
 
-    /// Whether the consumer gets nothing although its partitions hold more.
+    /// Whether the consumer is stalled: it receives nothing although its partitions hold more records.
     fn stands_still(&mut self, consumer: &BaseConsumer<FeedContext>) -> bool {
         if self.paused || lock(&self.shared.intake).num_unresolved() > 0 {
             self.watchdog.excuse();
@@ -302,46 +303,46 @@ impl ConsumerThread {
         match self.shared.num_behind(consumer, BROKER_ANSWER) {
             Ok(num_behind) => self.watchdog.judge(num_behind),
             Err(error) => {
-                // A broker that does not answer is no fault of the consumer.
-                tracing::warn!(%error, "how far the consumer is behind cannot be asked");
+                // The consumer is not at fault if the broker does not answer.
+                tracing::warn!(%error, "cannot determine the lag of the consumer");
                 self.watchdog.excuse();
                 false
             }
         }
     }
 
-    /// Ends one consumer's life on this thread, where it may wait. The reason to build another, if there is one.
+    /// Commits and drops a consumer on this thread, which may block. Returns the reason for a rebuild, if any.
     fn leave(&mut self, consumer: BaseConsumer<FeedContext>, end: End) -> Option<String> {
         self.shared.hear();
         let assigned = lock(&self.shared.intake).assigned();
-        let committed = self.shared.commit(&consumer, &assigned).map_err(|error| format!("last commit: {error}"));
+        let committed = self.shared.commit(&consumer, &assigned).map_err(|error| format!("final commit: {error}"));
         lock(&self.shared.intake).lose(&assigned);
         drop(consumer);
         self.publish_figures();
         match end {
             End::Close(answer) => {
                 if answer.send(committed).is_err() {
-                    tracing::warn!("the feed closed after its deadline");
+                    tracing::warn!("the feed was closed after its deadline");
                 }
                 None
             }
             End::Rebuild(reason) => {
                 if let Err(error) = committed {
-                    tracing::warn!(error, "resolved offsets are not committed; they will be handed out again");
+                    tracing::warn!(error, "cannot commit resolved offsets; their commands will be redelivered");
                 }
                 Some(reason)
             }
         }
     }
 
-    /// Waits before the next consumer. Returns whether the feed was closed meanwhile.
+    /// Waits before the next consumer is built. Returns whether the feed was closed meanwhile.
     fn wait_for_rebuild(&mut self) -> bool {
         let end = Instant::now() + REBUILD_PAUSE;
         while Instant::now() < end {
             self.figures.polled();
             self.shared.hear();
             if let Some(End::Close(answer)) = self.act_on_orders() {
-                // Nothing is assigned, so nothing is left to commit.
+                // Nothing is assigned, so there is nothing to commit.
                 return answer.send(Ok(())).is_ok();
             }
             std::thread::park_timeout(POLL);

@@ -1,6 +1,6 @@
 // Upstream: app, kafka
 // Downstream: actors, config, consumer_context, consumer_thread, intake
-// Role: The command feed as the actors see it: starts the consumer's thread, stops and closes it.
+// Role: Implements the command feed: starts, stops and closes the consumer thread.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
@@ -15,19 +15,19 @@ use crate::adapters::kafka::consumer_thread::{ConsumerThread, FeedFigures};
 use crate::adapters::kafka::intake::{FeedEvent, Intake};
 use crate::config::KafkaSection;
 
-/// A member of the consumer group.
+/// The command feed: one member of the consumer group.
 pub struct KafkaFeed {
     config: KafkaSection,
     node_id: String,
     figures: Arc<FeedFigures>,
-    /// To the thread, once it runs.
+    /// Sends requests to the thread. `None` until it starts.
     orders: Mutex<Option<Sender<FeedEvent>>>,
-    /// What the thread knows, while it runs.
+    /// State shared with the thread while it runs.
     shared: Mutex<Option<Arc<FeedShared>>>,
 }
 
 impl KafkaFeed {
-    /// Connects to nothing yet.
+    /// Creates the feed; `start` connects it.
     pub fn new(config: &KafkaSection, node_id: &str) -> Self {
         Self {
             config: config.clone(),
@@ -64,7 +64,7 @@ impl CommandFeed for KafkaFeed {
         if let Some(orders) = lock(&self.orders).as_ref()
             && orders.send(FeedEvent::StopIntake).is_err()
         {
-            tracing::debug!("the feed has ended already");
+            tracing::debug!("the consumer thread has already ended");
         }
     }
 
@@ -73,13 +73,13 @@ impl CommandFeed for KafkaFeed {
         *lock(&self.shared) = None;
         let (answer, closed) = tokio::sync::oneshot::channel();
         if orders.send(FeedEvent::Close(answer)).is_err() {
-            return Err(self.error("close", "its thread has ended already"));
+            return Err(self.error("close", "the consumer thread has already ended"));
         }
         match tokio::time::timeout(deadline, closed).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(reason))) => Err(self.error("close", reason)),
-            Ok(Err(_)) => Err(self.error("close", "its thread ended without an answer")),
-            Err(_) => Err(self.error("close", format!("not done within {deadline:?}"))),
+            Ok(Err(_)) => Err(self.error("close", "the consumer thread ended without an answer")),
+            Err(_) => Err(self.error("close", format!("not finished within {deadline:?}"))),
         }
     }
 
@@ -93,7 +93,7 @@ impl CommandFeed for KafkaFeed {
             joined: self.figures.joined.load(Ordering::Acquire),
             num_partitions: self.figures.num_partitions.load(Ordering::Relaxed),
             num_unresolved: self.figures.num_unresolved.load(Ordering::Acquire),
-            // Before the start and after the end nobody polls, and that is right so.
+            // Before the start and after the close nobody polls, which is not a fault.
             since_last_poll: if started { self.figures.since_last_poll() } else { Duration::ZERO },
             num_rebuilds: self.figures.num_rebuilds.load(Ordering::Relaxed),
         }

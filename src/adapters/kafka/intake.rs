@@ -1,6 +1,6 @@
 // Upstream: consumer_context, consumer_thread, feed
 // Downstream: actors, watermark
-// Role: What is handed out of which partition, what came back, and what may be committed; no Kafka client in it.
+// Role: Tracks delivered and returned commands and commit positions by partition, independent of the Kafka client.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,35 +11,35 @@ use actors::ports::{Assignment, Delivery, PartitionState, Settlement, Settlement
 
 use crate::adapters::kafka::watermark::Watermark;
 
-/// A topic and a partition of it.
+/// Topic and partition number.
 pub type PartitionKey = (Arc<str>, i32);
 
-/// News for the consumer's thread.
+/// An event for the consumer thread.
 #[derive(Debug)]
 pub enum FeedEvent {
-    /// A delivery ended.
+    /// A delivery was settled.
     Settled {
-        /// Which assignment it belonged to; an old one's word changes nothing.
+        /// The assignment it belongs to. Settlements of an old assignment are ignored.
         generation: u64,
         /// The partition.
         partition: PartitionKey,
         /// The offset.
         offset: i64,
-        /// How.
+        /// The settlement.
         settlement: Settlement,
     },
-    /// Take nothing new.
+    /// Stop taking new commands.
     StopIntake,
-    /// Commit and leave; the answer goes to the sender.
+    /// Commit, leave the group and report the result through the channel.
     Close(tokio::sync::oneshot::Sender<Result<(), String>>),
 }
 
-/// A command that is out.
+/// A delivered, unresolved command.
 #[derive(Debug)]
 struct Out {
     command: Arc<RawCommand>,
     num_crashes: u32,
-    /// Given back, and waiting to be handed out again.
+    /// Whether it was returned and waits for its redelivery.
     returned: bool,
 }
 
@@ -52,7 +52,7 @@ struct Partition {
     stored: Option<i64>,
 }
 
-/// Hears of the deliveries of one assignment of one partition.
+/// Receives the settlements of one assignment of one partition.
 struct PartitionSink {
     generation: u64,
     events: Sender<FeedEvent>,
@@ -67,7 +67,7 @@ impl SettlementSink for PartitionSink {
             settlement,
         };
         if self.events.send(event).is_err() {
-            tracing::debug!(%command, "settled after the feed was closed");
+            tracing::debug!(%command, "command settled after the feed was closed");
         }
     }
 }
@@ -81,12 +81,12 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Nothing assigned yet. Settlements go to `events`.
+    /// An intake without partitions. Settlements are sent to `events`.
     pub fn new(events: Sender<FeedEvent>) -> Self {
         Self { events, next_generation: 0, partitions: HashMap::new(), num_returned: 0 }
     }
 
-    /// A partition is ours from now on.
+    /// Adds a partition that was assigned to this member.
     pub fn assign(&mut self, key: PartitionKey) {
         self.next_generation += 1;
         let generation = self.next_generation;
@@ -105,12 +105,12 @@ impl Intake {
         self.partitions.keys().cloned().collect()
     }
 
-    /// Commands handed out and not resolved, of all partitions.
+    /// Number of delivered, unresolved commands of all partitions.
     pub fn num_unresolved(&self) -> usize {
         self.partitions.values().map(|partition| partition.watermark.num_unresolved()).sum()
     }
 
-    /// A record arrived: the delivery to hand out. `None` where it is not ours or is out already.
+    /// Creates the delivery of a record. `None` if its partition is not held or the command is already delivered.
     pub fn take(&mut self, command: RawCommand) -> Option<Delivery> {
         let partition = self.partitions.get_mut(&(command.topic.clone(), command.partition))?;
         if !partition.assignment.is_held() {
@@ -122,7 +122,7 @@ impl Intake {
         is_new.then(|| Delivery::new(command, partition.assignment.clone(), 0, partition.sink.clone()))
     }
 
-    /// A delivery ended.
+    /// Applies a settlement.
     pub fn settle(&mut self, generation: u64, key: &PartitionKey, offset: i64, settlement: Settlement) {
         let Some(partition) = self.partitions.get_mut(key).filter(|partition| partition.generation == generation)
         else {
@@ -142,7 +142,7 @@ impl Intake {
         }
     }
 
-    /// Deliveries that came back and shall be handed out again; those of partitions that go are left to the next owner.
+    /// Creates the redeliveries of returned commands. Commands of withdrawn partitions are left to the next owner.
     pub fn take_returned(&mut self) -> Vec<Delivery> {
         if self.num_returned == 0 {
             return Vec::new();
@@ -161,7 +161,7 @@ impl Intake {
         again
     }
 
-    /// New positions that the consumer shall store for its next commit.
+    /// Changed positions to store for the next commit.
     pub fn positions_to_store(&mut self) -> Vec<(PartitionKey, i64)> {
         let moved = |(key, partition): (&PartitionKey, &mut Partition)| {
             let position = partition.watermark.position()?;
@@ -170,12 +170,12 @@ impl Intake {
         self.partitions.iter_mut().filter_map(moved).collect()
     }
 
-    /// The positions of some partitions, as far as they have any.
+    /// The positions of the given partitions that have one.
     pub fn positions(&self, keys: &[PartitionKey]) -> Vec<(PartitionKey, i64)> {
         keys.iter().filter_map(|key| Some((key.clone(), self.partitions.get(key)?.watermark.position()?))).collect()
     }
 
-    /// The assigned partitions as far as this worker knows them itself, by topic and number.
+    /// The assigned partitions without broker data, ordered by topic and number.
     pub fn partitions(&self) -> Vec<PartitionState> {
         let state = |((topic, number), partition): (&PartitionKey, &Partition)| PartitionState {
             topic: topic.clone(),
@@ -191,20 +191,20 @@ impl Intake {
         states
     }
 
-    /// These partitions are being given back: nothing new of them begins.
+    /// Marks partitions as withdrawn: no new work of them starts.
     pub fn withdraw(&self, keys: &[PartitionKey]) {
         for partition in keys.iter().filter_map(|key| self.partitions.get(key)) {
             partition.assignment.withdraw();
         }
     }
 
-    /// Deliveries of these partitions that are still being worked on.
+    /// Number of commands of these partitions that are in process.
     pub fn num_in_hand(&self, keys: &[PartitionKey]) -> usize {
         let partitions = keys.iter().filter_map(|key| self.partitions.get(key));
         partitions.map(|partition| partition.watermark.unresolved_values().filter(|out| !out.returned).count()).sum()
     }
 
-    /// These partitions are somebody else's now; nothing of them may be written any more.
+    /// Removes partitions that now belong to another member: nothing of them may be written any more.
     pub fn lose(&mut self, keys: &[PartitionKey]) {
         for key in keys {
             if let Some(partition) = self.partitions.remove(key) {
@@ -241,13 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_delivery_comes_again_and_a_crash_is_counted() {
+    fn redelivers_dropped_delivery_and_counts_crash() {
         let (mut intake, news) = intake();
         drop(intake.take(record(0, 5)).unwrap());
         hear(&mut intake, &news);
         let again = intake.take_returned().pop().unwrap();
         assert_eq!((again.command().offset, again.num_crashes()), (5, 0));
-        assert!(intake.take_returned().is_empty(), "it is handed out once");
+        assert!(intake.take_returned().is_empty(), "it is redelivered once");
         let crash = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
             let _in_hand = again;
             panic!("a handler panics");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_an_old_assignment_change_nothing() {
+    fn messages_of_an_old_assignment_change_nothing() {
         let (mut intake, news) = intake();
         let old = intake.take(record(0, 1)).unwrap();
         let assignment = old.assignment().clone();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_of_a_withdrawn_partition_is_left_to_its_next_owner() {
+    fn revoked_partition_takes_no_returned_delivery() {
         let (mut intake, news) = intake();
         let delivery = intake.take(record(0, 1)).unwrap();
         intake.withdraw(&[key(0)]);

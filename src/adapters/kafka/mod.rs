@@ -1,28 +1,30 @@
 // Upstream: app
 // Downstream: feed, orders, outbox
-// Role: Commands in, dead letters and notifications out: everything that knows Kafka.
+// Role: The Kafka client: consumes commands and operator orders, publishes dead letters and notifications.
 
-//! How a command's offset is kept from being committed too early: [`watermark`]; who holds what: [`intake`]; the thread
-//! that polls: `consumer_thread`; rebalances: `consumer_context`; the port: [`feed`].
+//! Kafka.
+//!
+//! [`feed`] implements the command port, `consumer_thread` polls, and `consumer_context` handles rebalances. [`intake`]
+//! tracks the commands of each partition, and [`watermark`] computes the offset that is safe to commit.
 
-/// Messages from the command line.
+/// The client of the command-line tools.
 pub mod admin_client;
 mod consumer_context;
 mod consumer_thread;
-/// The port through which the actors see the consumer.
+/// The consumer behind the port of the actors.
 pub mod feed;
-/// What is out and what came back.
+/// Commands in process, by partition.
 pub mod intake;
-/// Operators' orders.
+/// Operator orders from the control topic.
 pub mod orders;
 /// The producer.
 pub mod outbox;
-/// Trying the cluster.
+/// The connection test.
 pub mod probe;
-/// Topics.
+/// Topic creation.
 pub mod topics;
 mod watchdog;
-/// The commit position of a partition.
+/// The commit position of one partition.
 pub mod watermark;
 
 pub use feed::KafkaFeed;

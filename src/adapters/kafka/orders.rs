@@ -1,9 +1,11 @@
 // Upstream: app, kafka
 // Downstream: actors, config
-// Role: Operators' orders from the control topic, heard by every instance from the newest offset on.
+// Role: Reads operator orders from the control topic, starting at the newest offset, in every instance.
 
-//! A consumer group hands a message to one member, but an order concerns all: so each worker reads the topic by itself,
-//! without a group and without commits. What was sent while it did not run does not concern it any more.
+//! Operator orders.
+//!
+//! A consumer group delivers a message to one member, but an order concerns all workers. So each worker reads the topic
+//! on its own, without a group and without commits. Orders sent while a worker is down do not apply to it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,17 +21,19 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::config::KafkaSection;
 
-/// Longest wait for a record: also the longest delay of the end.
+/// Maximum wait for a record, and so the maximum delay of a close.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Longest wait for a broker's answer.
+/// Timeout of a request to a broker.
 const BROKER_ANSWER: Duration = Duration::from_secs(5);
 
-/// Between two looks for partitions that were added, and for a topic that is not there yet.
+/// Interval of the check for added partitions.
 const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(30);
+
+/// Interval of the check for a topic that does not exist yet.
 const LOOK_FOR_TOPIC: Duration = Duration::from_secs(2);
 
-/// A reader of the control topic.
+/// The reader of the control topic.
 pub struct KafkaOrders {
     config: KafkaSection,
     node_id: String,
@@ -38,7 +42,7 @@ pub struct KafkaOrders {
 }
 
 impl KafkaOrders {
-    /// Connects to nothing yet.
+    /// Creates the reader; `start` connects it.
     pub fn new(config: &KafkaSection, node_id: &str) -> Self {
         Self { config: config.clone(), node_id: node_id.to_owned(), hearing: Arc::default(), closed: Arc::default() }
     }
@@ -50,12 +54,12 @@ impl OrderFeed for KafkaOrders {
         client
             .set("bootstrap.servers", format!("{}:{}", self.config.host, self.config.port))
             .set("client.id", format!("{}.orders", self.node_id))
-            // librdkafka wants a name for it; it is never joined and nothing is committed to it.
+            // librdkafka requires a group name. The reader never joins the group and never commits.
             .set("group.id", format!("{}.orders.{}", self.config.group_id, self.node_id))
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "latest")
             .set("allow.auto.create.topics", "false")
-            // Orders are few and small.
+            // Orders are rare and small.
             .set("queued.max.messages.kbytes", "1024")
             .set("fetch.message.max.bytes", "65536");
         let topic = self.config.control_topic.clone();
@@ -69,7 +73,7 @@ impl OrderFeed for KafkaOrders {
         })
     }
 
-    fn hears(&self) -> bool {
+    fn is_receiving(&self) -> bool {
         self.hearing.load(Ordering::Acquire)
     }
 
@@ -78,7 +82,7 @@ impl OrderFeed for KafkaOrders {
     }
 }
 
-/// The thread's own state.
+/// State of the reader thread.
 struct Reader {
     topic: String,
     receiver: Recipient<OrderReceived>,
@@ -92,7 +96,7 @@ impl Reader {
         let consumer: BaseConsumer = match client.create() {
             Ok(consumer) => consumer,
             Err(error) => {
-                tracing::error!(%error, "operators' orders cannot be heard");
+                tracing::error!(%error, "cannot create the consumer of operator orders");
                 return;
             }
         };
@@ -100,7 +104,7 @@ impl Reader {
         while !self.closed.load(Ordering::Acquire) {
             if Instant::now() >= next_look {
                 if let Err(error) = self.take_new_partitions(&consumer) {
-                    self.complain(&error);
+                    self.print_problems(&error);
                 }
                 next_look =
                     Instant::now() + if self.num_partitions == 0 { LOOK_FOR_TOPIC } else { LOOK_FOR_PARTITIONS };
@@ -108,12 +112,12 @@ impl Reader {
             match consumer.poll(POLL) {
                 None => {}
                 Some(Ok(message)) => self.hand_out(message.payload().unwrap_or_default()),
-                Some(Err(error)) => self.complain(&error),
+                Some(Err(error)) => self.print_problems(&error),
             }
         }
     }
 
-    /// Partitions that are there at the start are read from their end, those that are added later from their beginning.
+    /// Adds new partitions: those that exist at the start from their end, later ones from their beginning.
     fn take_new_partitions(&mut self, consumer: &BaseConsumer) -> KafkaResult<()> {
         let metadata = consumer.fetch_metadata(Some(&self.topic), BROKER_ANSWER)?;
         let found = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
@@ -124,7 +128,7 @@ impl Reader {
         let mut list = TopicPartitionList::new();
         for partition in self.num_partitions..found {
             let offset = if self.num_partitions == 0 {
-                // Asked for here and not left to the first fetch, which comes later.
+                // The end is fixed now; `Offset::End` would resolve it later, at the first fetch.
                 Offset::Offset(consumer.fetch_watermarks(&self.topic, partition, BROKER_ANSWER)?.1)
             } else {
                 Offset::Beginning
@@ -132,7 +136,7 @@ impl Reader {
             list.add_partition_offset(&self.topic, partition, offset)?;
         }
         consumer.incremental_assign(&list)?;
-        tracing::info!(topic = self.topic, partitions = found, "operators' orders are heard");
+        tracing::info!(topic = self.topic, partitions = found, "reading operator orders");
         self.num_partitions = found;
         self.hearing.store(true, Ordering::Release);
         Ok(())
@@ -144,7 +148,7 @@ impl Reader {
         }
     }
 
-    fn complain(&self, error: &KafkaError) {
-        tracing::warn!(%error, topic = self.topic, "orders cannot be read just now");
+    fn print_problems(&self, error: &KafkaError) {
+        tracing::warn!(%error, topic = self.topic, "cannot read operator orders, will retry");
     }
 }

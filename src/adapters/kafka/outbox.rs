@@ -1,6 +1,6 @@
 // Upstream: app, kafka
 // Downstream: actors, config
-// Role: What the worker publishes: notifications, and dead letters with their original bytes.
+// Role: The producer: publishes notifications, price updates, command parts and dead letters.
 
 use std::time::Duration;
 
@@ -17,21 +17,22 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::config::KafkaSection;
 
-/// Longest wait for a place in the producer's queue; its messages are few and small.
+/// Maximum wait for space in the producer's queue. Messages are few and small.
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
-/// Longer than a broker takes by default (1 MB): it is the broker that says what is too long.
+/// Maximum message size of the producer. It exceeds the broker's default (1 MB), so the broker enforces the limit.
 const MAX_MESSAGE_BYTES: &str = "4000000";
 
-/// What is kept of a command that is too long for a dead letter of it.
+/// Bytes kept of a command that is too large for a dead letter.
 const CUT_BYTES: usize = 65_536;
 
 /// The worker's producer.
 ///
-/// A dead letter is the original record, key and value unchanged, so that it is replayed by copying it back; why it is
-/// there stands in its headers `dlq.reason`, `dlq.class`, `dlq.attempts`, `dlq.topic`, `dlq.partition`, `dlq.offset`,
-/// `dlq.node`, `dlq.time`. Where the broker takes no record that is longer by these headers, the value is cut, and
-/// `dlq.cut_from` says how many bytes it had: it must hold up nobody, and the whole lies at its place still.
+/// A dead letter is the original record with unchanged key and value, so an operator can replay it by copying it back.
+/// The headers `dlq.reason`, `dlq.class`, `dlq.attempts`, `dlq.topic`, `dlq.partition`, `dlq.offset`, `dlq.node` and
+/// `dlq.time` describe the failure. If the headers make the record too large for the broker, the value is cut, and
+/// `dlq.cut_from` holds its original length in bytes. A dead letter must not block the partition, and the complete
+/// command is still at its original offset.
 pub struct KafkaOutbox {
     producer: FutureProducer,
     node_id: String,
@@ -42,7 +43,7 @@ pub struct KafkaOutbox {
 }
 
 impl KafkaOutbox {
-    /// Connects in the background; fails only on settings that librdkafka does not take.
+    /// Connects in the background. Fails only for settings that librdkafka rejects.
     pub fn new(config: &KafkaSection, node_id: &str) -> Result<Self, KafkaError> {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", format!("{}:{}", config.host, config.port))
@@ -84,7 +85,7 @@ impl Outbox for KafkaOutbox {
     }
 
     async fn price_updates(&self, updates: &[PriceUpdate]) -> Result<(), OutboxError> {
-        // All are handed over before the first answer is waited for: one round trip for many.
+        // All updates are enqueued before the first acknowledgement arrives, so they share round trips.
         let sending = updates.iter().map(|update| {
             let record = FutureRecord::to(&self.market_data_topic);
             self.send(record.key(update.key.as_bytes()).payload(update.payload.as_bytes()))

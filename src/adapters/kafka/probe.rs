@@ -1,6 +1,6 @@
 // Upstream: app
 // Downstream: adapters, config
-// Role: Tries the Kafka cluster: its brokers and the topics the worker uses.
+// Role: Tests the connection to the Kafka cluster and lists brokers and missing topics.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -16,30 +16,30 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext}
 use crate::adapters::probe::{Answer, DEADLINE};
 use crate::config::KafkaSection;
 
-/// Longest wait for metadata: a little below the deadline, so that the reason is still told.
+/// Timeout of the metadata request: slightly below the deadline, so that the reason is still reported.
 const WAIT: Duration = Duration::from_millis(DEADLINE.as_millis() as u64 - 500);
 
-/// Long enough to take what librdkafka has said until now.
+/// Time to receive the pending log lines of librdkafka.
 const LISTEN: Duration = Duration::from_millis(20);
 
-/// Brokers that are named; a cluster may have hundreds.
+/// Maximum number of brokers in the output; a cluster may have hundreds.
 const MAX_NAMED: usize = 3;
 
-/// Keeps the last thing librdkafka complained of: its error codes alone do not say why.
+/// Keeps the last error message of librdkafka: an error code alone does not contain the reason.
 #[derive(Default)]
 struct LastWords(Mutex<Option<String>>);
 
 impl ClientContext for LastWords {
     fn log(&self, level: RDKafkaLogLevel, _facility: &str, message: &str) {
         if (level as i32) <= RDKafkaLogLevel::Error as i32 {
-            // It begins with the name of a thread in brackets.
+            // The message starts with a thread name in brackets.
             let words = message.split_once("]: ").map_or(message, |(_, words)| words);
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.to_owned());
         }
     }
 
     fn error(&self, _error: KafkaError, _reason: &str) {
-        // The log says the same with the address.
+        // The log line contains the same text and the address.
     }
 }
 
@@ -49,7 +49,7 @@ impl ProducerContext for LastWords {
     fn delivery(&self, _result: &DeliveryResult<'_>, _opaque: ()) {}
 }
 
-/// Asks for the cluster's metadata. Its protocol tells no version; records with headers exist since 0.11.
+/// Requests the metadata of the cluster. The protocol does not contain the version; record headers require 0.11.
 pub async fn probe(section: &KafkaSection) -> Result<Answer, String> {
     let section = section.clone();
     let asking = tokio::task::spawn_blocking(move || ask(&section));
@@ -75,7 +75,7 @@ fn describe(metadata: &Metadata, section: &KafkaSection) -> Answer {
     let brokers = metadata.brokers();
     let named: Vec<String> =
         brokers.iter().take(MAX_NAMED).map(|broker| format!("{}:{}", broker.host(), broker.port())).collect();
-    let answer = Answer::of("Kafka tells no version (0.11 or newer is needed)").with(format!(
+    let answer = Answer::of("Kafka does not report its version (0.11 or newer is required)").with(format!(
         "brokers: {} ({})",
         brokers.len(),
         named.join(", ")
@@ -84,8 +84,8 @@ fn describe(metadata: &Metadata, section: &KafkaSection) -> Answer {
     let ours = section.command_topics.iter().chain([&section.dead_letter_topic, &section.notification_topic]);
     let missing: Vec<&str> = ours.map(String::as_str).filter(|topic| !there.contains(topic)).collect();
     match missing.as_slice() {
-        [] => answer.with("all topics are there"),
-        // A broker may create them at their first use; the worker cannot know.
-        missing => answer.with(format!("topics that are not there yet: {}", missing.join(", "))),
+        [] => answer.with("all topics exist"),
+        // Not a fault: the broker may create topics at their first use.
+        missing => answer.with(format!("topics that do not exist yet: {}", missing.join(", "))),
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: none
-// Role: Creates topics that are missing; the worker itself never does, a broker's owner does.
+// Role: Creates missing topics; a worker never does so, because topics belong to the operator of the brokers.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// Longest wait for the brokers' answer.
+/// Timeout of the request.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Creates each topic with so many partitions, one replica; one that is there already is left as it is.
+/// Creates each topic with the given number of partitions and one replica. Existing topics stay unchanged.
 pub async fn create_missing_topics(brokers: &str, topics: &[(&str, i32)]) -> Result<(), KafkaError> {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
     let wanted: Vec<NewTopic<'_>> =

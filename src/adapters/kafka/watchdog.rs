@@ -1,13 +1,15 @@
 // Upstream: consumer_thread
 // Downstream: none
-// Role: Tells a consumer that has nothing to get from one that gets nothing although there is more.
+// Role: Detects a stalled consumer: one that receives nothing although its partitions hold more records.
 
 use std::time::{Duration, Instant};
 
-/// Consumers have been seen to stand still for ever although their partitions held more (rust-rdkafka issue 638).
+/// Detects a stalled consumer. A consumer can stall permanently although its partitions hold more records (rust-rdkafka
+/// issue 638).
 ///
-/// A silence is judged once it has lasted `limit`. Each rebuild that brings nothing doubles the patience: a topic may end
-/// with records that no consumer ever sees, such as a transaction's markers, and must not cost a rebuild a minute.
+/// The check is due after a silence of `limit`. Each rebuild without a new record doubles the required silence: a topic
+/// may end with records that no consumer receives, such as transaction markers. They must not cause a rebuild every
+/// minute.
 #[derive(Debug)]
 pub struct Watchdog {
     limit: Duration,
@@ -16,31 +18,32 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Patience never grows beyond so many limits.
+    /// Maximum of the required silence, in multiples of `limit`.
     const MOST_LIMITS: u32 = 64;
 
-    /// A watchdog that judges silences of `limit`.
+    /// A watchdog whose check is due after a silence of `limit`.
     pub fn new(limit: Duration) -> Self {
         Self { limit, patience: limit, silent_since: Instant::now() }
     }
 
-    /// A record arrived.
+    /// Records that a record arrived.
     pub fn heard(&mut self) {
         self.silent_since = Instant::now();
         self.patience = self.limit;
     }
 
-    /// The silence is as it should be: consumption is paused, or waits for the pipeline, or has just begun.
+    /// Restarts the measurement because the silence has a reason: consumption is paused, waits for the pipeline, or has
+    /// just started.
     pub fn excuse(&mut self) {
         self.silent_since = Instant::now();
     }
 
-    /// Whether the silence has lasted long enough to be judged.
+    /// Whether the silence is long enough for a check.
     pub fn is_due(&self) -> bool {
         self.silent_since.elapsed() > self.patience
     }
 
-    /// Judges a silence by the records that are there and not resolved. Returns whether the consumer stands still.
+    /// Checks a silence, given the number of records that are not committed. Returns whether the consumer is stalled.
     pub fn judge(&mut self, num_behind: i64) -> bool {
         self.silent_since = Instant::now();
         let stands_still = num_behind > 0;
@@ -54,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_long_silence_with_records_left_is_a_standstill() {
+    fn only_long_silence_with_lag_is_a_stall() {
         let mut watchdog = Watchdog::new(Duration::from_secs(60));
         assert!(!watchdog.is_due());
         watchdog.limit = Duration::ZERO;
@@ -62,12 +65,12 @@ mod tests {
         std::thread::park_timeout(Duration::from_millis(2));
         assert!(watchdog.is_due());
         watchdog.excuse();
-        assert!(!watchdog.judge(0), "there is nothing to get");
+        assert!(!watchdog.judge(0), "no records are left");
         assert!(watchdog.judge(5));
     }
 
     #[test]
-    fn a_rebuild_that_brings_nothing_doubles_the_patience_and_a_record_restores_it() {
+    fn useless_rebuild_doubles_limit_and_record_resets_it() {
         let limit = Duration::from_secs(60);
         let mut watchdog = Watchdog::new(limit);
         assert!(watchdog.judge(1) && watchdog.judge(1));

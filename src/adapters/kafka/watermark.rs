@@ -1,17 +1,17 @@
 // Upstream: intake
 // Downstream: none
-// Role: The commit position of one partition: it never passes a command that is not resolved.
+// Role: Computes the commit position of one partition: the lowest unresolved offset.
 
 use std::collections::BTreeMap;
 
-/// Offsets handed out and not yet passed by the commit position, each with what is needed to hand it out again.
+/// Delivered offsets at or after the commit position, each with the item needed for a redelivery.
 ///
-/// Kafka commits one number a partition, meaning "everything before it is done". Commands are resolved out of order, so
-/// the number is the lowest unresolved offset, or the one after the last resolved where nothing is unresolved. Gaps in
-/// the offsets (compaction, transactions) do not matter: only offsets that were handed out count.
+/// Kafka commits one offset per partition: every record before it is done. Commands are resolved out of order, so the
+/// commit position is the lowest unresolved offset. If no offset is unresolved, the position follows the last resolved
+/// one. Gaps in the offsets (compaction, transactions) do not matter: only delivered offsets count.
 #[derive(Debug)]
 pub struct Watermark<T> {
-    /// `None` once resolved; kept until the position passes it.
+    /// `None` for a resolved offset, which stays here until the position passes it.
     open: BTreeMap<i64, Option<T>>,
     position: Option<i64>,
     num_unresolved: usize,
@@ -24,7 +24,8 @@ impl<T> Default for Watermark<T> {
 }
 
 impl<T> Watermark<T> {
-    /// An offset is handed out. Returns whether it is new: one that is out or was resolved already is not handed out twice.
+    /// Records a delivery. Returns whether the offset is new: an offset that is unresolved or already resolved is not
+    /// delivered twice.
     pub fn hand_out(&mut self, offset: i64, item: T) -> bool {
         if self.position.is_some_and(|position| offset < position) || self.open.contains_key(&offset) {
             return false;
@@ -34,7 +35,7 @@ impl<T> Watermark<T> {
         true
     }
 
-    /// An offset is resolved. Returns whether that was news.
+    /// Marks an offset as resolved. Returns false if it is unknown or was resolved before.
     pub fn resolve(&mut self, offset: i64) -> bool {
         let Some(slot) = self.open.get_mut(&offset) else { return false };
         if slot.take().is_none() {
@@ -51,27 +52,27 @@ impl<T> Watermark<T> {
         true
     }
 
-    /// What is handed out under an offset and not resolved.
+    /// The unresolved item of an offset.
     pub fn unresolved_mut(&mut self, offset: i64) -> Option<&mut T> {
         self.open.get_mut(&offset).and_then(Option::as_mut)
     }
 
-    /// All that is handed out and not resolved, in the order of the offsets.
+    /// All unresolved items in offset order, mutable.
     pub fn unresolved_values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.open.values_mut().filter_map(Option::as_mut)
     }
 
-    /// All that is handed out and not resolved, to look at.
+    /// All unresolved items in offset order.
     pub fn unresolved_values(&self) -> impl Iterator<Item = &T> {
         self.open.values().filter_map(Option::as_ref)
     }
 
-    /// The next offset to commit: Kafka's meaning, the offset after the last one done. `None` while there is none.
+    /// The offset to commit, in the sense of Kafka: the first one that is not done. `None` before the first progress.
     pub fn position(&self) -> Option<i64> {
         self.position
     }
 
-    /// Offsets handed out and not resolved.
+    /// Number of unresolved offsets.
     pub fn num_unresolved(&self) -> usize {
         self.num_unresolved
     }
@@ -83,7 +84,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_position_waits_for_the_lowest_unresolved_offset() {
+    fn position_waits_for_lowest_unresolved_offset() {
         let mut watermark = Watermark::default();
         for offset in [10, 11, 14] {
             assert!(watermark.hand_out(offset, ()));
@@ -92,10 +93,10 @@ mod tests {
         assert!(watermark.resolve(11));
         assert_eq!(watermark.position(), None, "10 is not resolved");
         assert!(watermark.resolve(10));
-        assert_eq!(watermark.position(), Some(12), "past both, and not over the gap");
+        assert_eq!(watermark.position(), Some(12), "after both offsets, before the gap");
         assert!(watermark.resolve(14));
         assert_eq!(watermark.position(), Some(15));
-        assert!(!watermark.resolve(14) && !watermark.hand_out(14, ()), "what is done is not done again");
+        assert!(!watermark.resolve(14) && !watermark.hand_out(14, ()), "an offset is resolved once");
     }
 
     proptest! {

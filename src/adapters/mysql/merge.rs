@@ -1,24 +1,24 @@
 // Upstream: stock_info, trade_day
 // Downstream: none
-// Role: Decides, from what shall be in a table and what is, which rows are added, changed and removed. Pure.
+// Role: Compares wanted and stored rows and decides which rows to insert, update and delete. Pure.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// What to do to a table.
+/// The changes for a table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Merge<'w, W> {
-    /// Rows without a stored one.
+    /// Wanted rows that are not stored.
     pub insert: Vec<&'w W>,
-    /// Rows that differ from the stored one, which is named by its uuid and keeps it.
+    /// Wanted rows that differ from the stored row, with its uuid, which stays the same.
     pub update: Vec<(&'w W, String)>,
-    /// Further stored rows of the same key, by uuid: nothing in Ginkgo's tables forbids them.
+    /// Uuids of duplicates: further stored rows with the same key. Ginkgo's tables have no unique key to prevent them.
     pub delete: Vec<String>,
-    /// Rows that are stored as they should be.
+    /// Number of wanted rows that are stored unchanged.
     pub unchanged: u64,
 }
 
-/// A stored row: its key, its uuid, and its values in a form that can be compared.
+/// A stored row: its key, its uuid, and its values in comparable form.
 pub struct StoredRow<K, V> {
     /// The business key.
     pub key: K,
@@ -28,8 +28,8 @@ pub struct StoredRow<K, V> {
     pub values: V,
 }
 
-/// Stored rows come oldest first: of several with one key the oldest stays. Stored rows that are not wanted stay, too: a
-/// source that lists the present does not speak of the past.
+/// Compares wanted and stored rows. Stored rows must be sorted oldest first: of several rows with one key, the oldest
+/// stays. Stored rows that are not wanted also stay, because a source may list only current entries.
 pub fn merge<'w, W, K: Eq + Hash, V: PartialEq>(
     wanted: &'w [W],
     stored: Vec<StoredRow<K, V>>,
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn new_changed_equal_doubled_and_unnamed_rows_are_told_apart() {
+    fn classifies_rows_for_the_merge() {
         let stored = [("a", "1", 10), ("b", "2", 20), ("b", "3", 21), ("z", "4", 0)];
         let stored = stored.map(|(key, uuid, values)| StoredRow { key, uuid: uuid.to_owned(), values });
         let wanted = [("a", 10), ("b", 22), ("c", 30)];

@@ -1,18 +1,18 @@
 // Upstream: none
 // Downstream: store
-// Role: What the worker keeps in Ginkgo's MySQL database.
+// Role: Stores the stock list, the trading calendar and sync records in Ginkgo's MySQL database.
 
-/// How a stored list becomes the one that was fetched.
+/// Comparison of fetched and stored rows.
 mod merge;
-/// Columns that nobody reads.
+/// Constants of all tables.
 mod model;
-/// The stock list's table.
+/// The table of the stock list.
 mod stock_info;
-/// The port.
+/// The implementation of the port.
 pub mod store;
-/// Records of ended tasks.
+/// Records of finished tasks.
 mod sync_record;
-/// The calendar's table.
+/// The table of the trading calendar.
 mod trade_day;
 
 pub use store::MySqlReference;

@@ -1,12 +1,12 @@
 // Upstream: stock_info, sync_record, trade_day
 // Downstream: none
-// Role: What Ginkgo's models write into the columns that nobody reads.
+// Role: Constants of all MySQL tables: statement size and the defaults of Ginkgo's models for unused columns.
 
-/// Rows of one INSERT: about 150 KB of text, a hundredth of what servers take by default.
+/// Rows per INSERT: about 150 KB of text, about one hundredth of the default maximum packet size.
 pub const ROWS_PER_STATEMENT: usize = 500;
 
-/// What Ginkgo's models put into the columns nobody uses.
+/// The default of Ginkgo's models for the unused column `meta`.
 pub const META: &str = "{}";
 
-/// The same for the description.
+/// The default of Ginkgo's models for the unused column `desc`.
 pub const DESC: &str = "This man is lazy, there is no description.";

@@ -1,6 +1,6 @@
 // Upstream: store
 // Downstream: actors, merge, model
-// Role: Ginkgo's table `stock_info`: its columns, and how a list is merged into it.
+// Role: Creates and reads Ginkgo's table `stock_info` and merges a stock list into it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::adapters::mysql::merge::{Merge, StoredRow, merge};
 use crate::adapters::mysql::model::{DESC, META, ROWS_PER_STATEMENT};
 
-/// As Ginkgo's models declare it; the code has no unique key there.
+/// The table as declared by Ginkgo's models, without a unique key on the code.
 pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS stock_info (
     code VARCHAR(32) NOT NULL, code_name VARCHAR(32) NOT NULL, industry VARCHAR(32) NOT NULL,
     currency TINYINT NOT NULL, market TINYINT NOT NULL, list_date DATETIME NOT NULL, delist_date DATETIME NOT NULL,
@@ -22,11 +22,13 @@ pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS stock_info (
     create_at DATETIME NOT NULL, update_at DATETIME NOT NULL, is_del BOOL NOT NULL, source TINYINT NOT NULL,
     PRIMARY KEY (uuid)) DEFAULT CHARSET = utf8mb4";
 
-/// Ginkgo's numbers for the currency CNY and the market CHINA.
+/// Ginkgo's number for the currency CNY.
 const CNY: i8 = 1;
+
+/// Ginkgo's number for the market CHINA.
 const CHINA: i8 = 1;
 
-/// The values of a row that count as a change; who said it does not.
+/// The values whose difference is a change. A different source alone is not a change.
 type Values = (String, String, i8, i8, NaiveDateTime, NaiveDateTime, bool);
 
 fn read(stock: &Stock) -> (String, Values) {
@@ -34,7 +36,7 @@ fn read(stock: &Stock) -> (String, Values) {
     (code.to_string(), (name.clone(), industry.clone(), CNY, CHINA, *list_date, *delist_date, false))
 }
 
-/// The list with what its source does not tell, the industry or the first day, as it is stored already.
+/// Fills in values that the source does not provide (industry, listing date) from the stored rows.
 fn completed(stocks: &[Stock], stored: &[StoredRow<String, Values>]) -> Vec<Stock> {
     let mut known: HashMap<&str, &Values> = HashMap::with_capacity(stored.len());
     for row in stored {
@@ -53,7 +55,7 @@ fn completed(stocks: &[Stock], stored: &[StoredRow<String, Values>]) -> Vec<Stoc
     stocks
 }
 
-/// Merges a list in a transaction of the caller's.
+/// Merges a list within the transaction of the caller.
 pub async fn merge_into(
     connection: &mut MySqlConnection,
     stocks: &[Stock],
@@ -98,10 +100,10 @@ pub async fn merge_into(
     Ok(MergeCounts { added: insert.len() as u64, updated: update.len() as u64, unchanged })
 }
 
-/// More rows than there are securities by far, delisted ones included; a table that is larger is not Ginkgo's.
+/// Maximum number of rows read: far more than all securities, including delisted ones.
 const MAX_LISTINGS: u32 = 50_000;
 
-/// The securities that are not marked as deleted; a code that is no A-share's is passed over.
+/// The securities that are not marked as deleted. Codes other than A-shares are skipped.
 pub async fn listings(connection: &mut MySqlConnection) -> Result<Vec<Listing>, sqlx::Error> {
     let select = "SELECT code, code_name, list_date, delist_date FROM stock_info WHERE is_del = 0 \
                   ORDER BY create_at, uuid LIMIT ?";
@@ -140,7 +142,7 @@ mod tests {
     use actors::domain::SourceId;
 
     #[test]
-    fn what_a_source_does_not_tell_stays_as_it_is_stored() {
+    fn keeps_stored_values_the_source_lacks() {
         let day = |text: &str| text.parse::<chrono::NaiveDate>().unwrap().and_time(chrono::NaiveTime::MIN);
         let stock = |code: &str, industry: &str, list_date| Stock {
             code: code.parse().unwrap(),
@@ -151,12 +153,12 @@ mod tests {
             source: SourceId::TDX,
         };
         let unknown = UNKNOWN_LIST_DATE.and_time(chrono::NaiveTime::MIN);
-        let told = stock("600000.SH", "银行", day("1999-11-10"));
-        let (key, values) = read(&told);
+        let complete = stock("600000.SH", "银行", day("1999-11-10"));
+        let (key, values) = read(&complete);
         let stored = [StoredRow { key, uuid: "1".to_owned(), values }];
         let wanted = [stock("600000.SH", "", unknown), stock("000001.SZ", "", unknown)];
         let completed = completed(&wanted, &stored);
-        assert_eq!(completed, [told.clone(), wanted[1].clone()]);
+        assert_eq!(completed, [complete.clone(), wanted[1].clone()]);
         let other = [stock("600000.SH", "保险", day("2000-01-01"))];
         assert_eq!(crate::adapters::mysql::stock_info::completed(&other, &stored), other);
     }

@@ -1,6 +1,6 @@
 // Upstream: app, mysql, tests::it
 // Downstream: actors, adapters, config, stock_info, sync_record, trade_day
-// Role: The port to stock list and calendar in Ginkgo's MySQL database.
+// Role: Implements the reference port on Ginkgo's MySQL database: stock list, calendar and sync records.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,30 +17,32 @@ use crate::adapters::mysql::{stock_info, sync_record, trade_day};
 use crate::adapters::probe::Answer;
 use crate::config::MySqlSection;
 
-/// The oldest MySQL and MariaDB the worker is meant for.
+/// The oldest supported MySQL version.
 const OLDEST_MYSQL: (u32, u32) = (5, 7);
+
+/// The oldest supported MariaDB version.
 const OLDEST_MARIADB: (u32, u32) = (10, 3);
 
-/// A look at the list now and then needs no more; the worker must not take a server's connections.
+/// Maximum number of pooled connections. Occasional reads need no more, and server connections are limited.
 const MAX_CONNECTIONS: u32 = 2;
 
-/// Longest wait for another worker that merges the same table.
+/// Maximum wait for another worker that merges the same table.
 const LOCK_SECONDS: u64 = 30;
 
-/// Every row that is not marked as deleted.
+/// Selects the codes that are not marked as deleted.
 const SELECT: &str = "SELECT code FROM stock_info WHERE is_del = 0";
 
-/// Stock list and calendar in MySQL or MariaDB.
+/// Stock list, calendar and sync records in MySQL or MariaDB.
 pub struct MySqlReference {
     pool: MySqlPool,
     store: String,
     timeout: Duration,
-    /// Whether the table of ended tasks is known to be there.
+    /// Whether the table `data_sync_record` is known to exist.
     has_sync_records: AtomicBool,
 }
 
 impl MySqlReference {
-    /// Connects at the first use.
+    /// Creates the pool; the first request connects.
     pub fn new(config: &MySqlSection) -> Self {
         let mut options = MySqlConnectOptions::new()
             .host(&config.host)
@@ -59,9 +61,9 @@ impl MySqlReference {
         Self { pool, store, timeout, has_sync_records: AtomicBool::new(false) }
     }
 
-    /// Tries the server: its version, and whether the table is there.
+    /// Checks the version of the server and whether the table exists.
     pub async fn probe(&self) -> Result<Answer, String> {
-        // Not from the pool, which tries again until its own deadline and then no longer knows why.
+        // Not from the pool: it retries until its own timeout and then discards the reason.
         let mut connection = self.pool.connect_options().connect().await.map_err(|error| error.to_string())?;
         let version: String = sqlx::query_scalar("SELECT VERSION()")
             .fetch_one(&mut connection)
@@ -78,11 +80,12 @@ impl MySqlReference {
         } else {
             Answer::default().with_version("MySQL", &version, OLDEST_MYSQL)
         };
-        let state = if num_tables > 0 { "is there" } else { "is not there yet, Ginkgo creates it" };
+        let state =
+            if num_tables > 0 { "exists" } else { "does not exist yet; Ginkgo or the first stock list creates it" };
         Ok(answer.with(format!("table stock_info {state}")))
     }
 
-    /// Bounds an operation in time and says what an error of it means.
+    /// Runs an operation with a timeout and classifies its error.
     async fn bounded<T>(
         &self,
         operation: &str,
@@ -96,8 +99,8 @@ impl MySqlReference {
         Err(StoreError { store: self.store.clone(), operation: operation.to_owned(), class, reason })
     }
 
-    /// A connection of its own, in a transaction, with a lock on a name: nothing in Ginkgo's tables keeps two workers from adding the same
-    /// row. Both end with the connection, however that ends.
+    /// A separate connection with a transaction and a named lock. The lock is required because Ginkgo's tables have no
+    /// unique key that prevents two workers from adding the same row. Both end with the connection.
     async fn locked(&self, table: &str, create: &str) -> Result<MySqlConnection, sqlx::Error> {
         let mut connection = self.pool.connect_options().connect().await?;
         connection.execute(create).await?;
@@ -135,7 +138,7 @@ impl ReferenceStore for MySqlReference {
         let mut codes: Vec<Code> = texts.iter().filter_map(|text| text.parse().ok()).collect();
         if codes.len() < num_rows {
             let example = texts.iter().find(|text| text.parse::<Code>().is_err());
-            tracing::warn!(unreadable = num_rows - codes.len(), ?example, "rows of stock_info hold no stock code");
+            tracing::warn!(unreadable = num_rows - codes.len(), ?example, "rows of stock_info have no valid code");
         }
         codes.sort_unstable();
         codes.dedup();
@@ -173,7 +176,7 @@ impl ReferenceStore for MySqlReference {
     }
 }
 
-/// A table that nobody has made yet has no rows.
+/// Returns no rows if the table does not exist yet.
 async fn without_table<T>(reading: impl Future<Output = Result<Vec<T>, sqlx::Error>>) -> Result<Vec<T>, sqlx::Error> {
     match reading.await {
         Err(error) if error.as_database_error().and_then(|database| database.code()).as_deref() == Some("42S02") => {
@@ -183,7 +186,7 @@ async fn without_table<T>(reading: impl Future<Output = Result<Vec<T>, sqlx::Err
     }
 }
 
-/// What follows from an error, by the server's SQLSTATE.
+/// The class of an error, by the SQLSTATE of the server.
 fn classify(error: &sqlx::Error) -> StoreErrorClass {
     let state = error.as_database_error().and_then(|database| database.code());
     match state.as_deref() {

@@ -1,13 +1,13 @@
 // Upstream: store
 // Downstream: actors, model
-// Role: Ginkgo's table `data_sync_record`: its columns, and how records are added.
+// Role: Creates Ginkgo's table `data_sync_record` and adds records of finished tasks.
 
 use actors::domain::{SourceId, SyncRecord, shanghai_clock};
 use sqlx::{MySqlConnection, QueryBuilder};
 
 use crate::adapters::mysql::model::{DESC, META};
 
-/// As Ginkgo's models declare it.
+/// The table as declared by Ginkgo's models.
 pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS data_sync_record (
     sync_type VARCHAR(32) NOT NULL, code VARCHAR(32) NOT NULL, status VARCHAR(16) NOT NULL,
     started_at DATETIME NOT NULL, completed_at DATETIME NULL, duration_ms INT NOT NULL,
@@ -17,7 +17,7 @@ pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS data_sync_record (
     create_at DATETIME NOT NULL, update_at DATETIME NOT NULL, is_del BOOL NOT NULL, source TINYINT NOT NULL,
     PRIMARY KEY (uuid)) DEFAULT CHARSET = utf8mb4";
 
-/// Characters of an error that are kept: within MySQL's TEXT whatever they are.
+/// Maximum characters of an error text. They fit into MySQL's TEXT in any encoding.
 const MAX_ERROR: usize = 2_000;
 
 /// Adds records.
@@ -41,7 +41,7 @@ pub async fn add(connection: &mut MySqlConnection, records: &[SyncRecord]) -> Re
         row.push_bind(META).push_bind(DESC).push_bind(ended).push_bind(ended).push_bind(false);
         row.push_bind(SourceId::OTHER.0);
     });
-    // A try whose answer was lost may have written them.
+    // An earlier attempt whose answer was lost may have written the records.
     query.push(" ON DUPLICATE KEY UPDATE uuid = data_sync_record.uuid");
     query.build().execute(connection).await.map(drop)
 }

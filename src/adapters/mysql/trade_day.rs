@@ -1,6 +1,6 @@
 // Upstream: store
 // Downstream: actors, merge, model
-// Role: Ginkgo's table `trade_day`: its columns, and how a calendar is merged into it.
+// Role: Creates and reads Ginkgo's table `trade_day` and merges a trading calendar into it.
 
 use actors::domain::TradeDay;
 use actors::ports::MergeCounts;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::adapters::mysql::merge::{Merge, StoredRow, merge};
 use crate::adapters::mysql::model::{DESC, META, ROWS_PER_STATEMENT};
 
-/// As Ginkgo's models declare it; market and day have no unique key there.
+/// The table as declared by Ginkgo's models, without a unique key on market and day.
 pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS trade_day (
     market TINYINT NOT NULL, is_open BOOL NOT NULL, timestamp DATETIME NOT NULL,
     uuid VARCHAR(32) NOT NULL, meta VARCHAR(255) NULL, `desc` VARCHAR(255) NULL,
@@ -21,7 +21,7 @@ pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS trade_day (
 /// Ginkgo's number for the market CHINA.
 const CHINA: i8 = 1;
 
-/// Merges a calendar in a transaction of the caller's.
+/// Merges a calendar within the transaction of the caller.
 pub async fn merge_into(
     connection: &mut MySqlConnection,
     days: &[TradeDay],
@@ -55,10 +55,10 @@ pub async fn merge_into(
     Ok(MergeCounts { added: insert.len() as u64, updated: update.len() as u64, unchanged })
 }
 
-/// A century of days, each twice; a table that is larger is not Ginkgo's.
+/// Maximum number of rows read: about a century of days, each twice.
 const MAX_DAYS: u32 = 75_000;
 
-/// The days that are not marked as deleted, oldest row first, and whether shares are traded on them.
+/// The days that are not marked as deleted, oldest row first, and whether each is a trading day.
 pub async fn days(connection: &mut MySqlConnection) -> Result<Vec<(NaiveDate, bool)>, sqlx::Error> {
     let select = "SELECT timestamp, is_open FROM trade_day WHERE market = ? AND is_del = 0 \
                   ORDER BY create_at, uuid LIMIT ?";

@@ -9,24 +9,24 @@ use redis::RedisError;
 use crate::adapters::redis::heartbeat::{connect, explain, open};
 use crate::config::RedisSection;
 
-/// Workers read at most; far more than one set of topics can keep busy.
+/// Maximum number of workers read; far more than one set of topics can serve.
 const MAX_WORKERS: usize = 1_000;
 
-/// The longest wait for all of them.
+/// Timeout for reading all heartbeats.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// A worker's heartbeat as it stands in Redis.
+/// The stored heartbeat of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundHeartbeat {
-    /// The worker.
+    /// The node id of the worker.
     pub node_id: String,
-    /// Its JSON text.
+    /// The heartbeat as JSON text.
     pub value: String,
-    /// Until it vanishes.
+    /// The remaining time to live.
     pub ttl: Duration,
 }
 
-/// All heartbeats, by node id. The error says what could not be read and why.
+/// All heartbeats, ordered by node id. The error contains the address and the reason.
 pub async fn heartbeats(section: &RedisSection) -> Result<Vec<FoundHeartbeat>, String> {
     let at = format!("redis://{}:{}/{}", section.host, section.port, section.database);
     let reading = tokio::time::timeout(DEADLINE, read(section)).await;
@@ -51,7 +51,7 @@ async fn read(section: &RedisSection) -> Result<Vec<FoundHeartbeat>, RedisError>
             break;
         }
     }
-    // A scan may name a key twice.
+    // SCAN may return a key twice.
     keys.sort();
     keys.dedup();
     let mut heartbeats = Vec::with_capacity(keys.len());
@@ -66,7 +66,7 @@ async fn read(section: &RedisSection) -> Result<Vec<FoundHeartbeat>, RedisError>
     Ok(heartbeats)
 }
 
-/// A text as a pattern of Redis that means nothing else.
+/// Escapes a text so that a Redis pattern matches it literally.
 fn literal(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,6 +1,6 @@
 // Upstream: app, fleet, redis
 // Downstream: actors, adapters, config
-// Role: Heartbeats in Redis, as keys that vanish unless they are set again.
+// Role: Writes the heartbeat of a worker to Redis, as a key with a time to live.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,20 +17,20 @@ use tokio::sync::Mutex;
 use crate::adapters::probe::Answer;
 use crate::config::RedisSection;
 
-/// The oldest Redis the worker is meant for; before it, none has had repairs since 2020.
+/// The oldest supported Redis version. Older versions have received no fixes since 2020.
 const OLDEST_VERSION: (u32, u32) = (5, 0);
 
-/// The longest a beat may take, a new connection included: well below the interval between beats.
+/// Timeout of one heartbeat, including a new connection: well below the heartbeat interval.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// The longest wait for a connection, and for one answer; one try of each on an old and on a new connection fits into
-/// [`DEADLINE`].
+/// Timeout of a connection setup and of one response. An attempt on an old connection and one on a new connection
+/// together fit into [`DEADLINE`].
 const STEP_DEADLINE: Duration = Duration::from_secs(1);
 
-/// One worker's heartbeat: a key `<prefix>:<node id>` with a time to live.
+/// The heartbeat of one worker: a key `<prefix>:<node id>` with a time to live.
 ///
-/// Nothing is connected until the first beat. A connection that failed is dropped, and a call that finds its old
-/// connection broken (the server was restarted) tries once more on a new one.
+/// The first heartbeat opens the connection. A failed connection is dropped. A call whose existing connection is
+/// broken, for example after a server restart, retries once on a new connection.
 pub struct RedisHeartbeats {
     client: Client,
     key: String,
@@ -62,22 +62,22 @@ impl RedisHeartbeats {
         Err(HeartbeatError { store: self.store.clone(), reason })
     }
 
-    /// Tries the server: logs in, pings it and asks for its version.
+    /// Tests the server: logs in, sends PING and reads the version.
     pub async fn probe(&self) -> Result<Answer, String> {
         let mut connection = connect(&self.client).await.map_err(|error| explain(&error))?;
         redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| explain(&error))?;
         let info: Result<InfoDict, RedisError> = redis::cmd("INFO").arg("server").query_async(&mut connection).await;
         Ok(match info.map(|info| info.get::<String>("redis_version")) {
             Ok(Some(version)) => Answer::default().with_version("Redis", &version, OLDEST_VERSION),
-            Ok(None) => Answer::of("the version is not told"),
-            // An account may be allowed to keep a heartbeat and nothing else.
-            Err(error) => Answer::of(format!("the version is not told: {error}")),
+            Ok(None) => Answer::of("the server does not report its version"),
+            // The account may have rights for the heartbeat key only.
+            Err(error) => Answer::of(format!("cannot read the version: {error}")),
         })
     }
 
     async fn try_call(&self, command: &Cmd) -> Result<(), RedisError> {
         let mut kept = self.connection.lock().await;
-        // Taken out, so that a connection whose call fails or is given up is not used again.
+        // Taken out, so that a connection is not reused after its call failed or was cancelled.
         if let Some(mut connection) = kept.take()
             && command.exec_async(&mut connection).await.is_ok()
         {
@@ -94,7 +94,7 @@ impl RedisHeartbeats {
 #[async_trait]
 impl HeartbeatStore for RedisHeartbeats {
     async fn beat(&self, value: &str, ttl: Duration) -> Result<(), HeartbeatError> {
-        // Redis refuses a time to live of nothing.
+        // Redis rejects a time to live of zero.
         let ttl_ms = ttl.as_millis().max(1) as u64;
         self.call(redis::cmd("SET").arg(&self.key).arg(value).arg("PX").arg(ttl_ms).take()).await
     }
@@ -104,7 +104,7 @@ impl HeartbeatStore for RedisHeartbeats {
     }
 }
 
-/// A client of the server that the settings name; it is not connected yet.
+/// A client for the configured server, not yet connected.
 pub(super) fn open(section: &RedisSection) -> Result<Client, RedisError> {
     let mut login = RedisConnectionInfo::default().set_db(section.database.into());
     if let Some(password) = &section.password {
@@ -114,7 +114,7 @@ pub(super) fn open(section: &RedisSection) -> Result<Client, RedisError> {
     Client::open(address.set_redis_settings(login))
 }
 
-/// A connection whose every step is bounded in time.
+/// Opens a connection with a timeout for each step.
 pub(super) async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(STEP_DEADLINE))
@@ -122,7 +122,7 @@ pub(super) async fn connect(client: &Client) -> Result<MultiplexedConnection, Re
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 
-/// The server's or the client's words, with what to do about them.
+/// The error text, with a hint for authentication errors.
 pub(super) fn explain(error: &RedisError) -> String {
     match error.code() {
         Some("WRONGPASS" | "NOAUTH" | "NOPERM") => format!("{error}; check redis.password in the configuration"),

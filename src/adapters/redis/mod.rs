@@ -1,12 +1,12 @@
 // Upstream: none
 // Downstream: heartbeat
-// Role: What the worker keeps in Redis.
+// Role: Stores and reads worker heartbeats in Redis.
 
-//! What the worker keeps in Redis.
+//! Redis.
 
-/// All workers' heartbeats, read.
+/// Reads the heartbeats of all workers.
 pub mod fleet;
-/// Heartbeats.
+/// Writes the heartbeat of this worker.
 pub mod heartbeat;
 
 pub use heartbeat::RedisHeartbeats;

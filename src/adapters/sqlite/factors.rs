@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: actors, store
-// Role: Adjustment factors on SQLite.
+// Role: Implements the factor port on SQLite.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::adapters::sqlite::store::{SqliteStore, TIME, time_of};
 
-/// Ginkgo's columns, values in millionths.
+/// The table with Ginkgo's columns; factors are in millionths.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS adjustfactor (
         code TEXT NOT NULL, foreadjustfactor INTEGER NOT NULL, backadjustfactor INTEGER NOT NULL,

@@ -1,12 +1,12 @@
 // Upstream: none
 // Downstream: store
-// Role: Bars and stock list in one SQLite file, in place of ClickHouse and MySQL, for the standalone worker.
+// Role: Stores all data of the standalone worker in one SQLite file, in place of ClickHouse and MySQL.
 
 /// Adjustment factors.
 mod factors;
 /// Quality reports.
 mod reports;
-/// Bars, stock list and calendar.
+/// Bars, stock list, calendar and sync records.
 pub mod store;
 /// Ticks.
 mod ticks;

@@ -1,8 +1,8 @@
 // Upstream: none
 // Downstream: actors, store
-// Role: Quality reports in the SQLite file: a report as JSON, and the troubles of its codes as rows.
+// Role: Implements the report port on SQLite: each report as JSON, the problems of its codes as rows.
 
-use actors::domain::{Code, CodeTrouble, KeptTrouble, QualityReport, shanghai_clock};
+use actors::domain::{Code, CodeIssue, QualityReport, StoredIssue, shanghai_clock};
 use actors::ports::{CodeHistory, ReportBatch, ReportStore, StoreError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -17,7 +17,7 @@ const SCHEMA: &str = "
         report_id TEXT NOT NULL, code TEXT NOT NULL, what TEXT NOT NULL, rule TEXT NOT NULL, number INTEGER NOT NULL,
         detail TEXT NOT NULL, PRIMARY KEY (report_id, code, what, rule)) WITHOUT ROWID;";
 
-/// Codes and examples in a report's JSON; all codes are rows of their own.
+/// Maximum number of codes and examples in the JSON of a report. All codes are also stored as rows.
 const MAX_SHOWN: usize = 20;
 
 async fn keep(report: &QualityReport, transaction: &mut sqlx::SqliteConnection) -> Result<(), sqlx::Error> {
@@ -29,14 +29,14 @@ async fn keep(report: &QualityReport, transaction: &mut sqlx::SqliteConnection) 
         .bind(report.body(MAX_SHOWN).to_string())
         .execute(&mut *transaction)
         .await?;
-    for trouble in report.troubles() {
+    for issue in report.issues() {
         sqlx::query("INSERT OR IGNORE INTO data_quality_trouble VALUES (?, ?, ?, ?, ?, ?)")
             .bind(&report.id)
-            .bind(trouble.code)
-            .bind(trouble.what)
-            .bind(trouble.rule)
-            .bind(i64::try_from(trouble.number).unwrap_or(i64::MAX))
-            .bind(trouble.detail)
+            .bind(issue.code)
+            .bind(issue.what)
+            .bind(issue.rule)
+            .bind(i64::try_from(issue.number).unwrap_or(i64::MAX))
+            .bind(issue.detail)
             .execute(&mut *transaction)
             .await?;
     }
@@ -75,11 +75,11 @@ impl ReportStore for SqliteStore {
         .map_err(failed)?;
         let kept = |(at, node_id, what, rule, number, detail): (String, String, String, String, i64, String)| {
             let number = u64::try_from(number).unwrap_or_default();
-            let trouble = CodeTrouble { code: code.to_string(), what, rule, number, detail };
-            Some(KeptTrouble { at: time_of(&at)?, node_id, trouble })
+            let issue = CodeIssue { code: code.to_string(), what, rule, number, detail };
+            Some(StoredIssue { at: time_of(&at)?, node_id, issue })
         };
         let num_reports = u64::try_from(num_reports).unwrap_or_default();
-        Ok(CodeHistory { num_reports, troubles: rows.into_iter().filter_map(kept).collect() })
+        Ok(CodeHistory { num_reports, issues: rows.into_iter().filter_map(kept).collect() })
     }
 }
 
@@ -102,8 +102,8 @@ mod tests {
         store.keep(&batch).await.unwrap();
         store.keep(&batch).await.unwrap();
         let history = store.history(code, since).await.unwrap();
-        assert_eq!((history.num_reports, history.troubles.len()), (1, 1));
-        assert_eq!(history.troubles[0].trouble.detail, "no answer");
-        assert_eq!(store.history("600000.SH".parse().unwrap(), since).await.unwrap().troubles, []);
+        assert_eq!((history.num_reports, history.issues.len()), (1, 1));
+        assert_eq!(history.issues[0].issue.detail, "no answer");
+        assert_eq!(store.history("600000.SH".parse().unwrap(), since).await.unwrap().issues, []);
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: app, factors, reports, sqlite, standalone, ticks
 // Downstream: actors
-// Role: The bar store and the stock list on SQLite.
+// Role: Implements the bar port and the reference port on SQLite.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,8 +17,8 @@ use chrono::{NaiveDate, NaiveDateTime};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 
-/// Ginkgo's columns. A key may hold two rows for a moment, the new one before the old one goes, so the identity belongs to
-/// the primary key; it also makes a repeated insert of the same row a no-op.
+/// The tables with Ginkgo's columns. A replacement inserts the new row before it deletes the old one, so a key may have
+/// two rows for a moment. So the uuid is part of the primary key. It also makes a repeated insert of a row a no-op.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS bar (
         code TEXT NOT NULL, open TEXT NOT NULL, high TEXT NOT NULL, low TEXT NOT NULL, close TEXT NOT NULL,
@@ -37,36 +37,36 @@ const SCHEMA: &str = "
         direction INTEGER NOT NULL, uuid TEXT NOT NULL, source INTEGER NOT NULL, PRIMARY KEY (code, uuid)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS trade_day (timestamp TEXT NOT NULL PRIMARY KEY, is_open INTEGER NOT NULL);";
 
-/// How timestamps are written: they sort as text.
+/// The text format of timestamps; it sorts chronologically.
 pub const TIME: &str = "%Y-%m-%d %H:%M:%S";
 
-/// Bars and stock list in one file.
+/// All tables in one SQLite file.
 pub struct SqliteStore {
-    /// Connections to the file.
+    /// The connection pool.
     pub pool: SqlitePool,
     file: String,
 }
 
-/// What is stored of one code.
+/// A summary of the stored bars of one code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeSummary {
     /// The code.
     pub code: String,
-    /// Rows.
+    /// Number of rows.
     pub num_rows: i64,
-    /// The first row's time.
+    /// The timestamp of the first row.
     pub first: String,
-    /// The last row's time.
+    /// The timestamp of the last row.
     pub last: String,
 }
 
 impl SqliteStore {
-    /// Opens the file, or creates it.
+    /// Opens the file; creates it if it does not exist.
     pub async fn open(file: &Path) -> Result<Self, StoreError> {
         let options =
             SqliteConnectOptions::new().filename(file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         let name = file.display().to_string();
-        // SQLite writes one at a time anyway; a second connection reads meanwhile.
+        // SQLite has one writer at a time; the second connection allows concurrent reads.
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await;
         let pool = pool.map_err(|error| error_of(&name, "open", &error))?;
         Ok(Self { pool, file: name })
@@ -81,7 +81,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// What is stored, by code.
+    /// Summaries of the stored bars, by code.
     pub async fn summary(&self) -> Result<Vec<CodeSummary>, StoreError> {
         let sql = "SELECT code, count(*) AS num_rows, min(timestamp) AS first, max(timestamp) AS last \
                    FROM bar GROUP BY code ORDER BY code";
@@ -91,7 +91,7 @@ impl SqliteStore {
         Ok(rows.into_iter().map(summary).collect())
     }
 
-    /// Waits for what is under way and closes the file, so that it stands alone, without SQLite's journal beside it.
+    /// Waits for running statements and closes the file. Afterwards it is complete without a separate WAL file.
     pub async fn close(&self) {
         self.pool.close().await;
     }
@@ -111,7 +111,7 @@ fn error_of(file: &str, operation: &str, error: &sqlx::Error) -> StoreError {
     StoreError { store: format!("SQLite {file}"), operation: operation.to_owned(), class, reason: error.to_string() }
 }
 
-/// Reads a timestamp as it is written.
+/// Parses a timestamp in the format [`TIME`].
 pub fn time_of(text: &str) -> Option<NaiveDateTime> {
     NaiveDateTime::parse_from_str(text, TIME).ok()
 }
@@ -157,7 +157,7 @@ impl BarStore for SqliteStore {
     }
 
     async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
-        // SQLite takes other columns from the row of the maximum.
+        // With max(), SQLite takes the other columns from the row that has the maximum.
         let rows: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT code, max(timestamp), close FROM bar WHERE frequency = ? AND timestamp >= ? GROUP BY code",
         )

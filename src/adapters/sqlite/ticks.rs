@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: actors, store
-// Role: The port to ticks in the SQLite file; one table holds those of all securities.
+// Role: Implements the tick port on SQLite; one table holds the ticks of all securities.
 
 use std::collections::BTreeSet;
 

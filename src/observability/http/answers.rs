@@ -1,6 +1,6 @@
 // Upstream: app, http
 // Downstream: actors, observability, observability::metrics, store_check
-// Role: What a worker answers over HTTP: whether it lives, whether it can work, its figures, its state.
+// Role: Builds the HTTP answers of a worker: health, readiness, metrics and status.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ use crate::observability::http::store_check::StoreCheck;
 use crate::observability::metrics::Exposition;
 use crate::observability::worker_view::WorkerView;
 
-/// A heartbeat that is younger shows that Redis answers: as long as Ginkgo's readers believe it.
+/// Maximum age of the last heartbeat of a ready worker: the time for which Ginkgo's readers consider it valid.
 const REDIS_RECENTLY: Duration = Duration::from_secs(30);
 
-/// One answer.
+/// One HTTP answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status.
+    /// The status code.
     pub status: StatusCode,
-    /// The body's media type.
+    /// The media type of the body.
     pub content_type: &'static str,
     /// The body.
     pub body: String,
 }
 
 impl Answer {
-    /// A text.
+    /// A text answer.
     pub fn text(status: StatusCode, body: impl Into<String>) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", body: body.into() }
     }
@@ -38,13 +38,13 @@ impl Answer {
         Self { status, content_type: "application/json", body: format!("{body}\n") }
     }
 
-    /// 200 if nothing is wrong, else 503.
+    /// 200 if `good`, else 503.
     fn verdict(good: bool, body: &Value) -> Self {
         Self::json(if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, body)
     }
 }
 
-/// All that can be asked.
+/// All endpoints of a worker.
 #[derive(Debug)]
 pub struct Answers {
     view: WorkerView,
@@ -53,12 +53,12 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// The answers of one worker.
+    /// The endpoints of one worker.
     pub fn new(view: WorkerView, metrics: Exposition, store: StoreCheck) -> Self {
         Self { view, metrics, store }
     }
 
-    /// The answer to a path.
+    /// The answer for a path.
     pub async fn to(&self, path: &str) -> Answer {
         match path {
             "/healthz" => self.health(),
@@ -68,11 +68,11 @@ impl Answers {
                 Answer { status, content_type, body: self.metrics.page() }
             }
             "/status" => Answer::json(StatusCode::OK, &status(&self.view)),
-            _ => Answer::text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /status\n"),
+            _ => Answer::text(StatusCode::NOT_FOUND, "available paths: /healthz, /readyz, /metrics, /status\n"),
         }
     }
 
-    /// Whether every part has moved within its bound.
+    /// Liveness: whether all actors and the consumer have been active within the time limit.
     fn health(&self) -> Answer {
         let late = self.view.board.progress.stalled(self.view.feed.state().since_last_poll);
         let body = json!({
@@ -84,7 +84,7 @@ impl Answers {
         Answer::verdict(late.is_empty(), &body)
     }
 
-    /// Whether it takes commands and can carry them out.
+    /// Readiness: whether the worker takes commands and can execute them.
     async fn readiness(&self) -> Answer {
         let mut reasons = self.reasons_against();
         if let Err(reason) = self.store.answer().await {
@@ -106,18 +106,18 @@ impl Answers {
             other => reasons.push(format!("the worker is {}", other.as_str())),
         }
         if !self.view.feed.state().joined {
-            reasons.push("the consumer group has not given it its part".to_owned());
+            reasons.push("the worker has not received an assignment from the consumer group".to_owned());
         }
         if board.gate.is_closed_by(IntakePause::Paused) {
-            reasons.push("an operator paused it".to_owned());
+            reasons.push("an operator paused the worker".to_owned());
         }
         if board.gate.is_closed_by(IntakePause::StoreOutage) {
-            reasons.push("ClickHouse does not take rows".to_owned());
+            reasons.push("ClickHouse does not accept rows".to_owned());
         }
         match board.progress.since_last_beat() {
-            None => reasons.push("Redis has taken no heartbeat yet".to_owned()),
+            None => reasons.push("Redis has not accepted a heartbeat yet".to_owned()),
             Some(age) if age > REDIS_RECENTLY => {
-                reasons.push(format!("Redis took the last heartbeat {} s ago", age.as_secs()));
+                reasons.push(format!("Redis accepted the last heartbeat {} s ago", age.as_secs()));
             }
             Some(_) => {}
         }
@@ -129,7 +129,7 @@ fn late_json(late: &Stalled) -> Value {
     json!({ "part": late.part, "silent_seconds": late.silent_for.as_secs_f64(), "reason": late.to_string() })
 }
 
-/// The whole state.
+/// The complete state of the worker.
 fn status(view: &WorkerView) -> Value {
     let (board, identity, feed) = (&view.board, &view.identity, view.feed.state());
     let partitions = view.partitions();
@@ -179,7 +179,7 @@ fn status(view: &WorkerView) -> Value {
     })
 }
 
-/// The root and its children, in the order of their start.
+/// The supervisor and its children, in start order.
 fn supervision(view: &WorkerView) -> Value {
     let children: Vec<Value> = view.board.progress.actors().iter().map(|actor| actor_json(view, actor)).collect();
     json!({
@@ -196,7 +196,7 @@ fn actor_json(view: &WorkerView, actor: &ActorSnapshot) -> Value {
         ActorSnapshot { silent_for, .. } if *silent_for > Stalled::BOUND => "late",
         _ => "running",
     };
-    // The tasks in an actor's hands; the others have no queue but their mailbox.
+    // The tasks of an actor. Actors without a stage have only their mailbox.
     let stages: Vec<&Stage> = Stage::ALL.iter().filter(|stage| stage.actor() == actor.name).collect();
     let queue = stages.iter().map(|stage| view.board.counters.tasks_in(**stage).get()).reduce(|a, b| a + b);
     json!({

@@ -1,13 +1,13 @@
 // Upstream: app
 // Downstream: answers, config, store_check
-// Role: The HTTP server of a worker: on a thread of its own, so that no actor that hangs can keep it from saying so.
+// Role: The HTTP server of a worker, on a separate thread, so that it still answers if an actor hangs.
 
-//! `/healthz`, `/readyz`, `/metrics` and `/status`, for machines and operators. Plain hyper: four answers to GET need no
-//! framework, and hyper alone lets the head of a request be bounded in time.
+//! `/healthz`, `/readyz`, `/metrics` and `/status`, for monitoring and operators. Built on hyper alone: four GET
+//! endpoints need no framework, and hyper supports a timeout for the request head.
 
-/// What is answered.
+/// The answers.
 mod answers;
-/// Whether ClickHouse answers.
+/// The check of ClickHouse.
 mod store_check;
 
 use std::convert::Infallible;
@@ -29,22 +29,23 @@ pub use store_check::{StoreCheck, StoreQuestion};
 
 use crate::config::HttpSection;
 
-/// Connections at once; further ones are closed. Whoever asks are a scraper, a health check and an operator.
+/// Maximum number of concurrent connections; further ones are closed. The clients are a scraper, a health check and an
+/// operator.
 const MAX_CONNECTIONS: usize = 32;
 
-/// Longest wait for the head of a request.
+/// Timeout for the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Longest life of a connection, which carries one request.
+/// Timeout of a connection, which carries one request.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Largest head of a request in bytes (the least that hyper allows); a body is not read at all.
+/// Maximum size of a request head in bytes, hyper's minimum. Request bodies are not read.
 const MAX_HEAD: usize = 8 * 1024;
 
 /// The server cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "http: {host}:{port} cannot be listened on: {reason}; choose another http.port (0 takes a free one), or set \
+    "http: cannot listen on {host}:{port}: {reason}; choose another http.port (0 selects a free port), or set \
      http.enabled: false"
 )]
 pub struct HttpError {
@@ -53,21 +54,21 @@ pub struct HttpError {
     reason: String,
 }
 
-/// A server that listens and does not answer yet.
+/// A server that listens but does not answer yet.
 #[derive(Debug)]
 pub struct HttpServer {
     listener: TcpListener,
     address: String,
 }
 
-/// A server that answers, until it is dropped.
+/// A running server; it stops on drop.
 #[derive(Debug)]
 pub struct Serving {
     _stop: oneshot::Sender<()>,
 }
 
 impl HttpServer {
-    /// Listens, if it is wanted. `host_name` is this machine's name for others.
+    /// Binds the port; `None` if HTTP is disabled. `host_name` is the name of this machine for other machines.
     pub fn bind(section: &HttpSection, host_name: &str) -> Result<Option<Self>, HttpError> {
         if !section.enabled {
             return Ok(None);
@@ -78,19 +79,19 @@ impl HttpServer {
         listener.set_nonblocking(true).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         let address = match bound {
-            // Whoever reads the heartbeat elsewhere cannot ask there; the host's name is the best that is known.
+            // Readers on other machines cannot use an unspecified address, so the heartbeat contains the host name.
             _ if bound.ip().is_unspecified() => format!("http://{host_name}:{}", bound.port()),
             SocketAddr::V4(_) | SocketAddr::V6(_) => format!("http://{bound}"),
         };
         Ok(Some(Self { listener, address }))
     }
 
-    /// Where it can be asked: `http://host:port`.
+    /// The base URL: `http://host:port`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Begins to answer.
+    /// Starts answering requests.
     pub fn start(self, answers: Answers) -> std::io::Result<Serving> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
@@ -102,7 +103,7 @@ impl HttpServer {
                 }
             });
         })?;
-        tracing::info!(address = self.address, "healthz, readyz, metrics and status can be asked");
+        tracing::info!(address = self.address, "serving /healthz, /readyz, /metrics and /status");
         Ok(Serving { _stop: stop })
     }
 }
@@ -110,15 +111,15 @@ impl HttpServer {
 async fn accept(listener: TcpListener, answers: Arc<Answers>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "nobody can ask this worker over HTTP"),
+        Err(error) => return tracing::error!(%error, "the HTTP server cannot start"),
     };
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of file descriptors, say: it passes, but not at once.
-                tracing::warn!(%error, "a connection is not accepted");
+                // For example no free file descriptors: a transient error, retried after a short delay.
+                tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -137,9 +138,9 @@ async fn accept(listener: TcpListener, answers: Arc<Answers>) {
             .serve_connection(TokioIo::new(stream), service);
         tokio::spawn(async move {
             let _slot = slot;
-            // A request that is broken off, too long or too slow is the asker's affair.
+            // The client is responsible for a request that is aborted, too large or too slow.
             if let Ok(Err(error)) = tokio::time::timeout(DEADLINE, connection).await {
-                tracing::debug!(%error, "a request ended early");
+                tracing::debug!(%error, "a request failed");
             }
         });
     }
@@ -148,7 +149,7 @@ async fn accept(listener: TcpListener, answers: Arc<Answers>) {
 async fn respond<B>(answers: &Answers, request: &Request<B>) -> Response<Full<Bytes>> {
     let answer = match *request.method() {
         Method::GET | Method::HEAD => answers.to(request.uri().path()).await,
-        _ => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n"),
+        _ => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are supported\n"),
     };
     let mut response = Response::new(Full::new(Bytes::from(answer.body)));
     *response.status_mut() = answer.status;

@@ -1,6 +1,6 @@
 // Upstream: answers, app, http
 // Downstream: none
-// Role: Whether ClickHouse answers, asked at most once in some seconds however often somebody wants to know.
+// Role: Checks whether ClickHouse answers, and caches the result for some seconds.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
-/// An answer counts as long.
+/// Validity of a cached answer.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// The longest wait for one; a health check's own patience is little more.
+/// Timeout of the check; the timeout of a health check is only slightly longer.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Asks the store that is in force; the error says why it is of no use.
+/// Checks the store in force. The error is the reason why it is unusable.
 pub type StoreQuestion = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// The last answer.
+/// A cached check of the store.
 pub struct StoreCheck {
     question: StoreQuestion,
     last: Mutex<Option<(Instant, Result<(), String>)>>,
@@ -31,14 +31,14 @@ impl fmt::Debug for StoreCheck {
 }
 
 impl StoreCheck {
-    /// Nothing is asked yet.
+    /// Creates the check; the first call of `answer` runs it.
     pub fn new(question: StoreQuestion) -> Self {
         Self { question, last: Mutex::new(None) }
     }
 
-    /// Whether the store answers, as of some seconds ago at most.
+    /// Whether the store answers; at most some seconds old.
     pub async fn answer(&self) -> Result<(), String> {
-        // Whoever comes meanwhile waits for the same answer.
+        // Concurrent callers wait for the same answer.
         let mut last = self.last.lock().await;
         if let Some((at, answer)) = last.as_ref()
             && at.elapsed() < FRESH

@@ -1,6 +1,6 @@
 // Upstream: app, metrics
 // Downstream: actors
-// Role: Counts what the actors' board tells: commands, tasks, fetches, rows, inserts, retries, heartbeats.
+// Role: Counts events of the actors: commands, tasks, fetches, rows, inserts, retries, heartbeats.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 
-/// What happened since the start.
+/// Counters and histograms since the start.
 #[derive(Debug)]
 pub struct Metrics {
     commands: Counters<1>,
@@ -41,23 +41,23 @@ pub struct Metrics {
     heartbeats: Counters<1>,
 }
 
-/// From a look-up in memory to a vendor's longest answer.
+/// Buckets in seconds, from an in-memory look-up to the slowest answer of a vendor.
 fn durations() -> Histogram {
     Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
 }
 
-/// From a command's sending to its rows: an evening of all shares takes minutes, an outage hours.
+/// Buckets in seconds, from the command to its stored rows: minutes for an evening run, hours after an outage.
 fn delays() -> Histogram {
     Histogram::new([0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0])
 }
 
-/// Up to the largest batch and beyond.
+/// Buckets in rows, beyond the largest batch.
 fn sizes() -> Histogram {
     Histogram::new([1.0, 10.0, 100.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0, 100_000.0])
 }
 
 impl Default for Metrics {
-    /// Every label set that is known beforehand begins at 0: a rate needs a first value, and an alert must not wait for one.
+    /// Initializes all known label sets to 0: `rate()` needs a first value, and an alert must not miss the first event.
     fn default() -> Self {
         let metrics = Self {
             commands: Counters::default(),
@@ -109,38 +109,39 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Puts all of them on a page, each with its name and its meaning.
+    /// Registers all metrics with name and help text.
     pub(super) fn register(&self, page: &mut Registry) {
         page.register("data_worker_commands", "Commands resolved, by outcome", self.commands.clone());
-        let help = "Commands recorded in the dead-letter topic, by the class of the reason";
+        let help = "Dead letters, by class of the reason";
         page.register("data_worker_dead_letters", help, self.dead_letters.clone());
         let help = "Time from a task's start to its end, by outcome";
         page.register("data_worker_task_duration_seconds", help, self.task_duration.clone());
-        let help = "Delay until a task's rows are readable, measured as quality.delay_basis says";
+        let help = "Delay until a task's rows are readable, measured from quality.delay_basis";
         page.register("data_worker_task_delay_seconds", help, self.task_delay.clone());
-        let help = "Time of a task's fetch, waits for limits included, by source and outcome";
+        let help = "Duration of a fetch including waits for rate limits, by source and outcome";
         page.register("data_worker_fetch_duration_seconds", help, self.fetch_duration.clone());
-        let help = "Waits before another attempt because the vendor limits the rate";
+        let help = "Waits before a retry because of the vendor's rate limit";
         page.register("data_worker_rate_limit_wait_seconds", help, self.rate_limit_wait.clone());
-        let help = "Rows that should have come, by calendar, listing and known suspensions; of ticks, days";
+        let help = "Expected rows by calendar, listing and known suspensions; for ticks, expected days";
         page.register("data_worker_rows_expected", help, self.rows_expected.clone());
-        page.register("data_worker_rows_missing", "Expected rows that did not come", self.rows_missing.clone());
-        page.register("data_worker_rows_fetched", "Rows of finished tasks as they came", self.rows_fetched.clone());
+        page.register("data_worker_rows_missing", "Expected rows that no source returned", self.rows_missing.clone());
+        let help = "Fetched rows of finished tasks, before validation";
+        page.register("data_worker_rows_fetched", help, self.rows_fetched.clone());
         page.register("data_worker_rows_written", "Rows newly stored", self.rows_written.clone());
-        let help = "Rows that were stored already as they came";
+        let help = "Fetched rows that were already stored";
         page.register("data_worker_rows_unchanged", help, self.rows_unchanged.clone());
-        page.register("data_worker_rows_replaced", "Stored rows removed or replaced", self.rows_replaced.clone());
-        let help = "Invalid rows (anomalies), by the rule they broke";
+        page.register("data_worker_rows_replaced", "Stored rows deleted or replaced", self.rows_replaced.clone());
+        let help = "Invalid rows that were skipped, by rule";
         page.register("data_worker_rows_skipped", help, self.rows_skipped.clone());
-        let help = "Rows that were kept though they broke a rule of the market, by that rule";
+        let help = "Rows that broke a market rule and were kept, by rule";
         page.register("data_worker_rows_warned", help, self.rows_warned.clone());
         page.register(
             "data_worker_insert_duration_seconds",
-            "Time of one INSERT, by outcome",
+            "Duration of one INSERT, by outcome",
             self.insert_duration.clone(),
         );
         page.register("data_worker_insert_rows", "Rows of one INSERT that succeeded", self.insert_rows.clone());
-        let help = "Attempts that follow a failure, by part (fetch, store) and class of error";
+        let help = "Retries after a failure, by part (fetch, store) and error class";
         page.register("data_worker_retries", help, self.retries.clone());
         page.register("data_worker_heartbeats", "Heartbeats sent, by outcome", self.heartbeats.clone());
     }

@@ -1,6 +1,6 @@
 // Upstream: metrics
 // Downstream: observability, process
-// Role: What is looked at when somebody asks: state, queues, actors, partitions, configuration, the process.
+// Role: Reads values at each scrape: state, queues, actors, partitions, configuration and the process.
 
 use std::fmt;
 
@@ -13,16 +13,16 @@ use prometheus_client::metrics::MetricType;
 use crate::observability::metrics::process::Process;
 use crate::observability::worker_view::WorkerView;
 
-/// Looks at a worker for each page.
+/// Reads the state of a worker at each scrape.
 #[derive(Debug)]
 pub(super) struct Looked(pub(super) WorkerView);
 
-/// The meaning of a metric with a full stop, as the registry writes it for those that are counted.
+/// Appends a full stop to a help text, as the registry does for registered metrics.
 fn sentence(help: &str) -> String {
     format!("{help}.")
 }
 
-/// A page that is being written.
+/// The encoder of one page.
 struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
@@ -77,12 +77,12 @@ fn worker(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     let now = view.lifecycle();
     let states = [Lifecycle::Stopped, Lifecycle::Starting, Lifecycle::Running, Lifecycle::Stopping, Lifecycle::Error];
     let states = states.map(|state| ([("state", state.as_str())], f64::from(u8::from(state == now))));
-    page.gauges("data_worker_state", "1 for the state the worker is in, as its heartbeat has it", states)?;
+    page.gauges("data_worker_state", "1 for the worker's current state, as in its heartbeat", states)?;
     let pauses = [IntakePause::Paused, IntakePause::StoreOutage];
     let pauses =
         pauses.map(|reason| ([("reason", reason.as_str())], f64::from(u8::from(board.gate.is_closed_by(reason)))));
-    page.gauges("data_worker_intake_closed", "1 while no commands are taken, by reason", pauses)?;
-    let help = "The configuration in force: 1 at the start, one more with each change";
+    page.gauges("data_worker_intake_closed", "1 while the worker takes no commands, by reason", pauses)?;
+    let help = "Generation of the configuration in force: 1 at the start, plus 1 for each change";
     page.gauge("data_worker_config_generation", help, view.config_generation() as f64)?;
     let reloads = [
         ([("outcome", "applied")], board.counters.reloads_applied.get() as f64),
@@ -93,27 +93,28 @@ fn worker(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     let help = "Failed fetches, failed statements of a store, dead letters and failed actors";
     page.counter("data_worker_errors", help, board.counters.errors.get() as f64)?;
     let age = board.progress.since_last_beat().map_or(f64::NAN, |age| age.as_secs_f64());
-    page.gauge("data_worker_heartbeat_age_seconds", "Time since Redis last took a heartbeat; NaN before the first", age)
+    let help = "Time since Redis last accepted a heartbeat; NaN before the first";
+    page.gauge("data_worker_heartbeat_age_seconds", help, age)
 }
 
 fn work(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     let board = &view.board;
     let unresolved = view.feed.state().num_unresolved as f64;
-    page.gauge("data_worker_commands_unresolved", "Commands taken and not resolved", unresolved)?;
+    page.gauge("data_worker_commands_unresolved", "Commands taken and not yet resolved", unresolved)?;
     let tasks = Stage::ALL.map(|stage| ([("stage", stage.as_str())], board.counters.tasks_in(stage).get() as f64));
-    page.gauges("data_worker_tasks", "Tasks under way (queue lengths), by stage", tasks)?;
-    let help = "Rows that wait for their INSERT";
+    page.gauges("data_worker_tasks", "Tasks in progress (queue lengths), by stage", tasks)?;
+    let help = "Rows waiting for an INSERT";
     page.gauge("data_worker_buffered_rows", help, board.counters.rows_buffered.get() as f64)?;
-    let help = "Waits of requests for limits, our own and the vendor's, all added up, by source";
+    let help = "Total time that requests waited for rate limits, configured and the vendor's, by source";
     let throttled = view.throttled().into_iter().map(|(source, time)| ([("source", source)], time.as_secs_f64()));
     page.counters("data_worker_source_held_back_seconds", help, throttled)?;
     let help = "Price updates published";
     page.counter("data_worker_price_updates", help, board.counters.price_updates.get() as f64)?;
-    let help = "Records of ended tasks that could not be kept in data_sync_record";
+    let help = "Task records that could not be written to data_sync_record";
     page.counter("data_worker_sync_records_lost", help, board.counters.sync_records_lost.get() as f64)?;
-    let help = "Quality reports that could not be kept in data_quality_report";
+    let help = "Quality reports that could not be written to data_quality_report";
     page.counter("data_worker_reports_lost", help, board.counters.reports_lost.get() as f64)?;
-    let help = "Time since work last moved; it grows in idleness, too";
+    let help = "Time since the last progress; it also grows while the worker is idle";
     page.gauge("data_worker_progress_age_seconds", help, board.progress.since_last_progress().as_secs_f64())
 }
 
@@ -131,7 +132,7 @@ fn feed(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     let state = view.feed.state();
     let help = "Time since the consumer last polled";
     page.gauge("data_worker_feed_silence_seconds", help, state.since_last_poll.as_secs_f64())?;
-    page.counter("data_worker_feed_rebuilds", "Consumers built anew", state.num_rebuilds as f64)?;
+    page.counter("data_worker_feed_rebuilds", "Rebuilds of the consumer", state.num_rebuilds as f64)?;
     page.gauge("data_worker_feed_partitions", "Partitions assigned", state.num_partitions as f64)?;
     let partitions = view.partitions();
     let values = |value: fn(&actors::ports::PartitionState) -> Option<f64>| {
@@ -141,18 +142,18 @@ fn feed(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
             Some((labels, value(partition)?))
         })
     };
-    let help = "Records of a partition that are not resolved";
+    let help = "Unresolved records of a partition";
     page.gauges("data_worker_partition_lag_records", help, values(|partition| partition.lag.map(|lag| lag as f64)))?;
-    let help = "The watermark: everything before this offset is resolved";
+    let help = "Watermark: all records before this offset are resolved";
     page.gauges("data_worker_partition_watermark_offset", help, values(|partition| Some(partition.position? as f64)))?;
-    let help = "The offset that the group has committed";
+    let help = "Offset committed by the group";
     page.gauges("data_worker_partition_committed_offset", help, values(|partition| Some(partition.committed? as f64)))
 }
 
 fn process(page: &mut Page<'_>) -> fmt::Result {
     let Some(process) = Process::read() else { return Ok(()) };
     page.gauge("process_resident_memory_bytes", "Resident memory", process.resident_bytes as f64)?;
-    page.counter("process_cpu_seconds", "Processor time, user and system", process.cpu_seconds)?;
+    page.counter("process_cpu_seconds", "CPU time, user and system", process.cpu_seconds)?;
     page.gauge("process_threads", "Threads", process.threads as f64)?;
     page.gauge("process_start_time_seconds", "Unix time of the start", process.start_seconds)
 }

@@ -1,16 +1,18 @@
 // Upstream: app, observability::http
 // Downstream: counters, gauges, observability
-// Role: All metrics of a worker, as Prometheus reads them.
+// Role: All metrics of a worker, in Prometheus' text format.
 
-//! What happens is counted by [`Metrics`], which hears it from the actors' board. What is, is looked at when somebody asks.
-//! docs/metrics.md lists all metrics; a test compares it with what a worker answers. All label values are words of the
-//! program, names of sources, or numbers of assigned partitions: their number is bounded.
+//! Metrics.
+//!
+//! [`Metrics`] counts the events that the actors report. Gauges are read at each scrape. docs/metrics.md lists all
+//! metrics; a test compares it with the output of a worker. The number of label values is bounded: they are constants
+//! of the program, names of sources, or assigned partitions.
 
-/// What happened, counted.
+/// Counters and histograms of events.
 mod counters;
-/// What is, at a look.
+/// Values read at each scrape.
 mod gauges;
-/// The process as the kernel sees it.
+/// Process statistics of the kernel.
 mod process;
 
 use prometheus_client::encoding::prometheus_text::encode;
@@ -31,7 +33,7 @@ impl Exposition {
 
     /// The page of one worker.
     pub fn new(metrics: &Metrics, view: WorkerView) -> Self {
-        // On every series, because workers that a scraper finds by DNS have no other name than an address.
+        // A label of every series: workers discovered through DNS are otherwise identified only by their address.
         let node_id = ("node_id".into(), view.identity.node_id.to_string().into());
         let mut registry = Registry::with_labels([node_id].into_iter());
         metrics.register(&mut registry);
@@ -39,12 +41,12 @@ impl Exposition {
         Self(registry)
     }
 
-    /// The page as it is now.
+    /// The current page.
     pub fn page(&self) -> String {
         let mut page = String::new();
         match encode(&mut page, &self.0) {
             Ok(()) => page,
-            // Writing to a text does not fail; a metric of a kind that the format lacks would.
+            // Writing to a string does not fail; a metric type that the format does not support does.
             Err(error) => format!("# {error}\n"),
         }
     }

@@ -1,22 +1,22 @@
 // Upstream: telemetry
 // Downstream: none
-// Role: Log lines in a folder, for a collector that reads files: one file a day, shared by all workers of a machine.
+// Role: Writes log lines to daily files in a folder, for log collectors; workers of one machine may share it.
 
 use std::path::Path;
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 
-/// Files that are kept, the current one included: a week. The oldest one is removed when a new day begins.
+/// Number of retained files including the current one: one week. The oldest file is removed at the start of a new day.
 const MAX_FILES: usize = 7;
 
-/// Lines that wait for a slow disk, some megabytes. Further ones are left out of the folder: a worker does not stand still
-/// for its log, and the output has them.
+/// Maximum number of lines buffered for a slow disk, some megabytes. Further lines are dropped from the file, because
+/// logging must not block the worker. Standard output still has them.
 const MAX_WAITING_LINES: usize = 10_000;
 
-/// A writer of `data_worker.YYYY-MM-DD.log` (UTC) in this folder, which is created where it is missing; `None` for no
-/// folder. Workers that share the folder append to the same file, each line by one write. The error is why it takes no
-/// lines.
+/// Opens a writer for `data_worker.YYYY-MM-DD.log` (UTC) in this folder and creates the folder if it is missing. `None`
+/// for an empty path. Workers that share the folder append to the same file, each line with one write. The error is the
+/// reason why the folder is not writable.
 pub fn open(folder: &Path) -> Result<Option<(NonBlocking, WorkerGuard)>, String> {
     if folder.as_os_str().is_empty() {
         return Ok(None);

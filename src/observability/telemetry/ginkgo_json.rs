@@ -1,6 +1,6 @@
 // Upstream: telemetry
 // Downstream: repeats
-// Role: Log lines in Ginkgo's JSON shape.
+// Role: Formats log lines as JSON in the layout of Ginkgo's log collector.
 
 use std::fmt;
 
@@ -14,14 +14,14 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::observability::telemetry::repeats::RepeatLimit;
 
-/// Formats events as Ginkgo's collector wants them.
+/// The event formatter for Ginkgo's log collector.
 pub(super) struct GinkgoJson {
     host: String,
     repeats: RepeatLimit,
 }
 
 impl GinkgoJson {
-    /// Lines of this host.
+    /// A formatter that writes this host name.
     pub(super) fn new(host: String) -> Self {
         Self { host, repeats: RepeatLimit::default() }
     }
@@ -68,7 +68,7 @@ where
     }
 }
 
-/// The names of Ginkgo's logs.
+/// The level names of Ginkgo's logs.
 fn level_name(level: Level) -> &'static str {
     match level {
         Level::ERROR => "error",

@@ -1,12 +1,12 @@
 // Upstream: app, backfill, config, main, standalone
 // Downstream: config, folder, ginkgo_json, text
-// Role: Log lines: Ginkgo's JSON shape or text, the level filter, and panics as one line each.
+// Role: Configures logging: JSON or text lines, the level filter, and one line per panic.
 
 //! Logging.
 //!
-//! JSON lines have the shape Ginkgo's log collector routes: `@timestamp` in UTC, `log.level`, `message`,
-//! `ginkgo.log_category`. An event's other fields, and those of the spans around it, are `labels`; a command's trace id is
-//! `trace.id`. In both forms repeated warnings and errors are limited.
+//! JSON lines have the layout that Ginkgo's log collector expects: `@timestamp` in UTC, `log.level`, `message`,
+//! `ginkgo.log_category`. Other fields of the event and of the enclosing spans are in `labels`; the trace id of a
+//! command is `trace.id`. Both formats limit repeated warnings and errors.
 
 use std::io::{IsTerminal, Write};
 use std::str::FromStr;
@@ -24,42 +24,42 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-/// A folder of lines.
+/// Log files in a folder.
 mod folder;
-/// Lines for Ginkgo's collector.
+/// JSON lines for Ginkgo's log collector.
 mod ginkgo_json;
-/// Repeated lines.
+/// Limit of repeated lines.
 mod repeats;
-/// Lines for people.
+/// Text lines.
 mod text;
 
 use crate::config::{LogFormat, LogSection};
 use ginkgo_json::GinkgoJson;
 use text::Text;
 
-/// Logging that cannot begin or change.
+/// Logging cannot be started or changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("logging: {0}")]
 pub struct TelemetryError(String);
 
-/// Running logging, as long as one of its clones is kept.
+/// The logging of the process. Keep one clone alive while the process logs.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     filter: reload::Handle<Targets, Registry>,
-    /// Writes the rest of the lines into the folder when it is dropped.
+    /// Flushes the buffered lines to the folder on drop.
     _folder: Option<Arc<WorkerGuard>>,
 }
 
-/// Where JSON lines go; text always goes to the error stream.
+/// The destination of JSON lines. Text lines always go to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonTo {
-    /// Standard output: a service, whose output is its log.
+    /// Standard output, for services.
     Output,
-    /// The error stream: a command whose output is its result.
+    /// Standard error, for commands whose standard output is their result.
     ErrorStream,
 }
 
-/// Starts logging for the whole process, and logs panics from then on. Once per process.
+/// Starts logging for the whole process, including panics. Call once per process.
 pub fn start(section: &LogSection, json_to: JsonTo) -> Result<Telemetry, TelemetryError> {
     let text = match section.format {
         LogFormat::Json => false,
@@ -67,7 +67,7 @@ pub fn start(section: &LogSection, json_to: JsonTo) -> Result<Telemetry, Telemet
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
     let (filter, handle) = reload::Layer::new(filter(&section.level).map_err(TelemetryError)?);
-    // A folder that takes no lines stops nobody: they go to the output, too.
+    // An unusable folder is not fatal, because all lines also go to the output.
     let (folder, problem) = match folder::open(&section.folder) {
         Ok(folder) => (folder, None),
         Err(problem) => (None, Some(problem)),
@@ -91,23 +91,28 @@ pub fn start(section: &LogSection, json_to: JsonTo) -> Result<Telemetry, Telemet
     subscriber.try_init().map_err(|error| TelemetryError(error.to_string()))?;
     log_panics();
     if let Some(problem) = problem {
-        tracing::warn!(folder = %section.folder.display(), problem, "log.folder takes no lines; they go to the output alone");
+        tracing::warn!(
+            folder = %section.folder.display(),
+            problem,
+            "log.folder is not writable; lines go to the output only"
+        );
     }
     Ok(Telemetry { filter: handle, _folder: guard.map(Arc::new) })
 }
 
 impl Telemetry {
-    /// Puts another level or filter in force; the old one stays if the new one cannot be read. The format of lines
-    /// cannot change while the process runs.
+    /// Sets another level or filter. If it is invalid, the old one stays. The line format cannot change while the
+    /// process runs.
     pub fn set_level(&self, level: &str) -> Result<(), TelemetryError> {
         let filter = filter(level).map_err(TelemetryError)?;
         self.filter.reload(filter).map_err(|error| TelemetryError(error.to_string()))
     }
 }
 
-/// Reads a level or a filter such as `info,data_worker::adapters::kafka=debug`.
+/// Parses a level or a filter such as `info,data_worker::adapters::kafka=debug`.
 ///
-/// A word alone must be a level: elsewhere it would be taken for a module, and a mistyped level would show nothing.
+/// A single word must be a level. The usual filter syntax takes it for a module, so a mistyped level would hide all
+/// lines.
 pub fn filter(text: &str) -> Result<Targets, String> {
     let mut targets = Targets::new();
     for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
@@ -117,12 +122,12 @@ pub fn filter(text: &str) -> Result<Targets, String> {
         };
     }
     if targets.iter().next().is_none() && targets.default_level().is_none() {
-        return Err("it is empty, but it must be a level such as info".to_owned());
+        return Err("it is empty; it must be a level such as info".to_owned());
     }
     Ok(targets)
 }
 
-/// Reads Rust's levels and those of Python's logging.
+/// Parses the level names of Rust and of Python's logging.
 fn level(name: &str) -> Result<LevelFilter, String> {
     let name = name.trim();
     match name.to_ascii_lowercase().as_str() {
@@ -136,7 +141,7 @@ fn level(name: &str) -> Result<LevelFilter, String> {
 }
 
 fn unknown_level(name: &str) -> String {
-    format!("{name:.40?} is no level; there are: off, error, warn, info, debug, trace")
+    format!("{name:.40?} is not a level; use off, error, warn, info, debug or trace")
 }
 
 fn text_lines<S, W>(writer: W, colours: bool) -> impl Layer<S>
@@ -144,7 +149,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // Without the library's own messages about lines it cannot write: it would panic where the error stream is closed.
+    // Internal errors are disabled: the library would report them on standard error and panic if it is closed.
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
     layer.event_format(Text::default())
 }
@@ -163,7 +168,7 @@ where
         .event_format(format)
 }
 
-/// Logs a panic as one line, with place, thread and message, instead of a raw report on the error stream.
+/// Logs each panic as one line with location, thread and message, instead of the default output on standard error.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
@@ -173,7 +178,7 @@ fn log_panics() {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed");
         tracing::error!(target: "panic", place, thread, "panicked: {}", text.unwrap_or("no message"));
-        // Lines still in a buffer would be lost if the process ends now.
+        // The process may end now, and buffered lines would be lost.
         let _ = std::io::stdout().flush();
     }));
 }
@@ -240,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_equal_errors_some_are_shown_and_of_other_lines_all() {
+    fn limits_equal_errors_and_passes_other_lines() {
         let lines = logged("info", || {
             for n in 0..100 {
                 tracing::warn!(n, "again");
@@ -265,7 +270,7 @@ mod tests {
         for text in ["", ",", "inof", "info,data_worker", "a=b", "7", "a="] {
             assert!(filter(text).is_err(), "{text}");
         }
-        assert!(filter("inof").unwrap_err().contains("\"inof\" is no level"));
+        assert!(filter("inof").unwrap_err().contains("\"inof\" is not a level"));
     }
 
     #[test]

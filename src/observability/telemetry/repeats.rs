@@ -1,6 +1,6 @@
 // Upstream: ginkgo_json, text
 // Downstream: none
-// Role: Limits repeated warnings and errors, so that an outage of hours stays readable.
+// Role: Limits repeated warnings and errors, so that the log of a long outage stays readable.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use tracing::callsite::Identifier;
 use tracing::{Level, Metadata};
 
-/// Warnings and errors of one place in the code that are shown in a window: enough to see what they are about.
+/// Maximum number of warnings and errors from one call site per window.
 const MAX_LINES: u32 = 20;
 
-/// The window; it begins with its first line.
+/// Length of the window, which starts with its first line.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Counts by place in the code: as many as the program has.
+/// Counters by call site; their number is bounded by the code.
 #[derive(Debug, Default)]
 pub(super) struct RepeatLimit(Mutex<HashMap<Identifier, Place>>);
 
@@ -27,7 +27,7 @@ struct Place {
 }
 
 impl RepeatLimit {
-    /// Whether a line is shown; then with the number of those of its place that were kept back before it.
+    /// `None` if the line is suppressed, else the number of suppressed lines of this call site before it.
     pub(super) fn admit(&self, metadata: &Metadata<'_>) -> Option<u64> {
         if *metadata.level() > Level::WARN {
             return Some(0);
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_kept_back_is_told_in_the_next_window() {
+    fn next_window_reports_suppressed_count() {
         let limit = RepeatLimit::default();
         let place = || {
             tracing::subscriber::with_default(tracing_subscriber::registry(), || {

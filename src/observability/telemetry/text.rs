@@ -1,6 +1,6 @@
 // Upstream: telemetry
 // Downstream: repeats
-// Role: Log lines for people.
+// Role: Formats log lines as text for terminals.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::observability::telemetry::repeats::RepeatLimit;
 
-/// The library's own text, with repeated lines limited.
+/// The text format of tracing-subscriber with a limit of repeated lines.
 #[derive(Default)]
 pub(super) struct Text {
     format: Format,
@@ -26,7 +26,7 @@ where
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let Some(kept_back) = self.repeats.admit(event.metadata()) else { return Ok(()) };
         if kept_back > 0 {
-            write!(writer, "(after {kept_back} like it that were kept back) ")?;
+            write!(writer, "(after {kept_back} suppressed repetitions) ")?;
         }
         self.format.format_event(ctx, writer, event)
     }

@@ -1,9 +1,9 @@
 // Upstream: source
 // Downstream: many
-// Role: BaoStock's adjustment factors: events, and the days they are in force on. Pure.
+// Role: BaoStock's adjustment factors: parses the events and assigns each day its factor. Pure.
 
-//! BaoStock has one row an ex-right event, with the factor that is in force from that day on; before the first event it is
-//! 1. Ginkgo's series has a row a trading day, so the security's days are asked for, too. The raw factor is
+//! BaoStock has one row per ex-right event. Its factor applies from that day on; before the first event the factor is
+//! 1. Ginkgo's series has one row per trading day, so the security's days are requested too. The raw factor is
 //! `backAdjustFactor`, which grows from 1 as other sources' factors do.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use super::query::{Page, Query, baostock_code};
 use crate::sources::shared::cells;
 use crate::sources::shared::excerpt::excerpt;
 
-/// All events of a security up to a day.
+/// A query for all events of a security up to a day.
 pub struct Events {
     code: Code,
     symbol: String,
@@ -28,7 +28,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// From the first trading day there was: an old event may still be in force.
+    /// Requests all events since the first trading day of the market, because an old event may still apply.
     pub fn new(code: Code, range: DateRange) -> Result<Self, SourceErrorKind> {
         let range = DateRange { start: DateRange::FIRST_TRADING_DAY, end: range.end };
         Ok(Self { code, symbol: baostock_code(code)?, range })
@@ -36,7 +36,7 @@ impl Events {
 }
 
 impl Query for Events {
-    /// The day and the factor from that day on.
+    /// The event's day and the factor from that day on.
     type Row = (NaiveDateTime, Decimal);
     const METHOD: &'static str = "query_adjust_factor";
     const KIND: &'static str = "15";
@@ -51,26 +51,26 @@ impl Query for Events {
         let records = answer::table(message, Self::METHOD, page, Layout::paged(10), &columns)?;
         let events = records.iter().enumerate().map(|(number, [code, day, factor])| {
             if !cells::names(code, self.code) {
-                return Err(wrong_row(number, &format!("is of {}, asked was {}", excerpt(code), self.code)));
+                return Err(wrong_row(number, &format!("is of {}, but {} was requested", excerpt(code), self.code)));
             }
-            // An event that cannot be read would make every day after it wrong.
+            // An unreadable event is an error, because it would make every later day wrong.
             match (cells::day(day), cells::number(factor)) {
                 (Field::Value(day), Field::Value(factor)) => Ok((day, factor)),
-                _ => Err(wrong_row(number, &format!("is no event: {} {}", excerpt(day), excerpt(factor)))),
+                _ => Err(wrong_row(number, &format!("is an unreadable event: {} {}", excerpt(day), excerpt(factor)))),
             }
         });
         Ok(Page { rows: events.collect::<Result<_, _>>()?, num_records: records.len() })
     }
 }
 
-/// The days of a security, those on which it was suspended included.
+/// A query for the days of a security, including days on which it was suspended.
 pub struct Days {
     symbol: String,
     range: DateRange,
 }
 
 impl Days {
-    /// In a range, both ends included.
+    /// Requests a range; both ends are included.
     pub fn new(code: Code, range: DateRange) -> Result<Self, SourceErrorKind> {
         Ok(Self { symbol: baostock_code(code)?, range })
     }
@@ -93,7 +93,7 @@ impl Query for Days {
     }
 }
 
-/// The factor of each day: that of the last event up to it, 1 before the first.
+/// Assigns each day the factor of the last event up to it; 1 before the first event.
 pub fn in_force(days: Vec<Field<NaiveDateTime>>, events: Vec<(NaiveDateTime, Decimal)>) -> Vec<FetchedFactor> {
     let events: BTreeMap<NaiveDateTime, Decimal> = events.into_iter().collect();
     let factor = |day: &Field<NaiveDateTime>| match day {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_day_has_the_factor_of_the_last_event_before_it() {
+    fn day_takes_factor_of_last_event_before_it() {
         let records = r#"["sh.600000","2016-06-23","0.751384","7.128788","7.128788"],
             ["sh.600000","2017-05-25","0.989551","9.385732","9.385732"]"#;
         let events = events(records).unwrap().rows;
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_cannot_be_read_is_an_error_and_not_left_out() {
+    fn rejects_unreadable_events() {
         for record in [
             r#"["sh.600000","soon","1","1","1"]"#,
             r#"["sh.600000","2016-06-23","1","","1"]"#,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_events_and_days_or_a_clear_error() {
+    fn mutated_answers_give_events_and_days_or_error() {
         let code: Code = "600000.SH".parse().unwrap();
         let (events, days) = (Events::new(code, range()).unwrap(), Days::new(code, range()).unwrap());
         let event = r#"{"record":[["sh.600000","2017-05-25","9.385732"]]}"#;

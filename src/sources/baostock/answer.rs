@@ -1,11 +1,11 @@
 // Upstream: adjust_factor, k_data, query, source, stock_basic, trade_dates
 // Downstream: frame, kit, sources::shared
-// Role: Reads the body of BaoStock's answers: the table within, or why there is none. Pure.
+// Role: Parses the body of a BaoStock answer: its table, or the vendor's error. Pure.
 
-//! The first field is a code, `0` for success, the second a text. A success goes on with the method, the user, and for a
-//! query with page, page size, the rows as JSON, the query's parameters and the names of the columns at a place of its own;
-//! rows are `{"record": [["…", …], …]}`, all cells text, an empty one for a missing value, or no text at all where there
-//! are none.
+//! The first field is a code, `0` for success, the second a text. A success continues with the method and the user. The
+//! answer to a query also has the page, the page size, the rows as JSON, the query's parameters and, at a position that
+//! depends on the query, the column names. Rows are `{"record": [["…", …], …]}`. All cells are strings, and an empty
+//! one is a missing value. If there are no rows, the field is empty.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,35 +16,35 @@ use crate::sources::shared::json_rows::Columns;
 
 const SUCCESS: &str = "0";
 
-/// An answer that gives no rows.
+/// An answer without rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// The vendor refused, in its own words.
+    /// The vendor refused the request.
     #[error("code {code}: {message}")]
     Refused {
-        /// The code.
+        /// The vendor's code.
         code: String,
         /// The vendor's text.
         message: String,
     },
-    /// The body is not what the protocol promises.
+    /// The body violates the protocol.
     #[error("{0}")]
     Unreadable(String),
 }
 
-/// Where the parts of an answer stand among its fields.
+/// The positions of an answer's parts among its fields.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
-    /// The number of the page; not every query has pages.
+    /// The page number; `None` if the query has no pages.
     pub page_at: Option<usize>,
     /// The rows.
     pub rows_at: usize,
-    /// The columns' names.
+    /// The column names.
     pub columns_at: usize,
 }
 
 impl Layout {
-    /// The layout of a query with pages, whose columns' names stand at this place.
+    /// The layout of a query with pages and with its column names at this position.
     pub const fn paged(columns_at: usize) -> Self {
         Self { page_at: Some(4), rows_at: 6, columns_at }
     }
@@ -56,12 +56,12 @@ struct Records<'a> {
     record: &'a RawValue,
 }
 
-/// Checks that an answer is a success to this method.
+/// Checks that the answer is a success for this method.
 pub fn check(message: &Message, method: &str) -> Result<(), AnswerError> {
     let mut fields = message.body.split(SEPARATOR);
     let (code, text) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
     if code != SUCCESS {
-        // A code is digits; anything else is no answer at all.
+        // A code consists of digits. Anything else is no valid answer.
         if code.is_empty() || !code.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(unreadable(message, "no code"));
         }
@@ -73,7 +73,7 @@ pub fn check(message: &Message, method: &str) -> Result<(), AnswerError> {
     }
 }
 
-/// The rows of an answer to page `page` of a query, each with the cells of these columns as JSON text.
+/// Parses the rows of page `page` of a query. Each row has the cells of these columns as JSON text.
 pub fn table<'a, const N: usize>(
     message: &'a Message,
     method: &str,
@@ -103,10 +103,10 @@ pub fn table<'a, const N: usize>(
 
 fn unreadable(message: &Message, reason: &str) -> AnswerError {
     let Message { kind, body } = message;
-    AnswerError::Unreadable(format!("{reason}; the answer of kind {} begins `{}`", excerpt(kind), excerpt(body)))
+    AnswerError::Unreadable(format!("{reason}; the answer of kind {} begins with `{}`", excerpt(kind), excerpt(body)))
 }
 
-/// The error of a row that should not be there.
+/// The error of an unexpected row.
 pub fn wrong_row(number: usize, reason: &str) -> AnswerError {
     AnswerError::Unreadable(format!("row {number} {reason}"))
 }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_with_code_and_text() {
+    fn reports_a_refusal_with_code_and_text() {
         let refused = message(&["10004011", "证券代码不正确"]);
         assert_eq!(refusal(&refused), "code 10004011: 证券代码不正确");
         assert_eq!(refusal(&message(&["10001001"])), "code 10001001: ");
@@ -153,7 +153,7 @@ mod tests {
     fn what_is_no_answer_is_refused_with_its_beginning() {
         let cases = [
             (message(&[""]), "no code"),
-            (message(&["<html>", "b"]), "no code; the answer of kind 34 begins `<html>"),
+            (message(&["<html>", "b"]), "no code; the answer of kind 34 begins with `<html>"),
             (message(&["0", "success"]), "no answer to query_trade_dates"),
             (message(&["0", "success", "login", "anonymous"]), "no answer to query_trade_dates"),
             (message(&["0", "success", METHOD, "anonymous", "1"]), "no rows"),
@@ -171,9 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn bent_bodies_give_rows_or_a_clear_error() {
+    fn mutated_bodies_give_rows_or_error() {
         let sample = success(r#"{"record":[["2024-01-01","0"],["2024-01-02","1"]]}"#).body;
-        kit::fuzz::bend_text(&[sample], |text| {
+        kit::fuzz::mutate_text(&[sample], |text| {
             let message = Message { kind: "34".to_owned(), body: text.to_owned() };
             table(&message, METHOD, 1, LAYOUT, &WANTED).map(drop)
         });

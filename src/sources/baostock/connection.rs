@@ -1,6 +1,6 @@
 // Upstream: source
 // Downstream: actors, frame
-// Role: One TCP connection to BaoStock: a request out, its answer in.
+// Role: One TCP connection to BaoStock: sends a request and reads its answer.
 
 use actors::ports::SourceErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,29 +9,29 @@ use tokio::time::Instant;
 
 use super::frame::{FrameError, Incoming, Message};
 
-/// A connection. The protocol has no numbers of requests, so one request at a time is under way, and a connection on
-/// which anything went wrong is not used again: its next bytes may belong to another answer.
+/// A connection. The protocol has no request IDs, so only one request is in flight at a time. After an error the
+/// connection is not reused, because its next bytes may belong to another answer.
 pub struct Connection {
     stream: TcpStream,
-    /// When the last answer came.
+    /// When the last answer arrived.
     pub used_at: Instant,
 }
 
-/// Why there is no answer.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// The server ended the connection, and nothing of an answer had come.
+    /// The server closed the connection before the first byte of an answer.
     #[error("the server closed the connection ({0})")]
     Closed(String),
-    /// The connection ended within an answer.
+    /// The connection ended in the middle of an answer.
     #[error("the connection broke after {received} bytes of an answer: {reason}")]
     Broken {
-        /// Bytes so far.
+        /// The number of bytes received.
         received: usize,
-        /// What happened.
+        /// The cause.
         reason: String,
     },
-    /// What came is no answer.
+    /// The received bytes are no valid answer.
     #[error("{0}")]
     Frame(#[from] FrameError),
 }

@@ -1,32 +1,32 @@
 // Upstream: source
 // Downstream: actors
-// Role: What BaoStock means by a code.
+// Role: Maps BaoStock's error codes to source errors.
 
-//! Codes as the vendor's client 0.9.4 names them.
+//! The codes are those of the vendor's client 0.9.4.
 
 use std::time::Duration;
 
 use actors::ports::SourceErrorKind;
 
-/// The session is over, or was never begun.
+/// The session has ended or never began.
 pub const NOT_LOGGED_IN: &str = "10001001";
-/// The account has too many sessions; they end by and by.
+/// The account has too many sessions. They end after some time.
 const TOO_MANY_LOGINS: &str = "10001005";
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The kind of error behind a refusal.
+/// Maps a refusal to an error.
 pub fn classify(code: &str, message: &str) -> SourceErrorKind {
     let text = format!("code {code}: {message}");
     match code {
         TOO_MANY_LOGINS => SourceErrorKind::RateLimited { message: text, retry_after: MINUTE },
-        // User or password wrong, to be activated, empty, black-listed, no key.
+        // User or password is wrong or empty, the account is not activated or is blacklisted, or the key is missing.
         "10001002" | "10001007" | "10001008" | "10001009" | "10001011" | "10001012" => {
             SourceErrorKind::Unauthorized(format!("{text} (sources.baostock.user and password)"))
         }
-        // The protocol's version is too old, the account may not.
+        // The protocol version is too old, or the account lacks the permission.
         "10001004" | "10001006" => SourceErrorKind::Forbidden(text),
         NOT_LOGGED_IN | "10001003" => SourceErrorKind::Server(text),
-        // The vendor's network and system.
+        // Failures of the vendor's network and system.
         _ if code.starts_with("10002") || code.starts_with("10005") => SourceErrorKind::Server(text),
         _ => SourceErrorKind::BadRequest(text),
     }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_has_its_kind_and_keeps_the_vendors_words() {
+    fn maps_error_codes_and_keeps_vendor_text() {
         use SourceErrorKind as Kind;
         let kind = |code: &str| classify(code, "文字");
         assert!(matches!(kind("10001002"), Kind::Unauthorized(text) if text.contains("文字")));

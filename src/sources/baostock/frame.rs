@@ -1,14 +1,15 @@
 // Upstream: many
 // Downstream: kit, sources::shared
-// Role: BaoStock's messages as bytes: requests written, answers taken apart, within bounds. Pure.
+// Role: Encodes BaoStock requests and decodes its answers within size limits. Pure.
 
-//! A request is a header of 21 characters (`00.9.40`, 0x01, the kind in two characters, 0x01, the body's length in ten
-//! digits), the body, 0x01, the CRC-32 of all that in decimal digits, and a line feed. Fields of a body are separated by 0x01.
+//! A request consists of a header of 21 characters (`00.9.40`, 0x01, the kind in two characters, 0x01, the body's
+//! length in ten digits), the body, 0x01, the CRC-32 of all preceding bytes in decimal digits, and a line feed. 0x01
+//! separates the fields of a body.
 //!
-//! An answer ends with `<![CDATA[]]>` and a line feed. Its body is text, whose length is counted in characters, or, for
-//! some kinds, compressed (zlib), counted in bytes. A compressed body may hold 0x01 and even the end mark, so it is cut by
-//! its length. The CRC of compressed answers is of neither form of the body; what is damaged is found by its length, by
-//! zlib's own checksum or by the JSON within. (The vendor's client 0.9.4 and recorded answers.)
+//! An answer ends with `<![CDATA[]]>` and a line feed. Its body is text whose length counts characters, or, for some
+//! kinds, zlib-compressed data whose length counts bytes. A compressed body may contain 0x01 and even the end mark, so
+//! its length delimits it. The CRC of compressed answers matches neither form of the body. Damage is detected by the
+//! length, by zlib's checksum or by the JSON parser. (Sources: the vendor's client 0.9.4 and recorded answers.)
 
 use std::io::Read;
 
@@ -16,22 +17,23 @@ use flate2::read::ZlibDecoder;
 
 use crate::sources::shared::excerpt::excerpt;
 
-/// The version of the protocol that is spoken, as the vendor's client names it.
+/// The protocol version, as the vendor's client names it.
 const VERSION: &str = "00.9.40";
-/// Between the fields of a body.
+/// Separates the fields of a body.
 pub const SEPARATOR: char = '\u{1}';
 const HEADER_LENGTH: usize = 21;
 const END_MARK: &[u8] = b"<![CDATA[]]>\n";
-/// A CRC of ten digits with what stands around it, and the end mark.
+/// Maximum length after the body: a CRC of ten digits with its separators, and the end mark.
 const MAX_TRAILER: usize = 64;
-/// The list of all securities is 0.2 MB: a message of this size is no answer, and memory is not given to it.
+/// Maximum size of a message. The list of all securities has 0.2 MB. A larger message is rejected before it takes
+/// memory.
 const MAX_WIRE_BYTES: usize = 8 << 20;
-/// A page of 2,000 rows is 0.5 MB.
+/// Maximum size of a decompressed body. A page of 2,000 rows has 0.5 MB.
 const MAX_TEXT_BYTES: usize = 32 << 20;
-/// What every zlib stream of a window up to 32 KB begins with; a text begins with a digit.
+/// The first byte of every zlib stream with a window of 32 KB. A text body begins with a digit.
 const ZLIB_MARK: u8 = 0x78;
 
-/// The bytes of a request.
+/// Encodes a request.
 pub fn request(kind: &str, fields: &[&str]) -> Vec<u8> {
     let body = fields.join("\u{1}");
     let mut text = format!("{VERSION}{SEPARATOR}{kind}{SEPARATOR}{:010}{body}", body.chars().count());
@@ -40,12 +42,12 @@ pub fn request(kind: &str, fields: &[&str]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Bytes that are no message of the protocol.
+/// The bytes are no message of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct FrameError(String);
 
-/// An answer.
+/// A decoded answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Its kind, two characters.
@@ -54,11 +56,11 @@ pub struct Message {
     pub body: String,
 }
 
-/// An answer as it comes in, piece by piece.
+/// An answer that is being received in pieces.
 #[derive(Debug, Default)]
 pub struct Incoming {
     bytes: Vec<u8>,
-    /// Where the end mark does not begin before.
+    /// The end mark does not begin before this position.
     searched: usize,
 }
 
@@ -68,23 +70,23 @@ struct Header {
 }
 
 impl Incoming {
-    /// Bytes so far.
+    /// The number of bytes received.
     pub fn received(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Takes the next piece; the answer once it is complete.
+    /// Takes the next piece. Returns the answer once it is complete.
     pub fn push(&mut self, piece: &[u8]) -> Result<Option<Message>, FrameError> {
         if self.bytes.len() + piece.len() > MAX_WIRE_BYTES + MAX_TRAILER {
-            return Err(self.wrong(&format!("more than {MAX_WIRE_BYTES} bytes")));
+            return Err(self.wrong(&format!("it has more than {MAX_WIRE_BYTES} bytes")));
         }
         self.bytes.extend_from_slice(piece);
         let Some(header) = self.bytes.get(..HEADER_LENGTH) else { return Ok(None) };
-        let header = read_header(header).ok_or_else(|| self.wrong("no header"))?;
+        let header = read_header(header).ok_or_else(|| self.wrong("it has no header"))?;
         if header.length > MAX_WIRE_BYTES {
             return Err(self.wrong(&format!("its length is {}, more than {MAX_WIRE_BYTES}", header.length)));
         }
-        // A text's length counts characters, so its bytes are at least as many.
+        // The length of a text counts characters, so it has at least that many bytes.
         let start = self.searched.max(HEADER_LENGTH + header.length);
         let rest = self.bytes.get(start..).unwrap_or_default();
         let Some(at) = rest.windows(END_MARK.len()).position(|window| window == END_MARK) else {
@@ -93,7 +95,7 @@ impl Incoming {
         };
         let (whole, after) = self.bytes.split_at_checked(start + at).unwrap_or((&self.bytes, &[]));
         if after.len() > END_MARK.len() {
-            return Err(self.wrong(&format!("{} bytes after its end", after.len() - END_MARK.len())));
+            return Err(self.wrong(&format!("there are {} bytes after its end", after.len() - END_MARK.len())));
         }
         let content = whole.get(HEADER_LENGTH..).unwrap_or_default();
         let body = body(content, header.length).map_err(|reason| self.wrong(&reason))?;
@@ -102,7 +104,7 @@ impl Incoming {
 
     fn wrong(&self, reason: &str) -> FrameError {
         let start = String::from_utf8_lossy(self.bytes.get(..HEADER_LENGTH * 4).unwrap_or(&self.bytes)).into_owned();
-        FrameError(format!("{reason}; the message begins `{}`", excerpt(&start)))
+        FrameError(format!("{reason}; the message begins with `{}`", excerpt(&start)))
     }
 }
 
@@ -113,15 +115,15 @@ fn read_header(bytes: &[u8]) -> Option<Header> {
     Some(Header { kind: kind.to_owned(), length: length.parse().ok().filter(|_| well_formed)? })
 }
 
-/// The body from what stands between the header and the end mark.
+/// Extracts the body from the bytes between the header and the end mark.
 fn body(content: &[u8], length: usize) -> Result<String, String> {
     if content.first() == Some(&ZLIB_MARK) {
         let compressed = content.get(..length).filter(|_| content.get(length) == Some(&1));
         return inflate(compressed.ok_or_else(|| format!("its compressed body does not end after {length} bytes"))?);
     }
-    let separator = content.iter().rposition(|byte| *byte == 1).ok_or("its body has no end")?;
+    let separator = content.iter().rposition(|byte| *byte == 1).ok_or("its body has no final separator")?;
     let text = content.get(..separator).unwrap_or_default();
-    let text = std::str::from_utf8(text).map_err(|error| format!("its body is no text: {error}"))?;
+    let text = std::str::from_utf8(text).map_err(|error| format!("its body is not valid text: {error}"))?;
     let num_chars = text.chars().count();
     if num_chars != length && text.len() != length {
         return Err(format!("its body has {num_chars} characters, but its length is {length}"));
@@ -196,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn the_end_mark_within_a_compressed_body_ends_nothing() {
-        // Stored blocks keep the text as it is.
+    fn ignores_the_end_mark_within_a_compressed_body() {
+        // Stored blocks keep the text uncompressed.
         let body = "0\u{1}success\u{1}<![CDATA[]]>\n\u{1}more";
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::none());
         encoder.write_all(body.as_bytes()).unwrap();
@@ -209,20 +211,20 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused_with_its_beginning() {
-        assert!(refusal(b"HTTP/1.1 400 Bad Request\r\n").contains("no header; the message begins `HTTP/1.1 400"));
+        assert!(refusal(b"HTTP/1.1 400 Bad Request\r\n").contains("no header; the message begins with `HTTP/1.1 400"));
         assert!(refusal(b"00.9.00\x0196\x01-000000001").contains("no header"));
         assert!(refusal(b"00.9.00\x0196\x019999999999").contains("more than 8388608"));
         assert!(refusal(&plain("36", "0\u{1}success").replace_length(12)).contains("but its length is 12"));
         assert!(refusal(&plain("36", "0\u{1}success").replace_length(3)).contains("9 characters, but its length is 3"));
         let torn = compressed("96", b"0\x01success");
         assert!(refusal(&torn.replace_length(5)).contains("does not end after 5 bytes"));
-        let mut bent = torn.clone();
-        bent[HEADER_LENGTH + 5] ^= 0xff;
-        assert!(refusal(&bent).contains("cannot be read"), "{}", refusal(&bent));
+        let mut mutated = torn.clone();
+        mutated[HEADER_LENGTH + 5] ^= 0xff;
+        assert!(refusal(&mutated).contains("cannot be read"), "{}", refusal(&mutated));
         let twice = [torn.clone(), torn].concat();
         assert!(refusal(&twice).contains("bytes after its end"));
         let not_text = [&header("36", 3), b"0\x01\xff\x011<![CDATA[]]>\n".as_slice()].concat();
-        assert!(refusal(&not_text).contains("no text"));
+        assert!(refusal(&not_text).contains("not valid text"));
     }
 
     trait ReplaceLength {
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_and_a_stream_without_end_are_cut_off() {
+    fn rejects_zip_bombs_and_endless_streams() {
         let bomb = compressed("96", &vec![b'0'; MAX_TEXT_BYTES + 10]);
         assert!(bomb.len() < 100_000);
         assert!(refusal(&bomb).contains("holds more than 33554432 bytes"));
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_messages_give_a_body_or_a_clear_error() {
+    fn mutated_messages_give_a_body_or_error() {
         let samples = [plain("36", "0\u{1}success\u{1}浦发银行"), compressed("96", b"0\x01success\x01{\"record\":[]}")];
         kit::fuzz::mutate(&samples, |bytes| {
             if let Err(error) = read(bytes) {
@@ -272,7 +274,7 @@ mod tests {
         }
 
         #[test]
-        fn a_torn_or_bent_answer_gives_a_message_or_a_clear_error(cut in 0..60_usize, at in 0..60_usize, byte: u8) {
+        fn truncated_or_mutated_frame_never_panics(cut in 0..60_usize, at in 0..60_usize, byte: u8) {
             for mut bytes in [plain("36", "0\u{1}success\u{1}浦发银行"), compressed("96", b"0\x01success\x01{\"record\":[]}")] {
                 prop_assert!(matches!(read(&bytes[..cut.min(bytes.len() - 1)]), Ok(None)));
                 let at = at.min(bytes.len() - 1);

@@ -1,10 +1,10 @@
 // Upstream: adjust_factor, source
 // Downstream: actors, answer, frame, kit, query, sources::shared
-// Role: BaoStock's bars: of one security in a range of days, and of all securities on one day. Pure.
+// Role: BaoStock's bars: of one security for a range of days, and of all securities on one day. Pure.
 
-//! Unadjusted (`adjustflag` 3), oldest first, in shares and yuan. A day's bar has a date, a minute's one a time of 17
-//! digits, its end. A day on which a security was suspended has a row, too: `tradestatus` 0, the last close as every price,
-//! no volume. It is no bar, and other sources have none.
+//! Bars are unadjusted (`adjustflag` 3), oldest first, in shares and yuan. A daily bar has a date. A minute bar has a
+//! time of 17 digits, its end. A day on which the security was suspended has a row too: `tradestatus` 0, the last close
+//! as every price, no volume. Such a row becomes no bar, because other sources have none.
 
 use actors::domain::{Code, DateRange, FetchedBar, Field};
 use actors::ports::{NotedRow, SourceErrorKind};
@@ -19,7 +19,7 @@ use crate::sources::shared::{cells, timestamps, units};
 
 const DAY_COLUMNS: [&str; 11] =
     ["date", "code", "open", "high", "low", "close", "volume", "amount", "tradestatus", "preclose", "isST"];
-/// All columns that the vendor's client 0.9.4 names for the answer about all shares are these and some more.
+/// The vendor's client 0.9.4 names these columns and some more for the answer about all shares.
 const ALL_OF_DAY_COLUMNS: [&str; 12] = [
     "date",
     "code",
@@ -40,28 +40,28 @@ const SPECIAL: &str = "\"1\"";
 const USUAL: &str = "\"0\"";
 const UNADJUSTED: &str = "\"3\"";
 
-/// Bars of one security.
+/// A query for the bars of one security.
 pub struct KData {
     code: Code,
     symbol: String,
     range: DateRange,
-    /// `None`: of days.
+    /// The length of a bar in minutes; `None` for daily bars.
     minutes: Option<u32>,
 }
 
 impl KData {
-    /// Bars of `minutes`, or of days. BaoStock has none of one minute and no security of Beijing.
+    /// Requests bars of this many minutes, or daily bars. BaoStock has no 1-minute bars and no securities of Beijing.
     pub fn new(code: Code, range: DateRange, minutes: Option<u32>) -> Result<Self, SourceErrorKind> {
         if minutes == Some(1) {
-            let text = "BaoStock has no bars of one minute, only of 5, 15, 30 and 60; name another source in \
-                        sources.minute_bars";
+            let text = "BaoStock has no 1-minute bars, only bars of 5, 15, 30 and 60 minutes; configure another source \
+                        in sources.minute_bars";
             return Err(SourceErrorKind::BadRequest(text.to_owned()));
         }
         Ok(Self { code, symbol: baostock_code(code)?, range, minutes })
     }
 }
 
-/// The parameters of a query of this method for these columns.
+/// The parameters of a query for these columns.
 pub fn params(symbol: &str, columns: &[&str], range: DateRange, frequency: String) -> Vec<String> {
     let (start, end) = (range.start.to_string(), range.end.to_string());
     vec![symbol.to_owned(), columns.join(","), start, end, frequency, "3".to_owned()]
@@ -106,8 +106,8 @@ impl Query for KData {
     }
 }
 
-/// Daily bars of all A-shares on one day, in one answer. The query cannot say how prices are to be adjusted, so each row is
-/// asked how they are.
+/// A query for the daily bars of all A-shares on one day, in one answer. It has no parameter for the adjustment of
+/// prices, so the column `adjustflag` of each row is checked.
 pub struct AllOfDay(
     /// The day.
     pub NaiveDate,
@@ -130,10 +130,10 @@ impl Query for AllOfDay {
         for (number, record) in records.iter().enumerate() {
             let [cells @ .., adjustment] = record;
             if *adjustment != UNADJUSTED {
-                let reason = format!("has the adjustflag {}, wanted is {UNADJUSTED}", excerpt(adjustment));
+                let reason = format!("has adjustflag {}, but {UNADJUSTED} is required", excerpt(adjustment));
                 return Err(wrong_row(number, &reason));
             }
-            // Rows of what is no security are passed over: nobody can ask for them.
+            // Rows whose code is not an A-share's are skipped, because no request can name them.
             let code = match cells::text(cells[1]) {
                 Field::Value(text) => text.parse().ok(),
                 Field::Missing | Field::Unreadable(_) => None,
@@ -148,10 +148,11 @@ fn check_code(cell: &str, code: Code, number: usize) -> Result<(), AnswerError> 
     if cells::names(cell, code) {
         return Ok(());
     }
-    Err(wrong_row(number, &format!("is of {}, asked was {code}", excerpt(cell))))
+    Err(wrong_row(number, &format!("is of {}, but {code} was requested", excerpt(cell))))
 }
 
-/// A day on which the security was suspended has no bar. `preclose` is the exchange's price of reference.
+/// Converts the row of a day. A day on which the security was suspended has no bar. `preclose` is the exchange's
+/// reference price.
 fn day_row(record: &[&str; 11]) -> NotedRow {
     let [date, _code, open, high, low, close, volume, amount, status, pre_close, special] = *record;
     let (timestamp, is_suspended) = (cells::day(date), status == SUSPENDED);
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_read_in_ginkgos_units_and_a_suspended_one_is_no_bar() {
+    fn parses_days_and_skips_suspended_ones() {
         let page = days(
             r#"["2017-07-03","sh.600000","12.6000000000","12.6900000000","12.5000000000","12.6400000000","28962450","364908096.0000","1","12.6500000000","0"],
                ["2017-07-04","sh.600000","12.6400000000","12.6400000000","12.6400000000","12.6400000000","","","0","12.6400000000","1"]"#,
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn minutes_are_labelled_with_their_end() {
+    fn timestamps_of_minutes_are_their_end() {
         let columns = "date,time,code,open,high,low,close,volume,amount,adjustflag";
         let records = r#"["2017-07-03","20170703093500000","sh.600000","12.6","12.69","12.5","12.64","100","1264","3"],
             ["2017-07-03","soon","sh.600000","","x",null,12.64,"100","1264","3"]"#;
@@ -258,11 +259,11 @@ mod tests {
     fn a_row_of_another_security_is_refused_by_its_number() {
         let record = r#"["2017-07-03","sz.000001","1","1","1","1","1","1","1","1","0"]"#;
         let error = query(None).parse(&message(&DAY_COLUMNS.join(","), "d", record), 1).unwrap_err();
-        assert_eq!(error.to_string(), "row 0 is of \"sz.000001\", asked was 600000.SH");
+        assert_eq!(error.to_string(), "row 0 is of \"sz.000001\", but 600000.SH was requested");
     }
 
     #[test]
-    fn what_baostock_does_not_have_is_not_asked_for() {
+    fn rejects_requests_that_baostock_cannot_serve() {
         let minute = KData::new("600000.SH".parse().unwrap(), range(), Some(1)).err().unwrap();
         assert!(minute.to_string().contains("sources.minute_bars"), "{minute}");
         assert!(!minute.is_transient());
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn all_bars_of_a_day_come_in_one_answer_with_their_codes() {
+    fn parses_all_bars_of_a_day_with_codes() {
         // The columns as the vendor's client names them.
         let columns = "date,code,open,high,low,close,preclose,volume,amount,adjustflag,turn,tradestatus,pctChg,peTTM,pbMRQ,\
                        psTTM,pcfNcfTTM,isST";
@@ -288,7 +289,7 @@ mod tests {
             AllOfDay("2024-01-02".parse().unwrap()).parse(&message, 1)
         };
         let adjusted = parse("2").unwrap_err().to_string();
-        assert_eq!(adjusted, r#"row 0 has the adjustflag "2", wanted is "3""#);
+        assert_eq!(adjusted, r#"row 0 has adjustflag "2", but "3" is required"#);
         let page = parse("3").unwrap();
         assert_eq!(page.num_records, 3);
         let NotedDay { bars, notes } = page.rows.into_iter().collect();
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_bars_or_a_clear_error() {
+    fn mutated_answers_give_bars_or_error() {
         let end = ["2017-07-03", "2017-07-31", "d", "3"].join("\u{1}");
         let body = |method: &str, columns: &str, record: &str| {
             let json = format!(r#"{{"record":[[{record}]]}}"#);
@@ -324,7 +325,7 @@ mod tests {
         let (days, minutes, all_of_day) = (query(None), query(Some(5)), AllOfDay("2024-01-02".parse().unwrap()));
         kit::fuzz::mutate(&samples, |bytes| {
             let body = String::from_utf8_lossy(bytes).into_owned();
-            // Each is mostly read as what it was.
+            // Most inputs go to the query of the sample they come from.
             let message = |kind: &str| Message { kind: kind.to_owned(), body: body.clone() };
             let error = if body.contains("AStock") {
                 all_of_day.parse(&message("99"), 1).err()

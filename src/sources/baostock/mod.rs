@@ -1,18 +1,18 @@
 // Upstream: none
 // Downstream: source
-// Role: BaoStock as a source: sessions, pages, the gate before every request.
+// Role: BaoStock as a source: sessions, pages and the rate limiter.
 
-//! BaoStock, a free vendor with a TCP protocol of its own: a login, then queries, one at a time on a connection. Each query
-//! has a file that knows its parameters and reads its answers.
+//! BaoStock is a free vendor with its own TCP protocol: a login, then queries, one at a time per connection. Each query
+//! has a file that defines its parameters and parses its answers.
 
 /// Adjustment factors.
 mod adjust_factor;
-/// Answers' bodies.
+/// Parses the bodies of answers.
 pub mod answer;
 mod connection;
-/// The meaning of codes.
+/// Maps the vendor's error codes.
 mod error_text;
-/// Messages as bytes.
+/// Encodes and decodes messages.
 pub mod frame;
 /// Bars.
 mod k_data;

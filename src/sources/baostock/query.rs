@@ -1,6 +1,6 @@
 // Upstream: adjust_factor, k_data, source, stock_basic, trade_dates
 // Downstream: actors, answer, frame
-// Role: What the source needs to know of one of BaoStock's queries; a security's code as BaoStock writes it. Pure.
+// Role: The interface of a BaoStock query, and security codes in BaoStock's format. Pure.
 
 use actors::domain::Code;
 use actors::ports::SourceErrorKind;
@@ -8,18 +8,18 @@ use actors::ports::SourceErrorKind;
 use super::answer::AnswerError;
 use super::frame::Message;
 
-/// Rows of one answer.
+/// The rows of one answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page<R> {
-    /// The rows, without those that say nothing.
+    /// The converted rows, without the skipped ones.
     pub rows: Vec<R>,
-    /// All rows that came: a full page has a next one.
+    /// The number of rows in the answer. A full page has a next one.
     pub num_records: usize,
 }
 
-/// A query but for the user and the page.
+/// A query, except for the user and the page.
 pub trait Query: Sync {
-    /// What a row of the answer becomes.
+    /// The type that a row of the answer becomes.
     type Row: PartialEq + Send;
     /// The method's name.
     const METHOD: &'static str;
@@ -31,11 +31,11 @@ pub trait Query: Sync {
     /// The parameters after method, user and page.
     fn params(&self) -> Vec<String>;
 
-    /// Reads an answer to page `page`, counted from 1.
+    /// Parses the answer to page `page`, counted from 1.
     fn parse(&self, message: &Message, page: usize) -> Result<Page<Self::Row>, AnswerError>;
 }
 
-/// The code in BaoStock's form: `sh.600000`.
+/// The code in BaoStock's format: `sh.600000`.
 pub fn baostock_code(code: Code) -> Result<String, SourceErrorKind> {
     match code.exchange() {
         "SH" => Ok(format!("sh.{}", code.digits())),
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exchange_stands_before_the_digits_and_beijing_has_none() {
+    fn prefixes_codes_and_rejects_beijing() {
         let of = |text: &str| baostock_code(text.parse().unwrap());
         assert_eq!(of("600000.SH"), Ok("sh.600000".to_owned()));
         assert_eq!(of("000001.SZ"), Ok("sz.000001".to_owned()));

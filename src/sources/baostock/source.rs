@@ -1,6 +1,6 @@
 // Upstream: baostock, sources, tests::it
 // Downstream: many
-// Role: BaoStock as a source: sessions, pages, the gate before every request.
+// Role: BaoStock as a source: sessions, pages and the rate limiter.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -33,16 +33,17 @@ use crate::sources::shared::redact::without_secret;
 
 /// The name in configuration, logs and reports.
 const NAME: &str = "baostock";
-/// What a probe asks for: a bank listed since 1991, on a trading day.
+/// The request of a probe: a bank listed since 1991, on a trading day.
 const PROBED_CODE: &str = "000001.SZ";
 const PROBED_DAY: &str = "2024-01-02";
-/// The password of the account `anonymous`, as the vendor's client has it.
+/// The password of the account `anonymous`, as in the vendor's client.
 const PUBLIC_PASSWORD: &str = "123456";
-/// Rows of a page, as the vendor's client 0.9.4 asks for.
+/// Rows per page, as in requests of the vendor's client 0.9.4.
 const PAGE_ROWS: usize = 2_000;
-/// Far beyond any answer (36 years of a calendar have 7): a server that never ends is cut off here.
+/// Maximum number of pages, to stop a server that sends pages without end. A calendar of 36 years has 7.
 const MAX_PAGES: usize = 32;
-/// A session that idled longer is begun anew: the server, or something between, may have forgotten it.
+/// Maximum idle time of a session. After that the server or a device in between may have dropped it, and a new session
+/// is opened.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// BaoStock as a source.
@@ -52,13 +53,13 @@ pub struct BaoStockSource {
     password: Option<SecretString>,
     timeout: Duration,
     limiter: RateLimiter,
-    /// Room for so many sessions.
+    /// Limits the number of sessions.
     places: Semaphore,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl BaoStockSource {
-    /// A source that has not connected yet. Fails where the login cannot be sent.
+    /// Creates the source without connecting. Fails if the timeout is zero or the login cannot be sent.
     pub fn new(section: &BaoStockSection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
         let (budget, timeout) = (budget.into(), Duration::from_millis(section.timeout_ms));
         if timeout.is_zero() {
@@ -80,7 +81,7 @@ impl BaoStockSource {
         })
     }
 
-    /// Tries the vendor and the account with the smallest query there is: one code on one day.
+    /// Probes the vendor and the account with the smallest query: one code on one day.
     pub async fn probe(&self) -> Result<Answer, SourceErrorKind> {
         let (Ok(code), Ok(day)) = (PROBED_CODE.parse::<Code>(), PROBED_DAY.parse()) else {
             return Err(SourceErrorKind::BadRequest(format!("{PROBED_CODE} on {PROBED_DAY}")));
@@ -90,7 +91,7 @@ impl BaoStockSource {
         Ok(Answer::of("the account is accepted"))
     }
 
-    /// All rows of a query, with the query in the error's words.
+    /// All rows of a query. An error names the query.
     async fn rows<Q: Query>(&self, query: Result<Q, SourceErrorKind>, about: &str) -> Result<Vec<Q::Row>, SourceError> {
         let rows = match query {
             Ok(query) => self.all_pages(&query).await,
@@ -107,18 +108,18 @@ impl BaoStockSource {
         for number in 1..=MAX_PAGES {
             let page = self.page(query, number).await?;
             if !page.rows.is_empty() && rows.ends_with(&page.rows) {
-                return Err(SourceErrorKind::BadAnswer(format!("page {number} repeats the one before")));
+                return Err(SourceErrorKind::BadAnswer(format!("page {number} repeats the previous page")));
             }
             rows.extend(page.rows);
-            // As the vendor's client: a page that is exactly full has a next one.
+            // As in the vendor's client, a page that is exactly full has a next one.
             if !Q::PAGED || page.num_records != PAGE_ROWS {
                 return Ok(rows);
             }
         }
-        Err(SourceErrorKind::BadAnswer(format!("{} rows in {MAX_PAGES} pages and no end", rows.len())))
+        Err(SourceErrorKind::BadAnswer(format!("no end after {} rows in {MAX_PAGES} pages", rows.len())))
     }
 
-    /// One page, in a session that is open, or in a new one where that turns out to be over.
+    /// Reads one page in an open session, or in a new one if the open one has ended.
     async fn page<Q: Query>(&self, query: &Q, number: usize) -> Result<Page<Q::Row>, SourceErrorKind> {
         let request = self.request(query, number);
         let open = self.lock_idle().pop().filter(|session| session.used_at.elapsed() < MAX_IDLE);
@@ -128,7 +129,7 @@ impl BaoStockSource {
             return Ok(page);
         }
         let session = self.limiter.pass(self.timeout, async || self.log_in().await).await?;
-        let over = || error_text::classify(error_text::NOT_LOGGED_IN, "the session was over as soon as it had begun");
+        let over = || error_text::classify(error_text::NOT_LOGGED_IN, "the session ended right after the login");
         self.ask(session, false, query, number, &request).await?.ok_or_else(over)
     }
 
@@ -142,7 +143,7 @@ impl BaoStockSource {
         frame::request(Q::KIND, &fields)
     }
 
-    /// Sends a request in a session. `None`: the session is over, and the request was not answered.
+    /// Sends a request in a session. `None` if the session has ended and the request was not answered.
     async fn ask<Q: Query>(
         &self,
         mut session: Connection,
@@ -175,15 +176,15 @@ impl BaoStockSource {
         self.limiter.pass(self.timeout, exchange).await
     }
 
-    /// A new session.
+    /// Opens a new session.
     async fn log_in(&self) -> Result<Connection, SourceErrorKind> {
         let password = self.password.as_ref().map_or(PUBLIC_PASSWORD, |password| password.expose_secret());
-        // The last field would be the key of a paying account.
+        // A paying account would send its key in the last field.
         let request = frame::request("00", &["login", &self.user, password, "0"]);
         let log_in = async {
             let mut session = Connection::open(&self.address).await?;
             let message = session.exchange(&request).await;
-            // A server may send back what it was sent.
+            // A server may echo what it received.
             let hide = |text: String| without_secret(text, self.password.as_ref());
             let message = message.map_err(|error| match error {
                 ExchangeError::Frame(error) => SourceErrorKind::BadAnswer(hide(error.to_string())),
@@ -240,7 +241,7 @@ impl MarketSource for BaoStockSource {
     }
 
     async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
-        Ok(self.rows(Ok(AllOfDay(day)), &format!("of all on {day}")).await?.into_iter().collect())
+        Ok(self.rows(Ok(AllOfDay(day)), &format!("for all securities on {day}")).await?.into_iter().collect())
     }
 
     async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
@@ -264,11 +265,11 @@ impl MarketSource for BaoStockSource {
     }
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
-        self.rows(Ok(StockBasic), "of all").await
+        self.rows(Ok(StockBasic), "for all securities").await
     }
 
     async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
-        self.rows(Ok(TradeDates::up_to_year_of(shanghai_clock::today())), "of all years").await
+        self.rows(Ok(TradeDates::up_to_year_of(shanghai_clock::today())), "for all years").await
     }
 }
 

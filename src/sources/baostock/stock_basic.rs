@@ -2,8 +2,8 @@
 // Downstream: actors, answer, frame, kit, query, sources::shared
 // Role: BaoStock's list of securities. Pure.
 
-//! Of Shanghai and Shenzhen, indices, funds and bonds among them (`type` 1 is a share), those that are not listed any more
-//! too (`status` 0). There is no industry in it.
+//! The list covers Shanghai and Shenzhen. It includes indices, funds and bonds (`type` 1 is a share) and securities
+//! that are no longer listed (`status` 0). It has no industry.
 
 use actors::domain::{FetchedStock, Field};
 
@@ -15,7 +15,7 @@ use crate::sources::shared::cells;
 const SHARE: &str = "1";
 const LISTED: &str = "1";
 
-/// All listed shares.
+/// A query for all listed shares.
 pub struct StockBasic;
 
 impl Query for StockBasic {
@@ -25,7 +25,7 @@ impl Query for StockBasic {
     const PAGED: bool = true;
 
     fn params(&self) -> Vec<String> {
-        // No code and no name: all.
+        // No code and no name selects all securities.
         vec![String::new(), String::new()]
     }
 
@@ -65,12 +65,12 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_rows_or_a_clear_error() {
+    fn mutated_answers_give_rows_or_error() {
         let json = r#"{"record":[["sh.600000","浦发银行","1999-11-10","","1","1"]]}"#;
         let columns = "code,code_name,ipoDate,outDate,type,status";
         let fields = ["0", "success", StockBasic::METHOD, "anonymous", "1", "2000", json, "", "", columns];
         let query = StockBasic;
-        kit::fuzz::bend_text(&[fields.join("\u{1}")], |text| {
+        kit::fuzz::mutate_text(&[fields.join("\u{1}")], |text| {
             query.parse(&Message { kind: "46".to_owned(), body: text.to_owned() }, 1)
         });
     }

@@ -2,7 +2,7 @@
 // Downstream: actors, answer, frame, kit, query, sources::shared
 // Role: BaoStock's calendar. Pure.
 
-//! Every day, open or not.
+//! The calendar lists every day with a flag that says whether the exchanges are open.
 
 use actors::domain::{DateRange, FetchedTradeDay};
 use chrono::{Datelike, NaiveDate};
@@ -12,13 +12,14 @@ use super::frame::Message;
 use super::query::{Page, Query};
 use crate::sources::shared::cells;
 
-/// The calendar up to the end of a year.
+/// A query for the calendar up to the end of a year.
 pub struct TradeDates {
     end: NaiveDate,
 }
 
 impl TradeDates {
-    /// Up to the end of the year of `today`: the exchanges publish a year's holidays before it begins.
+    /// Requests the calendar up to the end of the year of `today`. The exchanges publish a year's holidays before it
+    /// begins.
     pub fn up_to_year_of(today: NaiveDate) -> Self {
         Self { end: NaiveDate::from_ymd_opt(today.year(), 12, 31).unwrap_or(today) }
     }
@@ -51,7 +52,7 @@ mod tests {
     use rust_decimal::Decimal;
 
     #[test]
-    fn days_are_asked_for_to_the_end_of_the_year_and_are_open_or_not() {
+    fn requests_days_up_to_the_end_of_the_year() {
         let query = TradeDates::up_to_year_of("2024-03-05".parse().unwrap());
         assert_eq!(query.params(), ["1990-12-19", "2024-12-31"]);
         let json = r#"{"record":[["2024-01-01","0"],["2024-01-02","1"]]}"#;
@@ -63,12 +64,12 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_rows_or_a_clear_error() {
+    fn mutated_answers_give_rows_or_error() {
         let json = r#"{"record":[["2024-01-01","0"]]}"#;
         let columns = "calendar_date,is_trading_day";
         let fields = ["0", "success", TradeDates::METHOD, "anonymous", "1", "2000", json, "", "", columns];
         let query = TradeDates::up_to_year_of("2024-03-05".parse().unwrap());
-        kit::fuzz::bend_text(&[fields.join("\u{1}")], |text| {
+        kit::fuzz::mutate_text(&[fields.join("\u{1}")], |text| {
             query.parse(&Message { kind: "34".to_owned(), body: text.to_owned() }, 1)
         });
     }

@@ -1,6 +1,6 @@
 // Upstream: source, sources
 // Downstream: many
-// Role: ClickHouse as a user's database.
+// Role: Reads market data from a user's ClickHouse.
 
 use ::clickhouse::Client;
 use ::clickhouse::error::Error;
@@ -17,25 +17,25 @@ use crate::adapters::clickhouse::errors::{Effect, classify, text_of};
 use crate::config::ClickHouseSourceSection;
 use crate::sources::shared::excerpt::excerpt;
 
-/// A user's ClickHouse.
+/// A client of a user's ClickHouse.
 pub struct ClickHouseDatabase {
     client: Client,
     database: String,
 }
 
 impl ClickHouseDatabase {
-    /// Connects at the first use.
+    /// Creates the client. It connects on first use.
     pub fn new(section: &ClickHouseSourceSection) -> Self {
         let mut client = Client::default()
             .with_url(format!("http://{}:{}", section.host, section.port))
             .with_user(&section.user)
             .with_database(&section.database)
             .with_compression(::clickhouse::Compression::None)
-            // Replaced rows that are not merged away yet are not seen.
+            // `final` hides replaced rows that are not merged away yet.
             .with_setting("final", "1")
             .with_setting("output_format_json_quote_decimals", "1")
             .with_setting("output_format_json_quote_denormals", "0")
-            // An answer with a half of the rows could be taken for all of them.
+            // Without this, an answer with half of the rows could look complete.
             .with_setting("wait_end_of_query", "1");
         if let Some(password) = &section.password {
             client = client.with_password(password.expose_secret());
@@ -98,7 +98,7 @@ impl Database for ClickHouseDatabase {
     }
 }
 
-/// A line is a row; the last one is empty.
+/// Takes one line as a row. The last line is empty.
 fn take(line: &[u8], table: &str, rows: &mut Rows<'_>) -> Result<(), DatabaseError> {
     if line.is_empty() {
         return Ok(());
@@ -111,13 +111,13 @@ fn take(line: &[u8], table: &str, rows: &mut Rows<'_>) -> Result<(), DatabaseErr
     rows.push(&cells)
 }
 
-/// What an error means.
+/// Maps a client error to a database error.
 fn meaning(error: &Error, table: &str) -> DatabaseError {
     let reason = excerpt(&text_of(error));
     if matches!(error, Error::Network(_) | Error::NotEnoughData) {
         return DatabaseError::Unreachable(reason);
     }
-    // A user of `readonly = 1` may set nothing, not even how replaced rows are seen.
+    // A user with `readonly = 1` may change no setting, not even `final`.
     if reason.contains("Code: 164.") {
         return DatabaseError::Access(format!("{reason}; the user needs readonly = 2"));
     }

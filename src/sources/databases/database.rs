@@ -1,6 +1,6 @@
 // Upstream: clickhouse, mongodb, mysql, redis, source
 // Downstream: errors, pattern, query, rows
-// Role: A database as its client sees it: rows of cells, and the tables there are.
+// Role: The interface of a database client: reads rows of text cells and finds tables.
 
 use std::future::Future;
 
@@ -9,40 +9,40 @@ use super::pattern::Pattern;
 use super::query::Query;
 use super::rows::Rows;
 
-/// The most text of one request: of 500,000 bars it is about half of that.
+/// Maximum amount of text in one request. 500,000 bars take about half of it.
 pub(crate) const MAX_BYTES: usize = 64 << 20;
-/// The longest value that is read whole; a longer one is none of a column's kind.
+/// Maximum length of a value that is read whole. No valid value of any column is longer.
 pub(crate) const MAX_TEXT: usize = 200;
-/// Names of tables that are looked through: a few times as many as there are securities.
+/// Maximum number of table names to search: a few times the number of securities.
 pub(crate) const MAX_TABLES: usize = 20_000;
-/// Names that an error lists.
+/// Maximum number of names that an error lists.
 pub(crate) const MAX_NAMES: usize = 12;
 
-/// A database, as its client sees it. Futures are bounded in time by the caller.
+/// A database client. The caller limits the time of its futures.
 pub trait Database: Send + Sync + 'static {
-    /// What a table is called there.
+    /// What this database calls a table.
     const WHAT: &'static str;
-    /// Whether every column that is read must be there, as in SQL.
+    /// Whether every mapped column must exist, as in SQL.
     const IS_STRICT: bool;
 
-    /// Reads rows.
+    /// Reads the rows of a query.
     fn read(&self, query: &Query, rows: &mut Rows<'_>) -> impl Future<Output = Result<(), DatabaseError>> + Send;
 
-    /// Looks for a table of a name, or the first one that fits.
+    /// Finds the table with the pattern's name, or the first table that fits the pattern.
     fn find(&self, pattern: &Pattern) -> impl Future<Output = Result<Found, DatabaseError>> + Send;
 }
 
-/// What there is in the place of a table.
+/// The result of searching for a table.
 pub enum Found {
-    /// The table with its columns.
+    /// A table and its columns.
     Table {
-        /// Its name.
+        /// The table's name.
         name: String,
-        /// Their names.
+        /// The names of its columns.
         columns: Vec<String>,
     },
-    /// One without rows, whose columns nobody knows.
+    /// A table without rows, whose columns are unknown.
     Empty(String),
-    /// None; the names that are there.
+    /// No table fits. Holds the names of the existing tables.
     Nothing(Vec<String>),
 }

@@ -1,6 +1,6 @@
 // Upstream: clickhouse, database, mongodb, mysql, redis, rows
 // Downstream: actors, sources::shared
-// Role: What goes wrong at a database: table, column and value, and what kind of a source's failure that is.
+// Role: Errors of database requests, and the source error that each one becomes.
 
 use std::time::Duration;
 
@@ -11,81 +11,81 @@ use crate::sources::shared::excerpt::excerpt;
 /// A failed request to a database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseError {
-    /// No connection, or it broke.
+    /// The connection failed or broke.
     #[error("{0}")]
     Unreachable(String),
-    /// No answer in time.
+    /// No answer arrived in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// The server failed, or is too busy.
+    /// The server failed or is overloaded.
     #[error("{0}")]
     Server(String),
-    /// Another user or password is needed.
+    /// The server rejected the user or the password.
     #[error("{0}")]
     Login(String),
-    /// The user may not read there.
+    /// The user lacks the permission to read.
     #[error("{0}")]
     Access(String),
-    /// The table is not there.
+    /// The table does not exist.
     #[error("there is no {what} `{table}`; name another one in shape.tables")]
     NoTable {
-        /// What such a thing is called there.
+        /// What this database calls a table.
         what: &'static str,
-        /// Its name.
+        /// The table's name.
         table: String,
     },
-    /// The server refused the request.
+    /// The server rejected the query.
     #[error("table `{table}`: {reason}")]
     Refused {
         /// The table's name.
         table: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
-    /// A key of another type.
+    /// A Redis key has another type than expected.
     #[error("key `{key}` holds a {found}, but a {expected} is expected")]
     OtherType {
         /// The key.
         key: String,
-        /// What it must be.
+        /// The expected type.
         expected: &'static str,
-        /// What it is.
+        /// The actual type.
         found: String,
     },
-    /// More rows than are allowed.
+    /// The query returns more rows than allowed.
     #[error(
-        "table `{table}` has more than {most} rows for one request; raise shape.rows_per_request, or check its columns"
+        "table `{table}` has more than {most} rows for one request; raise shape.rows_per_request or check its columns"
     )]
     TooManyRows {
         /// The table's name.
         table: String,
-        /// What is allowed.
+        /// The allowed maximum.
         most: u64,
     },
-    /// More text than is allowed.
-    #[error("table `{table}` gives more than {most} bytes for one request")]
+    /// The query returns more text than allowed.
+    #[error("table `{table}` returns more than {most} bytes for one request")]
     TooManyBytes {
         /// The table's name.
         table: String,
-        /// What is allowed.
+        /// The allowed maximum.
         most: usize,
     },
-    /// A row that cannot be read.
+    /// A row cannot be parsed.
     #[error("table `{table}`: row {row}: {reason}: {value}")]
     BadRow {
         /// The table's name.
         table: String,
-        /// Counted from 1.
+        /// The row's number, counted from 1.
         row: u64,
-        /// What is wrong.
+        /// Why it cannot be parsed.
         reason: String,
-        /// Its beginning.
+        /// The beginning of the row.
         value: String,
     },
 }
 
 impl DatabaseError {
-    /// A row that cannot be read.
+    /// A row cannot be parsed.
     pub fn bad_row(table: &str, row: u64, reason: impl ToString, value: &str) -> Self {
         Self::BadRow { table: table.to_owned(), row, reason: excerpt(&reason.to_string()), value: excerpt(value) }
     }

@@ -1,6 +1,6 @@
 // Upstream: clickhouse, redis
 // Downstream: kit, rows
-// Role: Reads a row of JSON, an array or an object, into cells of text. Pure.
+// Role: Parses a JSON row, an array or an object, into text cells. Pure.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,20 +9,20 @@ use serde_json::value::RawValue;
 
 use super::rows::Cell;
 
-/// The cells of an array. No digit passes through binary floating point.
+/// The cells of an array. Numbers stay text, so that binary floating point changes no digit.
 pub fn array(json: &str) -> Result<Vec<Cell<'_>>, serde_json::Error> {
     let values: Vec<&RawValue> = serde_json::from_str(json)?;
     Ok(values.into_iter().map(|value| cell(value.get())).collect())
 }
 
-/// The cells of an object by their names; what it does not have is nothing.
+/// The cells of an object, in the order of `columns`. A missing field gives `None`.
 pub fn object<'a>(json: &'a str, columns: &[Option<&str>]) -> Result<Vec<Cell<'a>>, serde_json::Error> {
     let values: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(json)?;
     let found = |name: &str| values.get(name).and_then(|value| cell(value.get()));
     Ok(columns.iter().map(|name| name.and_then(found)).collect())
 }
 
-/// The names in an object.
+/// The field names of an object, sorted.
 pub fn names(json: &str) -> Result<Vec<String>, serde_json::Error> {
     let values: HashMap<String, &RawValue> = serde_json::from_str(json)?;
     let mut names: Vec<String> = values.into_keys().collect();
@@ -39,7 +39,7 @@ fn cell(value: &str) -> Cell<'_> {
             Ok(text) => Cow::Owned(text.into_owned()),
             Err(_) => text.into(),
         }),
-        // A number, or what is no value of a column and will be told as it stands.
+        // A number, or an array or object, which is no valid value and is reported as it stands.
         other => Some(other.into()),
     }
 }
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_rows_are_cells_or_an_error() {
+    fn mutated_rows_are_cells_or_an_error() {
         let samples = [
             r#"["2024-01-02", 12.34, "a\"b", null, true, [1], ""]"#,
             r#"{"time": "2024-01-02", "open": 1e2, "c": null}"#,
@@ -93,7 +93,7 @@ mod tests {
         }
 
         #[test]
-        fn what_json_says_is_what_is_read(text in ".{0,20}", number in any::<i64>()) {
+        fn reads_back_texts_and_numbers(text in ".{0,20}", number in any::<i64>()) {
             let json = serde_json::json!({ "text": text, "number": number }).to_string();
             let cells = object(&json, &[Some("text"), Some("number")]).unwrap();
             prop_assert_eq!(cells[0].as_deref(), Some(text.as_str()));

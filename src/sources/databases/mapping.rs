@@ -1,6 +1,6 @@
 // Upstream: query, rows, rows_tests, source
 // Downstream: actors, columns, config, pattern, times
-// Role: Where a database keeps which data: tables and columns, Ginkgo's unless the settings say otherwise. Pure.
+// Role: Maps each kind of data to a database's table and columns; the defaults are Ginkgo's names. Pure.
 
 use std::collections::BTreeMap;
 
@@ -11,46 +11,46 @@ use crate::sources::databases::columns;
 use crate::sources::databases::pattern::{Pattern, is_name};
 use crate::sources::databases::times::Times;
 
-/// The longest name of a column; MySQL's and MongoDB's are shorter in practice.
+/// Maximum length of a column name in bytes. MySQL's and MongoDB's names are shorter in practice.
 const MAX_COLUMN: usize = 64;
 
-/// Words that a name of a table may hold: of everything about one security, and beside them.
+/// The placeholders that name a security.
 const OF_CODE: &[&str] = &["{code}", "{digits}", "{exchange}", "{prefix}"];
 
-/// Columns that there need not be.
+/// Columns that a table may lack.
 const OPTIONAL: &[&str] = &["code", "frequency", "market", "deleted", "industry", "list_date", "delist_date"];
 
-/// Whose names are the defaults.
+/// Which names are the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defaults {
-    /// Ginkgo's tables.
+    /// The names of Ginkgo's tables.
     Tables,
-    /// Keys of Redis, each of which holds one security's data.
+    /// Redis keys. A key of bars, ticks or factors holds the data of one security.
     Keys,
 }
 
-/// A database's data in the worker's words.
+/// Where and how a database stores the worker's data.
 #[derive(Debug, Clone)]
 pub struct Mapping {
     tables: BTreeMap<DataKind, Table>,
-    /// How the column `code` names a security.
+    /// How the column `code` writes a security.
     pub code: Pattern,
-    /// How times are written.
+    /// The format of times.
     pub times: Times,
-    /// What volumes count.
+    /// The unit of volumes.
     pub volume_unit: VolumeUnit,
-    /// What amounts count.
+    /// The unit of amounts.
     pub amount_unit: AmountUnit,
-    /// The most rows of a request.
+    /// Maximum number of rows of a request.
     pub max_rows: u64,
 }
 
-/// A kind's table.
+/// The table of one kind of data.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// Its name.
+    /// The table's name.
     pub name: Pattern,
-    /// The worker's names of its columns, each with the database's; `None` where there is none.
+    /// The worker's column names, each with the database's name; `None` if the table lacks the column.
     columns: Vec<(&'static str, Option<String>)>,
 }
 
@@ -60,27 +60,27 @@ impl Table {
         self.columns.iter().find(|(name, _)| *name == ours)?.1.as_deref()
     }
 
-    /// The database's names of all columns that are read.
+    /// The database's names of all mapped columns.
     pub fn expected(&self) -> Vec<&str> {
         self.columns.iter().filter_map(|(_, theirs)| theirs.as_deref()).collect()
     }
 
-    /// The database's names of the columns without which no row is of use.
+    /// The database's names of the columns that every row needs.
     pub fn required(&self) -> Vec<&str> {
         let is_needed = |ours: &str| ours == "code" || !OPTIONAL.contains(&ours);
         self.columns.iter().filter(|(ours, _)| is_needed(ours)).filter_map(|(_, theirs)| theirs.as_deref()).collect()
     }
 }
 
-/// A setting of a shape that cannot work.
+/// A setting of a mapping is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("shape.{setting} holds `{given:.80}`: {reason}")]
 pub struct MappingError {
-    /// The setting below `mapping`.
+    /// The name of the setting.
     pub setting: &'static str,
-    /// Its text.
+    /// Its value.
     pub given: String,
-    /// What is wrong with it.
+    /// Why it is invalid.
     pub reason: String,
 }
 
@@ -95,7 +95,7 @@ impl Mapping {
             DataKind::ALL.iter().filter_map(|kind| Some((*kind, default_table(*kind, defaults)?))).collect();
         for given in &section.tables {
             let (kind, name) = named(given).map_err(wrong("tables", given))?;
-            let name = Pattern::parse(name, words(kind)).map_err(wrong("tables", given))?;
+            let name = Pattern::parse(name, placeholders(kind)).map_err(wrong("tables", given))?;
             if let Some(table) = tables.get_mut(&kind) {
                 table.name = name;
             }
@@ -104,21 +104,23 @@ impl Mapping {
             rename(&mut tables, given).map_err(wrong("columns", given))?;
         }
         for (kind, table) in &tables {
-            let says_code = match kind {
+            let identifies_security = match kind {
                 DataKind::TradeDays => true,
                 DataKind::Stocks => defaults == Defaults::Keys || table.column("code").is_some(),
-                // Without either, the data of all securities would be taken for those of one.
+                // Without either, rows of all securities would count as rows of one.
                 _ => table.column("code").is_some() || table.name.has_code(),
             };
-            if !says_code {
-                let reason =
-                    format!("nothing in {} says of which security a row is; name its column `code`", kind.key());
+            if !identifies_security {
+                let reason = format!("rows of {} do not identify their security; name the column `code`", kind.key());
                 return Err(wrong("tables", table.name.as_str())(reason));
             }
         }
         let code = Pattern::parse(&section.code, OF_CODE).map_err(wrong("code", &section.code))?;
         if !code.has_code() {
-            return Err(wrong("code", &section.code)(format!("it must hold some of {}", OF_CODE.join(", "))));
+            return Err(wrong("code", &section.code)(format!(
+                "it must contain at least one of {}",
+                OF_CODE.join(", ")
+            )));
         }
         Ok(Self {
             tables,
@@ -130,13 +132,13 @@ impl Mapping {
         })
     }
 
-    /// A kind's table. There is one of each.
+    /// The table of a kind. Every kind has one.
     pub fn table(&self, kind: DataKind) -> Option<&Table> {
         self.tables.get(&kind)
     }
 }
 
-fn words(kind: DataKind) -> &'static [&'static str] {
+fn placeholders(kind: DataKind) -> &'static [&'static str] {
     match kind {
         DataKind::Bars | DataKind::MinuteBars => &["{code}", "{digits}", "{exchange}", "{prefix}", "{frequency}"],
         DataKind::Ticks => &["{code}", "{digits}", "{exchange}", "{prefix}", "{date}"],
@@ -145,37 +147,38 @@ fn words(kind: DataKind) -> &'static [&'static str] {
     }
 }
 
-/// `kind=name`.
+/// Parses `kind=name`.
 fn named(given: &str) -> Result<(DataKind, &str), String> {
-    let (kind, name) = given.split_once('=').ok_or("it must be a kind, `=` and a name")?;
+    let (kind, name) = given.split_once('=').ok_or("it must have the form `kind=name`")?;
     Ok((kind_of(kind)?, name.trim()))
 }
 
 fn kind_of(text: &str) -> Result<DataKind, String> {
     let kinds = || DataKind::ALL.map(DataKind::key).join(", ");
-    DataKind::ALL.into_iter().find(|kind| kind.key() == text.trim()).ok_or_else(|| format!("kinds are {}", kinds()))
+    DataKind::ALL.into_iter().find(|kind| kind.key() == text.trim()).ok_or_else(|| format!("the kinds are {}", kinds()))
 }
 
-/// `kind.column=name`.
+/// Parses `kind.column=name` and sets the column's name.
 fn rename(tables: &mut BTreeMap<DataKind, Table>, given: &str) -> Result<(), String> {
-    let (path, theirs) = given.split_once('=').ok_or("it must be a kind, `.`, a column, `=` and its name")?;
-    let (kind, ours) = path.split_once('.').ok_or("it must be a kind, `.`, a column, `=` and its name")?;
-    let table = tables.get_mut(&kind_of(kind)?).ok_or("there is no such kind")?;
+    let (path, theirs) = given.split_once('=').ok_or("it must have the form `kind.column=name`")?;
+    let (kind, ours) = path.split_once('.').ok_or("it must have the form `kind.column=name`")?;
+    let table = tables.get_mut(&kind_of(kind)?).ok_or("the kind is unknown")?;
     let known = table.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let (ours, theirs) = (ours.trim(), theirs.trim());
     let (name, column) =
-        table.columns.iter_mut().find(|(name, _)| *name == ours).ok_or_else(|| format!("columns are {known}"))?;
+        table.columns.iter_mut().find(|(name, _)| *name == ours).ok_or_else(|| format!("the columns are {known}"))?;
     if theirs.is_empty() && !OPTIONAL.contains(name) {
-        return Err(format!("{name} must have a column"));
+        return Err(format!("column {name} is required and needs a name"));
     }
     if theirs.len() > MAX_COLUMN || !theirs.chars().all(is_name) {
-        return Err(format!("a column's name may hold letters, digits, `_` and `-`, at most {MAX_COLUMN} bytes"));
+        return Err(format!("a column name may hold letters, digits, `_` and `-`, at most {MAX_COLUMN} bytes"));
     }
     *column = (!theirs.is_empty()).then(|| theirs.to_owned());
     Ok(())
 }
 
-/// Where Ginkgo keeps a kind (its models' names), or Redis, for which Ginkgo has none.
+/// The default table of a kind: the names of Ginkgo's models, or key names of our own for Redis, where Ginkgo stores no
+/// market data.
 fn default_table(kind: DataKind, defaults: Defaults) -> Option<Table> {
     let (table, key, ours) = match kind {
         DataKind::Bars | DataKind::MinuteBars => ("bar", "ginkgo:bars:{code}:{frequency}", columns::BAR),
@@ -196,11 +199,11 @@ fn default_table(kind: DataKind, defaults: Defaults) -> Option<Table> {
         "deleted" => "is_del",
         same => same,
     };
-    // A key, or a field of a hash, says whose data it holds.
+    // In Redis, the key or the field of a hash identifies the security.
     let is_there = |ours: &str| defaults == Defaults::Tables || !matches!(ours, "code" | "frequency");
     let columns = own.iter().chain(ours).map(|ours| (*ours, is_there(ours).then(|| theirs(ours).to_owned()))).collect();
     let name = if defaults == Defaults::Tables { table } else { key };
-    Some(Table { name: Pattern::parse(name, words(kind)).ok()?, columns })
+    Some(Table { name: Pattern::parse(name, placeholders(kind)).ok()?, columns })
 }
 
 #[cfg(test)]
@@ -247,16 +250,16 @@ mod tests {
     #[test]
     fn what_cannot_work_is_named() {
         let wrong = |tables: &[&str], columns: &[&str]| mapping(tables, columns).unwrap_err().to_string();
-        assert!(wrong(&["bar"], &[]).contains("shape.tables holds `bar`: it must be a kind"));
+        assert!(wrong(&["bar"], &[]).contains("shape.tables holds `bar`: it must have the form `kind=name`"));
         assert!(wrong(&["bar=x"], &[]).contains("kinds are bars, minute_bars, ticks, factors, stocks, trade_days"));
         assert!(wrong(&["bars=x`; DROP TABLE y"], &[]).contains("holds '`'"));
         assert!(wrong(&["stocks={code}"], &[]).contains("in braces"));
         assert!(wrong(&[], &["bars.opening=x"]).contains("columns are code, frequency, time, open"));
-        assert!(wrong(&[], &["bars.open="]).contains("open must have a column"));
+        assert!(wrong(&[], &["bars.open="]).contains("column open is required"));
         assert!(wrong(&[], &["bars.open=a`b"]).contains("may hold letters"));
         assert!(wrong(&[], &["bars.open=$where("]).contains("may hold letters"));
         for column in ["bars.code=", "stocks.code="] {
-            assert!(wrong(&[], &[column]).contains("says of which security"));
+            assert!(wrong(&[], &[column]).contains("do not identify their security"));
         }
         let code = MappingSection { code: "x".into(), ..MappingSection::default() };
         assert!(Mapping::new(&code, Defaults::Tables).unwrap_err().to_string().contains("shape.code holds `x`"));

@@ -1,39 +1,39 @@
 // Upstream: sources
 // Downstream: source
-// Role: Databases as sources: what another Ginkgo or the user's own collection holds, by names from the settings.
+// Role: Databases as sources: another Ginkgo's or the user's own tables, named in the settings.
 
-//! One source for all of them: a database gives rows as cells of text ([`Database`]), the settings say what they mean
-//! ([`mapping`]), and [`rows`] makes bars and the like of them. Nothing is ever written.
+//! One source type serves all databases. A client (`database::Database`) returns rows as text cells, the settings
+//! ([`mapping`]) define what the cells mean, and `rows` converts them to bars and other records. The source only reads.
 
 /// ClickHouse.
 mod clickhouse;
 /// Columns of each kind of row.
 mod columns;
-/// A database as its client sees it.
+/// The interface of a database client.
 mod database;
-/// What goes wrong.
+/// Errors.
 mod errors;
-/// Rows of JSON.
+/// Parses JSON rows.
 mod json;
-/// Tables and columns.
+/// The mapping of tables and columns.
 pub mod mapping;
 /// MongoDB.
 mod mongodb;
 /// MySQL and MariaDB.
 mod mysql;
-/// Names with words in braces.
+/// Name patterns with placeholders.
 mod pattern;
-/// What is asked.
+/// Queries.
 mod query;
 /// Redis.
 mod redis;
-/// What rows become.
+/// Converts rows to records.
 mod rows;
 #[cfg(test)]
 mod rows_tests;
 /// The source.
 mod source;
-/// Times.
+/// Parses times.
 mod times;
 
 pub use source::{DatabaseSource, clickhouse, mapping_problems, mongodb, mysql, redis};

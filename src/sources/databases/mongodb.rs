@@ -1,6 +1,6 @@
 // Upstream: source, sources
 // Downstream: many
-// Role: MongoDB as a user's database.
+// Role: Reads market data from a user's MongoDB.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -22,21 +22,21 @@ use super::times::{Bound, midnight};
 use crate::config::{MongoDates, MongoDbSourceSection};
 use crate::sources::shared::excerpt::excerpt;
 
-/// Documents in one answer: a small one each, so about a megabyte.
+/// Documents per answer. Documents are small, so an answer has about a megabyte.
 const BATCH: u32 = 5_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// A user's MongoDB.
+/// A client of a user's MongoDB.
 pub struct MongoDbDatabase {
     options: ClientOptions,
     database: String,
     dates: MongoDates,
-    /// Made at the first use: its tasks need a runtime.
+    /// Created on first use, because its tasks need a runtime.
     client: OnceCell<Client>,
 }
 
 impl MongoDbDatabase {
-    /// Connects at the first use.
+    /// Creates the client's options. It connects on first use.
     pub fn new(section: &MongoDbSourceSection) -> Self {
         let timeout = Duration::from_millis(section.timeout_ms);
         let mut options = ClientOptions::default();
@@ -44,7 +44,7 @@ impl MongoDbDatabase {
         options.connect_timeout = Some(timeout);
         options.server_selection_timeout = Some(timeout);
         options.max_pool_size = Some(section.max_concurrent);
-        // One call is one attempt.
+        // The driver must not retry: one call is one attempt.
         options.retry_reads = Some(false);
         options.app_name = Some("ginkgo-data-worker".to_owned());
         if section.tls {
@@ -70,7 +70,8 @@ impl MongoDbDatabase {
         Ok(!names.is_empty())
     }
 
-    /// What selects the rows. A column's times may be dates, texts or numbers: each is compared with its like only.
+    /// The filter of a query. A time column may hold dates, texts or numbers. Each type is compared only with bounds of
+    /// the same type.
     fn filter(&self, query: &Query) -> Document {
         let mut filter = Document::new();
         for (name, wanted) in &query.wanted {
@@ -87,7 +88,7 @@ impl MongoDbDatabase {
         let mut ways = Vec::new();
         match (from, before) {
             (Bound::Text(from), Bound::Text(before)) => {
-                // Wall clocks that were stored as if they were UTC are up to a day off.
+                // Wall-clock times stored as if they were UTC are up to a day off.
                 let day = if self.dates == MongoDates::WallClock { DAY_MS } else { 0 };
                 let end = range.end.succ_opt().unwrap_or(range.end);
                 let date = |seconds: i64, more: i64| Bson::DateTime(DateTime::from_millis(seconds * 1_000 + more));
@@ -164,7 +165,7 @@ impl Database for MongoDbDatabase {
         while cursor.advance().await.map_err(failed)? {
             self.take(cursor.current(), query, rows)?;
         }
-        // A collection that is not there looks like an empty one.
+        // A missing collection looks like an empty one.
         if rows.num_rows() == 0 && !self.has(&query.table).await.map_err(failed)? {
             return Err(DatabaseError::NoTable { what: Self::WHAT, table: query.table.clone() });
         }
@@ -188,7 +189,7 @@ impl Database for MongoDbDatabase {
     }
 }
 
-/// What an error means; numbers are those of MongoDB's `error_codes.yml`.
+/// Maps a driver error to a database error. The numbers are from MongoDB's `error_codes.yml`.
 fn meaning(error: &Error, table: &str) -> DatabaseError {
     let reason = excerpt(&error.to_string());
     match &*error.kind {

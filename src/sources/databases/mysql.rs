@@ -1,6 +1,6 @@
 // Upstream: source, sources
 // Downstream: many
-// Role: MySQL or MariaDB as a user's database.
+// Role: Reads market data from a user's MySQL or MariaDB.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
@@ -18,18 +18,18 @@ use super::rows::{Cell, Rows};
 use crate::config::{MySqlSourceSection, TimeZone};
 use crate::sources::shared::excerpt::excerpt;
 
-/// A user's MySQL or MariaDB.
+/// A client of a user's MySQL or MariaDB.
 pub struct MySqlDatabase {
     options: MySqlConnectOptions,
-    /// Connections without a request; as many as requests may be under way at most. No pool of the client's: it tries
-    /// until its own deadline and then no longer knows why.
+    /// Idle connections, at most as many as concurrent requests. The client's own pool is not used: it retries until
+    /// its own deadline and then no longer reports the cause.
     idle: Mutex<Vec<MySqlConnection>>,
 }
 
 impl MySqlDatabase {
-    /// Connects at the first use.
+    /// Creates the client. It connects on first use.
     pub fn new(section: &MySqlSourceSection) -> Self {
-        // Columns of the type TIMESTAMP are told in the session's zone.
+        // The server returns TIMESTAMP columns in the session's time zone.
         let zone = match section.mapping.time_zone {
             TimeZone::Shanghai => "+08:00",
             TimeZone::Utc => "+00:00",
@@ -55,7 +55,7 @@ impl MySqlDatabase {
         }
     }
 
-    /// Does something on a connection, which is kept where nothing went wrong.
+    /// Runs `work` on a connection and keeps the connection if it succeeds.
     async fn with<T>(
         &self,
         table: &str,
@@ -66,7 +66,7 @@ impl MySqlDatabase {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         match &outcome {
             Ok(_) => idle.push(connection),
-            // A server that went away took the others with it.
+            // A failed server has closed the other connections too.
             Err(DatabaseError::Unreachable(_)) => idle.clear(),
             Err(_) => {}
         }
@@ -79,7 +79,7 @@ impl Database for MySqlDatabase {
     const IS_STRICT: bool = true;
 
     async fn read(&self, query: &Query, rows: &mut Rows<'_>) -> Result<(), DatabaseError> {
-        // As text every type is exact, and a value of any length stays small.
+        // As text, every type is exact. LEFT limits the length of a value.
         let (sql, values) = query.sql(|name| format!("LEFT(CAST(`{name}` AS CHAR), {MAX_TEXT})"));
         self.with(&query.table, async |connection| {
             let mut request = sqlx::query(&sql).persistent(false);
@@ -123,7 +123,7 @@ fn cells(row: &MySqlRow) -> Result<Vec<Cell<'_>>, sqlx::Error> {
     (0..row.len()).map(|at| Ok(row.try_get::<Option<&str>, _>(at)?.map(Cow::Borrowed))).collect()
 }
 
-/// What an error means; states are those of the SQL standard and of MySQL's error reference.
+/// Maps a client error to a database error. The states are those of the SQL standard and of MySQL's error reference.
 fn meaning(error: &sqlx::Error, table: &str) -> DatabaseError {
     let reason = excerpt(&error.to_string());
     let Some(answer) = error.as_database_error() else {
@@ -136,7 +136,7 @@ fn meaning(error: &sqlx::Error, table: &str) -> DatabaseError {
     let number = answer.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(|error| error.number());
     match (number, answer.code().as_deref()) {
         (Some(1045), _) | (_, Some("28000")) => DatabaseError::Login(reason),
-        // Of a database, a table or a column of it.
+        // No access to a database, a table or a column.
         (Some(1044 | 1142 | 1143), _) => DatabaseError::Access(reason),
         (_, Some("42S02")) => DatabaseError::NoTable { what: MySqlDatabase::WHAT, table: table.to_owned() },
         (_, Some(state)) if state.starts_with("42") || state.starts_with("22") => {

@@ -1,51 +1,53 @@
 // Upstream: many
 // Downstream: actors, kit
-// Role: Names with words in braces, such as a table for each security: checked, filled in, recognised. Pure.
+// Role: Name patterns with placeholders, such as one table per security: validates, fills in, matches. Pure.
 
 use actors::domain::{Code, Frequency};
 use chrono::NaiveDate;
 
-/// What may stand in the place of words in braces.
+/// The values of the placeholders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Names {
-    /// `{code}`, `{digits}`, `{exchange}`, `{prefix}`.
+    /// The value of `{code}`, `{digits}`, `{exchange}` and `{prefix}`.
     pub code: Option<Code>,
-    /// `{frequency}`.
+    /// The value of `{frequency}`.
     pub frequency: Option<Frequency>,
-    /// `{date}`.
+    /// The value of `{date}`.
     pub date: Option<NaiveDate>,
 }
 
-/// The longest name; MySQL's own have 64 characters.
+/// Maximum length of a pattern in bytes. MySQL's own names have at most 64 characters.
 const MAX_LENGTH: usize = 128;
-/// The words that name a security.
+/// The placeholders that name a security.
 const OF_CODE: [&str; 4] = ["{code}", "{digits}", "{exchange}", "{prefix}"];
 
-/// A name with words in braces.
+/// A name with placeholders in braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// Reads one that may hold these words. Nothing that it may hold needs to be escaped in quotation marks or in a
-    /// search pattern of Redis.
-    pub fn parse(text: &str, words: &[&str]) -> Result<Self, String> {
+    /// Parses a pattern that may contain these placeholders. The allowed characters need no escaping in quotation marks
+    /// or in a Redis search pattern.
+    pub fn parse(text: &str, placeholders: &[&str]) -> Result<Self, String> {
         let mut rest = text.to_owned();
-        for word in words {
-            rest = rest.replace(word, "");
+        for placeholder in placeholders {
+            rest = rest.replace(placeholder, "");
         }
         if text.is_empty() || text.len() > MAX_LENGTH {
             return Err(format!("a name must have 1 to {MAX_LENGTH} bytes"));
         }
         match rest.chars().find(|c| !(is_name(*c) || matches!(c, '.' | ':' | '/'))) {
             None => Ok(Self(text.to_owned())),
-            Some('{' | '}') => Err(format!("`{text:.60}` may hold in braces: {}", words.join(", "))),
+            Some('{' | '}') => {
+                Err(format!("`{text:.60}` has an unknown placeholder; allowed are: {}", placeholders.join(", ")))
+            }
             Some(other) => {
-                Err(format!("`{text:.60}` holds {other:?}; letters, digits, `_`, `-`, `.`, `:`, `/` may stand in it"))
+                Err(format!("`{text:.60}` holds {other:?}; allowed are letters, digits, `_`, `-`, `.`, `:`, `/`"))
             }
         }
     }
 
-    /// The name with the words filled in.
+    /// Fills in the placeholders.
     pub fn fill(&self, names: &Names) -> String {
         let mut name = self.0.clone();
         if let Some(code) = names.code {
@@ -64,17 +66,17 @@ impl Pattern {
         name
     }
 
-    /// Whether it names a security.
+    /// Whether the name depends on the security.
     pub fn has_code(&self) -> bool {
-        OF_CODE.iter().any(|word| self.0.contains(word))
+        OF_CODE.iter().any(|placeholder| self.0.contains(placeholder))
     }
 
-    /// Whether it is one name only.
+    /// Whether the pattern has no placeholder.
     pub fn is_fixed(&self) -> bool {
         !self.0.contains('{')
     }
 
-    /// Whether a name may be one of it: it begins and ends alike.
+    /// Whether a name may come from this pattern: its beginning and its end match.
     pub fn may_be(&self, name: &str) -> bool {
         match (self.0.split_once('{'), self.0.rsplit_once('}')) {
             (Some((begin, _)), Some((_, end))) => {
@@ -84,7 +86,7 @@ impl Pattern {
         }
     }
 
-    /// As Redis searches for it.
+    /// The pattern in the syntax of a Redis search.
     pub fn glob(&self) -> String {
         let mut glob = String::new();
         for (at, part) in self.0.split('{').enumerate() {
@@ -97,13 +99,13 @@ impl Pattern {
         glob
     }
 
-    /// As it was written.
+    /// The pattern as configured.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A character of any name: letters of all scripts, digits, `_` and `-`.
+/// Whether a character is allowed in every name: letters of all scripts, digits, `_` and `-`.
 pub fn is_name(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-')
 }
@@ -113,7 +115,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WORDS: &[&str] = &["{code}", "{digits}", "{exchange}", "{prefix}", "{frequency}", "{date}"];
+    const PLACEHOLDERS: &[&str] = &["{code}", "{digits}", "{exchange}", "{prefix}", "{frequency}", "{date}"];
 
     fn names() -> Names {
         Names {
@@ -124,31 +126,34 @@ mod tests {
     }
 
     #[test]
-    fn words_in_braces_are_filled_in_and_recognised() {
-        let pattern = Pattern::parse("{digits}_{exchange}_Tick", WORDS).unwrap();
+    fn fills_in_and_recognises_placeholders() {
+        let pattern = Pattern::parse("{digits}_{exchange}_Tick", PLACEHOLDERS).unwrap();
         assert_eq!(pattern.fill(&names()), "000001_SZ_Tick");
         assert!(pattern.may_be("600000_SH_Tick") && !pattern.may_be("bar") && !pattern.may_be("_Tick"));
-        let key = Pattern::parse("ginkgo:bars:{code}:{frequency}", WORDS).unwrap();
+        let key = Pattern::parse("ginkgo:bars:{code}:{frequency}", PLACEHOLDERS).unwrap();
         assert_eq!((key.fill(&names()).as_str(), key.glob().as_str()), ("ginkgo:bars:000001.SZ:5m", "ginkgo:bars:*:*"));
-        assert_eq!(Pattern::parse("{prefix}{digits}/{date}", WORDS).unwrap().fill(&names()), "sz000001/20240102");
+        assert_eq!(
+            Pattern::parse("{prefix}{digits}/{date}", PLACEHOLDERS).unwrap().fill(&names()),
+            "sz000001/20240102"
+        );
         assert!(Pattern::parse("bar", &[]).unwrap().is_fixed() && key.has_code());
     }
 
     #[test]
-    fn what_could_leave_its_quotes_is_no_name() {
+    fn rejects_names_that_need_escaping() {
         for text in
             ["", "a`b", "a'b", "a\"b", "a\\b", "a b", "a;b", "a$b", "a*b", "a\0b", "{code", "{weather}", "{frequency"]
         {
             assert!(Pattern::parse(text, &["{code}"]).is_err(), "{text}");
         }
-        assert!(Pattern::parse("{frequency}", &["{code}"]).unwrap_err().contains("in braces: {code}"));
+        assert!(Pattern::parse("{frequency}", &["{code}"]).unwrap_err().contains("allowed are: {code}"));
         assert!(Pattern::parse("日线", &[]).is_ok());
     }
 
     #[test]
-    fn bent_names_are_refused_or_need_no_escaping() {
+    fn mutated_names_are_refused_or_need_no_escaping() {
         kit::fuzz::mutate(&["{digits}_{exchange}_Tick", "ginkgo:bars:{code}:{frequency}", "日线/{date}"], |bytes| {
-            if let Ok(pattern) = Pattern::parse(&String::from_utf8_lossy(bytes), WORDS) {
+            if let Ok(pattern) = Pattern::parse(&String::from_utf8_lossy(bytes), PLACEHOLDERS) {
                 let name = pattern.fill(&names());
                 assert!(name.chars().all(|c| is_name(c) || matches!(c, '.' | ':' | '/')), "{name}");
             }
@@ -159,7 +164,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
         #[test]
         fn no_pattern_gives_a_name_that_needs_escaping(text in "[a-z{}`'\"$:*?\\[\\]\\\\_. -]{0,20}|\\PC{0,12}") {
-            if let Ok(pattern) = Pattern::parse(&text, WORDS) {
+            if let Ok(pattern) = Pattern::parse(&text, PLACEHOLDERS) {
                 let name = pattern.fill(&names());
                 prop_assert!(name.chars().all(|c| is_name(c) || matches!(c, '.' | ':' | '/')), "{}", name);
                 prop_assert!(pattern.may_be(&name), "{} {}", text, name);

@@ -1,6 +1,6 @@
 // Upstream: clickhouse, database, mongodb, mysql, redis, source
 // Downstream: actors, columns, config, mapping, pattern, times
-// Role: What is asked of a database: a table, its columns, and the rows that are wanted. Pure.
+// Role: A query to a database: the table, its columns and the rows to select. Pure.
 
 use actors::domain::{Code, DateRange, Frequency};
 use actors::ports::DataKind;
@@ -9,47 +9,47 @@ use super::pattern::Names;
 use super::times::Bound;
 use crate::sources::databases::mapping::{Mapping, Table};
 
-/// A value that a column must have.
+/// A value that a column must equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// A text.
+    /// A text value.
     Text(String),
-    /// A number.
+    /// A numeric value.
     Number(i64),
 }
 
-/// What is asked.
+/// A query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// The kind of data.
     pub kind: DataKind,
     /// The table's name.
     pub table: String,
-    /// The database's names of the columns, in the order of the cells; `None` where there is none.
+    /// The database's names of the columns, in the order of the cells; `None` if the table lacks the column.
     pub columns: Vec<Option<String>>,
-    /// What columns must be.
+    /// Columns and the value that each must equal.
     pub wanted: Vec<(String, Wanted)>,
-    /// The column of times, with what it must be at least and less than.
+    /// The time column with its inclusive lower and its exclusive upper bound.
     pub between: Option<(String, Bound, Bound)>,
-    /// The days.
+    /// The requested days.
     pub range: Option<DateRange>,
-    /// The most rows.
+    /// Maximum number of rows.
     pub max_rows: u64,
 }
 
-/// Which rows of a kind.
+/// Which rows of a kind to select.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Of {
-    /// One security's.
+    /// Rows of one security.
     pub code: Option<Code>,
-    /// Of one frequency.
+    /// Rows of one frequency.
     pub frequency: Option<Frequency>,
-    /// Of some days.
+    /// Rows of these days.
     pub range: Option<DateRange>,
 }
 
 impl Mapping {
-    /// The request for some rows of a kind.
+    /// Builds the query for some rows of a kind.
     pub fn query(&self, kind: DataKind, table: &Table, columns: &[&str], of: Of) -> Query {
         let date = of.range.map(|range| range.end);
         let names = Names { code: of.code, frequency: of.frequency, date };
@@ -81,7 +81,7 @@ impl Mapping {
 }
 
 impl Query {
-    /// A SELECT with a `?` for each value, and the values. Names need no escaping: see [`super::pattern`].
+    /// Builds a SELECT with a `?` for each value, and the values. Names need no escaping: see [`super::pattern`].
     pub fn sql(&self, column: impl Fn(&str) -> String) -> (String, Vec<Wanted>) {
         let columns = self.columns.iter().map(|name| name.as_deref().map_or("NULL".to_owned(), &column));
         let mut sql = format!("SELECT {} FROM `{}`", columns.collect::<Vec<_>>().join(", "), self.table);
@@ -102,7 +102,7 @@ impl Query {
             sql.push_str(" WHERE ");
             sql.push_str(&conditions.join(" AND "));
         }
-        // One more than allowed, so that too many are noticed.
+        // One row more than allowed, to detect too many rows.
         sql.push_str(&format!(" LIMIT {}", self.max_rows.saturating_add(1)));
         (sql, values)
     }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn ginkgos_bars_are_selected_by_code_frequency_and_days() {
+    fn selects_bars_by_code_frequency_and_days() {
         let (sql, values) = query(&MappingSection::default(), Defaults::Tables).sql(|name| format!("`{name}`"));
         assert_eq!(
             sql,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_redis_says_all_of_it() {
+    fn redis_key_replaces_the_conditions() {
         let query = query(&MappingSection::default(), Defaults::Keys);
         assert_eq!((query.table.as_str(), query.wanted), ("ginkgo:bars:000001.SZ:5m", vec![]));
     }

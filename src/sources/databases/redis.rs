@@ -1,11 +1,11 @@
 // Upstream: source, sources
 // Downstream: many
-// Role: Redis as a user's database: rows as JSON in sorted sets, lists and a hash.
+// Role: Reads market data from a user's Redis: JSON rows in sorted sets, lists and a hash.
 
-//! Redis has no tables, and Ginkgo keeps no market data there. So the shape is the most usual one: each row is an object in
-//! JSON; bars, factors and the calendar are members of a sorted set with Unix seconds as scores, from which a range of days is
-//! cut; the trades of a day are a list, because equal trades are different ones and have an order; the stock list is a hash
-//! by code.
+//! Redis has no tables, and Ginkgo stores no market data there, so the layout is the most usual one. Each row is a JSON
+//! object. Bars, factors and the calendar are members of a sorted set with Unix seconds as scores, which allows queries
+//! by days. The trades of a day are a list, because equal trades are distinct and have an order. The stock list is a
+//! hash by code.
 
 use std::time::Duration;
 
@@ -28,13 +28,13 @@ use super::times::midnight;
 use crate::config::RedisSourceSection;
 use crate::sources::shared::excerpt::excerpt;
 
-/// Members in one answer.
+/// Members per answer.
 const PAGE: usize = 2_000;
-/// Keys that are looked at for one that fits a pattern.
+/// Maximum number of SCAN calls to find a key that fits a pattern.
 const MAX_SCANS: usize = 200;
 const DAY_S: i64 = 86_400;
 
-/// A user's Redis.
+/// A client of a user's Redis.
 pub struct RedisDatabase {
     client: Client,
     timeout: Duration,
@@ -42,7 +42,7 @@ pub struct RedisDatabase {
 }
 
 impl RedisDatabase {
-    /// Connects at the first use.
+    /// Creates the client. It connects on first use.
     pub fn new(section: &RedisSourceSection) -> Result<Self, RedisError> {
         let mut login = RedisConnectionInfo::default().set_db(section.database.into());
         if !section.user.is_empty() {
@@ -96,13 +96,14 @@ impl RedisDatabase {
         }
     }
 
-    /// The type of a key; `none` where it is not there.
+    /// The type of a key; `none` if the key does not exist.
     async fn type_of(&self, key: &str) -> Result<String, DatabaseError> {
         self.ask(key, redis::cmd("TYPE").arg(key)).await
     }
 
     async fn read_sorted_set(&self, query: &Query, rows: &mut Rows<'_>) -> Result<(), DatabaseError> {
-        // Scores may have been made of a wall clock in another zone: a day more on both sides, and the times decide.
+        // Scores may come from a wall clock in another zone. So the query covers a day more on both sides, and the
+        // times in the rows decide.
         let (from, to) = query.range.map_or(("-inf".to_owned(), "+inf".to_owned()), |range| {
             ((midnight(range.start) - DAY_S).to_string(), (midnight(range.end) + 2 * DAY_S).to_string())
         });
@@ -137,9 +138,9 @@ impl RedisDatabase {
         }
     }
 
-    /// A field's name is the code, unless the row names one.
+    /// Reads a hash. The name of a field is the code, unless the row has one.
     async fn read_hash(&self, query: &Query, rows: &mut Rows<'_>) -> Result<(), DatabaseError> {
-        // Asked first: the hash comes as a whole, because a scan may tell a field twice.
+        // The size is checked first. The hash is then read as a whole, because HSCAN may return a field twice.
         let num_fields: u64 = self.ask(&query.table, redis::cmd("HLEN").arg(&query.table)).await?;
         if num_fields > query.max_rows {
             return Err(DatabaseError::TooManyRows { table: query.table.clone(), most: query.max_rows });
@@ -151,7 +152,7 @@ impl RedisDatabase {
         Ok(())
     }
 
-    /// One row of a key.
+    /// Reads one row of a key.
     async fn sample(&self, key: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
         let ask = async |command: &Cmd| self.ask::<Vec<Vec<u8>>>(key, command).await;
         Ok(match self.type_of(key).await?.as_str() {
@@ -206,7 +207,7 @@ impl Database for RedisDatabase {
     }
 }
 
-/// What a key of a kind holds, in Redis's words.
+/// The Redis type that a key of this kind must have.
 fn type_for(kind: DataKind) -> &'static str {
     match kind {
         DataKind::Bars | DataKind::MinuteBars | DataKind::Factors | DataKind::TradeDays => "zset",
@@ -215,7 +216,7 @@ fn type_for(kind: DataKind) -> &'static str {
     }
 }
 
-/// Takes a row; a field of a hash is the code where the row names none.
+/// Takes a row. `code` is the name of a hash field and applies if the row has no code.
 fn take(value: &[u8], query: &Query, code: Option<&str>, rows: &mut Rows<'_>) -> Result<(), DatabaseError> {
     let row = rows.num_rows() + 1;
     let bad = |error: &dyn ToString| {

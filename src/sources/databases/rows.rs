@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: actors, errors, mapping, sources::shared
-// Role: Rows of a user's database, as cells of text, turned into bars, ticks, factors, securities and days. Pure.
+// Role: Converts a database's rows of text cells to bars, ticks, factors, securities and calendar days. Pure.
 
 use std::borrow::Cow;
 
@@ -12,13 +12,13 @@ use super::errors::DatabaseError;
 use crate::sources::databases::mapping::Mapping;
 use crate::sources::shared::units;
 
-/// A value of a row, as text; `None` for null.
+/// A cell of a row as text; `None` for null.
 pub type Cell<'a> = Option<Cow<'a, str>>;
 
-/// Ginkgo's number of the Chinese market.
+/// Ginkgo's number for the Chinese market.
 const CHINA: &str = "1";
 
-/// Takes rows one by one, so that only what they become is kept in memory.
+/// Takes rows one by one, so that memory holds only what they are converted to.
 pub struct Rows<'t> {
     table: String,
     max_rows: u64,
@@ -29,7 +29,7 @@ pub struct Rows<'t> {
 }
 
 impl<'t> Rows<'t> {
-    /// Takes at most so many rows and bytes of a table.
+    /// Takes at most this many rows and bytes of a table.
     pub fn new(table: &str, max_rows: u64, max_bytes: usize, take: &'t mut (dyn FnMut(&[Cell<'_>]) + Send)) -> Self {
         Self { table: table.to_owned(), max_rows, max_bytes, num_rows: 0, num_bytes: 0, take }
     }
@@ -48,14 +48,14 @@ impl<'t> Rows<'t> {
         Ok(())
     }
 
-    /// How many were taken.
+    /// The number of rows taken.
     pub fn num_rows(&self) -> u64 {
         self.num_rows
     }
 }
 
 impl Mapping {
-    /// The bar of [`BAR`].
+    /// Converts the cells of `columns::BAR` to a bar.
     pub fn bar(&self, cells: &[Cell<'_>], frequency: Frequency) -> FetchedBar {
         FetchedBar {
             timestamp: time(cells, 0, |text| self.times.bar(text, frequency)),
@@ -68,12 +68,12 @@ impl Mapping {
         }
     }
 
-    /// The bar of [`DAY_BAR`] with its security; `None` for one that is no A-share.
+    /// Converts the cells of `columns::DAY_BAR` to a code and a bar; `None` if the code is not an A-share's.
     pub fn day_bar(&self, cells: &[Cell<'_>]) -> Option<(Code, FetchedBar)> {
         Some((cell(cells, 7)?.parse().ok()?, self.bar(cells, Frequency::Day)))
     }
 
-    /// The trade of [`TICK`].
+    /// Converts the cells of `columns::TICK` to a trade.
     pub fn tick(&self, cells: &[Cell<'_>]) -> FetchedTick {
         FetchedTick {
             timestamp: time(cells, 0, |text| self.times.time(text)),
@@ -83,14 +83,14 @@ impl Mapping {
         }
     }
 
-    /// The factor of [`FACTOR`].
+    /// Converts the cells of `columns::FACTOR` to an adjustment factor.
     pub fn factor(&self, cells: &[Cell<'_>]) -> FetchedFactor {
         FetchedFactor { timestamp: time(cells, 0, |text| self.times.day(text)), factor: number(cells, 1) }
     }
 
-    /// The security of [`STOCK`]; `None` for one that is deleted or of another market.
+    /// Converts the cells of `columns::STOCK` to a security; `None` if the row is deleted or of another market.
     pub fn stock(&self, cells: &[Cell<'_>]) -> Option<FetchedStock> {
-        counts(cells, 5, 6).then(|| FetchedStock {
+        is_current(cells, 5, 6).then(|| FetchedStock {
             code: text(cells, 0),
             name: text(cells, 1),
             industry: text(cells, 2),
@@ -99,9 +99,9 @@ impl Mapping {
         })
     }
 
-    /// The day of [`TRADE_DAY`]; `None` for one that is deleted or of another market.
+    /// Converts the cells of `columns::TRADE_DAY` to a calendar day; `None` if the row is deleted or of another market.
     pub fn trade_day(&self, cells: &[Cell<'_>]) -> Option<FetchedTradeDay> {
-        counts(cells, 2, 3)
+        is_current(cells, 2, 3)
             .then(|| FetchedTradeDay { date: time(cells, 0, |text| self.times.day(text)), is_open: number(cells, 1) })
     }
 }
@@ -125,8 +125,8 @@ fn text(cells: &[Cell<'_>], at: usize) -> Field<String> {
     }
 }
 
-/// Whether a row is of the Chinese market and not marked as deleted; what says nothing is.
-fn counts(cells: &[Cell<'_>], market: usize, deleted: usize) -> bool {
+/// Whether a row belongs to the Chinese market and is not marked as deleted. A row without these cells passes.
+fn is_current(cells: &[Cell<'_>], market: usize, deleted: usize) -> bool {
     cell(cells, market).is_none_or(|market| market == CHINA)
         && cell(cells, deleted).is_none_or(|deleted| matches!(deleted, "0" | "false"))
 }

@@ -1,6 +1,6 @@
 // Upstream: cargo
 // Downstream: actors, config, kit, mapping, rows, times
-// Role: Tests of the pure way from cells of text to rows: times of every form, units, what is missing, any text at all.
+// Role: Tests of the conversion from text cells to rows: time formats, units, missing values, arbitrary text.
 
 use std::borrow::Cow;
 
@@ -39,7 +39,7 @@ fn value(text: &str) -> Field<Decimal> {
     Field::Value(text.parse().unwrap())
 }
 
-/// A moment of Shanghai as a database of this format and zone writes it.
+/// A Shanghai time as a database with this format and zone writes it.
 fn written(moment: NaiveDateTime, times: Times, of_day: bool) -> String {
     let instant = Shanghai.from_local_datetime(&moment).earliest().unwrap();
     let clock = if times.zone == TimeZone::Utc { instant.with_timezone(&Utc).naive_utc() } else { moment };
@@ -53,7 +53,7 @@ fn written(moment: NaiveDateTime, times: Times, of_day: bool) -> String {
 }
 
 #[test]
-fn every_form_of_a_minute_is_read() {
+fn reads_every_format_of_a_minute() {
     let cases = [
         (TimeFormat::Datetime, TimeZone::Shanghai, "2024-01-02 09:31:00"),
         (TimeFormat::Datetime, TimeZone::Shanghai, "2024-01-02 09:31:00.000000"),
@@ -82,7 +82,7 @@ fn every_form_of_a_minute_is_read() {
 }
 
 #[test]
-fn every_form_of_a_day_is_its_midnight() {
+fn reads_every_format_of_a_day_as_midnight() {
     let day = Field::Value(time("2024-01-02T00:00:00"));
     for (format, zone, text) in [
         (TimeFormat::Datetime, TimeZone::Shanghai, "2024-01-02"),
@@ -95,7 +95,7 @@ fn every_form_of_a_day_is_its_midnight() {
         (TimeFormat::Digits, TimeZone::Utc, "20240102"),
         (TimeFormat::Seconds, TimeZone::Utc, "1704124800"),
         (TimeFormat::Milliseconds, TimeZone::Utc, "1704124800000"),
-        // A list of such a database may be written in words.
+        // Lists of such a database may write days as dates.
         (TimeFormat::Seconds, TimeZone::Utc, "2024-01-02"),
     ] {
         assert_eq!(times(format, zone).day(text), day, "{format:?} {zone:?} {text}");
@@ -110,7 +110,7 @@ fn every_form_of_a_day_is_its_midnight() {
 }
 
 #[test]
-fn a_bar_is_in_ginkgos_units_whatever_it_was_counted_in() {
+fn converts_bars_to_ginkgos_units() {
     let row = cells(&[
         Some("2024-01-02"),
         Some("9.39"),
@@ -136,7 +136,7 @@ fn a_bar_is_in_ginkgos_units_whatever_it_was_counted_in() {
 }
 
 #[test]
-fn what_is_missing_or_no_number_stays_so() {
+fn keeps_missing_and_unreadable_values() {
     let mapping = mapping(MappingSection::default());
     let bar = mapping.bar(&cells(&[None, None, Some("abc"), Some("NaN"), Some(""), Some("1e300")]), Frequency::Day);
     assert_eq!((bar.timestamp, bar.open, bar.high), (Field::Missing, Field::Missing, Field::unreadable("abc")));
@@ -187,7 +187,7 @@ fn any_text() -> impl Strategy<Value = Option<String>> {
 }
 
 #[test]
-fn bent_rows_are_rows_with_what_could_be_read() {
+fn mutated_rows_are_rows_with_what_could_be_read() {
     let mapping = mapping(MappingSection { volume_unit: VolumeUnit::Shares, ..MappingSection::default() });
     let samples = [
         "2024-01-02 15:00:00|9.39|9.42|9.21|9.21|1158277|107574.245|000001.SZ",
@@ -207,7 +207,7 @@ fn bent_rows_are_rows_with_what_could_be_read() {
 }
 
 #[test]
-fn bent_times_are_times_or_kept_as_they_came() {
+fn mutated_times_are_times_or_kept_as_they_came() {
     let samples = [
         "2024-01-02 09:31:00.000",
         "2024-01-02T01:31:00Z",
@@ -218,7 +218,7 @@ fn bent_times_are_times_or_kept_as_they_came() {
     ];
     kit::fuzz::mutate(&samples, |bytes| {
         let text = String::from_utf8_lossy(bytes);
-        // Every form and zone gets its share.
+        // Every format and every zone is covered.
         let times = Times {
             format: FORMATS[bytes.len() % FORMATS.len()],
             zone: ZONES[bytes.first().map_or(0, |byte| usize::from(*byte)) % ZONES.len()],

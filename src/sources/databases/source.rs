@@ -1,6 +1,6 @@
 // Upstream: config, databases
 // Downstream: many
-// Role: Databases as sources: what another Ginkgo or the user's own collection holds, by names from the settings.
+// Role: Databases as sources: another Ginkgo's or the user's own tables, named in the settings.
 
 use std::time::Duration;
 
@@ -32,16 +32,16 @@ use crate::sources::shared::rate_limiter::RateLimiter;
 pub struct DatabaseSource<D> {
     database: D,
     name: SourceName,
-    /// Server and database, for people.
+    /// Server and database, for display.
     place: String,
     mapping: Mapping,
-    /// What it is a source of.
+    /// The kinds of data it is configured for.
     kinds: Vec<DataKind>,
     timeout: Duration,
     limiter: RateLimiter,
 }
 
-/// A section's own part of a source.
+/// The parts of a source that depend on its configuration section.
 struct Part<'s> {
     name: SourceName,
     mapping: &'s MappingSection,
@@ -50,7 +50,7 @@ struct Part<'s> {
     budget: Budget,
 }
 
-/// A ClickHouse as a source.
+/// Builds a ClickHouse source.
 pub fn clickhouse(
     sources: &SourcesSection,
     quotas: &QuotaState,
@@ -66,7 +66,7 @@ pub fn clickhouse(
     DatabaseSource::new(sources, part, ClickHouseDatabase::new(section))
 }
 
-/// A MongoDB as a source.
+/// Builds a MongoDB source.
 pub fn mongodb(
     sources: &SourcesSection,
     quotas: &QuotaState,
@@ -82,7 +82,7 @@ pub fn mongodb(
     DatabaseSource::new(sources, part, MongoDbDatabase::new(section))
 }
 
-/// A MySQL or MariaDB as a source.
+/// Builds a MySQL or MariaDB source.
 pub fn mysql(sources: &SourcesSection, quotas: &QuotaState) -> Result<DatabaseSource<impl Database>, SourceSetupError> {
     let section = &sources.mysql;
     let part = Part {
@@ -95,7 +95,7 @@ pub fn mysql(sources: &SourcesSection, quotas: &QuotaState) -> Result<DatabaseSo
     DatabaseSource::new(sources, part, MySqlDatabase::new(section))
 }
 
-/// A Redis as a source.
+/// Builds a Redis source.
 pub fn redis(sources: &SourcesSection, quotas: &QuotaState) -> Result<DatabaseSource<impl Database>, SourceSetupError> {
     let section = &sources.redis;
     let part = Part {
@@ -110,7 +110,7 @@ pub fn redis(sources: &SourcesSection, quotas: &QuotaState) -> Result<DatabaseSo
     DatabaseSource::new(sources, part, database)
 }
 
-/// What is wrong with the shapes of the databases in use: the section and why.
+/// Checks the mappings of all database sections. Returns each section with an invalid mapping, and the reason.
 pub fn mapping_problems(sources: &SourcesSection) -> Vec<(&'static str, String)> {
     let mappings = [
         (SourceName::ClickHouse, &sources.clickhouse.mapping, Defaults::Tables),
@@ -144,7 +144,7 @@ impl<D: Database> DatabaseSource<D> {
         })
     }
 
-    /// Looks for the table of each kind of data that comes from here, and for its columns.
+    /// Finds the table of each kind of data that this source serves and checks its columns.
     pub async fn probe(&self) -> Result<Answer, SourceErrorKind> {
         let mut answer = Answer::default();
         for kind in &self.kinds {
@@ -160,13 +160,13 @@ impl<D: Database> DatabaseSource<D> {
                         D::WHAT
                     ))
                 }
-                Found::Table { name, columns } => self.judge(answer, *kind, table, &name, &columns),
+                Found::Table { name, columns } => self.check_columns(answer, *kind, table, &name, &columns),
             };
         }
         Ok(answer)
     }
 
-    fn judge(&self, answer: Answer, kind: DataKind, table: &Table, name: &str, columns: &[String]) -> Answer {
+    fn check_columns(&self, answer: Answer, kind: DataKind, table: &Table, name: &str, columns: &[String]) -> Answer {
         let expected = if D::IS_STRICT { table.expected() } else { table.required() };
         let missing: Vec<&str> =
             expected.into_iter().filter(|column| !columns.iter().any(|there| there == column)).collect();
@@ -182,12 +182,12 @@ impl<D: Database> DatabaseSource<D> {
         ))
     }
 
-    /// Whether a day's bars of all securities are a single request.
+    /// Whether one request returns a day's bars of all securities.
     fn holds_all_in_one_table(&self) -> bool {
         self.mapping.table(DataKind::Bars).is_some_and(|table| table.column("code").is_some() && !table.name.has_code())
     }
 
-    /// Reads rows of a kind and makes something of each.
+    /// Reads the rows of a kind and converts each of them.
     async fn read<R: Send>(
         &self,
         kind: DataKind,
@@ -209,13 +209,13 @@ impl<D: Database> DatabaseSource<D> {
         };
         self.limiter.pass(self.timeout, request).await.map_err(|kind_of_error| SourceError {
             source_name: self.name.as_str(),
-            request: described(kind, of, &self.place),
+            request: describe_request(kind, of, &self.place),
             kind: kind_of_error,
         })
     }
 }
 
-fn described(kind: DataKind, of: Of, place: &str) -> String {
+fn describe_request(kind: DataKind, of: Of, place: &str) -> String {
     let mut text = kind.to_string();
     if let Some(code) = of.code {
         text.push_str(&format!(" of {code}"));
@@ -229,14 +229,14 @@ fn described(kind: DataKind, of: Of, place: &str) -> String {
     format!("{text} at {place}")
 }
 
-/// The first of some names.
+/// The first names of a list.
 fn listed(names: &[String]) -> Option<String> {
     let more = if names.len() > MAX_NAMES { ", …" } else { "" };
     let some: Vec<&str> = names.iter().take(MAX_NAMES).map(String::as_str).collect();
     (!some.is_empty()).then(|| some.join(", ") + more)
 }
 
-/// Whether a row is of a range. One whose time cannot be read may be: it is passed on, so that it is reported.
+/// Whether a row is in a range. A row with an unreadable time passes, so that it is reported.
 fn is_in(time: &Field<NaiveDateTime>, range: DateRange) -> bool {
     match time {
         Field::Value(time) => range.contains(time.date()),

@@ -1,6 +1,6 @@
 // Upstream: mapping, mongodb, query, redis, rows_tests
 // Downstream: actors, config, sources::shared
-// Role: Times in a database's rows: dates, timestamps and epochs, in the configured zone.
+// Role: Parses times in a database's rows: dates, timestamps and epochs, in the configured zone.
 
 use actors::domain::{DateRange, Field, Frequency};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Timelike, Utc};
@@ -14,32 +14,32 @@ use crate::sources::shared::timestamps;
 /// The length of `2024-01-02`.
 const DATE_LENGTH: usize = 10;
 
-/// How times are written.
+/// How a database writes times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
-    /// Their form.
+    /// The format of the times.
     pub format: TimeFormat,
-    /// The zone of those that name none.
+    /// The zone of times without a zone.
     pub zone: TimeZone,
-    /// Which end of a minute bar they name.
+    /// Which end of a minute bar they denote.
     pub label: MinuteLabel,
 }
 
-/// What a column of times is compared with.
+/// A bound for a time column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bound {
     /// A date such as `2024-01-02`, or digits.
     Text(String),
-    /// Seconds or milliseconds.
+    /// Unix seconds or milliseconds.
     Number(i64),
 }
 
 impl Times {
-    /// The day a text names, as midnight.
+    /// Reads a day, as midnight.
     pub fn day(&self, text: &str) -> Field<NaiveDateTime> {
         let text = text.trim();
         let time = match self.format {
-            // Lists may write their days in any form, whatever the bars do.
+            // Lists may write days in another format than bars.
             TimeFormat::Datetime => return timestamps::day_of_text(&self.zoned(text)),
             TimeFormat::Digits => match text.get(..8) {
                 Some(date) if text.len() == 8 || self.zone == TimeZone::Shanghai => timestamps::day_of_text(date),
@@ -55,7 +55,7 @@ impl Times {
         }
     }
 
-    /// The second a text names.
+    /// Reads a time, without fractions of a second.
     pub fn time(&self, text: &str) -> Field<NaiveDateTime> {
         let text = text.trim();
         let time = match self.format {
@@ -70,7 +70,7 @@ impl Times {
         }
     }
 
-    /// The end of the bar whose label a text is.
+    /// Reads the timestamp of a bar and returns the end of the bar; for a daily bar, midnight of its day.
     pub fn bar(&self, text: &str, frequency: Frequency) -> Field<NaiveDateTime> {
         let Some(minutes) = frequency.minutes() else { return self.day(text) };
         let time = self.time(text);
@@ -83,8 +83,8 @@ impl Times {
         }
     }
 
-    /// What is at least as early as the first day and what is later than the last one. A bound in a zone of its own may
-    /// let in some hours of the day before.
+    /// The inclusive lower and the exclusive upper bound of a range. If times are in UTC, the bounds may include some
+    /// hours of the day before.
     pub fn bounds(&self, range: DateRange, of_days: bool) -> (Bound, Bound) {
         let end = range.end.succ_opt().unwrap_or(range.end);
         let start = match self.zone {
@@ -104,7 +104,7 @@ impl Times {
         }
     }
 
-    /// A text without a zone gets the one of the settings, where that is not Shanghai's.
+    /// Appends `Z` to a time without a zone if the configured zone is UTC.
     fn zoned(&self, text: &str) -> String {
         let time = text.get(DATE_LENGTH + 1..).unwrap_or_default();
         let names_zone = time.ends_with(['Z', 'z']) || time.contains(['+', '-']);
@@ -115,7 +115,7 @@ impl Times {
         }
     }
 
-    /// `20240102093100`, down to minutes or milliseconds.
+    /// Reads `20240102093100`, also with 12 digits (minutes) or 17 digits (milliseconds).
     fn digits(&self, text: &str) -> Field<NaiveDateTime> {
         let read = match text.len() {
             12 | 14 => timestamps::time_of_digits(&format!("{text:0<17}")),
@@ -132,11 +132,11 @@ impl Times {
 /// Unix seconds of midnight in Shanghai.
 pub fn midnight(day: NaiveDate) -> i64 {
     let midnight = day.and_time(NaiveTime::MIN);
-    // Midnight exists on every day; on two of the summer times it is told twice.
+    // Midnight exists on every day. On two days of the daylight saving years it occurs twice.
     Shanghai.from_local_datetime(&midnight).earliest().map_or(0, |instant| instant.timestamp())
 }
 
-/// `09:31:00.000` without its fraction.
+/// Removes the fraction of a second from `09:31:00.000`.
 fn without_fraction(text: &str) -> &str {
     match text.rsplit_once('.') {
         Some((time, fraction)) if fraction.bytes().all(|byte| byte.is_ascii_digit()) => time,

@@ -2,8 +2,8 @@
 // Downstream: actors, answer, kit, klines, sources::shared
 // Role: EastMoney's interface `clist`: the list of securities. Pure.
 
-//! The shares of Shanghai, Shenzhen and Beijing, at most 100 a page, in the order of their codes. Fields have numbers: 12
-//! the digits, 13 the market, 14 the name, 26 the listing date, 100 the industry.
+//! The shares of Shanghai, Shenzhen and Beijing, at most 100 per page, ordered by code. Fields are numbered: 12 is the
+//! digits, 13 the market, 14 the name, 26 the listing date, 100 the industry.
 
 use actors::domain::{FetchedStock, Field};
 use chrono::NaiveDateTime;
@@ -19,7 +19,7 @@ pub const CLIST: &str = "api/qt/clist/get";
 
 /// A key that the vendor's own pages send.
 const UT: &str = "bd1d9ddb04089700cf9c27f6f7426281";
-/// The boards whose shares are listed, as the vendor's own pages ask for "all A-shares".
+/// The boards to list, as the vendor's own pages request "all A-shares".
 const BOARDS: &str = "m:0 t:6,m:0 t:80,m:1 t:2,m:1 t:23,m:0 t:81 s:2048";
 
 /// The parameters of a page, counted from 1.
@@ -42,9 +42,9 @@ pub fn query(page: u32) -> Query {
 /// A page of the list.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
-    /// How many there are on all pages.
+    /// The number of securities on all pages.
     pub total: usize,
-    /// Those of this page.
+    /// The securities on this page.
     pub rows: Vec<FetchedStock>,
 }
 
@@ -68,7 +68,7 @@ struct Row {
     f100: Value,
 }
 
-/// Reads the body of an answer.
+/// Parses the body of an answer.
 pub fn parse(body: &str) -> Result<Page, AnswerError> {
     let Data { total, diff } = answer::data(body)?;
     let rows = diff.iter().map(|row| FetchedStock {
@@ -81,7 +81,7 @@ pub fn parse(body: &str) -> Result<Page, AnswerError> {
     Ok(Page { total, rows: rows.collect() })
 }
 
-/// Market 1 is Shanghai; market 0 is Shenzhen and Beijing, which the digits tell apart.
+/// Market 1 is Shanghai. Market 0 is Shenzhen and Beijing, which differ in the digits.
 fn code(digits: &Value, market: &Value) -> Field<String> {
     match (text(digits), market.as_u64()) {
         (Field::Value(digits), Some(1)) => Field::Value(format!("{digits}.SH")),
@@ -140,7 +140,7 @@ mod tests {
         assert_eq!((row.code, row.name), (Field::unreadable("1"), Field::unreadable("[\"a\"]")));
         assert!(matches!(row.list_date, Field::Unreadable(_)));
         for (body, part) in [
-            (r#"{"rc":0,"data":null}"#, "without data (rc 0)"),
+            (r#"{"rc":0,"data":null}"#, "no data (rc 0)"),
             (r#"{"rc":0,"data":{"total":-1,"diff":[]}}"#, "`data`"),
             (r#"{"rc":0,"data":{"total":3,"diff":{"0":{}}}}"#, "`data`"),
             ("<html>", "no answer object"),
@@ -150,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn bent_pages_give_rows_or_a_clear_error() {
-        kit::fuzz::bend_text(&[PAGE], parse);
+    fn mutated_pages_give_rows_or_error() {
+        kit::fuzz::mutate_text(&[PAGE], parse);
     }
 
     proptest! {
@@ -159,9 +159,9 @@ mod tests {
         #[test]
         fn any_text_gives_rows_or_a_clear_error(body in "\\PC{0,80}", at in 0..PAGE.len(), byte: u8) {
             let _page = parse(&body);
-            let mut bent = PAGE.as_bytes().to_vec();
-            bent[at] = byte;
-            if let Err(error) = parse(&String::from_utf8_lossy(&bent)) {
+            let mut mutated = PAGE.as_bytes().to_vec();
+            mutated[at] = byte;
+            if let Err(error) = parse(&String::from_utf8_lossy(&mutated)) {
                 prop_assert!(!error.to_string().is_empty());
             }
         }

@@ -1,11 +1,11 @@
 // Upstream: clist, source
 // Downstream: actors, answer, kit, sources::shared
-// Role: EastMoney's bars: the interfaces `kline` (days, 5 to 60 minutes) and `trends2` (single minutes). Pure.
+// Role: EastMoney's bars: the interfaces `kline` (daily, 5 to 60 minutes) and `trends2` (1 minute). Pure.
 
-//! Each bar is a text of fields with commas between them: time, open, close, high, low, volume in lots, amount in yuan, and
-//! more that is not needed. Minutes are labelled with their end. Single minutes are those of the last five trading days,
-//! with a row at 09:30 for the opening auction; on days other than the newest the open may be 0, which means that it is
-//! not told.
+//! Each bar is a string of comma-separated fields: time, open, close, high, low, volume in lots, amount in yuan, and
+//! more that is not needed. The time of a minute bar is its end. 1-minute bars cover the last five trading days, with a
+//! row at 09:30 for the opening auction. On days other than the newest their open may be 0, which means that it is
+//! unknown.
 
 use std::borrow::Cow;
 
@@ -16,26 +16,26 @@ use serde::Deserialize;
 use super::answer::{self, AnswerError, number, unreadable};
 use crate::sources::shared::{timestamps, units};
 
-/// The path of days and of 5 to 60 minutes.
+/// The path of daily bars and of bars of 5 to 60 minutes.
 pub const KLINE: &str = "api/qt/stock/kline/get";
-/// The path of single minutes.
+/// The path of 1-minute bars.
 pub const TRENDS: &str = "api/qt/stock/trends2/get";
 
-/// A key that the vendor's own pages send; without it there are no data.
+/// A key that the vendor's own pages send. Without it, answers have no data.
 const UT: &str = "7eea3edcaed734bea9cbfc24409ed989";
 
-/// Bars of one security.
+/// A call for the bars of one security.
 #[derive(Debug, Clone, Copy)]
 pub struct Klines {
-    /// Whose.
+    /// The security.
     pub code: Code,
-    /// How long each lasts.
+    /// The length of a bar.
     pub frequency: Frequency,
-    /// Both ends included. Of minutes there may come more.
+    /// The range; both ends are included. Answers with minute bars may cover more days.
     pub range: DateRange,
 }
 
-/// Where the parameters go.
+/// The query parameters of a call.
 pub type Query = Vec<(&'static str, String)>;
 
 impl Klines {
@@ -66,16 +66,16 @@ impl Klines {
         ]
     }
 
-    /// Reads the body of an answer.
+    /// Parses the body of an answer.
     pub fn parse(&self, body: &str) -> Result<Vec<FetchedBar>, AnswerError> {
         let data: Data<'_> = answer::data(body)?;
         if data.code != self.code.digits() {
-            return Err(unreadable(&format!("it is about {}, asked was {}", data.code, self.code), body));
+            return Err(unreadable(&format!("it is about {}, but {} was requested", data.code, self.code), body));
         }
         let rows = if self.frequency == Frequency::Minute1 { data.trends } else { data.klines };
-        let rows = rows.ok_or_else(|| unreadable("there are no rows in `data`", body))?;
+        let rows = rows.ok_or_else(|| unreadable("`data` has no rows", body))?;
         let bars = rows.iter().enumerate().map(|(index, row)| {
-            let short = || unreadable(&format!("row {index} is `{row:.80}`, seven fields are due"), body);
+            let short = || unreadable(&format!("row {index} is `{row:.80}`, but seven fields are required"), body);
             self.bar(row).ok_or_else(short)
         });
         bars.collect()
@@ -87,13 +87,13 @@ impl Klines {
         let (time, open, close, high, low) =
             (next()?, number(next()?), number(next()?), number(next()?), number(next()?));
         let (volume, amount) = (number(next()?), number(next()?));
-        let is_untold = self.frequency == Frequency::Minute1 && open == Field::Value(Decimal::ZERO);
+        let is_open_unknown = self.frequency == Frequency::Minute1 && open == Field::Value(Decimal::ZERO);
         Some(FetchedBar {
             timestamp: match self.frequency {
                 Frequency::Day => timestamps::day_of_text(time),
                 _ => timestamps::time_of_text(time),
             },
-            open: if is_untold { Field::Missing } else { open },
+            open: if is_open_unknown { Field::Missing } else { open },
             high,
             low,
             close,
@@ -113,7 +113,7 @@ struct Data<'a> {
     trends: Option<Vec<Cow<'a, str>>>,
 }
 
-/// The market, 1 for Shanghai and 0 for Shenzhen and Beijing, and the digits.
+/// The market (1 for Shanghai, 0 for Shenzhen and Beijing) and the digits.
 fn secid(code: Code) -> String {
     format!("{}.{}", u8::from(code.exchange() == "SH"), code.digits())
 }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Recorded rows: a day and half an hour of 600519.
+    /// Recorded rows of 600519: a day and half an hour.
     const DAY: &str = r#"{"rc":0,"rt":17,"svr":181669437,"lt":1,"full":0,"dlmkts":"","data":{"code":"600519","market":1,"name":"贵州茅台","decimal":2,"dktotal":5925,"preKPrice":1392.0,"klines":["2026-03-13,1392.48,1413.64,1417.62,1392.00,33608,4738808558.00,1.84,1.55,21.64,0.27"]}}"#;
     const MINUTES: &str = r#"{"rc":0,"data":{"code":"600519","klines":["2026-04-23 13:30,1415.71,1416.41,1417.54,1415.70,279,39510718.00,0.13,0.05,0.73,0.00"]}}"#;
     const TREND: &str = r#"{"rc":0,"data":{"code":"600519","trends":["2026-04-23 09:30,1415.71,1415.71,1415.71,1415.71,27,3822417.00,1415.710","2026-04-22 09:31,0.00,1416.41,1417.54,1415.70,279,39510718.00,1416.100"]}}"#;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vendors_rows_are_read_in_their_own_order_and_ginkgos_units() {
+    fn reads_the_vendors_field_order_in_ginkgos_units() {
         let bars = klines(Frequency::Day).parse(DAY).unwrap();
         let expected = FetchedBar {
             timestamp: time("2026-03-13T00:00:00"),
@@ -179,8 +179,8 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_refused_with_its_beginning() {
         let refusal = |body: &str| klines(Frequency::Day).parse(body).unwrap_err().to_string();
-        assert_eq!(refusal(r#"{"rc":100,"rt":17,"data":null}"#), "it answers without data (rc 100)");
-        assert_eq!(refusal(r#"{}"#), "it answers without data (rc missing)");
+        assert_eq!(refusal(r#"{"rc":100,"rt":17,"data":null}"#), "the answer has no data (rc 100)");
+        assert_eq!(refusal(r#"{}"#), "the answer has no data (rc missing)");
         for (body, part) in [
             ("<html><body>502</body></html>", "no answer object"),
             ("", "no answer object"),
@@ -204,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_rows_or_a_clear_error() {
-        kit::fuzz::bend_text(&[DAY], |text| klines(Frequency::Day).parse(text));
+    fn mutated_answers_give_rows_or_error() {
+        kit::fuzz::mutate_text(&[DAY], |text| klines(Frequency::Day).parse(text));
     }
 
     proptest! {
@@ -219,9 +219,9 @@ mod tests {
                     prop_assert!(!error.to_string().is_empty());
                 }
             }
-            let mut bent = DAY.as_bytes().to_vec();
-            bent[at] = byte;
-            let _bars = klines(Frequency::Day).parse(&String::from_utf8_lossy(&bent));
+            let mut mutated = DAY.as_bytes().to_vec();
+            mutated[at] = byte;
+            let _bars = klines(Frequency::Day).parse(&String::from_utf8_lossy(&mutated));
         }
     }
 }

@@ -1,11 +1,11 @@
 // Upstream: none
 // Downstream: source
-// Role: EastMoney as a source: pages, how far its minutes reach back, its closed door, the gate before it.
+// Role: EastMoney as a source: pages, reach of minute bars, throttling and the rate limiter.
 
-//! EastMoney's quotation pages, over HTTP. There is no account and no published interface: requests are those of the
+//! EastMoney's quotation pages over HTTP. There is no account and no published interface. Requests are those of the
 //! vendor's own pages.
 
-/// The envelope of answers.
+/// Parses the envelope of answers.
 pub mod answer;
 /// The list of securities.
 pub mod clist;

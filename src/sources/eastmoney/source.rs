@@ -1,6 +1,6 @@
 // Upstream: eastmoney, sources, tests::it
 // Downstream: many
-// Role: EastMoney as a source: pages, how far its minutes reach back, its closed door, the gate before it.
+// Role: EastMoney as a source: pages, reach of minute bars, throttling and the rate limiter.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,13 +23,13 @@ use crate::sources::shared::reach;
 
 /// The name in configuration, logs and reports.
 const NAME: &str = "eastmoney";
-/// What a probe asks for: a bank listed since 1991, on a trading day.
+/// The request of a probe: a bank listed since 1991, on a trading day.
 const PROBED_CODE: &str = "000001.SZ";
 const PROBED_DAY: &str = "2024-01-02";
-/// Far beyond any list (5,800 shares are 58 pages): a server that never ends is cut off here.
+/// Maximum number of pages, to stop a server that sends pages without end. 5,800 shares have 58 pages.
 const MAX_PAGES: u32 = 500;
-/// How long a closed door is left alone before it is tried again; how long it stays closed is not known.
-const CLOSED_DOOR: Duration = Duration::from_secs(60);
+/// The wait after the vendor throttles by closing the connection. How long it keeps throttling is not known.
+const THROTTLING_WAIT: Duration = Duration::from_secs(60);
 
 /// EastMoney as a source.
 pub struct EastMoneySource {
@@ -39,7 +39,7 @@ pub struct EastMoneySource {
 }
 
 impl EastMoneySource {
-    /// A source that has not connected yet. Fails where an address cannot work.
+    /// Creates the source without connecting. Fails if a URL is invalid.
     pub fn new(section: &EastMoneySection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
         let client = |url| {
             HttpClient::new(HttpSettings {
@@ -53,7 +53,7 @@ impl EastMoneySource {
         Ok(Self { bars: client(&section.url)?, list: client(&section.list_url)?, limiter: RateLimiter::new(budget) })
     }
 
-    /// Tries the vendor with the smallest call there is: one code on one day.
+    /// Probes the vendor with the smallest call: one code on one day.
     pub async fn probe(&self) -> Result<Answer, SourceErrorKind> {
         let (code, day) = (PROBED_CODE.parse::<Code>(), PROBED_DAY.parse());
         let (Ok(code), Ok(day)) = (code, day) else {
@@ -62,12 +62,14 @@ impl EastMoneySource {
         let call = Klines { code, frequency: Frequency::Day, range: DateRange { start: day, end: day } };
         match self.klines(&call).await {
             Ok(_) => Ok(Answer::of("it answers")),
-            Err(SourceErrorKind::RateLimited { message, .. }) => Ok(Answer::of(format!("it is there, but {message}"))),
+            Err(SourceErrorKind::RateLimited { message, .. }) => {
+                Ok(Answer::of(format!("it is reachable, but {message}")))
+            }
             Err(kind) => Err(kind),
         }
     }
 
-    /// One answer. Waits at a closed gate for as long as for an answer at most, then for the answer.
+    /// Sends one call. It waits for a block of the rate limiter, then for the answer, each at most `timeout_ms`.
     async fn get<T>(
         &self,
         client: &HttpClient,
@@ -80,8 +82,9 @@ impl EastMoneySource {
         url.query_pairs_mut().extend_pairs(query);
         let request = async || {
             let body = match client.get(url.clone()).await {
-                // A connection kept from before may have been closed meanwhile: a new one tells.
-                Err(kind) if is_closed_door(&kind) => client.get(url).await.map_err(closed_door)?,
+                // An idle connection may have been closed meanwhile. A retry on a new connection shows whether it was
+                // throttling.
+                Err(kind) if is_throttling(&kind) => client.get(url).await.map_err(as_rate_limit)?,
                 outcome => outcome?,
             };
             parse(&body).map_err(|error| match error {
@@ -121,27 +124,28 @@ impl EastMoneySource {
                 return Ok(stocks);
             }
             if is_empty {
-                let text = format!("page {page} is empty after {} of {total} securities", stocks.len());
+                let text =
+                    format!("page {page} is empty, but the list has only {} of {total} securities", stocks.len());
                 return Err(SourceErrorKind::BadAnswer(text));
             }
         }
-        Err(SourceErrorKind::BadAnswer(format!("{} securities on {MAX_PAGES} pages and no end", stocks.len())))
+        Err(SourceErrorKind::BadAnswer(format!("no end after {} securities in {MAX_PAGES} pages", stocks.len())))
     }
 }
 
-/// Who calls too often is not told so: the vendor closes the connection without a word.
-fn is_closed_door(kind: &SourceErrorKind) -> bool {
-    let without_a_word = ["connection closed before message completed", "onnection reset by peer"];
-    matches!(kind, SourceErrorKind::Unreachable(text) if without_a_word.iter().any(|words| text.contains(words)))
+/// Whether the vendor throttles: it closes the connection to frequent callers without an answer.
+fn is_throttling(kind: &SourceErrorKind) -> bool {
+    let closed_connection = ["connection closed before message completed", "onnection reset by peer"];
+    matches!(kind, SourceErrorKind::Unreachable(text) if closed_connection.iter().any(|words| text.contains(words)))
 }
 
-fn closed_door(kind: SourceErrorKind) -> SourceErrorKind {
-    if !is_closed_door(&kind) {
+fn as_rate_limit(kind: SourceErrorKind) -> SourceErrorKind {
+    if !is_throttling(&kind) {
         return kind;
     }
     let message =
         format!("the vendor closed the connection without an answer, as it does to frequent callers ({kind})");
-    SourceErrorKind::RateLimited { message, retry_after: CLOSED_DOOR }
+    SourceErrorKind::RateLimited { message, retry_after: THROTTLING_WAIT }
 }
 
 fn day_of(bar: &FetchedBar) -> Option<NaiveDate> {
@@ -157,7 +161,7 @@ impl MarketSource for EastMoneySource {
         NAME
     }
 
-    /// Ginkgo has no number for it.
+    /// Ginkgo has no number for EastMoney.
     fn id(&self) -> SourceId {
         SourceId::OTHER
     }

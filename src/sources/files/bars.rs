@@ -2,9 +2,9 @@
 // Downstream: actors, config, kit, sources::shared, table
 // Role: Reads a table of bars and converts its units.
 
-//! The columns are `date`, `open`, `high`, `low`, `close`, `volume` and `amount`, in any order and any
-//! case; further columns are ignored. In files of minute bars `time` stands for `date`, and names the bar's end. Prices are in
-//! yuan; volume and amount in the configured units.
+//! The columns are `date`, `open`, `high`, `low`, `close`, `volume` and `amount`, in any order and any case. Further
+//! columns are ignored. Files of minute bars have the column `time` instead of `date`; it is the bar's end. Prices are
+//! in yuan. Volume and amount are in the configured units.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,40 +16,40 @@ use crate::config::{AmountUnit, VolumeUnit};
 use crate::sources::files::table::{Table, TableError};
 use crate::sources::shared::{timestamps, units as smaller_unit};
 
-/// The columns of a row.
+/// The columns of a daily bar.
 const COLUMNS: [&str; 7] = ["date", "open", "high", "low", "close", "volume", "amount"];
-/// The columns of a minute bar's row.
+/// The columns of a minute bar.
 const MINUTE_COLUMNS: [&str; 7] = ["time", "open", "high", "low", "close", "volume", "amount"];
-/// Eight years of minutes, or many centuries of days: a longer file is something else.
+/// Maximum number of rows: eight years of minutes, or many centuries of days. A longer file is no table of bars.
 const MAX_ROWS: usize = 500_000;
 
 /// The units of a file's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Units {
-    /// Of `volume`.
+    /// The unit of `volume`.
     pub volume: VolumeUnit,
-    /// Of `amount`.
+    /// The unit of `amount`.
     pub amount: AmountUnit,
 }
 
-/// Reads a table. A cell that cannot be read stays as an unreadable field, and so does every cell of a row with
-/// too few or too many of them (where each belongs is unknown): the row is reported, not dropped.
+/// Reads a table. An unreadable cell becomes an unreadable field. If a row has too few or too many cells, all its
+/// fields become unreadable, because their columns are unknown: the row is reported, not dropped.
 pub fn parse(table: Table, units: Units, frequency: Frequency) -> Result<Vec<FetchedBar>, TableError> {
     let of_day = frequency == Frequency::Day;
     let columns = if of_day { &COLUMNS } else { &MINUTE_COLUMNS };
-    let label = if of_day { timestamps::day_of_text } else { timestamps::time_of_text };
+    let read_time = if of_day { timestamps::day_of_text } else { timestamps::time_of_text };
     table.rows(columns, MAX_ROWS, |cells| {
-        Ok(cells.map_or_else(|text| unreadable_bar(&text), |cells| bar(&cells, units, label)))
+        Ok(cells.map_or_else(|text| unreadable_bar(&text), |cells| bar(&cells, units, read_time)))
     })
 }
 
 fn bar(
     [time, open, high, low, close, volume, amount]: &[Cow<'_, str>; COLUMNS.len()],
     units: Units,
-    label: impl Fn(&str) -> Field<NaiveDateTime>,
+    read_time: impl Fn(&str) -> Field<NaiveDateTime>,
 ) -> FetchedBar {
     FetchedBar {
-        timestamp: label(time),
+        timestamp: read_time(time),
         open: Field::number(open),
         high: Field::number(high),
         low: Field::number(low),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_found_by_name_and_units_are_converted_exactly() {
+    fn finds_columns_by_name_and_converts_units() {
         let text = "\u{feff}Amount, extra ,close,HIGH,low,open,volume,date\r\n90923240.5,x,11.2,12.21,11.03,12.21,7877950,20040817\r\n";
         let rows = rows(text);
         assert_eq!(rows.len(), 1);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_cell_stays_and_a_bad_row_stays() {
+    fn keeps_bad_cells_and_bad_rows() {
         let rows = rows("date,open,high,low,close,volume,amount\nx,,abc,1,1,NaN,1e2\n2024-01-02,1\n");
         assert_eq!(rows[0].timestamp, Field::unreadable("x"));
         assert_eq!(rows[0].open, Field::Missing);
@@ -122,17 +122,17 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_does_not_fit_is_named_with_its_line() {
+    fn reports_bad_headers_with_the_line() {
         let error = |text: &str| parse(csv(text.as_bytes()), Units::default(), Frequency::Day).unwrap_err().to_string();
         assert!(error("").contains("line 1: the file is empty"));
         assert_eq!(error("date,open,high,low,close,volume"), "line 1: column `amount` is missing");
-        assert_eq!(error("date,open,high,low,close,volume,amount,Open"), "line 1: column `open` is there twice");
+        assert_eq!(error("date,open,high,low,close,volume,amount,Open"), "line 1: column `open` occurs more than once");
         let long = format!("date,open,high,low,close,volume,amount\n{}", "1,1,1,1,1,1,1\n".repeat(MAX_ROWS + 1));
         assert_eq!(error(&long), "line 500002: more than 500000 rows");
     }
 
     #[test]
-    fn bent_tables_give_rows_or_a_clear_error() {
+    fn mutated_tables_give_rows_or_error() {
         let day = "date,open,high,low,close,volume,amount\n20240102,9.39,9.42,9.21,9.21,115827715,1075742252.45\n";
         let minute = "time,open,high,low,close,volume,amount\n2024-01-02 09:31:00,9.39,9.4,\"9.38\",9.4,1200,11280\n";
         kit::fuzz::mutate(&[day, minute], |bytes| {
@@ -162,7 +162,7 @@ mod tests {
         }
 
         #[test]
-        fn conversion_is_a_move_of_the_point(shares in 0_i64..1_000_000_000_000, fen in 0_i64..1_000_000_000_000_000) {
+        fn unit_conversion_only_moves_the_decimal_point(shares in 0_i64..1_000_000_000_000, fen in 0_i64..1_000_000_000_000_000) {
             let (yuan, volume) = (Decimal::new(fen, 2), Decimal::from(shares));
             let text = format!("date,open,high,low,close,volume,amount\n20240102,1,1,1,1,{volume},{yuan}\n");
             let row = &rows(&text)[0];

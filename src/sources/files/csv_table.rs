@@ -1,23 +1,23 @@
 // Upstream: table
 // Downstream: none
-// Role: Reads CSV by the names in its first line: the rows of any table. Pure.
+// Role: Reads the rows of a CSV table; its first line names the columns. Pure.
 
 use std::borrow::Cow;
 
 use csv::{ByteRecord, ReaderBuilder};
 
-/// A file that is not the table it should be.
+/// A CSV file is not the expected table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
 pub struct CsvError {
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: u64,
-    /// What is wrong there.
+    /// What is wrong in this line.
     pub what: String,
 }
 
-/// Reads a file's bytes. The first line names the columns, in any order and any case; further columns are ignored. `row`
-/// gets the wanted cells of each row, or what is wrong with a row of too few or too many cells.
+/// Reads a file's bytes. The first line names the columns, in any order and any case; further columns are ignored.
+/// `row` receives the wanted cells of each row, or an error text if the row has too few or too many cells.
 pub fn read<const N: usize, R>(
     bytes: &[u8],
     wanted: &[&str; N],
@@ -51,7 +51,7 @@ pub fn read<const N: usize, R>(
     }
 }
 
-/// Where the wanted columns stand in a row.
+/// The positions of the wanted columns in a row.
 struct Columns<const N: usize> {
     positions: [usize; N],
     num_cells: usize,
@@ -65,7 +65,7 @@ impl<const N: usize> Columns<N> {
             let mut found = names.iter().enumerate().filter(|(_, name)| name == wanted).map(|(index, _)| index);
             *position = found.next().ok_or_else(|| format!("column `{wanted}` is missing"))?;
             if found.next().is_some() {
-                return Err(format!("column `{wanted}` is there twice"));
+                return Err(format!("column `{wanted}` occurs more than once"));
             }
         }
         Ok(Self { positions, num_cells: names.len() })

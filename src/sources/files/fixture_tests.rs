@@ -1,6 +1,6 @@
 // Upstream: cargo
 // Downstream: actors, config, source
-// Role: Parquet as pandas, polars and pyarrow write it: every kind of data, value by value.
+// Role: Tests of Parquet files as pandas, polars and pyarrow write them: every kind of data, value by value.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::FilesSource;
 use crate::config::FilesSection;
 
-/// A folder with a fixture under the name of a table.
+/// A folder with fixtures under the names of tables.
 fn folder(tables: &[(&str, &str)]) -> (TempDir, FilesSource) {
     let folder = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parquet");
@@ -48,7 +48,7 @@ fn bar(time: &str, values: [&str; 6]) -> FetchedBar {
     FetchedBar { timestamp: Field::Value(time.parse().unwrap()), open, high, low, close, volume, amount }
 }
 
-/// The same three days are in three files.
+/// The three days that each of three files contains.
 fn days() -> [FetchedBar; 3] {
     [
         bar("2024-01-02T00:00:00", ["9.39", "9.42", "9.21", "9.21", "1158277.15", "1075742.25245"]),
@@ -58,7 +58,7 @@ fn days() -> [FetchedBar; 3] {
 }
 
 #[tokio::test]
-async fn days_of_three_tools_are_the_same() {
+async fn reads_the_same_days_from_three_tools() {
     for fixture in ["pandas_days", "polars_days", "pyarrow_days"] {
         let (_folder, source) = folder(&[(fixture, "000001.SZ.daily")]);
         let mut expected = days();
@@ -117,14 +117,13 @@ async fn both_lists_have_their_values() {
 }
 
 #[tokio::test]
-async fn what_is_there_in_both_forms_is_read_from_parquet_and_what_is_damaged_names_its_file() {
+async fn prefers_parquet_and_names_damaged_files() {
     let (folder, source) = folder(&[("polars_days", "000001.SZ.daily")]);
     let path = folder.path().join("000001.SZ.daily.csv");
     std::fs::write(path, "date,open,high,low,close,volume,amount\n20240102,1,1,1,1,1,1\n").unwrap();
     assert_eq!(source.bars(&request(Frequency::Day)).await.unwrap(), days());
     assert_eq!(source.probe().await.unwrap().facts, ["files of daily bars: 2"]);
-    for (content, part) in [(&b"<html>not found</html>"[..], "does not end as a Parquet file does"), (b"", "too short")]
-    {
+    for (content, part) in [(&b"<html>not found</html>"[..], "does not end like a Parquet file"), (b"", "too short")] {
         std::fs::write(folder.path().join("000001.SZ.daily.parquet"), content).unwrap();
         let error = source.bars(&request(Frequency::Day)).await.unwrap_err();
         assert!(matches!(error.kind, SourceErrorKind::BadAnswer(_)), "{error}");

@@ -2,23 +2,23 @@
 // Downstream: actors, kit, sources::shared, table
 // Role: Reads the tables of the stock list, the calendar, adjustment factors and ticks.
 
-//! The stock list has the columns `code`, `name`, `industry`, `list_date`, `delist_date`, the calendar `date` and `is_open`
-//! (1 or 0). A row with too few or too many cells is an error: a list is taken as a whole or not at all.
+//! The stock list has the columns `code`, `name`, `industry`, `list_date` and `delist_date`. The calendar has `date`
+//! and `is_open` (1 or 0). A row with too few or too many cells is an error: a list is read completely or not at all.
 
 use actors::domain::{FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field};
 
 use crate::sources::files::table::{Table, TableError};
 use crate::sources::shared::timestamps;
 
-/// The stock list's name.
+/// The file name of the stock list, without extension.
 pub const STOCKS: &str = "stocks";
-/// The calendar's name.
+/// The file name of the calendar, without extension.
 pub const TRADE_DAYS: &str = "trade_days";
 
-/// Ten times the A-share market, and its calendar of centuries: a longer file is something else.
+/// Maximum number of rows: about ten times the A-share market, or centuries of calendar days. A longer file is no list.
 const MAX_ROWS: usize = 100_000;
 
-/// A year of ticks of a busy security.
+/// Maximum number of ticks: a year of a busy security.
 const MAX_TICKS: usize = 2_000_000;
 
 /// Reads a stock list.
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_lists_give_rows_or_a_clear_error() {
+    fn mutated_lists_give_rows_or_error() {
         let samples = [
             "code,name,industry,list_date,delist_date\n000001.SZ,平安银行,银行,19910403,\n",
             "date,is_open\n20240101,0\n2024-01-02,1\n",
@@ -102,7 +102,7 @@ mod tests {
             "time,price,volume,direction\n2024-01-02 09:30:03,9.39,120,0\n",
         ];
         kit::fuzz::mutate(&samples, |bytes| {
-            // Each is mostly read as what it was.
+            // Most inputs go to the reader of the sample they come from.
             let error = match bytes.len() {
                 ..30 => factors(csv(bytes)).err(),
                 30..40 => trade_days(csv(bytes)).err(),

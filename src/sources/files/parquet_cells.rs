@@ -1,9 +1,10 @@
 // Upstream: parquet_table
 // Downstream: none
-// Role: Cells of a Parquet column as the text that a CSV file would have for them. Pure.
+// Role: Converts the cells of a Parquet column to the text that a CSV file would hold. Pure.
 
-//! So the readers of CSV rows serve both. Numbers become the shortest text that gives them back, as the usual tools write
-//! them. A time without a zone is a wall clock; one that is adjusted to UTC is an instant and gets a `Z`.
+//! So the readers of CSV rows serve both formats. Numbers become the shortest text that reads back as the same number,
+//! as the usual tools write them. A time without a zone is a wall clock. A time adjusted to UTC is an instant and gets
+//! a `Z`.
 
 use chrono::{DateTime, Days, NaiveDate, SecondsFormat};
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
@@ -12,10 +13,10 @@ use parquet::data_type::{AsBytes, DataType};
 use parquet::errors::{ParquetError, Result};
 use parquet::schema::types::ColumnDescriptor;
 
-/// Reads the next cells of a column, at most so many; an empty text is a missing value.
+/// Reads the next cells of a column, at most the given number. An empty text is a missing value.
 pub type Cells = Box<dyn FnMut(usize) -> Result<Vec<String>>>;
 
-/// What a column's numbers and bytes mean.
+/// How to interpret a column's numbers and bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     Plain,
@@ -26,7 +27,7 @@ enum Meaning {
     Decimal { scale: u32 },
 }
 
-/// The cells of a column, or why its type is not understood.
+/// The reader of a column's cells, or an error if the column's type is not supported.
 pub fn cells(column: &ColumnDescriptor, reader: ColumnReader) -> Result<Cells, String> {
     let meaning = meaning(column)?;
     let full = column.max_def_level();
@@ -52,7 +53,7 @@ pub fn cells(column: &ColumnDescriptor, reader: ColumnReader) -> Result<Cells, S
 
 fn unknown(column: &ColumnDescriptor) -> String {
     let logical = column.logical_type_ref().map_or("no logical type".to_owned(), |logical| format!("{logical:?}"));
-    format!("its type is {} with {logical}, which is not understood", column.physical_type())
+    format!("its type is {} with {logical}, which is not supported", column.physical_type())
 }
 
 fn meaning(column: &ColumnDescriptor) -> Result<Meaning, String> {
@@ -60,7 +61,7 @@ fn meaning(column: &ColumnDescriptor) -> Result<Meaning, String> {
     let decimal =
         |scale: i32| u32::try_from(scale).ok().filter(|scale| *scale <= 38).map(|scale| Meaning::Decimal { scale });
     let found = match (column.physical_type(), column.logical_type_ref(), column.converted_type()) {
-        // Nobody knows the zone of these, and they are out of use.
+        // INT96 is obsolete, and the zone of its times is unknown.
         (Physical::INT96, ..) => None,
         (Physical::INT32, Some(Logical::Date), _) => Some(Meaning::Day),
         (Physical::INT64, Some(Logical::Timestamp(time)), _) => {
@@ -71,10 +72,10 @@ fn meaning(column: &ColumnDescriptor) -> Result<Meaning, String> {
             Some(if integer.is_signed { Meaning::Plain } else { Meaning::Unsigned })
         }
         (Physical::BYTE_ARRAY, Some(Logical::String | Logical::Enum | Logical::Json), _) => Some(Meaning::Text),
-        // A column of nothing but missing values.
+        // A column that holds only missing values.
         (_, Some(Logical::Unknown), _) => Some(Meaning::Plain),
         (_, Some(_), _) => None,
-        // Files of older tools.
+        // Files of older tools have no logical types.
         (Physical::INT32, None, ConvertedType::DATE) => Some(Meaning::Day),
         (Physical::INT64, None, ConvertedType::TIMESTAMP_MILLIS) => {
             Some(Meaning::Moment { unit: TimeUnit::MILLIS, is_instant: true })
@@ -97,7 +98,7 @@ fn meaning(column: &ColumnDescriptor) -> Result<Meaning, String> {
     found.ok_or_else(|| unknown(column))
 }
 
-/// `full`: the level of a value that is there.
+/// `full` is the definition level of a value that is present.
 fn typed<T: DataType>(mut reader: ColumnReaderImpl<T>, full: i16, text: impl Fn(&T::T) -> String + 'static) -> Cells {
     let (mut levels, mut values) = (Vec::new(), Vec::new());
     Box::new(move |max_cells| {
@@ -113,7 +114,7 @@ fn typed<T: DataType>(mut reader: ColumnReaderImpl<T>, full: i16, text: impl Fn(
         }
         let cell = |level: &i16| if *level == full { values.next() } else { Some(String::new()) };
         let cells: Option<Vec<String>> = levels.iter().map(cell).collect();
-        cells.ok_or_else(|| ParquetError::General("fewer values than its levels say".to_owned()))
+        cells.ok_or_else(|| ParquetError::General("fewer values than its levels announce".to_owned()))
     })
 }
 
@@ -162,7 +163,7 @@ fn moment(number: i64, unit: TimeUnit, is_instant: bool) -> Option<String> {
     })
 }
 
-/// Two's complement, the most significant byte first.
+/// Reads two's complement, the most significant byte first.
 fn big_endian(bytes: &[u8]) -> Option<i128> {
     let sign = if *bytes.first()? & 0x80 == 0 { 0 } else { 0xff };
     let mut whole = [sign; 16];

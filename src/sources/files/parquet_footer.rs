@@ -1,40 +1,40 @@
 // Upstream: parquet_table
 // Downstream: none
-// Role: Reads a Parquet file's footer, within bounds.
+// Role: Reads a Parquet file's footer within size and nesting limits.
 
-//! A file ends with its description (Thrift's compact form), the description's length in four bytes and `PAR1`. The library
-//! reserves memory for as many children as an element of the schema says it has, and descends as deep as they nest; a damaged
-//! file must not bring the worker down, so both are looked at before.
+//! A file ends with its metadata (Thrift compact protocol), the length of the metadata in four bytes, and `PAR1`. The
+//! library reserves memory for the number of children that a schema element claims, and recurses as deep as elements
+//! nest. A damaged file must not crash the worker, so this module checks both before the library reads the metadata.
 
 use bytes::Bytes;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::ChunkReader;
 
-/// A description of a thousand row groups of ten columns has half of this.
+/// Maximum size of the metadata. A file with a thousand row groups of ten columns has half of this.
 const MAX_BYTES: u64 = 4 << 20;
 const TAIL_BYTES: u64 = 8;
 const MARK: &[u8] = b"PAR1";
-/// How deep elements may nest. Tables have one level, lists in them three.
+/// Maximum nesting depth of elements. Tables have one level, lists in them three.
 const MAX_DEPTH: usize = 32;
 
-/// The file's description.
+/// Reads the file's metadata.
 pub fn read<R: ChunkReader>(file: &R) -> Result<ParquetMetaData, String> {
     let length = file.len();
     let tail_at = length.checked_sub(TAIL_BYTES).ok_or("it is too short for a Parquet file")?;
     let tail = bytes_at(file, tail_at, TAIL_BYTES)?;
     let (size, mark) = tail.split_at_checked(4).unwrap_or((&[], &[]));
     if mark != MARK {
-        return Err("it does not end as a Parquet file does".to_owned());
+        return Err("it does not end like a Parquet file".to_owned());
     }
     let size = u64::from(u32::from_le_bytes(size.try_into().unwrap_or_default()));
     if size > MAX_BYTES {
-        return Err(format!("its description has {size} bytes, more than {MAX_BYTES}"));
+        return Err(format!("its metadata has {size} bytes, more than {MAX_BYTES}"));
     }
-    let start = tail_at.checked_sub(size).ok_or("its description is longer than the file")?;
-    let description = bytes_at(file, start, size)?;
-    let children = Walk(&description).children_of_schema().ok_or("its description cannot be read")?;
+    let start = tail_at.checked_sub(size).ok_or("its metadata is longer than the file")?;
+    let metadata = bytes_at(file, start, size)?;
+    let children = ThriftReader(&metadata).children_of_schema().ok_or("its metadata cannot be read")?;
     check_nesting(&children)?;
-    ParquetMetaDataReader::decode_metadata(&description).map_err(|error| format!("its description: {error}"))
+    ParquetMetaDataReader::decode_metadata(&metadata).map_err(|error| format!("its metadata: {error}"))
 }
 
 fn bytes_at<R: ChunkReader>(file: &R, start: u64, length: u64) -> Result<Bytes, String> {
@@ -42,14 +42,14 @@ fn bytes_at<R: ChunkReader>(file: &R, start: u64, length: u64) -> Result<Bytes, 
     file.get_bytes(start, length).map_err(|error| error.to_string())
 }
 
-/// Elements come depth first, each with the number of its children.
+/// Checks the nesting. Elements come depth first, each with the number of its children.
 fn check_nesting(children: &[u64]) -> Result<(), String> {
     let mut open: Vec<u64> = Vec::new();
     for (place, num_children) in children.iter().copied().enumerate() {
         if num_children >= children.len() as u64 {
             let num_elements = children.len();
             return Err(format!(
-                "element {place} of its schema has {num_children} children of {num_elements} elements"
+                "schema element {place} has {num_children} children, but there are only {num_elements} elements"
             ));
         }
         if let Some(siblings) = open.last_mut() {
@@ -66,18 +66,18 @@ fn check_nesting(children: &[u64]) -> Result<(), String> {
     Ok(())
 }
 
-/// Thrift's compact form, as far as it must be understood to find a field and pass over the others.
-struct Walk<'a>(&'a [u8]);
+/// A reader of Thrift's compact protocol that finds fields and skips the others.
+struct ThriftReader<'a>(&'a [u8]);
 
-/// Thrift's numbers of types.
+/// Thrift's type numbers.
 const STOP: u8 = 0;
 const LIST: u8 = 9;
 const STRUCT: u8 = 12;
-/// Field 2 of the description is the schema, field 5 of its elements the number of children.
+/// Field 2 of the metadata is the schema. Field 5 of a schema element is the number of its children.
 const SCHEMA: i64 = 2;
 const NUM_CHILDREN: i64 = 5;
 
-impl Walk<'_> {
+impl ThriftReader<'_> {
     /// The number of children of each element of the schema.
     fn children_of_schema(&mut self) -> Option<Vec<u64>> {
         let mut field = 0;
@@ -102,7 +102,7 @@ impl Walk<'_> {
         let mut found = 0;
         while let Some(kind) = self.next_field(&mut field)? {
             match (field, kind) {
-                // Numbers are zigzag: a negative one becomes a large odd one here.
+                // Numbers are zigzag-encoded. An odd number is negative and becomes the maximum here.
                 (NUM_CHILDREN, 5) => {
                     let number = self.number()?;
                     found = if number % 2 == 0 { number / 2 } else { u64::MAX };
@@ -136,7 +136,7 @@ impl Walk<'_> {
             15 => self.number()?,
             size => size.into(),
         };
-        // Every element has at least a byte.
+        // Every element has at least one byte.
         (size <= self.0.len() as u64).then_some((size, head & 0xf))
     }
 
@@ -177,7 +177,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A truth value is within the head of a field, but a byte in a list.
+    /// A boolean field is part of the field header; a boolean list element is one byte.
     fn skip_element(&mut self, kind: u8, depth: usize) -> Option<()> {
         if matches!(kind, 1 | 2) { self.pass(1) } else { self.skip(kind, depth) }
     }
@@ -210,16 +210,16 @@ impl Walk<'_> {
 mod tests {
     use super::*;
 
-    fn file(description: &[u8]) -> Bytes {
-        let size = u32::try_from(description.len()).unwrap().to_le_bytes();
-        Bytes::from([b"PAR1", description, &size, MARK].concat())
+    fn file(metadata: &[u8]) -> Bytes {
+        let size = u32::try_from(metadata.len()).unwrap().to_le_bytes();
+        Bytes::from([b"PAR1", metadata, &size, MARK].concat())
     }
 
-    fn refusal(description: &[u8]) -> String {
-        read(&file(description)).unwrap_err()
+    fn refusal(metadata: &[u8]) -> String {
+        read(&file(metadata)).unwrap_err()
     }
 
-    /// A description whose schema has elements with these numbers of children (below 64), and nothing else.
+    /// Metadata whose schema has elements with these numbers of children (below 64) and nothing else.
     fn schema(children: &[u8]) -> Vec<u8> {
         // Version 1, then a list of structs with a name of one letter (field 4) and the number (field 5).
         let mut bytes = vec![0x15, 2, 0x19, 0xfc];
@@ -232,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_description_is_refused_before_memory_is_given_to_it() {
+    fn rejects_bad_metadata_before_allocating() {
         assert!(read(&Bytes::from_static(b"PAR1")).unwrap_err().contains("too short"));
         assert!(read(&Bytes::from_static(b"<html><body></body></html>")).unwrap_err().contains("does not end"));
         let long = Bytes::from_static(b"PAR1\xff\xff\xff\x7fPAR1");
         assert!(read(&long).unwrap_err().contains("2147483647 bytes, more than"));
         assert!(read(&Bytes::from_static(b"PAR1\xff\x00\x00\x00PAR1")).unwrap_err().contains("longer than the file"));
         assert!(refusal(&[0x19]).contains("cannot be read"));
-        assert!(refusal(&schema(&[3, 0])).contains("has 3 children of 2 elements"));
+        assert!(refusal(&schema(&[3, 0])).contains("has 3 children, but there are only 2 elements"));
         // 2^31 children, for which the library would reserve 16 GB.
         let billions = [0x15, 2, 0x19, 0x1c, 0x48, 1, b'a', 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0, 0];
         assert!(refusal(&billions).contains("2147483647 children"), "{}", refusal(&billions));

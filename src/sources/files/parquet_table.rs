@@ -1,8 +1,9 @@
 // Upstream: table
 // Downstream: kit, parquet_cells, parquet_footer, parquet_pages
-// Role: Reads Parquet by the names of its columns: the rows of any table.
+// Role: Reads the rows of a Parquet table by column name.
 
-//! Row group by row group, a batch of rows at a time: memory holds a page or two of each wanted column, not the file.
+//! Reads one row group after the other, in batches of rows. Memory holds a page or two of each wanted column, not the
+//! file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,44 +19,44 @@ use super::parquet_cells::{self, Cells};
 use super::parquet_footer;
 use super::parquet_pages::BoundedPages;
 
-/// Rows of a batch.
+/// Rows per batch.
 const BATCH_ROWS: usize = 1_024;
 
-/// A file that is not the table it should be.
+/// A Parquet file is not the expected table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParquetFault {
-    /// The file as a whole.
+    /// The file as a whole is invalid.
     #[error("{0}")]
     File(String),
-    /// A column, or its type.
+    /// A column is missing, or its type is wrong.
     #[error("column `{column}`: {what}")]
     Column {
-        /// Its name.
+        /// The column's name.
         column: &'static str,
-        /// What is wrong with it.
+        /// What is wrong.
         what: String,
     },
-    /// A place within the file.
+    /// A batch of cells cannot be read.
     #[error("row {row}, column `{column}`: {what}")]
     Cells {
-        /// The first row of a batch, counted from 1.
+        /// The first row of the batch, counted from 1.
         row: usize,
         /// The column's name.
         column: &'static str,
-        /// What is wrong there.
+        /// What is wrong.
         what: String,
     },
-    /// A row.
+    /// A row is invalid.
     #[error("row {row}: {what}")]
     Row {
-        /// Counted from 1.
+        /// The row, counted from 1.
         row: usize,
-        /// What is wrong with it.
+        /// What is wrong.
         what: String,
     },
 }
 
-/// Reads a file. Columns are found by their names, in any order and any case; further columns are ignored. `row` gets the
+/// Reads a file. Columns are found by name, in any order and any case; further columns are ignored. `row` receives the
 /// wanted cells of each row as text.
 pub fn read<const N: usize, R, F: ChunkReader + 'static>(
     file: F,
@@ -63,9 +64,9 @@ pub fn read<const N: usize, R, F: ChunkReader + 'static>(
     max_rows: usize,
     row: impl FnMut([Cow<'_, str>; N]) -> Result<R, String>,
 ) -> Result<Vec<R>, ParquetFault> {
-    // Nothing of what a panic interrupts is used afterwards.
+    // Nothing that a panic interrupts is used afterwards.
     let reading = std::panic::AssertUnwindSafe(|| read_checked(file, wanted, max_rows, row));
-    let given_up = ParquetFault::File("it is damaged, reading it was given up".to_owned());
+    let given_up = ParquetFault::File("it is damaged and cannot be read".to_owned());
     std::panic::catch_unwind(reading).unwrap_or(Err(given_up))
 }
 
@@ -75,12 +76,12 @@ fn read_checked<const N: usize, R, F: ChunkReader + 'static>(
     max_rows: usize,
     mut row: impl FnMut([Cow<'_, str>; N]) -> Result<R, String>,
 ) -> Result<Vec<R>, ParquetFault> {
-    let description = parquet_footer::read(&file).map_err(ParquetFault::File)?;
+    let metadata = parquet_footer::read(&file).map_err(ParquetFault::File)?;
     let file = Arc::new(file);
-    let positions = find(description.file_metadata().schema_descr(), wanted)?;
+    let positions = find(metadata.file_metadata().schema_descr(), wanted)?;
     let mut rows = Vec::new();
-    for group in description.row_groups() {
-        let mut columns = open(&file, &description, group, &positions, wanted, max_rows)?;
+    for group in metadata.row_groups() {
+        let mut columns = open(&file, &metadata, group, &positions, wanted, max_rows)?;
         loop {
             let first = rows.len() + 1;
             let mut batch = next_batch(&mut columns, wanted, first)?;
@@ -102,7 +103,7 @@ fn read_checked<const N: usize, R, F: ChunkReader + 'static>(
     Ok(rows)
 }
 
-/// Where the wanted columns stand.
+/// Finds the positions of the wanted columns.
 fn find<const N: usize>(schema: &SchemaDescriptor, wanted: &[&'static str; N]) -> Result<[usize; N], ParquetFault> {
     let mut positions = [0; N];
     for (position, wanted) in positions.iter_mut().zip(wanted) {
@@ -111,7 +112,7 @@ fn find<const N: usize>(schema: &SchemaDescriptor, wanted: &[&'static str; N]) -
         let mut found = schema.columns().iter().map(AsRef::as_ref).enumerate().filter(is_it);
         let (index, column) = found.next().ok_or_else(|| fault(&"it is missing"))?;
         if found.next().is_some() {
-            return Err(fault(&"it is there twice"));
+            return Err(fault(&"it occurs more than once"));
         }
         if column.path().parts().len() > 1 || column.max_rep_level() > 0 {
             return Err(fault(&"it holds lists or structs, not values"));
@@ -121,14 +122,14 @@ fn find<const N: usize>(schema: &SchemaDescriptor, wanted: &[&'static str; N]) -
     Ok(positions)
 }
 
-/// Whether a column, or the struct or list it belongs to, has this name.
+/// Whether a column, or the struct or list that contains it, has this name.
 fn is_named(column: &parquet::schema::types::ColumnDescriptor, name: &str) -> bool {
     column.path().parts().first().is_some_and(|part| part.trim().to_lowercase() == name)
 }
 
 fn open<const N: usize, F: ChunkReader + 'static>(
     file: &Arc<F>,
-    description: &ParquetMetaData,
+    metadata: &ParquetMetaData,
     group: &RowGroupMetaData,
     positions: &[usize; N],
     wanted: &[&'static str; N],
@@ -139,14 +140,14 @@ fn open<const N: usize, F: ChunkReader + 'static>(
         let fault = |what: String| ParquetFault::Column { column, what };
         let chunk = group.columns().get(*position).ok_or_else(|| fault("a row group lacks it".to_owned()))?;
         let pages = BoundedPages::new(file.clone(), chunk, max_rows).map_err(|error| fault(text(error)))?;
-        let about = description.file_metadata().schema_descr().column(*position);
+        let about = metadata.file_metadata().schema_descr().column(*position);
         let reader = get_column_reader(about.clone(), Box::new(pages));
         columns.push(parquet_cells::cells(&about, reader).map_err(fault)?);
     }
     Ok(columns)
 }
 
-/// The library's words, or ours as they are.
+/// The text of an error, without the library's prefix where possible.
 fn text(error: ParquetError) -> String {
     match error {
         ParquetError::General(text) | ParquetError::EOF(text) => text,
@@ -154,7 +155,7 @@ fn text(error: ParquetError) -> String {
     }
 }
 
-/// The next rows of each column, equally many.
+/// The next rows of each column, the same number from each.
 fn next_batch<const N: usize>(
     columns: &mut [Cells],
     wanted: &[&'static str; N],
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn every_compression_and_both_forms_of_pages_give_every_row() {
+    fn reads_every_compression_and_page_version() {
         let snappy = properties(Compression::SNAPPY, WriterVersion::PARQUET_1_0);
         let expected = rows_of(file(2_500, snappy)).unwrap();
         assert_eq!(expected.len(), 5_000);
@@ -268,14 +269,14 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_is_not_there_or_of_no_known_type_is_named() {
+    fn names_missing_and_unsupported_columns() {
         let numbers = |schema: &str| {
             one_column(schema, |column| {
                 column.typed::<Int64Type>().write_batch(&[1, 2, 3], None, None).unwrap();
             })
         };
         assert_eq!(fault(numbers("required int64 b;"), 10), "column `a`: it is missing");
-        assert_eq!(fault(numbers("required int64 a;"), 2), "row 1, column `a`: a page of 3 values, more than 2");
+        assert_eq!(fault(numbers("required int64 a;"), 2), "row 1, column `a`: a page has 3 values, more than 2");
         let time = fault(numbers("required int64 a (TIME(MICROS,true));"), 10);
         assert!(time.starts_with("column `a`: its type is INT64 with"), "{time}");
         let nested = one_column("required group a { required int64 b; }", |column| {
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_unfolds_to_more_than_it_may_is_cut_off() {
+    fn rejects_pages_that_decompress_too_large() {
         let large = ByteArray::from(vec![b'0'; 40 << 20]);
         for compression in [
             Compression::ZSTD(ZstdLevel::default()),
@@ -316,7 +317,7 @@ mod tests {
         }
     }
 
-    /// Small files of every kind.
+    /// Small files in several compressions and both versions.
     fn small_files() -> Vec<Vec<u8>> {
         let compressions = [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default())];
         let versions = [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0];
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_or_bent_file_gives_rows_or_a_clear_error() {
+    fn truncated_or_mutated_file_gives_rows_or_error() {
         kit::fuzz::mutate(&small_files(), |bytes| match rows_of(Bytes::copy_from_slice(bytes)) {
             Ok(rows) => assert!(rows.len() <= 100_000),
             Err(error) => assert!(!error.to_string().is_empty()),

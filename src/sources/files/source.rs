@@ -22,10 +22,10 @@ use crate::sources::SourceSetupError;
 
 /// The name in configuration, logs and reports.
 const NAME: &str = "files";
-/// The name of a table of daily bars is a code and this.
+/// A table of daily bars is named by its code and this suffix.
 const DAILY: &str = ".daily";
 
-/// A folder of files as a source.
+/// A source that reads a folder of files.
 #[derive(Debug)]
 pub struct FilesSource {
     folder: PathBuf,
@@ -33,7 +33,7 @@ pub struct FilesSource {
 }
 
 impl FilesSource {
-    /// A source for a folder that exists.
+    /// Creates the source. Fails if the folder does not exist.
     pub fn new(section: &FilesSection) -> Result<Self, SourceSetupError> {
         let bad_folder = |reason: &str| SourceSetupError::BadFolder {
             folder: section.folder.display().to_string(),
@@ -51,7 +51,7 @@ impl FilesSource {
         Ok(Self { folder: section.folder.clone(), units })
     }
 
-    /// Tries the folder: counts its files.
+    /// Probes the folder: counts its tables of daily bars.
     pub async fn probe(&self) -> io::Result<Answer> {
         let folder = self.folder.clone();
         let counting = tokio::task::spawn_blocking(move || {
@@ -68,7 +68,7 @@ impl FilesSource {
     }
 }
 
-/// A code's form is fixed, so the path cannot leave the folder.
+/// The name of a table of bars. A code has a fixed format, so the path cannot leave the folder.
 fn bars_of(code: Code, frequency: Frequency) -> String {
     match frequency {
         Frequency::Day => format!("{code}{DAILY}"),
@@ -76,8 +76,8 @@ fn bars_of(code: Code, frequency: Frequency) -> String {
     }
 }
 
-/// Reads a file off the arbiter.
-async fn read_aside<R: Send + 'static>(
+/// Reads a file on a blocking thread, so that the arbiter is not blocked.
+async fn read_blocking<R: Send + 'static>(
     request: String,
     reading: impl FnOnce() -> Result<Vec<R>, SourceErrorKind> + Send + 'static,
 ) -> Result<Vec<R>, SourceError> {
@@ -99,10 +99,10 @@ impl MarketSource for FilesSource {
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let BarRequest { code, frequency, range } = *request;
         let (folder, units) = (self.folder.clone(), self.units);
-        read_aside(format!("bars {code} {frequency} {range}"), move || {
+        read_blocking(format!("bars {code} {frequency} {range}"), move || {
             let mut bars =
                 Table::read(&folder, &bars_of(code, frequency), |table| bars::parse(table, units, frequency))?;
-            // A row whose day cannot be read may belong to any range: it is passed on, so that it is reported.
+            // A row with an unreadable day may belong to any range. It is passed on, so that it is reported.
             bars.retain(|bar| match &bar.timestamp {
                 Field::Value(timestamp) => range.contains(timestamp.date()),
                 Field::Missing | Field::Unreadable(_) => true,
@@ -114,7 +114,7 @@ impl MarketSource for FilesSource {
 
     async fn ticks(&self, code: Code, day: NaiveDate) -> Result<Vec<FetchedTick>, SourceError> {
         let folder = self.folder.clone();
-        read_aside(format!("ticks {code} {day}"), move || {
+        read_blocking(format!("ticks {code} {day}"), move || {
             let mut ticks = Table::read(&folder, &format!("{code}.ticks"), lists::ticks)?;
             ticks.retain(|tick| match &tick.timestamp {
                 Field::Value(timestamp) => timestamp.date() == day,
@@ -127,7 +127,7 @@ impl MarketSource for FilesSource {
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
         let folder = self.folder.clone();
-        read_aside(format!("factors {code} {range}"), move || {
+        read_blocking(format!("factors {code} {range}"), move || {
             let mut factors = Table::read(&folder, &format!("{code}.factors"), lists::factors)?;
             factors.retain(|row| match &row.timestamp {
                 Field::Value(timestamp) => range.contains(timestamp.date()),
@@ -140,12 +140,12 @@ impl MarketSource for FilesSource {
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
         let folder = self.folder.clone();
-        read_aside("stock list".to_owned(), move || Table::read(&folder, STOCKS, lists::stocks)).await
+        read_blocking("stock list".to_owned(), move || Table::read(&folder, STOCKS, lists::stocks)).await
     }
 
     async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
         let folder = self.folder.clone();
-        read_aside("calendar".to_owned(), move || Table::read(&folder, TRADE_DAYS, lists::trade_days)).await
+        read_blocking("calendar".to_owned(), move || Table::read(&folder, TRADE_DAYS, lists::trade_days)).await
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_read_names_the_file() {
+    async fn errors_name_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let source = source(folder.path());
         let unknown = source.bars(&request("000001.SZ", "2024-01-01", "2024-01-31")).await.unwrap_err();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_none_is_refused() {
+    fn rejects_invalid_folders() {
         for folder in ["", "no such folder", "/dev/null"] {
             let error = FilesSource::new(&FilesSection { folder: folder.into(), ..FilesSection::default() });
             assert!(error.unwrap_err().to_string().contains("sources.files.folder"), "{folder}");

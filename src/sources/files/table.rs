@@ -1,6 +1,6 @@
 // Upstream: bars, lists, source
 // Downstream: actors, csv_table, parquet_table
-// Role: A table in a folder, as CSV or as Parquet, whatever is there.
+// Role: Opens a table in a folder, as Parquet or CSV.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -12,33 +12,34 @@ use actors::ports::SourceErrorKind;
 use super::csv_table::{self, CsvError};
 use super::parquet_table::{self, ParquetFault};
 
-/// A security's whole history of days is below 1 MB, a year of minutes about 4 MB: a larger file is something else, and memory is not given to it.
+/// Maximum file size. A security's whole daily history is below 1 MB, a year of minute bars about 4 MB. A larger file
+/// is no table, and is rejected before it takes memory.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// The ends of a table's file names. Where a table is there in both forms, the first counts.
+/// The extensions of a table's file names. If both files exist, the first extension wins.
 pub const ENDS: [&str; 2] = ["parquet", "csv"];
 
 /// A table that is open for reading.
 pub enum Table {
-    /// Text.
+    /// The text of a CSV file.
     Csv(Vec<u8>),
-    /// Columns.
+    /// An open Parquet file.
     Parquet(File),
 }
 
-/// A file that is not the table it should be.
+/// A file is not the expected table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
-    /// In CSV.
+    /// The CSV file is invalid.
     #[error(transparent)]
     Csv(#[from] CsvError),
-    /// In Parquet.
+    /// The Parquet file is invalid.
     #[error(transparent)]
     Parquet(#[from] ParquetFault),
 }
 
 impl Table {
-    /// The rows of the table with this name (without its end), with the file's name in errors.
+    /// Reads the table with this name (without extension). Errors name the file.
     pub fn read<R>(
         folder: &Path,
         name: &str,
@@ -50,7 +51,7 @@ impl Table {
             Err(SourceErrorKind::BadRequest(_)) => {
                 let file = open(&csv).map_err(|kind| match kind {
                     SourceErrorKind::BadRequest(text) => {
-                        SourceErrorKind::BadRequest(format!("{text}, nor one in Parquet"))
+                        SourceErrorKind::BadRequest(format!("{text} and no Parquet file either"))
                     }
                     other => other,
                 })?;
@@ -62,8 +63,8 @@ impl Table {
         rows(table).map_err(|error| SourceErrorKind::BadAnswer(format!("{}: {error}", path.display())))
     }
 
-    /// Its rows. The names of the columns are wanted in any order and any case; further columns are ignored. `row` gets the
-    /// wanted cells of each row, or what is wrong with a row of too few or too many cells.
+    /// Reads the rows. The columns are found by name, in any order and any case; further columns are ignored. `row`
+    /// receives the wanted cells of each row, or an error text if the row has too few or too many cells.
     pub fn rows<const N: usize, R>(
         self,
         wanted: &[&'static str; N],
@@ -77,13 +78,13 @@ impl Table {
     }
 }
 
-/// Opens a file that is one and not too large.
+/// Opens a regular file that is not too large.
 fn open(path: &Path) -> Result<File, SourceErrorKind> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => SourceErrorKind::BadRequest(format!("there is no file {}", path.display())),
         _ => unreachable(path, &error),
     };
-    // Asked before opening: opening a pipe would wait for its writer.
+    // The type is checked before opening, because opening a pipe would wait for its writer.
     let about = path.metadata().map_err(failed)?;
     if !about.is_file() {
         return Err(SourceErrorKind::BadAnswer(format!("{} is not a file", path.display())));
@@ -99,14 +100,14 @@ fn unreachable(path: &Path, error: &io::Error) -> SourceErrorKind {
     SourceErrorKind::Unreachable(format!("{}: {error}", path.display()))
 }
 
-/// A file may grow while it is read.
+/// Reads a file up to the size limit, because it may grow meanwhile.
 fn contents(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Whether a file's name is this table's.
+/// Whether a file's name has a table extension and its stem ends with `name_end`.
 pub fn is_table(file_name: &str, name_end: &str) -> bool {
     let path = PathBuf::from(file_name);
     let is_known = path.extension().is_some_and(|end| ENDS.iter().any(|known| *known == end));

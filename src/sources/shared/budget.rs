@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: actors, config
-// Role: A vendor's limits, and the requests already counted against them.
+// Role: A source's request limits and the requests already counted against them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,24 +12,24 @@ use tokio::time::Instant;
 
 use crate::config::{RequestLimits, SourceName};
 
-/// Share of a minute's requests that may be sent at once. The rest is spread over the minute, so that no minute, wherever
-/// it begins, has more requests than allowed.
+/// Share of a minute's requests that may be sent at once. The rest is spread over the minute, so that no period of 60
+/// seconds has more requests than allowed.
 const BURST_SHARE: f64 = 0.25;
 
-/// What each vendor was asked for so far. It outlives the sources: a vendor does not begin to count anew because a worker
-/// has read its configuration anew.
+/// The requests counted for each source. It outlives the sources, because a vendor does not reset its counters when the
+/// worker reloads its configuration.
 #[derive(Debug, Default)]
 pub struct QuotaState(Mutex<BTreeMap<SourceName, Arc<Mutex<Spent>>>>);
 
 impl QuotaState {
-    /// These limits of a source, with what was spent of them before.
+    /// The budget of a source: these limits, with the requests counted so far.
     pub fn budget(&self, name: SourceName, limits: RequestLimits) -> Budget {
         let spent = lock(&self.0).entry(name).or_default().clone();
         Budget { limits, spent }
     }
 }
 
-/// What a vendor may still be asked for.
+/// A source's limits and its request counters.
 #[derive(Debug, Clone)]
 pub struct Budget {
     /// The limits.
@@ -37,12 +37,12 @@ pub struct Budget {
     spent: Arc<Mutex<Spent>>,
 }
 
-/// What was spent so far.
+/// The requests counted so far.
 #[derive(Debug, Default)]
 struct Spent {
-    /// Requests that may be sent at once, and when they were counted; `None`: nothing was sent yet.
+    /// Token bucket: the available tokens and the time of that count; `None` before the first request.
     tokens: Option<(f64, Instant)>,
-    /// The day that `sent_today` is of.
+    /// The Shanghai day that `sent_today` counts.
     day: Option<NaiveDate>,
     sent_today: u32,
 }
@@ -50,23 +50,23 @@ struct Spent {
 /// Whether a request may be sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Allowance {
-    /// It may, and is counted.
+    /// The request may be sent and is counted.
     Sent,
-    /// Not before this time.
+    /// The request may be sent at this time at the earliest.
     NotBefore(Instant),
-    /// Not on this day, which ends after so long.
+    /// The daily limit is reached. The day ends after this time.
     DayIsFull(Duration),
 }
 
 impl From<RequestLimits> for Budget {
-    /// Of which nothing is spent.
+    /// A budget without counted requests.
     fn from(limits: RequestLimits) -> Self {
         Self { limits, spent: Arc::default() }
     }
 }
 
 impl Budget {
-    /// Takes a request from it.
+    /// Takes one request from the budget.
     pub fn take(&self) -> Allowance {
         let (now, today, limits) = (Instant::now(), shanghai_clock::today(), &self.limits);
         let mut spent = lock(&self.spent);
@@ -113,34 +113,42 @@ mod tests {
         RequestLimits { per_minute, per_day, max_concurrent: 1, pause_after_failures: 3, pause_ms: 1_000 }
     }
 
-    /// How many requests may be sent at once.
+    /// The number of requests that may be sent at once.
     fn sent_at_once(budget: &Budget) -> usize {
         (0..1_000).take_while(|_| budget.take() == Allowance::Sent).count()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reload_does_not_give_the_minute_back() {
+    async fn reload_keeps_the_count_of_the_minute() {
         let quotas = QuotaState::default();
         assert_eq!(sent_at_once(&quotas.budget(SourceName::Tushare, limits(100, 0))), 25);
         let after = quotas.budget(SourceName::Tushare, limits(100, 0));
         assert!(matches!(after.take(), Allowance::NotBefore(_)), "the burst is spent");
-        assert_eq!(sent_at_once(&quotas.budget(SourceName::Yahoo, limits(100, 0))), 25, "of another vendor it is not");
+        assert_eq!(
+            sent_at_once(&quotas.budget(SourceName::Yahoo, limits(100, 0))),
+            25,
+            "other sources have their own burst"
+        );
         tokio::time::advance(MINUTE).await;
         assert_eq!(sent_at_once(&after), 25);
         tokio::time::advance(MINUTE).await;
         assert_eq!(
             sent_at_once(&quotas.budget(SourceName::Tushare, limits(200, 0))),
             50,
-            "a higher limit holds at once"
+            "a higher limit applies at once"
         );
     }
 
     #[test]
-    fn a_reload_does_not_give_the_day_back() {
+    fn reload_keeps_the_count_of_the_day() {
         let quotas = QuotaState::default();
         assert_eq!(sent_at_once(&quotas.budget(SourceName::Tushare, limits(0, 20))), 20);
         let full = quotas.budget(SourceName::Tushare, limits(0, 20)).take();
         assert!(matches!(full, Allowance::DayIsFull(left) if left <= 24 * 60 * MINUTE), "{full:?}");
-        assert_eq!(sent_at_once(&quotas.budget(SourceName::Tushare, limits(0, 25))), 5, "but a higher limit holds");
+        assert_eq!(
+            sent_at_once(&quotas.budget(SourceName::Tushare, limits(0, 25))),
+            5,
+            "a higher limit applies at once"
+        );
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: sources::baostock, sources::tushare, sources::yahoo
 // Downstream: actors, timestamps
-// Role: Reads one cell of a vendor's JSON table: its JSON text as a number, a day, a text or a code. Pure.
+// Role: Reads one JSON cell of a vendor's table as a number, a day, a text or a code. Pure.
 
 use actors::domain::{Code, Field};
 use chrono::NaiveDateTime;
@@ -8,12 +8,12 @@ use rust_decimal::Decimal;
 
 use crate::sources::shared::timestamps;
 
-/// Whether a cell names the code.
+/// Whether a cell contains this security code.
 pub fn names(cell: &str, code: Code) -> bool {
     with_text(cell, |text| text == code.as_str() || text.parse() == Ok(code)).unwrap_or(false)
 }
 
-/// A day, as midnight in Shanghai.
+/// Reads a day, as midnight in Shanghai.
 pub fn day(cell: &str) -> Field<NaiveDateTime> {
     match cell {
         "null" => Field::Missing,
@@ -21,7 +21,7 @@ pub fn day(cell: &str) -> Field<NaiveDateTime> {
     }
 }
 
-/// A moment, as wall clock in Shanghai.
+/// Reads a time, as wall clock in Shanghai.
 pub fn time(cell: &str) -> Field<NaiveDateTime> {
     match cell {
         "null" => Field::Missing,
@@ -29,7 +29,7 @@ pub fn time(cell: &str) -> Field<NaiveDateTime> {
     }
 }
 
-/// A number, or text that is one.
+/// Reads a number, or a string that contains one.
 pub fn number(cell: &str) -> Field<Decimal> {
     match cell.as_bytes().first() {
         Some(b'0'..=b'9' | b'-') => Field::number(cell),
@@ -38,7 +38,7 @@ pub fn number(cell: &str) -> Field<Decimal> {
     }
 }
 
-/// A text; an empty one is missing.
+/// Reads a string. An empty string counts as missing.
 pub fn text(cell: &str) -> Field<String> {
     match with_text(cell, |text| text.trim().to_owned()) {
         Some(text) if text.is_empty() => Field::Missing,
@@ -48,7 +48,7 @@ pub fn text(cell: &str) -> Field<String> {
     }
 }
 
-/// Reads a JSON string, without an allocation unless it has escapes; `None` for any other value.
+/// Reads a JSON string and allocates only if it has escapes. `None` for any other value.
 fn with_text<T>(cell: &str, read: impl FnOnce(&str) -> T) -> Option<T> {
     let inner = cell.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {

@@ -1,12 +1,13 @@
 // Upstream: sources::baostock, sources::tushare
 // Downstream: actors
-// Role: What a row of a vendor's table says of its day beside the bar.
+// Role: Reads what a vendor's row reports about a day besides the bar: reference price, suspension, ST.
 
 use actors::domain::{DayNote, Field, Hundredths};
 use chrono::NaiveDateTime;
 use rust_decimal::Decimal;
 
-/// A note of the day; `None` where the day cannot be read. A price that is none is no price of reference.
+/// Builds the note of a day, or `None` if the day cannot be read. The reference price is left out unless it is above
+/// zero.
 pub fn day_note(
     day: &Field<NaiveDateTime>,
     reference: &Field<Decimal>,
@@ -26,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_has_a_day_and_a_price_above_zero_or_none() {
+    fn note_keeps_only_a_positive_reference_price() {
         let day = Field::Value("2024-01-02T00:00:00".parse().unwrap());
         let note = |price: &str| day_note(&day, &Field::number(price), false, Some(true)).unwrap();
         assert_eq!(note("8.7200000000").reference, Some(Hundredths(872)));

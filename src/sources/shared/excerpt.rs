@@ -1,11 +1,11 @@
 // Upstream: many
 // Downstream: none
-// Role: The beginning of a vendor's text, short enough for an error.
+// Role: Shortens a vendor's text for an error message.
 
-/// The longest piece of an answer an error shows, in characters.
+/// Maximum length of an excerpt in characters.
 const MAX_EXCERPT: usize = 120;
 
-/// The beginning of a text for an error: one line, short.
+/// The beginning of a text on one line, for an error message. Control characters become spaces.
 pub fn excerpt(text: &str) -> String {
     text.chars().take(MAX_EXCERPT).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

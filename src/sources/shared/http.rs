@@ -1,6 +1,6 @@
 // Upstream: sources::eastmoney, sources::tushare, sources::yahoo
 // Downstream: actors, excerpt, kit, redact, sources
-// Role: HTTP to a vendor: bounded requests, their failures told apart, secrets taken out of what comes back.
+// Role: HTTP client for vendors: bounded requests, classified errors, secrets removed from answers.
 
 use std::error::Error;
 use std::time::Duration;
@@ -16,34 +16,34 @@ use crate::sources::SourceSetupError;
 use crate::sources::shared::excerpt::excerpt;
 use crate::sources::shared::redact::without_secret;
 
-/// A server that does not take the connection by then is not there.
+/// A server that accepts no connection within this time counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Shorter than the time after which servers close idle connections, so that a call seldom meets a closing one.
+/// Shorter than the idle timeout of servers, so that a request seldom uses a connection that is being closed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest true answers are a few MB: a body of this size is no answer, and memory is not given to it.
+/// Maximum size of a body. The largest valid answers are a few MB. Reading stops here to limit memory.
 const MAX_BODY_BYTES: usize = 16 << 20;
-/// Of an error's body so much is read to be shown.
+/// Maximum number of bytes read from the body of an error response.
 const MAX_ERROR_BODY_BYTES: usize = 4 << 10;
-/// The wait where a 429 names none: vendors count by the minute.
+/// The wait after a 429 without `Retry-After`. Vendors count requests per minute.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// The longest wait a server may ask for.
+/// The longest wait that a server may request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
-/// How to reach a vendor.
+/// Settings of a client for one vendor.
 pub struct HttpSettings<'a> {
-    /// The vendor's section of the configuration, for errors: `sources.<section>.url` and so on.
+    /// The vendor's section of the configuration. Errors name it, as in `sources.<section>.url`.
     pub section: &'static str,
-    /// The base address.
+    /// The base URL.
     pub url: &'a str,
-    /// Longest wait for one answer, connecting and reading included; milliseconds.
+    /// Longest wait for one answer in milliseconds, including connecting and reading.
     pub timeout_ms: u64,
-    /// The header `User-Agent`.
+    /// The value of the `User-Agent` header.
     pub user_agent: &'a str,
-    /// What must not come back in any text, even where a server sends back what it was sent.
+    /// The secret to remove from every returned text, because a server may echo what it received.
     pub secret: Option<SecretString>,
 }
 
-/// A client with its base address.
+/// An HTTP client with a base URL.
 pub struct HttpClient {
     client: Client,
     base: Url,
@@ -53,14 +53,14 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// A client that has not connected yet. Fails where the address cannot work.
+    /// Creates a client without connecting. Fails if the URL or the timeout is invalid.
     pub fn new(settings: HttpSettings<'_>) -> Result<Self, SourceSetupError> {
         let HttpSettings { section, url, timeout_ms, user_agent, secret } = settings;
         let timeout = Duration::from_millis(timeout_ms);
         if timeout.is_zero() {
             return Err(SourceSetupError::TimeoutZero { section });
         }
-        // What stands before an @ may be a secret, so it is not repeated.
+        // The part before an @ may be a secret, so the error does not show it.
         let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("…@{host}"));
         let bad_url =
             |reason: &str| SourceSetupError::BadUrl { section, url: shown.clone(), reason: reason.to_owned() };
@@ -71,23 +71,23 @@ impl HttpClient {
         if !base.username().is_empty() || base.password().is_some() {
             return Err(bad_url("it must not hold credentials"));
         }
-        // Fails where a provider is installed already, which serves as well.
+        // Fails if a provider is already installed; that one is used then.
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .user_agent(user_agent)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .redirect(Policy::none()) // a secret goes to the configured address only
+            .redirect(Policy::none()) // the secret is sent to the configured address only
             .no_proxy();
-        // Without TLS no certificates are needed: a minimal image may have none, and looking for them would fail.
+        // Plain HTTP needs no certificates. A minimal image may have none, and loading them would fail.
         let client = if base.scheme() == "http" { client.tls_certs_only([]) } else { client };
         let client = client.build();
         let client = client.map_err(|error| SourceSetupError::Client { section, reason: chain(&error) })?;
         Ok(Self { client, base, section, timeout, secret })
     }
 
-    /// Where calls go.
+    /// The base URL.
     pub fn base(&self) -> &Url {
         &self.base
     }
@@ -97,12 +97,12 @@ impl HttpClient {
         self.timeout
     }
 
-    /// Reads the body of a successful answer.
+    /// Sends a GET request and reads the body of a successful answer.
     pub async fn get(&self, url: Url) -> Result<String, SourceErrorKind> {
         self.send(self.client.get(url)).await
     }
 
-    /// Sends a JSON body and reads the body of a successful answer.
+    /// Sends a JSON body in a POST request and reads the body of a successful answer.
     pub async fn post_json(&self, url: Url, body: Vec<u8>) -> Result<String, SourceErrorKind> {
         self.send(self.client.post(url).header(CONTENT_TYPE, "application/json").body(body)).await
     }
@@ -121,7 +121,7 @@ impl HttpClient {
     fn text_of(&self, body: Vec<u8>) -> Result<String, SourceErrorKind> {
         let text = String::from_utf8(body).map_err(|error| {
             let start = self.shown(error.as_bytes());
-            SourceErrorKind::BadAnswer(format!("{}; the body begins `{start}`", error.utf8_error()))
+            SourceErrorKind::BadAnswer(format!("{}; the body begins with `{start}`", error.utf8_error()))
         })?;
         Ok(self.without_secret(text))
     }
@@ -130,7 +130,8 @@ impl HttpClient {
         without_secret(text, self.secret.as_ref())
     }
 
-    /// The beginning of a body for an error. The secret goes before the text is cut, as half of it would remain.
+    /// The beginning of a body for an error message. The secret is removed before the text is cut, because a cut could
+    /// leave half of the secret.
     fn shown(&self, body: &[u8]) -> String {
         let start = body.get(..MAX_ERROR_BODY_BYTES).unwrap_or(body);
         excerpt(&self.without_secret(String::from_utf8_lossy(start).into_owned()))
@@ -140,7 +141,8 @@ impl HttpClient {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.kind_of(&error))? {
             if body.len() + chunk.len() > MAX_BODY_BYTES {
-                let text = format!("more than {MAX_BODY_BYTES} bytes; the body begins `{}`", self.shown(&body));
+                let text =
+                    format!("the body has more than {MAX_BODY_BYTES} bytes and begins with `{}`", self.shown(&body));
                 return Err(SourceErrorKind::BadAnswer(text));
             }
             body.extend_from_slice(&chunk);
@@ -148,7 +150,7 @@ impl HttpClient {
         Ok(body)
     }
 
-    /// As much of an error's body as can be had; the status counts, not the body.
+    /// Reads as much of an error body as possible. A read error is ignored, because the status determines the error.
     async fn error_body(&self, mut response: Response) -> Vec<u8> {
         let mut body = Vec::new();
         while body.len() < MAX_ERROR_BODY_BYTES
@@ -171,7 +173,7 @@ impl HttpClient {
     }
 }
 
-/// Whether the connection ended before the body did.
+/// Whether the connection ended before the end of the body.
 fn broke_off(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -183,7 +185,7 @@ fn broke_off(error: &reqwest::Error) -> bool {
     false
 }
 
-/// What an HTTP status other than success means. `target` is where a redirection leads.
+/// Maps an HTTP status other than success to an error. `target` is the redirect target.
 fn refusal(status: StatusCode, retry_after: Duration, section: &str, target: &str, body: &str) -> SourceErrorKind {
     let text = match body.trim() {
         "" => format!("HTTP {status}"),
@@ -191,20 +193,20 @@ fn refusal(status: StatusCode, retry_after: Duration, section: &str, target: &st
     };
     match status {
         StatusCode::TOO_MANY_REQUESTS => SourceErrorKind::RateLimited { message: text, retry_after },
-        // Chinese vendors (Sina, for one) answer so to an address that asks too often.
+        // Some Chinese vendors, such as Sina, return 456 to an address that sends too many requests.
         status if status.as_u16() == 456 => SourceErrorKind::RateLimited { message: text, retry_after },
         StatusCode::UNAUTHORIZED => SourceErrorKind::Unauthorized(text),
         StatusCode::FORBIDDEN => SourceErrorKind::Forbidden(text),
         StatusCode::REQUEST_TIMEOUT => SourceErrorKind::Server(text),
         status if status.is_client_error() => SourceErrorKind::BadRequest(text),
-        status if status.is_redirection() => {
-            SourceErrorKind::BadAnswer(format!("{text}: it leads to `{target}`; check sources.{section}.url"))
-        }
+        status if status.is_redirection() => SourceErrorKind::BadAnswer(format!(
+            "{text}: the server redirects to `{target}`; check sources.{section}.url"
+        )),
         _ => SourceErrorKind::Server(text),
     }
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110).
+/// Reads `Retry-After` in seconds or as a date (RFC 9110). The result is 1 second to 1 day.
 fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Duration {
     let value = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
     let wait = value.and_then(|text| match text.parse::<u64>() {
@@ -217,7 +219,7 @@ fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Duration {
     wait.unwrap_or(DEFAULT_RETRY_AFTER).clamp(Duration::from_secs(1), MAX_RETRY_AFTER)
 }
 
-/// The error with its causes: the outermost alone says only that sending failed.
+/// The error with all its causes. The outermost error only says that sending failed.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn no_body_shows_the_secret_however_it_is_cut() {
+    fn removes_the_secret_wherever_the_body_is_cut() {
         let client = client("http://localhost").unwrap();
         for before in 100..130 {
             let body = format!("{}geheim-4711{}", "x".repeat(before), "y".repeat(200));
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_cannot_work_is_refused_without_its_credentials() {
+    fn rejects_bad_urls_without_showing_credentials() {
         for url in ["", "api.tushare.pro", "ftp://api.tushare.pro", "http://"] {
             let error = client(url).err().unwrap().to_string();
             assert!(error.contains("sources.tushare.url"), "{error}");
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_wish_to_be_left_alone_is_honoured_within_bounds() {
+    fn reads_retry_after_within_bounds() {
         let now = DateTime::parse_from_rfc3339("2024-01-02T00:00:00Z").unwrap().to_utc();
         let wait = |value: &'static str| {
             let mut headers = HeaderMap::new();
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_wishes_are_times_within_bounds() {
+    fn mutated_retry_after_stays_within_bounds() {
         let now = DateTime::parse_from_rfc3339("2024-01-02T00:00:00Z").unwrap().to_utc();
         kit::fuzz::mutate(&["120", "Tue, 02 Jan 2024 00:01:30 GMT"], |bytes| {
             let Ok(value) = reqwest::header::HeaderValue::from_bytes(bytes) else { return };

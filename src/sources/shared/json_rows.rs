@@ -1,8 +1,8 @@
 // Upstream: sources::baostock, sources::tushare
 // Downstream: excerpt
-// Role: Reads rows of JSON cells by the names of their columns. Pure.
+// Role: Reads rows of JSON cells by column name. Pure.
 
-//! Cells stay JSON text, so that no digit passes through binary floating point.
+//! Cells stay JSON text, so that binary floating point changes no digit.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use serde_json::value::RawValue;
 
 use crate::sources::shared::excerpt::excerpt;
 
-/// Which of the wanted columns stands at each position of a row.
+/// Maps each position in a row to one of the wanted columns.
 pub struct Columns<const N: usize>(Vec<Option<usize>>);
 
 impl<const N: usize> Columns<N> {
-    /// Finds the wanted columns among the names of all; each must be there once.
+    /// Finds the wanted columns among all column names. Each must occur exactly once.
     pub fn find(fields: &[impl AsRef<str>], wanted: &[&str; N]) -> Result<Self, String> {
         let positions = fields.iter().map(|field| wanted.iter().position(|column| *column == field.as_ref()));
         let positions: Vec<Option<usize>> = positions.collect();
@@ -23,8 +23,8 @@ impl<const N: usize> Columns<N> {
         for (index, name) in wanted.iter().enumerate() {
             match positions.iter().filter(|position| **position == Some(index)).count() {
                 1 => {}
-                0 => return Err(format!("column `{name}` is missing, there are {}", excerpt(&names.join(",")))),
-                _ => return Err(format!("column `{name}` is there twice")),
+                0 => return Err(format!("column `{name}` is missing; the columns are {}", excerpt(&names.join(",")))),
+                _ => return Err(format!("column `{name}` occurs more than once")),
             }
         }
         Ok(Self(positions))
@@ -88,7 +88,7 @@ impl<'de, const N: usize> Visitor<'de> for Row<'_, N> {
         let mut cells = [""; N];
         let mut num_cells = 0;
         while let Some(cell) = row.next_element::<&RawValue>()? {
-            // A position beyond the columns is counted, and refused below.
+            // A cell beyond the columns is only counted. The check below rejects the row.
             if let Some(column) = self.columns.0.get(num_cells).copied().flatten()
                 && let Some(slot) = cells.get_mut(column)
             {

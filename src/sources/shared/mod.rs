@@ -1,28 +1,28 @@
 // Upstream: none
 // Downstream: none
-// Role: What the sources share: limits, HTTP, cells, units, timestamps.
+// Role: Code shared by the sources: limits, HTTP, cells, units, timestamps.
 
-//! Parts that several sources use.
+//! Code shared by several sources.
 
-/// Requests allowed by a vendor, and requests made.
+/// Request limits and counters.
 pub mod budget;
-/// Numbers and dates in cells of text.
+/// Reads JSON cells.
 pub(crate) mod cells;
-/// What a source says of a day.
+/// Builds notes about days.
 pub(crate) mod day_note;
-/// The beginning of a long text.
+/// Shortens texts for error messages.
 pub(crate) mod excerpt;
-/// An HTTP client with limits.
+/// HTTP client with limits.
 pub(crate) mod http;
-/// Rows in JSON answers.
+/// Rows of JSON answers.
 pub(crate) mod json_rows;
-/// Delays requests to a vendor.
+/// Rate limiter for requests.
 pub mod rate_limiter;
-/// How far back a source goes.
+/// How far back a source's minute bars reach.
 pub(crate) mod reach;
 /// Removes secrets from texts.
 pub(crate) mod redact;
-/// Timestamps of bars in the forms vendors use.
+/// Parses the timestamp formats of vendors.
 pub mod timestamps;
 /// Units of volumes and amounts.
 pub mod units;

@@ -12,18 +12,19 @@ use tokio::time::Instant;
 
 use crate::sources::shared::budget::{Allowance, Budget};
 
-/// The longest closure. A vendor's hour or day is probed every minute: its limit may have been raised meanwhile.
-const LONGEST_CLOSURE: Duration = Duration::from_secs(60);
+/// The longest block. If a vendor limits requests by hour or day, one request per minute tests whether its limit was
+/// raised meanwhile.
+const MAX_BLOCK: Duration = Duration::from_secs(60);
 
-/// One for all requests to a vendor. A refused or failed request holds the others back, too, so that the fetches under way
-/// do not each run into the same wall.
+/// The rate limiter for all requests to a vendor. A rejected or failed request blocks the others too, so that
+/// concurrent fetches do not all run into the same limit or outage.
 #[derive(Debug)]
 pub struct RateLimiter {
     budget: Budget,
     slots: Semaphore,
     state: Mutex<State>,
     throttled_ms: AtomicU64,
-    /// Whether another source has taken the vendor's place.
+    /// Whether another source has replaced this one.
     is_replaced: watch::Sender<bool>,
 }
 
@@ -35,16 +36,16 @@ struct State {
 
 #[derive(Debug, Clone)]
 struct Block {
-    opens: Instant,
-    /// When the vendor's window is over, which may be later.
+    ends_at: Instant,
+    /// The end of the vendor's rate-limit window, which may be later than `ends_at`.
     window_ends: Instant,
     message: String,
-    /// Whether the vendor asked for it, and did not just fail.
+    /// Whether the vendor requested the block, as opposed to failing.
     is_limit: bool,
 }
 
 impl RateLimiter {
-    /// An open gate with these limits.
+    /// A rate limiter with these limits and no block.
     pub fn new(budget: impl Into<Budget>) -> Self {
         let budget = budget.into();
         let slots = Semaphore::new(budget.limits.max_concurrent.max(1) as usize);
@@ -52,12 +53,12 @@ impl RateLimiter {
         Self { budget, slots, state: Mutex::default(), throttled_ms, is_replaced }
     }
 
-    /// Sends a request when it may be sent. A closed gate is waited for as long as `patience`; beyond that the request
-    /// fails at once with the vendor's own text, and its caller decides whether to come back. Our own limits are waited
-    /// for however long it takes, below a minute for each that is already waiting.
+    /// Sends a request as soon as the limits allow it. A block is waited for if it ends within `max_wait`. Otherwise
+    /// the request fails at once with the vendor's own text, and the caller decides whether to retry. The configured
+    /// limit per minute is always waited for: less than a minute for each request that is already waiting.
     pub async fn pass<T>(
         &self,
-        patience: Duration,
+        max_wait: Duration,
         request: impl AsyncFnOnce() -> Result<T, SourceErrorKind>,
     ) -> Result<T, SourceErrorKind> {
         let begun = Instant::now();
@@ -65,39 +66,39 @@ impl RateLimiter {
         let slot = tokio::select! {
             biased;
             _ = is_replaced.wait_for(|is_replaced| *is_replaced) => Err(SourceErrorKind::Replaced),
-            slot = self.slot(patience) => slot,
+            slot = self.slot(max_wait) => slot,
         };
         self.throttled_ms.fetch_add(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
         let _slot = slot?;
         let outcome = request().await;
-        self.note(outcome.as_ref().err());
+        self.record_outcome(outcome.as_ref().err());
         outcome
     }
 
-    /// For how long requests have waited here so far, all added up.
+    /// The total time that requests have waited here.
     pub fn throttled(&self) -> Duration {
         Duration::from_millis(self.throttled_ms.load(Ordering::Relaxed))
     }
 
-    /// From now on nothing is sent: whoever waits, and whoever comes, hears that another source has taken the place.
+    /// Stops sending. Requests that wait now or arrive later fail with [`SourceErrorKind::Replaced`].
     pub fn retire(&self) {
         self.is_replaced.send_replace(true);
     }
 
-    async fn slot(&self, patience: Duration) -> Result<SemaphorePermit<'_>, SourceErrorKind> {
+    async fn slot(&self, max_wait: Duration) -> Result<SemaphorePermit<'_>, SourceErrorKind> {
         // The semaphore is never closed.
         let slot = self.slots.acquire().await.map_err(|_closed| SourceErrorKind::Replaced)?;
-        self.wait(patience).await?;
+        self.wait(max_wait).await?;
         Ok(slot)
     }
 
-    async fn wait(&self, patience: Duration) -> Result<(), SourceErrorKind> {
-        let deadline = Instant::now() + patience;
+    async fn wait(&self, max_wait: Duration) -> Result<(), SourceErrorKind> {
+        let deadline = Instant::now() + max_wait;
         loop {
-            // Another answer may close the gate again while this request waits.
+            // Another answer may start a new block while this request waits.
             match self.block() {
-                Some(block) if block.opens <= deadline => {
-                    tokio::time::sleep_until(block.opens).await;
+                Some(block) if block.ends_at <= deadline => {
+                    tokio::time::sleep_until(block.ends_at).await;
                     continue;
                 }
                 Some(block) => return Err(block.error()),
@@ -108,26 +109,28 @@ impl RateLimiter {
                 Allowance::NotBefore(time) => tokio::time::sleep_until(time).await,
                 Allowance::DayIsFull(retry_after) => {
                     let per_day = self.budget.limits.per_day;
-                    let message = format!("not sent: the {per_day} requests of the day are used up");
+                    let message = format!("not sent: the daily limit of {per_day} requests is used up");
                     return Err(SourceErrorKind::RateLimited { message, retry_after });
                 }
             }
         }
     }
 
-    /// Why nothing may be sent now.
+    /// The current block, if any.
     fn block(&self) -> Option<Block> {
         let mut state = self.lock();
-        if state.blocked.as_ref().is_some_and(|block| block.opens <= Instant::now()) {
+        if state.blocked.as_ref().is_some_and(|block| block.ends_at <= Instant::now()) {
             state.blocked = None;
         }
         state.blocked.clone()
     }
 
-    /// Learns from an answer.
-    fn note(&self, error: Option<&SourceErrorKind>) {
+    /// Updates the state from a request's outcome.
+    fn record_outcome(&self, error: Option<&SourceErrorKind>) {
         match error {
-            Some(SourceErrorKind::RateLimited { message, retry_after }) => self.close(message, *retry_after, true),
+            Some(SourceErrorKind::RateLimited { message, retry_after }) => {
+                self.start_block(message, *retry_after, true)
+            }
             Some(
                 kind @ (SourceErrorKind::Unreachable(_) | SourceErrorKind::Timeout(_) | SourceErrorKind::Server(_)),
             ) => {
@@ -137,8 +140,8 @@ impl RateLimiter {
                     state.failures_in_a_row
                 };
                 if failures >= self.budget.limits.pause_after_failures {
-                    self.close(&kind.to_string(), Duration::from_millis(self.budget.limits.pause_ms), false);
-                    // One more failure after the pause closes it again.
+                    self.start_block(&kind.to_string(), Duration::from_millis(self.budget.limits.pause_ms), false);
+                    // After the pause, one more failure starts another one.
                     self.lock().failures_in_a_row = self.budget.limits.pause_after_failures.saturating_sub(1);
                 }
             }
@@ -146,14 +149,14 @@ impl RateLimiter {
         }
     }
 
-    /// Nothing is sent for `retry_after`, at most a minute. Never opens earlier than it would have.
-    fn close(&self, message: &str, retry_after: Duration, is_limit: bool) {
+    /// Blocks requests for `retry_after`, at most a minute. Never shortens the current block.
+    fn start_block(&self, message: &str, retry_after: Duration, is_limit: bool) {
         let now = Instant::now();
-        let opens = now + retry_after.min(LONGEST_CLOSURE);
-        let window_ends = now.checked_add(retry_after).unwrap_or(opens);
+        let ends_at = now + retry_after.min(MAX_BLOCK);
+        let window_ends = now.checked_add(retry_after).unwrap_or(ends_at);
         let mut state = self.lock();
-        if state.blocked.as_ref().is_none_or(|block| block.opens < opens) {
-            state.blocked = Some(Block { opens, window_ends, message: message.to_owned(), is_limit });
+        if state.blocked.as_ref().is_none_or(|block| block.ends_at < ends_at) {
+            state.blocked = Some(Block { ends_at, window_ends, message: message.to_owned(), is_limit });
         }
     }
 
@@ -167,10 +170,10 @@ impl Block {
         let text = &self.message;
         if self.is_limit {
             let retry_after = self.window_ends.saturating_duration_since(Instant::now());
-            let message = format!("not sent, an earlier call was refused: {text}");
+            let message = format!("not sent: the vendor rate-limited an earlier request: {text}");
             return SourceErrorKind::RateLimited { message, retry_after };
         }
-        SourceErrorKind::Unreachable(format!("not sent, the source failed again and again and is left alone: {text}"))
+        SourceErrorKind::Unreachable(format!("not sent: the source is paused after repeated failures: {text}"))
     }
 }
 
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_minute_has_more_requests_than_allowed_and_all_of_them_are_used() {
+    async fn uses_but_never_exceeds_the_limit_of_a_minute() {
         let limiter = RateLimiter::new(RequestLimits { per_minute: 100, ..limits() });
         let begun = Instant::now();
         let mut sent = Vec::new();
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_vendors_word_closes_the_gate_and_is_waited_for_when_patience_allows() {
+    async fn waits_for_a_block_that_ends_within_max_wait() {
         let limiter = RateLimiter::new(limits());
         let refused = limiter.pass(MINUTE, async || Err::<(), _>(limited("slow down", 40))).await;
         assert_eq!(refused, Err(limited("slow down", 40)));
@@ -215,22 +218,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn beyond_patience_a_request_fails_with_the_vendors_text_and_window() {
+    async fn fails_with_vendor_text_if_block_exceeds_max_wait() {
         let limiter = RateLimiter::new(limits());
         let _refused = limiter.pass(MINUTE, async || Err::<(), _>(limited("every hour 20 calls", 3_600))).await;
         let Err(SourceErrorKind::RateLimited { message, retry_after }) =
             limiter.pass(Duration::from_secs(1), async || Ok(())).await
         else {
-            panic!("the gate must be closed");
+            panic!("requests must be blocked");
         };
         assert!(message.contains("every hour 20 calls"), "{message}");
         assert!(retry_after > Duration::from_secs(3_500), "{retry_after:?}");
-        // The closure itself lasts a minute only.
+        // The block itself lasts a minute only.
         assert_eq!(limiter.pass(MINUTE, async || Ok(())).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_in_a_row_pause_the_source_and_one_call_tries_it_again() {
+    async fn repeated_failures_pause_until_one_request_succeeds() {
         let limiter = RateLimiter::new(limits());
         let down = async || Err::<(), _>(SourceErrorKind::Unreachable("refused".into()));
         for _ in 0..2 {
@@ -241,17 +244,17 @@ mod tests {
             assert!(!limiter.pass(Duration::ZERO, down).await.unwrap_err().to_string().contains("not sent"));
         }
         let throttled = limiter.pass(Duration::ZERO, async || Ok(())).await.unwrap_err().to_string();
-        assert!(throttled.contains("left alone") && throttled.contains("refused"), "{throttled}");
+        assert!(throttled.contains("paused") && throttled.contains("refused"), "{throttled}");
         let before = Instant::now();
         assert!(limiter.pass(MINUTE, down).await.is_err());
         assert_eq!(before.elapsed().as_secs(), 10);
-        assert!(limiter.pass(Duration::ZERO, async || Ok(())).await.is_err(), "still down: another pause");
+        assert!(limiter.pass(Duration::ZERO, async || Ok(())).await.is_err(), "a further failure starts another pause");
         limiter.pass(MINUTE, async || Ok(())).await.unwrap();
         limiter.pass(Duration::ZERO, async || Ok(())).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_at_a_gate_that_retires_ends_at_once_and_who_has_passed_goes_on() {
+    async fn retiring_ends_waiters_and_spares_running_calls() {
         let limiter = RateLimiter::new(RequestLimits { per_minute: 1, max_concurrent: 2, ..limits() });
         let passed = limiter.pass(MINUTE, async || {
             tokio::time::sleep(MINUTE).await;
@@ -270,7 +273,7 @@ mod tests {
             Instant::now()
         };
         let begun = Instant::now();
-        // One waits for a token, one for a slot, one comes afterwards.
+        // One waits for a token, one for a slot, one arrives afterwards.
         let (passed, token, slot, after, _) = tokio::join!(passed, late(1), late(1), late(3), retiring);
         assert_eq!(passed, Ok(()));
         for outcome in [token, slot, after] {
@@ -280,15 +283,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_requests_of_a_day_are_counted() {
+    async fn enforces_the_limit_of_a_day() {
         let limiter = RateLimiter::new(RequestLimits { per_day: 2, ..limits() });
         for _ in 0..2 {
             limiter.pass(Duration::ZERO, async || Ok(())).await.unwrap();
         }
         let Err(SourceErrorKind::RateLimited { message, .. }) = limiter.pass(Duration::ZERO, async || Ok(())).await
         else {
-            panic!("the day is full");
+            panic!("the daily limit must be reached");
         };
-        assert!(message.contains("2 requests of the day"), "{message}");
+        assert!(message.contains("daily limit of 2 requests"), "{message}");
     }
 }

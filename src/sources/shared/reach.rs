@@ -1,16 +1,16 @@
 // Upstream: sources::eastmoney, sources::tdx
 // Downstream: actors
-// Role: How far back a vendor's minute bars reach, and what to say when that is not enough. Pure.
+// Role: Checks whether a vendor's minute bars reach back to the start of a range. Pure.
 
-//! Vendors keep minutes for a limited time. An answer with some of the days would be taken for all of them, and would take
-//! stored rows away where the range is replaced: so a range that begins before the vendor's bars do is refused, unless the
-//! security had no trading day before.
+//! Vendors keep minute bars for a limited time. An answer with only some of the days would look complete, and replacing
+//! the range would delete stored rows. So a range that begins before the vendor's oldest bar is rejected, unless the
+//! security had no trading day before that bar.
 
 use actors::domain::DateRange;
 use actors::ports::{BarRequest, SourceErrorKind};
 use chrono::NaiveDate;
 
-/// The days of a range before the oldest bar there is; `None` where the bars reach back to its first day.
+/// The days of a range before the oldest available bar; `None` if the bars reach back to the first day.
 pub fn days_before(oldest: Option<NaiveDate>, range: DateRange) -> Option<DateRange> {
     let end = match oldest {
         Some(oldest) => oldest.pred_opt()?.min(range.end),
@@ -19,12 +19,12 @@ pub fn days_before(oldest: Option<NaiveDate>, range: DateRange) -> Option<DateRa
     (range.start <= end).then_some(DateRange { start: range.start, end })
 }
 
-/// The refusal of a range that begins too early.
+/// The error of a range that begins before the oldest available bar.
 pub fn too_far_back(request: &BarRequest, oldest: Option<NaiveDate>) -> SourceErrorKind {
     let BarRequest { code, frequency, range } = request;
-    let begin = oldest.map_or("there are none".to_owned(), |day| format!("they begin on {day}"));
+    let begin = oldest.map_or("the source has none".to_owned(), |day| format!("they begin on {day}"));
     SourceErrorKind::BadRequest(format!(
-        "its {frequency} bars of {code} do not reach back to {}, {begin}; ask for later days, or name another source in \
+        "{frequency} bars of {code} do not reach back to {}: {begin}; request later days or configure another source in \
          sources.minute_bars",
         range.start
     ))

@@ -1,14 +1,14 @@
 // Upstream: http, sources::baostock
 // Downstream: none
-// Role: Takes a secret out of what a server says, for some send back what they were sent.
+// Role: Removes a secret from a server's answer, because some servers echo what they receive.
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Stands where the secret stood.
+/// The text that replaces the secret.
 const SECRET_MARK: &str = "[secret]";
 
-/// The text with a mark in place of the secret, as it stands or as addresses and JSON write it. What is cut or unpacked
-/// afterwards holds none of it.
+/// Replaces every occurrence of the secret: as plain text, percent-encoded as in URLs, or escaped as in JSON. Text that
+/// is cut or decoded afterwards contains no part of the secret.
 pub fn without_secret(text: String, secret: Option<&SecretString>) -> String {
     let secret = secret.map(|secret| secret.expose_secret()).unwrap_or_default();
     let Some(first) = secret.chars().next() else { return text };
@@ -36,7 +36,8 @@ pub fn without_secret(text: String, secret: Option<&SecretString>) -> String {
     }
 }
 
-/// How many bytes the secret has at the beginning of a text; `None`: it does not begin with it.
+/// The number of bytes of the secret's written form at the beginning of a text; `None` if the text does not begin with
+/// it.
 fn length_of(secret: &[u8], text: &[u8]) -> Option<usize> {
     secret.iter().try_fold(0, |length, byte| Some(length + length_of_byte(*byte, text.get(length..)?)?))
 }
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_hidden_however_it_is_written_and_the_rest_stays() {
+    fn removes_every_written_form_of_a_secret() {
         let secret: SecretString = "a/b+密\"".to_owned().into();
         for written in ["a/b+密\"", "a%2Fb%2B%e5%AF%86%22", r#"a\/b+密\""#, r"\u0061\u002fb+密%22"] {
             let text = without_secret(format!("期 {written}{written}, a/b+ 密"), Some(&secret));

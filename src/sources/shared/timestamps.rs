@@ -1,11 +1,11 @@
 // Upstream: cells, sources::baostock, sources::databases, sources::eastmoney, sources::files, sources::yahoo
 // Downstream: actors, kit
-// Role: Every way a source may label a daily bar, turned into midnight of its Shanghai day.
+// Role: Parses the timestamp formats of the sources into days and times in Shanghai.
 
-//! A daily bar belongs to a trading day of Shanghai and is stored at that day's midnight. Sources write the day in many
-//! ways: `20240102` as text or number (Tushare), `2024-01-02` (EastMoney, BaoStock), a wall-clock time of the day, an
-//! instant with a zone, or Unix seconds or milliseconds (Yahoo). An instant is first taken to Shanghai:
-//! `2024-01-01T16:00:00Z` is midnight of 2 January there.
+//! A daily bar belongs to a trading day in Shanghai and is stored at midnight of that day. Sources write the day in
+//! several formats: `20240102` as text or number (Tushare), `2024-01-02` (EastMoney, BaoStock), a wall-clock time of
+//! the day, an instant with a zone, or Unix seconds or milliseconds (Yahoo). An instant is first converted to Shanghai
+//! time: `2024-01-01T16:00:00Z` is midnight of 2 January there.
 
 use actors::domain::Field;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
@@ -15,12 +15,13 @@ use rust_decimal::prelude::ToPrimitive;
 
 /// Numbers of up to eight digits are dates, larger ones are Unix times.
 const FIRST_EPOCH: i64 = 100_000_000;
-/// Unix seconds stay below this until the year 5138; milliseconds are above it since 1973.
+/// Unix seconds stay below this number until the year 5138. Unix milliseconds have been above it since 1973.
 const FIRST_MILLISECONDS: i64 = 100_000_000_000;
-/// The same year in milliseconds; larger numbers are no time of this world.
+/// The year 5138 in milliseconds. Larger numbers are rejected.
 const MILLISECONDS_LIMIT: i64 = 100_000_000_000_000;
 
-/// The day a text names, as midnight in Shanghai. An empty text, `null`, `None`, `NaN` and `NaT` are missing.
+/// Reads the day in a text, as midnight in Shanghai. An empty text, `null`, `None`, `NaN`, `nan` and `NaT` count as
+/// missing.
 pub fn day_of_text(text: &str) -> Field<NaiveDateTime> {
     let text = text.trim();
     if matches!(text, "" | "null" | "None" | "NaN" | "nan" | "NaT") {
@@ -34,8 +35,8 @@ pub fn day_of_text(text: &str) -> Field<NaiveDateTime> {
     midnight(day, text)
 }
 
-/// The minute a text names, as wall clock in Shanghai: `2024-01-02 09:31:00` with or without seconds, or an instant with a
-/// zone. An empty text and the like are missing.
+/// Reads the time in a text, as wall clock in Shanghai: `2024-01-02 09:31:00` with or without seconds, or an instant
+/// with a zone. An empty text, `null` and the like count as missing.
 pub fn time_of_text(text: &str) -> Field<NaiveDateTime> {
     let text = text.trim();
     if matches!(text, "" | "null" | "None" | "NaN" | "nan" | "NaT") {
@@ -48,7 +49,8 @@ pub fn time_of_text(text: &str) -> Field<NaiveDateTime> {
     wall_clock.or_else(instant).map_or_else(|| Field::unreadable(text), Field::Value)
 }
 
-/// The minute that digits name, as wall clock in Shanghai: `20240102093500000`, down to milliseconds. None are missing.
+/// Reads the time in 17 digits, as wall clock in Shanghai: `20240102093500000`, down to milliseconds. An empty text
+/// counts as missing.
 pub fn time_of_digits(text: &str) -> Field<NaiveDateTime> {
     let text = text.trim();
     if text.is_empty() {
@@ -63,12 +65,12 @@ pub fn time_of_digits(text: &str) -> Field<NaiveDateTime> {
     parts().map_or_else(|| Field::unreadable(text), Field::Value)
 }
 
-/// An instant in Unix seconds, as wall clock in Shanghai.
+/// Converts Unix seconds to wall clock in Shanghai.
 pub fn time_of_epoch(seconds: i64) -> Option<NaiveDateTime> {
     Some(Utc.timestamp_opt(seconds, 0).single()?.with_timezone(&Shanghai).naive_local())
 }
 
-/// The day a number names (its JSON text), as midnight in Shanghai: `20240102`, Unix seconds or milliseconds.
+/// Reads the day in a JSON number, as midnight in Shanghai: `20240102`, Unix seconds or Unix milliseconds.
 pub fn day_of_number(text: &str) -> Field<NaiveDateTime> {
     midnight(number_day(text), text)
 }
@@ -83,7 +85,7 @@ fn number_day(text: &str) -> Option<NaiveDate> {
     {
         return date_number_day(number);
     }
-    // Tables with missing cells turn whole numbers into fractions: `20240102.0`.
+    // Tables with missing cells write whole numbers as fractions: `20240102.0`.
     let number = text.parse::<Decimal>().or_else(|_| Decimal::from_scientific(text)).ok()?;
     let whole = number.trunc().to_i64()?;
     let instant = match whole {
@@ -102,7 +104,7 @@ fn date_number_day(number: u32) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(year, number / 100 % 100, number % 100)
 }
 
-/// `YYYY-MM-DD`, alone or with a time of day without a zone.
+/// Reads `YYYY-MM-DD`, alone or with a time of day without a zone.
 fn wall_clock_day(text: &str) -> Option<NaiveDate> {
     let (date, rest) = text.split_at_checked(10)?;
     if !rest.is_empty() {
@@ -115,17 +117,17 @@ fn wall_clock_day(text: &str) -> Option<NaiveDate> {
     if dashes { NaiveDate::from_ymd_opt(year, digits(month)?, digits(day)?) } else { None }
 }
 
-/// An instant with its zone (RFC 3339).
+/// Reads an instant with its zone (RFC 3339).
 fn instant_day(text: &str) -> Option<NaiveDate> {
     shanghai_day(DateTime::parse_from_rfc3339(text).ok()?.to_utc())
 }
 
 fn shanghai_day(instant: DateTime<Utc>) -> Option<NaiveDate> {
-    // The zone's history matters: Shanghai kept summer time until 1991.
+    // The zone's history matters: Shanghai had daylight saving time until 1991.
     Some(instant.with_timezone(&Shanghai).date_naive())
 }
 
-/// Digits only: `u32::from_str` alone would take a sign.
+/// Parses digits only; `u32::from_str` alone would accept a sign.
 fn digits(text: &str) -> Option<u32> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
@@ -171,8 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn every_label_of_a_day_is_that_days_midnight_in_shanghai() {
-        let labels = [
+    fn every_format_of_a_day_is_its_midnight_in_shanghai() {
+        let formats = [
             "20240102",
             " 20240102 ",
             "20240102.0",
@@ -185,14 +187,14 @@ mod tests {
             "2024-01-01T16:00:00Z",      // midnight in Shanghai
             "2024-01-02T07:00:00Z",      // the close
             "2024-01-02T15:59:59Z",      // the last second of the day
-            "2024-01-02T00:00:00+08:00", // midnight, said in Shanghai
+            "2024-01-02T00:00:00+08:00", // midnight, with Shanghai's offset
             "2024-01-02 00:00:00+08:00",
-            "2024-01-01T11:00:00-05:00", // midnight, said in New York
+            "2024-01-01T11:00:00-05:00", // midnight, with New York's offset
             "1704124800",                // midnight in Shanghai
             "1704159000000",             // the open, in milliseconds
         ];
-        for label in labels {
-            assert_eq!(day_of_text(label), second_of_january(), "{label}");
+        for text in formats {
+            assert_eq!(day_of_text(text), second_of_january(), "{text}");
         }
         for number in
             ["20240102", "20240102.0", "2.0240102e7", "1704124800", "1704178800", "1704124800.5", "1704124800000"]
@@ -202,17 +204,17 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_before_midnight_belongs_to_the_day_before() {
+    fn instant_before_midnight_is_the_previous_day() {
         let first = Field::Value(NaiveDate::from_ymd_opt(2024, 1, 1).unwrap().and_time(NaiveTime::MIN));
         assert_eq!(day_of_text("2024-01-01T15:59:59Z"), first);
         assert_eq!(day_of_number("1704124799"), first);
-        // Summer time, UTC+9, was still kept in 1991: 15:00 UTC is the next day already.
+        // Daylight saving time, UTC+9, still applied in 1991: 15:00 UTC is already the next day.
         let summer = Field::Value(NaiveDate::from_ymd_opt(1991, 7, 2).unwrap().and_time(NaiveTime::MIN));
         assert_eq!(day_of_text("1991-07-01T15:00:00Z"), summer);
     }
 
     #[test]
-    fn what_names_no_day_is_kept_as_it_came() {
+    fn keeps_unreadable_days_as_text() {
         let texts = [
             "2024-13-01",
             "2024-02-30",
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_labels_are_days_and_minutes_or_kept_as_they_came() {
+    fn mutated_timestamps_are_read_or_kept_as_text() {
         let samples =
             ["20240102", "2024-01-02 09:31:00", "2024-01-01T16:00:00+08:00", "1704124800.5", "20240102093500000"];
         kit::fuzz::mutate(&samples, |bytes| {
@@ -256,7 +258,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_label_makes_the_reader_panic(text in "\\PC{0,30}", near in "[0-9TZ:+. -]{0,30}", number in any::<f64>()) {
+        fn no_text_makes_the_parser_panic(text in "\\PC{0,30}", near in "[0-9TZ:+. -]{0,30}", number in any::<f64>()) {
             for text in [text, near, number.to_string(), format!("{number:e}")] {
                 let _field = day_of_text(&text);
                 let _field = day_of_number(&text);

@@ -1,19 +1,19 @@
 // Upstream: many
 // Downstream: actors, config
-// Role: Numbers counted in a vendor's smaller unit, turned into Ginkgo's unit without rounding.
+// Role: Converts numbers in a vendor's smaller unit to Ginkgo's unit without rounding.
 
 use actors::domain::Field;
 use rust_decimal::Decimal;
 
 use crate::config::{AmountUnit, VolumeUnit};
 
-/// From shares to lots of 100 shares.
+/// Decimal places between shares and lots of 100 shares.
 pub const SHARES: u32 = 2;
-/// From yuan to thousand yuan.
+/// Decimal places between yuan and thousand yuan.
 pub const YUAN: u32 = 3;
 
-/// A number counted in a unit that is 10 to the power of `places` smaller than ours: its decimal point moves to the left.
-/// Exact, or unreadable where a decimal has no room for it.
+/// Converts a number whose unit is 10 to the power of `places` smaller than ours, by moving its decimal point to the
+/// left. The result is exact, or unreadable if a decimal cannot hold it.
 pub fn smaller(number: Field<Decimal>, places: u32) -> Field<Decimal> {
     match number {
         Field::Value(mut value) => {
@@ -27,7 +27,7 @@ pub fn smaller(number: Field<Decimal>, places: u32) -> Field<Decimal> {
     }
 }
 
-/// A volume in lots of 100 shares.
+/// Converts a volume to lots of 100 shares.
 pub fn lots(volume: Field<Decimal>, unit: VolumeUnit) -> Field<Decimal> {
     match unit {
         VolumeUnit::Shares => smaller(volume, SHARES),
@@ -35,7 +35,7 @@ pub fn lots(volume: Field<Decimal>, unit: VolumeUnit) -> Field<Decimal> {
     }
 }
 
-/// An amount in thousand yuan.
+/// Converts an amount to thousand yuan.
 pub fn thousand_yuan(amount: Field<Decimal>, unit: AmountUnit) -> Field<Decimal> {
     match unit {
         AmountUnit::Yuan => smaller(amount, YUAN),

@@ -1,10 +1,10 @@
 // Upstream: ex_rights, paginate, source
 // Downstream: actors, cursor, kit, request, sources::shared
-// Role: TDX's request 0x052d: a page of bars of one security, daily or of minutes. Pure.
+// Role: TDX's request 0x052d: a page of daily or minute bars of one security. Pure.
 
-//! Pages are counted back from the newest bar; within one the oldest comes first. Prices are differences in thousandths
-//! of a yuan: the open from the close before, the others from the open. Minute bars are labelled with their end and count
-//! shares, daily ones (category 9) count lots; amounts are in yuan.
+//! Pages count back from the newest bar; within a page the oldest bar comes first. Prices are differences in
+//! thousandths of a yuan: the open from the previous close, the others from the open. The time of a minute bar is its
+//! end. Minute bars count shares, daily bars (category 9) count lots. Amounts are in yuan.
 
 use actors::domain::{FetchedBar, Field, Frequency};
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
@@ -14,25 +14,26 @@ use super::cursor::{Cursor, Malformed, decimal};
 use super::request::{Request, Security};
 use crate::sources::shared::units;
 
-/// The most bars of one answer.
+/// Maximum number of bars in one answer.
 pub const PAGE_BARS: u16 = 800;
 
-/// The shortest record: the time, four varints of a byte, two floats.
+/// The length of the shortest record: the time, four varints of one byte, two floats.
 const LEAST_RECORD: usize = 16;
 
-/// While the afternoon begins, the morning's last bar may bear its start; no bar ends then.
+/// At the start of the afternoon session, the morning's last bar may carry 13:00 instead of 11:30. No bar ends at
+/// 13:00.
 const AFTERNOON: u32 = 13 * 60;
 const MORNINGS_END: u32 = 11 * 60 + 30;
 
-/// A page of bars.
+/// Requests a page of bars.
 pub struct Bars {
-    /// Whose.
+    /// The security.
     pub security: Security,
-    /// How long each lasts.
+    /// The length of a bar.
     pub frequency: Frequency,
-    /// How many newer ones are left out.
+    /// The number of newer bars to skip.
     pub skip: u16,
-    /// How many at most, up to [`PAGE_BARS`].
+    /// Maximum number of bars, up to [`PAGE_BARS`].
     pub count: u16,
 }
 
@@ -66,7 +67,7 @@ impl Request for Bars {
         let mut cursor = Cursor::new(body);
         let count = cursor.count(LEAST_RECORD)?;
         if count > usize::from(self.count) {
-            return Err(Malformed(format!("{count} bars, asked were {}", self.count)));
+            return Err(Malformed(format!("{count} bars, but at most {} were requested", self.count)));
         }
         let is_day = self.frequency == Frequency::Day;
         let mut before = 0;
@@ -93,7 +94,7 @@ impl Request for Bars {
     }
 }
 
-/// `20240102` as a number.
+/// The date of a number such as `20240102`.
 pub fn date(number: u32) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(i32::try_from(number / 10_000).ok()?, number / 100 % 100, number % 100)
 }
@@ -103,7 +104,7 @@ fn day(number: u32) -> Field<NaiveDateTime> {
         .map_or_else(|| Field::unreadable(&number.to_string()), |day| Field::Value(day.and_time(NaiveTime::MIN)))
 }
 
-/// The day as `(year - 2004) * 2048 + month * 100 + day`, the time as minutes since midnight.
+/// The day is encoded as `(year - 2004) * 2048 + month * 100 + day`, the time as minutes since midnight.
 fn minute(day: u16, minute: u16) -> Field<NaiveDateTime> {
     let (year, rest) = (i32::from(day / 2048) + 2004, u32::from(day % 2048));
     let minutes = if u32::from(minute) == AFTERNOON { MORNINGS_END } else { u32::from(minute) };
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A server's answer of 2017: ten daily bars of 000001.SZ.
+    /// A server's answer from 2017: ten daily bars of 000001.SZ.
     const RECORDED: &str = "0a006ec73301b28c011e3254a081ad4816d6984d6fc7330154ae0182024ab0a51d4978090c4e70c733015414285e8003bb48\
         8b59a64d71c73301140086015ec059274945cb154e74c73301006828724060f648ae0edc4d75c73301000a1e7c40f6da48a3\
         7dc24d76c7330100680ad0018052b748ad68a24d77c7330100680072a0f0a448f8b9914d78c733010054285ee0a48b48c294\
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn minutes_count_shares_and_bear_their_end() {
+    fn minute_bars_count_shares_and_carry_their_end() {
         let record = |minute: u16| {
             let day = (2024 - 2004) * 2048 + 102_u16;
             let prices = [0x80 + 0x28, 0x77, 0x41, 0x0a, 0x42];
@@ -172,12 +173,12 @@ mod tests {
         assert_eq!((&bars[0].open, &bars[0].close), (&value("7.656"), &value("7.655")));
         assert_eq!((&bars[0].high, &bars[0].low), (&value("7.666"), &value("7.654")));
         assert_eq!((&bars[0].volume, &bars[0].amount), (&value("2366"), &value("1668.5008")));
-        assert_eq!(bars[1].open, value("15.311"), "from the close before");
+        assert_eq!(bars[1].open, value("15.311"), "difference from the previous close");
         assert_eq!(page(Frequency::Minute1).payload()[8], 8);
     }
 
     #[test]
-    fn what_is_no_page_is_refused_and_what_is_no_time_is_kept() {
+    fn rejects_bad_pages_and_keeps_bad_times() {
         let body = unhex(RECORDED);
         let refusal = |body: &[u8]| page(Frequency::Day).parse(body).unwrap_err().to_string();
         assert!(refusal(&[]).contains("ends at byte 0"));
@@ -185,14 +186,14 @@ mod tests {
         assert!(refusal(&body[..body.len() - 1]).contains("ends at byte"));
         assert!(refusal(&[0xff, 0xff]).contains("65535 records"));
         let few = Bars { count: 3, ..page(Frequency::Day) };
-        assert!(few.parse(&body).unwrap_err().to_string().contains("asked were 3"));
+        assert!(few.parse(&body).unwrap_err().to_string().contains("at most 3 were requested"));
         assert_eq!(page(Frequency::Day).parse(&[0, 0]).unwrap(), []);
         assert_eq!(day(20_240_230), Field::unreadable("20240230"));
         assert_eq!(minute(102, 1_500), Field::unreadable("day 102, minute 1500"));
     }
 
     #[test]
-    fn bent_pages_give_bars_or_an_error() {
+    fn mutated_pages_give_bars_or_an_error() {
         kit::fuzz::mutate(&[unhex(RECORDED)], |bytes| {
             let frequency = if bytes.len() % 2 == 0 { Frequency::Day } else { Frequency::Minute5 };
             let _bars = page(frequency).parse(bytes);
@@ -211,7 +212,7 @@ mod tests {
         }
 
         #[test]
-        fn a_bent_answer_is_read_or_refused(at in 0_usize..170, byte: u8) {
+        fn a_mutated_answer_is_read_or_refused(at in 0_usize..170, byte: u8) {
             let mut body = unhex(RECORDED);
             body[at] = byte;
             let _bars = page(Frequency::Day).parse(&body);

@@ -19,17 +19,17 @@ pub struct TdxClient {
 }
 
 impl TdxClient {
-    /// A client that has not connected yet. One request takes at most `timeout`.
+    /// Creates the client without connecting. One request takes at most `timeout`.
     pub fn new(hosts: Vec<String>, timeout: Duration, budget: impl Into<Budget>) -> Self {
         Self { pool: Pool::new(hosts, timeout), timeout, limiter: RateLimiter::new(budget) }
     }
 
-    /// One answer. A request waits at the rate limiter for at most `timeout`, then for its answer.
+    /// Sends one request. It waits for a block of the rate limiter for at most `timeout`, then for its answer.
     pub async fn ask<R: Request>(&self, request: &R) -> Result<R::Answer, SourceErrorKind> {
         self.limiter.pass(self.timeout, async || self.pool.ask(request).await).await
     }
 
-    /// The server that is asked next.
+    /// The server of the next request.
     pub fn address(&self) -> &str {
         self.pool.address()
     }

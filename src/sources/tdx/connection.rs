@@ -1,6 +1,6 @@
 // Upstream: pool
 // Downstream: actors, cursor, frame, request
-// Role: One connection to a TDX server: the greeting, and one request after the other.
+// Role: One connection to a TDX server: sends the greeting, then one request after the other.
 
 use std::io;
 
@@ -13,16 +13,16 @@ use super::cursor::Malformed;
 use super::frame::{self, HEADER_BYTES, Header};
 use super::request::Request;
 
-/// What every client sends first. Servers answer with texts that nobody needs.
+/// The messages that every client sends first. Servers answer with texts that are not needed.
 const GREETING: [(u16, &[u8]); 3] = [(0x000d, &[1]), (0x000d, &[2]), (0x0fdb, &CLIENT)];
 
-/// The description of the client that servers expect, as the public clients send it.
+/// The client description that servers expect, as the public clients send it.
 const CLIENT: [u8; 30] = [
     0xd5, 0xd0, 0xc9, 0xcc, 0xd6, 0xa4, 0xa8, 0xaf, 0, 0, 0, 0x8f, 0xc2, 0x25, 0x40, 0x13, 0, 0, 0xd5, 0, 0xc9, 0xcc,
     0xbd, 0xf0, 0xd7, 0xea, 0, 0, 0, 2,
 ];
 
-/// A greeted connection.
+/// A connection after the greeting.
 pub struct Connection {
     stream: TcpStream,
     address: String,
@@ -31,7 +31,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects and greets.
+    /// Connects and sends the greeting.
     pub async fn open(address: &str) -> Result<Self, SourceErrorKind> {
         let stream = TcpStream::connect(address).await;
         let stream = stream.map_err(|error| SourceErrorKind::Unreachable(format!("{address}: {error}")))?;
@@ -43,12 +43,12 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Sends a request and reads its answer. After an error the connection is of no use any more.
+    /// Sends a request and reads its answer. After an error the connection cannot be used any more.
     pub async fn ask<R: Request>(&mut self, request: &R) -> Result<R::Answer, SourceErrorKind> {
         let body = self.send(R::KIND, &request.payload()).await?;
         request.parse(&body).map_err(|error| {
             let begin = frame::excerpt(&body);
-            SourceErrorKind::BadAnswer(format!("{}: {error}; the body begins {begin}", self.address))
+            SourceErrorKind::BadAnswer(format!("{}: {error}; the body begins with {begin}", self.address))
         })
     }
 
@@ -57,7 +57,7 @@ impl Connection {
         self.used_at
     }
 
-    /// Whether it is open and nothing unasked has come.
+    /// Whether it is open and has received no unexpected data.
     pub fn is_quiet(&self) -> bool {
         matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -77,7 +77,7 @@ impl Connection {
 
     fn broken(&self, error: &io::Error) -> SourceErrorKind {
         let text = match error.kind() {
-            io::ErrorKind::UnexpectedEof => "the connection was closed before the answer's end".to_owned(),
+            io::ErrorKind::UnexpectedEof => "the connection was closed before the end of the answer".to_owned(),
             _ => error.to_string(),
         };
         SourceErrorKind::Unreachable(format!("{}: {text}", self.address))

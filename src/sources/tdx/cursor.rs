@@ -1,37 +1,38 @@
 // Upstream: many
 // Downstream: actors
-// Role: Reads TDX's answers field by field: integers, varints and 4-byte floats, never beyond the end. Pure.
+// Role: Reads fields of TDX's answers within bounds: integers, varints and 4-byte floats. Pure.
 
-//! All numbers are little endian. Prices are signed varints: the first byte holds a mark for more (0x80), the sign (0x40)
-//! and six bits, every further byte a mark for more and seven bits, the lowest first (as the public clients read them).
+//! All numbers are little endian. Prices are signed varints: the first byte has a continuation bit (0x80), the sign
+//! (0x40) and six bits; every further byte has a continuation bit and seven bits, the lowest first (as the public
+//! clients read them).
 
 use actors::domain::Field;
 use rust_decimal::Decimal;
 
-/// A body that is not what the protocol promises.
+/// A body violates the protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub String);
 
-/// Every float from here on is a whole number (24 bits of mantissa).
+/// Every float from this number on is a whole number (24 bits of mantissa).
 const FIRST_WHOLE: f32 = 16_777_216.0;
 
-/// A varint of more bytes is none: five hold 34 bits, the dearest price has 30.
+/// Maximum length of a varint. Five bytes hold 34 bits; the highest price has 30.
 const MAX_VARINT_BYTES: usize = 5;
 
-/// A body and how far it has been read.
+/// A body and the position up to which it has been read.
 pub struct Cursor<'b> {
     rest: &'b [u8],
     read: usize,
 }
 
 impl<'b> Cursor<'b> {
-    /// From the beginning of a body.
+    /// Starts at the beginning of a body.
     pub fn new(body: &'b [u8]) -> Self {
         Self { rest: body, read: 0 }
     }
 
-    /// The bytes not read yet.
+    /// The number of bytes not read yet.
     pub fn rest(&self) -> usize {
         self.rest.len()
     }
@@ -40,7 +41,10 @@ impl<'b> Cursor<'b> {
     pub fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let Some((bytes, rest)) = self.rest.split_first_chunk::<N>() else {
             let (left, at) = (self.rest.len(), self.read);
-            return Err(Malformed(format!("the answer ends at byte {}, {N} bytes are due at byte {at}", at + left)));
+            return Err(Malformed(format!(
+                "the answer ends at byte {}, but {N} bytes are required at byte {at}",
+                at + left
+            )));
         };
         (self.rest, self.read) = (rest, self.read + N);
         Ok(*bytes)
@@ -82,8 +86,8 @@ impl<'b> Cursor<'b> {
         Ok(if first & 0x40 != 0 { -value } else { value })
     }
 
-    /// The number of records that follow, each of `least` bytes at least: a larger one than there is room for is refused
-    /// before any record is read.
+    /// Reads the number of records that follow, each of at least `least` bytes. A number that exceeds the remaining
+    /// bytes is rejected before any record is read.
     pub fn count(&mut self, least: usize) -> Result<usize, Malformed> {
         let count = usize::from(self.u16()?);
         if count * least > self.rest.len() {
@@ -94,7 +98,7 @@ impl<'b> Cursor<'b> {
     }
 }
 
-/// A float as the decimal that was meant: the shortest one that reads as this float, and whole numbers exactly.
+/// Converts a float to the decimal that was meant: the shortest one that reads as this float. Whole numbers are exact.
 pub fn decimal(value: f32) -> Field<Decimal> {
     let exact = if value.abs() >= FIRST_WHOLE { Decimal::try_from(f64::from(value)).ok() } else { None };
     match exact.or_else(|| value.to_string().parse().ok()) {

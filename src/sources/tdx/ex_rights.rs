@@ -2,9 +2,9 @@
 // Downstream: actors, bars, cursor, kit, request
 // Role: TDX's request 0x000f: the ex-right and ex-dividend days of one security. Pure.
 
-//! Records of category 1 hold what a holder of ten shares gets, in four floats: cash (yuan), the price at which new shares
-//! may be bought (yuan a share), shares given free, shares that may be bought (as the public clients read them). The other
-//! categories tell of changes of the capital that move no price.
+//! Records of category 1 describe what a holder of ten shares gets, in four floats: cash (yuan), the price of new
+//! shares (yuan per share), free shares, shares that may be bought (as the public clients read them). The other
+//! categories describe capital changes that do not move the price.
 
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
@@ -14,7 +14,7 @@ use super::cursor::{Cursor, Malformed, decimal};
 use super::request::{Request, Security};
 use actors::domain::Field;
 
-/// The bytes of a record.
+/// The length of a record in bytes.
 const RECORD: usize = 29;
 /// The category that moves the price.
 const EX_RIGHT: u8 = 1;
@@ -22,21 +22,21 @@ const EX_RIGHT: u8 = 1;
 /// What the holder of ten shares gets on an ex-right day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExRight {
-    /// The first day on which the price is without it.
+    /// The ex-right day: the first day on which the price excludes the rights.
     pub day: NaiveDate,
-    /// Yuan.
+    /// Cash in yuan.
     pub cash: Decimal,
-    /// Shares given free.
+    /// Free shares.
     pub free_shares: Decimal,
     /// Shares that may be bought.
     pub bought_shares: Decimal,
-    /// What those cost in all, yuan.
+    /// The total cost of those shares in yuan.
     pub paid: Decimal,
 }
 
-/// All events of one security.
+/// Requests all events of one security.
 pub struct ExRights {
-    /// Whose.
+    /// The security.
     pub security: Security,
 }
 
@@ -45,7 +45,7 @@ impl Request for ExRights {
     const KIND: u16 = 0x000f;
 
     fn payload(&self) -> Vec<u8> {
-        // One security is asked about.
+        // The request names one security.
         [&[1, 0, self.security.market.number()][..], self.security.code.digits().as_bytes()].concat()
     }
 
@@ -72,29 +72,29 @@ impl Request for ExRights {
 }
 
 impl ExRights {
-    /// The market and the digits must be those that were asked for.
+    /// Checks that the record is about the requested digits.
     fn check(&self, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
         let (_market, digits) = (cursor.u8()?, cursor.bytes::<6>()?);
         if digits == self.security.code.digits().as_bytes() {
             return Ok(());
         }
         let found = String::from_utf8_lossy(&digits).escape_debug().to_string();
-        Err(Malformed(format!("it is about {found}, asked was {}", self.security.code)))
+        Err(Malformed(format!("it is about {found}, but {} was requested", self.security.code)))
     }
 }
 
 fn event(day: u32, values: [f32; 4]) -> Result<ExRight, String> {
     let number = |value: f32| match decimal(value) {
         Field::Value(number) if number >= Decimal::ZERO => Ok(number),
-        _ => Err(format!("{value} is no amount")),
+        _ => Err(format!("{value} is not a valid amount")),
     };
     let [cash, price, free_shares, bought_shares] = values.map(number);
     let bought_shares = bought_shares?;
     Ok(ExRight {
-        day: date(day).ok_or("it is no day")?,
+        day: date(day).ok_or("it is not a valid day")?,
         cash: cash?,
         free_shares: free_shares?,
-        paid: price?.checked_mul(bought_shares).ok_or("the price does not fit")?,
+        paid: price?.checked_mul(bought_shares).ok_or("the price is too large")?,
         bought_shares,
     })
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_move_the_price_are_read_and_others_passed_over() {
+    fn reads_only_events_that_move_the_price() {
         let records = [
             record(20_100_610, 1, [1.5, 0.0, 3.0, 0.0]),
             record(20_100_901, 5, [1e9, -2.0, f32::NAN, 0.0]),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn none_torn_and_foreign_events_are_told_apart() {
+    fn rejects_torn_and_foreign_events() {
         assert_eq!(request().parse(&[0, 0]).unwrap(), []);
         assert_eq!(request().parse(&body(&[])).unwrap(), []);
         let whole = body(&[record(20_100_610, 1, [1.5, 0.0, 3.0, 0.0])]);
@@ -143,10 +143,10 @@ mod tests {
         }
         let mut foreign = whole.clone();
         foreign[12] = b'9';
-        assert!(request().parse(&foreign).unwrap_err().to_string().contains("asked was 600000.SH"));
+        assert!(request().parse(&foreign).unwrap_err().to_string().contains("but 600000.SH was requested"));
         for (day, values, part) in [
-            (20_100_631, [1.0; 4], "no day"),
-            (20_100_610, [-1.0; 4], "-1 is no amount"),
+            (20_100_631, [1.0; 4], "not a valid day"),
+            (20_100_610, [-1.0; 4], "-1 is not a valid amount"),
             (20_100_610, [f32::NAN; 4], "NaN"),
         ] {
             let error = request().parse(&body(&[record(day, 1, values)])).unwrap_err().to_string();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_events_or_an_error() {
+    fn mutated_answers_give_events_or_an_error() {
         let sample = body(&[record(20_100_610, 1, [1.5, 0.0, 3.0, 0.0]), record(20_110_610, 1, [1.5; 4])]);
         kit::fuzz::mutate(&[sample], |bytes| drop(request().parse(bytes)));
     }
@@ -165,11 +165,11 @@ mod tests {
         #[test]
         fn any_bytes_are_events_or_an_error(at in 0_usize..70, byte: u8, bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let _events = request().parse(&bytes);
-            let mut bent = body(&[record(20_100_610, 1, [1.5, 0.0, 3.0, 0.0]), record(20_110_610, 1, [1.5; 4])]);
-            if let Some(bent) = bent.get_mut(at) {
-                *bent = byte;
+            let mut mutated = body(&[record(20_100_610, 1, [1.5, 0.0, 3.0, 0.0]), record(20_110_610, 1, [1.5; 4])]);
+            if let Some(mutated) = mutated.get_mut(at) {
+                *mutated = byte;
             }
-            let _events = request().parse(&bent);
+            let _events = request().parse(&mutated);
         }
     }
 }

@@ -1,15 +1,16 @@
 // Upstream: source
 // Downstream: actors, cursor, ex_rights
-// Role: Adjustment factors from ex-right days and the closes before them. Pure.
+// Role: Computes adjustment factors from ex-right days and the closes before them. Pure.
 
-//! The exchanges' rule (SSE and SZSE trading rules, "ex-right and ex-dividend reference price"), with what ten shares get:
+//! The exchanges' rule (SSE and SZSE trading rules, "ex-right and ex-dividend reference price"), per ten shares:
 //!
 //! ```text
-//! reference = (10 * close before - cash + price * shares bought) / (10 + free shares + shares bought)
+//! reference = (10 * previous close - cash + price * shares bought) / (10 + free shares + shares bought)
 //! ```
 //!
-//! rounded half up to a hundredth of a yuan: it is published as the day's previous close. From such a day on the factor is
-//! the one before times `close before / reference`. The first is 1, so that it grows with time as Tushare's does.
+//! The result is rounded half up to a hundredth of a yuan and is published as the day's previous close. From such a day
+//! on, the factor is the previous factor times `previous close / reference`. The first factor is 1, so the factor grows
+//! with time as Tushare's does.
 
 use std::collections::BTreeMap;
 
@@ -20,19 +21,25 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use super::cursor::Malformed;
 use super::ex_rights::ExRight;
 
-/// The factors of the days of `range` among these daily bars, which reach back to before the first event, or to the
-/// security's first day. An event without a bar before it moves nothing: there is no price to adjust.
+/// Computes the factors of the days of `range` among these daily bars. The bars must reach back to before the first
+/// event, or to the security's first day. An event without a bar before it has no effect, because there is no price to
+/// adjust.
 pub fn of_days(events: &[ExRight], bars: &[FetchedBar], range: DateRange) -> Result<Vec<FetchedFactor>, Malformed> {
     let closes: BTreeMap<NaiveDate, Decimal> = bars.iter().filter_map(close).collect();
     let mut pending = by_day(events).into_iter().peekable();
     let (mut factor, mut before) = (Decimal::ONE, None);
     let mut factors = Vec::new();
     for (day, close) in closes {
-        // A day of an event on which the security is suspended: it counts on the next day that has a price.
+        // If the security is suspended on the day of an event, the event applies to the next day with a price.
         while let Some((_, event)) = pending.next_if(|(of_event, _)| *of_event <= day) {
             if let Some(before) = before {
                 factor = stepped(factor, before, &event).ok_or_else(|| {
-                    Malformed(format!("no factor follows from the close {before} and the event {event:?}"))
+                    let (day, cash, paid) = (event.day, event.cash, event.paid);
+                    let (free, bought) = (event.free_shares, event.bought_shares);
+                    Malformed(format!(
+                        "the close {before} and the event of {day} give no valid factor: for ten shares {cash} yuan \
+                         cash, {free} free shares, {bought} bought shares for {paid} yuan"
+                    ))
                 })?;
             }
         }
@@ -54,7 +61,7 @@ fn close(bar: &FetchedBar) -> Option<(NaiveDate, Decimal)> {
     }
 }
 
-/// Events of one day are one event: they count from the same close.
+/// Adds up the events of each day, because they apply to the same close.
 fn by_day(events: &[ExRight]) -> BTreeMap<NaiveDate, ExRight> {
     let mut days: BTreeMap<NaiveDate, ExRight> = BTreeMap::new();
     for event in events {
@@ -70,7 +77,7 @@ fn by_day(events: &[ExRight]) -> BTreeMap<NaiveDate, ExRight> {
     days
 }
 
-/// The factor from the event's day on; `None` where the reference price would not be above zero, or a number does not fit.
+/// The factor from the event's day on; `None` if the reference price would not be above zero, or a number overflows.
 fn stepped(factor: Decimal, before: Decimal, event: &ExRight) -> Option<Decimal> {
     let value = before.checked_mul(Decimal::TEN)?.checked_sub(event.cash)?.checked_add(event.paid)?;
     let shares = Decimal::TEN.checked_add(event.free_shares)?.checked_add(event.bought_shares)?;
@@ -116,10 +123,10 @@ mod tests {
         of_days(events, bars, range).unwrap().into_iter().map(shown).collect()
     }
 
-    /// Worked out by hand.
-    /// 3 January: 3 yuan and 5 free shares on ten, close before 9.30: (93 - 3) / 15 = 6.00; 9.30 / 6.00 = 1.55.
-    /// 8 January, suspended until the 9th: 2 shares on ten at 4.00, close before 6.20: (62 + 8) / 12 = 5.8333…, rounded
-    /// 5.83; 1.55 * 6.20 / 5.83 = 1.648370…
+    /// Computed by hand.
+    /// 3 January: 3 yuan and 5 free shares per ten, previous close 9.30: (93 - 3) / 15 = 6.00; 9.30 / 6.00 = 1.55.
+    /// 8 January, suspended until the 9th: 2 shares per ten at 4.00, previous close 6.20: (62 + 8) / 12 = 5.8333…,
+    /// rounded 5.83; 1.55 * 6.20 / 5.83 = 1.648370…
     #[test]
     fn factors_grow_by_the_exchanges_reference_price() {
         let bars = [
@@ -138,12 +145,16 @@ mod tests {
         let expected =
             ["2024-01-02 1", "2024-01-03 1.55", "2024-01-04 1.55", "2024-01-09 1.64837", "2024-01-10 1.64837"];
         assert_eq!(factors(&events, &bars, "2024-01-01"), expected);
-        assert_eq!(factors(&events, &bars, "2024-01-09"), expected[3..], "the past counts, but is not told");
+        assert_eq!(
+            factors(&events, &bars, "2024-01-09"),
+            expected[3..],
+            "earlier events apply, but earlier days are not returned"
+        );
         assert_eq!(factors(&[], &bars[..1], "2024-01-01"), ["2024-01-02 1"]);
     }
 
     #[test]
-    fn events_of_one_day_count_from_the_same_close() {
+    fn events_of_one_day_apply_to_the_same_close() {
         let bars = [bar("2024-01-02", "9.30"), bar("2024-01-03", "6.10")];
         let together = [event("2024-01-03", ["3", "5", "0", "0"])];
         let apart = [event("2024-01-03", ["3", "0", "0", "0"]), event("2024-01-03", ["0", "5", "0", "0"])];
@@ -162,7 +173,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_factor_is_above_zero_and_never_falls_when_holders_get_something(
+        fn factors_never_fall_when_holders_gain(
             close in 100_i64..100_000, cash in 0_i64..900, free in 0_i64..100,
         ) {
             let bars = [bar("2024-01-02", &Decimal::new(close, 2).to_string()), bar("2024-01-03", "6.10")];

@@ -1,9 +1,9 @@
 // Upstream: connection
 // Downstream: cursor, kit
-// Role: TDX's frames: what stands before a request and before an answer, and the packed body. Pure.
+// Role: Encodes TDX request frames, decodes answer headers and decompresses bodies. Pure.
 
-//! A request has 12 bytes before its payload, an answer 16 before its body (as the public clients write and read them;
-//! both lengths of an answer have 16 bits, which bounds it).
+//! A request has 12 bytes before its payload, an answer has 16 before its body (as the public clients write and read
+//! them). Both lengths of an answer have 16 bits, which limits its size.
 
 use std::io::Read;
 
@@ -11,15 +11,15 @@ use flate2::read::ZlibDecoder;
 
 use super::cursor::{Cursor, Malformed};
 
-/// The bytes before a body.
+/// The length of an answer's header in bytes.
 pub const HEADER_BYTES: usize = 16;
 
 const REQUEST_MARK: u8 = 0x0c;
 const ANSWER_MARK: [u8; 4] = [0xb1, 0xcb, 0x74, 0x00];
 
-/// A request as it is sent.
+/// Encodes a request.
 pub fn request(id: u32, kind: u16, payload: &[u8]) -> Vec<u8> {
-    // Payloads have 30 bytes at most.
+    // Payloads have at most 30 bytes.
     let length = u16::try_from(payload.len() + 2).unwrap_or(u16::MAX).to_le_bytes();
     let mut frame = vec![REQUEST_MARK];
     frame.extend(id.to_le_bytes());
@@ -29,27 +29,27 @@ pub fn request(id: u32, kind: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// What stands before a body.
+/// The header of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// The request's id.
     id: u32,
     /// The request's kind.
     kind: u16,
-    /// Bytes of the body as it is sent.
+    /// The length of the body as it is sent, in bytes.
     pub sent: usize,
-    /// Bytes of the body once it is unpacked; the same number where it is not packed.
+    /// The length of the decompressed body in bytes; equal to `sent` if the body is not compressed.
     plain: usize,
 }
 
 impl Header {
-    /// Reads the header of the answer to a request of this id and kind.
+    /// Parses the header of the answer to a request of this ID and kind.
     pub fn parse(bytes: &[u8; HEADER_BYTES], id: u32, kind: u16) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(bytes);
         if cursor.bytes()? != ANSWER_MARK {
-            return Err(Malformed(format!("it is no answer of TDX's protocol, it begins {}", excerpt(bytes))));
+            return Err(Malformed(format!("it is no answer of TDX's protocol; it begins with {}", excerpt(bytes))));
         }
-        // The mark of packed bodies is not always set: clients look at the lengths alone.
+        // The mark of compressed bodies is not always set. Clients compare the lengths only.
         let _packed = cursor.u8()?;
         let answered_id = cursor.u32()?;
         let _arbitrary = cursor.u8()?;
@@ -61,13 +61,14 @@ impl Header {
         };
         if (header.id, header.kind) != (id, kind) {
             let (of_id, of_kind) = (header.id, header.kind);
-            let text = format!("it answers request {of_id} of kind {of_kind:#06x}, asked was {id} of kind {kind:#06x}");
+            let text =
+                format!("it answers request {of_id} of kind {of_kind:#06x}, not request {id} of kind {kind:#06x}");
             return Err(Malformed(text));
         }
         Ok(header)
     }
 
-    /// The body, unpacked where it is packed. Never more than the announced bytes are unpacked.
+    /// The body, decompressed if necessary. Decompression stops after one byte more than announced.
     pub fn body(&self, sent: Vec<u8>) -> Result<Vec<u8>, Malformed> {
         if self.sent == self.plain {
             return Ok(sent);
@@ -75,17 +76,17 @@ impl Header {
         let mut plain = Vec::with_capacity(self.plain);
         let one_more = self.plain as u64 + 1;
         ZlibDecoder::new(sent.as_slice()).take(one_more).read_to_end(&mut plain).map_err(|error| {
-            Malformed(format!("the packed body cannot be read ({error}), it begins {}", excerpt(&sent)))
+            Malformed(format!("the compressed body cannot be read ({error}); it begins with {}", excerpt(&sent)))
         })?;
         if plain.len() != self.plain {
             let found = if plain.len() > self.plain { "more".to_owned() } else { plain.len().to_string() };
-            return Err(Malformed(format!("the packed body has {found} bytes, {} were announced", self.plain)));
+            return Err(Malformed(format!("the compressed body has {found} bytes, but {} were announced", self.plain)));
         }
         Ok(plain)
     }
 }
 
-/// The beginning of some bytes for an error.
+/// The beginning of some bytes as hex and text, for an error message.
 pub fn excerpt(bytes: &[u8]) -> String {
     let start = bytes.get(..HEADER_BYTES).unwrap_or(bytes);
     let hex: String = start.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -125,22 +126,22 @@ mod tests {
         let mut bytes = *b"\xb1\xcb\x74\x00\x0c\x01\x08\x64\x01\x02\x2d\x05\xaa\x00\xaa\x00";
         assert_eq!(Header::parse(&bytes, 0x0164_0801, 0x052d).unwrap().sent, 0xaa);
         let error = Header::parse(&bytes, 7, 0x052d).unwrap_err().to_string();
-        assert!(error.contains("asked was 7 of kind 0x052d"), "{error}");
+        assert!(error.contains("not request 7 of kind 0x052d"), "{error}");
         assert!(Header::parse(&bytes, 0x0164_0801, 0x0fb5).is_err());
         bytes[0] = b'<';
-        assert!(Header::parse(&bytes, 0x0164_0801, 0x052d).unwrap_err().to_string().contains("it begins 3ccb74"));
+        assert!(Header::parse(&bytes, 0x0164_0801, 0x052d).unwrap_err().to_string().contains("it begins with 3ccb74"));
     }
 
     #[test]
-    fn a_packed_body_has_the_announced_length_or_is_refused() {
+    fn rejects_packed_body_of_wrong_length() {
         let plain = [b"ticks ".as_slice(); 100].concat();
         let sent = packed(&plain);
         assert_eq!(header(sent.len(), 600).body(sent.clone()).unwrap(), plain);
         let bomb = packed(&vec![0; 10 << 20]);
         let error = header(bomb.len(), 1_000).body(bomb).unwrap_err().to_string();
-        assert!(error.contains("more bytes, 1000 were announced"), "{error}");
+        assert!(error.contains("more bytes, but 1000 were announced"), "{error}");
         let error = header(sent.len(), 601).body(sent.clone()).unwrap_err().to_string();
-        assert!(error.contains("600 bytes, 601"), "{error}");
+        assert!(error.contains("600 bytes, but 601"), "{error}");
         let torn = sent[..sent.len() / 2].to_vec();
         assert!(header(torn.len(), 600).body(torn).unwrap_err().to_string().contains("cannot be read"));
         assert_eq!(header(3, 3).body(vec![1, 2, 3]).unwrap(), [1, 2, 3]);
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_frames_give_a_body_or_an_error() {
+    fn mutated_frames_give_a_body_or_an_error() {
         let body = packed(b"a body of some length, a body of some length");
         kit::fuzz::mutate(&[body], |bytes| {
             if let Some(head) = bytes.first_chunk() {

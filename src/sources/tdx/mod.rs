@@ -1,29 +1,29 @@
 // Upstream: none
 // Downstream: source
-// Role: TDX as a source: pages of its requests joined, how far its history reaches, the gate before its servers.
+// Role: TDX as a source: pages, reach of its history and the rate limiter.
 
-//! TDX, the quotation servers of a trading program, over TCP. Each request has a file that knows its bytes and reads its
-//! answers; the protocol is not published, but known from public clients.
+//! TDX is the quotation servers of a trading program, over TCP. Each request has a file that encodes it and parses its
+//! answers. The protocol is not published; it is known from public clients.
 
 /// Bars.
 pub mod bars;
-/// Requests within limits.
+/// Sends requests within the limits.
 mod client;
 /// One connection.
 mod connection;
-/// Numbers in answers.
+/// Reads numbers in answers.
 pub mod cursor;
 /// Ex-right days.
 pub mod ex_rights;
-/// Factors from them.
+/// Computes factors from ex-right days.
 pub mod factors;
-/// Requests and answers as bytes.
+/// Encodes requests and decodes answers.
 pub mod frame;
-/// Pages, joined.
+/// Joins pages.
 mod paginate;
-/// All connections.
+/// The pool of connections.
 mod pool;
-/// What requests have in common.
+/// The interface of requests.
 pub mod request;
 /// The list of securities.
 pub mod securities;

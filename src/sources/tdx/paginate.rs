@@ -1,6 +1,6 @@
 // Upstream: source
 // Downstream: actors, bars, client, request, ticks
-// Role: Joins TDX's pages, which are counted back from the newest row, into whole answers.
+// Role: Joins TDX's pages, which count back from the newest row, into complete answers.
 
 use actors::domain::{DateRange, FetchedBar, FetchedTick, Field, Frequency};
 use actors::ports::SourceErrorKind;
@@ -12,21 +12,22 @@ use crate::sources::tdx::client::TdxClient;
 use crate::sources::tdx::request::Security;
 use crate::sources::tdx::ticks::TickPage;
 
-/// Each page of trades repeats so many of the page before: trades that come in between the two would show.
+/// Each page of trades repeats this many trades of the previous page, to detect trades that arrive between the two
+/// requests.
 const OVERLAP: usize = 8;
 
-/// Bars from the newest back to the beginning of a range.
+/// The bars from the newest back to the beginning of a range.
 #[derive(Debug, Default)]
 pub struct Pages {
-    /// Those of the range, oldest first.
+    /// The bars of the range, oldest first.
     pub bars: Vec<FetchedBar>,
-    /// The last one before the range, if there is one.
+    /// The last bar before the range, if there is one.
     pub before: Option<FetchedBar>,
-    /// The oldest day that was seen.
+    /// The oldest day among all bars read.
     pub oldest: Option<NaiveDate>,
 }
 
-/// Bars of a range and the last one before it.
+/// Reads the bars of a range and the last bar before it.
 pub async fn bars(
     client: &TdxClient,
     security: Security,
@@ -38,8 +39,7 @@ pub async fn bars(
     let mut oldest: Option<NaiveDateTime> = None;
     for page_number in 0_u16.. {
         let Some(skip) = page_number.checked_mul(PAGE_BARS) else {
-            let text =
-                format!("no end after {} bars; the protocol counts no further", u16::MAX / PAGE_BARS * PAGE_BARS);
+            let text = format!("no end after {} bars, the maximum of the protocol", u16::MAX / PAGE_BARS * PAGE_BARS);
             return Err(SourceErrorKind::BadAnswer(text));
         };
         let page = client.ask(&Bars { security, frequency, skip, count: PAGE_BARS }).await?;
@@ -47,7 +47,7 @@ pub async fn bars(
         let before = oldest;
         for bar in page.into_iter().rev() {
             if let Field::Value(time) = bar.timestamp {
-                // A bar that came meanwhile has moved the pages: one that was on the page before is here again.
+                // A new bar shifts the pages, so a bar of the previous page may occur again.
                 if oldest.is_some_and(|oldest| time >= oldest) {
                     continue;
                 }
@@ -68,7 +68,7 @@ pub async fn bars(
             break;
         }
         if oldest == before {
-            let text = format!("the page after {skip} bars has no older ones than the page before");
+            let text = format!("the page after {skip} bars has no older ones than the previous page");
             return Err(SourceErrorKind::BadAnswer(text));
         }
     }
@@ -78,7 +78,7 @@ pub async fn bars(
     Ok(pages)
 }
 
-/// All trades of a day, oldest first.
+/// Reads all trades of a day, oldest first.
 pub async fn ticks<P: TickPage>(
     client: &TdxClient,
     security: Security,
@@ -88,7 +88,7 @@ pub async fn ticks<P: TickPage>(
     loop {
         let overlap = newest_first.len().min(OVERLAP);
         let Ok(skip) = u16::try_from(newest_first.len() - overlap) else {
-            let text = format!("no end after {} trades; the protocol counts no further", newest_first.len());
+            let text = format!("no end after {} trades, the maximum of the protocol", newest_first.len());
             return Err(SourceErrorKind::BadAnswer(text));
         };
         let page = client.ask(&P::page(security, day, skip)).await?;
@@ -96,7 +96,7 @@ pub async fn ticks<P: TickPage>(
         let mut page = page.into_iter().rev();
         let (known, again) = (newest_first.iter().rev().take(overlap).rev(), page.by_ref().take(overlap));
         if !known.cloned().eq(again) {
-            let text = format!("trades came in while those before the last {skip} were asked for");
+            let text = format!("new trades arrived while the trades before the last {skip} were requested");
             return Err(SourceErrorKind::Server(text));
         }
         newest_first.extend(page);
@@ -107,8 +107,8 @@ pub async fn ticks<P: TickPage>(
     }
 }
 
-/// Whether anything was traded. Servers have a bar of a suspended day, which is no trading day of the security's; within a
-/// day minutes without a trade are usual.
+/// Whether anything was traded. Servers have a bar for a suspended day, which is no trading day of the security.
+/// Minutes without a trade are usual within a day.
 fn is_traded(bar: &FetchedBar, frequency: Frequency) -> bool {
     let none = Field::Value(Decimal::ZERO);
     frequency != Frequency::Day || bar.volume != none || bar.amount != none

@@ -1,15 +1,15 @@
 // Upstream: many
 // Downstream: actors, cursor
-// Role: What the source needs to know of one of TDX's requests; markets and their numbers.
+// Role: The interface of a TDX request; markets and their numbers.
 
 use actors::domain::Code;
 use actors::ports::SourceErrorKind;
 
 use super::cursor::Malformed;
 
-/// A request: its bytes, and what its answer means.
+/// A request: its bytes, and how to parse its answer.
 pub trait Request: Sync {
-    /// What the answer becomes.
+    /// The type that the answer becomes.
     type Answer: Send;
     /// The request's kind.
     const KIND: u16;
@@ -17,11 +17,11 @@ pub trait Request: Sync {
     /// The bytes after the header.
     fn payload(&self) -> Vec<u8>;
 
-    /// Reads the body of an answer.
+    /// Parses the body of an answer.
     fn parse(&self, body: &[u8]) -> Result<Self::Answer, Malformed>;
 }
 
-/// An exchange in TDX's numbers.
+/// An exchange, with TDX's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Market {
     /// Shenzhen, 0.
@@ -31,7 +31,7 @@ pub enum Market {
 }
 
 impl Market {
-    /// Both.
+    /// Both markets.
     pub const ALL: [Self; 2] = [Self::Shenzhen, Self::Shanghai];
 
     /// The vendor's number.
@@ -42,7 +42,7 @@ impl Market {
         }
     }
 
-    /// As the end of a code.
+    /// The suffix of a code.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Shenzhen => "SZ",
@@ -50,7 +50,7 @@ impl Market {
         }
     }
 
-    /// Whether six digits are an A-share's here; the lists also hold indices, funds and bonds.
+    /// Whether six digits are an A-share of this market. The lists also contain indices, funds and bonds.
     pub fn has_share(self, digits: &str) -> bool {
         let prefixes = match self {
             Self::Shenzhen => ["00", "30"],
@@ -63,34 +63,35 @@ impl Market {
 /// A security as TDX names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Security {
-    /// As everybody names it.
+    /// The usual code.
     pub code: Code,
     /// Where it is listed.
     pub market: Market,
 }
 
 impl Security {
-    /// Refuses what the servers do not have: Beijing's securities came after the protocol, and only some know them.
+    /// Rejects securities that the servers do not have. Beijing's are newer than the protocol, and only some servers
+    /// know them.
     pub fn of(code: Code) -> Result<Self, SourceErrorKind> {
         let market = match code.exchange() {
             "SZ" => Market::Shenzhen,
             "SH" => Market::Shanghai,
             other => {
-                let text = format!("TDX has the securities of Shanghai and Shenzhen, {code} is of {other}");
+                let text = format!("TDX has only securities of Shanghai and Shenzhen, and {code} is of {other}");
                 return Err(SourceErrorKind::BadRequest(text));
             }
         };
         Ok(Self { code, market })
     }
 
-    /// The market in two bytes and the six digits, as most requests begin.
+    /// The market in two bytes and the six digits, the beginning of most requests.
     pub fn bytes(self) -> Vec<u8> {
         let mut bytes = u16::from(self.market.number()).to_le_bytes().to_vec();
         bytes.extend(self.code.digits().as_bytes());
         bytes
     }
 
-    /// The digits after the point of its prices in ticks: shares are counted in hundredths, all else in thousandths.
+    /// The decimal places of its prices in ticks: shares count hundredths, all others thousandths.
     pub fn decimals(self) -> u32 {
         if self.market.has_share(self.code.digits()) { 2 } else { 3 }
     }

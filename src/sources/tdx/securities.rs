@@ -1,8 +1,8 @@
 // Upstream: source
 // Downstream: actors, cursor, kit, request
-// Role: TDX's requests 0x044e and 0x0450: how many securities a market has, and a page of their list. Pure.
+// Role: TDX's requests 0x044e and 0x0450: the number of securities of a market, and a page of their list. Pure.
 
-//! The list holds everything that has a price; names are GBK in eight bytes. It tells no listing date and no industry.
+//! The list contains everything that has a price. Names are GBK in eight bytes. It has no listing date and no industry.
 
 use actors::domain::{FetchedStock, Field};
 use encoding_rs::GBK;
@@ -10,14 +10,14 @@ use encoding_rs::GBK;
 use super::cursor::{Cursor, Malformed};
 use super::request::{Market, Request};
 
-/// The bytes of a record.
+/// The length of a record in bytes.
 const RECORD: usize = 29;
-/// The most records of one answer.
+/// Maximum number of records in one answer.
 const PAGE: usize = 1_000;
-/// A day the public clients send; what it means is not known.
+/// A day that the public clients send. Its meaning is unknown.
 const DAY: u32 = 20_170_613;
 
-/// How many securities a market has.
+/// Requests the number of securities of a market.
 pub struct SecurityCount(pub Market);
 
 impl Request for SecurityCount {
@@ -33,18 +33,18 @@ impl Request for SecurityCount {
     }
 }
 
-/// A page of a market's list.
+/// Requests a page of a market's list.
 pub struct SecurityList {
-    /// Which market.
+    /// The market.
     pub market: Market,
-    /// How many are left out.
+    /// The number of records to skip.
     pub skip: u16,
 }
 
-/// What a page has.
+/// A page of the list.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SecurityPage {
-    /// Records of all kinds.
+    /// The number of records of all kinds.
     pub records: u16,
     /// The A-shares among them.
     pub shares: Vec<FetchedStock>,
@@ -62,7 +62,7 @@ impl Request for SecurityList {
         let mut cursor = Cursor::new(body);
         let count = cursor.count(RECORD)?;
         let records = u16::try_from(count).ok().filter(|_| count <= PAGE);
-        let records = records.ok_or_else(|| Malformed(format!("{count} securities, at most {PAGE} come at once")))?;
+        let records = records.ok_or_else(|| Malformed(format!("{count} securities, but a page has at most {PAGE}")))?;
         let mut shares = Vec::new();
         for _ in 0..count {
             let digits = cursor.bytes::<6>()?;
@@ -85,7 +85,7 @@ impl Request for SecurityList {
     }
 }
 
-/// GBK up to the first NUL. A name of more than four characters is cut by the server, perhaps within a character.
+/// Decodes GBK up to the first NUL. The server cuts a name of more than four characters, perhaps within a character.
 fn text(bytes: &[u8; 8]) -> Field<String> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let (text, _) = GBK.decode_without_bom_handling(bytes.get(..end).unwrap_or_default());
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_pages_give_securities_or_an_error() {
+    fn mutated_pages_give_securities_or_an_error() {
         let records = [record(b"600000", b"\xc6\xd6\xb7\xa2\xd2\xf8\xd0\xd0"), record(b"688981", b"*ST\xc6\xd6\0\0\0")];
         let sample = [&2_u16.to_le_bytes()[..], &records.concat()].concat();
         kit::fuzz::mutate(&[sample], |bytes| drop(page(Market::Shanghai).parse(bytes)));

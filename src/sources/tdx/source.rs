@@ -1,6 +1,6 @@
 // Upstream: sources, tdx, tests::it
 // Downstream: many
-// Role: TDX as a source: pages of its requests joined, how far its history reaches, the gate before its servers.
+// Role: TDX as a source: pages, reach of its history and the rate limiter.
 
 use std::fmt;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct TdxSource {
 }
 
 impl TdxSource {
-    /// A source that has not connected yet. Fails where there is no server to connect to.
+    /// Creates the source without connecting. Fails if there is no server to connect to.
     pub fn new(section: &TdxSection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
         if !section.names_servers() {
             return Err(SourceSetupError::BadHosts(section.hosts.join(", ")));
@@ -44,7 +44,7 @@ impl TdxSource {
         Ok(Self { client: TdxClient::new(hosts, timeout, budget) })
     }
 
-    /// Tries the servers with the smallest request there is.
+    /// Probes the servers with the smallest request.
     pub async fn probe(&self) -> Result<Answer, SourceErrorKind> {
         let count = self.client.ask(&SecurityCount(Market::Shanghai)).await?;
         Ok(Answer::of(format!("{} has {count} securities of Shanghai", self.client.address())))
@@ -68,7 +68,7 @@ impl TdxSource {
         if day < shanghai_clock::today() {
             return paginate::ticks::<PastTicks>(&self.client, security, day).await;
         }
-        // The trades of today are those of the newest trading day, which may be an earlier one.
+        // Today's trades are those of the newest trading day, which may be an earlier day.
         let newest = self.client.ask(&Bars { security, frequency: Frequency::Day, skip: 0, count: 1 }).await?;
         let is_today = newest.iter().any(|bar| matches!(bar.timestamp, Field::Value(time) if time.date() == day));
         if is_today { paginate::ticks::<TodaysTicks>(&self.client, security, day).await } else { Ok(Vec::new()) }
@@ -105,8 +105,8 @@ impl TdxSource {
         Ok(shares)
     }
 
-    /// Puts the request into the error's words.
-    fn told<T>(&self, outcome: Result<T, SourceErrorKind>, about: String) -> Result<T, SourceError> {
+    /// Adds the request to the error.
+    fn with_request<T>(&self, outcome: Result<T, SourceErrorKind>, about: String) -> Result<T, SourceError> {
         outcome.map_err(|kind| SourceError { source_name: NAME, request: about, kind })
     }
 }
@@ -131,19 +131,19 @@ impl MarketSource for TdxSource {
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
         let BarRequest { code, frequency, range } = request;
-        self.told(self.bars_of(request).await, format!("{frequency} bars of {code} {range}"))
+        self.with_request(self.bars_of(request).await, format!("{frequency} bars of {code} {range}"))
     }
 
     async fn ticks(&self, code: Code, day: NaiveDate) -> Result<Vec<FetchedTick>, SourceError> {
-        self.told(self.ticks_of(code, day).await, format!("ticks of {code} {day}"))
+        self.with_request(self.ticks_of(code, day).await, format!("ticks of {code} {day}"))
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
-        self.told(self.factors_of(code, range).await, format!("factors of {code} {range}"))
+        self.with_request(self.factors_of(code, range).await, format!("factors of {code} {range}"))
     }
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
-        self.told(self.shares().await, "list of securities".to_owned())
+        self.with_request(self.shares().await, "list of securities".to_owned())
     }
 }
 

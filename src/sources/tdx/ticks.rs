@@ -2,8 +2,8 @@
 // Downstream: actors, cursor, kit, request
 // Role: TDX's requests 0x0fb5 and 0x0fc5: a page of the trades of a past day or of today. Pure.
 
-//! Pages are counted back from the last trade; within one the oldest comes first. Times are minutes of the day without
-//! seconds, prices are differences from the trade before. Today's records also tell how many deals there were.
+//! Pages count back from the last trade; within a page the oldest trade comes first. Times are minutes of the day,
+//! without seconds. Prices are differences from the previous trade. Today's records also have the number of deals.
 
 use actors::domain::{FetchedTick, Field};
 use chrono::{Datelike, NaiveDate};
@@ -12,31 +12,31 @@ use rust_decimal::Decimal;
 use super::cursor::{Cursor, Malformed};
 use super::request::{Request, Security};
 
-/// A page of the trades of a past day.
+/// Requests a page of the trades of a past day.
 pub struct PastTicks {
-    /// Whose.
+    /// The security.
     pub security: Security,
-    /// Which day.
+    /// The day.
     pub day: NaiveDate,
-    /// How many later ones are left out.
+    /// The number of later trades to skip.
     pub skip: u16,
 }
 
-/// A page of the trades of the newest trading day.
+/// Requests a page of the trades of the newest trading day.
 pub struct TodaysTicks {
-    /// Whose.
+    /// The security.
     pub security: Security,
-    /// The day, which the answer does not tell.
+    /// The day, which the answer does not contain.
     pub day: NaiveDate,
-    /// How many later ones are left out.
+    /// The number of later trades to skip.
     pub skip: u16,
 }
 
 /// A request for a page of trades.
 pub trait TickPage: Request<Answer = Vec<FetchedTick>> {
-    /// The most trades of one answer.
+    /// Maximum number of trades in one answer.
     const PAGE_TICKS: u16;
-    /// The page that leaves out so many.
+    /// The request of the page that skips this many trades.
     fn page(security: Security, day: NaiveDate, skip: u16) -> Self;
 }
 
@@ -56,7 +56,7 @@ impl Request for PastTicks {
     fn parse(&self, body: &[u8]) -> Result<Vec<FetchedTick>, Malformed> {
         let mut cursor = Cursor::new(body);
         let count = cursor.count(6)?;
-        // Clients know no meaning of these four, and a day without trades may come without them.
+        // The meaning of these four bytes is unknown. A day without trades may lack them.
         if count > 0 {
             let _unknown: [u8; 4] = cursor.bytes()?;
         }
@@ -101,13 +101,13 @@ impl TickPage for TodaysTicks {
 fn read(
     cursor: &mut Cursor<'_>,
     count: usize,
-    asked: u16,
+    max_ticks: u16,
     security: Security,
     day: NaiveDate,
     counts_deals: bool,
 ) -> Result<Vec<FetchedTick>, Malformed> {
-    if count > usize::from(asked) {
-        return Err(Malformed(format!("{count} trades, asked were {asked}")));
+    if count > usize::from(max_ticks) {
+        return Err(Malformed(format!("{count} trades, but at most {max_ticks} were requested")));
     }
     let decimals = security.decimals();
     let mut price = 0;
@@ -183,7 +183,7 @@ mod tests {
             );
         }
         let fund = past("510300.SH").parse(&body(true)).unwrap();
-        assert_eq!(fund[0].price, Field::Value("0.700".parse().unwrap()), "funds count thousandths");
+        assert_eq!(fund[0].price, Field::Value("0.700".parse().unwrap()), "prices of funds have three decimal places");
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_without_trades_is_empty_and_a_torn_answer_is_refused() {
+    fn empty_day_is_empty_and_truncated_answer_rejected() {
         assert_eq!(past("600000.SH").parse(&[0, 0, 0, 0, 0, 0]).unwrap(), []);
         assert_eq!(past("600000.SH").parse(&[0, 0]).unwrap(), []);
         assert_eq!(todays("600000.SH").parse(&[0, 0]).unwrap(), []);
@@ -203,11 +203,11 @@ mod tests {
             assert!(past("600000.SH").parse(&whole[..end]).is_err(), "{end}");
         }
         let many = [&2_001_u16.to_le_bytes()[..], &[0; 20_000]].concat();
-        assert!(past("600000.SH").parse(&many).unwrap_err().to_string().contains("asked were 2000"));
+        assert!(past("600000.SH").parse(&many).unwrap_err().to_string().contains("at most 2000 were requested"));
     }
 
     #[test]
-    fn bent_pages_give_trades_or_an_error() {
+    fn mutated_pages_give_trades_or_an_error() {
         kit::fuzz::mutate(&[body(true), body(false)], |bytes| {
             let _ticks = past("600000.SH").parse(bytes);
             let _ticks = todays("600000.SH").parse(bytes);

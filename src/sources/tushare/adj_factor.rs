@@ -2,7 +2,7 @@
 // Downstream: actors, interface, kit, sources::shared, table
 // Role: Tushare's interface `adj_factor`: adjustment factors of one security. Pure.
 
-//! One row a trading day, newest first (Tushare documentation).
+//! One row per trading day, newest first (Tushare documentation).
 
 use actors::domain::{Code, DateRange, FetchedFactor};
 use serde_json::{Map, Value};
@@ -16,7 +16,7 @@ use crate::sources::shared::excerpt::excerpt;
 pub struct AdjFactor {
     /// The security.
     pub code: Code,
-    /// Both ends included.
+    /// The range; both ends are included.
     pub range: DateRange,
 }
 
@@ -37,7 +37,7 @@ impl Interface for AdjFactor {
         let factors = rows.iter().enumerate().map(|(number, row)| {
             let [ts_code, trade_date, adj_factor] = *row;
             if !cells::names(ts_code, self.code) {
-                let reason = format!("row {number} is of {}, asked was {}", excerpt(ts_code), self.code);
+                let reason = format!("row {number} is of {}, but {} was requested", excerpt(ts_code), self.code);
                 return Err(unreadable("`items`", &reason, body));
             }
             Ok(FetchedFactor { timestamp: cells::day(trade_date), factor: cells::number(adj_factor) })
@@ -52,7 +52,7 @@ mod tests {
     use actors::domain::Field;
 
     #[test]
-    fn factors_are_read_digit_by_digit_and_only_of_the_security_asked_for() {
+    fn reads_exact_factors_and_rejects_other_securities() {
         let call = AdjFactor {
             code: "000001.SZ".parse().unwrap(),
             range: DateRange { start: "2018-07-17".parse().unwrap(), end: "2018-07-18".parse().unwrap() },
@@ -67,13 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_rows_or_a_clear_error() {
+    fn mutated_answers_give_rows_or_error() {
         let call = AdjFactor {
             code: "000001.SZ".parse().unwrap(),
             range: DateRange { start: "2018-07-17".parse().unwrap(), end: "2018-07-18".parse().unwrap() },
         };
         let body = r#"{"code":0,"msg":"","data":{"fields":["ts_code","trade_date","adj_factor"],
             "items":[["000001.SZ","20180718",108.031]],"has_more":false}}"#;
-        kit::fuzz::bend_text(&[body], |text| call.parse(text));
+        kit::fuzz::mutate_text(&[body], |text| call.parse(text));
     }
 }

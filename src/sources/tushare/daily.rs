@@ -1,8 +1,8 @@
 // Upstream: daily_tests, source
 // Downstream: actors, interface, sources::shared, table
-// Role: Reads Tushare's answer to `daily`: bars of one security, or of all on one day. Pure.
+// Role: Parses Tushare's answers to `daily`: bars of one security, or of all securities on one day. Pure.
 
-//! Unadjusted daily bars, newest first. Units are Ginkgo's own already: lots of 100 shares and thousand yuan.
+//! Unadjusted daily bars, newest first. They already have Ginkgo's units: lots of 100 shares and thousand yuan.
 
 use actors::domain::{Code, DateRange, FetchedBar, Field};
 use actors::ports::NotedRow;
@@ -19,7 +19,7 @@ use crate::sources::shared::excerpt::excerpt;
 pub struct Daily {
     /// The security.
     pub code: Code,
-    /// Both ends included.
+    /// The range; both ends are included.
     pub range: DateRange,
 }
 
@@ -39,7 +39,7 @@ impl Interface for DailyOfAll {
         interface::params(json!({"trade_date": self.day.format("%Y%m%d").to_string()}))
     }
 
-    /// Rows of what is no A-share are passed over: nobody can ask for them.
+    /// Rows whose code is not an A-share's are skipped, because no request can name them.
     fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError> {
         let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
         let bars = rows.iter().filter_map(|cells| {
@@ -65,16 +65,16 @@ impl Interface for Daily {
     }
 }
 
-/// The request names them, so that a new default column changes nothing.
+/// The request names the columns, so that a new default column changes nothing.
 const COLUMNS: [&str; 9] = ["ts_code", "trade_date", "open", "high", "low", "close", "vol", "amount", "pre_close"];
 
-/// Reads the body of an answer about `code`.
+/// Parses the body of an answer about `code`.
 pub fn parse(body: &str, code: Code) -> Result<Page<NotedRow>, AnswerError> {
     let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
     let bars = rows.iter().enumerate().map(|(number, cells)| {
         let [ts_code, ..] = *cells;
         if !cells::names(ts_code, code) {
-            let reason = format!("row {number} is of {}, asked was {code}", excerpt(ts_code));
+            let reason = format!("row {number} is of {}, but {code} was requested", excerpt(ts_code));
             return Err(unreadable("`items`", &reason, body));
         }
         Ok(row(cells))
@@ -82,7 +82,7 @@ pub fn parse(body: &str, code: Code) -> Result<Page<NotedRow>, AnswerError> {
     Ok(Page { rows: bars.collect::<Result<_, _>>()?, has_more })
 }
 
-/// `pre_close` is the exchange's price of reference: an ex-right is taken off.
+/// Converts a row. `pre_close` is the exchange's reference price: the previous close, adjusted for ex-rights.
 fn row([_, trade_date, open, high, low, close, vol, amount, pre_close]: &[&str; COLUMNS.len()]) -> NotedRow {
     let timestamp = cells::day(trade_date);
     let note = day_note(&timestamp, &cells::number(pre_close), false, None);

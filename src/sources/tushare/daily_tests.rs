@@ -1,6 +1,6 @@
 // Upstream: cargo
 // Downstream: actors, daily, kit, table
-// Role: Tests of the reader of Tushare's answers, with answers as the vendor gives them.
+// Role: Tests of the parser of Tushare's answers, with answers as the vendor sends them.
 
 use actors::domain::{Code, DayNote, FetchedBar, Field, Hundredths};
 use chrono::NaiveDate;
@@ -62,7 +62,7 @@ fn an_empty_answer_has_no_rows() {
 }
 
 #[test]
-fn cells_may_be_null_text_or_nonsense_and_the_row_stays() {
+fn keeps_rows_with_null_or_unreadable_cells() {
     let rows = read(
         r#"["000001.SZ",20180718,null,"8.85","",1e1,true,[1],"x"], ["000001.SZ",null,"x\u0041",1,1,1,{"a":1},"NaN",1]"#,
     );
@@ -79,7 +79,7 @@ fn cells_may_be_null_text_or_nonsense_and_the_row_stays() {
 }
 
 #[test]
-fn numbers_that_binary_floating_point_cannot_hold_stay_exact() {
+fn keeps_exact_decimal_numbers() {
     let rows = read(r#"["000001.SZ","20180718",0.1,1.005,123456789012345678.9,2.675,-0,1.0,1]"#);
     assert_eq!(rows[0].high, value("1.005"));
     assert_eq!(rows[0].low, value("123456789012345678.9"));
@@ -87,7 +87,7 @@ fn numbers_that_binary_floating_point_cannot_hold_stay_exact() {
 }
 
 #[test]
-fn refusals_are_told_with_code_and_text() {
+fn reports_refusals_with_code_and_text() {
     let body =
         r#"{"request_id":"r","code":40203,"msg":"抱歉，您每分钟最多访问该接口500次","message":"抱歉","data":null}"#;
     let expected =
@@ -118,17 +118,18 @@ fn what_is_no_answer_is_refused_with_its_beginning() {
 }
 
 #[test]
-fn rows_of_another_shape_or_security_are_refused_by_number() {
+fn rejects_rows_of_other_shape_or_security() {
     let good = r#"["000001.SZ","20180718",1,1,1,1,1,1,1]"#;
     let of = |items: &str| refusal(&answer(FIELDS, items));
     assert!(of(&format!("{good},[1,2]")).contains("row 1 has 2 cells for 9 columns"));
     assert!(of(&format!("{good},{{}}")).contains("row 1 as an array"));
     assert!(
-        of(r#"["600000.SH","20180718",1,1,1,1,1,1,1]"#).contains(r#"row 0 is of "600000.SH", asked was 000001.SZ"#)
+        of(r#"["600000.SH","20180718",1,1,1,1,1,1,1]"#)
+            .contains(r#"row 0 is of "600000.SH", but 000001.SZ was requested"#)
     );
     assert!(of(r#"[null,"20180718",1,1,1,1,1,1,1]"#).contains("row 0 is of null"));
     let twice = FIELDS.replace("amount", "vol");
-    assert!(refusal(&answer(&twice, good)).contains("column `vol` is there twice"));
+    assert!(refusal(&answer(&twice, good)).contains("column `vol` occurs more than once"));
 }
 
 #[test]
@@ -150,8 +151,8 @@ fn cell() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn bent_answers_give_rows_or_a_clear_error() {
-    kit::fuzz::bend_text(&[SAMPLE], |text| parse(text, code()));
+fn mutated_answers_give_rows_or_error() {
+    kit::fuzz::mutate_text(&[SAMPLE], |text| parse(text, code()));
 }
 
 proptest! {
@@ -163,12 +164,12 @@ proptest! {
     }
 
     #[test]
-    fn a_torn_or_bent_answer_gives_rows_or_a_clear_error(cut in 0..SAMPLE.len(), at in 0..SAMPLE.len(), byte: u8) {
+    fn truncated_or_mutated_answer_gives_rows_or_error(cut in 0..SAMPLE.len(), at in 0..SAMPLE.len(), byte: u8) {
         prop_assert!(parse(&SAMPLE[..cut], code()).is_err());
-        let mut bent = SAMPLE.as_bytes().to_vec();
-        bent[at] = byte;
-        let bent = String::from_utf8_lossy(&bent);
-        if let Err(error) = parse(&bent, code()) {
+        let mut mutated = SAMPLE.as_bytes().to_vec();
+        mutated[at] = byte;
+        let mutated = String::from_utf8_lossy(&mutated);
+        if let Err(error) = parse(&mutated, code()) {
             prop_assert!(!error.to_string().is_empty());
         }
     }

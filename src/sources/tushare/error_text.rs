@@ -1,9 +1,9 @@
 // Upstream: source
 // Downstream: actors
-// Role: What Tushare means by a business code and its text.
+// Role: Maps Tushare's business codes and texts to source errors.
 
-//! Tushare answers HTTP 200 with a `code` other than 0 when it refuses. Code 40203 stands for the rate limit and for a
-//! missing permission alike, so the text decides. Texts as published in the vendor's documentation and in users' reports.
+//! Tushare answers HTTP 200 with a `code` other than 0 when it refuses a call. Code 40203 means either the rate limit
+//! or a missing permission, so the text decides. The texts are from the vendor's documentation and from users' reports.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ const LIMIT_OR_PERMISSION: i64 = 40203;
 /// "No permission" in the vendor's description of the HTTP interface.
 const NO_PERMISSION: i64 = 2002;
 
-/// The kind of error behind a refusal. A text nobody has seen yet is a refusal of this request, except that an unknown
-/// 40203 counts as the rate limit: waiting is the cheaper mistake.
+/// Maps a refusal to an error. An unknown text is a refusal of this request. An unknown text with code 40203 counts as
+/// the rate limit, because waiting is the cheaper mistake.
 pub fn classify(code: i64, message: &str) -> SourceErrorKind {
     let says = |needles: &[&str]| needles.iter().any(|needle| message.contains(needle));
     let lower = message.to_lowercase();
     let says_in_english = |needles: &[&str]| needles.iter().any(|needle| lower.contains(needle));
     let text = format!("code {code}: {message}");
 
-    // The rate limit's text also speaks of permissions (and links to their page): it must be looked for first.
+    // The text of the rate limit also mentions permissions (and links to their page), so it is checked first.
     if says(&["最多访问", "频率超限", "频次超限", "访问频率"]) || says_in_english(&["too many requests", "rate limit"])
     {
         return SourceErrorKind::RateLimited { message: text, retry_after: window(message, &lower) };
@@ -49,7 +49,7 @@ pub fn classify(code: i64, message: &str) -> SourceErrorKind {
     SourceErrorKind::BadRequest(text)
 }
 
-/// The window the vendor counts in. It does not say when the window began, so the whole of it is waited for.
+/// The window in which the vendor counts calls. The text does not say when it began, so the whole window is waited for.
 fn window(message: &str, lower: &str) -> Duration {
     if message.contains("每分钟") || lower.contains("minute") {
         MINUTE
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_limit_and_its_window_are_told_from_a_missing_permission() {
+    fn distinguishes_rate_limit_from_missing_permission() {
         let tail = "权限的具体详情访问：https://tushare.pro/document/1?doc_id=108。";
         assert_eq!(retry_after(&format!("抱歉，您每分钟最多访问该接口500次，{tail}")), Some(60));
         assert_eq!(retry_after(&format!("抱歉，您每小时最多访问该接口20次，{tail}")), Some(3_600));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn other_refusals_are_told_apart_and_keep_the_vendors_words() {
+    fn maps_other_refusals_and_keeps_the_vendors_text() {
         let token = classify(40101, "您的token不对，请确认。");
         assert!(
             matches!(&token, SourceErrorKind::Unauthorized(text) if text.contains("40101") && text.contains("请确认"))

@@ -1,34 +1,34 @@
 // Upstream: many
 // Downstream: actors, table
-// Role: What the source needs to know of one of Tushare's interfaces.
+// Role: The interface that each of Tushare's interfaces implements for the source.
 
 use actors::domain::{Code, DateRange};
 use serde_json::{Map, Value, json};
 
 use super::table::{AnswerError, Page};
 
-/// A call to one interface of the vendor's, but for the token and the page.
+/// A call to one of the vendor's interfaces, except for the token and the page.
 pub trait Interface: Sync {
-    /// What a row of the answer becomes.
+    /// The type that a row of the answer becomes.
     type Row: PartialEq + Send;
     /// The interface's name.
     const NAME: &'static str;
-    /// The columns asked for.
+    /// The requested columns.
     const COLUMNS: &'static [&'static str];
-    /// The most rows of one answer (Tushare documentation).
+    /// Maximum number of rows in one answer (Tushare documentation).
     const PAGE_ROWS: usize;
-    /// Whether one can do without the answer. The vendor counts calls of each interface apart, and those of an optional one
-    /// hold no others back.
+    /// Whether the source can do without the answer. The vendor counts the calls of each interface separately, and the
+    /// calls of an optional interface do not delay others.
     const IS_OPTIONAL: bool = false;
 
     /// The parameters.
     fn params(&self) -> Map<String, Value>;
 
-    /// Reads the body of an answer.
+    /// Parses the body of an answer.
     fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError>;
 }
 
-/// A literal object as parameters.
+/// Converts a literal object to parameters.
 pub fn params(object: Value) -> Map<String, Value> {
     match object {
         Value::Object(params) => params,
@@ -36,7 +36,7 @@ pub fn params(object: Value) -> Map<String, Value> {
     }
 }
 
-/// The parameters of an interface that is asked for one security in a range of days.
+/// The parameters of a call for one security and a range of days.
 pub fn code_and_days(code: Code, range: DateRange) -> Map<String, Value> {
     params(json!({
         "ts_code": code.as_str(),

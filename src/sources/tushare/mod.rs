@@ -1,16 +1,16 @@
 // Upstream: none
 // Downstream: source
-// Role: Tushare Pro as a source: pages, the gate before the vendor's limit, errors.
+// Role: Tushare Pro as a source: pages, rate limiters, errors.
 
-//! Tushare Pro. Each of its interfaces has a file that knows its parameters and reads its answers; how calls are sent and
-//! paged is the same for all.
+//! Tushare Pro. Each of its interfaces has a file that defines its parameters and parses its answers. Sending and
+//! paging are the same for all.
 
 mod adj_factor;
 /// Daily bars.
 pub mod daily;
 #[cfg(test)]
 mod daily_tests;
-/// The meaning of business codes and texts.
+/// Maps business codes and texts to errors.
 pub mod error_text;
 mod interface;
 /// The source.
@@ -19,10 +19,10 @@ mod source;
 pub mod stk_mins;
 mod stock_basic;
 mod suspend_d;
-/// The table in every answer.
+/// Parses the table in every answer.
 pub mod table;
 mod trade_cal;
-/// HTTP.
+/// The HTTP client.
 mod transport;
 
 pub use source::TushareSource;

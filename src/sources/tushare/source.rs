@@ -1,6 +1,6 @@
 // Upstream: sources, tests::it, tushare
 // Downstream: many
-// Role: Tushare Pro as a source: pages, the gate before the vendor's limit, errors.
+// Role: Tushare Pro as a source: pages, rate limiters, errors.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,10 +32,11 @@ use crate::sources::shared::rate_limiter::RateLimiter;
 
 /// The name in configuration, logs and reports.
 const NAME: &str = "tushare";
-/// What a probe asks for: a bank listed since 1991, on a trading day.
+/// The request of a probe: a bank listed since 1991, on a trading day.
 const PROBED_CODE: &str = "000001.SZ";
 const PROBED_DAY: &str = "2024-01-02";
-/// Far beyond any answer (one holds 24 years of a security's days): a server that never ends is cut off here.
+/// Maximum number of pages, to stop a server that sends pages without end. One page holds 24 years of a security's
+/// days.
 const MAX_PAGES: usize = 32;
 
 /// Tushare Pro as a source.
@@ -44,10 +45,10 @@ pub struct TushareSource {
     token: SecretString,
     timeout: Duration,
     limiter: RateLimiter,
-    /// Before interfaces that one can do without. Tushare counts each interface by itself, so it has a budget of its own,
-    /// which begins anew with a reload.
-    optional_gate: RateLimiter,
-    /// Whether the account may not ask for suspensions; said once, and not tried again before a reload.
+    /// The rate limiter of optional interfaces. Tushare counts each interface separately, so it has its own budget,
+    /// which starts again at a reload.
+    optional_limiter: RateLimiter,
+    /// Whether the account may not query suspensions. This is logged once and not tried again before a reload.
     no_suspensions: AtomicBool,
 }
 
@@ -60,18 +61,18 @@ struct Call<'a> {
 }
 
 impl TushareSource {
-    /// A source that has not connected yet. Fails where the address or the token cannot work.
+    /// Creates the source without connecting. Fails if the URL or the token is invalid.
     pub fn new(section: &TushareSection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
         let token = section.token.as_ref().map(|token| token.expose_secret().trim()).filter(|token| !token.is_empty());
         let token = SecretString::from(token.ok_or(SourceSetupError::TokenMissing)?);
         let timeout = Duration::from_millis(section.timeout_ms);
         let transport = Transport::new(&section.url, section.timeout_ms, token.clone())?;
         let budget = budget.into();
-        let (optional_gate, limiter) = (RateLimiter::new(budget.limits), RateLimiter::new(budget));
-        Ok(Self { transport, token, timeout, limiter, optional_gate, no_suspensions: AtomicBool::new(false) })
+        let (optional_limiter, limiter) = (RateLimiter::new(budget.limits), RateLimiter::new(budget));
+        Ok(Self { transport, token, timeout, limiter, optional_limiter, no_suspensions: AtomicBool::new(false) })
     }
 
-    /// Tries the vendor and the token with the smallest call there is: one code on one day.
+    /// Probes the vendor and the token with the smallest call: one code on one day.
     pub async fn probe(&self) -> Result<Answer, SourceErrorKind> {
         let (code, day) = (PROBED_CODE.parse::<Code>(), PROBED_DAY.parse());
         let (Ok(code), Ok(day)) = (code, day) else {
@@ -88,8 +89,8 @@ impl TushareSource {
         }
     }
 
-    /// One answer. Waits at a closed gate for as long as for an answer at most, for an optional one not at all, then for the
-    /// answer.
+    /// Sends one call. It waits for a block of the rate limiter for at most the timeout of an answer, then for the
+    /// answer. A call of an optional interface does not wait for a block.
     async fn page<I: Interface>(&self, call: &I, offset: usize) -> Result<Page<I::Row>, SourceErrorKind> {
         let body = self.body(call, offset)?;
         let request = async || {
@@ -100,7 +101,7 @@ impl TushareSource {
             })
         };
         match I::IS_OPTIONAL {
-            true => self.optional_gate.pass(Duration::ZERO, request).await,
+            true => self.optional_limiter.pass(Duration::ZERO, request).await,
             false => self.limiter.pass(self.timeout, request).await,
         }
     }
@@ -116,23 +117,23 @@ impl TushareSource {
     async fn all_pages<I: Interface>(&self, call: &I) -> Result<Vec<I::Row>, SourceErrorKind> {
         let mut rows = Vec::new();
         for _ in 0..MAX_PAGES {
-            // Each page begins with the last row of the one before: see `append`.
+            // Each page begins with the last row of the previous page: see `append`.
             let page = self.page(call, rows.len().saturating_sub(1)).await?;
             let num_before = rows.len();
-            // Whether a full page says so itself is not promised: it is asked about.
+            // The documentation does not promise `has_more` for a full page, so the next page is requested.
             let may_have_more = page.has_more || page.rows.len() == I::PAGE_ROWS;
             append(&mut rows, page.rows)?;
             if !may_have_more {
                 return Ok(rows);
             }
             if rows.len() == num_before {
-                return if page.has_more { Err(promised_nothing(num_before)) } else { Ok(rows) };
+                return if page.has_more { Err(missing_page(num_before)) } else { Ok(rows) };
             }
         }
-        Err(SourceErrorKind::BadAnswer(format!("{} rows in {MAX_PAGES} answers and no end", rows.len())))
+        Err(SourceErrorKind::BadAnswer(format!("no end after {} rows in {MAX_PAGES} pages", rows.len())))
     }
 
-    /// Suspensions of whole days; `None` where the account may not ask.
+    /// Suspensions of whole days; `None` if the account may not query them.
     async fn suspended(&self, call: &SuspendD, about: &str) -> Result<Option<Vec<(Code, NaiveDate)>>, SourceError> {
         if self.no_suspensions.load(Ordering::Relaxed) {
             return Ok(None);
@@ -142,14 +143,14 @@ impl TushareSource {
             Err(error) if error.kind.is_transient() => Err(error),
             Err(error) => {
                 if !self.no_suspensions.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "Tushare does not tell suspensions: suspended days count as missing");
+                    tracing::warn!(%error, "Tushare suspensions are unavailable; suspended days count as missing");
                 }
                 Ok(None)
             }
         }
     }
 
-    /// All rows of a call, with the call in the error's words.
+    /// All rows of a call. An error names the call.
     async fn rows<I: Interface>(&self, call: &I, about: &str) -> Result<Vec<I::Row>, SourceError> {
         self.all_pages(call).await.map_err(|kind| SourceError {
             source_name: NAME,
@@ -159,21 +160,21 @@ impl TushareSource {
     }
 }
 
-/// Adds a page that begins with the last row of the one before. Another first row means that rows came or went
-/// meanwhile: going on would lose a row or take one twice.
+/// Adds a page that begins with the last row of the previous page. If its first row differs, rows were added or removed
+/// meanwhile, and continuing would lose a row or duplicate one.
 fn append<R: PartialEq>(rows: &mut Vec<R>, page: Vec<R>) -> Result<(), SourceErrorKind> {
     let mut page = page.into_iter();
     if let Some(last) = rows.last()
         && page.next().as_ref() != Some(last)
     {
-        let text = format!("the rows moved between two pages, at row {}; all of them are needed again", rows.len());
+        let text = format!("the rows moved between two pages, at row {}; all pages must be read again", rows.len());
         return Err(SourceErrorKind::Server(text));
     }
     rows.extend(page);
     Ok(())
 }
 
-fn promised_nothing(num_rows: usize) -> SourceErrorKind {
+fn missing_page(num_rows: usize) -> SourceErrorKind {
     SourceErrorKind::BadAnswer(format!("has_more is true after {num_rows} rows, but the next page has none"))
 }
 
@@ -193,7 +194,7 @@ impl MarketSource for TushareSource {
 
     fn retire(&self) {
         self.limiter.retire();
-        self.optional_gate.retire();
+        self.optional_limiter.retire();
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
@@ -221,19 +222,19 @@ impl MarketSource for TushareSource {
     }
 
     async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
-        let rows = self.rows(&DailyOfAll { day }, &format!(" of all securities on {day}")).await?;
+        let rows = self.rows(&DailyOfAll { day }, &format!(" for all securities on {day}")).await?;
         Ok(rows.into_iter().collect())
     }
 
     async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
-        let told = self.suspended(&SuspendD { code: Some(code), range }, &format!(" {code} {range}")).await?;
-        Ok(told.map(|rows| rows.into_iter().filter(|(of, _)| *of == code).map(|(_, day)| day).collect()))
+        let suspended_days = self.suspended(&SuspendD { code: Some(code), range }, &format!(" {code} {range}")).await?;
+        Ok(suspended_days.map(|rows| rows.into_iter().filter(|(of, _)| *of == code).map(|(_, day)| day).collect()))
     }
 
     async fn day_suspensions(&self, day: NaiveDate) -> Result<Option<Vec<Code>>, SourceError> {
         let call = SuspendD { code: None, range: DateRange { start: day, end: day } };
-        let told = self.suspended(&call, &format!(" of all securities on {day}")).await?;
-        Ok(told.map(|rows| rows.into_iter().filter(|(_, of)| *of == day).map(|(code, _)| code).collect()))
+        let suspended_days = self.suspended(&call, &format!(" for all securities on {day}")).await?;
+        Ok(suspended_days.map(|rows| rows.into_iter().filter(|(_, of)| *of == day).map(|(code, _)| code).collect()))
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {

@@ -2,8 +2,9 @@
 // Downstream: actors, interface, kit, sources::shared, table
 // Role: Tushare's interface `stk_mins`: minute bars of one security. Pure.
 
-//! Newest first, labelled with their end; at one minute there is a further row at 09:30 for the opening auction. Unlike
-//! daily bars they count shares and yuan. The answer's columns are not in the usual order, so they are asked for by name.
+//! Bars are newest first, and their time is their end. 1-minute bars have an additional row at 09:30 for the opening
+//! auction. Unlike daily bars they count shares and yuan. The answer's columns have an unusual order, so they are
+//! requested by name.
 
 use actors::domain::{Code, DateRange, FetchedBar};
 use serde_json::{Map, Value, json};
@@ -17,9 +18,9 @@ use crate::sources::shared::{cells, units};
 pub struct StkMins {
     /// The security.
     pub code: Code,
-    /// Both ends included.
+    /// The range; both ends are included.
     pub range: DateRange,
-    /// 1, 5, 15, 30 or 60.
+    /// The length of a bar in minutes: 1, 5, 15, 30 or 60.
     pub minutes: u32,
 }
 
@@ -45,7 +46,7 @@ impl Interface for StkMins {
         let bars = rows.iter().enumerate().map(|(number, row)| {
             let [ts_code, trade_time, open, high, low, close, vol, amount] = *row;
             if !cells::names(ts_code, self.code) {
-                let reason = format!("row {number} is of {}, asked was {}", excerpt(ts_code), self.code);
+                let reason = format!("row {number} is of {}, but {} was requested", excerpt(ts_code), self.code);
                 return Err(unreadable("`items`", &reason, body));
             }
             Ok(FetchedBar {
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_rows_or_a_clear_error() {
+    fn mutated_answers_give_rows_or_error() {
         let call = StkMins {
             code: "600000.SH".parse().unwrap(),
             range: DateRange { start: "2023-08-25".parse().unwrap(), end: "2023-08-25".parse().unwrap() },
@@ -98,6 +99,6 @@ mod tests {
         };
         let body = r#"{"code":0,"msg":"","data":{"fields":["ts_code","trade_time","close","open","high","low","vol","amount"],
             "items":[["600000.SH","2023-08-25 09:31:00",7.05,7.06,7.07,7.04,236600.0,1668500.75]],"has_more":false}}"#;
-        kit::fuzz::bend_text(&[body], |text| call.parse(text));
+        kit::fuzz::mutate_text(&[body], |text| call.parse(text));
     }
 }

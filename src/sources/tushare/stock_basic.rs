@@ -2,7 +2,8 @@
 // Downstream: actors, interface, kit, sources::shared, table
 // Role: Tushare's interface `stock_basic`: the list of securities. Pure.
 
-//! Listed securities of all exchanges, Beijing included; `delist_date` comes only when asked for (Tushare documentation).
+//! Listed securities of all exchanges, including Beijing. `delist_date` is returned only if requested (Tushare
+//! documentation).
 
 use actors::domain::FetchedStock;
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use super::interface::{self, Interface};
 use super::table::{self, AnswerError, Page, Table};
 use crate::sources::shared::cells;
 
-/// All securities.
+/// All listed securities.
 pub struct StockBasic;
 
 const COLUMNS: [&str; 5] = ["ts_code", "name", "industry", "list_date", "delist_date"];
@@ -45,7 +46,7 @@ mod tests {
     use actors::domain::Field;
 
     #[test]
-    fn nulls_stay_missing_and_a_listed_security_has_no_last_day() {
+    fn nulls_are_missing_and_listed_has_no_last_day() {
         let body = r#"{"code":0,"msg":"","data":{"fields":["ts_code","name","industry","list_date","delist_date"],
             "items":[["000001.SZ","平安银行","银行","19910403",null],["920001.BJ","",null,20240102,""]]}}"#;
         let page = StockBasic.parse(body).unwrap();
@@ -58,10 +59,10 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_rows_or_a_clear_error() {
+    fn mutated_answers_give_rows_or_error() {
         let call = StockBasic;
         let body = r#"{"code":0,"msg":"","data":{"fields":["ts_code","name","industry","list_date","delist_date"],
             "items":[["000001.SZ","平安银行","银行","19910403",null]],"has_more":false}}"#;
-        kit::fuzz::bend_text(&[body], |text| call.parse(text));
+        kit::fuzz::mutate_text(&[body], |text| call.parse(text));
     }
 }

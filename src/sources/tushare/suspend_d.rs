@@ -1,9 +1,9 @@
 // Upstream: source
 // Downstream: actors, interface, kit, sources::shared, table
-// Role: Tushare's interface `suspend_d`: who was suspended when. Pure.
+// Role: Tushare's interface `suspend_d`: suspensions of securities. Pure.
 
-//! One row for each day and security that was suspended or resumed on it: `suspend_type` is `S` or `R`, `suspend_timing` the
-//! part of the day (`09:30-10:00`), empty where it was the whole one (Tushare documentation).
+//! One row for each day and security that was suspended or resumed on it. `suspend_type` is `S` or `R`.
+//! `suspend_timing` is the part of the day (`09:30-10:00`), or empty for the whole day (Tushare documentation).
 
 use actors::domain::{Code, DateRange, Field};
 use chrono::NaiveDate;
@@ -13,20 +13,21 @@ use super::interface::{self, Interface};
 use super::table::{self, AnswerError, Page, Table};
 use crate::sources::shared::cells;
 
-/// Suspensions of one security, or of all, in a range of days.
+/// Suspensions of one security, or of all securities, in a range of days.
 pub struct SuspendD {
-    /// The security; `None`: all.
+    /// The security; `None` for all securities.
     pub code: Option<Code>,
-    /// Both ends included.
+    /// The range; both ends are included.
     pub range: DateRange,
 }
 
 const COLUMNS: [&str; 4] = ["ts_code", "trade_date", "suspend_timing", "suspend_type"];
 
-/// What `suspend_type` says of a suspension.
+/// The value of `suspend_type` for a suspension.
 const SUSPENDED: &str = "S";
 
-/// A row: who was suspended, and on which day it was the whole day. `None` for the others, which count for the paging.
+/// A row: the security and the day, if it was suspended for the whole day. Other rows are `None` and only count for the
+/// paging.
 pub type Suspension = Option<(Code, NaiveDate)>;
 
 impl Interface for SuspendD {
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspension_is_of_the_whole_day_and_no_resumption() {
+    fn keeps_only_suspensions_of_whole_days() {
         let rows: Vec<(String, String)> = call(None)
             .parse(BODY)
             .unwrap()
@@ -89,17 +90,17 @@ mod tests {
             .collect();
         let row = |code: &str, day: &str| (code.to_owned(), day.to_owned());
         assert_eq!(rows, [row("000001.SZ", "2024-01-02"), row("000001.SZ", "2024-01-03")]);
-        assert_eq!(call(None).parse(BODY).unwrap().rows.len(), 6, "pages are counted by rows");
+        assert_eq!(call(None).parse(BODY).unwrap().rows.len(), 6, "all rows count for the paging");
     }
 
     #[test]
-    fn one_security_is_asked_for_by_its_code_and_all_without_one() {
+    fn asks_for_one_code_or_for_all() {
         assert_eq!(call(Some("000001.SZ")).params()["ts_code"], "000001.SZ");
         assert_eq!(Value::Object(call(None).params()), json!({"start_date": "20240102", "end_date": "20240104"}));
     }
 
     #[test]
-    fn bent_answers_are_refused_or_read_and_never_a_panic() {
-        kit::fuzz::bend_text(&[BODY.as_bytes()], |text| call(None).parse(text));
+    fn mutated_answers_never_panic() {
+        kit::fuzz::mutate_text(&[BODY.as_bytes()], |text| call(None).parse(text));
     }
 }

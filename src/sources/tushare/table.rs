@@ -1,11 +1,11 @@
 // Upstream: many
 // Downstream: sources::shared
-// Role: Reads the table in any answer of Tushare's: cells as JSON text, or why there are none. Pure.
+// Role: Parses the table in any of Tushare's answers into cells of JSON text, or the vendor's error. Pure.
 
 //! The answer is `{"code": 0, "msg": …, "data": {"fields": […], "items": [[…], …], "has_more": bool, "count": n}}`
-//! (Tushare documentation, HTTP interface). Columns come in the order of `fields`; a missing value is `null`.
+//! (Tushare documentation, HTTP interface). Columns have the order of `fields`. A missing value is `null`.
 //!
-//! Cells stay JSON text, so that no digit passes through binary floating point.
+//! Cells stay JSON text, so that binary floating point changes no digit.
 
 use std::fmt;
 
@@ -18,25 +18,25 @@ use crate::sources::shared::json_rows::Columns;
 /// One page of rows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table<'a, const N: usize> {
-    /// The rows in the order of the answer; each cell is JSON text, in the order of the columns asked for.
+    /// The rows, in the order of the answer. Each cell is JSON text, in the order of the requested columns.
     pub rows: Vec<[&'a str; N]>,
-    /// Whether the vendor says that there are more; `false` where it says nothing.
+    /// Whether the vendor reports more rows; `false` if it does not say.
     pub has_more: bool,
 }
 
-/// One page of what the rows mean.
+/// One page of converted rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<R> {
-    /// In the order of the answer.
+    /// The rows, in the order of the answer.
     pub rows: Vec<R>,
-    /// Whether the vendor says that there are more; `false` where it says nothing.
+    /// Whether the vendor reports more rows; `false` if it does not say.
     pub has_more: bool,
 }
 
-/// An answer that gives no rows.
+/// An answer without rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// The vendor refused, in its own words.
+    /// The vendor refused the call.
     #[error("code {code}: {message}")]
     Refused {
         /// The business code.
@@ -44,7 +44,7 @@ pub enum AnswerError {
         /// The vendor's text.
         message: String,
     },
-    /// The body is not what the protocol promises.
+    /// The body violates the protocol.
     #[error("{0}")]
     Unreadable(String),
 }
@@ -70,7 +70,7 @@ struct Data<'a> {
     has_more: Option<bool>,
 }
 
-/// Reads the body of an answer with these columns among others.
+/// Parses the body of an answer that has at least these columns.
 pub fn parse<'a, const N: usize>(body: &'a str, wanted: &[&str; N]) -> Result<Table<'a, N>, AnswerError> {
     let envelope: Envelope<'_> =
         serde_json::from_str(body).map_err(|error| unreadable("no answer object", &error, body))?;
@@ -87,7 +87,7 @@ pub fn parse<'a, const N: usize>(body: &'a str, wanted: &[&str; N]) -> Result<Ta
     Ok(Table { rows, has_more: data.has_more.unwrap_or(false) })
 }
 
-/// The body is not what the protocol promises.
+/// The body violates the protocol.
 pub fn unreadable(what: &str, reason: &dyn fmt::Display, body: &str) -> AnswerError {
-    AnswerError::Unreadable(format!("{what}: {reason}; the body begins `{}`", excerpt(body)))
+    AnswerError::Unreadable(format!("{what}: {reason}; the body begins with `{}`", excerpt(body)))
 }

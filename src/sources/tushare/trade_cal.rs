@@ -2,8 +2,8 @@
 // Downstream: actors, interface, kit, sources::shared, table
 // Role: Tushare's interface `trade_cal`: the exchanges' calendar. Pure.
 
-//! Every day, open or not, of the Shanghai exchange, whose calendar all A-share exchanges share. `is_open` is documented as
-//! text and comes as a number.
+//! Every day, open or not, of the Shanghai exchange, whose calendar all A-share exchanges share. `is_open` is
+//! documented as text but arrives as a number.
 
 use actors::domain::FetchedTradeDay;
 use serde_json::{Map, Value};
@@ -21,8 +21,8 @@ impl Interface for TradeCal {
     type Row = FetchedTradeDay;
     const NAME: &'static str = "trade_cal";
     const COLUMNS: &'static [&'static str] = &COLUMNS;
-    /// The vendor names no limit; its answers hold the whole calendar of some 13,000 days. Pages are asked for all the
-    /// same, so that one that is cut off is seen.
+    /// The vendor documents no limit. Its answers hold the whole calendar of about 13,000 days. Pages are requested all
+    /// the same, to detect an answer that is cut off.
     const PAGE_ROWS: usize = 12_000;
 
     fn params(&self) -> Map<String, Value> {
@@ -55,10 +55,10 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_rows_or_a_clear_error() {
+    fn mutated_answers_give_rows_or_error() {
         let call = TradeCal;
         let body = r#"{"code":0,"msg":"","data":{"fields":["exchange","cal_date","is_open"],
             "items":[["SSE","20240102",1]],"has_more":false}}"#;
-        kit::fuzz::bend_text(&[body], |text| call.parse(text));
+        kit::fuzz::mutate_text(&[body], |text| call.parse(text));
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: source
 // Downstream: actors, sources, sources::shared
-// Role: HTTP to Tushare: where each interface's calls go.
+// Role: HTTP transport to Tushare: the URL of each interface.
 
 use actors::ports::SourceErrorKind;
 use reqwest::Url;
@@ -15,14 +15,14 @@ const USER_AGENT: &str = concat!("ginkgo-data-worker/", env!("CARGO_PKG_VERSION"
 pub struct Transport(HttpClient);
 
 impl Transport {
-    /// A client for `url`. Nothing it returns holds `token`.
+    /// Creates a client for `url`. Nothing that it returns contains `token`.
     pub fn new(url: &str, timeout_ms: u64, token: SecretString) -> Result<Self, SourceSetupError> {
         let settings =
             HttpSettings { section: "tushare", url, timeout_ms, user_agent: USER_AGENT, secret: Some(token) };
         Ok(Self(HttpClient::new(settings)?))
     }
 
-    /// Where calls go.
+    /// The base URL.
     pub fn address(&self) -> &str {
         self.0.base().as_str()
     }
@@ -32,7 +32,8 @@ impl Transport {
         self.0.post_json(self.url_of(api_name), body).await
     }
 
-    /// The vendor's client appends the interface's name to a path; the documented root takes it from the body alone.
+    /// The URL of an interface. The vendor's client appends the interface's name to a path. The documented URL has no
+    /// path, and the body alone names the interface.
     fn url_of(&self, api_name: &str) -> Url {
         let mut url = self.0.base().clone();
         if !matches!(url.path(), "" | "/")

@@ -1,15 +1,15 @@
 // Upstream: source
 // Downstream: actors, chart, kit, sources::shared
-// Role: Makes raw bars of Yahoo's candles. Pure.
+// Role: Converts Yahoo's candles to raw bars. Pure.
 
-//! Yahoo labels a candle with its start, counts shares, gives no amount, and adjusts prices and volumes for every later
-//! split (not for dividends). Stored bars are raw, so the adjustment of daily bars is undone: prices times, volumes by the
-//! ratios of all splits after the day. Whether minute bars are adjusted is not said anywhere: those before a split are
-//! refused.
+//! The time of a Yahoo candle is its start. Yahoo counts shares, has no amount, and adjusts prices and volumes for
+//! every later split (not for dividends). Stored bars are raw, so the adjustment of daily bars is undone: prices are
+//! multiplied and volumes divided by the ratios of all splits after the day. Yahoo does not document whether minute
+//! bars are adjusted, so minute bars before a split are rejected.
 //!
-//! Left out are: candles of nulls; days without any trade (other sources have no bar of such a day); candles that do not
-//! begin on the grid of the sessions (the last quote is given as one); and of two candles of a day the first (the last one
-//! is the live one).
+//! Three kinds of candles are skipped: candles of nulls; days without any trade (other sources have no bar of such a
+//! day); and minute candles that do not begin on the grid of the sessions (Yahoo appends the last quote as such a
+//! candle). If a day has two candles, the first is dropped, because the last is the live one.
 
 use actors::domain::{DateRange, FetchedBar, Field, Frequency};
 use actors::ports::SourceErrorKind;
@@ -19,11 +19,11 @@ use rust_decimal::Decimal;
 use super::chart::{Candle, Chart, Split};
 use crate::sources::shared::{timestamps, units};
 
-/// The sessions of the exchanges: minutes of the day from which and up to which is traded.
+/// The sessions of the exchanges: first minute (inclusive) and last minute (exclusive) of the day.
 const SESSIONS: [(u32, u32); 2] = [(9 * 60 + 30, 11 * 60 + 30), (13 * 60, 15 * 60)];
 
-/// The bars of a range of days, from charts that together reach to the present: an earlier one knows nothing of later
-/// splits.
+/// Converts charts to the bars of a range of days. The charts must reach to the present, because earlier ones do not
+/// know later splits.
 pub fn bars(charts: &[Chart], frequency: Frequency, range: DateRange) -> Result<Vec<FetchedBar>, SourceErrorKind> {
     let splits: Vec<Split> = charts.iter().flat_map(|chart| &chart.splits).copied().collect();
     let candles = charts.iter().flat_map(|chart| &chart.candles);
@@ -68,8 +68,7 @@ fn minute_bars<'a>(
             && let Some(split) = splits.iter().find(|split| split.at > start)
         {
             let day = timestamps::time_of_epoch(split.at).map(|time| time.date().to_string()).unwrap_or_default();
-            let text =
-                format!("whether minute bars before the split of {day} are raw is not known; ask for later ones");
+            let text = format!("minute bars before the split of {day} may be adjusted; request later days");
             return Err(SourceErrorKind::BadRequest(text));
         }
         bars.push(bar(timestamp, &candle.values, Some(Decimal::ONE)));
@@ -97,11 +96,11 @@ fn begins_a_bar(start: NaiveDateTime, minutes: u32) -> bool {
     start.second() == 0 && SESSIONS.iter().any(fits)
 }
 
-/// A bar before splits of this ratio in all; `None`: one that no number has room for.
+/// Builds a bar. `ratio` is the product of the ratios of all later splits; `None` if it overflows.
 fn bar(timestamp: Field<NaiveDateTime>, values: &[Field<Decimal>; 5], ratio: Option<Decimal>) -> FetchedBar {
     let [open, high, low, close, volume] = values;
     let price = |price: &Field<Decimal>| exact(price, |price| price.checked_mul(ratio?));
-    // Shares are whole: what the adjustment rounded away is found again.
+    // Shares are whole numbers, so rounding restores the exact volume.
     let shares = exact(volume, |shares| Some(shares.checked_div(ratio?)?.round()));
     FetchedBar {
         timestamp,
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_its_midnight_in_lots_and_without_an_amount() {
+    fn day_bar_has_midnight_lots_and_no_amount() {
         let bars =
             read(vec![candle(at(0, 9, 30), ["6.63", "6.67", "6.58", "6.6", "22364413"])], vec![], Frequency::Day);
         let expected = FetchedBar {
@@ -175,8 +174,8 @@ mod tests {
     }
 
     #[test]
-    fn days_before_a_split_are_made_raw_again() {
-        // 10 for 3 more, then 1 for 1: raw were 13.00 yuan and 1,234,501 shares.
+    fn undoes_the_adjustment_before_splits() {
+        // A bonus of 3 per 10, then of 1 per 1: the raw values were 13.00 yuan and 1,234,501 shares.
         let splits = vec![
             Split { at: at(1, 9, 30), ratio: Decimal::new(13, 1) },
             Split { at: at(20, 9, 30), ratio: Decimal::TWO },
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_days_without_trade_and_other_ranges_are_no_bars_and_the_live_candle_replaces_its_day() {
+    fn skips_empty_candles_and_keeps_the_live_one() {
         let candles = vec![
             candle(at(-1, 9, 30), ["1", "1", "1", "1", "1"]),
             candle(at(0, 9, 30), ["", "", "", "", ""]),
@@ -206,12 +205,12 @@ mod tests {
         ];
         let bars = read(candles, vec![], Frequency::Day);
         assert_eq!(times(&bars), ["04 00:00", "05 00:00"]);
-        assert_eq!(bars[0].high, Field::Missing, "a hole in a row is the Validator's to report");
+        assert_eq!(bars[0].high, Field::Missing, "the Validator reports a missing price");
         assert_eq!(bars[1].close, value("2"));
     }
 
     #[test]
-    fn minutes_are_labelled_with_their_end_and_lie_on_the_sessions_grid() {
+    fn minutes_end_on_the_grid_of_the_sessions() {
         let starts = [(9, 30), (9, 35), (9, 37), (11, 25), (11, 30), (12, 0), (13, 0), (14, 55), (15, 0)];
         let candles: Vec<Candle> =
             starts.iter().map(|(hour, minute)| candle(at(0, *hour, *minute), ["1", "1", "1", "1", "0"])).collect();
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_time_is_left_to_the_validator() {
+    fn passes_on_unreadable_times() {
         let unreadable = Candle { start: Field::unreadable("\"soon\""), values: ["1"; 5].map(Field::number) };
         let far = candle(i64::MAX, ["1"; 5]);
         for frequency in [Frequency::Day, Frequency::Minute5] {
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_bars_of_the_range_or_a_clear_error() {
+    fn mutated_answer_gives_bars_in_range_or_error() {
         let body = r#"{"chart":{"result":[{"meta":{"symbol":"600000.SS","dataGranularity":"1d"},"timestamp":[1704159000,1704245400],
             "events":{"splits":{"1704245400":{"date":1704245400,"numerator":13.0,"denominator":10.0,"splitRatio":"13:10"}}},
             "indicators":{"quote":[{"open":[6.63,5],"high":[6.67,null],"low":[6.58,5],"close":[6.6,5],"volume":[22364413,0]}]}}],

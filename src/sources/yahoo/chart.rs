@@ -1,10 +1,14 @@
 // Upstream: candles, source
 // Downstream: actors, kit, sources::shared
-// Role: Reads an answer of Yahoo's chart interface: candles as they come, splits, or why there are none. Pure.
+// Role: Parses an answer of Yahoo's chart interface: candles and splits, or the vendor's error. Pure.
 
-//! `{"chart":{"result":[{"meta":{…},"timestamp":[…],"events":{"splits":{…}},"indicators":{"quote":[{"open":[…],…}]}}],"error":null}}`
-//! with arrays of one length; `timestamp` and the arrays are absent where there is nothing, and a candle of nulls is one that
-//! is missing. Numbers stay JSON text, so that no digit passes through binary floating point once more.
+//! ```text
+//! {"chart": {"result": [{"meta": {…}, "timestamp": […], "events": {"splits": {…}},
+//!                        "indicators": {"quote": [{"open": […], …}]}}], "error": null}}
+//! ```
+//!
+//! The arrays have one length. `timestamp` and the arrays are absent if there are no candles, and a candle of nulls is
+//! a missing one. Numbers stay JSON text, so that binary floating point changes no further digit.
 
 use std::collections::HashMap;
 
@@ -16,41 +20,41 @@ use serde_json::value::RawValue;
 use crate::sources::shared::cells;
 use crate::sources::shared::excerpt::excerpt;
 
-/// An answer that gives no candles.
+/// An answer without candles.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChartError {
-    /// The vendor refused, in its own words.
+    /// The vendor refused the request.
     #[error("{0}")]
     Refused(String),
-    /// The body is not what the protocol promises.
+    /// The body violates the protocol.
     #[error("{0}")]
     Unreadable(String),
 }
 
-/// What one answer holds.
+/// The content of one answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chart {
-    /// In the order of the answer.
+    /// The candles, in the order of the answer.
     pub candles: Vec<Candle>,
-    /// In no order.
+    /// The splits, in no order.
     pub splits: Vec<Split>,
 }
 
-/// A candle as it came; prices are adjusted for later splits.
+/// A candle as received. Its prices are adjusted for later splits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candle {
-    /// When it begins, Unix seconds.
+    /// Its start in Unix seconds.
     pub start: Field<i64>,
-    /// Open, high, low, close in yuan, volume in shares.
+    /// Open, high, low, close in yuan, then the volume in shares.
     pub values: [Field<Decimal>; 5],
 }
 
-/// A split, or a bonus in shares.
+/// A split or a bonus issue of shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Split {
-    /// The first moment at the new price, Unix seconds.
+    /// The first moment at the new price, in Unix seconds.
     pub at: i64,
-    /// Shares after it for one before it; above zero.
+    /// Shares after it per share before it; above zero.
     pub ratio: Decimal,
 }
 
@@ -132,23 +136,24 @@ struct Quote<'a> {
     volume: Column<'a>,
 }
 
-/// Reads the body of an answer about `symbol` at this interval.
+/// Parses the body of an answer about `symbol` at this interval.
 pub fn parse(body: &str, symbol: &str, interval: &str) -> Result<Chart, ChartError> {
-    let wrong = |reason: &str| ChartError::Unreadable(format!("{reason}; the body begins `{}`", excerpt(body)));
-    let Envelope { chart } = serde_json::from_str(body).map_err(|error| wrong(&format!("no chart: {error}")))?;
+    let wrong = |reason: &str| ChartError::Unreadable(format!("{reason}; the body begins with `{}`", excerpt(body)));
+    let Envelope { chart } =
+        serde_json::from_str(body).map_err(|error| wrong(&format!("the body is no chart: {error}")))?;
     if let Some(Refusal { code, description }) = chart.error {
         let text = format!("{}: {}", code.unwrap_or_default(), description.unwrap_or_default());
         return Err(ChartError::Refused(excerpt(&text)));
     }
-    let series = chart.result.and_then(|mut series| series.pop()).ok_or_else(|| wrong("no result"))?;
+    let series = chart.result.and_then(|mut series| series.pop()).ok_or_else(|| wrong("the chart has no result"))?;
     if !series.meta.symbol.eq_ignore_ascii_case(symbol) {
-        return Err(wrong(&format!("it is of {}, asked was {symbol}", excerpt(&series.meta.symbol))));
+        return Err(wrong(&format!("it is about {}, but {symbol} was requested", excerpt(&series.meta.symbol))));
     }
     if let Some(found) = series.meta.data_granularity.filter(|found| found != interval) {
-        return Err(wrong(&format!("its interval is {}, asked was {interval}", excerpt(&found))));
+        return Err(wrong(&format!("its interval is {}, but {interval} was requested", excerpt(&found))));
     }
     let splits = series.events.and_then(|events| events.splits).unwrap_or_default();
-    let splits = splits.into_values().map(|event| split(&event).ok_or_else(|| wrong("a split without a ratio")));
+    let splits = splits.into_values().map(|event| split(&event).ok_or_else(|| wrong("a split has no valid ratio")));
     let splits = splits.collect::<Result<_, _>>()?;
     let Some(starts) = series.timestamp else { return Ok(Chart { candles: Vec::new(), splits }) };
     let quote = series.indicators.quote.into_iter().next().unwrap_or_default();
@@ -189,7 +194,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// In the shape of the vendor's answers; two days, the second with a null.
+    /// An answer in the vendor's format with two days; the second has a null.
     pub const SAMPLE: &str = r#"{"chart":{"result":[{"meta":{"currency":"CNY","symbol":"600000.SS","exchangeName":"SHH","fullExchangeName":"Shanghai","instrumentType":"EQUITY","firstTradeDate":942197400,"regularMarketTime":1711695600,"gmtoffset":28800,"timezone":"CST","exchangeTimezoneName":"Asia/Shanghai","priceHint":2,"dataGranularity":"1d","range":"","validRanges":["1d","5d","max"]},"timestamp":[1704159000,1704245400],"events":{"dividends":{"1721611800":{"amount":0.321,"date":1721611800}},"splits":{"1496021400":{"date":1496021400,"numerator":13.0,"denominator":10.0,"splitRatio":"13:10"}}},"indicators":{"quote":[{"low":[6.579999923706055,6.539999961853027],"volume":[22364413,null],"high":[6.670000076293945,6.630000114440918],"open":[6.630000114440918,6.579999923706055],"close":[6.599999904632568,6.619999885559082]}],"adjclose":[{"adjclose":[6.05,6.07]}]}}],"error":null}}"#;
 
     fn value(text: &str) -> Field<Decimal> {
@@ -219,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_in_the_vendors_words() {
+    fn reports_a_refusal_with_the_vendors_text() {
         let body = r#"{"chart":{"result":null,"error":{"code":"Not Found","description":"No data found, symbol may be delisted"}}}"#;
         assert_eq!(refusal(body), "Not Found: No data found, symbol may be delisted");
     }
@@ -227,15 +232,17 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_refused_with_its_beginning() {
         let of = |from: &str, to: &str| refusal(&SAMPLE.replacen(from, to, 1));
-        assert!(refusal("<html>").contains("no chart: expected value at line 1 column 1; the body begins `<html>`"));
+        assert!(
+            refusal("<html>").contains("no chart: expected value at line 1 column 1; the body begins with `<html>`")
+        );
         assert!(refusal("Edge: Too Many Requests").contains("no chart"));
         assert!(refusal(r#"{"chart":{"result":null,"error":null}}"#).contains("no result"));
         assert!(refusal(r#"{"chart":{"result":[],"error":null}}"#).contains("no result"));
-        assert!(of("600000.SS", "000001.SZ").contains("it is of 000001.SZ, asked was 600000.SS"));
+        assert!(of("600000.SS", "000001.SZ").contains("it is about 000001.SZ, but 600000.SS was requested"));
         assert!(of(r#""dataGranularity":"1d""#, r#""dataGranularity":"3mo""#).contains("its interval is 3mo"));
         assert!(of("[22364413,null]", "[22364413]").contains("1 values for 2 timestamps"));
         assert!(of(r#""volume":[22364413,null],"#, "").contains("0 values for 2 timestamps"));
-        assert!(of(r#""denominator":10.0"#, r#""denominator":0"#).contains("a split without a ratio"));
+        assert!(of(r#""denominator":10.0"#, r#""denominator":0"#).contains("a split has no valid ratio"));
         assert!(of("[22364413,null]", "7").contains("no chart"));
     }
 
@@ -249,19 +256,19 @@ mod tests {
     }
 
     #[test]
-    fn bent_answers_give_a_chart_or_a_clear_error() {
-        kit::fuzz::bend_text(&[SAMPLE], |text| parse(text, "600000.SS", "1d"));
+    fn mutated_answers_give_a_chart_or_error() {
+        kit::fuzz::mutate_text(&[SAMPLE], |text| parse(text, "600000.SS", "1d"));
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(12_000))]
 
         #[test]
-        fn a_torn_or_bent_answer_gives_a_chart_or_a_clear_error(cut in 0..SAMPLE.len(), at in 0..SAMPLE.len(), byte: u8) {
+        fn truncated_or_mutated_chart_never_panics(cut in 0..SAMPLE.len(), at in 0..SAMPLE.len(), byte: u8) {
             prop_assert!(parse(&SAMPLE[..cut], "600000.SS", "1d").is_err());
-            let mut bent = SAMPLE.as_bytes().to_vec();
-            bent[at] = byte;
-            if let Err(error) = parse(&String::from_utf8_lossy(&bent), "600000.SS", "1d") {
+            let mut mutated = SAMPLE.as_bytes().to_vec();
+            mutated[at] = byte;
+            if let Err(error) = parse(&String::from_utf8_lossy(&mutated), "600000.SS", "1d") {
                 prop_assert!(!error.to_string().is_empty());
             }
         }

@@ -1,13 +1,13 @@
 // Upstream: none
 // Downstream: source
-// Role: Yahoo Finance as a source: the chart interface, the gate before every request.
+// Role: Yahoo Finance as a source: the chart interface and the rate limiter.
 
-//! Yahoo Finance's chart interface: bars of days and minutes, without amounts. Yahoo publishes no limits; it answers 429
-//! where they are reached.
+//! Yahoo Finance's chart interface has daily and minute bars without amounts. Yahoo publishes no limits. It answers 429
+//! when they are reached.
 
-/// Raw bars of candles.
+/// Converts candles to raw bars.
 mod candles;
-/// Answers.
+/// Parses answers.
 pub mod chart;
 /// The source.
 mod source;

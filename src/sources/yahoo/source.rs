@@ -1,6 +1,6 @@
 // Upstream: sources, tests::it, yahoo
 // Downstream: many
-// Role: Yahoo Finance as a source: the chart interface, the gate before every request.
+// Role: Yahoo Finance as a source: the chart interface and the rate limiter.
 
 use std::fmt;
 use std::ops::Range;
@@ -22,7 +22,7 @@ use crate::sources::shared::rate_limiter::RateLimiter;
 
 /// The name in configuration, logs and reports.
 const NAME: &str = "yahoo";
-/// What a probe asks for: a bank listed since 1991, on a trading day (2024-01-02 in Shanghai).
+/// The request of a probe: a bank listed since 1991, on a trading day (2024-01-02 in Shanghai).
 const PROBED_SYMBOL: &str = "000001.SZ";
 const PROBED_PERIOD: Range<i64> = 1_704_124_800..1_704_211_200;
 
@@ -33,7 +33,7 @@ pub struct YahooSource {
 }
 
 impl YahooSource {
-    /// A source that has not connected yet. Fails where the address cannot work.
+    /// Creates the source without connecting. Fails if the URL is invalid.
     pub fn new(section: &YahooSection, budget: impl Into<Budget>) -> Result<Self, SourceSetupError> {
         let YahooSection { url, user_agent, timeout_ms, .. } = section;
         let http =
@@ -41,7 +41,7 @@ impl YahooSource {
         Ok(Self { http, limiter: RateLimiter::new(budget) })
     }
 
-    /// Tries the vendor with the smallest request there is: one code on one day.
+    /// Probes the vendor with the smallest request: one code on one day.
     pub async fn probe(&self) -> Result<Answer, SourceErrorKind> {
         self.chart(PROBED_SYMBOL, Frequency::Day, PROBED_PERIOD).await.map(|_| Answer::of("it answers"))
     }
@@ -84,7 +84,7 @@ impl YahooSource {
     }
 }
 
-/// The code in Yahoo's form: `600000.SS`.
+/// The code in Yahoo's format: `600000.SS`.
 fn symbol(code: Code) -> Result<String, SourceErrorKind> {
     match code.exchange() {
         "SH" => Ok(format!("{}.SS", code.digits())),

@@ -1,6 +1,6 @@
 // Upstream: source
 // Downstream: actors
-// Role: How far back Yahoo's candles reach, and the periods a range of days is asked for in. Pure.
+// Role: How far back Yahoo's candles reach, and the request periods that cover a range of days. Pure.
 
 use std::ops::Range;
 
@@ -8,12 +8,12 @@ use actors::domain::{DateRange, Frequency, shanghai_clock};
 use actors::ports::SourceErrorKind;
 use chrono::{Days, NaiveDate, NaiveTime};
 
-/// Days back from today for which there are candles of a frequency, today not counted, and days of one request; `None`: no
-/// limit. Yahoo counts 30, 60 and 730 days to the second, so that the first of them is not whole.
+/// How many days before today have candles of a frequency, and the maximum number of days per request; `None` means no
+/// limit. Yahoo counts 30, 60 and 730 days to the second, so the first of these days is incomplete and not used.
 fn reach(frequency: Frequency) -> (Option<u64>, Option<u64>) {
     match frequency {
         Frequency::Day => (None, None),
-        // At most 8 days a request.
+        // Yahoo allows at most 8 days per request.
         Frequency::Minute1 => (Some(29), Some(7)),
         Frequency::Minute5 | Frequency::Minute15 | Frequency::Minute30 => (Some(59), None),
         Frequency::Minute60 => (Some(729), None),
@@ -25,15 +25,15 @@ pub fn interval(frequency: Frequency) -> &'static str {
     frequency.as_str()
 }
 
-/// Periods in Unix seconds that reach from a range's start to the present, so that every split after its bars is known.
+/// Periods in Unix seconds from the start of a range to the present, so that every split after its bars is known.
 pub fn periods(frequency: Frequency, range: DateRange, today: NaiveDate) -> Result<Vec<Range<i64>>, SourceErrorKind> {
-    let (days_back, days_a_request) = reach(frequency);
+    let (days_back, days_per_request) = reach(frequency);
     let first = days_back.and_then(|days| today.checked_sub_days(Days::new(days)));
     if let (Some(days), Some(first)) = (days_back, first)
         && range.start < first
     {
         let text = format!(
-            "Yahoo has bars of {frequency} of the last {days} days only, asked was from {} on; \
+            "Yahoo has {frequency} bars of the last {days} days only, but the request begins on {}; \
              see fetch.first_minute_days",
             range.start
         );
@@ -45,7 +45,7 @@ pub fn periods(frequency: Frequency, range: DateRange, today: NaiveDate) -> Resu
     let mut periods = Vec::new();
     let mut start = range.start;
     while start < end {
-        let next = days_a_request.map_or(end, |days| after(start, days).min(end));
+        let next = days_per_request.map_or(end, |days| after(start, days).min(end));
         periods.push(midnight(start)..midnight(next));
         start = next;
     }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_request_reaches_to_the_present() {
-        // Midnights in Shanghai: 16:00 UTC of the day before.
+        // Midnights in Shanghai are 16:00 UTC of the previous day.
         let expected = 1_704_124_800..1_711_728_000;
         assert_eq!(of(Frequency::Day, "2024-01-02", "2024-01-05"), Ok(vec![expected]));
         assert_eq!(of(Frequency::Day, "1990-12-19", "2024-03-29").unwrap().len(), 1);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn one_minute_is_asked_for_by_the_week_without_a_gap() {
+    fn requests_single_minutes_by_week_without_gaps() {
         let periods = of(Frequency::Minute1, "2024-02-29", "2024-03-01").unwrap();
         assert_eq!(periods.len(), 5);
         assert!(periods.windows(2).all(|pair| pair[0].end == pair[1].start));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_is_not_asked_for() {
+    fn rejects_ranges_beyond_the_reach() {
         let refused = |frequency, start| of(frequency, start, "2024-03-29").unwrap_err().to_string();
         assert!(refused(Frequency::Minute1, "2024-02-28").contains("last 29 days"));
         assert!(refused(Frequency::Minute30, "2024-01-29").contains("last 59 days"));

@@ -1,6 +1,6 @@
 // Upstream: kit::bin::baostock_server
 // Downstream: tushare_data
-// Role: The arguments of the protocol servers as programs: `--name value`, and the data that they all describe alike.
+// Role: Parses `--name value` arguments of the server programs and builds the data set that they describe.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -8,11 +8,11 @@ use std::str::FromStr;
 
 use crate::tushare_data::{Dataset, codes, last_trading_days};
 
-/// What was given.
+/// Parsed arguments, by name.
 pub struct Arguments(HashMap<String, String>);
 
 impl Arguments {
-    /// Those of this process; `usage` is the error of arguments that do not come in pairs.
+    /// Parses the arguments of this process. The error is `usage` if they are not pairs of `--name value`.
     pub fn of_process(usage: &'static str) -> Result<Self, Box<dyn Error>> {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let given = arguments.chunks(2).map(|pair| match pair {
@@ -22,17 +22,17 @@ impl Arguments {
         Ok(Self(given.collect::<Result<_, _>>()?))
     }
 
-    /// A value, if it was given.
+    /// The value of an argument, if it was given.
     pub fn get<T: FromStr<Err: Error + 'static>>(&self, name: &str) -> Result<Option<T>, Box<dyn Error>> {
         Ok(self.0.get(name).map(|value| value.parse()).transpose()?)
     }
 
-    /// A value, or its default.
+    /// The value of an argument, or its default.
     pub fn or<T: FromStr<Err: Error + 'static>>(&self, name: &str, default: T) -> Result<T, Box<dyn Error>> {
         Ok(self.get(name)?.unwrap_or(default))
     }
 
-    /// The codes of `--codes`.
+    /// The stock codes; `--codes` gives their number.
     pub fn codes(&self) -> Result<Vec<String>, Box<dyn Error>> {
         Ok(codes(self.or("--codes", 3)?))
     }

@@ -1,6 +1,6 @@
 // Upstream: baostock_server
 // Downstream: tushare_data, tushare_other
-// Role: BaoStock's queries over a data set: rows of text, as the vendor writes them.
+// Role: Answers BaoStock's queries from a data set, as rows of text in the vendor's format.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ use serde_json::Value;
 use crate::tushare_data::{DailyRow, Dataset};
 use crate::tushare_other::minute_bars;
 
-/// A refusal: code and text.
+/// An error answer: code and text.
 pub type Refusal = (&'static str, &'static str);
 
-/// What a query found: columns and rows.
+/// The result of a query: columns and rows.
 pub struct Found {
-    /// The names of the columns, as the vendor joins them.
+    /// The column names, joined as the vendor joins them.
     pub columns: String,
     /// The rows.
     pub rows: Vec<Vec<String>>,
@@ -24,11 +24,11 @@ pub struct Found {
 
 const NO_CODE: Refusal = ("10004011", "证券代码不正确");
 const BAD_PARAMETER: Refusal = ("10004006", "参数错误");
-/// All columns of a daily bar, as the answer about all shares of a day has them.
+/// The columns of a daily bar in the answer with all shares of a day.
 const DAY_COLUMNS: &str =
     "date,code,open,high,low,close,preclose,volume,amount,adjustflag,turn,tradestatus,pctChg,isST";
 
-/// Answers the query of this kind with these parameters (without method, user and page).
+/// Answers a query by its message kind and parameters (without method, user and page).
 pub fn answer(dataset: &Dataset, kind: &str, params: &[&str]) -> Result<Found, Refusal> {
     match (kind, params) {
         ("95", [code, fields, start, end, frequency, adjust]) => {
@@ -56,7 +56,7 @@ fn range(start: &str, end: &str) -> Result<(NaiveDate, NaiveDate), Refusal> {
     Ok((date(start)?, date(end)?))
 }
 
-/// `600000.SH` of `sh.600000`.
+/// Converts `sh.600000` to `600000.SH`.
 fn code_of(dataset: &Dataset, code: &str) -> Result<String, Refusal> {
     let (exchange, digits) = code.split_once('.').ok_or(NO_CODE)?;
     let code = format!("{digits}.{}", exchange.to_uppercase());
@@ -112,7 +112,7 @@ fn day_rows<'a>(
     })
 }
 
-/// A cell of the data set that is no number is sent as it stands; a volume of `0` means that the security was suspended.
+/// Formats one cell. Non-numeric cells are sent unchanged. A volume of `0` marks a suspended day.
 fn day_cell(row: &DailyRow, code: &str, field: &str, ratio: f64, adjust: &str) -> String {
     let [open, high, low, close, pre_close, vol, amount] = row.cells();
     let is_suspended = vol == "0";
@@ -147,7 +147,7 @@ fn day_cell(row: &DailyRow, code: &str, field: &str, ratio: f64, adjust: &str) -
     }
 }
 
-/// A JSON text without its quotes; `null` is an empty cell.
+/// Strips the quotes of a JSON text; `null` becomes an empty cell.
 fn bare(cell: &str) -> String {
     if cell == "null" { String::new() } else { cell.trim_matches('"').to_owned() }
 }
@@ -167,12 +167,12 @@ fn minute_cell(bar: &Value, code: &str, field: &str) -> String {
     }
 }
 
-/// All days any security has a bar of.
+/// All days on which any security has a bar.
 fn open_days(dataset: &Dataset) -> BTreeSet<NaiveDate> {
     dataset.codes().flat_map(|code| dataset.rows(code)).map(|row| row.date).collect()
 }
 
-/// Note the blank between the columns: the vendor has it.
+/// The blank between the two column names is the vendor's.
 fn calendar(dataset: &Dataset, (first, last): (NaiveDate, NaiveDate)) -> Found {
     let open = open_days(dataset);
     let bounds = open.first().zip(open.last());
@@ -211,7 +211,7 @@ fn events(dataset: &Dataset, code: &str, (first, last): (NaiveDate, NaiveDate)) 
     Found { columns: "code,dividOperateDate,foreAdjustFactor,backAdjustFactor,adjustFactor".to_owned(), rows }
 }
 
-/// The data set's shares, and an index and a share that is not listed any more.
+/// The data set's shares, one index and one delisted share.
 fn stock_basic(dataset: &Dataset, code: &str) -> Found {
     let share = |code: &str| [&written(code), &name_of(code), "2000-01-01", "", "1", "1"].map(str::to_owned).to_vec();
     let mut rows: Vec<Vec<String>> = dataset.codes().map(share).collect();

@@ -1,6 +1,6 @@
 // Upstream: kit::bin::baostock_server, tests::it
 // Downstream: baostock_data, fault, own_thread, tushare_data
-// Role: A server that speaks BaoStock's protocol on a free local port, with data and faults a test sets.
+// Role: A local server that speaks BaoStock's protocol; tests set its data and inject faults.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,22 +14,22 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::baostock_data::{self, Found};
-use crate::fault::{Faults, Lasting};
-use crate::own_thread::OwnThread;
+use crate::fault::{FaultDuration, Faults};
+use crate::own_thread::ServerThread;
 use crate::tushare_data::{DailyRow, Dataset};
 
 const SEPARATOR: &str = "\u{1}";
 
-/// How a server behaves all the time.
+/// Fixed options of a server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// 0: a free one.
+    /// The port to listen on; 0 picks a free one.
     pub port: u16,
-    /// The account that is accepted.
+    /// The accepted user name.
     pub user: String,
-    /// Its password.
+    /// The accepted password.
     pub password: String,
-    /// Rows of a page; `None`: as many as the client asks for.
+    /// Rows per page; `None` uses the page size that the client asks for.
     pub page_rows: Option<usize>,
 }
 
@@ -39,30 +39,30 @@ impl Default for Options {
     }
 }
 
-/// What a server does wrong, with queries unless it says otherwise.
+/// An injected fault. It applies to queries unless its comment names logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Connections are closed without an answer, logins included.
+    /// Closes connections without an answer, also at login.
     Down,
-    /// No answer at all until the fault is cleared, logins included.
+    /// Sends no answer until the fault is cleared, also at login.
     Hang,
-    /// Right answers, but late.
+    /// Sends the correct answer after a delay.
     Slow(Duration),
-    /// A refusal in the vendor's way: a code and a text.
+    /// Sends the vendor's error message with this code and text.
     Refused(String, String),
-    /// A refused login.
+    /// Refuses the login with this code and text.
     LoginRefused(String, String),
-    /// Half of the right answer, and the end of the connection.
+    /// Sends half of the correct answer, then closes the connection.
     Truncated,
-    /// These bytes in place of the answer; the connection stays open.
+    /// Sends these bytes instead of the answer and keeps the connection open.
     Raw(Vec<u8>),
-    /// The right frame with this in place of the rows' JSON.
+    /// Sends a correct frame with this text instead of the rows' JSON.
     Json(String),
-    /// Whatever page is asked for, the first one's rows.
+    /// Sends the rows of the first page for every page.
     FirstPageAlways,
-    /// Bytes without end.
+    /// Sends bytes without end.
     Endless,
-    /// Bars of all shares of a day are refused; everything else is answered.
+    /// Refuses the query for all shares of a day; answers everything else.
     NoWholeDays,
 }
 
@@ -71,7 +71,7 @@ struct Counters {
     requests: AtomicU64,
     logins: AtomicU64,
     connections: AtomicU64,
-    /// Sessions of an earlier generation are over.
+    /// Sessions of an earlier generation have expired.
     generation: AtomicU64,
 }
 
@@ -82,59 +82,59 @@ struct State {
     counters: Counters,
 }
 
-/// A running server; it ends when it is dropped.
+/// A running server; it stops when it is dropped.
 pub struct BaoStockServer {
     state: Arc<State>,
-    server: OwnThread,
+    server: ServerThread,
 }
 
 impl BaoStockServer {
-    /// A server for `dataset` on a free port.
+    /// Starts a server for `dataset` on a free port.
     pub fn start(dataset: Dataset) -> io::Result<Self> {
         Self::start_with(dataset, Options::default())
     }
 
-    /// A server for `dataset`; it listens when this returns.
+    /// Starts a server for `dataset`; it accepts connections when this returns.
     pub fn start_with(dataset: Dataset, options: Options) -> io::Result<Self> {
         let port = options.port;
         let (data, faults, counters) = (Mutex::new(dataset), Faults::default(), Counters::default());
         let state = Arc::new(State { options, data, faults, counters });
         let of_thread = Arc::clone(&state);
-        let server = OwnThread::serve("baostock-server", port, move |listener| accept(listener, of_thread))?;
+        let server = ServerThread::serve("baostock-server", port, move |listener| accept(listener, of_thread))?;
         Ok(Self { state, server })
     }
 
-    /// Where it listens, `host:port`.
+    /// The listening address, `host:port`.
     pub fn address(&self) -> String {
         self.server.address().to_string()
     }
 
-    /// From now on requests meet this fault.
-    pub fn set_fault(&self, fault: Fault, lasting: Lasting) {
+    /// Injects a fault into the next requests.
+    pub fn set_fault(&self, fault: Fault, lasting: FaultDuration) {
         self.state.faults.set(fault, lasting);
     }
 
-    /// Right answers again; hanging requests are cut off.
+    /// Clears the fault; hanging requests are closed.
     pub fn clear_fault(&self) {
         self.state.faults.clear();
     }
 
-    /// Ends all sessions: their next query is told so.
+    /// Expires all sessions: their next query gets the error "you don't login.".
     pub fn end_sessions(&self) {
         self.state.counters.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Replaces a security's rows while the server runs. A volume of `0` makes a day one of suspension.
+    /// Replaces a security's rows while the server runs. A volume of `0` marks a suspended day.
     pub fn set_rows(&self, code: &str, rows: Vec<DailyRow>) {
         self.lock().set_rows(code, rows);
     }
 
-    /// From `day` on a security's adjustment factor is this one.
+    /// Sets a security's adjustment factor from `day` on.
     pub fn set_factor(&self, code: &str, day: chrono::NaiveDate, factor: f64) {
         self.lock().set_factor(code, day, factor);
     }
 
-    /// A day after the others for every security.
+    /// Adds a bar of `day` to every security.
     pub fn append_day(&self, day: chrono::NaiveDate) {
         self.lock().append_day(day);
     }
@@ -144,17 +144,17 @@ impl BaoStockServer {
         self.lock().rows(code).to_vec()
     }
 
-    /// Queries that came in.
+    /// Number of queries received.
     pub fn requests(&self) -> u64 {
         self.state.counters.requests.load(Ordering::SeqCst)
     }
 
-    /// Logins that came in.
+    /// Number of logins received.
     pub fn logins(&self) -> u64 {
         self.state.counters.logins.load(Ordering::SeqCst)
     }
 
-    /// Connections that were opened.
+    /// Number of connections accepted.
     pub fn connections(&self) -> u64 {
         self.state.counters.connections.load(Ordering::SeqCst)
     }
@@ -164,20 +164,20 @@ impl BaoStockServer {
     }
 }
 
-/// A message that is not compressed: its length counts characters.
+/// An uncompressed message; its length field counts characters.
 pub fn plain_message(kind: &str, body: &str) -> Vec<u8> {
     let text = format!("00.9.00{SEPARATOR}{kind}{SEPARATOR}{:010}{body}", body.chars().count());
     format!("{text}{SEPARATOR}{}<![CDATA[]]>\n", crc32fast::hash(text.as_bytes())).into_bytes()
 }
 
-/// A message that is compressed: its length counts bytes.
+/// A compressed message; its length field counts bytes.
 pub fn compressed_message(kind: &str, body: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(body).expect("a vector takes all");
-    let body = encoder.finish().expect("a vector takes all");
+    encoder.write_all(body).expect("a Vec accepts every write");
+    let body = encoder.finish().expect("a Vec accepts every write");
     let mut bytes = format!("00.9.00{SEPARATOR}{kind}{SEPARATOR}{:010}", body.len()).into_bytes();
     bytes.extend_from_slice(&body);
-    // The vendor's own sum is of neither form of the body.
+    // The vendor's own checksum matches neither the compressed nor the plain body.
     bytes.extend_from_slice(format!("{SEPARATOR}{}\n<![CDATA[]]>\n", crc32fast::hash(&body)).as_bytes());
     bytes
 }
@@ -193,7 +193,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
         state.counters.connections.fetch_add(1, Ordering::SeqCst);
         let _slower_at_worst = stream.set_nodelay(true);
         let state = Arc::clone(&state);
-        // An error is a client that left, or a fault that closes the connection.
+        // An error means that the client left or that a fault closed the connection.
         tokio::spawn(async move {
             let _closed = serve(stream, &state).await;
         });
@@ -232,7 +232,7 @@ async fn serve(stream: TcpStream, state: &State) -> io::Result<()> {
     }
 }
 
-/// Kind and body of a request, unless length or sum is wrong.
+/// Kind and body of a request; `None` if its length or checksum is wrong.
 fn request(text: &str) -> Option<(&str, &str)> {
     let (message, crc) = text.rsplit_once(SEPARATOR)?;
     let (header, body) = message.split_at_checked(21)?;
@@ -243,7 +243,7 @@ fn request(text: &str) -> Option<(&str, &str)> {
 }
 
 impl State {
-    /// The answer to a login, good or bad. The fault is taken only where it is one of logins.
+    /// The answer to a login: `Ok` if it is accepted, `Err` if not. Takes a fault only if it applies to logins.
     async fn log_in(&self, fields: &[&str]) -> io::Result<Result<Vec<u8>, Vec<u8>>> {
         self.counters.logins.fetch_add(1, Ordering::SeqCst);
         let mut clearings = self.faults.clearings();
@@ -332,7 +332,7 @@ impl State {
         fields.extend(head);
         fields.push(&json);
         match kind {
-            // The columns stand among the parameters.
+            // The parameters already contain the columns.
             "95" => fields.extend(params),
             "98" => fields.push(&columns),
             _ => {

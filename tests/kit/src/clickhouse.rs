@@ -1,6 +1,6 @@
 // Upstream: benches::pipeline, scene, tests::it
 // Downstream: services, wait
-// Role: Reads the real ClickHouse engine by plain SQL, counts statements, injects faults, starts further engines.
+// Role: Queries the real ClickHouse engine with plain SQL, counts statements, injects faults, starts private engines.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -16,16 +16,16 @@ use crate::wait::wait_until;
 pub struct Database {
     /// `http://host:port`.
     pub url: String,
-    /// Its name.
+    /// The database name.
     pub name: String,
 }
 
-/// A bar as text, exactly as SQL shows it.
+/// A stored bar as text, exactly as SQL returns it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoredBar {
-    /// Code.
+    /// Security code, such as `600000.SH`.
     pub code: String,
-    /// `YYYY-MM-DD hh:mm:ss` as readers see it.
+    /// `YYYY-MM-DD hh:mm:ss`, as readers see it.
     pub timestamp: String,
     /// Open, high, low, close, volume, amount as text.
     pub values: [String; 6],
@@ -37,7 +37,7 @@ impl Database {
         Self { url: required("TEST_CLICKHOUSE_URL"), name: name.to_owned() }
     }
 
-    /// Runs a statement; the answer as tab-separated text.
+    /// Runs a statement and returns the answer as tab-separated text.
     pub fn try_query(&self, sql: &str) -> Result<String, String> {
         let client = blocking_client();
         let url = format!("{}/?database={}", self.url, self.name);
@@ -61,12 +61,12 @@ impl Database {
         system.query(&format!("CREATE DATABASE IF NOT EXISTS `{}`", self.name));
     }
 
-    /// Every bar, sorted; physical rows, so a doubled one is seen twice.
+    /// Every physical row of `bar`, sorted; a duplicate row appears twice.
     pub fn bars(&self) -> Vec<StoredBar> {
         self.bars_where("1")
     }
 
-    /// Those of a security.
+    /// The physical rows of one security.
     pub fn bars_of(&self, code: &str) -> Vec<StoredBar> {
         self.bars_where(&format!("code = '{code}'"))
     }
@@ -79,12 +79,12 @@ impl Database {
         self.query(&sql).lines().map(parse_bar).collect()
     }
 
-    /// Physical rows.
+    /// Number of physical rows in `bar`; 0 if the query fails.
     pub fn count(&self) -> u64 {
         self.try_query("SELECT count() FROM bar").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     }
 
-    /// Statements of this database by kind since the last reset.
+    /// Number of statements on this database, by kind.
     pub fn statements(&self) -> BTreeMap<String, u64> {
         let url = format!("{}/_log?database={}", self.url, self.name);
         let text =
@@ -92,11 +92,12 @@ impl Database {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// The next `count` INSERTs meet a fault: `mode=refuse&code=252&text=…`, `mode=lost_answer`, `mode=delay&ms=…`.
+    /// Injects a fault into the next `count` INSERTs (or DELETEs with `kind=delete`): `mode=refuse&code=252&text=…`,
+    /// `mode=lost_answer` or `mode=delay&ms=…`.
     pub fn fault(&self, fault: &str, count: u32) {
         let url = format!("{}/_fault?{fault}&count={count}&database={}", self.url, self.name);
         let ok = block_on(async { blocking_client().post(&url).send().await.map(|a| a.status().is_success()) });
-        assert!(ok.expect("the fault switch"), "{fault}");
+        assert!(ok.expect("an answer to the fault request"), "{fault}");
     }
 }
 
@@ -106,23 +107,23 @@ fn parse_bar(line: &str) -> StoredBar {
     StoredBar { code: next(), timestamp: next(), values: std::array::from_fn(|_| next()) }
 }
 
-/// Hands a password to the engine.
+/// The environment variable that passes the password to the engine.
 const PASSWORD_VARIABLE: &str = "OWN_CLICKHOUSE_PASSWORD";
 
-/// A ClickHouse engine of a test's own, which it may kill.
-pub struct OwnServer {
+/// A private ClickHouse engine that a test can kill.
+pub struct PrivateClickHouse {
     child: Child,
-    /// Host and port.
+    /// The port that it listens on.
     pub port: u16,
 }
 
-impl OwnServer {
-    /// Starts one on a data folder; `port` 0 takes a free one.
+impl PrivateClickHouse {
+    /// Starts an engine on a data folder; `port` 0 picks a free one.
     pub fn start(folder: &Path, port: u16) -> Self {
         Self::start_as(folder, port, None)
     }
 
-    /// As [`Self::start`]; only this user with this password is let in.
+    /// Like [`Self::start`], but only this user with this password can log in.
     pub fn start_as(folder: &Path, port: u16, login: Option<(&str, &str)>) -> Self {
         let command = required("TEST_CLICKHOUSE_COMMAND");
         let mut words = command.split(' ');
@@ -136,21 +137,21 @@ impl OwnServer {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{command}: {error}"));
-        let out = child.stdout.take().expect("its output");
-        let first = BufReader::new(out).lines().next().expect("a first line").expect("text");
+        let out = child.stdout.take().expect("its standard output");
+        let first = BufReader::new(out).lines().next().expect("a first line of output").expect("text");
         let address = first.rsplit(' ').next().unwrap_or_default();
         let (_, port) = host_and_port(address);
         Self { child, port }
     }
 
-    /// `kill -9`.
+    /// Kills it with SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().expect("kill");
-        self.child.wait().expect("its end");
+        self.child.wait().expect("its exit status");
     }
 }
 
-impl Drop for OwnServer {
+impl Drop for PrivateClickHouse {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             let _killed = self.child.kill();
@@ -159,13 +160,13 @@ impl Drop for OwnServer {
     }
 }
 
-/// Waits until the table holds so many physical rows.
+/// Waits until `bar` holds at least `rows` physical rows.
 pub fn wait_for_rows(database: &Database, rows: u64, deadline: Duration) {
     wait_until(&format!("{rows} rows in {}", database.name), deadline, || database.count() >= rows);
 }
 
 fn blocking_client() -> reqwest::Client {
-    // The client wants a provider even for plain HTTP; a second installation is refused, and that is fine.
+    // The client needs a crypto provider even for plain HTTP. A second installation fails, which is harmless.
     let _already_there = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("an HTTP client")
 }

@@ -1,6 +1,6 @@
 // Upstream: eastmoney_server
 // Downstream: minute_rows, tushare_data
-// Role: What an EastMoney server has: the dataset's bars and securities in the vendor's shapes.
+// Role: Response bodies of the EastMoney server: the data set's bars and securities in the vendor's formats.
 
 use std::collections::HashMap;
 
@@ -12,10 +12,10 @@ use crate::tushare_data::{DailyRow, Dataset};
 
 type Params = HashMap<String, String>;
 
-/// The key without which there are no data.
+/// The access key; without it `kline` returns no data.
 const UT: &str = "7eea3edcaed734bea9cbfc24409ed989";
 
-/// The fields of a listed security in the vendor's own order, whatever order is asked for.
+/// The fields of a listed security in the vendor's order, which ignores the requested order.
 const FIELDS: [u16; 33] = [
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 24, 25, 26, 62, 100, 115, 128, 140,
     141, 136, 152,
@@ -29,7 +29,7 @@ fn envelope(rc: i64, data: &Value) -> String {
     json!({"rc": rc, "rt": 17, "svr": 181_669_437, "lt": 1, "full": 0, "dlmkts": "", "data": data}).to_string()
 }
 
-/// The security of `1.600000`.
+/// The security of a `secid` such as `1.600000`.
 fn security<'d>(dataset: &'d Dataset, params: &Params) -> Option<(&'d str, &'d [DailyRow])> {
     let (market, digits) = param(params, "secid").split_once('.')?;
     let code = dataset
@@ -38,14 +38,15 @@ fn security<'d>(dataset: &'d Dataset, params: &Params) -> Option<(&'d str, &'d [
     Some((code, dataset.rows(code)))
 }
 
-/// A row's numbers: open, high, low, close, previous close in hundredths; whole lots; yuan.
+/// A row's numbers: open, high, low, close, previous close in hundredths of a yuan; volume in whole lots; amount in
+/// yuan.
 fn numbers(row: &DailyRow) -> ([i64; 5], i64, f64) {
     let [open, high, low, close, before, lots, amount] = row.cells().map(|cell| cell.parse::<f64>().unwrap_or(0.0));
     let prices = [open, high, low, close, before].map(|price| (price * 100.0).round() as i64);
     (prices, lots.trunc() as i64, amount * 1_000.0)
 }
 
-/// The answer of `kline`. `fqt` 1 and 2 adjust prices by the dataset's factors.
+/// The response of `kline`. `fqt` 1 and 2 adjust prices by the data set's factors.
 pub fn klines(dataset: &Dataset, params: &Params, minute_days: usize) -> String {
     if param(params, "ut") != UT {
         return envelope(102, &Value::Null);
@@ -88,14 +89,14 @@ fn daily_kline(row: &DailyRow, factor: f64) -> String {
     format!("{},{o},{c},{h},{l},{lots},{yuan:.2},{span},{gain},{change},0.50", row.date)
 }
 
-/// Eleven fields; those after the amount are not worked out.
+/// A minute bar as eleven fields; those after the amount are constants.
 fn kline(bar: &MinuteRow) -> String {
     let [o, c, h, l, amount] = [bar.open, bar.close, bar.high(), bar.low(), bar.amount()].map(hundredths);
     let (time, lots) = (bar.end.format("%Y-%m-%d %H:%M"), bar.shares / 100);
     format!("{time},{o},{c},{h},{l},{lots},{amount},0.10,0.00,0.00,0.01")
 }
 
-/// The answer of `trends2`: single minutes of the last days, with the opening auction's row.
+/// The response of `trends2`: one-minute bars of the last days, with a row for the opening auction.
 pub fn trends(dataset: &Dataset, params: &Params, minute_days: usize) -> String {
     let Some((code, rows)) = security(dataset, params) else { return envelope(100, &Value::Null) };
     let days = param(params, "ndays").parse::<usize>().unwrap_or(1).min(minute_days);
@@ -118,7 +119,7 @@ fn name(code: &str) -> String {
     format!("股票{}", &code[..6])
 }
 
-/// The answer of `clist`.
+/// The response of `clist`.
 pub fn list(dataset: &Dataset, params: &Params, page_size: usize) -> String {
     let codes: Vec<&str> = dataset.codes().collect();
     let asked: Vec<&str> = param(params, "fields").split(',').collect();
@@ -135,7 +136,7 @@ pub fn list(dataset: &Dataset, params: &Params, page_size: usize) -> String {
     )
 }
 
-/// As text: clients name the fields by their places.
+/// One security as JSON text: clients rely on the order of the fields.
 fn listed(dataset: &Dataset, code: &str, asked: &[&str]) -> String {
     let last = dataset.rows(code).last();
     let ([open, high, low, close, before], lots, yuan) = last.map_or(([100; 5], 0, 0.0), numbers);
@@ -159,7 +160,7 @@ fn listed(dataset: &Dataset, code: &str, asked: &[&str]) -> String {
         128 | 136 | 140 | 141 => json!("-"),
         _ => json!(0.0),
     };
-    // The field 128 brings 140 and 141 along.
+    // A request for field 128 also returns 140 and 141.
     let brought = |field: u16| matches!(field, 140 | 141) && asked.contains(&"f128");
     let wanted = FIELDS.iter().filter(|field| asked.contains(&format!("f{field}").as_str()) || brought(**field));
     let fields: Vec<String> = wanted.map(|field| format!(r#""f{field}":{}"#, value(*field))).collect();

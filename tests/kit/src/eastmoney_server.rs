@@ -1,6 +1,6 @@
 // Upstream: kit::bin::baostock_server, tests::it
 // Downstream: eastmoney_data, http_serving, own_thread, tushare_data
-// Role: A server that speaks EastMoney's protocol on a free local port, with data and faults a test sets.
+// Role: A local server that speaks EastMoney's protocol; tests set its data and inject faults.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,34 +16,34 @@ use tokio::net::TcpListener;
 
 use crate::eastmoney_data;
 use crate::http_serving::{html, serve_connection};
-use crate::own_thread::OwnThread;
+use crate::own_thread::ServerThread;
 use crate::tushare_data::{DailyRow, Dataset};
 
-/// What a server does wrong.
+/// An injected fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Connections are closed without an answer, as the vendor does to frequent callers.
-    ClosedDoor,
-    /// No answer at all.
+    /// Closes connections without an answer, as the vendor does to frequent callers.
+    CloseConnection,
+    /// Sends no answer.
     Hang,
-    /// An HTTP status with a page of text and perhaps a `Retry-After` in seconds.
+    /// Sends this HTTP status with an HTML page and an optional `Retry-After` in seconds.
     Status(u16, Option<u64>),
-    /// HTTP 200 with a page of HTML.
+    /// Sends HTTP 200 with an HTML page.
     Html,
-    /// Half of the right answer, as if that were all.
+    /// Sends the first half of the correct body as a complete answer.
     Truncated,
-    /// HTTP 200 with this body.
+    /// Sends HTTP 200 with this body.
     Body(String),
 }
 
-/// How a server behaves all the time.
+/// Fixed options of a server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// 0: a free one.
+    /// The port to listen on; 0 picks a free one.
     pub port: u16,
-    /// The most securities of a page, whatever is asked for.
+    /// The maximum number of securities per page, whatever the client asks for.
     pub page_size: usize,
-    /// How many trading days back its minutes reach.
+    /// The number of trading days that have minute bars.
     pub minute_days: usize,
 }
 
@@ -60,34 +60,34 @@ struct State {
     requests: Mutex<Vec<String>>,
 }
 
-/// A running server; it ends when it is dropped.
+/// A running server; it stops when it is dropped.
 pub struct EastMoneyServer {
     state: Arc<State>,
-    server: OwnThread,
+    server: ServerThread,
 }
 
 impl EastMoneyServer {
-    /// A server for `dataset` on a free port.
+    /// Starts a server for `dataset` on a free port.
     pub fn start(dataset: Dataset) -> io::Result<Self> {
         Self::start_with(dataset, Options::default())
     }
 
-    /// A server for `dataset`; it listens when this returns.
+    /// Starts a server for `dataset`; it accepts connections when this returns.
     pub fn start_with(dataset: Dataset, options: Options) -> io::Result<Self> {
         let port = options.port;
         let (data, fault, requests) = (Mutex::new(dataset), Mutex::default(), Mutex::default());
         let state = Arc::new(State { options, data, fault, requests });
         let of_thread = Arc::clone(&state);
-        let server = OwnThread::serve("eastmoney-server", port, move |listener| accept(listener, of_thread))?;
+        let server = ServerThread::serve("eastmoney-server", port, move |listener| accept(listener, of_thread))?;
         Ok(Self { state, server })
     }
 
-    /// The base address.
+    /// The base URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address())
     }
 
-    /// From now on requests meet this fault, or none.
+    /// Injects a fault into all requests; `None` clears it.
     pub fn set_fault(&self, fault: Option<Fault>) {
         *lock(&self.state.fault) = fault;
     }
@@ -102,7 +102,7 @@ impl EastMoneyServer {
         lock(&self.state.data).rows(code).to_vec()
     }
 
-    /// The requests that came in, path and parameters.
+    /// The received requests, path and query.
     pub fn requests(&self) -> Vec<String> {
         lock(&self.state.requests).clone()
     }
@@ -127,7 +127,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
     let fault = lock(&state.fault).clone();
     match fault {
         None => Ok(state.answer(&asked)),
-        Some(Fault::ClosedDoor) => Err(io::ErrorKind::ConnectionReset.into()),
+        Some(Fault::CloseConnection) => Err(io::ErrorKind::ConnectionReset.into()),
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Status(status, retry_after)) => Ok(html(status, retry_after)),
         Some(Fault::Html) => Ok(html(200, None)),

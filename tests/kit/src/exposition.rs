@@ -1,31 +1,31 @@
 // Upstream: tests::it
 // Downstream: none
-// Role: Reads Prometheus' text format: families with their kinds, meanings and labels, and values.
+// Role: Parses Prometheus' text format: metric families with type, help text and labels, and series values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One metric family. Histograms go without the label `le`.
+/// One metric family. The label `le` of histograms is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Family {
     /// `counter`, `gauge` or `histogram`.
     pub kind: String,
-    /// What stands behind `# HELP`.
+    /// The text of `# HELP`.
     pub help: String,
-    /// The labels' names.
+    /// The label names.
     pub labels: BTreeSet<String>,
 }
 
-/// A page.
+/// A parsed page of metrics.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// Families by name.
     pub families: BTreeMap<String, Family>,
-    /// Every series as it stands there, with its value.
+    /// Every series as written on the page, with its value.
     pub series: Vec<(String, f64)>,
 }
 
 impl Page {
-    /// Reads a page; a line that is none fails the test.
+    /// Parses a page; an invalid line fails the test.
     pub fn parse(text: &str) -> Self {
         let mut page = Self::default();
         for line in text.lines().filter(|line| !line.is_empty()) {
@@ -33,7 +33,7 @@ impl Page {
                 let (name, help) = rest.split_once(' ').unwrap_or((rest, ""));
                 page.families.entry(name.to_owned()).or_default().help = help.to_owned();
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = rest.split_once(' ').unwrap_or_else(|| panic!("no kind: {line}"));
+                let (name, kind) = rest.split_once(' ').unwrap_or_else(|| panic!("no type: {line}"));
                 page.families.entry(name.to_owned()).or_default().kind = kind.to_owned();
             } else if !line.starts_with('#') {
                 page.add_series(line);
@@ -44,10 +44,10 @@ impl Page {
 
     fn add_series(&mut self, line: &str) {
         let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
-        let value = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+        let value = value.parse().unwrap_or_else(|_| panic!("the value is not a number: {line}"));
         self.series.push((series.to_owned(), value));
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        let family = self.family_of(name).unwrap_or_else(|| panic!("a series of no family: {line}"));
+        let family = self.family_of(name).unwrap_or_else(|| panic!("a series without a metric family: {line}"));
         for label in labels.trim_end_matches('}').split("\",").filter(|label| !label.is_empty()) {
             let name = label.split('=').next().unwrap_or_default();
             if name != "le" {
@@ -64,7 +64,7 @@ impl Page {
         self.families.get_mut(bare.unwrap_or(name))
     }
 
-    /// The sum of all series whose text begins with `name` and holds all of `parts`, such as `class="transient"`.
+    /// The sum of all series with this metric name whose text contains all of `parts`, such as `class="transient"`.
     pub fn value(&self, name: &str, parts: &[&str]) -> f64 {
         let fits =
             |series: &str| series.split('{').next() == Some(name) && parts.iter().all(|part| series.contains(part));

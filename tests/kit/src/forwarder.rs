@@ -1,6 +1,6 @@
 // Upstream: tests::it
 // Downstream: own_thread
-// Role: Another address of a server: hands connections on to it, byte by byte, and counts them.
+// Role: A second address of a server: forwards TCP connections unchanged and counts them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::own_thread::OwnThread;
+use crate::own_thread::ServerThread;
 
-/// A running forwarder; it ends when it is dropped, and its connections with it.
+/// A running forwarder. Dropping it stops it and closes its connections.
 pub struct Forwarder {
     num_connections: Arc<AtomicU64>,
-    server: OwnThread,
+    server: ServerThread,
 }
 
 impl Forwarder {
-    /// Listens on a free port for connections to `host:port`.
+    /// Listens on a free port and forwards connections to `target`, a `host:port`.
     pub fn to(target: String) -> Self {
         let num_connections = Arc::new(AtomicU64::new(0));
         let counter = num_connections.clone();
@@ -27,21 +27,21 @@ impl Forwarder {
                 counter.fetch_add(1, Ordering::SeqCst);
                 let target = target.clone();
                 tokio::spawn(async move {
-                    let mut server = TcpStream::connect(target).await.expect("the server");
-                    // An error is a side that left.
+                    let mut server = TcpStream::connect(target).await.expect("a connection to the server");
+                    // An error means that one side closed its connection.
                     let _ended = copy_bidirectional(&mut client, &mut server).await;
                 });
             }
         };
-        Self { num_connections, server: OwnThread::serve("forwarder", 0, serve).expect("a free port") }
+        Self { num_connections, server: ServerThread::serve("forwarder", 0, serve).expect("a free port") }
     }
 
-    /// Where it listens.
+    /// The listening address.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// Connections that came in.
+    /// Number of connections accepted.
     pub fn num_connections(&self) -> u64 {
         self.num_connections.load(Ordering::SeqCst)
     }

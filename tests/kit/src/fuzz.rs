@@ -1,18 +1,18 @@
 // Upstream: actors, data_worker
 // Downstream: none
-// Role: Bent, torn and random inputs for parsers, many and cheap, the same in every run.
+// Role: Feeds parsers with many mutated, truncated and random inputs, the same in every run.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Inputs that a parser is given.
+/// Number of inputs for each parser.
 pub const CASES: usize = 100_000;
 
-/// Bytes that mean something to some parser.
-const TELLING: &[u8] = b"\x00\x01\x7f\x80\xff\"',:;{}[]<>\\\n\r -+.eE09";
+/// Bytes that have a meaning in some of the parsed formats.
+const SPECIAL_BYTES: &[u8] = b"\x00\x01\x7f\x80\xff\"',:;{}[]<>\\\n\r -+.eE09";
 
-/// Gives `read` samples with changes, and now and then bytes at random. It must neither panic nor take long; an input over
-/// which it does panic is shown.
+/// Calls `read` with mutated samples and, in one of ten cases, with random bytes. `read` must not panic; the input of a
+/// panic is printed.
 pub fn mutate(samples: &[impl AsRef<[u8]>], read: impl Fn(&[u8])) {
     let mut random = Random(0x5eed);
     for case in 0..CASES {
@@ -26,8 +26,8 @@ pub fn mutate(samples: &[impl AsRef<[u8]>], read: impl Fn(&[u8])) {
     }
 }
 
-/// [`mutate`] for what reads text: where it refuses an input, it must say why.
-pub fn bend_text<T, E: fmt::Display>(samples: &[impl AsRef<[u8]>], read: impl Fn(&str) -> Result<T, E>) {
+/// Like [`mutate`] for parsers of text: every error must have a text.
+pub fn mutate_text<T, E: fmt::Display>(samples: &[impl AsRef<[u8]>], read: impl Fn(&str) -> Result<T, E>) {
     mutate(samples, |bytes| {
         if let Err(error) = read(&String::from_utf8_lossy(bytes)) {
             assert!(!error.to_string().is_empty());
@@ -35,12 +35,16 @@ pub fn bend_text<T, E: fmt::Display>(samples: &[impl AsRef<[u8]>], read: impl Fn
     });
 }
 
-/// One to three changes.
+/// The sample with one to three random changes.
 fn changed(sample: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = sample.to_vec();
     for _ in 0..=random.below(3) {
         let at = random.below(bytes.len() + 1);
-        let byte = if random.below(2) == 0 { TELLING[random.below(TELLING.len())] } else { random.below(256) as u8 };
+        let byte = if random.below(2) == 0 {
+            SPECIAL_BYTES[random.below(SPECIAL_BYTES.len())]
+        } else {
+            random.below(256) as u8
+        };
         match random.below(8) {
             0 => bytes.truncate(at),
             1 => bytes.insert(at, byte),
@@ -58,7 +62,7 @@ fn changed(sample: &[u8], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// SplitMix64.
+/// A SplitMix64 random number generator.
 struct Random(u64);
 
 impl Random {

@@ -1,6 +1,6 @@
 // Upstream: prometheus, tests::it
 // Downstream: services
-// Role: Asks a worker over HTTP, with sockets alone: what is sent and what comes back is seen as it is.
+// Role: Sends HTTP requests to a worker over a plain socket, so that tests see the raw request and response.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use crate::services::host_and_port;
 
-/// Longest wait for one piece of an answer.
+/// Timeout of one read.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Response {
-    /// The status, or 0 where the connection was closed without an answer.
+    /// The HTTP status; 0 if the connection was closed without a response.
     pub status: u16,
-    /// Everything before the body.
+    /// The status line and headers.
     pub head: String,
     /// The body.
     pub body: String,
@@ -29,17 +29,17 @@ impl Response {
     }
 }
 
-/// GET of a path at `http://host:port`.
+/// Sends a GET request for a path to `http://host:port`.
 pub fn get(address: &str, path: &str) -> Response {
     send(address, &format!("GET {path} HTTP/1.1\r\nHost: worker\r\n\r\n"))
 }
 
-/// Sends any text and reads until the other side closes.
+/// Sends raw text and reads until the server closes the connection.
 pub fn send(address: &str, text: &str) -> Response {
     let mut stream = connect(address);
     stream.write_all(text.as_bytes()).expect("the request is sent");
     let mut bytes = Vec::new();
-    // A server that closes while something is still on its way to it resets the connection.
+    // A server that closes with unread data in its receive buffer resets the connection.
     let _end = stream.read_to_end(&mut bytes);
     let answer = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -47,9 +47,9 @@ pub fn send(address: &str, text: &str) -> Response {
     Response { status, head: head.to_owned(), body: body.to_owned() }
 }
 
-/// A connection on which nothing is sent yet.
+/// Opens a connection and sends nothing.
 pub fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(host_and_port(address)).expect("a connection");
-    stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
     stream
 }

@@ -1,6 +1,6 @@
 // Upstream: scene, tests::it
 // Downstream: wait
-// Role: Topics, commands, offsets and records on the real broker, all blocking.
+// Role: Blocking access to the real broker: topics, records and committed offsets.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,18 +14,18 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::wait::wait_until;
 
-/// A record as a reader finds it.
+/// A consumed record.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// Its value.
+    /// The record's value.
     pub value: Vec<u8>,
-    /// Its key.
+    /// The record's key.
     pub key: Option<Vec<u8>>,
-    /// Its headers.
+    /// The record's headers.
     pub headers: BTreeMap<String, String>,
 }
 
-/// A broker with a producer that is kept open.
+/// A broker with an open producer.
 pub struct Broker {
     /// `host:port`.
     pub address: String,
@@ -45,8 +45,8 @@ impl Broker {
         Self { address: address.to_owned(), producer }
     }
 
-    /// Creates topics, each with so many partitions, and waits until the broker lists them: the controller
-    /// answers as soon as it has them, a broker learns of them a moment later.
+    /// Creates topics with the given numbers of partitions and waits until the broker lists them: the controller
+    /// confirms the creation before the broker has the metadata.
     pub fn create_topics(&self, topics: &[(&str, i32)]) {
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("an admin client");
@@ -58,7 +58,7 @@ impl Broker {
         for outcome in outcomes {
             outcome.unwrap_or_else(|(topic, code)| panic!("topic {topic}: {code}"));
         }
-        wait_until("the broker lists the topics that were created", Duration::from_secs(20), || {
+        wait_until("the created topics in the broker's metadata", Duration::from_secs(20), || {
             let metadata = self.producer.client().fetch_metadata(None, Duration::from_secs(20)).expect("metadata");
             topics.iter().all(|(name, n)| {
                 let there = metadata.topics().iter().find(|topic| topic.name() == *name);
@@ -67,7 +67,7 @@ impl Broker {
         });
     }
 
-    /// Sends records, spread over the partitions, and waits until the broker has all of them.
+    /// Sends records round-robin over the partitions and waits until the broker has acknowledged all of them.
     pub fn send(&self, topic: &str, values: &[Vec<u8>], partitions: i32) {
         for (n, value) in values.iter().enumerate() {
             let partition = i32::try_from(n).unwrap_or(0) % partitions;
@@ -78,7 +78,7 @@ impl Broker {
                 record = back;
             }
         }
-        self.producer.flush(Duration::from_secs(20)).expect("all sent");
+        self.producer.flush(Duration::from_secs(20)).expect("all records acknowledged");
     }
 
     fn consumer(&self, group: &str) -> BaseConsumer {
@@ -87,14 +87,14 @@ impl Broker {
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            // The end of a topic is told at once and not after the usual half second.
+            // The default of 500 ms would delay the end-of-partition event.
             .set("fetch.wait.max.ms", "10")
             .set("auto.offset.reset", "earliest")
             .create()
             .expect("a consumer")
     }
 
-    /// Every record of a topic that is there now.
+    /// All records that a topic holds now.
     pub fn records(&self, topic: &str, partitions: i32) -> Vec<Record> {
         let consumer = self.consumer("reader");
         let mut list = TopicPartitionList::new();
@@ -105,7 +105,7 @@ impl Broker {
         let deadline = Instant::now() + Duration::from_secs(20);
         let (mut records, mut at_end) = (Vec::new(), 0);
         while at_end < partitions {
-            assert!(Instant::now() < deadline, "the end of {topic} is not reached");
+            assert!(Instant::now() < deadline, "timeout before the end of {topic}");
             match consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => records.push(record_of(&message)),
                 Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => at_end += 1,
@@ -116,13 +116,13 @@ impl Broker {
         records
     }
 
-    /// What a member of a group of its own gets of a topic, until it has `count` records.
+    /// The first `count` records that the single member of a consumer group receives from a topic.
     pub fn follow(&self, topic: &str, group: &str, count: usize, deadline: Duration) -> Vec<Record> {
         let consumer = self.consumer(group);
         consumer.subscribe(&[topic]).expect("subscribed");
         let (begun, mut records) = (Instant::now(), Vec::new());
         while records.len() < count {
-            assert!(begun.elapsed() < deadline, "{} of {count} records of {topic} in {group}", records.len());
+            assert!(begun.elapsed() < deadline, "{} of {count} records of {topic} in group {group}", records.len());
             if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
                 records.push(record_of(&message));
             }
@@ -130,7 +130,7 @@ impl Broker {
         records
     }
 
-    /// The group's committed offsets of a topic, by partition; nothing committed is 0.
+    /// The group's committed offsets of a topic, by partition: 0 if nothing is committed, -1 if the request fails.
     pub fn committed(&self, group: &str, topic: &str, partitions: i32) -> Vec<i64> {
         let consumer = self.consumer(group);
         let mut list = TopicPartitionList::new();

@@ -1,62 +1,62 @@
 // Upstream: none
 // Downstream: none
-// Role: Protocol servers and handles on real servers and on the worker's process, for tests and the benchmark.
+// Role: Vendor protocol servers, clients of the real servers and control of the worker process, for tests and benches.
 
-//! The test kit: a [`scene::Scene`] has topics, a database and a source of its own on the real servers, and starts the
-//! real worker against them.
+//! The test kit. A [`scene::Scene`] creates its own topics, database and source on the real servers and starts the real
+//! worker against them.
 
-/// Arguments of the servers as programs.
+/// Command-line arguments of the server programs.
 pub mod arguments;
 mod baostock_data;
 /// A server that speaks BaoStock's protocol.
 pub mod baostock_server;
-/// Reads and faults of ClickHouse.
+/// Queries and fault injection for ClickHouse.
 pub mod clickhouse;
-/// Answers of an EastMoney server.
+/// Response bodies of the EastMoney server.
 pub mod eastmoney_data;
 /// A server that speaks EastMoney's protocol.
 pub mod eastmoney_server;
-/// Prometheus' text format.
+/// Parser for Prometheus' text format.
 pub mod exposition;
-/// What a protocol server does wrong.
+/// Fault injection for protocol servers.
 pub mod fault;
-/// Another address of a server.
+/// A TCP forwarder: a second address for a server.
 pub mod forwarder;
-/// Inputs for parsers.
+/// Mutated inputs for parsers.
 pub mod fuzz;
-/// Asking a worker.
+/// HTTP requests to a worker.
 pub mod http;
-/// What servers over HTTP have in common.
+/// Shared code of the HTTP protocol servers.
 pub mod http_serving;
-/// Topics, commands, offsets.
+/// Kafka topics, commands and offsets.
 pub mod kafka;
-/// The minutes of daily bars.
+/// Minute bars derived from daily bars.
 pub mod minute_rows;
-/// Ginkgo's tables.
+/// Ginkgo's MySQL tables.
 pub mod mysql;
 mod own_thread;
 /// A Prometheus server.
 pub mod prometheus;
-/// A Redis server to kill.
+/// A private Redis server that a test can kill.
 pub mod redis;
-/// One test's own world.
+/// The environment of one test.
 pub mod scene;
-/// Where the real servers are.
+/// Addresses of the real servers.
 pub mod services;
-/// Answers of a TDX server.
+/// Response bodies of the TDX server.
 pub mod tdx_data;
 /// A server that speaks TDX's protocol.
 pub mod tdx_server;
-/// Bars for the Tushare server.
+/// Daily bars that the protocol servers serve.
 pub mod tushare_data;
 mod tushare_other;
 /// Tushare's protocol.
 pub mod tushare_protocol;
-/// A server that speaks it.
+/// A server that speaks Tushare's protocol.
 pub mod tushare_server;
 /// Waiting for conditions.
 pub mod wait;
-/// The worker's process.
+/// The worker process.
 pub mod worker;
 mod yahoo_data;
 /// A server that speaks Yahoo's chart protocol.

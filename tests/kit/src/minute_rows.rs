@@ -1,21 +1,21 @@
 // Upstream: eastmoney_data, tdx_data, tests::it, tushare_other
 // Downstream: tushare_data
-// Role: The minutes of a daily bar: its price going straight from open to close, the same for every vendor's server.
+// Role: Derives the minute bars of a daily bar, linear from open to close, the same for every vendor's server.
 
 use chrono::{Duration, NaiveDateTime, NaiveTime};
 
 use crate::tushare_data::DailyRow;
 
-/// A bar of some minutes.
+/// A minute bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinuteRow {
-    /// Its end.
+    /// The end of its interval.
     pub end: NaiveDateTime,
     /// Opening price in hundredths of a yuan.
     pub open: i64,
     /// Closing price in hundredths of a yuan.
     pub close: i64,
-    /// Volume.
+    /// Volume in shares.
     pub shares: i64,
 }
 
@@ -36,7 +36,7 @@ impl MinuteRow {
     }
 }
 
-/// The bars of `step` minutes of a day, oldest first; `has_auction` adds one at 09:30.
+/// The bars of `step` minutes of a day, oldest first. `has_auction` adds one at 09:30 for the opening auction.
 pub fn minute_rows(row: &DailyRow, step: usize, has_auction: bool) -> Vec<MinuteRow> {
     let mut ends: Vec<i64> = (571..=690).chain(781..=900).skip(step - 1).step_by(step).collect();
     if has_auction {
@@ -56,7 +56,7 @@ pub fn minute_rows(row: &DailyRow, step: usize, has_auction: bool) -> Vec<Minute
     ends.iter().enumerate().map(bar).collect()
 }
 
-/// A number of hundredths with two decimals.
+/// Formats a number of hundredths with two decimals.
 pub fn hundredths(number: i64) -> String {
     format!("{}{}.{:02}", if number < 0 { "-" } else { "" }, number.abs() / 100, number.abs() % 100)
 }

@@ -1,13 +1,13 @@
 // Upstream: benches::pipeline, scene, tests::it
 // Downstream: services
-// Role: Ginkgo's tables in the real MariaDB, created and filled as Ginkgo itself does.
+// Role: Creates and fills Ginkgo's tables in the real MariaDB, as Ginkgo itself does.
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow};
 use sqlx::{ConnectOptions, Connection, Row};
 
 use crate::services::required;
 
-/// Ginkgo's table, with the columns its models declare.
+/// Ginkgo's stock list, with the columns of its model.
 const STOCK_INFO: &str = "CREATE TABLE stock_info (
     code VARCHAR(32) NOT NULL, code_name VARCHAR(32) NOT NULL, industry VARCHAR(32) NOT NULL,
     currency TINYINT NOT NULL, market TINYINT NOT NULL, list_date DATETIME NOT NULL, delist_date DATETIME NOT NULL,
@@ -15,7 +15,7 @@ const STOCK_INFO: &str = "CREATE TABLE stock_info (
     create_at DATETIME NOT NULL, update_at DATETIME NOT NULL, is_del BOOL NOT NULL, source TINYINT NOT NULL,
     PRIMARY KEY (uuid))";
 
-/// Creates the database with a `stock_info` of these codes.
+/// Creates a database with a `stock_info` table of these codes.
 pub fn create_stock_list(database: &str, codes: &[String]) {
     block_on(async {
         let mut connection = connect().await;
@@ -29,24 +29,24 @@ pub fn create_stock_list(database: &str, codes: &[String]) {
             );
             run(&mut connection, &row).await;
         }
-        connection.close().await.expect("closed");
+        connection.close().await.expect("the connection closes");
     });
 }
 
-/// Ginkgo's calendar, with the columns its models declare.
+/// Ginkgo's trading calendar, with the columns of its model.
 const TRADE_DAY: &str = "CREATE TABLE trade_day (
     market TINYINT NOT NULL, is_open BOOL NOT NULL, timestamp DATETIME NOT NULL,
     uuid VARCHAR(32) NOT NULL, meta VARCHAR(255) NULL, `desc` VARCHAR(255) NULL,
     create_at DATETIME NOT NULL, update_at DATETIME NOT NULL, is_del BOOL NOT NULL, source TINYINT NOT NULL,
     PRIMARY KEY (uuid))";
 
-/// A test's own database, looked at as text.
+/// A database of one test; cells are read as text.
 pub struct Tables {
     database: String,
 }
 
 impl Tables {
-    /// Creates an empty database: the worker makes its tables.
+    /// Creates an empty database; the worker creates the tables.
     pub fn create(database: &str) -> Self {
         let tables = Self::of(database);
         block_on(async {
@@ -56,7 +56,7 @@ impl Tables {
         tables
     }
 
-    /// Creates a database with an empty list of securities and an empty calendar, as Ginkgo does.
+    /// Creates a database with an empty stock list and an empty calendar, as Ginkgo does.
     pub fn create_as_ginkgo(database: &str) -> Self {
         let tables = Self::create(database);
         tables.run(STOCK_INFO);
@@ -64,7 +64,7 @@ impl Tables {
         tables
     }
 
-    /// Adds a security; days as `2024-01-02`.
+    /// Adds a security; dates have the form `2024-01-02`.
     pub fn add_stock(&self, code: &str, name: &str, listed: &str, delisted: &str) {
         self.run(&format!(
             "INSERT INTO stock_info VALUES ('{code}', '{name}', '', 1, 1, '{listed}', '{delisted}', \
@@ -72,7 +72,7 @@ impl Tables {
         ));
     }
 
-    /// Adds a day to the calendar of a market (1: China's), as of `created`.
+    /// Adds a day to the calendar of a market (1 is China) with the creation time `created`.
     pub fn add_trade_day(&self, market: u8, day: &str, is_open: bool, created: &str) {
         self.run(&format!(
             "INSERT INTO trade_day VALUES ({market}, {is_open}, '{day}', replace(uuid(), '-', ''), '{{}}', '', '{created}', \
@@ -80,7 +80,7 @@ impl Tables {
         ));
     }
 
-    /// A database that is there.
+    /// An existing database.
     pub fn of(database: &str) -> Self {
         Self { database: database.to_owned() }
     }
@@ -98,7 +98,7 @@ impl Tables {
         self.try_rows(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// The same of a query that may fail.
+    /// Like [`Self::rows`], for a query that may fail.
     pub fn try_rows(&self, sql: &str) -> Result<Vec<Vec<String>>, String> {
         block_on(async {
             let mut connection = self.connect().await;
@@ -129,7 +129,7 @@ async fn connect() -> MySqlConnection {
         .port(required("TEST_MYSQL_PORT").parse().expect("a port"))
         .username(&required("TEST_MYSQL_USER"))
         .password(&required("TEST_MYSQL_PASSWORD"));
-    options.connect().await.expect("MariaDB")
+    options.connect().await.expect("a connection to MariaDB")
 }
 
 async fn run(connection: &mut MySqlConnection, sql: &str) {

@@ -1,6 +1,6 @@
 // Upstream: baostock_server, eastmoney_server, forwarder, tdx_server, tushare_server, yahoo_server
 // Downstream: none
-// Role: Serves on a thread and runtime of its own until the handle is dropped, so that it always answers.
+// Role: Runs a server on its own thread and runtime until the handle is dropped, so that tests cannot block it.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,16 +10,16 @@ use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// A server under way; it ends when it is dropped.
-pub struct OwnThread {
+/// A running server; it stops when it is dropped.
+pub struct ServerThread {
     address: SocketAddr,
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl OwnThread {
-    /// Listens on this port of the loopback address, 0 for a free one, and hands the listener to `serve` on the new thread. It
-    /// listens when this returns.
+impl ServerThread {
+    /// Listens on this port of the loopback address (0 picks a free one) and passes the listener to `serve` on a new
+    /// thread. It accepts connections when this returns.
     pub fn serve<F>(name: &str, port: u16, serve: impl FnOnce(TcpListener) -> F + Send + 'static) -> io::Result<Self>
     where
         F: Future<Output = ()>,
@@ -41,13 +41,13 @@ impl OwnThread {
         Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// The listening address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-impl Drop for OwnThread {
+impl Drop for ServerThread {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {

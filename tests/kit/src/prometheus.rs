@@ -1,6 +1,6 @@
 // Upstream: tests::it
 // Downstream: http, services, wait
-// Role: A Prometheus server of a test's own (Debian's package), and its checks of files.
+// Role: A private Prometheus server (Debian's package), and `promtool`.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,14 +12,14 @@ use crate::http;
 use crate::services::free_port;
 use crate::wait::wait_until;
 
-/// A running server. Killed when dropped.
+/// A running Prometheus server; it is killed when it is dropped.
 pub struct Prometheus {
     child: Child,
     address: String,
 }
 
 impl Prometheus {
-    /// Starts one with a configuration file, its data below `folder`; returns when it is ready.
+    /// Starts a server with a configuration file and its data below `folder`; returns when it is ready.
     pub fn start(config: &Path, folder: &Path) -> Self {
         let listen = format!("127.0.0.1:{}", free_port());
         let child = Command::new("prometheus")
@@ -31,13 +31,13 @@ impl Prometheus {
             .spawn()
             .unwrap_or_else(|error| panic!("prometheus (tests/services/install.sh installs it): {error}"));
         let server = Self { child, address: format!("http://{listen}") };
-        wait_until("Prometheus", Duration::from_secs(30), || {
+        wait_until("Prometheus is ready", Duration::from_secs(30), || {
             std::net::TcpStream::connect(&listen).is_ok() && server.get("/-/ready").status == 200
         });
         server
     }
 
-    /// The result of an instant query; the error is Prometheus' own word.
+    /// The result of an instant query; the error is Prometheus' error text.
     pub fn query(&self, expression: &str) -> Result<Vec<Value>, String> {
         let answer = self.get(&format!("/api/v1/query?query={}", percent(expression))).json();
         match answer["status"].as_str() {
@@ -47,7 +47,7 @@ impl Prometheus {
     }
 
     fn get(&self, path: &str) -> http::Response {
-        // HTTP/1.0: the answer comes in one piece.
+        // HTTP/1.0 avoids a chunked response.
         http::send(&self.address, &format!("GET {path} HTTP/1.0\r\n\r\n"))
     }
 }
@@ -59,7 +59,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// `promtool check …`; what it says where it is not content.
+/// Runs `promtool`; the error is its output if it fails.
 pub fn promtool(arguments: &[&str]) -> Result<(), String> {
     let output = Command::new("promtool").args(arguments).output().map_err(|error| format!("promtool: {error}"))?;
     if output.status.success() {

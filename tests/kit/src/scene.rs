@@ -1,6 +1,6 @@
 // Upstream: benches::pipeline, tests::it
 // Downstream: many
-// Role: One test's own world on the real servers: topics, group, database, source, configuration, workers.
+// Role: The environment of one test on the real servers: topics, group, database, source, configuration, workers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,22 +20,22 @@ use crate::worker::Worker;
 /// Partitions of a scene's command topic.
 pub const PARTITIONS: i32 = 4;
 
-/// Longest wait for what should take seconds.
+/// Timeout of waits that normally take seconds.
 pub const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// One test's own world.
+/// The environment of one test.
 pub struct Scene {
-    /// Unique to the test; part of every name below.
+    /// A name unique to the test; topics, group, database and Redis keys contain it.
     pub name: String,
-    /// Where bars go.
+    /// The database that receives bars.
     pub database: Database,
     /// The broker.
     pub broker: Broker,
-    /// Where bars come from.
+    /// The server that provides bars.
     pub source: TushareServer,
-    /// Where heartbeats go, `redis://host:port/0`.
+    /// The Redis server that receives heartbeats, `redis://host:port/0`.
     pub redis_url: String,
-    /// Commands sent, by partition.
+    /// Number of commands sent, by partition.
     sent: Vec<i64>,
     folder: TempDir,
     overrides: BTreeMap<String, String>,
@@ -48,7 +48,7 @@ impl Scene {
         Self::with_source(name, program, TushareServer::start(data).expect("a Tushare server"))
     }
 
-    /// The same with a server of one's own.
+    /// Like [`Self::new`], with an existing server as the source.
     pub fn with_source(name: &str, program: &str, source: TushareServer) -> Self {
         let name = unique(name);
         let broker = Broker::connect(&required("TEST_KAFKA_BROKER"));
@@ -80,12 +80,12 @@ impl Scene {
         self
     }
 
-    /// Creates the stock list that a command without codes is about.
+    /// Creates the stock list, which a command without codes covers.
     pub fn list_codes(&self, codes: &[String]) {
         create_stock_list(&self.name, codes);
     }
 
-    /// The scene's own folder.
+    /// The scene's temporary folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -149,7 +149,7 @@ impl Scene {
         self.settings().iter().map(|(key, value)| (name(key), bare(value))).collect()
     }
 
-    /// The configuration of a node as it stands in its file.
+    /// The text of a node's configuration file.
     pub fn config_text(&self, node: &str) -> String {
         let mut settings = self.settings();
         settings.insert("worker.node_id".to_owned(), node.to_owned());
@@ -171,20 +171,20 @@ impl Scene {
         text
     }
 
-    /// Writes the configuration file of a node, as an editor does: another file in the place of the old one.
+    /// Writes a node's configuration file as an editor does: a new file replaces the old one.
     pub fn write_config(&self, node: &str) -> PathBuf {
         self.write_raw_config(node, &self.config_text(node));
         self.config_file(node)
     }
 
-    /// Puts any text into the configuration file of a node.
+    /// Replaces a node's configuration file by one with this text.
     pub fn write_raw_config(&self, node: &str, text: &str) {
         let new = self.folder().join(format!(".{node}.yml.new"));
         std::fs::write(&new, text).expect("the new configuration file");
-        std::fs::rename(&new, self.config_file(node)).expect("in the place of the old one");
+        std::fs::rename(&new, self.config_file(node)).expect("the new file replaces the old one");
     }
 
-    /// Removes the configuration file of a node.
+    /// Removes a node's configuration file.
     pub fn remove_config(&self, node: &str) {
         std::fs::remove_file(self.config_file(node)).expect("the configuration file");
     }
@@ -198,16 +198,16 @@ impl Scene {
         self.start_with(node, &[])
     }
 
-    /// Starts a worker with further environment, such as `FAILPOINTS`.
+    /// Starts a worker with extra environment variables, such as `FAILPOINTS`.
     pub fn start_with(&self, node: &str, environment: &[(&str, &str)]) -> Worker {
         let config = self.write_config(node);
         let log = self.folder().join(format!("{node}.log"));
-        // Whoever runs the tests may have a Ginkgo of their own, whose files would count.
+        // Without this the worker would read the Ginkgo configuration of the user who runs the tests.
         let folder = self.folder().display().to_string();
         Worker::start(&self.program, &config, &log, &[&[("GINKGO_DIR", folder.as_str())], environment].concat())
     }
 
-    /// Sends raw values, spread over the partitions.
+    /// Sends raw values round-robin over the partitions.
     pub fn send(&mut self, values: &[Vec<u8>]) {
         self.broker.send(&self.topic(), values, PARTITIONS);
         for n in 0..values.len() {
@@ -215,14 +215,14 @@ impl Scene {
         }
     }
 
-    /// Sends an operator's order, to all workers or to one.
+    /// Sends a control command to all workers or to one.
     pub fn order(&self, command: &str, node: Option<&str>, id: &str) {
         let params = node.map_or(serde_json::json!({}), |node| serde_json::json!({"node_id": node}));
         let order = serde_json::json!({"command": command, "params": params, "correlation_id": id});
         self.broker.send(&format!("{}.control", self.name), &[order.to_string().into_bytes()], 1);
     }
 
-    /// Sends one `bar_snapshot` a code, with further params as JSON text such as `"full":true`.
+    /// Sends one `bar_snapshot` per code, with extra params as JSON text such as `"full":true`.
     pub fn send_snapshots(&mut self, codes: &[String], params: &str) {
         let comma = if params.is_empty() { "" } else { "," };
         let command = |code: &String| {
@@ -240,23 +240,23 @@ impl Scene {
         self.broker.committed(&format!("{}.group", self.name), &self.topic(), PARTITIONS)
     }
 
-    /// Commands sent, by partition.
+    /// Number of commands sent, by partition.
     pub fn sent(&self) -> &[i64] {
         &self.sent
     }
 
-    /// Waits until the group has committed everything in the command topic, parts of split commands included.
+    /// Waits until the group has committed every record of the command topic, including the parts of split commands.
     pub fn wait_until_all_is_committed(&self) {
-        wait_until(&format!("the end of {}", self.topic()), TIMEOUT, || {
-            // In this order: the parts of a command are published before it is committed.
+        wait_until(&format!("all records of {} are committed", self.topic()), TIMEOUT, || {
+            // The order matters: the worker publishes the parts of a command before it commits the command.
             let num_committed = self.committed().iter().sum::<i64>();
             num_committed > 0 && self.broker.records(&self.topic(), PARTITIONS).len() as i64 == num_committed
         });
     }
 
-    /// Waits until the group has committed everything that was sent.
+    /// Waits until the group has committed every sent command.
     pub fn wait_until_committed(&self) {
-        wait_until(&format!("offsets of {} at the end {:?}", self.name, self.sent), TIMEOUT, || {
+        wait_until(&format!("committed offsets of {} are {:?}", self.name, self.sent), TIMEOUT, || {
             self.committed() == self.sent
         });
     }
@@ -272,12 +272,12 @@ impl Scene {
         records.iter().map(|record| serde_json::from_slice(&record.value).expect("JSON")).collect()
     }
 
-    /// Notifications so far with a given value at `data.<field>`.
+    /// Notifications so far with this value at `data.<field>`.
     pub fn notifications_with(&self, field: &str, value: &str) -> Vec<serde_json::Value> {
         self.notifications().into_iter().filter(|message| message["data"][field] == value).collect()
     }
 
-    /// What the store must hold when it holds exactly what the source has for these codes.
+    /// The bars that the store must hold to match the source for these codes.
     pub fn expected(&self, codes: &[String]) -> Vec<StoredBar> {
         let mut bars: Vec<StoredBar> =
             codes.iter().flat_map(|code| self.source.rows(code).into_iter().map(|row| stored(code, &row))).collect();
@@ -285,7 +285,7 @@ impl Scene {
         bars
     }
 
-    /// Fails unless the store holds exactly what the source has, every row once.
+    /// Asserts that the store holds exactly the bars that the source has for these codes, each once.
     pub fn assert_exact(&self, codes: &[String]) {
         let (found, expected) = (self.database.bars(), self.expected(codes));
         assert_eq!(found.len(), expected.len(), "rows in the store");
@@ -294,7 +294,7 @@ impl Scene {
         }
     }
 
-    /// The heartbeat of a node and its TTL in seconds, if it is there.
+    /// A node's heartbeat and its TTL in seconds, if it exists.
     pub fn heartbeat(&self, node: &str) -> Option<(serde_json::Value, i64)> {
         let client = redis::Client::open(self.redis_url.as_str()).expect("a Redis address");
         let mut connection = client.get_connection().ok()?;
@@ -315,13 +315,13 @@ impl Scene {
     }
 }
 
-/// Whether the broker of this run is Apache's. The fallback knows no static members and never takes a dead one's partitions
-/// away; it takes records of any length, and of topics that it does not have.
+/// Whether the broker of this run is Apache Kafka. The fallback broker has no static membership and never revokes the
+/// partitions of a dead member. It accepts records of any length, also for topics that do not exist.
 pub fn has_apache_kafka() -> bool {
     required("TEST_KAFKA_KIND") == "apache"
 }
 
-/// A served row as the store must show it: rounded half up to two decimals, lots cut to whole ones.
+/// A served row as the store must hold it: numbers rounded half up to two decimals, volume truncated to whole lots.
 fn stored(code: &str, row: &DailyRow) -> StoredBar {
     let [open, high, low, close, _pre_close, volume, amount] = row.cells();
     let rounded = |text: &str| {

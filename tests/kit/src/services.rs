@@ -1,15 +1,15 @@
 // Upstream: many
 // Downstream: none
-// Role: Where the real servers are; a missing one fails the test with what to do.
+// Role: Addresses of the real servers; a missing one fails the test with a hint.
 
 use std::net::TcpListener;
 
 /// The value of a variable that `tests/services/with_services.sh` sets.
 pub fn required(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: the real servers are missing, run `make test`"))
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: `make test` starts the real servers and sets it"))
 }
 
-/// Host and port of a `host:port` or `http://host:port` text.
+/// Host and port of `host:port` or of a URL.
 pub fn host_and_port(address: &str) -> (String, u16) {
     let bare = address.split("://").last().unwrap_or(address);
     let bare = bare.split('/').next().unwrap_or(bare);
@@ -18,13 +18,13 @@ pub fn host_and_port(address: &str) -> (String, u16) {
     (host.to_owned(), port.parse().unwrap_or_else(|_| panic!("no port in {address}")))
 }
 
-/// A port nobody listens on just now.
+/// A port that is currently free.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    listener.local_addr().expect("its local address").port()
 }
 
-/// A name no other test of this or an earlier run has.
+/// A name that no other test of this or an earlier run uses.
 pub fn unique(name: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);

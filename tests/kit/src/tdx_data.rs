@@ -1,6 +1,6 @@
 // Upstream: tdx_server, tests::it
 // Downstream: minute_rows, tushare_data
-// Role: What a TDX server has: the dataset's bars, trades and ex-right days as bodies of answers.
+// Role: Response bodies of the TDX server: the data set's bars, trades and ex-right events.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use crate::tushare_data::{DailyRow, Dataset};
 /// A trade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TickRow {
-    /// Of the day.
+    /// Minutes since midnight.
     pub minute: u16,
-    /// Hundredths of a yuan.
+    /// Price in hundredths of a yuan.
     pub price: i64,
-    /// Lots of 100 shares.
+    /// Volume in lots of 100 shares.
     pub lots: i64,
-    /// 0 buy, 1 sell, 2 neither.
+    /// Direction: 0 buy, 1 sell, 2 neither.
     pub side: i64,
 }
 
-/// Trades in a minute, so that a day has more than fit in an answer.
+/// Trades per minute: enough for a day to exceed one page.
 const TICKS_A_MINUTE: usize = 10;
 
 /// The trades of a day, oldest first.
@@ -30,7 +30,7 @@ pub fn ticks(row: &DailyRow) -> Vec<TickRow> {
     let bars = minute_rows(row, 1, false);
     let auction = bars.first().map(|bar| TickRow { minute: 565, price: bar.open, lots: 10, side: 2 });
     let of_minute = |bar: &crate::minute_rows::MinuteRow| {
-        // A trade bears the minute in which it happened, a bar its end.
+        // A trade is labelled with the minute in which it happened, a bar with its end.
         let minute = (bar.end.hour() * 60 + bar.end.minute() - 1) as u16;
         let (open, close, lots) = (bar.open, bar.close, bar.shares / 100 / TICKS_A_MINUTE as i64);
         (0..TICKS_A_MINUTE).map(move |number| TickRow {
@@ -43,16 +43,17 @@ pub fn ticks(row: &DailyRow) -> Vec<TickRow> {
     auction.into_iter().chain(bars.iter().flat_map(of_minute)).collect()
 }
 
-/// An event: its day, its category, and what stands in its four floats.
+/// A corporate event: day, category and four values.
 pub type Event = (NaiveDate, u8, [f32; 4]);
 
-/// The market's number in two bytes or one, and the digits: `600000.SH`.
+/// The code, such as `600000.SH`, of a market number and six digits.
 fn code_of(market: u16, digits: &[u8]) -> String {
     let suffix = ["SZ", "SH", "BJ"].get(usize::from(market)).copied().unwrap_or("??");
     format!("{}.{suffix}", String::from_utf8_lossy(digits))
 }
 
-/// A signed number: the first byte holds a mark for more, the sign and six bits, further ones a mark and seven bits.
+/// Encodes a signed number: the first byte holds a continuation bit, the sign and six bits, each further byte a
+/// continuation bit and seven bits.
 pub fn varint(number: i64) -> Vec<u8> {
     let (sign, mut rest) = (if number < 0 { 0x40 } else { 0 }, number.unsigned_abs());
     let mut bytes = vec![sign | (rest & 0x3f) as u8];
@@ -67,12 +68,12 @@ pub fn varint(number: i64) -> Vec<u8> {
     bytes
 }
 
-/// `20240102`.
+/// A day as a number such as 20240102.
 fn number_of(day: NaiveDate) -> u32 {
     day.year() as u32 * 10_000 + day.month() * 100 + day.day()
 }
 
-/// A page of rows, counted back from the newest one.
+/// A page of rows; `skip` counts back from the newest one.
 fn page<T>(rows: &[T], skip: u16, count: u16) -> &[T] {
     let end = rows.len().saturating_sub(usize::from(skip));
     &rows[end.saturating_sub(usize::from(count))..end]
@@ -82,19 +83,19 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
-/// What a server has.
+/// The data of a server.
 #[derive(Debug, Default)]
 pub struct TdxData {
     /// Bars by code.
     pub dataset: Dataset,
-    /// By code.
+    /// Corporate events by code.
     pub events: BTreeMap<String, Vec<Event>>,
-    /// How many minute bars back its history goes; all by default.
+    /// The number of newest minute bars that the server keeps per security; `None` keeps all.
     pub minute_depth: Option<usize>,
 }
 
 impl TdxData {
-    /// The body of the answer to a request, and whether it is sent packed; `None` where the kind is not known.
+    /// The body of the response to a request, and whether it is compressed; `None` if the kind is unknown.
     pub fn answer(&self, kind: u16, payload: &[u8]) -> Option<(Vec<u8>, bool)> {
         Some(match kind {
             0x000d => (b"kit".repeat(60), true),
@@ -120,7 +121,7 @@ impl TdxData {
         })
     }
 
-    /// Shares, and in each market something that is none.
+    /// The codes of a market: its shares, an index and a fund.
     fn listed(&self, market: u16) -> Vec<String> {
         let suffix = if market == 1 { ".SH" } else { ".SZ" };
         let shares = self.dataset.codes().filter(|code| code.ends_with(suffix)).map(str::to_owned);
@@ -136,7 +137,7 @@ impl TdxData {
         let mut body = (page.len() as u16).to_le_bytes().to_vec();
         for code in page {
             let digits = &code.as_bytes()[..6];
-            // 股 in GBK.
+            // The character 股 in GBK.
             let name = [&[0xb9, 0xc9][..], digits].concat();
             let close =
                 self.dataset.rows(code).last().and_then(|row| row.cells()[3].parse::<f32>().ok()).unwrap_or(1.0);
@@ -185,7 +186,7 @@ impl TdxData {
         body
     }
 
-    /// The price at each minute of a day, which the vendor's clients also ask for.
+    /// The price at each minute of a day, which the vendor's clients also request.
     fn minute_line(&self, payload: &[u8]) -> Vec<u8> {
         let date = u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]]);
         let code = code_of(u16::from(payload[4]), &payload[5..11]);
@@ -201,7 +202,8 @@ impl TdxData {
     }
 }
 
-/// Time, prices in thousandths, volume, amount in yuan. Category 9 counts lots, category 4 shares.
+/// Time, prices in thousandths of a yuan, volume, amount in yuan. Category 9 counts the volume in lots, category 4 in
+/// shares.
 fn daily_record(row: &DailyRow, in_lots: bool) -> (Vec<u8>, [i64; 4], f32, f32) {
     let [open, high, low, close, _, lots, amount] = row.cells().map(|cell| cell.parse::<f64>().unwrap_or(0.0));
     let prices = [open, close, high, low].map(|price| (price * 1_000.0).round() as i64);

@@ -1,6 +1,6 @@
 // Upstream: kit::bin::baostock_server, tests::it
 // Downstream: own_thread, tdx_data, tushare_data
-// Role: A server that speaks TDX's protocol on a free local port, with data and faults a test sets.
+// Role: A local server that speaks TDX's protocol; tests set its data and inject faults.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,43 +11,43 @@ use flate2::write::ZlibEncoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::own_thread::OwnThread;
+use crate::own_thread::ServerThread;
 use crate::tdx_data::TdxData;
 pub use crate::tdx_data::{Event, TickRow, ticks};
 use crate::tushare_data::{DailyRow, Dataset};
 
-/// What a server does wrong. But for [`Fault::Down`] and [`Fault::Deaf`] the greeting is answered as it should be.
+/// An injected fault. Except with [`Fault::Down`] and [`Fault::NoGreeting`], greetings get a correct answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Connections are closed at once.
+    /// Closes connections at once.
     Down,
-    /// Nothing is ever answered, not even a greeting.
-    Deaf,
-    /// No answer.
+    /// Answers nothing, not even a greeting.
+    NoGreeting,
+    /// Answers no request after the greeting.
     Hang,
-    /// The connection is closed instead of an answer.
+    /// Closes the connection instead of answering.
     Close,
-    /// The connection is closed after half of the answer.
+    /// Closes the connection after half of the answer.
     Half,
-    /// HTML.
+    /// Sends an HTTP error page.
     Html,
-    /// The answer to another request.
+    /// Sends an answer with another request id.
     WrongId,
-    /// The answer to another kind of request.
+    /// Sends an answer with another message kind.
     WrongKind,
-    /// The body ends early, and the header says so.
+    /// Sends a truncated body with a matching length in the header.
     CutBody,
-    /// The body announces this many records.
+    /// Sends a body that announces this many records.
     Count(u16),
-    /// A packed body of 8 MB whose header says 1000 bytes.
+    /// Sends a compressed body of 8 MB whose header announces 1000 bytes.
     Bomb,
-    /// A packed body that is none.
+    /// Sends a compressed body that cannot be decompressed.
     BrokenZip,
-    /// Each answer comes twice.
+    /// Sends each answer twice.
     Twice,
-    /// The first page whatever was asked for.
+    /// Sends the first page of bars for every page.
     SamePage,
-    /// The right answer without any body.
+    /// Sends the correct header with an empty body.
     NoBody,
 }
 
@@ -58,19 +58,19 @@ struct State {
     connections: Mutex<u64>,
 }
 
-/// A running server; it ends when it is dropped.
+/// A running server; it stops when it is dropped.
 pub struct TdxServer {
     state: Arc<State>,
-    server: OwnThread,
+    server: ServerThread,
 }
 
 impl TdxServer {
-    /// A server for `dataset` on a free port.
+    /// Starts a server for `dataset` on a free port.
     pub fn start(dataset: Dataset) -> io::Result<Self> {
         Self::start_on(0, dataset)
     }
 
-    /// A server for `dataset`; it listens when this returns.
+    /// Starts a server for `dataset`; it accepts connections when this returns.
     pub fn start_on(port: u16, dataset: Dataset) -> io::Result<Self> {
         let state = Arc::new(State {
             data: Mutex::new(TdxData { dataset, ..TdxData::default() }),
@@ -79,21 +79,21 @@ impl TdxServer {
             connections: Mutex::default(),
         });
         let of_thread = Arc::clone(&state);
-        let server = OwnThread::serve("tdx-server", port, move |listener| accept(listener, of_thread))?;
+        let server = ServerThread::serve("tdx-server", port, move |listener| accept(listener, of_thread))?;
         Ok(Self { state, server })
     }
 
-    /// Where it listens, `host:port`.
+    /// The listening address, `host:port`.
     pub fn address(&self) -> String {
         self.server.address().to_string()
     }
 
-    /// Sets a security's events.
+    /// Sets a security's corporate events.
     pub fn set_events(&self, code: &str, events: Vec<Event>) {
         lock(&self.state.data).events.insert(code.to_owned(), events);
     }
 
-    /// From now on only so many minute bars of a security are known.
+    /// Limits the minute bars of each security to the newest `bars`.
     pub fn set_minute_depth(&self, bars: usize) {
         lock(&self.state.data).minute_depth = Some(bars);
     }
@@ -108,17 +108,17 @@ impl TdxServer {
         lock(&self.state.data).dataset.rows(code).to_vec()
     }
 
-    /// From now on requests meet this fault, or none.
+    /// Injects a fault into all requests; `None` clears it.
     pub fn set_fault(&self, fault: Option<Fault>) {
         *lock(&self.state.fault) = fault;
     }
 
-    /// The kinds of the requests that came in, greetings left out.
+    /// The kinds of the received requests, without greetings.
     pub fn requests(&self) -> Vec<u16> {
         lock(&self.state.requests).clone()
     }
 
-    /// Connections that were made.
+    /// Number of connections accepted.
     pub fn connections(&self) -> u64 {
         *lock(&self.state.connections)
     }
@@ -135,14 +135,14 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
         if *lock(&state.fault) == Some(Fault::Down) {
             continue;
         }
-        // An error is a client that left, or a fault that closes the connection.
+        // An error means that the client left or that a fault closed the connection.
         tokio::spawn(serve(stream, Arc::clone(&state)));
     }
 }
 
-/// A request as it came in.
+/// A received request.
 struct Asked {
-    /// Echoed, with the unknown byte after it.
+    /// The request id and the unknown byte after it; the answer repeats them.
     id: [u8; 4],
     kind: u16,
     payload: Vec<u8>,
@@ -153,7 +153,7 @@ async fn read(stream: &mut TcpStream) -> io::Result<Asked> {
     stream.read_exact(&mut head).await?;
     let length = u16::from_le_bytes([head[6], head[7]]);
     if head[0] != 0x0c || head[6..8] != head[8..10] || length < 2 {
-        return Err(io::Error::other(format!("no request: {head:02x?}")));
+        return Err(io::Error::other(format!("not a request: {head:02x?}")));
     }
     let mut payload = vec![0; usize::from(length) - 2];
     stream.read_exact(&mut payload).await?;
@@ -168,7 +168,7 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) -> io::Result<()> {
         if !is_greeting {
             lock(&state.requests).push(asked.kind);
         }
-        let fault = (*lock(&state.fault)).filter(|fault| !is_greeting || *fault == Fault::Deaf);
+        let fault = (*lock(&state.fault)).filter(|fault| !is_greeting || *fault == Fault::NoGreeting);
         if fault == Some(Fault::SamePage) && asked.kind == 0x052d {
             asked.payload[12..14].fill(0);
         }
@@ -176,7 +176,7 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) -> io::Result<()> {
         let Some((body, is_packed)) = answer else { return Ok(()) };
         match fault {
             Some(Fault::Down | Fault::Close) => return Ok(()),
-            Some(Fault::Deaf | Fault::Hang) => std::future::pending().await,
+            Some(Fault::NoGreeting | Fault::Hang) => std::future::pending().await,
             Some(Fault::Half) => {
                 let frame = frame(&asked, &body, false);
                 stream.write_all(&frame[..16 + body.len() / 2]).await?;
@@ -212,10 +212,10 @@ fn faulty(asked: &Asked, mut body: Vec<u8>, fault: Fault) -> Vec<u8> {
 
 fn packed(body: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(body).and_then(|()| encoder.finish()).expect("a vector takes all")
+    encoder.write_all(body).and_then(|()| encoder.finish()).expect("a Vec accepts every write")
 }
 
-/// Equal lengths mean a plain body, so a body that does not change its length is sent as it is.
+/// Equal lengths in the header mark a plain body, so a body whose length compression does not change is sent plain.
 fn frame(asked: &Asked, body: &[u8], is_packed: bool) -> Vec<u8> {
     let sent = if is_packed { packed(body) } else { body.to_vec() };
     if is_packed && sent.len() != body.len() {

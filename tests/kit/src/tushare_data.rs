@@ -1,14 +1,14 @@
 // Upstream: many
 // Downstream: none
-// Role: Daily bars for the Tushare server: given rows, or generated ones that hold together like real ones.
+// Role: Daily bars that the protocol servers serve: given rows, or generated ones as consistent as real ones.
 
-//! Numbers are kept as the JSON text that is sent, so that a test can compare digit by digit, and can send nonsense.
+//! Numbers are kept as the JSON text that is sent. A test can compare them digit by digit and can send invalid values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
-/// The exchanges' trading days, as published; the server's generated bars lie on them.
+/// The exchanges' published trading days; generated bars lie on them.
 const CALENDAR: &str = include_str!("../../../data/calendar/a-share-trading-days.txt");
 
 /// One day of one security. Prices in yuan, volume in lots of 100 shares, amount in thousand yuan.
@@ -40,22 +40,22 @@ impl DailyRow {
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
     rows: BTreeMap<String, Vec<DailyRow>>,
-    /// By code: from this day on this adjustment factor.
+    /// By code: the adjustment factors, each by its first day.
     factors: BTreeMap<String, BTreeMap<NaiveDate, f64>>,
     /// Codes under special treatment on all of their days.
     special: BTreeSet<String>,
-    /// Days on which a code was suspended, with the part of the day; empty: the whole one.
+    /// Suspensions: day, code and part of the day; an empty part is the whole day.
     suspensions: BTreeSet<(NaiveDate, String, String)>,
 }
 
 impl Dataset {
-    /// No bars at all.
+    /// A data set without bars.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// The same bars for the same codes and days, always: prices move by 2 % a day at most, and the average price
-    /// (amount by volume) lies between low and high.
+    /// Generates bars; the same codes and days always give the same bars. Prices move by at most 2 % a day, and the
+    /// average price (amount / volume) lies between low and high.
     pub fn generated(codes: &[String], days: &[NaiveDate]) -> Self {
         let mut dataset = Self::empty();
         for code in codes {
@@ -75,30 +75,30 @@ impl Dataset {
     pub fn append_day(&mut self, day: NaiveDate) {
         for (code, rows) in &mut self.rows {
             let mut series = Series::of(code);
-            // Drawn as often as there are rows, so that the price goes on from the last one.
+            // One draw per existing row, so that the price continues from the last one.
             let row = rows.iter().map(|row| row.date).chain([day]).map(|day| series.next(day)).last();
             rows.extend(row);
             rows.sort_by_key(|row| row.date);
         }
     }
 
-    /// A security's rows, oldest first; none of an unknown one.
+    /// A security's rows, oldest first; empty for an unknown code.
     pub fn rows(&self, code: &str) -> &[DailyRow] {
         self.rows.get(code).map_or(&[], Vec::as_slice)
     }
 
-    /// From `day` on a security's adjustment factor is this one, until the next such day.
+    /// Sets a security's adjustment factor from `day` until the next day that was set.
     pub fn set_factor(&mut self, code: &str, day: NaiveDate, factor: f64) {
         self.factors.entry(code.to_owned()).or_default().insert(day, factor);
     }
 
-    /// A security is under special treatment (ST) on all of its days.
+    /// Marks a security as under special treatment (ST) on all of its days.
     pub fn set_special(&mut self, code: &str) {
         self.special.insert(code.to_owned());
     }
 
-    /// On this day a security was suspended, for a part of the day (`09:30-10:00`) or, where that is empty, for all of it. Its
-    /// rows stay as they are.
+    /// Marks a security as suspended on `day`, for the part `timing` (`09:30-10:00`) or, if it is empty, for the whole
+    /// day. Its rows do not change.
     pub fn suspend(&mut self, code: &str, day: NaiveDate, timing: &str) {
         self.suspensions.insert((day, code.to_owned(), timing.to_owned()));
     }
@@ -108,12 +108,13 @@ impl Dataset {
         self.suspensions.iter()
     }
 
-    /// Whether it is.
+    /// Whether a security is under special treatment.
     pub fn is_special(&self, code: &str) -> bool {
         self.special.contains(code)
     }
 
-    /// A security's adjustment factor on a day: as set, else 1.05 from the middle of its days on and 1 before.
+    /// A security's adjustment factor on a day: the factor that was set, else 1 in the first half of its rows and 1.05
+    /// in the second.
     pub fn factor(&self, code: &str, day: NaiveDate) -> f64 {
         if let Some((_, factor)) = self.factors.get(code).and_then(|set| set.range(..=day).next_back()) {
             return *factor;
@@ -129,10 +130,10 @@ impl Dataset {
     }
 }
 
-/// `count` different codes of real exchanges; the first three are 600000.SH, 000001.SZ and 300750.SZ.
+/// `count` different codes of the three exchanges; the first three are 600000.SH, 000001.SZ and 300750.SZ.
 pub fn codes(count: usize) -> Vec<String> {
     let first = ["600000.SH", "000001.SZ", "300750.SZ"].map(str::to_owned);
-    // Blocks of a thousand numbers, apart from those of the first three.
+    // Blocks of a thousand numbers that do not contain the first three.
     let blocks =
         [("601", "SH"), ("002", "SZ"), ("603", "SH"), ("301", "SZ"), ("688", "SH"), ("430", "BJ"), ("605", "SH")];
     let further = blocks
@@ -147,12 +148,12 @@ pub fn trading_days(start: NaiveDate, end: NaiveDate) -> Vec<NaiveDate> {
     days.filter(|day| start <= *day && *day <= end).collect()
 }
 
-/// The day it is in Shanghai.
+/// The current date in Shanghai.
 pub fn shanghai_today() -> NaiveDate {
     (chrono::Utc::now() + chrono::Duration::hours(8)).date_naive()
 }
 
-/// The newest day whose daily bar is final: today once its trading is over, half past three in Shanghai.
+/// The newest date whose daily bar would be final: today from 15:30 Shanghai time on, else yesterday.
 pub fn last_closed_day() -> NaiveDate {
     let since_close = chrono::Utc::now() + chrono::Duration::hours(8) - chrono::Duration::minutes(15 * 60 + 30);
     since_close.date_naive()
@@ -164,16 +165,16 @@ pub fn last_trading_days(end: NaiveDate, count: usize) -> Vec<NaiveDate> {
     days.split_off(days.len().saturating_sub(count))
 }
 
-/// A security's generated bars, day after day.
+/// Generates a security's bars, day by day.
 struct Series {
     random: u64,
     close: i64,
 }
 
 impl Series {
-    /// Below this the price turns upward: 2 yuan in hundredths.
+    /// Below this price the series only rises: 2 yuan in hundredths.
     const LOWEST: i64 = 200;
-    /// Above this it turns downward: 500 yuan in hundredths.
+    /// From this price on the series only falls: 500 yuan in hundredths.
     const HIGHEST: i64 = 50_000;
 
     fn of(code: &str) -> Self {
@@ -185,7 +186,7 @@ impl Series {
         series
     }
 
-    /// A number from `low` to below `high` (SplitMix64).
+    /// A random number from `low` to below `high` (SplitMix64).
     fn draw(&mut self, low: i64, high: i64) -> i64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;
@@ -195,7 +196,7 @@ impl Series {
         low + i64::try_from((z ^ (z >> 31)) % span).unwrap_or(0)
     }
 
-    /// All prices in hundredths of a yuan.
+    /// The bar of the next day. All prices are in hundredths of a yuan.
     fn next(&mut self, day: NaiveDate) -> DailyRow {
         let pre_close = self.close;
         let open = pre_close * self.draw(990, 1_011) / 1_000;
@@ -205,7 +206,7 @@ impl Series {
             _ => (980, 1_021),
         };
         let close = pre_close * self.draw(down, up) / 1_000;
-        // At least one hundredth apart, so that rounding the amount cannot push the average price outside.
+        // At least one hundredth away, so that rounding the amount cannot move the average price outside low and high.
         let high = open.max(close) * self.draw(1_000, 1_010) / 1_000 + 1;
         let low = open.min(close) * self.draw(990, 1_000) / 1_000 - 1;
         let shares = self.draw(10_000_000, 90_000_000);
@@ -217,7 +218,7 @@ impl Series {
     }
 }
 
-/// A number with its point moved, as Tushare writes it: no trailing zeros, at least one decimal.
+/// Moves the decimal point as Tushare writes numbers: no trailing zeros, at least one decimal.
 fn decimal(number: i64, places: u32) -> String {
     let unit = 10_i64.pow(places);
     let width = places as usize;

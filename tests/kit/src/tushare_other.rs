@@ -1,8 +1,9 @@
 // Upstream: baostock_data, tushare_server, yahoo_data
 // Downstream: minute_rows, tushare_data, tushare_protocol
-// Role: Tushare's interfaces besides `daily` that its own client needs: factors, calendar, securities, minutes.
+// Role: Tushare's interfaces besides `daily`: factors, calendar, securities, suspensions, minutes.
 
-//! Only what the vendor's client and `pro_bar` ask for, over the server's days: one ex-right event in the middle of them.
+//! Covers what the vendor's client and `pro_bar` request, over the data set's days. Each security has one ex-right
+//! event in the middle of its days unless a test sets factors.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use crate::minute_rows::{MinuteRow, minute_rows};
 use crate::tushare_data::Dataset;
 use crate::tushare_protocol::{Call, answer};
 
-/// The answer, or the code and text of a refusal.
+/// The response body, or the code and text of an error.
 pub fn answer_to(dataset: &Dataset, call: &Call) -> Result<String, (i64, &'static str)> {
     match call.api_name.as_str() {
         "adj_factor" => Ok(page(call, 6_000, &["ts_code", "trade_date", "adj_factor"], &[], factors(dataset, call))),
@@ -43,7 +44,7 @@ pub fn answer_to(dataset: &Dataset, call: &Call) -> Result<String, (i64, &'stati
 const STOCK_COLUMNS: [&str; 10] =
     ["ts_code", "symbol", "name", "area", "industry", "cnspell", "market", "list_date", "act_name", "act_ent_type"];
 
-/// Rows as objects, cut to the page and the columns asked for.
+/// The response with the requested page and columns of `rows`.
 fn page(call: &Call, cap: usize, default: &[&str], extra: &[&str], rows: Vec<Value>) -> String {
     let columns = call.columns(default, extra);
     let (offset, limit) = call.page(cap);
@@ -57,7 +58,7 @@ fn ymd(day: NaiveDate) -> String {
     day.format("%Y%m%d").to_string()
 }
 
-/// All days any security has a bar of.
+/// All days on which any security has a bar.
 fn open_days(dataset: &Dataset) -> BTreeSet<NaiveDate> {
     dataset.codes().flat_map(|code| dataset.rows(code)).map(|row| row.date).collect()
 }
@@ -109,7 +110,7 @@ fn stocks(dataset: &Dataset) -> Vec<Value> {
     dataset.codes().map(row).collect()
 }
 
-/// Suspensions and, for each, a resumption on the day after, newest first.
+/// Suspensions and, for each, a resumption on the next day; newest first.
 fn suspensions(dataset: &Dataset, call: &Call) -> Vec<Value> {
     let (first, last) = call.days();
     let (codes, kind) = (call.codes(), call.param("suspend_type"));
@@ -146,8 +147,8 @@ fn minutes(dataset: &Dataset, call: &Call, code: &str, step: usize) -> Vec<Value
     rows
 }
 
-/// A security's bars of `step` minutes from day `first` to day `last`, newest first, in shares and yuan: a day's price goes
-/// straight from open to close. Labelled with their end. At one minute there is a further row at 09:30, for the opening
+/// A security's bars of `step` minutes from day `first` to day `last`, newest first, in shares and yuan, labelled with
+/// their end. A day's price is linear from open to close. One-minute bars include a row at 09:30 for the opening
 /// auction.
 pub fn minute_bars(dataset: &Dataset, code: &str, step: usize, first: NaiveDate, last: NaiveDate) -> Vec<Value> {
     let days = dataset.rows(code).iter().rev().filter(|row| first <= row.date && row.date <= last);

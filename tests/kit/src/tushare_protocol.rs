@@ -1,6 +1,6 @@
 // Upstream: tests::it, tushare_other, tushare_server
 // Downstream: tushare_data
-// Role: Tushare's protocol without its transport: a call's parameters, the interface `daily`, the shape of answers.
+// Role: Tushare's protocol without its transport: call parameters, the interface `daily`, the response format.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -11,19 +11,19 @@ use serde_json::{Map, Value, json};
 
 use crate::tushare_data::{DailyRow, Dataset};
 
-/// The vendor's text for too many calls, by the minute; `{}` of the published text is the number of calls.
+/// The vendor's text for too many calls per minute, with the number of allowed calls.
 pub fn minute_limit_text(calls: u32) -> String {
     format!("抱歉，您每分钟最多访问该接口{calls}次，权限的具体详情访问：https://tushare.pro/document/1?doc_id=108。")
 }
 
-/// The vendor's text for a token nobody has.
+/// The vendor's text for an invalid token.
 pub const BAD_TOKEN_TEXT: &str = "您的token不对，请确认。";
 
 /// The default columns of `daily`.
 const DAILY_COLUMNS: [&str; 11] =
     ["ts_code", "trade_date", "open", "high", "low", "close", "pre_close", "change", "pct_chg", "vol", "amount"];
 
-/// How `trade_date` is written.
+/// The format of `trade_date`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum LabelForm {
     /// `"20240102"`, as the vendor documents it.
@@ -33,9 +33,9 @@ pub enum LabelForm {
     Number,
     /// `"2024-01-02"`.
     Dashed,
-    /// `"2024-01-01T16:00:00Z"`: Shanghai's midnight in Greenwich.
+    /// `"2024-01-01T16:00:00Z"`: Shanghai's midnight in UTC.
     Zoned,
-    /// `"2024-01-02 15:00:00"`: the close.
+    /// `"2024-01-02 15:00:00"`: the market close.
     Close,
     /// Unix seconds of Shanghai's midnight.
     EpochSeconds,
@@ -45,7 +45,7 @@ impl LabelForm {
     fn push_json(self, text: &mut String, day: NaiveDate) {
         let number = |day: NaiveDate| day.year() * 10_000 + day.month() as i32 * 100 + day.day() as i32;
         let before = day.pred_opt().unwrap_or(day);
-        // Not chrono's formatting: it takes longer than all the rest of a row.
+        // Does not use chrono's formatting, which takes longer than the rest of a row.
         let _never_fails = match self {
             Self::Text => write!(text, "\"{}\"", number(day)),
             Self::Number => write!(text, "{}", number(day)),
@@ -60,13 +60,13 @@ impl LabelForm {
     }
 }
 
-/// A row's cells, as [`DailyRow::cells`] gives them.
+/// A row's cells, as [`DailyRow::cells`] returns them.
 type Cells<'r> = [&'r str; DailyRow::CELLS];
 
-/// A call as it comes in; unknown parameters are ignored, as the vendor does.
+/// A received call; unknown parameters are ignored, as the vendor does.
 #[derive(Debug, Deserialize)]
 pub struct Call {
-    /// The interface.
+    /// The name of the interface.
     pub api_name: String,
     /// The account's token.
     #[serde(default)]
@@ -87,13 +87,13 @@ impl Call {
         }
     }
 
-    /// The codes asked for; empty: all.
+    /// The requested codes; empty means all.
     pub fn codes(&self) -> Vec<String> {
         let list = self.param("ts_code").unwrap_or_default();
         list.split(',').map(str::trim).filter(|code| !code.is_empty()).map(str::to_owned).collect()
     }
 
-    /// The days asked for, in either written form, both included.
+    /// The requested days, first and last inclusive, in either date format.
     pub fn days(&self) -> (NaiveDate, NaiveDate) {
         let day = |name: &str| {
             let text: String = self.param(name)?.chars().filter(char::is_ascii_digit).take(8).collect();
@@ -105,13 +105,13 @@ impl Call {
         }
     }
 
-    /// Offset and limit, at most `cap` rows.
+    /// Offset and limit of the page; the limit is at most `cap`.
     pub fn page(&self, cap: usize) -> (usize, usize) {
         let number = |name: &str| self.param(name)?.parse::<usize>().ok();
         (number("offset").unwrap_or(0), number("limit").unwrap_or(cap).min(cap))
     }
 
-    /// The columns asked for that there are, or `default`.
+    /// The requested columns that exist, or `default`.
     pub fn columns<'c>(&self, default: &[&'c str], extra: &[&'c str]) -> Vec<&'c str> {
         let asked = self.fields.as_deref().unwrap_or_default();
         if asked.trim().is_empty() {
@@ -122,12 +122,12 @@ impl Call {
     }
 }
 
-/// A refusal, which the vendor sends with HTTP 200.
+/// An error response, which the vendor sends with HTTP 200.
 pub fn refusal(code: i64, text: &str) -> String {
     json!({"request_id": "kit", "code": code, "msg": text, "message": text, "data": null}).to_string()
 }
 
-/// An answer with rows, `items` being their JSON without the outer brackets.
+/// A response with rows; `items` is their JSON without the outer brackets.
 pub fn answer(columns: &[&str], items: &str, has_more: bool) -> String {
     let fields = Value::from(columns);
     format!(
@@ -135,25 +135,25 @@ pub fn answer(columns: &[&str], items: &str, has_more: bool) -> String {
     )
 }
 
-/// Answers to `daily`, with every security's rows rendered once: an answer is a slice of them.
+/// Responses of `daily`. Every security's rows are rendered once; a response is a slice of them.
 #[derive(Debug, Default)]
 pub struct DailyAnswers {
     rendered: HashMap<String, HashMap<(String, LabelForm), Rendered>>,
 }
 
-/// All rows of a security, newest first, as they stand in an answer.
+/// All rows of a security as response text, newest first.
 #[derive(Debug)]
 struct Rendered {
     text: String,
-    /// Where each row begins; one more for the end.
+    /// The start of each row, and the end of the last one.
     starts: Vec<usize>,
 }
 
 impl DailyAnswers {
-    /// The vendor's most rows of one answer.
+    /// The vendor's maximum number of rows per response.
     pub const MAX_ROWS: usize = 6_000;
 
-    /// Forgets what was rendered for a security whose rows changed; `None`: for all.
+    /// Discards the rendered rows of a security whose rows changed; `None` discards all.
     pub fn forget(&mut self, code: Option<&str>) {
         match code {
             Some(code) => drop(self.rendered.remove(code)),
@@ -161,7 +161,7 @@ impl DailyAnswers {
         }
     }
 
-    /// The answer to a call.
+    /// The response to a call.
     pub fn answer(&mut self, dataset: &Dataset, call: &Call, form: LabelForm) -> String {
         let columns = call.columns(&DAILY_COLUMNS, &[]);
         let (first, last) = call.days();
@@ -173,7 +173,7 @@ impl DailyAnswers {
         let (mut items, mut has_more) = (String::new(), false);
         for code in codes {
             let rows = dataset.rows(&code);
-            // Rows are oldest first here and newest first in an answer.
+            // Rows are oldest first here and newest first in a response.
             let newest = rows.len() - rows.partition_point(|row| row.date <= last);
             let oldest = rows.len() - rows.partition_point(|row| row.date < first);
             let from = (newest + skip).min(oldest);
@@ -216,7 +216,7 @@ impl Rendered {
     }
 
     fn slice(&self, from: usize, to: usize) -> &str {
-        // Without the comma after the last row.
+        // Leaves out the comma after the last row.
         &self.text[self.starts[from]..self.starts[to] - 1]
     }
 }

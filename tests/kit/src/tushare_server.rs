@@ -1,6 +1,6 @@
 // Upstream: kit::bin::baostock_server, scene, tests::it
 // Downstream: fault, http_serving, own_thread, tushare_data, tushare_other, tushare_protocol
-// Role: A server that speaks Tushare's protocol on a free local port, with data and faults a test sets.
+// Role: A local server that speaks Tushare's protocol; tests set its data and inject faults.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,25 +15,25 @@ use hyper::header::CONTENT_TYPE;
 use hyper::{Request, Response};
 use tokio::net::TcpListener;
 
+pub use crate::fault::FaultDuration;
 use crate::fault::Faults;
-pub use crate::fault::Lasting;
 use crate::http_serving::{html, serve_connection};
-use crate::own_thread::OwnThread;
+use crate::own_thread::ServerThread;
 pub use crate::tushare_data::{DailyRow, Dataset, codes, last_trading_days, trading_days};
 use crate::tushare_other;
 pub use crate::tushare_protocol::LabelForm;
 use crate::tushare_protocol::{BAD_TOKEN_TEXT, Call, DailyAnswers, minute_limit_text, refusal};
 
-/// How a server behaves all the time.
+/// Fixed options of a server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// 0: a free one.
+    /// The port to listen on; 0 picks a free one.
     pub port: u16,
-    /// The one token that is accepted.
+    /// The only accepted token.
     pub token: String,
-    /// A token that always meets the rate limit.
+    /// A token that always gets the rate-limit error.
     pub limited_token: Option<String>,
-    /// Calls it answers in a minute; further ones are refused with the vendor's text until the minute is over.
+    /// Calls allowed per minute; further calls get the vendor's rate-limit error until the minute ends.
     pub calls_per_minute: Option<u32>,
 }
 
@@ -48,44 +48,44 @@ impl Default for Options {
     }
 }
 
-/// What a server does wrong.
+/// An injected fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Connections are closed without an answer.
+    /// Closes connections without an answer.
     Down,
-    /// An HTTP status, with a page of text and perhaps a `Retry-After` in seconds.
+    /// Sends this HTTP status with an HTML page and an optional `Retry-After` in seconds.
     Status(u16, Option<u64>),
-    /// A refusal in the vendor's way: HTTP 200 with a code and a text.
+    /// Sends the vendor's error response: HTTP 200 with this code and text.
     Refused(i64, String),
-    /// Right answers, but late.
+    /// Sends the correct answer after a delay.
     Slow(Duration),
-    /// HTTP 200 with a page of HTML.
+    /// Sends HTTP 200 with an HTML page.
     Html,
-    /// Half of the right answer, as if that were all.
+    /// Sends the first half of the correct body as a complete answer.
     Truncated,
-    /// Right answers whose days are written in another way.
+    /// Sends correct answers with another date format.
     Labels(LabelForm),
-    /// HTTP 200 with this body.
+    /// Sends HTTP 200 with this body.
     Body(String),
-    /// No answer at all until the fault is cleared; then the connection is closed.
+    /// Sends no answer until the fault is cleared, then closes the connection.
     Hang,
 }
 
 impl Fault {
-    /// The vendor's rate limit by the minute.
+    /// The vendor's error for too many calls per minute.
     pub fn rate_limited() -> Self {
         Self::Refused(40203, minute_limit_text(500))
     }
 }
 
-/// The last call as it came in.
+/// A received call.
 #[derive(Debug, Clone, Default)]
 pub struct Received {
-    /// The path of its address.
+    /// The path of the URL.
     pub path: String,
-    /// The header `User-Agent`.
+    /// The `User-Agent` header.
     pub user_agent: String,
-    /// Its body.
+    /// The request body.
     pub body: String,
 }
 
@@ -106,22 +106,22 @@ struct State {
     minute: Mutex<(Instant, u32)>,
 }
 
-/// A running server; it ends when it is dropped.
+/// A running server; it stops when it is dropped.
 pub struct TushareServer {
     state: Arc<State>,
-    server: OwnThread,
+    server: ServerThread,
 }
 
 impl TushareServer {
-    /// The token the server accepts unless told otherwise.
+    /// The token that the server accepts by default.
     pub const TOKEN: &str = "tok-ok";
 
-    /// A server for `dataset` on a free port.
+    /// Starts a server for `dataset` on a free port.
     pub fn start(dataset: Dataset) -> io::Result<Self> {
         Self::start_with(dataset, Options::default())
     }
 
-    /// A server for `dataset`; it listens when this returns.
+    /// Starts a server for `dataset`; it accepts connections when this returns.
     pub fn start_with(dataset: Dataset, options: Options) -> io::Result<Self> {
         let port = options.port;
         let state = Arc::new(State {
@@ -132,21 +132,21 @@ impl TushareServer {
             minute: Mutex::new((Instant::now(), 0)),
         });
         let of_thread = Arc::clone(&state);
-        let server = OwnThread::serve("tushare-server", port, move |listener| accept(listener, of_thread))?;
+        let server = ServerThread::serve("tushare-server", port, move |listener| accept(listener, of_thread))?;
         Ok(Self { state, server })
     }
 
-    /// Where it listens.
+    /// The listening address.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// The base address in the form of the vendor's client.
+    /// The base URL as the vendor's client uses it.
     pub fn url(&self) -> String {
         format!("http://{}/dataapi", self.server.address())
     }
 
-    /// The base address in the documented form.
+    /// The base URL as the vendor documents it.
     pub fn root_url(&self) -> String {
         format!("http://{}", self.server.address())
     }
@@ -165,12 +165,12 @@ impl TushareServer {
         data.1.forget(None);
     }
 
-    /// From `day` on a security's adjustment factor is this one.
+    /// Sets a security's adjustment factor from `day` on.
     pub fn set_factor(&self, code: &str, day: NaiveDate, factor: f64) {
         lock(&self.state.data).0.set_factor(code, day, factor);
     }
 
-    /// On this day a security was suspended: see [`Dataset::suspend`].
+    /// Marks a security as suspended on `day`; see [`Dataset::suspend`].
     pub fn suspend(&self, code: &str, day: NaiveDate, timing: &str) {
         lock(&self.state.data).0.suspend(code, day, timing);
     }
@@ -180,32 +180,32 @@ impl TushareServer {
         lock(&self.state.data).0.rows(code).to_vec()
     }
 
-    /// From now on requests meet this fault.
-    pub fn set_fault(&self, fault: Fault, lasting: Lasting) {
+    /// Injects a fault into the next requests.
+    pub fn set_fault(&self, fault: Fault, lasting: FaultDuration) {
         self.state.faults.set(fault, lasting);
     }
 
-    /// Right answers again; hanging requests are cut off.
+    /// Clears the fault; hanging requests are closed.
     pub fn clear_fault(&self) {
         self.state.faults.clear();
     }
 
-    /// Requests that came in.
+    /// Number of requests received.
     pub fn requests(&self) -> u64 {
         lock(&self.state.counters).requests
     }
 
-    /// Requests for one security alone.
+    /// Number of requests for exactly this security.
     pub fn requests_of(&self, code: &str) -> u64 {
         lock(&self.state.counters).by_code.get(code).copied().unwrap_or(0)
     }
 
-    /// When the last request for one security alone came in.
+    /// The time of the last request for exactly this security.
     pub fn last_arrival(&self, code: &str) -> Option<Instant> {
         lock(&self.state.counters).last_arrival.get(code).copied()
     }
 
-    /// Requests that got no rows, because of a fault, the token or the limit.
+    /// Number of requests that got no rows because of a fault, the token or the rate limit.
     pub fn rejected(&self) -> u64 {
         lock(&self.state.counters).rejected
     }
@@ -224,7 +224,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         if state.faults.take_if(|fault| *fault == Fault::Down).is_some() {
-            // Counted as rejected: the client meant to send a request.
+            // Counts as rejected: the client intended to send a request.
             state.reject(());
             continue;
         }
@@ -235,7 +235,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 
 /// An error closes the connection without an answer.
 async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
-    // From here on, so that no clearing falls between looking at the fault and waiting.
+    // Subscribe before the fault is taken, so that a clearing in between is not missed.
     let mut clearings = state.faults.clearings();
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();

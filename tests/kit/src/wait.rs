@@ -1,25 +1,25 @@
 // Upstream: many
 // Downstream: none
-// Role: Waits for a condition with a deadline; the only way tests wait.
+// Role: Polls a condition until a deadline; tests use no other kind of wait.
 
 use std::time::{Duration, Instant};
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(10);
+/// The polling interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Waits until `condition` gives something, at most `deadline`; fails the test with what was awaited.
+/// Polls `condition` until it returns `Some`. After `deadline` the test fails with `what`, which names the event.
 pub fn wait_for<T>(what: &str, deadline: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + deadline;
     loop {
         if let Some(found) = condition() {
             return found;
         }
-        assert!(Instant::now() < end, "not within {deadline:?}: {what}");
-        std::thread::sleep(LOOK);
+        assert!(Instant::now() < end, "timeout after {deadline:?} waiting for: {what}");
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Waits until `condition` is true, at most `deadline`.
+/// Polls `condition` until it is true. After `deadline` the test fails.
 pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
     wait_for(what, deadline, || condition().then_some(()));
 }

@@ -1,6 +1,6 @@
 // Upstream: scene, tests::it
 // Downstream: wait
-// Role: The worker's process: started, signalled, killed, awaited; its log kept for the failing test's output.
+// Role: Starts, signals, kills and awaits the worker process; a failing test prints the end of its log.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,27 +9,27 @@ use std::time::Duration;
 
 use crate::wait::wait_for;
 
-/// A running worker. Killed when dropped.
+/// A running worker; it is killed when it is dropped.
 pub struct Worker {
     child: Child,
-    /// Where its output goes.
+    /// The file that receives its output.
     pub log: PathBuf,
 }
 
 impl Worker {
-    /// Starts `program run` with a configuration file and further environment.
+    /// Starts `program run` with a configuration file and extra environment variables.
     pub fn start(program: &Path, config: &Path, log: &Path, environment: &[(&str, &str)]) -> Self {
         Self::spawn(program, &["run", "--config", &config.display().to_string()], log, environment)
     }
 
-    /// Starts `program` with any arguments and further environment.
+    /// Starts `program` with arguments and extra environment variables.
     pub fn spawn(program: &Path, arguments: &[&str], log: &Path, environment: &[(&str, &str)]) -> Self {
         let out = File::options().create(true).append(true).open(log).expect("a log file");
         let child = Command::new(program)
             .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(out.try_clone().expect("a second handle"))
+            .stdout(out.try_clone().expect("a second file handle"))
             .stderr(out)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
@@ -41,34 +41,34 @@ impl Worker {
         self.child.id()
     }
 
-    /// `kill -9`.
+    /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().expect("kill");
-        self.child.wait().expect("its end");
+        self.child.wait().expect("its exit status");
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal("TERM");
     }
 
-    /// Any signal by its name.
+    /// Sends a signal by name, such as `STOP`.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill -s {name}");
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
-        wait_for("the worker's end", deadline, || self.child.try_wait().expect("its state"))
+        wait_for("the worker exits", deadline, || self.child.try_wait().expect("its exit status"))
     }
 
-    /// Whether it still runs.
+    /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("its state").is_none()
+        self.child.try_wait().expect("its exit status").is_none()
     }
 
-    /// All it has logged so far.
+    /// Its output so far.
     pub fn log_text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -95,7 +95,7 @@ impl Drop for Worker {
         if std::thread::panicking() {
             let text = self.log_text();
             let tail: Vec<&str> = text.lines().rev().take(60).collect();
-            eprintln!("---- the end of {}:", self.log.display());
+            eprintln!("---- last lines of {}:", self.log.display());
             for line in tail.iter().rev() {
                 eprintln!("{line}");
             }

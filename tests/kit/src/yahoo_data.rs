@@ -1,6 +1,6 @@
 // Upstream: yahoo_server
 // Downstream: tushare_data, tushare_other
-// Role: Yahoo's chart answers over a data set: parallel arrays, labelled with starts, adjusted for splits.
+// Role: Yahoo's chart responses over a data set: parallel arrays, labelled with start times, adjusted for splits.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 use crate::tushare_data::Dataset;
 use crate::tushare_other::minute_bars;
 
-/// By code: splits by the day from which on the price is the new one, as numerator and denominator.
+/// Splits by code and first day at the new price, as numerator and denominator.
 pub type Splits = BTreeMap<String, BTreeMap<NaiveDate, (u32, u32)>>;
 
-/// The parallel arrays of an answer.
+/// The parallel arrays of a response.
 #[derive(Default)]
 struct Arrays {
     timestamp: Vec<i64>,
@@ -22,21 +22,21 @@ struct Arrays {
     adjclose: Vec<Value>,
 }
 
-/// What is asked for.
+/// A parsed request.
 pub struct Ask<'a> {
-    /// `600000.SS`.
+    /// The Yahoo symbol, such as `600000.SS`.
     pub symbol: &'a str,
-    /// `600000.SH`.
+    /// The security code, such as `600000.SH`.
     pub code: &'a str,
-    /// `1d`, `5m` and the like.
+    /// The interval, such as `1d` or `5m`.
     pub interval: &'a str,
-    /// Unix seconds, the end excluded.
+    /// Start and exclusive end in Unix seconds.
     pub period: (i64, i64),
-    /// Only the last candle.
+    /// Whether only the last candle is requested.
     pub last_alone: bool,
 }
 
-/// A wall clock of Shanghai as Unix seconds.
+/// Converts a Shanghai wall-clock time to Unix seconds.
 pub fn epoch(time: NaiveDateTime) -> i64 {
     time.and_utc().timestamp() - 8 * 3_600
 }
@@ -45,7 +45,7 @@ fn open_of(day: NaiveDate) -> i64 {
     epoch(day.and_time(NaiveTime::MIN)) + (9 * 60 + 30) * 60
 }
 
-/// The answer about a known security.
+/// The response for a known security.
 pub fn chart(dataset: &Dataset, splits: &Splits, ask: &Ask<'_>) -> Value {
     let no_splits = BTreeMap::new();
     let splits = splits.get(ask.code).unwrap_or(&no_splits);
@@ -110,7 +110,7 @@ fn minute_candles(dataset: &Dataset, ask: &Ask<'_>, minutes: usize, arrays: &mut
         let end = bar["trade_time"].as_str().unwrap_or_default().to_owned();
         let Ok(end) = NaiveDateTime::parse_from_str(&end, "%Y-%m-%d %H:%M:%S") else { continue };
         let start = epoch(end) - minutes as i64 * 60;
-        // The row of the opening auction is another vendor's.
+        // Yahoo has no row for the opening auction.
         if end.time() == NaiveTime::from_hms_opt(9, 30, 0).unwrap_or_default()
             || !(ask.period.0..ask.period.1).contains(&start)
         {
@@ -143,7 +143,8 @@ fn meta(dataset: &Dataset, ask: &Ask<'_>) -> Value {
     meta
 }
 
-/// A dividend in the middle of the days, where the data set's factor changes, and the splits.
+/// The events in the requested period: a dividend in the middle of the days, where the data set's factor changes, and
+/// the splits.
 fn events(dataset: &Dataset, splits: &BTreeMap<NaiveDate, (u32, u32)>, ask: &Ask<'_>) -> Map<String, Value> {
     let rows = dataset.rows(ask.code);
     let asked = |at: &i64| (ask.period.0..ask.period.1).contains(at);

@@ -1,6 +1,6 @@
 // Upstream: kit::bin::baostock_server, tests::it
 // Downstream: fault, http_serving, own_thread, tushare_data, yahoo_data
-// Role: A server that speaks Yahoo's chart protocol on a free local port, with data and faults a test sets.
+// Role: A local server that speaks Yahoo's chart protocol; tests set its data and inject faults.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -17,44 +17,44 @@ use hyper::{Request, Response};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::fault::{Faults, Lasting};
+use crate::fault::{FaultDuration, Faults};
 use crate::http_serving::serve_connection;
-use crate::own_thread::OwnThread;
+use crate::own_thread::ServerThread;
 use crate::tushare_data::{DailyRow, Dataset};
 use crate::yahoo_data::{Ask, Splits, chart};
 
-/// A symbol that always meets the rate limit.
+/// A symbol that always gets HTTP 429.
 pub const LIMITED_SYMBOL: &str = "429.SS";
 
-/// What a server does wrong.
+/// An injected fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Connections are closed without an answer.
+    /// Closes connections without an answer.
     Down,
-    /// No answer at all until the fault is cleared; then the connection is closed.
+    /// Sends no answer until the fault is cleared, then closes the connection.
     Hang,
-    /// Right answers, but late.
+    /// Sends the correct answer after a delay.
     Slow(Duration),
-    /// An HTTP status with this body and perhaps a `Retry-After` in seconds.
+    /// Sends this HTTP status with this body and an optional `Retry-After` in seconds.
     Status(u16, String, Option<u64>),
-    /// HTTP 200 with this body.
+    /// Sends HTTP 200 with this body.
     Body(String),
-    /// Half of the right answer, as if that were all.
+    /// Sends the first half of the correct body as a complete answer.
     Truncated,
-    /// HTTP 200 with a small body that is so many MB when it is unpacked.
+    /// Sends HTTP 200 with a small gzip body that decompresses to this many MB.
     Bomb(usize),
-    /// The right answer with one text in place of another.
+    /// Sends the correct answer with the first text replaced by the second.
     Replaced(String, String),
 }
 
-/// The last request as it came in.
+/// A received request.
 #[derive(Debug, Clone, Default)]
 pub struct Received {
-    /// The path of its address.
+    /// The path of the URL.
     pub path: String,
-    /// The parameters of its address.
+    /// The query parameters of the URL.
     pub params: HashMap<String, String>,
-    /// The header `User-Agent`.
+    /// The `User-Agent` header.
     pub user_agent: String,
 }
 
@@ -64,58 +64,58 @@ struct State {
     received: Mutex<Vec<Received>>,
 }
 
-/// A running server; it ends when it is dropped.
+/// A running server; it stops when it is dropped.
 pub struct YahooServer {
     state: Arc<State>,
-    server: OwnThread,
+    server: ServerThread,
 }
 
 impl YahooServer {
-    /// A server for `dataset` on a free port.
+    /// Starts a server for `dataset` on a free port.
     pub fn start(dataset: Dataset) -> io::Result<Self> {
         Self::start_at(dataset, 0)
     }
 
-    /// A server for `dataset` on this port; it listens when this returns.
+    /// Starts a server for `dataset` on this port; it accepts connections when this returns.
     pub fn start_at(dataset: Dataset, port: u16) -> io::Result<Self> {
         let data = Mutex::new((dataset, Splits::new()));
         let state = Arc::new(State { data, faults: Faults::default(), received: Mutex::default() });
         let of_thread = Arc::clone(&state);
-        let server = OwnThread::serve("yahoo-server", port, move |listener| accept(listener, of_thread))?;
+        let server = ServerThread::serve("yahoo-server", port, move |listener| accept(listener, of_thread))?;
         Ok(Self { state, server })
     }
 
-    /// The base address.
+    /// The base URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address())
     }
 
-    /// From now on requests meet this fault.
-    pub fn set_fault(&self, fault: Fault, lasting: Lasting) {
+    /// Injects a fault into the next requests.
+    pub fn set_fault(&self, fault: Fault, lasting: FaultDuration) {
         self.state.faults.set(fault, lasting);
     }
 
-    /// Right answers again; hanging requests are cut off.
+    /// Clears the fault; hanging requests are closed.
     pub fn clear_fault(&self) {
         self.state.faults.clear();
     }
 
-    /// A split: from `day` on there are `numerator` shares for `denominator` before.
+    /// Adds a split: from `day` on, `denominator` old shares are `numerator` new ones.
     pub fn set_split(&self, code: &str, day: NaiveDate, numerator: u32, denominator: u32) {
         lock(&self.state.data).1.entry(code.to_owned()).or_default().insert(day, (numerator, denominator));
     }
 
-    /// Replaces a security's rows while the server runs; a cell of `null` is sent as one.
+    /// Replaces a security's rows while the server runs; the cell `null` is sent as JSON null.
     pub fn set_rows(&self, code: &str, rows: Vec<DailyRow>) {
         lock(&self.state.data).0.set_rows(code, rows);
     }
 
-    /// A security's rows, oldest first, as they were before any adjustment.
+    /// A security's unadjusted rows, oldest first.
     pub fn rows(&self, code: &str) -> Vec<DailyRow> {
         lock(&self.state.data).0.rows(code).to_vec()
     }
 
-    /// Requests that came in.
+    /// The requests received.
     pub fn received(&self) -> Vec<Received> {
         lock(&self.state.received).clone()
     }
@@ -171,7 +171,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
     }
 }
 
-/// Values are numbers, names and comma-joined words; `%2C` is the only escape a client may need.
+/// Parses a query string. Values are numbers, names and comma-separated words, so `%2C` is the only escape in use.
 fn params(query: &str) -> HashMap<String, String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.replace("%2C", ","))).collect()
@@ -186,7 +186,7 @@ impl State {
         if received.path.ends_with("/getcrumb") {
             return text(200, "crumb-1".to_owned());
         }
-        // The page that sets the cookie is not found, in the vendor's case too.
+        // The page that sets the cookie answers 404, as the vendor's does.
         let mut response = text(404, String::new());
         response.headers_mut().insert(SET_COOKIE, "A3=d=x; Path=/".parse().expect("a header value"));
         response
@@ -223,9 +223,9 @@ fn text(status: u16, body: String) -> Response<Full<Bytes>> {
 fn bomb(megabytes: usize) -> Response<Full<Bytes>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     for _ in 0..megabytes {
-        encoder.write_all(&[b' '; 1 << 20]).expect("a vector takes all");
+        encoder.write_all(&[b' '; 1 << 20]).expect("a Vec accepts every write");
     }
-    let mut response = Response::new(Full::from(encoder.finish().expect("a vector takes all")));
+    let mut response = Response::new(Full::from(encoder.finish().expect("a Vec accepts every write")));
     response.headers_mut().insert(CONTENT_ENCODING, "gzip".parse().expect("a header value"));
     response
 }

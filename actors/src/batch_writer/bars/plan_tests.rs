@@ -66,7 +66,7 @@ fn apply(before: &[StoredBar], plan: &WritePlan) -> BTreeMap<(Code, NaiveDateTim
 }
 
 #[test]
-fn incremental_inserts_only_what_is_missing_and_removes_nothing() {
+fn incremental_inserts_only_missing_rows() {
     let unit = unit(SyncMode::Incremental, 1, &[(1, 0), (2, 0), (3, 0)], (None, None));
     let plan = plan(&[&unit], vec![stored(1, 2, "python's own")]);
     assert_eq!(plan.insert.iter().map(|row| row.bar.timestamp).collect::<Vec<_>>(), [day(1), day(3)]);
@@ -83,7 +83,7 @@ fn the_same_rows_twice_in_one_batch_are_inserted_once() {
 }
 
 #[test]
-fn a_full_replacement_keeps_unchanged_rows_and_leaves_nothing_else() {
+fn full_replacement_keeps_only_served_rows() {
     let same = bar_uuid(&bar(1, 1, 0));
     let before =
         [stored(1, 1, &same), stored(1, 2, "old"), stored(1, 9, "no longer served"), stored(2, 9, "another code")];
@@ -96,7 +96,7 @@ fn a_full_replacement_keeps_unchanged_rows_and_leaves_nothing_else() {
 }
 
 #[test]
-fn what_lies_outside_the_range_or_came_invalid_is_left_alone() {
+fn keeps_rows_outside_range_or_with_invalid_update() {
     let before = [stored(1, 1, "before"), stored(1, 3, "came invalid"), stored(1, 4, "goes"), stored(1, 9, "after")];
     let mut unit = unit(SyncMode::Replace, 1, &[(2, 0)], (Some(2), Some(5)));
     unit.keep.insert(day(3));
@@ -106,7 +106,7 @@ fn what_lies_outside_the_range_or_came_invalid_is_left_alone() {
 }
 
 #[test]
-fn identical_copies_become_one_row_and_at_no_moment_none() {
+fn identical_copies_become_one_row() {
     let usual = bar_uuid(&bar(1, 1, 0));
     let before = [stored(1, 1, &usual), stored(1, 1, &usual)];
     let unit = unit(SyncMode::Replace, 1, &[(1, 0)], (None, None));
@@ -138,7 +138,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn the_store_ends_as_the_model_says_and_no_key_is_ever_empty((stored_rows, units) in scene()) {
+    fn plan_matches_model_and_never_empties_a_key((stored_rows, units) in scene()) {
         let before: Vec<StoredBar> = stored_rows
             .iter()
             .map(|(c, d, value, kind)| match kind {

@@ -8,14 +8,11 @@ use std::sync::Arc;
 use chrono::Datelike;
 use tokio::sync::Mutex;
 
-use crate::ports::Pinned;
-use crate::ports::StoreSet;
-use crate::ports::Swappable;
 use crate::batch_writer::bars::plan::{WritePlan, WriteUnit, plan};
 use crate::batch_writer::bars::price_events::PriceEvents;
 use crate::domain::Frequency;
 use crate::market_cache::latest_times::LatestBars;
-use crate::ports::{BarBatch, IdentifiedBar, StoreErrorClass};
+use crate::ports::{BarBatch, IdentifiedBar, Pinned, StoreErrorClass, StoreSet, Swappable};
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::{StoreOutage, StoreTries, insert_counted, insert_token};
 use crate::supervision::StatusBoard;

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_without_an_ex_right_writes_one_row_and_reads_no_series() {
+    fn day_without_ex_right_writes_one_row() {
         let history = run(&[unit(SyncMode::Incremental, &[(1, 2), (2, 4)])]);
         let stored = as_stored(&history);
         let new = unit(SyncMode::Incremental, &[(3, 4)]);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ex_right_changes_every_row_and_the_rows_of_the_python_worker_go() {
+    fn ex_right_rewrites_series_and_removes_old_rows() {
         let mut stored = as_stored(&run(&[unit(SyncMode::Incremental, &[(1, 2), (2, 4)])]));
         stored[0].uuid = "a random one".to_owned();
         let new = unit(SyncMode::Incremental, &[(3, 8)]);
@@ -204,7 +204,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn however_it_grows_the_series_is_what_its_raw_factors_say(
+        fn series_follows_raw_factors(
             steps in prop::collection::vec((any::<bool>(), prop::collection::btree_map(0..12_i64, 1..5_i64, 1..6)), 1..6),
         ) {
             let mut model: BTreeMap<i64, i64> = BTreeMap::new();

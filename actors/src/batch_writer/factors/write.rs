@@ -7,14 +7,12 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
-use crate::ports::StoreSet;
-use crate::ports::Swappable;
 use crate::batch_writer::buffer::Buffered;
 use crate::batch_writer::factors::plan::{FactorPlan, FactorUnit, codes_to_read, plan};
 use crate::domain::{AdjustFactor, Code, TaskReport};
 use crate::market_cache::latest_times::LatestTimes;
 use crate::pipeline::TaskGuard;
-use crate::ports::{FactorBatch, FactorStore, SeriesEnds, StoreError};
+use crate::ports::{FactorBatch, FactorStore, SeriesEnds, StoreError, StoreSet, Swappable};
 use crate::settings::ActorSettings;
 use crate::store_retry::{StoreOutage, StoreTries, insert_once, insert_token};
 use crate::supervision::StatusBoard;

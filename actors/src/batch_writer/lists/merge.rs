@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::domain::TaskReport;
-use crate::domain::reference_list::SoundList;
+use crate::domain::reference_list::ValidList;
 use crate::pipeline::TaskGuard;
 use crate::ports::{ReferenceStore, Swappable};
 use crate::settings::ActorSettings;
@@ -24,12 +24,12 @@ pub struct MergeContext {
 
 impl MergeContext {
     /// Merges until it is done, or the command is another worker's.
-    pub async fn run(&self, list: &SoundList, guard: TaskGuard, mut report: TaskReport, settings: &ActorSettings) {
+    pub async fn run(&self, list: &ValidList, guard: TaskGuard, mut report: TaskReport, settings: &ActorSettings) {
         let mut tries = StoreTries::new(&self.outage, settings);
         while !guard.is_lost() {
             let merged = match list {
-                SoundList::Stocks(stocks) => self.store.pin().merge_stocks(stocks).await,
-                SoundList::TradeDays(days) => self.store.pin().merge_trade_days(days).await,
+                ValidList::Stocks(stocks) => self.store.pin().merge_stocks(stocks).await,
+                ValidList::TradeDays(days) => self.store.pin().merge_trade_days(days).await,
             };
             match merged {
                 Ok(counts) => {

@@ -20,7 +20,7 @@ pub struct TickUnit {
     /// The ticks.
     pub rows: Vec<Tick>,
     /// Days of which a row was refused.
-    pub unsound_days: BTreeSet<NaiveDate>,
+    pub days_with_skipped_rows: BTreeSet<NaiveDate>,
 }
 
 /// What to do to the store.
@@ -102,7 +102,7 @@ pub fn plan(unit: &TickUnit, stored: Vec<StoredTick>) -> TickPlan {
     for (day, ticks) in fetched {
         let stored = StoredDay::of(known.remove(&day).unwrap_or_default(), &ticks);
         let is_believed = unit.overwrite || stored.may_become(ticks.len());
-        plan_day(&ticks, stored, is_believed && !unit.unsound_days.contains(&day), &mut result);
+        plan_day(&ticks, stored, is_believed && !unit.days_with_skipped_rows.contains(&day), &mut result);
     }
     result.counts.written = result.insert.len() as u64;
     result
@@ -159,7 +159,12 @@ mod tests {
     }
 
     fn unit(rows: &[Tick], overwrite: bool) -> TickUnit {
-        TickUnit { code: "000001.SZ".parse().unwrap(), overwrite, rows: rows.to_vec(), unsound_days: BTreeSet::new() }
+        TickUnit {
+            code: "000001.SZ".parse().unwrap(),
+            overwrite,
+            rows: rows.to_vec(),
+            days_with_skipped_rows: BTreeSet::new(),
+        }
     }
 
     fn stored(tick: &Tick) -> StoredTick {
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_grows_by_what_is_new_and_the_same_day_again_changes_nothing() {
+    fn inserts_only_new_ticks_of_a_day() {
         let rows = [
             tick("2024-01-02T09:30:00", 1150, 0),
             tick("2024-01-02T09:30:00", 1150, 1),
@@ -185,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_the_python_worker_are_replaced_where_as_many_came_and_never_by_fewer_unless_wanted() {
+    fn foreign_ticks_need_as_many_new_rows_or_overwrite() {
         let rows = [tick("2024-01-02T09:30:00", 1150, 0), tick("2024-01-02T09:31:00", 1151, 0)];
         let old = [foreign("2024-01-02T09:30:00"), foreign("2024-01-02T09:31:00")];
         let replaced = plan(&unit(&rows, false), old.to_vec());
@@ -194,12 +199,13 @@ mod tests {
         assert_eq!((fewer.insert.len(), fewer.remove.len()), (0, 0));
         let overwritten = plan(&unit(&rows[..1], true), old.to_vec());
         assert_eq!((overwritten.insert.len(), overwritten.remove.len()), (1, 2));
-        let unsound = TickUnit { unsound_days: BTreeSet::from([rows[0].timestamp.date()]), ..unit(&rows, true) };
+        let unsound =
+            TickUnit { days_with_skipped_rows: BTreeSet::from([rows[0].timestamp.date()]), ..unit(&rows, true) };
         assert_eq!(plan(&unsound, old.to_vec()).remove.len(), 0, "a day of which a row was refused removes nothing");
     }
 
     #[test]
-    fn copies_of_a_row_become_one_and_keep_its_usual_identity_in_the_end() {
+    fn duplicate_ticks_become_one_row() {
         let rows = [tick("2024-01-02T09:30:00", 1150, 0), tick("2024-01-02T09:31:00", 1151, 0)];
         let (first, second) = (stored(&rows[0]), stored(&rows[1]));
         let healed = plan(&unit(&rows, false), vec![first.clone(), first.clone(), second.clone(), first.clone()]);
@@ -211,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_that_was_cut_off_is_finished_and_loses_no_trade() {
+    fn finishes_interrupted_tick_replacement() {
         let rows = [tick("2024-01-02T09:30:00", 1150, 0), tick("2024-01-02T09:31:00", 1151, 0)];
         let old = [foreign("2024-01-02T09:30:00"), foreign("2024-01-02T09:31:00")];
         let both: Vec<StoredTick> = rows.iter().map(stored).chain(old.clone()).collect();

@@ -6,12 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use crate::ports::StoreSet;
-use crate::ports::Swappable;
 use crate::batch_writer::ticks::plan::{TickPlan, TickUnit, plan};
 use crate::domain::{Code, DateRange, TaskReport, Tick};
 use crate::pipeline::TaskGuard;
-use crate::ports::{StoreError, TickBatch, TickStore};
+use crate::ports::{StoreError, StoreSet, Swappable, TickBatch, TickStore};
 use crate::settings::ActorSettings;
 use crate::store_retry::{StoreOutage, StoreTries, insert_once, insert_token};
 use crate::supervision::StatusBoard;
@@ -70,7 +68,12 @@ impl TickWrites {
     }
 
     /// Plans by what is stored now, and inserts what is missing.
-    async fn insert_missing(&self, store: &dyn TickStore, unit: &TickUnit, settings: &ActorSettings) -> Result<TickPlan, StoreError> {
+    async fn insert_missing(
+        &self,
+        store: &dyn TickStore,
+        unit: &TickUnit,
+        settings: &ActorSettings,
+    ) -> Result<TickPlan, StoreError> {
         let days = || unit.rows.iter().map(|row| row.timestamp.date());
         let (Some(start), Some(end)) = (days().min(), days().max()) else { return Ok(TickPlan::default()) };
         let stored = store.stored(unit.code, DateRange { start, end }).await?;

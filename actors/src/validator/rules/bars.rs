@@ -1,6 +1,6 @@
 // Upstream: quality_monitor, validator
 // Downstream: domain
-// Role: The rules a fetched bar must keep, and its conversion to the form that is stored.
+// Role: Rules for a single fetched bar, and its conversion to the stored form.
 
 use chrono::{NaiveDateTime, NaiveTime, Timelike};
 use rust_decimal::Decimal;
@@ -8,20 +8,20 @@ use rust_decimal::prelude::ToPrimitive;
 
 use crate::domain::{Anomaly, Bar, Code, DateRange, FetchedBar, Field, Frequency, Hundredths, Rule, SourceId};
 
-/// What is known of all rows of one answer.
+/// The context of all rows of one answer.
 #[derive(Debug, Clone, Copy)]
 pub struct BarContext {
     /// The security.
     pub code: Code,
-    /// How long a bar lasts.
+    /// The length of a bar.
     pub frequency: Frequency,
-    /// The days that were asked for.
+    /// The requested days.
     pub range: DateRange,
-    /// Who gave the rows.
+    /// The source of the rows.
     pub source: SourceId,
 }
 
-/// Checks one row; the first rule it breaks is its anomaly. Nothing is repaired and nothing is made up.
+/// Validates one row and converts it. The error is the first broken rule. No value is repaired or invented.
 pub fn check(row: &FetchedBar, context: &BarContext) -> Result<Bar, Anomaly> {
     let timestamp = timestamp(row, context)?;
     let read = Reader { row_time: timestamp, code: context.code };
@@ -41,7 +41,7 @@ pub fn check(row: &FetchedBar, context: &BarContext) -> Result<Bar, Anomaly> {
     } else {
         Decimal::ZERO
     };
-    // Ginkgo cuts the fraction of a lot.
+    // Ginkgo truncates fractions of a lot.
     let lots = volume.trunc().to_i32();
     let volume = lots.ok_or_else(|| read.anomaly("volume", volume.to_string(), Rule::ValueOutOfRange))?;
     Ok(Bar {
@@ -58,8 +58,9 @@ pub fn check(row: &FetchedBar, context: &BarContext) -> Result<Bar, Anomaly> {
     })
 }
 
-/// A price of a sound row with more than two decimals, if it has any: A-shares are traded in whole fen.
-pub fn finer_price(row: &FetchedBar) -> Option<(&'static str, Decimal)> {
+/// The first price with a fraction of a fen (more than two significant decimals), if any. A-shares are traded in whole
+/// fen.
+pub fn sub_fen_price(row: &FetchedBar) -> Option<(&'static str, Decimal)> {
     let prices = [("open", &row.open), ("high", &row.high), ("low", &row.low), ("close", &row.close)];
     prices.into_iter().find_map(|(name, field)| match field {
         Field::Value(value) if value.scale() > 2 && value.round_dp(2) != *value => Some((name, *value)),
@@ -84,8 +85,8 @@ fn timestamp(row: &FetchedBar, context: &BarContext) -> Result<NaiveDateTime, An
     }
 }
 
-/// Whether a minute bar may end then: within the sessions of the exchanges, the opening auction's row at 09:30 and the
-/// after-hours trading of ChiNext and STAR until 15:30 included.
+/// Whether a minute bar may end at this time: 09:30 to 11:30 or 13:00 to 15:30. This includes the row of the opening
+/// auction at 09:30 and the after-hours trading of ChiNext and STAR until 15:30.
 fn is_session_minute(time: NaiveDateTime) -> bool {
     const SESSIONS: [(u32, u32); 2] = [(9 * 60 + 30, 11 * 60 + 30), (13 * 60, 15 * 60 + 30)];
     let minute = time.hour() * 60 + time.minute();
@@ -111,7 +112,7 @@ impl Reader {
         }
     }
 
-    /// A price that is above zero after rounding to the column's scale.
+    /// Reads a price. It must be greater than zero before and after rounding to the column's scale (two decimals).
     fn price(&self, name: &'static str, field: &Field<Decimal>) -> Result<Decimal, Anomaly> {
         let value = self.value(name, field)?;
         let positive = Hundredths::from_decimal(value).is_none_or(|rounded| rounded.0 > 0);
@@ -156,7 +157,7 @@ mod tests {
         FetchedBar { timestamp: Field::Value(day(2024, 1, 2)), open, high, low, close, volume, amount }
     }
 
-    fn broken(values: [&str; 6]) -> (&'static str, Rule) {
+    fn violation(values: [&str; 6]) -> (&'static str, Rule) {
         let anomaly = check(&row(values), &context()).unwrap_err();
         (anomaly.field, anomaly.rule)
     }
@@ -168,32 +169,32 @@ mod tests {
             (bar.open, bar.high, bar.low, bar.close),
             (Hundredths(875), Hundredths(885), Hundredths(869), Hundredths(870))
         );
-        assert_eq!(bar.volume, 525_152, "the fraction of a lot is cut");
+        assert_eq!(bar.volume, 525_152, "the fraction of a lot is truncated");
         assert_eq!(bar.amount, Hundredths(46_069_738), "the amount is rounded half up");
     }
 
     #[test]
     fn every_rule_is_named_with_the_field_that_broke_it() {
-        assert_eq!(broken(["", "9", "8", "8.5", "1", "1"]), ("open", Rule::MissingValue));
-        assert_eq!(broken(["8.5", "NaN", "8", "8.5", "1", "1"]), ("high", Rule::MissingValue));
-        assert_eq!(broken(["8.5", "9", "x", "8.5", "1", "1"]), ("low", Rule::UnreadableValue));
-        assert_eq!(broken(["8.5", "9", "inf", "8.5", "1", "1"]), ("low", Rule::UnreadableValue));
-        assert_eq!(broken(["0", "9", "8", "8.5", "1", "1"]), ("open", Rule::PriceNotPositive));
-        assert_eq!(broken(["8.5", "9", "8", "-8.5", "1", "1"]), ("close", Rule::PriceNotPositive));
-        assert_eq!(broken(["0.001", "9", "0.001", "8.5", "1", "1"]), ("open", Rule::PriceNotPositive));
-        assert_eq!(broken(["8.5", "8.4", "8", "8.3", "1", "1"]), ("high", Rule::HighBelowOpenOrClose));
-        assert_eq!(broken(["8.5", "9", "8.6", "8.7", "1", "1"]), ("low", Rule::LowAboveOpenOrClose));
-        assert_eq!(broken(["8.5", "9", "8", "8.5", "-1", "1"]), ("volume", Rule::VolumeNegative));
-        assert_eq!(broken(["8.5", "9", "8", "8.5", "1", "-1"]), ("amount", Rule::AmountNegative));
-        assert_eq!(broken(["8.5", "9", "8", "8.5", "2147483648", "1"]), ("volume", Rule::ValueOutOfRange));
-        assert_eq!(broken(["8.5", "9", "8", "8.5", "1", "100000000000000"]), ("amount", Rule::ValueOutOfRange));
+        assert_eq!(violation(["", "9", "8", "8.5", "1", "1"]), ("open", Rule::MissingValue));
+        assert_eq!(violation(["8.5", "NaN", "8", "8.5", "1", "1"]), ("high", Rule::MissingValue));
+        assert_eq!(violation(["8.5", "9", "x", "8.5", "1", "1"]), ("low", Rule::UnreadableValue));
+        assert_eq!(violation(["8.5", "9", "inf", "8.5", "1", "1"]), ("low", Rule::UnreadableValue));
+        assert_eq!(violation(["0", "9", "8", "8.5", "1", "1"]), ("open", Rule::PriceNotPositive));
+        assert_eq!(violation(["8.5", "9", "8", "-8.5", "1", "1"]), ("close", Rule::PriceNotPositive));
+        assert_eq!(violation(["0.001", "9", "0.001", "8.5", "1", "1"]), ("open", Rule::PriceNotPositive));
+        assert_eq!(violation(["8.5", "8.4", "8", "8.3", "1", "1"]), ("high", Rule::HighBelowOpenOrClose));
+        assert_eq!(violation(["8.5", "9", "8.6", "8.7", "1", "1"]), ("low", Rule::LowAboveOpenOrClose));
+        assert_eq!(violation(["8.5", "9", "8", "8.5", "-1", "1"]), ("volume", Rule::VolumeNegative));
+        assert_eq!(violation(["8.5", "9", "8", "8.5", "1", "-1"]), ("amount", Rule::AmountNegative));
+        assert_eq!(violation(["8.5", "9", "8", "8.5", "2147483648", "1"]), ("volume", Rule::ValueOutOfRange));
+        assert_eq!(violation(["8.5", "9", "8", "8.5", "1", "100000000000000"]), ("amount", Rule::ValueOutOfRange));
     }
 
     #[test]
     fn a_price_in_less_than_a_fen_is_found() {
-        let finer = |values| finer_price(&row(values)).map(|(name, _)| name);
+        let finer = |values| sub_fen_price(&row(values)).map(|(name, _)| name);
         assert_eq!(finer(["8.75", "8.85", "8.69", "8.7", "1", "0.875"]), None);
-        assert_eq!(finer(["8.7500000000", "8.85", "8.690", "8.7", "1", "1"]), None, "zeros are no decimals");
+        assert_eq!(finer(["8.7500000000", "8.85", "8.690", "8.7", "1", "1"]), None, "trailing zeros");
         assert_eq!(finer(["8.75", "8.85", "8.690001", "8.7", "1", "1"]), Some("low"));
     }
 
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_is_unknown_only_where_the_source_has_none() {
+    fn missing_amount_is_zero_for_yahoo() {
         let row = row(["8.5", "9", "8", "8.5", "1", ""]);
         assert_eq!(check(&row, &context()).unwrap_err().rule, Rule::MissingValue);
         let yahoo = BarContext { source: SourceId::YAHOO, ..context() };

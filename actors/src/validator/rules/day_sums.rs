@@ -1,20 +1,20 @@
 // Upstream: validator
 // Downstream: domain
-// Role: Whether the minute bars of a day make up its stored daily bar.
+// Role: Compares the minute bars of a day with its stored daily bar.
 
 use chrono::NaiveDate;
 
 use crate::domain::{Bar, DayTotal};
 
-/// Since then Shanghai's shares have a closing auction. Before, the close was an average of the last minute's trades, which
-/// no minute bar has to have as its price.
+/// From this day on, Shanghai has a closing auction. Before, the daily close was an average of the trades in the last
+/// minute, so it may differ from the close of the last minute bar.
 const SHANGHAI_CLOSING_AUCTION: NaiveDate = match NaiveDate::from_ymd_opt(2018, 8, 20) {
     Some(day) => day,
     None => NaiveDate::MIN,
 };
 
-/// What of a day's minute bars, oldest first, is not what its daily bar has: the field, and both values. A day that lacks
-/// bars is no whole and not judged.
+/// The first field in which a day's minute bars (oldest first) differ from its daily bar, and a text with both values.
+/// A day with missing minute bars is not compared.
 pub fn difference(bars: &[Bar], total: &DayTotal, tolerance_percent: u32) -> Option<(&'static str, String)> {
     let (first, last) = (bars.first()?, bars.last()?);
     let a_session = 240 / first.frequency.minutes()? as usize;
@@ -22,10 +22,10 @@ pub fn difference(bars: &[Bar], total: &DayTotal, tolerance_percent: u32) -> Opt
         return None;
     }
     let volume: i64 = bars.iter().map(|bar| i64::from(bar.volume)).sum();
-    // Each bar's lots lost their fraction, and trades after the close are in the daily bar alone.
+    // Tolerance: each minute bar lost its fraction of a lot, and only the daily bar includes trades after the close.
     let allowed = bars.len() as i64 + total.volume / 100 * i64::from(tolerance_percent);
     if (volume - total.volume).abs() > allowed {
-        return Some(("volume", format!("{volume} lots in {} bars, {} in the day's", bars.len(), total.volume)));
+        return Some(("volume", format!("{volume} lots in {} bars, daily bar {}", bars.len(), total.volume)));
     }
     let is_auctioned = last.code.exchange() != "SH" || total.day >= SHANGHAI_CLOSING_AUCTION;
     let of_minutes = [
@@ -35,8 +35,8 @@ pub fn difference(bars: &[Bar], total: &DayTotal, tolerance_percent: u32) -> Opt
     ];
     of_minutes.into_iter().find_map(|(field, found, daily)| {
         let (found, daily) = (found?, daily?);
-        // A third decimal may have been rounded either way.
-        ((found.0 - daily.0).abs() > 1).then(|| (field, format!("{found}, the day's is {daily}")))
+        // Tolerance of one fen: a third decimal may have been rounded up or down.
+        ((found.0 - daily.0).abs() > 1).then(|| (field, format!("{found}, daily bar {daily}")))
     })
 }
 
@@ -46,7 +46,7 @@ mod tests {
     use crate::domain::{Frequency, Hundredths, SourceId};
     use chrono::Duration;
 
-    /// 000001.SZ on 2024-01-02, in half hours: 9.39, 9.42, 9.21, 9.21 and 1,158,366 lots in all.
+    /// 000001.SZ on 2024-01-02 in half-hour bars. The day: open 9.39, high 9.42, low 9.21, close 9.21, 1,158,366 lots.
     fn half_hours() -> Vec<Bar> {
         let rows = [
             (600, 939, 942, 930, 936, 318_366),
@@ -84,18 +84,18 @@ mod tests {
     }
 
     #[test]
-    fn minutes_that_make_up_their_day_are_right_and_others_name_what_differs() {
+    fn day_sum_names_the_differing_field() {
         let bars = half_hours();
         assert_eq!(field(&bars, &total()), None);
         assert_eq!(field(&bars, &DayTotal { volume: 1_175_000, ..total() }), None, "trades after the close");
-        assert_eq!(field(&bars, &DayTotal { volume: 115_836_600, ..total() }), Some("volume"), "shares for lots");
-        assert_eq!(field(&bars, &DayTotal { high: Hundredths(943), ..total() }), None, "rounded");
+        assert_eq!(field(&bars, &DayTotal { volume: 115_836_600, ..total() }), Some("volume"), "shares, not lots");
+        assert_eq!(field(&bars, &DayTotal { high: Hundredths(943), ..total() }), None, "tolerance");
         assert_eq!(field(&bars, &DayTotal { high: Hundredths(951), ..total() }), Some("high"));
         assert_eq!(field(&bars, &DayTotal { low: Hundredths(919), ..total() }), Some("low"));
         assert_eq!(field(&bars, &DayTotal { close: Hundredths(923), ..total() }), Some("close"));
-        assert_eq!(field(&bars[1..], &DayTotal { high: Hundredths(951), ..total() }), None, "no whole day");
-        let told = difference(&bars, &DayTotal { close: Hundredths(923), ..total() }, 2);
-        assert_eq!(told, Some(("close", "9.21, the day's is 9.23".to_owned())));
+        assert_eq!(field(&bars[1..], &DayTotal { high: Hundredths(951), ..total() }), None, "incomplete day");
+        let found = difference(&bars, &DayTotal { close: Hundredths(923), ..total() }, 2);
+        assert_eq!(found, Some(("close", "9.21, daily bar 9.23".to_owned())));
     }
 
     #[test]

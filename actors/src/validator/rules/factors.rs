@@ -1,6 +1,6 @@
 // Upstream: validator
 // Downstream: domain, settings
-// Role: The rules a fetched adjustment factor must keep.
+// Role: Rules for fetched adjustment factors.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
@@ -15,38 +15,38 @@ use crate::domain::{
 };
 use crate::settings::rules::{RuleAction, RuleSettings};
 
-/// Factors of A-shares lie between 1 and some thousands. Within these bounds a quotient of two of them fits
-/// `Decimal(16, 6)`.
+/// The accepted range, 0.0001 to 100,000. Factors of A-shares lie between 1 and a few thousand. The quotient of two
+/// accepted factors fits `Decimal(16, 6)`.
 const PLAUSIBLE: RangeInclusive<Millionths> = Millionths(100)..=Millionths(100_000_000_000);
 
-/// What is known of all factors of one answer.
+/// The context of all factors of one answer.
 #[derive(Clone, Copy)]
 pub struct FactorContext<'a> {
     /// The security.
     pub code: Code,
-    /// The days that were asked for.
+    /// The requested days.
     pub range: DateRange,
-    /// Who gave the rows.
+    /// The source of the rows.
     pub source: SourceId,
-    /// Listings and calendar.
+    /// Listings and the trading calendar.
     pub facts: &'a MarketFacts,
-    /// Which rules of the market count, and how.
+    /// The action of each market rule.
     pub rules: &'a RuleSettings,
 }
 
-/// The factors of one answer, checked; sound ones oldest first, each day once.
+/// The result of validating the factors of one answer.
 pub struct CheckedFactors {
-    /// Sound ones.
+    /// Valid factors, oldest first, at most one a day.
     pub rows: Vec<RawFactor>,
-    /// Rows by what became of them.
+    /// Row counts by outcome.
     pub counts: TaskCounts,
-    /// Examples of invalid ones.
+    /// Examples of skipped and reported rows.
     pub anomalies: Vec<Anomaly>,
-    /// The days of which a row came, sound or not.
+    /// The days of all returned rows, valid or not.
     days: BTreeSet<NaiveDate>,
 }
 
-/// Checks all factors of one answer.
+/// Validates all factors of one answer.
 pub fn check_all(fetched: &[FetchedFactor], context: &FactorContext<'_>, max_examples: usize) -> CheckedFactors {
     let mut checked = CheckedFactors {
         rows: Vec::with_capacity(fetched.len()),
@@ -74,7 +74,7 @@ pub fn check_all(fetched: &[FetchedFactor], context: &FactorContext<'_>, max_exa
 }
 
 impl CheckedFactors {
-    /// Judges the sound factors, oldest first, by the rules of the market.
+    /// Applies the market rules to the valid factors, oldest first.
     fn judge(&mut self, context: &FactorContext<'_>, max_examples: usize) {
         let listing = context.facts.listing(context.code);
         let (listed, delisted) = listing.map_or((None, None), |listing| (listing.listed, listing.delisted));
@@ -82,13 +82,13 @@ impl CheckedFactors {
         let mut rows = std::mem::take(&mut self.rows);
         rows.retain(|row| {
             let day = row.timestamp.date();
-            let broken = [
+            let violation = [
                 (Rule::NonTradingDay, context.facts.calendar.is_trading_day(day) == Some(false)),
                 (Rule::BeforeListing, listed.is_some_and(|listed| day < listed)),
                 (Rule::AfterDelisting, delisted.is_some_and(|delisted| day > delisted)),
                 (Rule::FactorDecreases, before.is_some_and(|before| row.factor < before)),
             ];
-            for (rule, _) in broken.into_iter().filter(|(_, is_broken)| *is_broken) {
+            for (rule, _) in violation.into_iter().filter(|(_, is_broken)| *is_broken) {
                 let (field, value) = match rule {
                     Rule::FactorDecreases => ("adjustfactor", row.factor.to_decimal().normalize().to_string()),
                     _ => ("timestamp", day.to_string()),
@@ -100,14 +100,14 @@ impl CheckedFactors {
                     return false;
                 }
             }
-            // One that fell is what the following ones are compared with: it is told once.
+            // Later factors are compared with this one, also if it decreased. So each decrease is reported once.
             before = Some(row.factor);
             true
         });
         self.rows = rows;
     }
 
-    /// Counts what should have come, where the source has a factor for each trading day.
+    /// Counts expected and missing factors, if the source has a factor for each trading day.
     pub fn expect(&mut self, context: &FactorContext<'_>, now: NaiveDateTime) {
         if !context.source.has_factors_of_all_days() {
             return;
@@ -170,7 +170,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_factor_is_above_zero_on_a_day_that_was_asked_for_and_comes_once() {
+    fn rejects_bad_duplicate_and_out_of_range_factors() {
         let day = |d: u32| NaiveDate::from_ymd_opt(2024, 1, d).unwrap();
         let row = |d: u32, factor: &str| FetchedFactor {
             timestamp: Field::Value(day(d).and_time(NaiveTime::MIN)),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn factors_outside_the_listing_or_below_earlier_ones_are_told_and_may_be_refused() {
+    fn factor_listing_and_decrease_rules_warn_or_reject() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         let row = |date: &str, factor: &str| FetchedFactor {
             timestamp: Field::Value(day(date).and_time(NaiveTime::MIN)),
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(checked.rows.len(), 7);
         let strict = RuleSettings { factor_decreases: RuleAction::Error, ..RuleSettings::default() };
         let checked = judged(&strict);
-        assert_eq!(checked.counts.skipped, [(Rule::FactorDecreases, 2)].into_iter().collect(), "1.2 still counts");
+        assert_eq!(checked.counts.skipped, [(Rule::FactorDecreases, 2)].into_iter().collect(), "both are below 1.2");
         assert_eq!(checked.rows.len(), 5);
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: quality_monitor
 // Downstream: domain
-// Role: A generated month of shares as they may be, and faults to put into their rows, each with the rule it breaks.
+// Role: Test data: a generated month of valid bars for many shares, and faults to inject, each with the broken rule.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::domain::{
     Millionths, Rule,
 };
 
-/// SplitMix64.
+/// Pseudo-random numbers (SplitMix64).
 pub struct Random(pub u64);
 
 impl Random {
@@ -30,12 +30,12 @@ pub fn day(text: &str) -> NaiveDate {
     text.parse().unwrap()
 }
 
-/// From before the Spring Festival of 2024 until after it.
+/// The generated range, which includes the Spring Festival of 2024.
 pub fn month() -> DateRange {
     DateRange { start: day("2024-01-22"), end: day("2024-03-08") }
 }
 
-/// A day of the Spring Festival.
+/// A non-trading day of the Spring Festival.
 const HOLIDAY: &str = "2024-02-13";
 
 const BOARDS: [&str; 4] = ["600", "000", "300", "688"];
@@ -48,29 +48,29 @@ pub fn code(number: u64) -> Code {
 pub fn bar(date: NaiveDate, prices: [i64; 4], lots: i64) -> FetchedBar {
     let price = |fen: i64| Field::Value(Decimal::new(fen, 2));
     let [open, high, low, close] = prices.map(price);
-    // Thousand yuan: the mean of highest and lowest, in fen, by 100 shares a lot.
+    // In thousand yuan: the mean of high and low in fen, times the lots, times 100 shares a lot.
     let amount = Field::Value(Decimal::new((prices[1] + prices[2]) * lots * 5, 4));
     let timestamp = Field::Value(date.and_time(NaiveTime::MIN));
     FetchedBar { timestamp, open, high, low, close, volume: Field::Value(Decimal::from(lots)), amount }
 }
 
-/// What is peculiar about a share.
+/// The special feature of a generated share.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Small moves, so that a day may stand for the next ones.
+    /// Small moves, so a repeated bar stays within the price limits.
     Calm,
     Usual,
-    /// Listed in this month: it jumps in its first five days.
+    /// Listed in this month, with large moves on its first five days.
     New,
-    /// An ex-right halves its price.
+    /// An ex-right halves the price.
     ExRight,
-    /// Suspended for six days, as its source says.
+    /// Suspended for six days; the source reports it.
     Suspended,
-    /// Under special treatment, as its source says.
+    /// Under special treatment (ST); the source reports it.
     Special,
-    /// Taken off the list in this month.
+    /// Delisted in this month.
     Leaving,
-    /// Of a source that tells nothing but rows; suspended for some days, too.
+    /// Suspended for six days; the source reports only bars and no day notes.
     Untold,
 }
 
@@ -87,7 +87,7 @@ const KINDS: [Kind; 10] = [
     Kind::Calm,
 ];
 
-/// A share's month, and what is known beside it.
+/// The generated month of one share: its bars and their context.
 pub struct Share {
     pub code: Code,
     kind: Kind,
@@ -97,7 +97,7 @@ pub struct Share {
     factors: FactorChanges,
 }
 
-/// A fault: its day and the rule it breaks.
+/// An injected fault: its day and the broken rule.
 pub type Fault = (NaiveDate, Rule);
 
 pub fn date(row: &FetchedBar) -> NaiveDate {
@@ -116,7 +116,7 @@ fn times(field: &Field<Decimal>, factor: Decimal) -> Field<Decimal> {
 }
 
 impl Share {
-    /// A month without a fault.
+    /// Generates a month without faults.
     pub fn quiet(number: u64, random: &mut Random) -> Self {
         let kind = KINDS[(number / 7) as usize % KINDS.len()];
         let code = code(number);
@@ -163,7 +163,7 @@ impl Share {
         share
     }
 
-    /// What its rows are judged by.
+    /// The context for validating the bars.
     pub fn known(&self) -> KnownDays {
         let listings = Arc::new([(self.code, self.listing.clone())].into_iter().collect());
         let facts = MarketFacts { listings, ..MarketFacts::built_in(month().end) };
@@ -205,7 +205,7 @@ impl Share {
         }
     }
 
-    /// The same row for some days; what the source says of the next days follows from it.
+    /// Repeats one bar on the next two days. The reference prices in the notes follow the changed closes.
     fn repeat(&mut self, random: &mut Random) -> Fault {
         let place = self.place_of(random);
         for later in [place + 1, place + 2] {
@@ -220,7 +220,7 @@ impl Share {
         (date(&self.rows[place + 2]), Rule::StaleRepeat)
     }
 
-    /// From a day on everything is halved, and no factor says why.
+    /// Halves all prices from a day on, without a change of the factor.
     fn halve(&mut self, random: &mut Random) -> Fault {
         let place = self.place_of(random);
         let from = date(&self.rows[place]);
@@ -235,7 +235,7 @@ impl Share {
         (from, Rule::ExRight)
     }
 
-    /// Puts one fault in, of a kind that the share may have, on a day by chance.
+    /// Injects one fault that suits the kind of share, mostly on a random day.
     pub fn spoil(&mut self, random: &mut Random) -> Fault {
         match (self.kind, random.below(4)) {
             (Kind::New, 0) => {
@@ -255,7 +255,7 @@ impl Share {
             (Kind::Calm, 0) => self.repeat(random),
             (Kind::Usual | Kind::Calm | Kind::Special, 1) => self.halve(random),
             (Kind::Special, 0) if self.code.digits().starts_with("60") || self.code.digits().starts_with("00") => {
-                // Within 10 %, but beyond the 5 % of special treatment.
+                // Within the limit of 10 %, but beyond the limit of 5 % for special treatment.
                 self.spoil_row(random, Rule::PriceLimit, |row| {
                     let (open, low) = (fen(&row.open), fen(&row.low));
                     row.high = Field::Value(Decimal::new(open * 108 / 100, 2));
@@ -273,7 +273,7 @@ impl Share {
                 (date(&self.rows[place]), Rule::DuplicateTimestamp)
             }
             (Kind::Usual | Kind::Untold, 0) => {
-                // The last day before the festival once more.
+                // A copy of the last bar before the holiday.
                 let holiday = day(HOLIDAY);
                 let place = self.rows.partition_point(|row| date(row) < holiday).saturating_sub(1);
                 let timestamp = Field::Value(holiday.and_time(NaiveTime::MIN));

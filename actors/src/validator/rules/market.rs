@@ -1,6 +1,6 @@
 // Upstream: market_tests, prices, prices_tests, validator
 // Downstream: domain, settings
-// Role: The rules of the market: what a sound bar tells beside its calendar, its board, and the bars before it.
+// Role: Market rules: compare a valid bar with the calendar, the listing, the board and the preceding bars.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
@@ -8,25 +8,25 @@ use crate::domain::price_limit::MarketBoard;
 use crate::domain::{Anomaly, Bar, Code, DayNote, Frequency, Hundredths, KnownDays, Listing, Rule, SourceId};
 use crate::settings::rules::{RuleAction, RuleSettings};
 
-/// Judges the bars of one answer, oldest first.
+/// Applies the market rules to the bars of one answer, oldest first.
 pub struct MarketRules<'a> {
     rules: &'a RuleSettings,
     pub(crate) code: Code,
     pub(crate) known: &'a KnownDays,
     pub(crate) listing: Option<&'a Listing>,
     pub(crate) board: Option<MarketBoard>,
-    /// Those that are not ignored, in their order.
+    /// The rules that are not ignored, in the order of their application.
     checks: Vec<(RuleAction, Rule, Check<'a>)>,
     pub(crate) previous: Option<Previous>,
-    /// Bars that were kept.
+    /// Number of kept bars so far.
     pub(crate) num_before: usize,
     num_equal: u32,
     day: Option<(NaiveDate, bool)>,
-    /// The first note that is not of a day before the bar.
+    /// Index of the first note that is not older than the current bar.
     next_note: usize,
 }
 
-/// The last bar that was kept, without what is the same of all.
+/// The values of the last kept bar that later bars are compared with.
 pub(crate) struct Previous {
     pub(crate) date: NaiveDate,
     pub(crate) prices: [i64; 4],
@@ -34,17 +34,17 @@ pub(crate) struct Previous {
     amount: i64,
 }
 
-/// A broken rule, and what follows.
+/// A broken rule and its consequence.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// What is told of it.
+pub struct Violation {
+    /// The reported anomaly.
     pub anomaly: Anomaly,
     /// Whether the row is skipped.
     pub skips: bool,
 }
 
 impl<'a> MarketRules<'a> {
-    /// No bar is judged yet.
+    /// Creates the rules for the bars of one security.
     pub fn new(rules: &'a RuleSettings, code: Code, known: &'a KnownDays) -> Self {
         let all: [(Rule, Check<'a>); 8] = [
             (Rule::NonTradingDay, Self::non_trading_day),
@@ -72,26 +72,26 @@ impl<'a> MarketRules<'a> {
         }
     }
 
-    /// The rules that a bar breaks, mostly none. The first that skips it is the last.
-    pub fn judge(&mut self, bar: &Bar) -> Vec<Broken> {
-        let mut broken = Vec::new();
+    /// The rules that a bar breaks, usually none. The first rule that skips the bar ends the check.
+    pub fn judge(&mut self, bar: &Bar) -> Vec<Violation> {
+        let mut violation = Vec::new();
         for number in 0..self.checks.len() {
             let Some((action, rule, check)) = self.checks.get(number).copied() else { break };
             if let Some((field, value)) = check(self, bar) {
                 let anomaly = Anomaly { code: bar.code, timestamp: Some(bar.timestamp), field, value, rule };
                 let skips = action == RuleAction::Error;
-                broken.push(Broken { anomaly, skips });
+                violation.push(Violation { anomaly, skips });
                 if skips {
-                    return broken;
+                    return violation;
                 }
             }
         }
         self.previous = Some(Previous::of(bar));
         self.num_before += 1;
-        broken
+        violation
     }
 
-    /// The calendar is asked once a day, for minutes come by the hundred.
+    /// A bar on a non-trading day. The calendar result is cached for the day, because a day has up to 240 minute bars.
     fn non_trading_day(&mut self, bar: &Bar) -> Option<Finding> {
         let date = bar.timestamp.date();
         let closed = match self.day {
@@ -112,7 +112,7 @@ impl<'a> MarketRules<'a> {
         (date > delisted).then(|| ("timestamp", format!("{date}, delisted on {delisted}")))
     }
 
-    /// What the source says of a bar's day; bars come oldest first.
+    /// The source's note of a day. Days must be passed in ascending order.
     pub(crate) fn note(&mut self, day: NaiveDate) -> Option<&'a DayNote> {
         let notes = self.known.notes();
         while notes.get(self.next_note).is_some_and(|note| note.day < day) {
@@ -126,22 +126,23 @@ impl<'a> MarketRules<'a> {
         (!is_on_grid(bar.timestamp, minutes)).then(|| ("timestamp", bar.timestamp.to_string()))
     }
 
-    /// Lots lost their fraction and the amount its last digits, so the average is known within bounds; a price may have a
-    /// third decimal that was rounded.
+    /// A bar whose average price (amount divided by volume) is outside its low and high. The tolerance covers the
+    /// truncated fraction of a lot, the rounded amount and a rounded third decimal of a price.
     fn average_price(&mut self, bar: &Bar) -> Option<Finding> {
         let (lots, amount) = (i128::from(bar.volume), i128::from(bar.amount.0));
         let tolerance = i128::from(self.rules.average_price_tolerance_percent);
         if amount == 0 && (lots == 0 || bar.source == SourceId::YAHOO) {
-            return None; // no trade, or a source that tells no amount
+            return None; // no trade, or a source without amounts
         }
-        // 0.01 thousand yuan a lot of 100 shares is 10 fen a share.
+        // 0.01 thousand yuan for a lot of 100 shares is 10 fen a share. The factor 1,000 is 10 fen times 100 percent.
         let (high, low) = (i128::from(bar.high.0) + 1, i128::from(bar.low.0) - 1);
         let too_high = (amount - 1) * 1_000 > high * (lots + 1) * (100 + tolerance);
         let too_low = (amount + 1) * 1_000 < low * lots * (100 - tolerance);
         (too_high || too_low).then(|| ("amount", format!("{} for {} lots", bar.amount, bar.volume)))
     }
 
-    /// Told once of each run of equal bars and of every further bar of it. Days without a trade do repeat each other.
+    /// A daily bar that completes or continues a run of `stale_repeat_bars` equal bars. Days without trades are
+    /// ignored.
     fn stale_repeat(&mut self, bar: &Bar) -> Option<Finding> {
         if bar.frequency != Frequency::Day {
             return None;
@@ -152,12 +153,12 @@ impl<'a> MarketRules<'a> {
     }
 }
 
-/// The field that breaks a rule, and its value.
+/// The field that breaks a rule and its value.
 pub(crate) type Finding = (&'static str, String);
 type Check<'a> = fn(&mut MarketRules<'a>, &Bar) -> Option<Finding>;
 
 impl Previous {
-    /// A day of which only the close is known; it equals no bar.
+    /// A day of which only the close is known. It equals no bar.
     fn stored(date: NaiveDate, close: Hundredths) -> Self {
         Self { date, prices: [close.0; 4], volume: -1, amount: 0 }
     }
@@ -173,8 +174,8 @@ impl Previous {
     }
 }
 
-/// Whether a bar of so many minutes ends then. The opening auction's row at 09:30 and what follows the close belong to
-/// every grid.
+/// Whether a bar of this length in minutes may end at this time. The row of the opening auction at 09:30 and times
+/// after the close are valid for every length.
 fn is_on_grid(end: NaiveDateTime, minutes: u32) -> bool {
     let minute = end.hour() * 60 + end.minute();
     const OPEN: u32 = 9 * 60 + 30;

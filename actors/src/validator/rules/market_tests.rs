@@ -1,14 +1,14 @@
 // Upstream: cargo
 // Downstream: domain, market, settings
-// Role: The rules of the market on bars of real shares and on ones that break them.
+// Role: Tests of the market rules with real bars and with bars that break the rules.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use crate::domain::{Bar, Frequency, Hundredths, KnownDays, MarketFacts, Rule, SourceId};
 use crate::settings::rules::{RuleAction, RuleSettings};
-use crate::validator::rules::market::{Broken, MarketRules};
+use crate::validator::rules::market::{MarketRules, Violation};
 
-/// Prices in fen, lots, amount in ten yuan.
+/// Time, prices in fen, volume in lots, amount in units of ten yuan.
 type Row = (&'static str, [i64; 4], i32, i64);
 
 fn bar(code: &str, frequency: Frequency, (time, [open, high, low, close], volume, amount): Row) -> Bar {
@@ -27,7 +27,7 @@ fn bar(code: &str, frequency: Frequency, (time, [open, high, low, close], volume
     }
 }
 
-/// No listing, no note, no factor.
+/// A context without listing, notes and factors.
 fn nothing() -> KnownDays {
     let facts = MarketFacts::built_in(NaiveDate::from_ymd_opt(2024, 2, 1).unwrap());
     KnownDays::new(facts.into(), Vec::new(), None)
@@ -36,11 +36,11 @@ fn nothing() -> KnownDays {
 fn judged(code: &str, frequency: Frequency, rows: &[Row], rules: &RuleSettings) -> Vec<(String, Rule)> {
     let known = nothing();
     let mut market = MarketRules::new(rules, code.parse().unwrap(), &known);
-    let broken = rows.iter().flat_map(|row| market.judge(&bar(code, frequency, *row)));
-    broken.map(|broken| (broken.anomaly.timestamp.unwrap().to_string(), broken.anomaly.rule)).collect()
+    let violation = rows.iter().flat_map(|row| market.judge(&bar(code, frequency, *row)));
+    violation.map(|violation| (violation.anomaly.timestamp.unwrap().to_string(), violation.anomaly.rule)).collect()
 }
 
-/// Days of January 2024 as they may be.
+/// Valid daily bars of January 2024.
 const QUIET: [Row; 7] = [
     ("2024-01-02", [939, 942, 921, 921], 1_158_366, 107_574_225),
     ("2024-01-03", [919, 922, 915, 920], 733_610, 67_367_388),
@@ -59,13 +59,14 @@ fn only(day: &str, rule: Rule) -> Vec<(String, Rule)> {
     vec![(format!("{day} 00:00:00"), rule)]
 }
 
-/// Twelve real years of a share: suspensions, ex-rights of up to -55 %, its first days, locked limits.
+/// Twelve real years of a share, with suspensions, ex-rights of up to -55 %, its first trading days and days locked at
+/// the limit.
 #[test]
 fn real_years_break_nothing() {
     let text = include_str!("../../../../data/sample/002032.SZ.daily.csv");
     let (rules, known) = (RuleSettings::default(), nothing());
     let mut market = MarketRules::new(&rules, "002032.SZ".parse().unwrap(), &known);
-    let mut broken = Vec::new();
+    let mut violation = Vec::new();
     for line in text.lines().skip(1) {
         let cells: Vec<&str> = line.split(',').collect();
         let number = |cell: usize, digits: f64| (cells[cell].parse::<f64>().unwrap() * digits).round() as i64;
@@ -73,10 +74,10 @@ fn real_years_break_nothing() {
         let prices = [5, 3, 4, 2].map(|cell| number(cell, 100.0));
         let row = bar("002032.SZ", Frequency::Day, ("2004-08-17", prices, (number(6, 0.01)) as i32, number(1, 0.1)));
         let timestamp = date.parse::<NaiveDate>().unwrap().and_time(NaiveTime::MIN);
-        broken.extend(market.judge(&Bar { timestamp, ..row }));
+        violation.extend(market.judge(&Bar { timestamp, ..row }));
     }
     assert_eq!(market.num_before, 2_813);
-    assert_eq!(broken, []);
+    assert_eq!(violation, []);
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn quiet_days_break_nothing() {
 }
 
 #[test]
-fn a_price_beyond_the_board_s_limit_is_told_once_the_first_days_are_over() {
+fn price_limit_applies_after_the_first_days() {
     let jump = |high, close| ("2024-01-11", [915, high, 910, close], 100, 9_500);
     let with = |row: Row| QUIET.into_iter().chain([row]).collect::<Vec<_>>();
     assert_eq!(days("000001.SZ", &with(jump(1_000, 1_000))), [], "9.09 may rise to 10.00");
@@ -100,7 +101,7 @@ fn a_price_beyond_the_board_s_limit_is_told_once_the_first_days_are_over() {
 }
 
 #[test]
-fn a_bar_on_a_holiday_is_told() {
+fn warns_about_bar_on_a_holiday() {
     let spring = ("2024-02-12", [915, 921, 908, 909], 100, 9_150);
     assert_eq!(days("000001.SZ", &[spring]), only("2024-02-12", Rule::NonTradingDay));
     let working_sunday = ("2024-02-04", [915, 921, 908, 909], 100, 9_150);
@@ -112,12 +113,12 @@ fn amount_and_volume_must_fit_the_prices() {
     let [first, ..] = QUIET;
     let with = |volume, amount| days("000001.SZ", &[(first.0, first.1, volume, amount)]);
     let wrong = only("2024-01-02", Rule::AveragePrice);
-    assert_eq!(with(115_836_600, first.3), wrong, "shares where lots belong");
-    assert_eq!(with(first.2, first.3 / 1_000), wrong, "millions where thousands belong");
+    assert_eq!(with(115_836_600, first.3), wrong, "shares instead of lots");
+    assert_eq!(with(first.2, first.3 / 1_000), wrong, "millions instead of thousands");
     assert_eq!(with(first.2, 0), wrong);
     assert_eq!(with(0, 0), [], "a day without a trade");
     assert_eq!(with(0, 50), [], "less than a lot");
-    assert_eq!(with(1, 96), [], "within what rounding explains");
+    assert_eq!(with(1, 96), [], "within the rounding tolerance");
 }
 
 #[test]
@@ -154,7 +155,7 @@ fn a_rule_can_be_ignored_and_can_skip() {
     let strict = RuleSettings { non_trading_day: RuleAction::Error, ..RuleSettings::default() };
     let known = nothing();
     let mut market = MarketRules::new(&strict, "000001.SZ".parse().unwrap(), &known);
-    let broken = market.judge(&bar("000001.SZ", Frequency::Day, spring));
-    assert!(matches!(broken.as_slice(), [Broken { skips: true, .. }]), "{broken:?}");
-    assert_eq!(market.num_before, 0, "what is skipped is no bar to compare with");
+    let violation = market.judge(&bar("000001.SZ", Frequency::Day, spring));
+    assert!(matches!(violation.as_slice(), [Violation { skips: true, .. }]), "{violation:?}");
+    assert_eq!(market.num_before, 0, "later bars are not compared with a skipped bar");
 }

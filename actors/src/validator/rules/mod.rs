@@ -4,21 +4,21 @@
 
 //! Validation rules.
 
-/// A single bar.
+/// Rules for a single bar.
 pub mod bars;
-/// Minute bars against their daily bar.
+/// Compares minute bars with the daily bar of their day.
 pub(crate) mod day_sums;
-/// Adjustment factors.
+/// Rules for adjustment factors.
 pub mod factors;
 #[cfg(test)]
 pub(crate) mod generated_month;
-/// Rules of the market.
+/// Market rules: calendar, listing, time grid, average price and repeated bars.
 pub mod market;
 #[cfg(test)]
 mod market_tests;
-/// Prices from day to day.
+/// Market rules that compare the prices of consecutive days: price limits and ex-rights.
 pub(crate) mod prices;
 #[cfg(test)]
 mod prices_tests;
-/// Ticks.
+/// Rules for ticks.
 pub mod ticks;

@@ -1,9 +1,10 @@
 // Upstream: ticks
 // Downstream: domain, market
-// Role: The rules of prices from day to day: how far they may go, and from which price on.
+// Role: Rules for daily prices: price limits, and ex-rights that the adjustment factors explain.
 
-//! Both need the price of reference: the source's own, else the close of the trading day before, brought down by what the
-//! stored adjustment factors changed since. Where the factors are not known, an ex-right may have lowered it by any amount.
+//! Both rules use the reference price of a day. It is the source's reference price if known. Otherwise it is the close
+//! of the previous trading day, divided by the change of the stored adjustment factor. If the factors are unknown, an
+//! ex-right may have lowered the reference price by any amount.
 
 use chrono::NaiveDate;
 
@@ -11,25 +12,25 @@ use crate::domain::price_limit::{FirstDays, MarketBoard, lower_limit, too_far_ap
 use crate::domain::{Bar, DateRange, DayNote, Frequency, Hundredths, Millionths};
 use crate::validator::rules::market::{Finding, MarketRules};
 
-/// Calendar days before the last one in which the limits of a share that leaves are not judged: the period of 15 trading
-/// days in which it is traded for the last time begins with a day without limits, which nobody tells.
-pub(crate) const LEAVING: i64 = 30;
+/// Calendar days before the delisting without a check of price limits. The delisting period lasts 15 trading days. Its
+/// first day has no price limit, and no source reports which day that is.
+pub(crate) const DELISTING_DAYS: i64 = 30;
 
-/// Calendar days from the listing on that cover its first five trading days, the longest holidays included.
-pub(crate) const NEW: i64 = 25;
+/// Calendar days since the listing that certainly cover the first five trading days, including the longest holidays.
+pub(crate) const FIRST_CALENDAR_DAYS: i64 = 25;
 
-/// Where a day's limits are reckoned from, in fen.
+/// The reference price of a day's limits, in fen.
 enum Reference {
-    /// The source's word.
-    Told(i64),
-    /// From the close before and the factors, which are rounded: it may be a fen off.
-    Reckoned(i64),
-    /// At most so much: there may have been an ex-right.
-    AtMost(i64),
+    /// Exact: reported by the source, or the previous close if the factor did not change.
+    Exact(i64),
+    /// Computed from the previous close and the rounded factors. It may be off by one fen.
+    Computed(i64),
+    /// An upper bound: the previous close, which an unknown ex-right may have lowered.
+    UpperBound(i64),
 }
 
 impl MarketRules<'_> {
-    /// A daily bar beyond its limits.
+    /// A daily bar with a price beyond the price limits of its day.
     pub(crate) fn price_limit(&mut self, bar: &Bar) -> Option<Finding> {
         if bar.frequency != Frequency::Day {
             return None;
@@ -40,11 +41,11 @@ impl MarketRules<'_> {
         let (up, down) = self.limits(day, note, &reference)?;
         let (high, low) = (bar.high.0, bar.low.0);
         let (too_high, too_low) = match reference {
-            Some(Reference::Told(price)) => (high > upper_limit(price, up), low < lower_limit(price, down)),
-            Some(Reference::Reckoned(price)) => {
+            Some(Reference::Exact(price)) => (high > upper_limit(price, up), low < lower_limit(price, down)),
+            Some(Reference::Computed(price)) => {
                 (high > upper_limit(price + 1, up) + 1, low < lower_limit(price - 1, down) - 1)
             }
-            Some(Reference::AtMost(price)) => {
+            Some(Reference::UpperBound(price)) => {
                 (high > upper_limit(price, up) || too_far_apart(low, high, up.max(down)), false)
             }
             None => (too_far_apart(low, high, up.max(down)), false),
@@ -55,15 +56,16 @@ impl MarketRules<'_> {
             _ => return None,
         };
         let beside = match reference {
-            Some(Reference::Told(price) | Reference::Reckoned(price) | Reference::AtMost(price)) => {
-                format!("after {}", Hundredths(price))
+            Some(Reference::Exact(price) | Reference::Computed(price)) => {
+                format!("with reference price {}", Hundredths(price))
             }
-            None => format!("beside {}", bar.low),
+            Some(Reference::UpperBound(price)) => format!("with previous close {}", Hundredths(price)),
+            None => format!("with low {}", bar.low),
         };
         Some((field, format!("{price} {beside}")))
     }
 
-    /// The limits of a day in percent, up and down; `None`: there are none, or they are not known.
+    /// The upper and lower limit of a day in percent; `None` if the day has no limits or they are unknown.
     fn limits(&self, day: NaiveDate, note: Option<&DayNote>, reference: &Option<Reference>) -> Option<(i64, i64)> {
         let board = self.board?;
         let special = note.and_then(|note| note.is_special);
@@ -72,14 +74,14 @@ impl MarketRules<'_> {
         let usual = Some((percent, percent));
         let listing = self.listing;
         let delisted = listing.and_then(|listing| listing.delisted);
-        if delisted.is_some_and(|delisted| (delisted - day).num_days() <= LEAVING) {
+        if delisted.is_some_and(|delisted| (delisted - day).num_days() <= DELISTING_DAYS) {
             return None;
         }
         let Some(listed) = listing.and_then(|listing| listing.listed) else {
-            // What came first may be the first days of the security.
+            // The listing day is unknown: the first rows may be the first trading days of the security.
             return usual.filter(|_| self.num_before >= MarketBoard::FIRST_DAYS);
         };
-        if (day - listed).num_days() > NEW {
+        if (day - listed).num_days() > FIRST_CALENDAR_DAYS {
             return usual;
         }
         let nth = self.known.facts.calendar.trading_days(DateRange { start: listed, end: day }).len();
@@ -87,7 +89,7 @@ impl MarketRules<'_> {
             FirstDays::Free(days) => usual.filter(|_| nth > days),
             FirstDays::BoundToIssuePrice if nth > 1 => usual,
             FirstDays::BoundToIssuePrice => {
-                let is_told = matches!(reference, Some(Reference::Told(_)));
+                let is_told = matches!(reference, Some(Reference::Exact(_)));
                 (nth == 1 && is_told).then_some(FirstDays::ISSUE_PERCENT)
             }
         }
@@ -95,19 +97,19 @@ impl MarketRules<'_> {
 
     fn reference(&self, day: NaiveDate, note: Option<&DayNote>) -> Option<Reference> {
         if let Some(told) = note.and_then(|note| note.reference) {
-            return Some(Reference::Told(told.0));
+            return Some(Reference::Exact(told.0));
         }
         let (before, close) = self.close_before(day)?;
         let factors = self.known.factors.as_ref().and_then(|factors| factors.between(before, day));
         Some(match factors {
-            Some((from, to)) if from == to => Reference::Told(close),
-            Some((from, to)) => Reference::Reckoned(brought_down(close, from, to)),
-            None => Reference::AtMost(close),
+            Some((from, to)) if from == to => Reference::Exact(close),
+            Some((from, to)) => Reference::Computed(adjusted_close(close, from, to)),
+            None => Reference::UpperBound(close),
         })
     }
 
-    /// The close of the trading day before, or of the last one before a suspension that the source tells. After a day
-    /// without a sound row it is not known.
+    /// The close of the previous trading day, or of the last trading day before a suspension that the source reports;
+    /// `None` if a day in between has no valid row and no such report.
     fn close_before(&self, day: NaiveDate) -> Option<(NaiveDate, i64)> {
         let previous = self.previous.as_ref()?;
         let (first, last) = (previous.date.succ_opt()?, day.pred_opt()?);
@@ -124,8 +126,8 @@ impl MarketRules<'_> {
         between.iter().all(is_suspended).then_some((previous.date, close))
     }
 
-    /// A jump between the close before and the price of reference that the factors do not explain. Where they do not reach
-    /// the day nothing can be said.
+    /// A difference between the previous close and the reference price that the change of the factor does not explain.
+    /// A day that the factors do not cover is not checked.
     pub(crate) fn ex_right(&mut self, bar: &Bar) -> Option<Finding> {
         if bar.frequency != Frequency::Day || self.known.factors.is_none() {
             return None;
@@ -134,8 +136,8 @@ impl MarketRules<'_> {
         let reference = self.note(day)?.reference?.0;
         let (before, close) = self.close_before(day)?;
         let (from, to) = self.known.factors.as_ref()?.between(before, day)?;
-        let expected = brought_down(close, from, to);
-        // Both are rounded to whole fen, and vendors give factors with as few as three decimals.
+        let expected = adjusted_close(close, from, to);
+        // Tolerance: both prices are rounded to whole fen, and factors of vendors may have only three decimals.
         let is_explained = (expected - reference).abs() <= 1 + close / 1_000;
         (!is_explained).then(|| {
             let price = Hundredths;
@@ -145,8 +147,8 @@ impl MarketRules<'_> {
     }
 }
 
-/// A close in fen as it counts after the factor changed, rounded half up.
-fn brought_down(close: i64, from: Millionths, to: Millionths) -> i64 {
+/// A close in fen, adjusted to the new factor and rounded half up.
+fn adjusted_close(close: i64, from: Millionths, to: Millionths) -> i64 {
     let (close, from, to) = (i128::from(close), i128::from(from.0), i128::from(to.0).max(1));
     i64::try_from((2 * close * from + to) / (2 * to)).unwrap_or(i64::MAX)
 }

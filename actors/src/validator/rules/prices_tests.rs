@@ -1,6 +1,6 @@
 // Upstream: cargo
 // Downstream: domain, market, settings
-// Role: Price limits and ex-rights on days of real boards: reference prices, first and last days, special treatment.
+// Role: Tests of price limits and ex-rights: reference prices, first and last trading days, special treatment.
 
 use chrono::{NaiveDate, NaiveTime};
 
@@ -16,7 +16,7 @@ fn day(text: &str) -> NaiveDate {
     text.parse().unwrap()
 }
 
-/// Opening, highest, lowest and closing price in fen, on a day.
+/// A daily bar with these prices in fen.
 fn bar(code: &str, date: &str, [open, high, low, close]: [i64; 4]) -> Bar {
     Bar {
         code: code.parse().unwrap(),
@@ -47,24 +47,24 @@ fn old(code: &str) -> MarketFacts {
     listing(code, "旧", "1997-01-06", None)
 }
 
-/// The rules that bars of a code break, with their days.
-fn broken(facts: MarketFacts, notes: Vec<DayNote>, factors: Option<FactorChanges>, bars: &[Bar]) -> Vec<String> {
+/// The rules that the bars of one code break, each with its day.
+fn violation(facts: MarketFacts, notes: Vec<DayNote>, factors: Option<FactorChanges>, bars: &[Bar]) -> Vec<String> {
     let rules = RuleSettings { stale_repeat_bars: 250, ..RuleSettings::default() };
     let known = KnownDays::new(facts.into(), notes, factors);
     let mut market = MarketRules::new(&rules, bars[0].code, &known);
-    let broken = bars.iter().flat_map(|bar| market.judge(bar)).map(|broken| broken.anomaly);
-    broken.map(|anomaly| format!("{} {}", anomaly.timestamp.unwrap().date(), anomaly.rule.as_str())).collect()
+    let violation = bars.iter().flat_map(|bar| market.judge(bar)).map(|violation| violation.anomaly);
+    violation.map(|anomaly| format!("{} {}", anomaly.timestamp.unwrap().date(), anomaly.rule.as_str())).collect()
 }
 
-/// Whether a single bar with a price of reference breaks its limits.
+/// Whether a single bar breaks the price limits of this reference price.
 fn breaks(code: &str, date: &str, facts: MarketFacts, reference: i64, prices: [i64; 4]) -> bool {
-    let found = broken(facts, vec![note(date, reference)], None, &[bar(code, date, prices)]);
+    let found = violation(facts, vec![note(date, reference)], None, &[bar(code, date, prices)]);
     assert!(found.is_empty() || found == [format!("{date} {}", Rule::PriceLimit.as_str())], "{found:?}");
     !found.is_empty()
 }
 
 #[test]
-fn limits_are_reckoned_from_the_source_s_price_of_reference_in_whole_fen() {
+fn price_limits_use_reference_price_in_whole_fen() {
     let main = |prices| breaks("600000.SH", "2024-06-03", old("600000.SH"), 1_005, prices);
     assert!(!main([1_005, 1_106, 905, 1_000]), "11.055 is rounded up to 11.06, 9.045 to 9.05");
     assert!(main([1_005, 1_107, 905, 1_000]));
@@ -78,55 +78,55 @@ fn limits_are_reckoned_from_the_source_s_price_of_reference_in_whole_fen() {
 }
 
 #[test]
-fn special_treatment_counts_where_the_source_tells_it_or_the_name_of_those_days() {
+fn special_treatment_comes_from_source_or_recent_name() {
     let special = |date: &str, is_special, facts| {
         let note = DayNote { is_special, ..note(date, 1_000) };
-        !broken(facts, vec![note], None, &[bar("600518.SH", date, [1_000, 1_060, 1_000, 1_060])]).is_empty()
+        !violation(facts, vec![note], None, &[bar("600518.SH", date, [1_000, 1_060, 1_000, 1_060])]).is_empty()
     };
     let code = "600518.SH";
-    assert!(special("2020-05-06", Some(true), old(code)), "5 % by the source's word");
+    assert!(special("2020-05-06", Some(true), old(code)), "the source reports it: 5 %");
     assert!(!special("2020-05-06", Some(false), old(code)));
     assert!(
         !special("2020-05-06", None, listing(code, "*ST旧", "1997-01-06", None)),
-        "today's name is not that of 2020"
+        "the current name does not apply to 2020"
     );
-    assert!(special("2026-07-03", None, listing(code, "*ST旧", "1997-01-06", None)), "read a week later");
+    assert!(special("2026-07-03", None, listing(code, "*ST旧", "1997-01-06", None)), "the name was read a week later");
     assert!(!special("2026-07-06", None, listing(code, "*ST旧", "1997-01-06", None)), "10 % from then on");
     assert!(!special("2026-07-06", Some(true), old(code)));
 }
 
 #[test]
-fn a_new_share_s_first_days_are_free_or_bound_to_its_issue_price() {
+fn first_days_have_no_limit_or_issue_price_limit() {
     let new = |code: &str, listed: &str, date: &str, prices| {
         breaks(code, date, listing(code, "新", listed, None), 1_000, prices)
     };
     let (free, issue) = ([1_000, 3_000, 900, 2_500], [1_200, 1_440, 1_200, 1_440]);
-    // Registration: five days. 2023-04-10 is a Monday; the sixth day is the Monday after.
+    // Registration-based listing: five free days. 2023-04-10 is a Monday, so the sixth day is the next Monday.
     assert!(!new("601061.SH", "2023-04-10", "2023-04-14", free));
     assert!(new("601061.SH", "2023-04-10", "2023-04-17", free));
     assert!(!new("688981.SH", "2020-07-16", "2020-07-22", free));
     assert!(new("688981.SH", "2020-07-16", "2020-07-23", free));
-    // Bound to the issue price: 64 to 144 % on the first day.
+    // Bound to the issue price: 64 % to 144 % of it on the first day.
     assert!(!new("603000.SH", "2015-04-27", "2015-04-27", issue));
     assert!(new("603000.SH", "2015-04-27", "2015-04-27", [1_200, 1_441, 1_200, 1_440]));
     assert!(new("603000.SH", "2015-04-27", "2015-04-28", issue));
-    // Beijing: one day; before December 2013: one day.
+    // One free day: Beijing, and Shanghai before December 2013.
     assert!(!new("920002.BJ", "2024-04-30", "2024-04-30", free));
     assert!(new("920002.BJ", "2024-04-30", "2024-05-06", free));
     assert!(!new("600900.SH", "2003-11-18", "2003-11-18", free));
 }
 
 #[test]
-fn rows_before_the_listing_and_after_the_delisting_are_told() {
+fn warns_about_rows_outside_the_listing() {
     let facts = || listing("000005.SZ", "退市星源", "1990-12-10", Some("2024-04-26"));
     let flat = [100, 100, 100, 100];
     let last = bar("000005.SZ", "2024-04-26", flat);
     let gone = bar("000005.SZ", "2024-04-29", flat);
-    assert_eq!(broken(facts(), vec![], None, &[last, gone]), ["2024-04-29 after_delisting"]);
+    assert_eq!(violation(facts(), vec![], None, &[last, gone]), ["2024-04-29 after_delisting"]);
     let facts = || listing("601061.SH", "新", "2023-04-10", None);
     let early = bar("601061.SH", "2023-04-07", flat);
     let first = bar("601061.SH", "2023-04-10", flat);
-    assert_eq!(broken(facts(), vec![], None, &[early, first]), ["2023-04-07 before_listing"]);
+    assert_eq!(violation(facts(), vec![], None, &[early, first]), ["2023-04-07 before_listing"]);
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn a_share_that_leaves_is_not_judged_in_its_last_days() {
     assert!(breaks("000005.SZ", "2024-03-01", facts(), 100, [60, 60, 40, 45]));
 }
 
-/// 002032.SZ before its suspension of 2008, on 17 January, and after an ex-right, locked at its limit on 28 March: 22.92 is
-/// 10 % above 20.84.
+/// 002032.SZ on 2008-01-17, before its suspension, and on 2008-03-28, after an ex-right and locked at its limit: 22.92
+/// is 10 % above 20.84.
 const BEFORE: [i64; 4] = [5_405, 5_650, 5_001, 5_093];
 const AFTER: [i64; 4] = [2_292, 2_292, 2_292, 2_292];
 
@@ -164,27 +164,27 @@ fn of_2008() -> MarketFacts {
 }
 
 #[test]
-fn a_jump_of_the_reference_price_must_be_explained_by_the_factor() {
+fn reference_price_jump_needs_matching_factor() {
     let bars = [bar("002032.SZ", "2008-01-17", BEFORE), bar("002032.SZ", "2008-03-28", AFTER)];
     let found = |reference, factors| {
         let notes = [suspension_of_2008(), vec![note("2008-03-28", reference)]].concat();
-        broken(of_2008(), notes, factors, &bars)
+        violation(of_2008(), notes, factors, &bars)
     };
     assert_eq!(found(2_084, step(2_443_858)), [""; 0], "50.93 / 2.443858 = 20.84");
     assert_eq!(found(2_084, step(1_000_000)), ["2008-03-28 ex_right"], "a factor that did not change");
     assert_eq!(found(2_084, step(2_400_000)), ["2008-03-28 ex_right"]);
-    assert_eq!(found(2_084, None), [""; 0], "where no factor is stored nothing can be said");
+    assert_eq!(found(2_084, None), [""; 0], "no stored factors, no check");
     let short = changes(&[("2008-01-02", 1_000_000)], "2008-03-27");
-    assert_eq!(found(2_084, short), [""; 0], "nor where they end before");
-    assert_eq!(found(5_093, step(2_443_858)), ["2008-03-28 price_limit", "2008-03-28 ex_right"], "no price shows it");
+    assert_eq!(found(2_084, short), [""; 0], "factors that end earlier, no check");
+    assert_eq!(found(5_093, step(2_443_858)), ["2008-03-28 price_limit", "2008-03-28 ex_right"], "price mismatch");
 }
 
 #[test]
-fn after_a_suspension_that_is_told_the_last_close_counts_and_after_a_hole_none() {
+fn last_close_carries_over_reported_suspension_only() {
     let bars = [bar("002032.SZ", "2008-03-28", AFTER), bar("002032.SZ", "2008-04-02", AFTER)];
     let found = |between: Vec<DayNote>| {
         let notes = [vec![note("2008-04-02", 2_000)], between].concat();
-        let found = broken(of_2008(), notes, step(1_000_000), &bars);
+        let found = violation(of_2008(), notes, step(1_000_000), &bars);
         found.into_iter().filter(|text| text.ends_with("ex_right")).count()
     };
     assert_eq!(found(vec![suspended(day("2008-03-31")), suspended(day("2008-04-01"))]), 1);
@@ -193,27 +193,27 @@ fn after_a_suspension_that_is_told_the_last_close_counts_and_after_a_hole_none()
 }
 
 #[test]
-fn without_a_word_of_the_source_the_factors_bring_the_close_before_down() {
+fn factors_adjust_previous_close_without_reference() {
     let judged = |factors, prices| {
         let bars = [bar("002032.SZ", "2008-01-17", BEFORE), bar("002032.SZ", "2008-03-28", prices)];
-        broken(of_2008(), suspension_of_2008(), factors, &bars)
+        violation(of_2008(), suspension_of_2008(), factors, &bars)
     };
     assert_eq!(judged(step(2_443_858), AFTER), [""; 0]);
-    assert_eq!(judged(step(1_000_000), AFTER), ["2008-03-28 price_limit"], "55 % down and nothing explains it");
+    assert_eq!(judged(step(1_000_000), AFTER), ["2008-03-28 price_limit"], "55 % down without a factor change");
     assert_eq!(judged(step(2_443_858), [2_297, 2_297, 2_297, 2_297]), ["2008-03-28 price_limit"]);
-    assert_eq!(judged(None, AFTER), [""; 0], "an ex-right may explain it");
-    assert_eq!(judged(None, [5_603, 5_603, 5_603, 5_603]), ["2008-03-28 price_limit"], "none raises a price");
+    assert_eq!(judged(None, AFTER), [""; 0], "an ex-right is possible");
+    assert_eq!(judged(None, [5_603, 5_603, 5_603, 5_603]), ["2008-03-28 price_limit"], "no ex-right raises a price");
 }
 
 #[test]
-fn the_first_row_of_an_increment_is_compared_with_the_stored_close() {
+fn first_incremental_row_is_checked_against_stored_close() {
     let judged = |close_before: (&str, i64), notes, factors| {
         let rules = RuleSettings::default();
         let mut known = KnownDays::new(old("600000.SH").into(), notes, factors);
         known.close_before = Some((day(close_before.0), Hundredths(close_before.1)));
         let mut market = MarketRules::new(&rules, "600000.SH".parse().unwrap(), &known);
-        let broken = market.judge(&bar("600000.SH", "2024-06-03", [1_000, 1_050, 1_000, 1_040]));
-        broken.into_iter().map(|broken| broken.anomaly.rule).collect::<Vec<_>>()
+        let violation = market.judge(&bar("600000.SH", "2024-06-03", [1_000, 1_050, 1_000, 1_040]));
+        violation.into_iter().map(|violation| violation.anomaly.rule).collect::<Vec<_>>()
     };
     assert_eq!(judged(("2024-05-31", 990), vec![], None), []);
     assert_eq!(judged(("2024-05-31", 900), vec![], None), [Rule::PriceLimit]);

@@ -1,6 +1,6 @@
 // Upstream: validator
 // Downstream: domain, prices, settings
-// Role: The rules a fetched tick must keep.
+// Role: Rules for fetched ticks.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,50 +11,50 @@ use rust_decimal::prelude::ToPrimitive;
 use crate::domain::price_limit::{MarketBoard, too_far_apart};
 use crate::domain::{Anomaly, Code, FetchedTick, Field, Hundredths, MarketFacts, Rule, SourceId, TaskCounts, Tick};
 use crate::settings::rules::{RuleAction, RuleSettings};
-use crate::validator::rules::prices::{LEAVING, NEW};
+use crate::validator::rules::prices::{DELISTING_DAYS, FIRST_CALENDAR_DAYS};
 
-/// The numbers of directions that Ginkgo's own gate lets through.
+/// The direction values that Ginkgo accepts.
 const DIRECTIONS: [i8; 8] = [0, 1, 2, 4, 5, 6, 7, 8];
 
-/// Minutes of the day in which trades may be: from the opening auction to the end of after-hours trading.
+/// Accepted minutes of the day: from the opening auction (09:15) to the end of after-hours trading (15:30).
 const TRADING: std::ops::RangeInclusive<u32> = (9 * 60 + 15)..=(15 * 60 + 30);
 
-/// Minutes of the day in which trades are made: the opening call's end, the sessions, and the after-hours trading.
+/// Minutes of the day with trades: the end of the opening auction, the sessions and the after-hours trading.
 const SESSIONS: [std::ops::RangeInclusive<u32>; 3] =
     [(9 * 60 + 25)..=(11 * 60 + 30), (13 * 60)..=(15 * 60), (15 * 60 + 5)..=(15 * 60 + 30)];
 
-/// The ticks of some days, checked, in the order they came.
+/// The result of validating the ticks of one or more days.
 pub struct CheckedTicks {
-    /// Sound ones.
+    /// Valid ticks in the order of the answer.
     pub rows: Vec<Tick>,
-    /// Days of which a row was refused: what is stored of them is not removed, for nothing better is known.
-    pub unsound_days: BTreeSet<NaiveDate>,
-    /// Rows by what became of them.
+    /// Days with a skipped row. Their stored rows are not deleted, because the new rows are incomplete.
+    pub days_with_skipped_rows: BTreeSet<NaiveDate>,
+    /// Row counts by outcome.
     pub counts: TaskCounts,
-    /// Examples of invalid ones.
+    /// Examples of skipped and reported rows.
     pub anomalies: Vec<Anomaly>,
 }
 
-/// What is known of all ticks of one answer.
+/// The context of all ticks of one answer.
 pub struct TickContext<'a> {
     /// The security.
     pub code: Code,
-    /// Who gave the ticks.
+    /// The source of the ticks.
     pub source: SourceId,
-    /// Listings and calendar.
+    /// Listings and the trading calendar.
     pub facts: &'a MarketFacts,
-    /// Which rules of the market count, and how.
+    /// The action of each market rule.
     pub rules: &'a RuleSettings,
-    /// Anomalies that are kept as examples.
+    /// Maximum number of anomalies that are kept as examples.
     pub max_examples: usize,
 }
 
-/// Checks the ticks of some days.
+/// Validates the ticks of one or more days.
 pub fn check_all(days: &[(NaiveDate, Vec<FetchedTick>)], context: &TickContext<'_>) -> CheckedTicks {
     let TickContext { code, source, rules, .. } = *context;
     let mut checked = CheckedTicks {
         rows: Vec::new(),
-        unsound_days: BTreeSet::new(),
+        days_with_skipped_rows: BTreeSet::new(),
         counts: TaskCounts::default(),
         anomalies: Vec::new(),
     };
@@ -98,7 +98,7 @@ pub fn check_all(days: &[(NaiveDate, Vec<FetchedTick>)], context: &TickContext<'
 
 impl CheckedTicks {
     fn skip(&mut self, day: NaiveDate, anomaly: Anomaly, max_examples: usize) {
-        self.unsound_days.insert(day);
+        self.days_with_skipped_rows.insert(day);
         *self.counts.skipped.entry(anomaly.rule).or_default() += 1;
         if self.anomalies.len() < max_examples {
             self.anomalies.push(anomaly);
@@ -113,14 +113,14 @@ impl CheckedTicks {
     }
 }
 
-/// The rules of the market for the trades of one day.
+/// The market rules for the trades of one day.
 struct DayRules {
-    /// What is wrong with every trade of the day.
+    /// Rules that every trade of the day breaks.
     of_day: Vec<(Rule, &'static str)>,
-    /// The limit in percent; `None` where there is none, or the security may be new.
+    /// The price limit in percent; `None` if the day has no limit or may be one of the first or last trading days.
     percent: Option<i64>,
     newest: Option<NaiveDateTime>,
-    /// The lowest and the highest price that were kept.
+    /// The lowest and the highest price so far, without prices that are too far from the others.
     prices: Option<(i64, i64)>,
 }
 
@@ -128,17 +128,17 @@ impl DayRules {
     fn new(day: NaiveDate, context: &TickContext<'_>) -> Self {
         let listing = context.facts.listing(context.code);
         let (listed, delisted) = listing.map_or((None, None), |listing| (listing.listed, listing.delisted));
-        let broken = [
+        let violation = [
             (context.facts.calendar.is_trading_day(day) == Some(false), Rule::NonTradingDay),
             (listed.is_some_and(|listed| day < listed), Rule::BeforeListing),
             (delisted.is_some_and(|delisted| day > delisted), Rule::AfterDelisting),
         ];
-        // No limit holds on some days after the listing and on the first of the last days; see `price_rules`.
-        let is_judged = listed.is_some_and(|listed| (day - listed).num_days() > NEW)
-            && delisted.is_none_or(|delisted| (delisted - day).num_days() > LEAVING);
+        // Some days after the listing and before the delisting have no limit; see `rules::prices`.
+        let is_judged = listed.is_some_and(|listed| (day - listed).num_days() > FIRST_CALENDAR_DAYS)
+            && delisted.is_none_or(|delisted| (delisted - day).num_days() > DELISTING_DAYS);
         let board = MarketBoard::of(context.code).filter(|_| is_judged);
         Self {
-            of_day: broken
+            of_day: violation
                 .into_iter()
                 .filter(|(is_broken, _)| *is_broken)
                 .map(|(_, rule)| (rule, "timestamp"))
@@ -165,7 +165,7 @@ impl DayRules {
         self.of_day.iter().copied().chain(of_trade.into_iter().flatten())
     }
 
-    /// A price that is too far from the others is not one to compare with.
+    /// Records a kept trade. A price that is too far from the others is not used for later comparisons.
     fn keep(&mut self, timestamp: NaiveDateTime, price: Hundredths) {
         self.newest = self.newest.max(Some(timestamp));
         let (low, high) = self.prices.unwrap_or((price.0, price.0));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_the_market_warn_of_trades_and_may_refuse_them() {
+    fn market_rules_warn_about_or_reject_ticks() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         let code = "000001.SZ".parse().unwrap();
         let (listed, delisted) = (Some(day("1991-04-03")), Some(day("2024-12-31")));
@@ -247,7 +247,7 @@ mod tests {
         let checked = judged(&[(day("2024-01-02"), rows.clone())], facts.clone(), &RuleSettings::default());
         let expected = [(Rule::PriceLimit, 1), (Rule::TickSession, 3), (Rule::TickOrder, 1)];
         assert_eq!(checked.counts.warned, expected.into_iter().collect());
-        assert_eq!((checked.rows.len(), checked.unsound_days.len(), checked.anomalies.len()), (7, 0, 3));
+        assert_eq!((checked.rows.len(), checked.days_with_skipped_rows.len(), checked.anomalies.len()), (7, 0, 3));
         let strict = RuleSettings {
             tick_session: RuleAction::Error,
             price_limit: RuleAction::Ignore,
@@ -255,7 +255,7 @@ mod tests {
         };
         let checked = judged(&[(day("2024-01-02"), rows)], facts.clone(), &strict);
         assert_eq!(checked.counts.skipped, [(Rule::TickSession, 3)].into_iter().collect());
-        assert_eq!((checked.counts.warned.len(), checked.rows.len(), checked.unsound_days.len()), (0, 4, 1));
+        assert_eq!((checked.counts.warned.len(), checked.rows.len(), checked.days_with_skipped_rows.len()), (0, 4, 1));
 
         let wrong = |date: &str| {
             let tick = FetchedTick {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_trades_of_a_minute_are_different_trades_and_what_cannot_be_is_refused() {
+    fn numbers_equal_ticks_and_rejects_invalid_ones() {
         let day = NaiveDate::from_ymd_opt(2024, 1, 2).unwrap();
         let rows = vec![
             tick("09:25:00", "11.50", "120", "2"),
@@ -292,6 +292,6 @@ mod tests {
         assert_eq!(identities.len(), 4);
         assert_eq!((checked.counts.fetched, checked.counts.num_skipped(), checked.anomalies.len()), (11, 7, 3));
         assert_eq!(checked.counts.skipped[&Rule::ImplausibleTimestamp], 2);
-        assert_eq!(checked.unsound_days.len(), 2);
+        assert_eq!(checked.days_with_skipped_rows.len(), 2);
     }
 }

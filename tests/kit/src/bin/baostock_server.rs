@@ -1,8 +1,8 @@
 // Upstream: operator
 // Downstream: kit
-// Role: The BaoStock server as a program, for the vendor's own client and for trials by hand.
+// Role: Runs the BaoStock server as a program, for the vendor's own client and for manual tests.
 
-//! `baostock_server --port 10030 --codes 3 --days 58 --last-day 2024-03-29`; `--page-rows N` sets the size of its pages.
+//! `baostock_server --port 10030 --codes 3 --days 58 --last-day 2024-03-29`; `--page-rows N` sets the page size.
 
 use kit::arguments::Arguments;
 use kit::baostock_server::{BaoStockServer, Options};

@@ -1,6 +1,6 @@
 // Upstream: operator
 // Downstream: kit
-// Role: The EastMoney server as a program, for the vendor's own client and for trials by hand.
+// Role: Runs the EastMoney server as a program, for the vendor's own client and for manual tests.
 
 //! `eastmoney_server --port 8002 --codes 3 --days 58 --last-day 2024-03-29 --page-size 2`.
 

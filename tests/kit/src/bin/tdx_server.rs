@@ -1,8 +1,9 @@
 // Upstream: operator
 // Downstream: kit
-// Role: The TDX server as a program, for the vendor's own clients and for trials by hand.
+// Role: Runs the TDX server as a program, for the vendor's own clients and for manual tests.
 
-//! `tdx_server --port 7709 --codes 3 --days 58 --last-day 2024-03-29`: every security has an event on 1 March 2024.
+//! `tdx_server --port 7709 --codes 3 --days 58 --last-day 2024-03-29`; every security has an ex-right event on
+//! 1 March 2024.
 
 use kit::arguments::Arguments;
 use kit::tdx_server::TdxServer;

@@ -1,9 +1,9 @@
 // Upstream: operator
 // Downstream: kit
-// Role: The Tushare server as a program, for the vendor's own client and for trials by hand.
+// Role: Runs the Tushare server as a program, for the vendor's own client and for manual tests.
 
-//! `tushare_server --port 8001 --codes 3 --days 58 --last-day 2024-03-29`: the token is `tok-ok`; `tok-limited` always meets the
-//! limit; `--calls-per-minute N` sets a limit for all.
+//! `tushare_server --port 8001 --codes 3 --days 58 --last-day 2024-03-29`. It accepts the token `tok-ok`; the token
+//! `tok-limited` always gets the rate-limit error. `--calls-per-minute N` limits the calls with `tok-ok`.
 
 use kit::arguments::Arguments;
 use kit::tushare_server::{Options, TushareServer};

@@ -1,8 +1,9 @@
 // Upstream: operator
 // Downstream: kit
-// Role: The Yahoo server as a program, for the usual client of the vendor's and for trials by hand.
+// Role: Runs the Yahoo server as a program, for the common Yahoo client and for manual tests.
 
-//! `yahoo_server --port 8003 --codes 3 --days 58 --last-day 2024-03-29`; `429.SS` always meets the rate limit.
+//! `yahoo_server --port 8003 --codes 3 --days 58 --last-day 2024-03-29`; the symbol
+//! `429.SS` always gets HTTP 429.
 
 use kit::arguments::Arguments;
 use kit::yahoo_server::YahooServer;

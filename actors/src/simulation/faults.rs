@@ -1,0 +1,72 @@
+// Upstream: reference, simulation, store, world_tests
+// Downstream: ports
+// Role: Faults of a model, scripted per operation.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use crate::ports::{StoreError, StoreErrorClass};
+
+/// What happens to one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is done, and the call fails with this class.
+    Refuse(StoreErrorClass),
+    /// The call is carried out, and its answer is lost.
+    LoseAnswer,
+}
+
+/// The faults to come, and the calls so far, by operation.
+#[derive(Debug, Default)]
+pub struct Faults {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queued: BTreeMap<&'static str, VecDeque<Fault>>,
+    /// Refuses every call, whatever is queued.
+    always: Option<StoreErrorClass>,
+    calls: BTreeMap<&'static str, u64>,
+}
+
+impl Faults {
+    /// The next calls of `operation` meet these faults, one each.
+    pub fn queue(&self, operation: &'static str, faults: impl IntoIterator<Item = Fault>) {
+        self.lock().queued.entry(operation).or_default().extend(faults);
+    }
+
+    /// Refuses every call from now on; `None` ends it.
+    pub fn refuse_all(&self, class: Option<StoreErrorClass>) {
+        self.lock().always = class;
+    }
+
+    /// Calls of `operation` so far.
+    pub fn num_calls(&self, operation: &'static str) -> u64 {
+        self.lock().calls.get(operation).copied().unwrap_or_default()
+    }
+
+    /// Carries out a call under the fault that is due.
+    pub fn call<T>(&self, operation: &'static str, work: impl FnOnce() -> T) -> Result<T, StoreError> {
+        let fault = {
+            let mut state = self.lock();
+            *state.calls.entry(operation).or_default() += 1;
+            let queued = state.queued.get_mut(operation).and_then(VecDeque::pop_front);
+            state.always.map(Fault::Refuse).or(queued)
+        };
+        let class = match fault {
+            None => return Ok(work()),
+            Some(Fault::Refuse(class)) => class,
+            Some(Fault::LoseAnswer) => {
+                work();
+                StoreErrorClass::OutcomeUnknown
+            }
+        };
+        let (store, reason) = ("model".to_owned(), "an injected fault".to_owned());
+        Err(StoreError { store, operation: operation.to_owned(), class, reason })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

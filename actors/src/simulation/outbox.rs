@@ -1,0 +1,87 @@
+// Upstream: simulation, world
+// Downstream: domain, ports
+// Role: A model of the producer: keeps what the worker publishes, and fails when a test says so.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::domain::{CommandPart, PriceUpdate};
+use crate::ports::{DeadLetter, Outbox, OutboxError};
+
+/// Everything published so far.
+#[derive(Debug, Default)]
+pub struct ModelOutbox {
+    published: Mutex<Published>,
+}
+
+#[derive(Debug, Default)]
+struct Published {
+    notifications: Vec<Value>,
+    price_updates: Vec<PriceUpdate>,
+    parts: Vec<CommandPart>,
+    dead_letters: Vec<DeadLetter>,
+    failures_left: u32,
+}
+
+impl ModelOutbox {
+    /// The next calls fail, so many of them.
+    pub fn fail(&self, calls: u32) {
+        self.lock().failures_left = calls;
+    }
+
+    /// Messages to operators.
+    pub fn notifications(&self) -> Vec<Value> {
+        self.lock().notifications.clone()
+    }
+
+    /// Price updates.
+    pub fn price_updates(&self) -> Vec<PriceUpdate> {
+        self.lock().price_updates.clone()
+    }
+
+    /// Parts of split commands.
+    pub fn parts(&self) -> Vec<CommandPart> {
+        self.lock().parts.clone()
+    }
+
+    /// Dead letters.
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.lock().dead_letters.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, publish: impl FnOnce(&mut Published)) -> Result<(), OutboxError> {
+        let mut published = self.lock();
+        if published.failures_left > 0 {
+            published.failures_left -= 1;
+            return Err(OutboxError { topic: "model".to_owned(), reason: "an injected fault".to_owned() });
+        }
+        publish(&mut published);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Outbox for ModelOutbox {
+    async fn notify(&self, message: &str) -> Result<(), OutboxError> {
+        let message = serde_json::from_str(message).unwrap_or(Value::Null);
+        self.publish(|published| published.notifications.push(message))
+    }
+
+    async fn price_updates(&self, updates: &[PriceUpdate]) -> Result<(), OutboxError> {
+        self.publish(|published| published.price_updates.extend_from_slice(updates))
+    }
+
+    async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {
+        self.publish(|published| published.parts.push(part.clone()))
+    }
+
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError> {
+        self.publish(|published| published.dead_letters.push(letter.clone()))
+    }
+}

@@ -1,0 +1,44 @@
+// Upstream: simulation, world_tests
+// Downstream: domain
+// Role: Small data for tests: codes by number, a bar of a day, a command for some codes.
+
+use chrono::{NaiveDate, NaiveTime};
+use rust_decimal::Decimal;
+
+use crate::domain::{Code, FetchedBar, Field};
+
+/// The security of a number, on the Shenzhen exchange.
+///
+/// # Panics
+///
+/// For a number of more than six digits.
+#[allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+pub fn code(number: u32) -> Code {
+    format!("{number:06}.SZ").parse().unwrap()
+}
+
+/// A daily bar on which every price is the close, in fen.
+///
+/// # Panics
+///
+/// For a text that is no date.
+#[allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+pub fn bar_on(day: &str, close: i64) -> FetchedBar {
+    let day: NaiveDate = day.parse().unwrap();
+    let price = Field::Value(Decimal::new(close, 2));
+    FetchedBar {
+        timestamp: Field::Value(day.and_time(NaiveTime::MIN)),
+        open: price.clone(),
+        high: price.clone(),
+        low: price.clone(),
+        close: price,
+        volume: Field::Value(Decimal::from(100)),
+        amount: Field::Value(Decimal::new(close, 1)),
+    }
+}
+
+/// A command that replaces all daily bars of some securities.
+pub fn full_command(numbers: &[u32]) -> String {
+    let codes: Vec<String> = numbers.iter().map(|number| code(*number).to_string()).collect();
+    serde_json::json!({"command": "bar_snapshot", "params": {"codes": codes, "full": true}}).to_string()
+}

@@ -1,0 +1,140 @@
+// Upstream: simulation, world
+// Downstream: domain, ports
+// Role: A model of a vendor: answers from data that a test sets, with scripted errors and delays.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::NaiveDate;
+
+use crate::domain::{
+    Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field, SourceId,
+};
+use crate::ports::{BarRequest, DataKind, MarketSource, MarketSources, SourceError, SourceErrorKind};
+
+/// One vendor. A request is answered from `Data`, after `delay`, unless an error is queued.
+#[derive(Debug, Default)]
+pub struct ModelSource {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    data: Data,
+    errors: VecDeque<SourceErrorKind>,
+    delay: Duration,
+    num_calls: u64,
+}
+
+/// What the vendor has.
+#[derive(Debug, Clone, Default)]
+pub struct Data {
+    /// Bars of every frequency that is asked for.
+    pub bars: BTreeMap<Code, Vec<FetchedBar>>,
+    /// Raw adjustment factors.
+    pub factors: BTreeMap<Code, Vec<FetchedFactor>>,
+    /// Ticks by day.
+    pub ticks: BTreeMap<(Code, NaiveDate), Vec<FetchedTick>>,
+    /// The stock list.
+    pub stocks: Vec<FetchedStock>,
+    /// The trading calendar.
+    pub trade_days: Vec<FetchedTradeDay>,
+}
+
+impl ModelSource {
+    /// Changes what the vendor has.
+    pub fn edit(&self, edit: impl FnOnce(&mut Data)) {
+        edit(&mut self.lock().data);
+    }
+
+    /// The next requests fail with these errors, one each.
+    pub fn fail(&self, errors: impl IntoIterator<Item = SourceErrorKind>) {
+        self.lock().errors.extend(errors);
+    }
+
+    /// Every answer takes so long.
+    pub fn set_delay(&self, delay: Duration) {
+        self.lock().delay = delay;
+    }
+
+    /// Requests so far.
+    pub fn num_calls(&self) -> u64 {
+        self.lock().num_calls
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer<T>(&self, request: &str, read: impl FnOnce(&Data) -> T + Send) -> Result<T, SourceError> {
+        let (delay, error) = {
+            let mut state = self.lock();
+            state.num_calls += 1;
+            (state.delay, state.errors.pop_front())
+        };
+        tokio::time::sleep(delay).await;
+        match error {
+            Some(kind) => Err(SourceError { source_name: self.name(), request: request.to_owned(), kind }),
+            None => Ok(read(&self.lock().data)),
+        }
+    }
+}
+
+fn is_within<T>(range: DateRange, time: &Field<chrono::NaiveDateTime>, row: T) -> Option<T> {
+    let is_within = match time {
+        Field::Value(time) => range.contains(time.date()),
+        Field::Missing | Field::Unreadable(_) => true,
+    };
+    is_within.then_some(row)
+}
+
+#[async_trait]
+impl MarketSource for ModelSource {
+    fn name(&self) -> &'static str {
+        "model"
+    }
+
+    fn id(&self) -> SourceId {
+        SourceId::TUSHARE
+    }
+
+    async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
+        let BarRequest { code, range, .. } = *request;
+        let read = |data: &Data| {
+            let bars = data.bars.get(&code).into_iter().flatten();
+            bars.filter_map(|bar| is_within(range, &bar.timestamp, bar.clone())).collect()
+        };
+        self.answer("bars", read).await
+    }
+
+    async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
+        let read = |data: &Data| {
+            let factors = data.factors.get(&code).into_iter().flatten();
+            factors.filter_map(|factor| is_within(range, &factor.timestamp, factor.clone())).collect()
+        };
+        self.answer("factors", read).await
+    }
+
+    async fn ticks(&self, code: Code, day: NaiveDate) -> Result<Vec<FetchedTick>, SourceError> {
+        self.answer("ticks", |data| data.ticks.get(&(code, day)).cloned().unwrap_or_default()).await
+    }
+
+    async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
+        self.answer("stocks", |data| data.stocks.clone()).await
+    }
+
+    async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {
+        self.answer("trade days", |data| data.trade_days.clone()).await
+    }
+}
+
+/// A fixed order of sources, the same for every kind of data.
+pub struct ModelSources(pub Vec<Arc<dyn MarketSource>>);
+
+impl MarketSources for ModelSources {
+    fn of(&self, _kind: DataKind) -> Vec<Arc<dyn MarketSource>> {
+        self.0.clone()
+    }
+}

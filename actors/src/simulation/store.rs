@@ -1,0 +1,326 @@
+// Upstream: simulation, world, world_tests
+// Downstream: domain, faults, ports
+// Role: A model of ClickHouse: tables without keys, in which a row that is inserted twice is there twice.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+
+use crate::domain::{
+    AdjustFactor, Bar, Code, DateRange, DayTotal, FactorChanges, Frequency, Hundredths, QualityReport, Tick,
+};
+use crate::ports::{
+    BarBatch, BarStore, CodeHistory, FactorBatch, FactorStore, KeySpan, ReportBatch, ReportStore, SeriesEnds,
+    StoreError, StoreSet, StoredBar, StoredFactor, StoredTick, TickBatch, TickStore,
+};
+use crate::simulation::Faults;
+
+/// All tables of one model server.
+#[derive(Debug, Default)]
+pub struct ModelStore {
+    /// Faults of its calls, by the names of the ports' methods with the table before it, such as `bars.insert`.
+    pub faults: Faults,
+    /// Whether a batch whose token is known is dropped, as a table with a deduplication window does.
+    pub deduplicates: bool,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    bars: Vec<(String, Bar)>,
+    factors: Vec<(String, AdjustFactor)>,
+    ticks: Vec<(String, Tick)>,
+    reports: Vec<QualityReport>,
+    tokens: HashSet<String>,
+}
+
+impl Tables {
+    /// Whether a batch of this token has to be inserted.
+    fn is_new(&mut self, token: &str, deduplicates: bool) -> bool {
+        self.tokens.insert(token.to_owned()) || !deduplicates
+    }
+}
+
+impl ModelStore {
+    /// A server whose tables drop repeated batches.
+    pub fn deduplicating() -> Self {
+        Self { deduplicates: true, ..Self::default() }
+    }
+
+    /// The ports of a server.
+    pub fn ports(store: &Arc<Self>) -> StoreSet {
+        StoreSet { bars: store.clone(), factors: store.clone(), ticks: store.clone(), reports: store.clone() }
+    }
+
+    /// All stored bars with their UUIDs, in the order of their keys.
+    pub fn bars(&self) -> Vec<(String, Bar)> {
+        let mut bars = self.tables().bars.clone();
+        bars.sort_by_key(|(uuid, bar)| (bar.code, bar.frequency, bar.timestamp, uuid.clone()));
+        bars
+    }
+
+    /// All stored factors, in the order of their keys.
+    pub fn factors(&self) -> Vec<AdjustFactor> {
+        let mut factors: Vec<AdjustFactor> = self.tables().factors.iter().map(|(_, factor)| factor.clone()).collect();
+        factors.sort_by_key(|factor| (factor.code, factor.raw.timestamp));
+        factors
+    }
+
+    /// All stored ticks, in the order they were inserted.
+    pub fn ticks(&self) -> Vec<Tick> {
+        self.tables().ticks.iter().map(|(_, tick)| tick.clone()).collect()
+    }
+
+    /// All stored reports.
+    pub fn reports(&self) -> Vec<QualityReport> {
+        self.tables().reports.clone()
+    }
+
+    /// Puts a bar under a UUID, as another writer would.
+    pub fn put_bar(&self, uuid: &str, bar: Bar) {
+        self.tables().bars.push((uuid.to_owned(), bar));
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call<T>(&self, operation: &'static str, work: impl FnOnce(&mut Tables) -> T) -> Result<T, StoreError> {
+        self.faults.call(operation, || work(&mut self.tables()))
+    }
+}
+
+/// The newest of some times for each code.
+fn newest(rows: impl Iterator<Item = (Code, NaiveDateTime)>) -> HashMap<Code, NaiveDateTime> {
+    let mut newest = HashMap::new();
+    for (code, time) in rows {
+        let known = newest.entry(code).or_insert(time);
+        *known = time.max(*known);
+    }
+    newest
+}
+
+#[async_trait]
+impl BarStore for ModelStore {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.call("bars.prepare", |_| ())
+    }
+
+    fn deduplicates_retries(&self) -> bool {
+        self.deduplicates
+    }
+
+    async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
+        self.call("bars.latest", |tables| {
+            let of_frequency = tables.bars.iter().filter(|(_, bar)| bar.frequency == frequency);
+            newest(of_frequency.map(|(_, bar)| (bar.code, bar.timestamp)))
+        })
+    }
+
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
+        self.call("bars.last_closes", |tables| {
+            let mut closes: HashMap<Code, (NaiveDate, Hundredths)> = HashMap::new();
+            for (_, bar) in tables.bars.iter().filter(|(_, bar)| bar.frequency == Frequency::Day) {
+                let day = bar.timestamp.date();
+                if day >= since && closes.get(&bar.code).is_none_or(|(known, _)| *known < day) {
+                    closes.insert(bar.code, (day, bar.close));
+                }
+            }
+            closes
+        })
+    }
+
+    async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError> {
+        self.call("bars.day_totals", |tables| {
+            let mut days: BTreeMap<NaiveDate, DayTotal> = BTreeMap::new();
+            for (_, bar) in tables.bars.iter().filter(|(_, bar)| bar.code == code && bar.frequency == Frequency::Day) {
+                let Bar { high, low, close, .. } = *bar;
+                let (day, volume) = (bar.timestamp.date(), bar.volume.into());
+                if range.contains(day) {
+                    days.insert(day, DayTotal { day, high, low, close, volume });
+                }
+            }
+            days.into_values().collect()
+        })
+    }
+
+    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
+        let is_asked = |bar: &Bar| {
+            bar.frequency == frequency
+                && spans.iter().any(|span| {
+                    span.code == bar.code
+                        && span.from.is_none_or(|from| from <= bar.timestamp)
+                        && span.to.is_none_or(|to| bar.timestamp <= to)
+                })
+        };
+        self.call("bars.stored", |tables| {
+            let found = tables.bars.iter().filter(|(_, bar)| is_asked(bar));
+            let key = |(uuid, bar): &(String, Bar)| StoredBar {
+                code: bar.code,
+                timestamp: bar.timestamp,
+                uuid: uuid.clone(),
+            };
+            found.map(key).collect()
+        })
+    }
+
+    async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {
+        self.call("bars.insert", |tables| {
+            if tables.is_new(&batch.token, self.deduplicates) {
+                tables.bars.extend(batch.rows.iter().map(|row| (row.uuid.clone(), row.bar.clone())));
+            }
+        })
+    }
+
+    async fn remove(&self, frequency: Frequency, rows: &[StoredBar]) -> Result<(), StoreError> {
+        let gone: HashSet<&StoredBar> = rows.iter().collect();
+        self.call("bars.remove", |tables| {
+            tables.bars.retain(|(uuid, bar)| {
+                let key = StoredBar { code: bar.code, timestamp: bar.timestamp, uuid: uuid.clone() };
+                bar.frequency != frequency || !gone.contains(&key)
+            });
+        })
+    }
+}
+
+#[async_trait]
+impl FactorStore for ModelStore {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.call("factors.prepare", |_| ())
+    }
+
+    fn deduplicates_retries(&self) -> bool {
+        self.deduplicates
+    }
+
+    async fn latest(&self) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
+        self.call("factors.latest", |tables| {
+            newest(tables.factors.iter().map(|(_, factor)| (factor.code, factor.raw.timestamp)))
+        })
+    }
+
+    async fn ends(&self, codes: &[Code]) -> Result<HashMap<Code, SeriesEnds>, StoreError> {
+        self.call("factors.ends", |tables| {
+            let mut ends = HashMap::new();
+            for code in codes {
+                let mut rows: Vec<&AdjustFactor> =
+                    tables.factors.iter().map(|(_, factor)| factor).filter(|factor| factor.code == *code).collect();
+                rows.sort_by_key(|factor| factor.raw.timestamp);
+                if let Some((first, last)) = rows.first().zip(rows.last()) {
+                    let last_at = last.raw.timestamp;
+                    ends.insert(*code, SeriesEnds { first: first.raw.factor, last: last.raw.factor, last_at });
+                }
+            }
+            ends
+        })
+    }
+
+    async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError> {
+        self.call("factors.series", |tables| {
+            let found = tables.factors.iter().filter(|(_, factor)| codes.contains(&factor.code));
+            let row = |(uuid, factor): &(String, AdjustFactor)| StoredFactor {
+                code: factor.code,
+                raw: factor.raw,
+                uuid: uuid.clone(),
+            };
+            found.map(row).collect()
+        })
+    }
+
+    async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError> {
+        self.call("factors.changes", |tables| {
+            let days: BTreeMap<NaiveDate, _> = tables
+                .factors
+                .iter()
+                .filter(|(_, factor)| factor.code == code)
+                .map(|(_, factor)| (factor.raw.timestamp.date(), factor.raw.factor))
+                .collect();
+            let until = *days.last_key_value()?.0;
+            let mut since: Vec<_> = days.into_iter().collect();
+            since.dedup_by_key(|(_, factor)| *factor);
+            Some(FactorChanges { since, until })
+        })
+    }
+
+    async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {
+        self.call("factors.insert", |tables| {
+            if tables.is_new(&batch.token, self.deduplicates) {
+                tables.factors.extend(batch.rows.iter().map(|row| (row.uuid(), row.clone())));
+            }
+        })
+    }
+
+    async fn remove(&self, rows: &[StoredFactor]) -> Result<(), StoreError> {
+        self.call("factors.remove", |tables| {
+            tables
+                .factors
+                .retain(|(uuid, factor)| !rows.iter().any(|row| row.code == factor.code && row.uuid == *uuid));
+        })
+    }
+}
+
+#[async_trait]
+impl TickStore for ModelStore {
+    async fn newest_day(&self, code: Code) -> Result<Option<NaiveDate>, StoreError> {
+        self.call("ticks.newest_day", |tables| {
+            tables.ticks.iter().filter(|(_, tick)| tick.code == code).map(|(_, tick)| tick.timestamp.date()).max()
+        })
+    }
+
+    async fn stored_days(&self, code: Code, range: DateRange) -> Result<BTreeSet<NaiveDate>, StoreError> {
+        self.call("ticks.stored_days", |tables| {
+            let days = tables.ticks.iter().filter(|(_, tick)| tick.code == code).map(|(_, tick)| tick.timestamp.date());
+            days.filter(|day| range.contains(*day)).collect()
+        })
+    }
+
+    async fn stored(&self, code: Code, range: DateRange) -> Result<Vec<StoredTick>, StoreError> {
+        self.call("ticks.stored", |tables| {
+            let found =
+                tables.ticks.iter().filter(|(_, tick)| tick.code == code && range.contains(tick.timestamp.date()));
+            found.map(|(uuid, tick)| StoredTick { timestamp: tick.timestamp, uuid: uuid.clone() }).collect()
+        })
+    }
+
+    async fn deduplicates_retries(&self, _code: Code) -> Result<bool, StoreError> {
+        self.call("ticks.deduplicates_retries", |_| self.deduplicates)
+    }
+
+    async fn insert(&self, _code: Code, batch: &TickBatch) -> Result<(), StoreError> {
+        self.call("ticks.insert", |tables| {
+            if tables.is_new(&batch.token, self.deduplicates) {
+                tables.ticks.extend(batch.rows.iter().map(|row| (row.uuid(), row.clone())));
+            }
+        })
+    }
+
+    async fn remove(&self, code: Code, rows: &[StoredTick]) -> Result<(), StoreError> {
+        self.call("ticks.remove", |tables| {
+            tables.ticks.retain(|(uuid, tick)| {
+                let is_it = |row: &StoredTick| row.timestamp == tick.timestamp && row.uuid == *uuid;
+                tick.code != code || !rows.iter().any(is_it)
+            });
+        })
+    }
+}
+
+#[async_trait]
+impl ReportStore for ModelStore {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.call("reports.prepare", |_| ())
+    }
+
+    async fn keep(&self, batch: &ReportBatch) -> Result<(), StoreError> {
+        self.call("reports.keep", |tables| {
+            if tables.is_new(&batch.token, true) {
+                tables.reports.extend(batch.reports.iter().cloned());
+            }
+        })
+    }
+
+    async fn history(&self, _code: Code, _since: DateTime<Utc>) -> Result<CodeHistory, StoreError> {
+        self.call("reports.history", |_| CodeHistory::default())
+    }
+}
