@@ -12,7 +12,7 @@ DOCKER_BUILD_FLAGS ?=
 COMPOSE_ENV_FILES ?= .env
 export WORKER_VERSION COMPOSE_ENV_FILES
 
-.PHONY: help run test services bench docs fmt lint check deny clean image up down scale logs test-containers rust build-packages compose
+.PHONY: help run test services bench coverage docs fmt lint check deny clean image up down scale logs test-containers rust build-packages compose
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ services: ## starts the test servers and prints their addresses, until Ctrl-C
 bench: rust ## runs the pipeline benchmarks against real servers
 	@$(SERVICES)/install.sh
 	$(SERVICES)/with_services.sh cargo bench --bench pipeline $(CARGO_FLAGS)
+
+coverage: rust ## prints the covered lines by room: unit tests alone, tests without a server, all tests
+	@$(SERVICES)/install.sh
+	@.ci/coverage
 
 docs: rust build-packages ## regenerates docker/data_worker.yml and docs/configuration.md from the code
 	cargo build $(CARGO_FLAGS)

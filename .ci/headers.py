@@ -5,11 +5,11 @@
     // Downstream: modules that this file uses
     // Role: one sentence
 
-A name stands for a folder: its path below `src` in the same crate, or the crate name for another crate. A file in the same
-folder appears with its own name. More than six names are written as `many`. Both lines are computed from `use` trees and
-paths in the code; `mod x;` does not count as a use. A path through a re-export counts for the file that defines the item.
-`--write` rewrites the two lines. Errors are: a header line of more than 120 characters, a file of more than 500 lines, and
-an import cycle between files (without unit tests)."""
+A name stands for a folder: its path below `src` in the same crate, or the crate name for another crate. A file in the
+same folder appears with its own name. More than six names are written as `many`. Both lines are computed from `use`
+trees and paths in the code; `mod x;` does not count as a use. A path through a re-export counts for the file that
+defines the item. `--write` rewrites the two lines. Errors are: a header line of more than 120 characters, a file of
+more than 500 lines, and an import cycle between files (without unit tests)."""
 import argparse
 import os
 import re

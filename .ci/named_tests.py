@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks that the tests and checks named in the documents exist.
 
-A name in backquotes such as `it::group` or `write_plan::a_batch_is_…` must be the name of a module or of a function in it.
+A name in backquotes such as `it::group` or `write_plan::a_batch_is_…` must name a module or a function in it.
 `containers: …` must be the name of a check in tests/containers/run.sh.
 """
 import pathlib

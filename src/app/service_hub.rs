@@ -32,8 +32,8 @@ use crate::app::services::{ServiceError, Services, build_sources};
 use crate::config::{Loaded, Settings};
 use crate::observability::http::StoreQuestion;
 use crate::observability::telemetry::Telemetry;
+use crate::sources;
 use crate::sources::shared::budget::QuotaState;
-use crate::sources::{place, registry};
 
 /// The services of one worker.
 pub struct ServiceHub {
@@ -178,7 +178,7 @@ impl ServiceHub {
         ];
         let sources = sources.required().into_iter().map(|name| {
             let section = sources.clone();
-            probe(place::place(&section, name), async move { registry::probe(&section, name).await }.boxed())
+            probe(section.place(name), async move { sources::probe(&section, name).await }.boxed())
         });
         servers.into_iter().chain(sources).collect()
     }

@@ -14,9 +14,8 @@ use crate::adapters::clickhouse::ticks::ClickHouseTicks;
 use crate::adapters::mysql::store::MySqlReference;
 use crate::adapters::redis::heartbeat::RedisHeartbeats;
 use crate::config::Settings;
-use crate::sources::registry;
-use crate::sources::registry::ConfiguredSources;
 use crate::sources::shared::budget::QuotaState;
+use crate::sources::{self, ConfiguredSources};
 
 /// The longest a reload waits for a server whose settings changed.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
@@ -79,7 +78,7 @@ impl Services {
         let sources = tried(touched("sources"), "sources", async {
             let sources = ConfiguredSources::build(&settings.sources, &self.quotas);
             let sources = sources.map_err(|error| error.to_string())?;
-            let probes = settings.sources.required().into_iter().map(|name| registry::probe(&settings.sources, name));
+            let probes = settings.sources.required().into_iter().map(|name| sources::probe(&settings.sources, name));
             futures_util::future::try_join_all(probes).await?;
             Ok(Arc::new(sources) as Arc<dyn MarketSources>)
         });

@@ -194,12 +194,7 @@ fn kafka(kafka: &KafkaSection, findings: &mut Findings) {
 }
 
 fn sources(sources: &SourcesSection, findings: &mut Findings) {
-    for (path, url) in [
-        ("sources.eastmoney.url", &sources.eastmoney.url),
-        ("sources.eastmoney.list_url", &sources.eastmoney.list_url),
-        ("sources.tushare.url", &sources.tushare.url),
-        ("sources.yahoo.url", &sources.yahoo.url),
-    ] {
+    for (path, url) in sources.urls() {
         if let Err(reason) = check_url(url) {
             findings.0.push((path.into(), reason));
         }
@@ -215,20 +210,8 @@ fn sources(sources: &SourcesSection, findings: &mut Findings) {
         let reason = format!("it is {:.60?}, but it must be a host and a port such as `host:10030`", baostock.address);
         findings.0.push(("sources.baostock.address".into(), reason));
     }
-    findings.text("sources.baostock.user", &baostock.user);
-    findings.text("sources.yahoo.user_agent", &sources.yahoo.user_agent);
-    for (path, host) in [
-        ("sources.clickhouse.host", &sources.clickhouse.host),
-        ("sources.mongodb.host", &sources.mongodb.host),
-        ("sources.mysql.host", &sources.mysql.host),
-        ("sources.redis.host", &sources.redis.host),
-        ("sources.clickhouse.user", &sources.clickhouse.user),
-        ("sources.clickhouse.database", &sources.clickhouse.database),
-        ("sources.mongodb.database", &sources.mongodb.database),
-        ("sources.mysql.user", &sources.mysql.user),
-        ("sources.mysql.database", &sources.mysql.database),
-    ] {
-        findings.text(path, host);
+    for (path, text) in sources.texts() {
+        findings.text(path, text);
     }
     for (section, reason) in mapping_problems(sources) {
         findings.0.push((format!("sources.{section}.shape"), reason));

@@ -61,9 +61,6 @@ pub use sections::{
     Settings, WorkerSection,
 };
 pub use source_name::SourceName;
-pub use source_sections::{
-    BaoStockSection, EastMoneySection, FilesSection, RequestLimits, SourcesSection, TdxSection, TushareSection,
-    YahooSection,
-};
+pub use source_sections::*;
 pub use units::{AmountUnit, VolumeUnit};
 pub use watch::FileWatch;

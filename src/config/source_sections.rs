@@ -89,6 +89,61 @@ impl Default for SourcesSection {
 }
 
 impl SourcesSection {
+    /// The URLs of the sources by the path of their setting, for a check of their form.
+    pub fn urls(&self) -> [(&'static str, &str); 4] {
+        [
+            ("sources.eastmoney.url", &self.eastmoney.url),
+            ("sources.eastmoney.list_url", &self.eastmoney.list_url),
+            ("sources.tushare.url", &self.tushare.url),
+            ("sources.yahoo.url", &self.yahoo.url),
+        ]
+    }
+
+    /// The texts that must not be empty, by the path of their setting.
+    pub fn texts(&self) -> [(&'static str, &str); 11] {
+        [
+            ("sources.baostock.user", &self.baostock.user),
+            ("sources.clickhouse.host", &self.clickhouse.host),
+            ("sources.mongodb.host", &self.mongodb.host),
+            ("sources.mysql.host", &self.mysql.host),
+            ("sources.redis.host", &self.redis.host),
+            ("sources.clickhouse.user", &self.clickhouse.user),
+            ("sources.clickhouse.database", &self.clickhouse.database),
+            ("sources.mongodb.database", &self.mongodb.database),
+            ("sources.mysql.user", &self.mysql.user),
+            ("sources.mysql.database", &self.mysql.database),
+            ("sources.yahoo.user_agent", &self.yahoo.user_agent),
+        ]
+    }
+
+    /// A source's name and address, for people.
+    pub fn place(&self, name: SourceName) -> String {
+        match name {
+            SourceName::BaoStock => format!("BaoStock {}", self.baostock.address),
+            SourceName::Tushare => format!("Tushare {}", self.tushare.url),
+            SourceName::Files => format!("files in {}", self.files.folder.display()),
+            SourceName::Yahoo => format!("Yahoo {}", self.yahoo.url),
+            SourceName::EastMoney => format!("EastMoney {}", self.eastmoney.url),
+            SourceName::Tdx => format!("TDX {}", self.tdx.hosts.join(", ")),
+            SourceName::ClickHouse => {
+                let section = &self.clickhouse;
+                format!("source ClickHouse {}:{} database {}", section.host, section.port, section.database)
+            }
+            SourceName::MongoDb => {
+                let section = &self.mongodb;
+                format!("source MongoDB {}:{} database {}", section.host, section.port, section.database)
+            }
+            SourceName::MySql => {
+                let section = &self.mysql;
+                format!("source MySQL {}:{} database {}", section.host, section.port, section.database)
+            }
+            SourceName::Redis => {
+                let section = &self.redis;
+                format!("source Redis {}:{}/{}", section.host, section.port, section.database)
+            }
+        }
+    }
+
     /// The sources that the configuration lists explicitly for a kind of data.
     pub fn named(&self, kind: DataKind) -> &[SourceName] {
         match kind {

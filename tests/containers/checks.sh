@@ -1,4 +1,4 @@
-# What the container tests check, each in a subshell of its own; sourced by run.sh.
+# The checks of the container tests, each run in its own subshell; sourced by run.sh.
 # shellcheck shell=bash
 
 compose_files_are_sound() {
@@ -6,13 +6,13 @@ compose_files_are_sound() {
   version=$(sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
   for file in compose.yaml compose.ginkgo.yaml; do
     CLICKHOUSE_USER=x MYSQL_USER=x docker compose -f "$root/$file" --profile monitoring config -q
-    ! env -u CLICKHOUSE_PASSWORD COMPOSE_ENV_FILES=/dev/null docker compose -f "$root/$file" config -q 2>"$work/said" || fail "$file wants no password"
-    grep -q 'CLICKHOUSE_PASSWORD.*set it in .env' "$work/said" || fail "$file does not say what to set: $(<"$work/said")"
-    grep -qF "ginkgo-data-worker:\${WORKER_VERSION:-$version}" "$root/$file" || fail "$file does not run version $version"
-    # Not one image without a version.
+    ! env -u CLICKHOUSE_PASSWORD COMPOSE_ENV_FILES=/dev/null docker compose -f "$root/$file" config -q 2>"$work/said" || fail "$file does not require a password"
+    grep -q 'CLICKHOUSE_PASSWORD.*set it in .env' "$work/said" || fail "$file does not name the missing variable: $(<"$work/said")"
+    grep -qF "ginkgo-data-worker:\${WORKER_VERSION:-$version}" "$root/$file" || fail "$file does not use version $version"
+    # Every image has a version.
     ! sed -n 's/#.*//; s/^ *image: //p' "$root/$file" | grep -vE '^(&kafka )?[a-z/-]+:(v?[0-9]+[0-9.]+[a-z-]*|\$\{WORKER_VERSION:-[0-9.]+\}) *$|^\*kafka$' || fail "$file"
   done
-  grep -qx "ARG VERSION=$version" "$root/docker/Dockerfile" || fail "docker/Dockerfile is not of version $version"
+  grep -qx "ARG VERSION=$version" "$root/docker/Dockerfile" || fail "docker/Dockerfile does not have version $version"
 }
 
 image_is_built() {
@@ -24,7 +24,7 @@ image_is_as_it_should_be() {
   base=$(sed -n 's/^ARG RUNTIME_IMAGE=//p' "$root/docker/Dockerfile")
   size=$(inspect "$image" '{{.Size}}')
   above=$(((size - $(inspect "$base" '{{.Size}}')) / 1000000))
-  say "the image is $above MB above $base"
+  say "the image is $above MB larger than $base"
   ((above < 60)) || fail "$above MB"
   [[ $(inspect "$image" '{{.Config.User}} {{.Config.StopSignal}}') == '10001:10001 SIGTERM' ]] || fail 'user or signal'
   [[ $(inspect "$image" '{{json .Config.Healthcheck.Test}}') == '["CMD","data-worker","health"]' ]] || fail 'health check'
@@ -35,14 +35,14 @@ image_is_as_it_should_be() {
 four_workers_beat() {
   make_target up >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; compose ps -a >&2; fail "make up"; }
   wait_until 60 'four workers run' are_running 4
-  (($(redis keys 'heartbeat:data_worker:*' | wc -l) == 4)) || fail 'other heartbeats than four'
+  (($(redis keys 'heartbeat:data_worker:*' | wc -l) == 4)) || fail 'the number of heartbeats is not four'
 }
 
-# As docs/operations.md names them.
+# The commands of docs/operations.md.
 operators_commands_answer() {
   compose run --rm --no-deps -T data-worker config check --connect >"$work/said" 2>&1 || { cat "$work/said" >&2; fail 'config check --connect'; }
   compose exec -T data-worker data-worker status >"$work/said" || fail 'status'
-  (($(grep -c 'data_worker_.*running' "$work/said") == 4)) || { cat "$work/said" >&2; fail 'status shows other workers than four'; }
+  (($(grep -c 'data_worker_.*running' "$work/said") == 4)) || { cat "$work/said" >&2; fail 'status does not show four running workers'; }
   compose exec -T data-worker data-worker send --wait reload >"$work/said" || { cat "$work/said" >&2; fail 'send reload'; }
 }
 
@@ -63,7 +63,7 @@ limits_are_in_force() {
       == "1000000000 $((512 << 20)) $((128 << 20)) 256" ]] || fail 'limits'
     [[ $(inspect "$container" '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.LogConfig.Config}} {{.Config.StopTimeout}}') \
       == 'true [ALL] always map[max-file:3 max-size:20m] 35' ]] || fail "$(inspect "$container" '{{json .HostConfig}}')"
-    # What the kernel says of the process: user, capabilities, no way to new ones.
+    # The process status of the kernel: user, capabilities, no new privileges.
     [[ $(awk '/^(Uid|CapEff|NoNewPrivs):/ { printf "%s ", $2 }' "/proc/$(inspect "$container" '{{.State.Pid}}')/status") \
       == '10001 0000000000000000 1 ' ]] || fail 'user or capabilities'
     [[ -z $(docker diff "$container" | grep -v '^[CA] /\(etc\|bars\|home\)' || true) ]] || fail "wrote: $(docker diff "$container")"
@@ -71,14 +71,14 @@ limits_are_in_force() {
   docker ps -q --filter "label=com.docker.compose.project=$project" | xargs docker inspect \
     --format '{{range .NetworkSettings.Ports}}{{range .}}{{println .HostIp}}{{end}}{{end}}' | sort -u >"$work/addresses"
   [[ $(tr -d '\n' <"$work/addresses") == 127.0.0.1 ]] \
-    || fail 'a port is open to others'
+    || fail 'a port is published on another address'
 }
 
-# By the scrape configuration in docker/prometheus: it finds each container by the service's name.
+# With the scrape configuration in docker/prometheus, which finds each container through the service name.
 prometheus_scrapes_all_workers() {
   compose --profile monitoring up -d prometheus
   wait_until 60 'it has scraped four workers' number_from_prometheus_is 4 'sum(up{job="data-worker"})'
-  number_from_prometheus_is 4 'count(count by (node_id) (data_worker_state{state="running"} == 1))' || fail 'not all of them run'
+  number_from_prometheus_is 4 'count(count by (node_id) (data_worker_state{state="running"} == 1))' || fail 'not all workers run'
   number_from_prometheus_is 0 'sum(ALERTS{alertstate="firing"}) or vector(0)' || fail 'an alert fires'
   compose rm -fsv prometheus >/dev/null
 }
@@ -89,7 +89,7 @@ number_from_prometheus_is() { # NUMBER EXPRESSION
   [[ $(jq -r '.data.result[0].value[1]' <<<"$answer") == "$1" ]]
 }
 
-# The stack under test plays Ginkgo: its network, its variables, a file in the mounted folder, and the volume of its logs.
+# The stack under test takes the role of Ginkgo: network, variables, a file in the mounted folder, and the log volume.
 runs_beside_ginkgo() {
   local container
   mkdir -p "$work/ginkgo" "$work/logs"
@@ -107,26 +107,26 @@ runs_beside_ginkgo() {
   wait_until 30 'it runs' is_running "$container"
   beside down --timeout 35
   docker volume rm "$project-logs" >/dev/null
-  grep -h '"message":"the worker stopped in order"' "$work"/logs/data_worker.*.log >/dev/null || fail 'its log is not in the volume'
+  grep -h '"message":"the worker stopped in order"' "$work"/logs/data_worker.*.log >/dev/null || fail 'the log volume has no log of the worker'
 }
 
 is_running() { [[ $(status_of "$1") == running ]]; } # CONTAINER
 
-# The workers' own counters must agree with the table: a row that was written twice and merged since would show there.
+# The counters of the workers must match the table: they also show rows that were written twice and merged later.
 all_work_off_two_thousand() {
   local container before=() n i=0 commands=0 rows=0
-  each_beats_anew # what was sent before is told
+  each_beats_anew # earlier commands are in the counters
   for container in $(workers); do before+=("$(counted_by "$container" messages_processed)" "$(counted_by "$container" bars_written)"); done
   send 1 "$num_codes" 400
   assert_exact 1 "$num_codes" 120
-  each_beats_anew # the last commands are told
+  each_beats_anew # the last commands are in the counters
   for container in $(workers); do
     n=$(($(counted_by "$container" messages_processed) - before[i]))
     commands=$((commands + n))
     rows=$((rows + $(counted_by "$container" bars_written) - before[i + 1]))
     i=$((i + 2))
     say "$(node_of "$container"): $n commands"
-    ((n > 100)) || fail 'a worker had next to nothing'
+    ((n > 100)) || fail 'a worker processed too few commands'
   done
   ((commands == num_codes && rows == num_codes * days_a_part)) || fail "$commands commands, $rows rows"
 }
@@ -177,7 +177,7 @@ stops_and_starts() {
   took=$((SECONDS - took))
   [[ $(inspect "$container" '{{.State.ExitCode}}') == 0 ]] || fail "exit code $(inspect "$container" '{{.State.ExitCode}}')"
   ((took < 35)) || fail "$took s"
-  [[ -z $(heartbeat "$container") ]] || fail 'its heartbeat is still there'
+  [[ -z $(heartbeat "$container") ]] || fail 'its heartbeat still exists'
   say "drained in $took s"
   docker start "$container" >/dev/null
   took=$(wait_for_start "$container")
@@ -187,10 +187,10 @@ stops_and_starts() {
   assert_exact 4 "$num_codes" 120
 }
 
-wait_for_start() { # CONTAINER : milliseconds from the engine's start of it to the first heartbeat that says running
+wait_for_start() { # CONTAINER : prints the milliseconds from its start to the first heartbeat with status running
   local begin end=$((SECONDS + 30))
   begin=$(date -d "$(inspect "$1" '{{.State.StartedAt}}')" +%s%3N)
-  until is_running "$1"; do ((SECONDS < end)) || fail 'it does not run'; sleep 0.02; done
+  until is_running "$1"; do ((SECONDS < end)) || fail 'the worker does not run'; sleep 0.02; done
   echo $(($(date +%s%3N) - begin))
 }
 
@@ -207,10 +207,10 @@ hung_worker_is_replaced() {
   wait_until 90 'it is unhealthy' is_unhealthy "$container"
   say "unhealthy after $((SECONDS - begin)) s"
   wait
-  # FINAL: what it had in hand when it froze, others may have written meanwhile; such rows are identical.
+  # FINAL: other workers may have written the rows that it had in process; such rows are identical.
   assert_exact 5 "$num_codes" 120 FINAL
   say "all its commands are done after $((SECONDS - begin)) s"
-  [[ -z $(heartbeat "$container") ]] || fail 'a hung worker beats'
+  [[ -z $(heartbeat "$container") ]] || fail 'a hung worker sends heartbeats'
   kill -CONT "$pid"
   trap - EXIT
   wait_until 90 'it is healthy again' is_healthy "$container"
@@ -231,30 +231,30 @@ restart_resumes() {
   assert_exact 6 "$num_codes" 120
 }
 
-# What `make up` does when there is a new image: every worker is exchanged for a container of another name.
+# The effect of `make up` with a new image: a new container replaces each worker.
 upgrade_loses_nothing() {
   local before
   before=$(workers)
   send 7 "$num_codes" 200 &
   wait_until 30 'rows come' has_rows 7 2000
   compose up -d --no-build --no-deps --force-recreate data-worker
-  say "exchanged at $(rows_in 7) rows"
+  say "replaced at $(rows_in 7) rows"
   wait_until 60 'four run' are_running 4
-  [[ -z $(workers | grep -Fx "$before" || true) ]] || fail 'an old worker is still there'
+  [[ -z $(workers | grep -Fx "$before" || true) ]] || fail 'an old worker still runs'
   wait
   assert_exact 7 "$num_codes" 120
 }
 
 data_survives_down() {
   make_target down
-  [[ -z $(docker ps -aq --filter "label=com.docker.compose.project=$project") ]] || fail 'a container is still there'
+  [[ -z $(docker ps -aq --filter "label=com.docker.compose.project=$project") ]] || fail 'a container still exists'
   make_target up >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; fail 'make up'; }
   wait_until 60 'four run' are_running 4
   assert_exact 7 "$num_codes" 10
   members_have_partitions 4
 }
 
-# Two containers after each other, both without a place of their own to write to: what the first has done, the second knows.
+# Two containers in sequence, both with a read-only root: the second one continues with the progress of the first.
 backfill_goes_on_in_another_container() {
   local codes code=0
   codes=$(seq -s, -f '%.0f.SH' 600000 600019)
@@ -265,15 +265,15 @@ backfill_goes_on_in_another_container() {
   backfill || code=$?
   if ((code != 1)) || ! grep -q '^failed: 1d 600004.SH ' "$work/said"; then
     cat "$work/said" >&2
-    fail "exit code $code without a code's file"
+    fail "exit code $code although the file of a code is missing"
   fi
   mv "$work/away" "$work/bars/600004.SH.daily.csv"
   backfill || { cat "$work/said" >&2; fail 'the same command again'; }
-  grep -qE ' parts, [1-9][0-9]* of them done before; journal /var/lib/data-worker/' "$work/said" || { cat "$work/said" >&2; fail 'it began anew'; }
+  grep -qE ' parts, [1-9][0-9]* of them done before; journal /var/lib/data-worker/' "$work/said" || { cat "$work/said" >&2; fail 'it started from the beginning'; }
   assert_exact 9 20 10
 }
 
-# Each worker's beats are told apart by the time each tells of the one before; looked at twice a second.
+# Heartbeats of a worker are distinguished by their field last_heartbeat; sampled twice per second.
 heartbeats_under_load() {
   local end=$((SECONDS + heartbeat_minutes * 60)) container nodes=() node
   for container in $(workers); do nodes+=("heartbeat:data_worker:$(node_of "$container")"); done
@@ -289,7 +289,7 @@ heartbeats_under_load() {
     !($1 in last) { last[$1] = $2; next }
     $2 != last[$1] { beats++; gap = $2 - last[$1]; if (gap > 11) late += int(gap / 10); last[$1] = $2 }
     END {
-      printf "containers: %d beats of about %d, %d late or missing, %d looks without a beat\n", beats, expected, late, absent
+      printf "containers: %d of about %d heartbeats, %d late or missing, %d samples without a heartbeat\n", beats, expected, late, absent
       exit !(beats >= expected * 0.95 - 4 && late < expected / 100 && absent == 0)
     }' "$work/beats" || fail 'heartbeats'
 }

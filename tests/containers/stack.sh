@@ -1,4 +1,4 @@
-# The stack under test and handles on it; sourced by run.sh.
+# The stack under test and functions to control it; sourced by run.sh.
 # shellcheck shell=bash
 project=data-worker-test
 group=data_worker_group
@@ -6,23 +6,23 @@ image=ginkgo-data-worker:test
 commands_topic=ginkgo.data.commands
 dead_letter_topic=ginkgo.data.commands.dlq
 num_codes=2000
-days_a_part=20 # each check has trading days of its own, so its rows are exactly known
+days_a_part=20 # each check has its own trading days, so its rows are known exactly
 
 say() { printf 'containers: %s\n' "$*"; }
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 
 # --- set up ---
 
-free_ports() { # N : below the range for outgoing connections
+free_ports() { # N : prints N free ports below the range for outgoing connections
   local port n=0
   while ((n < $1)); do
     port=$((20000 + RANDOM % 12000))
-    # Whoever accepts a connection holds the port.
+    # A successful connection means that the port is in use.
     (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; n=$((n + 1)); }
   done
 }
 
-# The same commands as a user's act on the test's own project, files and passwords.
+# Makes the commands of a user act on the project, files and passwords of the test.
 write_environment() {
   local ports
   mapfile -t ports < <(free_ports 5)
@@ -39,7 +39,7 @@ write_environment() {
   export REDISCLI_AUTH=$REDIS_PASSWORD
 }
 
-# A folder of made-up bars: for each code, the same days with values of its own.
+# Writes a folder of artificial bars: the same days for each code, with different values.
 write_bars() {
   mkdir -p "$work/bars"
   mapfile -t days < <(grep -E '^[0-9]{8}$' "$root/data/calendar/a-share-trading-days.txt" \
@@ -62,7 +62,7 @@ write_bars() {
 
 compose() { docker compose --project-directory "$root" "$@"; }
 make_target() { make --no-print-directory -s -C "$root" DOCKER_BUILD_FLAGS="${CONTAINERS_BUILD_FLAGS:-}" "$@"; }
-workers() { compose ps -q data-worker; }                       # of those that run
+workers() { compose ps -q data-worker; }                       # the running ones
 node_of() { echo "data_worker_${1:0:12}"; }                     # CONTAINER
 inspect() { docker inspect --format "$2" "$1"; }                # CONTAINER FORMAT
 health_of() { inspect "$1" '{{.State.Health.Status}}'; }
@@ -74,7 +74,7 @@ counted_by() { heartbeat "$1" | jq -r --arg name "$2" '.stats[$name]'; } # CONTA
 kafka_group() { compose exec -T kafka /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server kafka:9092 --group "$group" --describe "$@" 2>/dev/null; }
 dead_letters() { kcat -C -q -e -o beginning -b "127.0.0.1:$KAFKA_PUBLISHED_PORT" -t "$dead_letter_topic" | wc -l; }
 
-wait_until() { # SECONDS WHAT COMMAND… : bounded, looks five times a second
+wait_until() { # SECONDS WHAT COMMAND… : retries five times per second until COMMAND succeeds, at most SECONDS
   local end=$((SECONDS + $1)) what=$2; shift 2
   until "$@"; do
     ((SECONDS < end)) || fail "not in time: $what"
@@ -89,7 +89,7 @@ have_beaten_since() { # TIME, Shanghai wall clock
 
 each_beats_anew() { wait_until 25 'a new heartbeat of each worker' have_beaten_since "$(TZ=CST-8 date +%Y-%m-%dT%H:%M:%S.%N)"; }
 
-are_running() { # NUMBER : so many heartbeats, of containers that run now, say `running`
+are_running() { # NUMBER : whether exactly NUMBER containers run and all their heartbeats have status `running`
   local container n=0
   for container in $(workers); do
     [[ $(status_of "$container") != running ]] || n=$((n + 1))
@@ -103,7 +103,7 @@ first_day() { echo "${days[$((($1 - 1) * days_a_part))]}"; } # PART, from 1
 last_day() { echo "${days[$(($1 * days_a_part - 1))]}"; }
 iso() { echo "${1:0:4}-${1:4:2}-${1:6:2}"; }
 
-# A command for each of COUNT codes, RATE a second, with the code as key, so that they spread over the partitions.
+# Sends a command for each of COUNT codes, RATE per second. The code is the key, so commands spread over the partitions.
 send() { # PART COUNT RATE
   local code end=$(($2 + 600000)) n=0
   for ((code = 600000; code < end; code++)); do
@@ -117,14 +117,14 @@ in_part() { echo "timestamp BETWEEN '$(iso "$(first_day "$1")") 00:00:00' AND '$
 rows_in() { sql "SELECT count() FROM bar WHERE $(in_part "$1")"; } # PART
 has_rows() { (($(rows_in "$1") >= $2)); }
 
-# What the files say, in Ginkgo's units: rows, codes, keys, lots.
+# The content of the files in Ginkgo's units: rows, codes, keys, lots.
 expected() { # PART COUNT
   awk -F, -v from="$(first_day "$1")" -v to="$(last_day "$1")" \
     'FNR > 1 && $1 >= from && $1 <= to { rows++; lots += int($6 / 100) } END { printf "%d\t%d\t%d\t%d", rows, ARGC - 1, rows, lots }' \
     $(seq -f "$work/bars/%.0f.SH.daily.csv" 600000 $((600000 + $2 - 1)))
 }
 
-# Every command's offset is committed, and exactly the files' rows are stored: none missing, none twice.
+# Asserts that all offsets are committed and that exactly the rows of the files are stored: none missing, none twice.
 assert_exact() { # PART COUNT SECONDS [FINAL]
   local want got
   want=$(expected "$1" "$2")
@@ -135,6 +135,6 @@ assert_exact() { # PART COUNT SECONDS [FINAL]
   (($(dead_letters) == 0)) || fail "$(dead_letters) dead letters"
 }
 
-is_committed() { # no partition of the group's has a lag or lacks a commit where there are records
+is_committed() { # no partition of the group has a lag, or records without a commit
   kafka_group | awk '$1 == "'"$group"'" { n++; if ($4 == "-" ? $5 > 0 : $6 > 0) lag++ } END { exit !(n && !lag) }'
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actors::domain::{DateRange, Field, Frequency};
 use actors::ports::{BarRequest, DataKind, MarketSource, MarketSources, SourceErrorKind};
 use data_worker::config::{MappingSection, MongoDates, SourceName, SourcesSection, TimeFormat, TimeZone};
-use data_worker::sources::registry::ConfiguredSources;
+use data_worker::sources::ConfiguredSources;
 use data_worker::sources::shared::budget::QuotaState;
 use kit::clickhouse::{Database, PrivateClickHouse};
 use kit::mysql::Tables;

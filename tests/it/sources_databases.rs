@@ -12,8 +12,8 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 use data_worker::config::{
     AmountUnit, MappingSection, MinuteLabel, SourceName, SourcesSection, TimeFormat, TimeZone, VolumeUnit,
 };
-use data_worker::sources::registry::{ConfiguredSources, probe};
 use data_worker::sources::shared::budget::QuotaState;
+use data_worker::sources::{ConfiguredSources, probe};
 use kit::clickhouse::PrivateClickHouse;
 use kit::services::{free_port, unique};
 use rust_decimal::Decimal;

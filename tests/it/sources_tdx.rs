@@ -8,7 +8,7 @@ use actors::domain::{Code, DateRange, FetchedBar, FetchedTick, Field, Frequency,
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use chrono::{NaiveDate, NaiveTime};
 use data_worker::config::{SourcesSection, TdxSection};
-use data_worker::sources::registry::ConfiguredSources;
+use data_worker::sources::ConfiguredSources;
 use data_worker::sources::shared::budget::QuotaState;
 use data_worker::sources::tdx::TdxSource;
 use kit::minute_rows::{MinuteRow, minute_rows};

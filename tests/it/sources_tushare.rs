@@ -9,7 +9,7 @@ use actors::domain::{DateRange, FetchedBar, Field, Frequency};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use chrono::{Days, NaiveDate, NaiveTime};
 use data_worker::config::{SourcesSection, TushareSection};
-use data_worker::sources::registry::ConfiguredSources;
+use data_worker::sources::ConfiguredSources;
 use data_worker::sources::shared::budget::QuotaState;
 use data_worker::sources::tushare::TushareSource;
 use kit::tushare_server::{

@@ -67,7 +67,7 @@ def kind_of(sql):
 
 
 def unframe(data):
-    """Decodes compressed blocks: 16 bytes checksum (not verified), method, size including this 9-byte header, raw size."""
+    """Decodes compressed blocks: 16 bytes checksum (not verified), method, size with the 9-byte header, raw size."""
     out, i = [], 0
     try:
         while i < len(data):
@@ -122,7 +122,7 @@ class Engine:
     def run(self, sql, body, database, fmt, params, settings):
         """Runs a statement. Returns the result, the rows read and the rows written."""
         data = INSERT_DATA.search(sql) if kind_of(sql) == 'insert' else None
-        if data:  # Settings go into the statement: each insert has its own token, and a connection per token is too expensive.
+        if data:  # Settings go into the statement: each insert has its own token, which must not need a connection.
             sql = sql[:data.start()]
             if settings:
                 own = OWN_SETTINGS.search(sql)

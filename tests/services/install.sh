@@ -2,7 +2,7 @@
 # Installs the real servers for the tests: Debian packages, and other servers in target/services. Idempotent; a run with
 # nothing to do takes well under a second.
 #   SERVICES_DIR=DIR          installation folder (default target/services)
-#   KAFKA=apache|fallback     selects the broker; default: Apache Kafka, or the fallback if Maven artifacts are unreachable
+#   KAFKA=apache|fallback     selects the broker; default: Apache Kafka, or the fallback if Maven is unreachable
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -111,7 +111,7 @@ build_ferretdb() { # runs in parallel with the other installations; takes 1.5 mi
   cp -r "$source" "$dir/go/source"
   # The server does not start without a version, which only a build from a git clone has.
   echo "$ferretdb" >"$dir/go/source/build/version/version.txt"
-  # The driver skips the empty final SASL exchange, as MongoDB supports since 4.4. This server waits for it, so patch it.
+  # The driver skips the empty final SASL exchange (MongoDB 4.4 or newer). This server waits for it, so it is patched.
   sed -i -e 's|"done", valid, // for compat.*|"done", conv.Valid(),|' \
     -e 's|h.L.DebugContext(connCtx, "saslContinue: step succeed".*|if conv.Valid() { conninfo.Get(connCtx).SetBypassBackendAuth() }|' \
     "$dir/go/source/internal/handler/msg_saslcontinue.go"
@@ -154,7 +154,7 @@ echo "$kafka" >"$dir/kafka.kind"
 if [[ -n $ferretdb_build ]]; then
   wait "$ferretdb_build" || {
     tail -n 30 "$dir/ferretdb.log" >&2
-    die "failed: the build of FerretDB, the MongoDB replacement (install Go 1.21 or newer if the Python index does not provide it)"
+    die "failed: the build of FerretDB, the stand-in for MongoDB (installing Go 1.21 or newer may help)"
   }
 fi
 ln -sf "$ferretdb_name" "$dir/ferretdb"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts Kafka, Redis, MariaDB, ClickHouse and FerretDB (as MongoDB) on free ports of 127.0.0.1, runs a command, stops them.
+# Starts Kafka, Redis, MariaDB, ClickHouse and FerretDB (as MongoDB) on free local ports, runs a command, stops them.
 #   with_services.sh COMMAND…      returns the exit code of COMMAND
 #   with_services.sh --print-env   prints the environment and keeps the servers running until Ctrl-C
 # A server that does not answer is a failure (exit code 1); tests are never skipped. Run install.sh first.

@@ -10,41 +10,76 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::domain::{Code, Frequency};
 
-/// The source of a row: Ginkgo's `SOURCE_TYPES` value (column `source`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SourceId(pub i8);
+/// The source of a row: Ginkgo's `SOURCE_TYPES` value (column `source`), and what the values of the source are good for.
+/// Two ids with the same number are the same source.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceId {
+    number: i8,
+    has_amounts: bool,
+    has_exact_prices: bool,
+    has_factors_of_all_days: bool,
+}
 
 impl SourceId {
     /// A source without a Ginkgo number, such as a directory of files.
-    pub const OTHER: Self = Self(0);
+    pub const OTHER: Self = Self::new(0);
     /// BaoStock.
-    pub const BAOSTOCK: Self = Self(4);
-    /// Yahoo Finance.
-    pub const YAHOO: Self = Self(6);
+    pub const BAOSTOCK: Self = Self::new(4).with_factors_of_all_days();
     /// Tushare Pro.
-    pub const TUSHARE: Self = Self(7);
+    pub const TUSHARE: Self = Self::new(7).with_factors_of_all_days();
     /// TDX.
-    pub const TDX: Self = Self(8);
+    pub const TDX: Self = Self::new(8);
     /// A database of the user.
-    pub const DATABASE: Self = Self(10);
+    pub const DATABASE: Self = Self::new(10);
 
-    /// Whether the source provides the exchange's exact prices. Yahoo's prices are computed back from adjusted ones.
-    pub fn knows_exact_prices(self) -> bool {
-        self != Self::YAHOO
+    /// A source with amounts and exact prices.
+    pub const fn new(number: i8) -> Self {
+        Self { number, has_amounts: true, has_exact_prices: true, has_factors_of_all_days: false }
+    }
+
+    /// The same source, whose bars lack the traded amount. Ginkgo's column is not nullable, so 0 is stored for "unknown".
+    pub const fn without_amounts(self) -> Self {
+        Self { has_amounts: false, ..self }
+    }
+
+    /// The same source, whose prices are not those of the exchange, for example computed back from adjusted ones.
+    pub const fn without_exact_prices(self) -> Self {
+        Self { has_exact_prices: false, ..self }
+    }
+
+    const fn with_factors_of_all_days(self) -> Self {
+        Self { has_factors_of_all_days: true, ..self }
+    }
+
+    /// Ginkgo's number.
+    pub fn number(self) -> i8 {
+        self.number
+    }
+
+    /// Whether the source provides the exchange's exact prices.
+    pub fn has_exact_prices(self) -> bool {
+        self.has_exact_prices
     }
 
     /// Whether the source has an adjustment factor for each trading day since the listing, including days without
     /// trades.
     pub fn has_factors_of_all_days(self) -> bool {
-        matches!(self, Self::TUSHARE | Self::BAOSTOCK)
+        self.has_factors_of_all_days
     }
 
-    /// Whether the source's bars contain the traded amount. Yahoo's do not. Ginkgo's column is not nullable, so 0 is
-    /// stored for "unknown".
-    pub fn knows_amounts(self) -> bool {
-        self != Self::YAHOO
+    /// Whether the source's bars contain the traded amount.
+    pub fn has_amounts(self) -> bool {
+        self.has_amounts
     }
 }
+
+impl PartialEq for SourceId {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for SourceId {}
 
 /// A fixed-point number with two decimals, stored as an integer number of hundredths. This is the scale of Ginkgo's
 /// price and amount columns (`Decimal(16,2)`). Values are rounded only once and never pass through binary floating

@@ -1,4 +1,4 @@
-// Upstream: batch_writer::bars, benches::pipeline
+// Upstream: batch_writer::bars, benches::pipeline, market_cache
 // Downstream: bar, frequency
 // Role: The name-based UUID of a bar: the same key and values give the same UUID.
 

@@ -56,7 +56,7 @@ impl CrossCheck {
             code: request.code,
             range: request.range,
             other: other.name(),
-            compares_amounts: source.knows_amounts() && other.id().knows_amounts(),
+            compares_amounts: source.has_amounts() && other.id().has_amounts(),
             settings: &quality.cross_check,
         };
         Some(comparison.of(rows, &others, quality.max_examples))

@@ -1,4 +1,4 @@
-// Upstream: batch_writer::bars, batch_writer::factors, fetcher, supervisor
+// Upstream: batch_writer::bars, batch_writer::factors, fetcher, latest_times_tests, supervisor
 // Downstream: domain, ports
 // Role: The newest stored timestamp of every code, read by one query and cached.
 

@@ -12,3 +12,5 @@ pub mod facts;
 pub mod last_closes;
 /// Newest stored timestamps.
 pub mod latest_times;
+#[cfg(test)]
+mod latest_times_tests;

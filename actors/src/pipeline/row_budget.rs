@@ -43,3 +43,48 @@ impl RowBudget {
         *size = new_size;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether rows can be reserved without waiting.
+    async fn fits(budget: &RowBudget, rows: usize) -> Option<OwnedSemaphorePermit> {
+        let now = std::time::Duration::ZERO;
+        actix_rt::time::timeout(now, budget.reserve(rows)).await.ok().flatten()
+    }
+
+    #[actix_rt::test]
+    async fn waits_until_rows_leave() {
+        let budget = RowBudget::new(10);
+        let first = fits(&budget, 8).await.unwrap();
+        assert!(fits(&budget, 3).await.is_none());
+        let _second = fits(&budget, 2).await.unwrap();
+        drop(first);
+        assert!(fits(&budget, 8).await.is_some());
+    }
+
+    #[actix_rt::test]
+    async fn a_task_above_the_budget_takes_all_of_it() {
+        let budget = RowBudget::new(10);
+        let whole = fits(&budget, 1_000).await.unwrap();
+        assert!(fits(&budget, 1).await.is_none());
+        drop(whole);
+        assert!(fits(&budget, 10).await.is_some());
+    }
+
+    #[actix_rt::test]
+    async fn grows_at_once_and_shrinks_as_rows_leave() {
+        let budget = RowBudget::new(4);
+        let all = fits(&budget, 4).await.unwrap();
+        budget.resize(6);
+        let more = fits(&budget, 2).await.unwrap();
+        budget.resize(3);
+        drop(all);
+        drop(more);
+        tokio::task::yield_now().await;
+        assert!(fits(&budget, 3).await.is_some());
+        let _held = fits(&budget, 3).await.unwrap();
+        assert!(fits(&budget, 1).await.is_none(), "three of the six permits are gone");
+    }
+}

@@ -1,4 +1,4 @@
-// Upstream: reference, simulation, store, world_tests
+// Upstream: market_cache, reference, simulation, store, world_tests
 // Downstream: ports
 // Role: Faults of a model, scripted per operation.
 

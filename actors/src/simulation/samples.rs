@@ -1,4 +1,4 @@
-// Upstream: simulation, world_tests
+// Upstream: market_cache, simulation, world_tests
 // Downstream: domain
 // Role: Small data for tests: codes by number, a bar of a day, a command for some codes.
 

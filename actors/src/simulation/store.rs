@@ -1,4 +1,4 @@
-// Upstream: simulation, world, world_tests
+// Upstream: market_cache, simulation, world, world_tests
 // Downstream: domain, faults, ports
 // Role: A model of ClickHouse: tables without keys, in which a row that is inserted twice is there twice.
 

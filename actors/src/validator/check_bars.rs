@@ -35,7 +35,7 @@ pub(crate) fn check_all(
 ) -> Checked {
     let max_examples = quality.max_examples;
     // The rule covers A-shares only: funds and B-shares are traded in tenths of a fen.
-    let is_in_fen = MarketBoard::of(context.code).is_some() && context.source.knows_exact_prices();
+    let is_in_fen = MarketBoard::of(context.code).is_some() && context.source.has_exact_prices();
     let decimals = if is_in_fen { quality.rules.price_decimals } else { RuleAction::Ignore };
     let mut checked = Checked {
         rows: Vec::with_capacity(fetched.len()),

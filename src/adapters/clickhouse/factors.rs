@@ -128,7 +128,7 @@ impl FactorStore for ClickHouseFactors {
         let rows: Vec<SeriesRow> = self.of_codes(&operation, codes, &query).await?;
         let series = rows.into_iter().filter_map(|row| {
             let timestamp = clock.to_wall_clock(row.timestamp);
-            let raw = RawFactor { timestamp, factor: Millionths(row.factor), source: SourceId(row.source) };
+            let raw = RawFactor { timestamp, factor: Millionths(row.factor), source: SourceId::new(row.source) };
             Some(StoredFactor { code: row.code.parse().ok()?, raw, uuid: row.uuid })
         });
         Ok(series.collect())

@@ -1,6 +1,6 @@
 // Upstream: app, clickhouse
 // Downstream: many
-// Role: Implements the report port on ClickHouse: one row per report, with the problems of single codes in arrays.
+// Role: Implements the report port on ClickHouse: one row per report, with the issues of single codes in arrays.
 
 use actors::domain::{Code, CodeIssue, QualityReport, Rule, SourceFigures, StoredIssue, shanghai_clock};
 use actors::ports::{CodeHistory, ReportBatch, ReportStore, StoreError, StoreErrorClass};
@@ -18,7 +18,7 @@ use crate::adapters::clickhouse::statements::quoted;
 use crate::adapters::clickhouse::table::Table;
 use crate::config::ClickHouseSection;
 
-/// Maximum number of problems read for one code. For more, query shorter periods.
+/// Maximum number of issues read for one code. For more, query shorter periods.
 const MAX_ISSUES: usize = 10_000;
 
 /// The quality reports in one ClickHouse database.

@@ -37,7 +37,7 @@ pub fn encode(rows: &[IdentifiedBar], clock: TableClock) -> Result<Bytes, ClockE
         put_text(&mut bytes, META);
         put_text(&mut bytes, DESC);
         bytes.extend_from_slice(&epoch.to_le_bytes());
-        bytes.extend_from_slice(&bar.source.0.to_le_bytes());
+        bytes.extend_from_slice(&bar.source.number().to_le_bytes());
     }
     Ok(bytes.into())
 }
@@ -54,7 +54,7 @@ pub fn encode_factors(rows: &[AdjustFactor], clock: TableClock) -> Result<Bytes,
         put_text(&mut bytes, META);
         put_text(&mut bytes, DESC);
         bytes.extend_from_slice(&clock.to_epoch(row.raw.timestamp)?.to_le_bytes());
-        bytes.extend_from_slice(&row.raw.source.0.to_le_bytes());
+        bytes.extend_from_slice(&row.raw.source.number().to_le_bytes());
     }
     Ok(bytes.into())
 }
@@ -71,7 +71,7 @@ pub fn encode_ticks(rows: &[Tick], clock: TableClock) -> Result<Bytes, ClockErro
         put_text(&mut bytes, META);
         put_text(&mut bytes, DESC);
         bytes.extend_from_slice(&clock.to_epoch(row.timestamp)?.to_le_bytes());
-        bytes.extend_from_slice(&row.source.0.to_le_bytes());
+        bytes.extend_from_slice(&row.source.number().to_le_bytes());
     }
     Ok(bytes.into())
 }

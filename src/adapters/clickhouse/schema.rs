@@ -58,7 +58,7 @@ pub const ADJUSTFACTOR: TableSchema = TableSchema {
     keys: "ORDER BY (code, timestamp)",
 };
 
-/// Quality reports, one row per report; problems of single codes are in parallel arrays. Partitioned by month, so that
+/// Quality reports, one row per report; issues of single codes are in parallel arrays. Partitioned by month, so that
 /// old reports can be dropped at once.
 pub const DATA_QUALITY_REPORT: TableSchema = TableSchema {
     name: Cow::Borrowed("data_quality_report"),

@@ -1,4 +1,4 @@
-// Upstream: feed
+// Upstream: consumer_tests, feed
 // Downstream: actors, config, consumer_context, intake, watchdog
 // Role: The consumer thread: polls, delivers commands, stores resolved offsets, pauses, redelivers and rebuilds.
 

@@ -10,6 +10,8 @@
 /// The client of the command-line tools.
 pub mod admin_client;
 mod consumer_context;
+#[cfg(test)]
+mod consumer_tests;
 mod consumer_thread;
 /// The consumer behind the port of the actors.
 pub mod feed;

@@ -73,7 +73,7 @@ pub async fn merge_into(
             row.push_bind(stock.code.as_str()).push_bind(&stock.name).push_bind(&stock.industry);
             row.push_bind(CNY).push_bind(CHINA).push_bind(stock.list_date).push_bind(stock.delist_date);
             row.push_bind(Uuid::new_v4().simple().to_string()).push_bind(META).push_bind(DESC);
-            row.push_bind(now).push_bind(now).push_bind(false).push_bind(stock.source.0);
+            row.push_bind(now).push_bind(now).push_bind(false).push_bind(stock.source.number());
         });
         query.build().execute(&mut *connection).await?;
     }
@@ -88,7 +88,7 @@ pub async fn merge_into(
         .bind(CHINA)
         .bind(stock.list_date)
         .bind(stock.delist_date)
-        .bind(stock.source.0)
+        .bind(stock.source.number())
         .bind(now)
         .bind(uuid)
         .execute(&mut *connection)

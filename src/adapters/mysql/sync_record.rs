@@ -39,7 +39,7 @@ pub async fn add(connection: &mut MySqlConnection, records: &[SyncRecord]) -> Re
         row.push_bind(record.error.as_ref().map(|error| error.chars().take(MAX_ERROR).collect::<String>()));
         row.push_bind(record.strategy()).push_bind(record.id.simple().to_string());
         row.push_bind(META).push_bind(DESC).push_bind(ended).push_bind(ended).push_bind(false);
-        row.push_bind(SourceId::OTHER.0);
+        row.push_bind(SourceId::OTHER.number());
     });
     // An earlier attempt whose answer was lost may have written the records.
     query.push(" ON DUPLICATE KEY UPDATE uuid = data_sync_record.uuid");

@@ -36,14 +36,14 @@ pub async fn merge_into(
         query.push_values(rows, |mut row, day| {
             row.push_bind(CHINA).push_bind(day.is_open).push_bind(day.date);
             row.push_bind(Uuid::new_v4().simple().to_string()).push_bind(META).push_bind(DESC);
-            row.push_bind(now).push_bind(now).push_bind(false).push_bind(day.source.0);
+            row.push_bind(now).push_bind(now).push_bind(false).push_bind(day.source.number());
         });
         query.build().execute(&mut *connection).await?;
     }
     for (day, uuid) in &update {
         sqlx::query("UPDATE trade_day SET is_open = ?, is_del = 0, source = ?, update_at = ? WHERE uuid = ?")
             .bind(day.is_open)
-            .bind(day.source.0)
+            .bind(day.source.number())
             .bind(now)
             .bind(uuid)
             .execute(&mut *connection)

@@ -59,7 +59,7 @@ impl FactorStore for SqliteStore {
             .map_err(|error| self.error("look up stored factors", &error))?;
             series.extend(rows.into_iter().filter_map(|(time, factor, source, uuid)| {
                 let raw =
-                    RawFactor { timestamp: time_of(&time)?, factor: Millionths(factor), source: SourceId(source) };
+                    RawFactor { timestamp: time_of(&time)?, factor: Millionths(factor), source: SourceId::new(source) };
                 Some(StoredFactor { code: *code, raw, uuid })
             }));
         }
@@ -90,7 +90,7 @@ impl FactorStore for SqliteStore {
                 .bind(row.raw.factor.0)
                 .bind(row.uuid())
                 .bind(row.raw.timestamp.format(TIME).to_string())
-                .bind(row.raw.source.0)
+                .bind(row.raw.source.number())
                 .execute(&mut *transaction)
                 .await
                 .map_err(failed)?;

@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: actors, store
-// Role: Implements the report port on SQLite: each report as JSON, the problems of its codes as rows.
+// Role: Implements the report port on SQLite: each report as JSON, the issues of its codes as rows.
 
 use actors::domain::{Code, CodeIssue, QualityReport, StoredIssue, shanghai_clock};
 use actors::ports::{CodeHistory, ReportBatch, ReportStore, StoreError};

@@ -129,7 +129,7 @@ async fn insert_row(row: &IdentifiedBar, transaction: &mut sqlx::SqliteConnectio
         .bind(bar.frequency.as_ginkgo())
         .bind(uuid)
         .bind(bar.timestamp.format(TIME).to_string())
-        .bind(bar.source.0)
+        .bind(bar.source.number())
         .execute(transaction)
         .await?;
     Ok(())

@@ -63,7 +63,7 @@ impl TickStore for SqliteStore {
                 .bind(tick.volume)
                 .bind(tick.direction)
                 .bind(tick.uuid())
-                .bind(tick.source.0)
+                .bind(tick.source.number())
                 .execute(&mut *transaction)
                 .await
                 .map_err(failed)?;

@@ -253,7 +253,7 @@ mod tests {
         assert!(wrong(&["bar"], &[]).contains("shape.tables holds `bar`: it must have the form `kind=name`"));
         assert!(wrong(&["bar=x"], &[]).contains("kinds are bars, minute_bars, ticks, factors, stocks, trade_days"));
         assert!(wrong(&["bars=x`; DROP TABLE y"], &[]).contains("holds '`'"));
-        assert!(wrong(&["stocks={code}"], &[]).contains("in braces"));
+        assert!(wrong(&["stocks={code}"], &[]).contains("unknown placeholder"));
         assert!(wrong(&[], &["bars.opening=x"]).contains("columns are code, frequency, time, open"));
         assert!(wrong(&[], &["bars.open="]).contains("column open is required"));
         assert!(wrong(&[], &["bars.open=a`b"]).contains("may hold letters"));

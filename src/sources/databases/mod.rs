@@ -1,4 +1,4 @@
-// Upstream: sources
+// Upstream: none
 // Downstream: source
 // Role: Databases as sources: another Ginkgo's or the user's own tables, named in the settings.
 

@@ -24,7 +24,6 @@ use crate::sources::SourceSetupError;
 use crate::sources::databases::columns;
 use crate::sources::databases::database::MAX_BYTES;
 use crate::sources::databases::mapping::{Defaults, Mapping, Table};
-use crate::sources::place::place;
 use crate::sources::shared::budget::{Budget, QuotaState};
 use crate::sources::shared::rate_limiter::RateLimiter;
 
@@ -136,7 +135,7 @@ impl<D: Database> DatabaseSource<D> {
         Ok(Self {
             database,
             name,
-            place: place(sources, name),
+            place: sources.place(name),
             mapping,
             kinds: sources.kinds_of(name),
             timeout,

@@ -22,6 +22,9 @@ use crate::sources::shared::rate_limiter::RateLimiter;
 
 /// The name in configuration, logs and reports.
 const NAME: &str = "yahoo";
+
+/// Ginkgo's number of Yahoo. It reports no amounts, and its prices are computed back from split-adjusted ones.
+const ID: SourceId = SourceId::new(6).without_amounts().without_exact_prices();
 /// The request of a probe: a bank listed since 1991, on a trading day (2024-01-02 in Shanghai).
 const PROBED_SYMBOL: &str = "000001.SZ";
 const PROBED_PERIOD: Range<i64> = 1_704_124_800..1_704_211_200;
@@ -100,7 +103,7 @@ impl MarketSource for YahooSource {
     }
 
     fn id(&self) -> SourceId {
-        SourceId::YAHOO
+        ID
     }
 
     fn throttled(&self) -> Duration {

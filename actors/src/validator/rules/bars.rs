@@ -36,7 +36,7 @@ pub fn check(row: &FetchedBar, context: &BarContext) -> Result<Bar, Anomaly> {
         return Err(read.anomaly("low", low.to_string(), Rule::LowAboveOpenOrClose));
     }
     let volume = read.not_negative("volume", &row.volume, Rule::VolumeNegative)?;
-    let amount = if context.source.knows_amounts() {
+    let amount = if context.source.has_amounts() {
         read.not_negative("amount", &row.amount, Rule::AmountNegative)?
     } else {
         Decimal::ZERO
@@ -204,11 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn missing_amount_is_zero_for_yahoo() {
+    fn a_source_without_amounts_has_zero() {
         let row = row(["8.5", "9", "8", "8.5", "1", ""]);
         assert_eq!(check(&row, &context()).unwrap_err().rule, Rule::MissingValue);
-        let yahoo = BarContext { source: SourceId::YAHOO, ..context() };
-        assert_eq!(check(&row, &yahoo).unwrap().amount, Hundredths(0));
+        let unknown = BarContext { source: SourceId::OTHER.without_amounts(), ..context() };
+        assert_eq!(check(&row, &unknown).unwrap().amount, Hundredths(0));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use crate::domain::price_limit::MarketBoard;
-use crate::domain::{Anomaly, Bar, Code, DayNote, Frequency, Hundredths, KnownDays, Listing, Rule, SourceId};
+use crate::domain::{Anomaly, Bar, Code, DayNote, Frequency, Hundredths, KnownDays, Listing, Rule};
 use crate::settings::rules::{RuleAction, RuleSettings};
 
 /// Applies the market rules to the bars of one answer, oldest first.
@@ -131,7 +131,7 @@ impl<'a> MarketRules<'a> {
     fn average_price(&mut self, bar: &Bar) -> Option<Finding> {
         let (lots, amount) = (i128::from(bar.volume), i128::from(bar.amount.0));
         let tolerance = i128::from(self.rules.average_price_tolerance_percent);
-        if amount == 0 && (lots == 0 || bar.source == SourceId::YAHOO) {
+        if amount == 0 && (lots == 0 || !bar.source.has_amounts()) {
             return None; // no trade, or a source without amounts
         }
         // 0.01 thousand yuan for a lot of 100 shares is 10 fen a share. The factor 1,000 is 10 fen times 100 percent.

@@ -1,5 +1,5 @@
 #!/bin/bash
-# As in the real image: database and user are created at the first start. The arguments are options of the server.
+# Like the real image, creates the database and the user at the first start. The arguments are server options.
 set -euo pipefail
 data=/var/lib/mysql init=/run/mysqld/init.sql
 mkdir -p "$data" /run/mysqld

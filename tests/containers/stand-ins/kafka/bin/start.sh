@@ -1,5 +1,5 @@
 #!/bin/bash
-# As in the real image: KAFKA_LOG_DIRS becomes log.dirs; the storage is formatted at the first start.
+# Like the real image: variables become settings (KAFKA_LOG_DIRS is log.dirs); the first start formats the storage.
 set -euo pipefail
 properties=/tmp/server.properties
 while IFS='=' read -r name value; do

@@ -1,0 +1,242 @@
+// Upstream: cargo
+// Downstream: actors, config, consumer_context, consumer_thread, intake
+// Role: The consumer thread and its callbacks, on librdkafka's in-process cluster and without one.
+
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Context, Handler};
+use actors::domain::RawCommand;
+use actors::ports::{CommandReceived, CommandReceiver, Delivery, IntakeGate, IntakePause, PartitionsWithdrawn};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+
+use crate::adapters::kafka::consumer_context::{FeedShared, lock};
+use crate::adapters::kafka::consumer_thread::{ConsumerThread, FeedFigures};
+use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey};
+use crate::config::KafkaSection;
+
+const TOPIC: &str = "commands";
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Takes the router's place: keeps every delivery, and counts withdrawals.
+#[derive(Default)]
+struct Router {
+    deliveries: Arc<Mutex<Vec<Delivery>>>,
+    withdrawals: Arc<Mutex<u32>>,
+}
+
+impl Actor for Router {
+    type Context = Context<Self>;
+}
+
+impl Handler<CommandReceived> for Router {
+    type Result = ();
+    fn handle(&mut self, message: CommandReceived, _: &mut Self::Context) {
+        self.deliveries.lock().unwrap().push(message.0);
+    }
+}
+
+impl Handler<PartitionsWithdrawn> for Router {
+    type Result = ();
+    fn handle(&mut self, _: PartitionsWithdrawn, _: &mut Self::Context) {
+        *self.withdrawals.lock().unwrap() += 1;
+    }
+}
+
+/// The shared state of a feed whose commands `deliveries` receives.
+struct Feed {
+    shared: Arc<FeedShared>,
+    events: Sender<FeedEvent>,
+    gate: IntakeGate,
+    deliveries: Arc<Mutex<Vec<Delivery>>>,
+    withdrawals: Arc<Mutex<u32>>,
+}
+
+fn feed() -> Feed {
+    let router = Router::default();
+    let (deliveries, withdrawals) = (router.deliveries.clone(), router.withdrawals.clone());
+    let address = router.start();
+    let gate = IntakeGate::default();
+    let receiver =
+        CommandReceiver { commands: address.clone().recipient(), withdrawals: address.recipient(), gate: gate.clone() };
+    let (events, receiving) = channel();
+    let intake = Intake::new(events.clone());
+    let shared = Arc::new(FeedShared::new(intake, receiving, receiver, Duration::from_secs(5)));
+    Feed { shared, events, gate, deliveries, withdrawals }
+}
+
+fn key() -> PartitionKey {
+    (TOPIC.into(), 0)
+}
+
+fn command(offset: i64) -> RawCommand {
+    RawCommand { topic: TOPIC.into(), partition: 0, offset, key: None, payload: Vec::new(), timestamp_ms: None }
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {TIMEOUT:?}: {what}");
+        actix_rt::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_drain_ends_with_the_last_command_in_hand() {
+    let feed = feed();
+    let mut intake = lock(&feed.shared.intake);
+    intake.assign(key());
+    let (first, second) = (intake.take(command(0)).unwrap(), intake.take(command(1)).unwrap());
+    drop(intake);
+    first.resolve();
+    // Returned work does not hold up a rebalance either.
+    drop(second);
+    feed.shared.drain(&[key()], TIMEOUT);
+    assert_eq!(lock(&feed.shared.intake).num_in_hand(&[key()]), 0);
+    assert_eq!(lock(&feed.shared.intake).positions(&[key()]), [(key(), 1)]);
+    until("the router is notified", || *feed.withdrawals.lock().unwrap() == 1).await;
+}
+
+#[actix_rt::test]
+async fn a_drain_ends_at_its_deadline() {
+    let feed = feed();
+    lock(&feed.shared.intake).assign(key());
+    let in_hand = lock(&feed.shared.intake).take(command(0)).unwrap();
+    feed.shared.drain(&[key()], Duration::from_millis(20));
+    assert_eq!(lock(&feed.shared.intake).num_in_hand(&[key()]), 1);
+    assert!(!in_hand.assignment().is_held(), "no new work of it may begin");
+}
+
+#[actix_rt::test]
+async fn requests_wait_for_the_poll_loop() {
+    let feed = feed();
+    feed.events.send(FeedEvent::StopIntake).unwrap();
+    feed.shared.hear();
+    assert!(matches!(lock(&feed.shared.deferred).as_slice(), [FeedEvent::StopIntake]));
+}
+
+/// A cluster with records, and the consumer thread that reads them.
+struct Running {
+    feed: Feed,
+    figures: Arc<FeedFigures>,
+    config: KafkaSection,
+    thread: Option<std::thread::JoinHandle<()>>,
+    _cluster: MockCluster<'static, DefaultProducerContext>,
+}
+
+impl Running {
+    async fn start(num_records: usize, max_unresolved: usize) -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        let address = cluster.bootstrap_servers();
+        let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &address).create().unwrap();
+        for number in 0..num_records {
+            let payload = number.to_string();
+            producer.send(FutureRecord::<(), str>::to(TOPIC).payload(&payload), TIMEOUT).await.unwrap();
+        }
+        let (host, port) = address.rsplit_once(':').unwrap();
+        let config = KafkaSection {
+            host: host.to_owned(),
+            port: port.parse().unwrap(),
+            group_id: "group".to_owned(),
+            command_topics: vec![TOPIC.to_owned()],
+            commit_interval_ms: 100,
+            max_unresolved,
+            ..KafkaSection::default()
+        };
+        let (feed, figures) = (feed(), Arc::new(FeedFigures::default()));
+        let thread = ConsumerThread::new(config.clone(), "node", feed.shared.clone(), figures.clone());
+        let thread = Some(std::thread::spawn(move || thread.run()));
+        Self { feed, figures, config, thread, _cluster: cluster }
+    }
+
+    fn payloads(&self) -> Vec<String> {
+        let text = |delivery: &Delivery| String::from_utf8(delivery.command().payload.clone()).unwrap();
+        self.feed.deliveries.lock().unwrap().iter().map(text).collect()
+    }
+
+    fn resolve_all(&self) {
+        self.feed.deliveries.lock().unwrap().drain(..).for_each(Delivery::resolve);
+    }
+
+    async fn close(&mut self) {
+        let (answer, closed) = tokio::sync::oneshot::channel();
+        self.feed.events.send(FeedEvent::Close(answer)).unwrap();
+        assert_eq!(closed.await.unwrap(), Ok(()));
+        self.thread.take().unwrap().join().unwrap();
+    }
+
+    /// The committed offset of the group, as another client reads it.
+    fn committed(&self) -> rdkafka::Offset {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", format!("{}:{}", self.config.host, self.config.port))
+            .set("group.id", &self.config.group_id)
+            .create()
+            .unwrap();
+        let mut list = rdkafka::TopicPartitionList::new();
+        list.add_partition(TOPIC, 0);
+        let committed = consumer.committed_offsets(list, TIMEOUT).unwrap();
+        committed.elements()[0].offset()
+    }
+}
+
+#[actix_rt::test]
+async fn delivers_records_and_commits_resolved_ones() {
+    let mut running = Running::start(5, 100).await;
+    until("all records arrive", || running.payloads().len() == 5).await;
+    assert_eq!(running.payloads(), ["0", "1", "2", "3", "4"]);
+    // The third is not resolved: no offset may pass it.
+    let open = running.feed.deliveries.lock().unwrap().remove(2);
+    running.resolve_all();
+    until("four are settled", || running.figures.num_unresolved.load(std::sync::atomic::Ordering::Acquire) == 1).await;
+    running.close().await;
+    assert_eq!(running.committed(), rdkafka::Offset::Offset(2));
+    drop(open);
+}
+
+#[actix_rt::test]
+async fn pauses_at_the_limit_and_resumes() {
+    let mut running = Running::start(30, 8).await;
+    until("the limit is reached", || running.payloads().len() >= 8).await;
+    let resolved = std::cell::Cell::new(0);
+    until("all records arrive", || {
+        assert!(running.payloads().len() <= 8, "{} commands in hand", running.payloads().len());
+        resolved.set(resolved.get() + running.payloads().len());
+        running.resolve_all();
+        resolved.get() == 30
+    })
+    .await;
+    running.close().await;
+    assert_eq!(running.committed(), rdkafka::Offset::Offset(30));
+}
+
+#[actix_rt::test]
+async fn a_closed_gate_holds_records_back() {
+    let mut running = Running::start(0, 100).await;
+    until("the group is joined", || running.figures.joined.load(std::sync::atomic::Ordering::Acquire)).await;
+    running.feed.gate.close(IntakePause::Paused);
+    let address = format!("{}:{}", running.config.host, running.config.port);
+    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &address).create().unwrap();
+    producer.send(FutureRecord::<(), str>::to(TOPIC).payload("late"), TIMEOUT).await.unwrap();
+    running.feed.gate.open(IntakePause::Paused);
+    until("the record arrives", || running.payloads() == ["late"]).await;
+    running.resolve_all();
+    running.close().await;
+    assert_eq!(running.committed(), rdkafka::Offset::Offset(1));
+}
+
+#[actix_rt::test]
+async fn redelivers_what_is_returned() {
+    let mut running = Running::start(2, 100).await;
+    until("both arrive", || running.payloads().len() == 2).await;
+    let first = running.feed.deliveries.lock().unwrap().remove(0);
+    drop(first);
+    until("the first comes again", || running.payloads() == ["1", "0"]).await;
+    running.resolve_all();
+    running.close().await;
+    assert_eq!(running.committed(), rdkafka::Offset::Offset(2));
+}
