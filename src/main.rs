@@ -22,7 +22,7 @@ use data_worker::config::{self, ConfigProblems, Environment, Fallback, LogSectio
 use data_worker::observability::telemetry;
 use data_worker::standalone;
 
-/// Consumes commands from Kafka; fetches, checks and stores Chinese A-share data.
+/// Consumes commands from Kafka; fetches, validates and stores Chinese A-share data.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -97,7 +97,7 @@ fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
     match configuration {
         Ok(Fallback { loaded, problems }) => {
             for warning in &loaded.warnings {
-                tracing::warn!(warning, "configuration");
+                tracing::warn!(warning, "configuration warning");
             }
             if let Some(problems) = problems {
                 log_each(&problems);
@@ -117,6 +117,6 @@ fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
 
 fn log_each(problems: &ConfigProblems) {
     for problem in &problems.0 {
-        tracing::error!(%problem, "configuration");
+        tracing::error!(%problem, "invalid configuration");
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: main, run, service_hub
 // Downstream: actors, config, observability::telemetry, services
-// Role: Reads the configuration anew while the worker runs, and builds and tries what its changes need.
+// Role: Reads the configuration again while the worker runs; builds and probes the backends that a change affects.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +13,12 @@ use crate::app::services::Services;
 use crate::config::{self, ConfigProblems, Environment, Loaded, Settings};
 use crate::observability::telemetry::Telemetry;
 
-/// Where the configuration was read from, to read it there again.
+/// The origin of the configuration, from which a reload reads it again.
 #[derive(Debug, Clone)]
 pub struct ConfigPlace {
-    /// The file named on the command line, if one was.
+    /// The file named on the command line, if any.
     pub file: Option<PathBuf>,
-    /// The process's environment at its start, with what the command line set.
+    /// The environment at the start of the process, with the values that the command line set.
     pub environment: Environment,
 }
 
@@ -37,12 +37,12 @@ pub struct ConfigReader {
 }
 
 impl ConfigReader {
-    /// A reader that compares with `in_force`.
+    /// Creates a reader that compares new configurations with `in_force`, the active one.
     pub fn new(place: ConfigPlace, in_force: Loaded, services: Services, telemetry: Telemetry) -> Self {
         Self { place, services, telemetry, in_force: Arc::new(Mutex::new(in_force)) }
     }
 
-    /// The settings in force.
+    /// The active settings.
     pub fn settings(&self) -> Settings {
         self.in_force().settings.clone()
     }
@@ -51,7 +51,8 @@ impl ConfigReader {
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was written, and the settings that change; refused where one of them needs a restart.
+    /// Reads the configuration and returns it with the paths of the changed settings. Refuses a change that needs a
+    /// restart.
     async fn read(&self) -> Result<(Loaded, Vec<String>), ConfigRefused> {
         let place = self.place.clone();
         let loading = tokio::task::spawn_blocking(move || place.load());
@@ -59,19 +60,19 @@ impl ConfigReader {
         let fresh = loaded.map_err(|problems| refused(problems.0.iter().map(ToString::to_string)))?;
         let in_force = self.in_force();
         if let (Some(file), None) = (&in_force.origin, &fresh.origin) {
-            // An editor may be about to put the new file there; and nobody means the defaults by deleting it.
+            // An editor may be replacing the file. A deleted file does not mean that the defaults are wanted.
             return Err(refused([format!("{} is gone", file.display())]));
         }
         let changed = fresh.changed_since(&in_force);
-        let bound = changed.iter().filter_map(|key| {
+        let problems = changed.iter().filter_map(|key| {
             let reason = key.needs_restart()?;
             Some(format!("{}: {}: a change needs a restart: {reason}", fresh.place(&key.path), key.path))
         });
-        let bound: Vec<String> = bound.collect();
-        if bound.is_empty() {
+        let problems: Vec<String> = problems.collect();
+        if problems.is_empty() {
             Ok((fresh.clone(), changed.iter().map(|key| key.path.clone()).collect()))
         } else {
-            Err(refused(bound))
+            Err(refused(problems))
         }
     }
 }
@@ -86,8 +87,8 @@ impl ConfigSource for ConfigReader {
         let install = move || {
             exchange.install();
             if let Err(error) = telemetry.set_level(&fresh.settings.log.level) {
-                // The level was read before, so only logging that has ended cannot take it.
-                tracing::error!(%error, "the log level stays as it is");
+                // The level is valid, so this fails only if logging has ended.
+                tracing::error!(%error, "the log level was not changed");
             }
             *in_force.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
         };
@@ -103,16 +104,16 @@ fn refused(problems: impl IntoIterator<Item = String>) -> ConfigRefused {
     ConfigRefused { problems: problems.into_iter().collect() }
 }
 
-/// The configuration of a worker that has none to read anew.
+/// The configuration source of a worker that cannot reload.
 pub struct NothingToReload {
-    /// How long a stop may take.
+    /// The deadline of a drain.
     pub drain_deadline: Duration,
 }
 
 #[async_trait]
 impl ConfigSource for NothingToReload {
     async fn prepare(&self) -> Result<PreparedConfig, ConfigRefused> {
-        Err(refused(["this worker runs on built-in settings; there is nothing to read anew".to_owned()]))
+        Err(refused(["this worker cannot reload its configuration".to_owned()]))
     }
 
     fn drain_deadline(&self) -> Duration {

@@ -1,8 +1,8 @@
 // Upstream: none
 // Downstream: none
-// Role: Puts a worker together from its configuration, runs it, and exchanges its parts on a reload.
+// Role: Builds a worker from its configuration, runs it, and exchanges its backends at a reload.
 
-//! A worker as a process.
+//! The worker as a process: builds it from its configuration, runs it, and exchanges its backends at a reload.
 
 /// Reads the configuration again while the worker runs.
 pub mod config_reader;

@@ -1,6 +1,6 @@
 // Upstream: backfill, main, standalone
 // Downstream: many
-// Role: Runs a worker on the actix system from its start to its exit code; listens to signals.
+// Role: Runs a worker on the actix system from its start to its exit code; handles signals.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,20 +21,20 @@ use crate::observability::metrics::{Exposition, Metrics};
 use crate::observability::telemetry::Telemetry;
 use crate::observability::worker_view::WorkerView;
 
-/// Runs the worker that the configuration describes until a signal or an order stops it. Exit code 0: drained; 1: it
-/// failed; 2: it was stopped but not drained in time.
+/// Runs the configured worker until a signal or an order stops it. Exit codes: 0: drained; 1: failed; 2: stopped before
+/// the drain was complete.
 pub fn run(loaded: Loaded, place: ConfigPlace, telemetry: Telemetry) -> ExitCode {
     let report = System::new().block_on(async {
-        // Inside the system: some clients want its runtime from the start.
+        // Built inside the actix system, because some clients need its runtime when they are created.
         let file = loaded.origin.clone().or_else(|| place.file.clone());
-        match Equipment::set_up(&loaded, place, telemetry) {
-            Ok(Equipment { parts, board, serving: _serving }) => {
+        match WorkerSetup::set_up(&loaded, place, telemetry) {
+            Ok(WorkerSetup { parts, board, serving: _serving }) => {
                 let settings = loaded.settings.actor_settings();
-                let mut life = launch(parts, settings, board);
-                life.stop_on_signals();
-                life.reload_on_signals();
-                let _watch = file.and_then(|file| life.reload_on_change_of(&file));
-                life.ended().await
+                let mut worker = launch(parts, settings, board);
+                worker.stop_on_signals();
+                worker.reload_on_signals();
+                let _watch = file.and_then(|file| worker.reload_on_change_of(&file));
+                worker.ended().await
             }
             Err(error) => ExitReport::Failed(format!("the worker cannot be set up: {error}")),
         }
@@ -42,26 +42,26 @@ pub fn run(loaded: Loaded, place: ConfigPlace, telemetry: Telemetry) -> ExitCode
     exit_code(&report)
 }
 
-/// What a worker works with.
-struct Equipment {
+/// The ports of a worker and its HTTP server.
+struct WorkerSetup {
     parts: WorkerParts,
     board: Arc<StatusBoard>,
-    /// Answers from before the worker's start to after its end.
+    /// The HTTP server. It runs from before the start of the worker until after its end.
     serving: Option<Serving>,
 }
 
-/// Why a worker cannot begin.
+/// The worker cannot be set up.
 #[derive(Debug, thiserror::Error)]
 enum SetUpError {
     #[error(transparent)]
     Service(#[from] ServiceError),
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("http: its thread cannot be started: {0}")]
+    #[error("http: the server thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
 }
 
-impl Equipment {
+impl WorkerSetup {
     fn set_up(loaded: &Loaded, place: ConfigPlace, telemetry: Telemetry) -> Result<Self, SetUpError> {
         let hub = ServiceHub::build(loaded, place, telemetry)?;
         let mut parts = hub.parts();
@@ -96,7 +96,7 @@ pub fn launch(parts: WorkerParts, settings: ActorSettings, board: Arc<StatusBoar
 }
 
 impl Life {
-    /// From now on SIGTERM and SIGINT begin the worker's end.
+    /// Stops the worker at SIGTERM or SIGINT.
     pub fn stop_on_signals(&self) {
         let supervisor = self.supervisor.clone();
         actix_rt::spawn(async move {
@@ -105,12 +105,12 @@ impl Life {
         });
     }
 
-    /// From now on SIGHUP has the configuration read anew.
+    /// Reloads the configuration at SIGHUP.
     pub fn reload_on_signals(&self) {
         let supervisor = self.supervisor.clone();
         actix_rt::spawn(async move {
             let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-                return tracing::error!("SIGHUP cannot be heard; send the order `reload` instead");
+                return tracing::error!("SIGHUP has no handler; use the order `reload` instead");
             };
             while hangup.recv().await.is_some() {
                 supervisor.do_send(ReloadWanted { cause: "SIGHUP" });
@@ -118,23 +118,25 @@ impl Life {
         });
     }
 
-    /// From now on a change of this file has the configuration read anew, as long as the answer is kept.
+    /// Reloads the configuration after each change of this file, until the returned watch is dropped.
     pub fn reload_on_change_of(&self, file: &Path) -> Option<FileWatch> {
         let supervisor = self.supervisor.clone();
         let watch = FileWatch::start(file, move || supervisor.do_send(ReloadWanted { cause: "a change of the file" }));
         watch
             .inspect_err(|error| {
-                tracing::warn!(%error, file = %file.display(), "changes of the file are not seen; SIGHUP and `reload` are");
+                let file = file.display();
+                tracing::warn!(%error, %file, "the file cannot be watched; use SIGHUP or the order `reload`");
             })
             .ok()
     }
 
-    /// Begins the end.
+    /// Begins the shutdown of the worker.
     pub fn stop(&self, reason: &str) {
         self.supervisor.do_send(Stop { reason: reason.to_owned() });
     }
 
-    /// Waits for the worker's end, which is told once. A wait that is broken off loses nothing.
+    /// Waits for the end of the worker and returns its exit report. The report is available once. The wait can be
+    /// cancelled and repeated.
     pub async fn ended(&mut self) -> ExitReport {
         (&mut self.exit).await.unwrap_or_else(|_| ExitReport::Failed("the supervisor is gone".to_owned()))
     }
@@ -143,7 +145,7 @@ impl Life {
 async fn next_stop_signal() -> &'static str {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        tracing::error!("signals cannot be heard; the worker can only be killed");
+        tracing::error!("SIGTERM and SIGINT have no handler; use the order `stop`");
         return std::future::pending().await;
     };
     tokio::select! {
@@ -152,15 +154,15 @@ async fn next_stop_signal() -> &'static str {
     }
 }
 
-/// The process's exit code for a report, with a last word in the log.
+/// Logs an exit report and returns the exit code of the process.
 pub fn exit_code(report: &ExitReport) -> ExitCode {
     match report {
         ExitReport::Drained => {
             tracing::info!("the worker stopped in order");
             ExitCode::SUCCESS
         }
-        ExitReport::DrainedTooLate(late) => {
-            tracing::error!(late, "the worker stopped before all was finished");
+        ExitReport::DrainedTooLate(unfinished) => {
+            tracing::error!(unfinished, "the worker stopped at its drain deadline with unfinished work");
             ExitCode::from(2)
         }
         ExitReport::Failed(reason) => {

@@ -1,6 +1,6 @@
 // Upstream: backfill, cli, run, standalone
 // Downstream: many
-// Role: Builds every adapter from the configuration and hands it out as a port; nothing else constructs one.
+// Role: Builds the adapters of a worker or a tool from the configuration and returns them as ports.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,25 +35,25 @@ use crate::observability::telemetry::Telemetry;
 use crate::sources;
 use crate::sources::shared::budget::QuotaState;
 
-/// The services of one worker.
+/// The adapters of one worker.
 pub struct ServiceHub {
     parts: WorkerParts,
     store_question: StoreQuestion,
 }
 
-/// The services of a worker that needs no server but a broker, with what can be looked at from outside.
+/// The adapters of a worker that needs no server except a Kafka broker.
 pub struct EmbeddedServices {
-    /// All of them.
+    /// All adapters.
     pub hub: ServiceHub,
-    /// Bars and stock list.
+    /// The store of bars and stock list, to read from outside the worker.
     pub store: Arc<SqliteStore>,
-    /// The worker's heartbeat.
+    /// The store of the worker's heartbeat, to read from outside the worker.
     pub heartbeats: Arc<MemoryHeartbeats>,
 }
 
 impl ServiceHub {
-    /// Builds all adapters of the worker that this configuration describes. None of them connects yet: a server that is
-    /// not there is waited for later.
+    /// Builds all adapters of the configured worker. No adapter connects yet; the worker later waits for servers that
+    /// are not available.
     pub fn build(loaded: &Loaded, place: ConfigPlace, telemetry: Telemetry) -> Result<Self, ServiceError> {
         let settings = &loaded.settings;
         let node_id = &settings.worker.node_id;
@@ -76,7 +76,8 @@ impl ServiceHub {
         Ok(Self { parts, store_question })
     }
 
-    /// Builds the adapters of a worker that gets its commands elsewhere than from Kafka, and that nobody looks for.
+    /// Builds the adapters of a worker that uses the given feed, orders and outbox instead of Kafka. Its heartbeat
+    /// stays in memory.
     pub fn without_kafka(
         settings: &Settings,
         feed: Arc<dyn CommandFeed>,
@@ -98,12 +99,12 @@ impl ServiceHub {
         })
     }
 
-    /// Where quality reports are kept, to be read.
+    /// The store of quality reports, for reading.
     pub fn reports(settings: &Settings) -> Arc<dyn ReportStore> {
         Arc::new(ClickHouseReports::new(&settings.clickhouse))
     }
 
-    /// How many bars are stored of each day, to be read.
+    /// The numbers of stored bars per day, for reading.
     pub fn stored_days(settings: &Settings) -> ClickHouseDays {
         ClickHouseDays::new(&settings.clickhouse)
     }
@@ -113,18 +114,19 @@ impl ServiceHub {
         MySqlReference::new(&settings.mysql).listed_codes().await
     }
 
-    /// What is known of securities and days, for a program that is no worker: from MySQL, else what is built in.
+    /// Listings and trading calendar for a command-line tool, read from MySQL. Without MySQL, the built-in calendar.
     pub fn market_facts(settings: &Settings) -> FactCache {
         FactCache::new(Swappable::new(Arc::new(MySqlReference::new(&settings.mysql))))
     }
 
-    /// The configured sources, for a program that is no worker.
+    /// The configured sources, for a command-line tool.
     pub fn market_sources(settings: &Settings) -> Result<Arc<dyn MarketSources>, ServiceError> {
         build_sources(settings, &QuotaState::default())
     }
 
-    /// Builds the adapters of a worker whose bars, stock list and heartbeats stay with itself: `database` is an SQLite
-    /// file, which is created where it is missing. The settings of the servers it replaces are not looked at.
+    /// Builds the adapters of a worker that stores its data and the stock list in the SQLite file `database`, and its
+    /// heartbeat in memory. The file is created if it does not exist. The settings of ClickHouse, MySQL and Redis are
+    /// ignored.
     pub async fn embedded(settings: &Settings, database: &Path) -> Result<EmbeddedServices, ServiceError> {
         let node_id = &settings.worker.node_id;
         let sources = Self::market_sources(settings)?;
@@ -152,7 +154,7 @@ impl ServiceHub {
         Ok(EmbeddedServices { hub: Self { parts, store_question }, store, heartbeats })
     }
 
-    /// A probe of every server the settings name, in the order of the settings.
+    /// A probe of each configured server, in the order of the settings.
     pub fn probes(settings: &Settings) -> Vec<Probe> {
         let Settings { kafka, redis, clickhouse, mysql, sources, worker, .. } = settings.clone();
         let at = |kind: &str, host: &str, port: u16| format!("{kind} {host}:{port}");
@@ -183,18 +185,18 @@ impl ServiceHub {
         servers.into_iter().chain(sources).collect()
     }
 
-    /// Asks whether the store in force answers.
+    /// A function that checks whether the active store answers.
     pub fn store_question(&self) -> StoreQuestion {
         self.store_question.clone()
     }
 
-    /// All ports together, as the supervisor takes them.
+    /// All ports of the worker, for the Supervisor.
     pub fn parts(&self) -> WorkerParts {
         self.parts.clone()
     }
 }
 
-/// Asks on a connection of its own: what is asked here must not wait behind a batch.
+/// Checks the store on a separate connection, so that the check does not wait for a running batch.
 fn ask_store(settings: &Settings) -> BoxFuture<'static, Result<(), String>> {
     let store = ClickHouseBars::new(&settings.clickhouse);
     async move { store.probe().await.map(|_| ()).map_err(|error| error.reason) }.boxed()

@@ -1,6 +1,6 @@
 // Upstream: config_reader, run, service_hub, standalone
 // Downstream: many
-// Role: The adapters of a running worker that a reload may exchange.
+// Role: Builds the adapters that a reload may exchange, and exchanges them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use crate::config::Settings;
 use crate::sources::shared::budget::QuotaState;
 use crate::sources::{self, ConfiguredSources};
 
-/// The longest a reload waits for a server whose settings changed.
+/// Maximum time that a reload waits for a server whose settings changed.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// An adapter that cannot be built from its settings.
 #[derive(Debug, thiserror::Error)]
 #[error("{part} cannot be set up: {reason}")]
 pub struct ServiceError {
-    /// The adapter.
+    /// The name of the adapter.
     pub part: &'static str,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -41,7 +41,7 @@ impl ServiceError {
 pub struct Services {
     pub(super) stores: Arc<Swappable<StoreSet>>,
     pub(super) sources: Arc<Swappable<dyn MarketSources>>,
-    /// Requests that vendors already answered: new sources continue from these counts.
+    /// Request counts of vendors. New sources continue from these counts.
     quotas: Arc<QuotaState>,
     pub(super) reference: Arc<Swappable<dyn ReferenceStore>>,
     pub(super) heartbeats: Arc<Swappable<dyn HeartbeatStore>>,
@@ -62,31 +62,32 @@ impl Services {
         })
     }
 
-    /// Builds the backends that these changed settings concern, and tries their connections. The error holds every reason
-    /// why one of them cannot be used.
+    /// Builds the backends that the changed settings affect and probes their connections. The error contains the
+    /// reasons of all failed backends.
     pub async fn rebuild(&self, settings: &Settings, changed: &[String]) -> Result<Exchange, Vec<String>> {
-        let touched = |section: &str| {
+        let is_changed = |section: &str| {
             changed.iter().any(|path| path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')))
         };
-        // The tables of ticks and reports are checked when they are used; the other two try the server.
-        let stores = tried(touched("clickhouse"), "clickhouse", async {
+        // Only the tables of bars and factors are checked here. The tables of ticks and reports are checked at their
+        // first use.
+        let stores = probed(is_changed("clickhouse"), "clickhouse", async {
             let stores = build_stores(settings);
             stores.bars.prepare().await.map_err(|error| error.to_string())?;
             stores.factors.prepare().await.map_err(|error| error.to_string())?;
             Ok(Arc::new(stores))
         });
-        let sources = tried(touched("sources"), "sources", async {
+        let sources = probed(is_changed("sources"), "sources", async {
             let sources = ConfiguredSources::build(&settings.sources, &self.quotas);
             let sources = sources.map_err(|error| error.to_string())?;
             let probes = settings.sources.required().into_iter().map(|name| sources::probe(&settings.sources, name));
             futures_util::future::try_join_all(probes).await?;
             Ok(Arc::new(sources) as Arc<dyn MarketSources>)
         });
-        let reference = tried(touched("mysql"), "mysql", async {
+        let reference = probed(is_changed("mysql"), "mysql", async {
             let reference = MySqlReference::new(&settings.mysql);
             reference.probe().await.map(|_| Arc::new(reference) as Arc<dyn ReferenceStore>)
         });
-        let heartbeats = tried(touched("redis"), "redis", async {
+        let heartbeats = probed(is_changed("redis"), "redis", async {
             let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
             let heartbeats = heartbeats.map_err(|error| error.to_string())?;
             heartbeats.probe().await.map(|_| Arc::new(heartbeats) as Arc<dyn HeartbeatStore>)
@@ -103,7 +104,7 @@ impl Services {
     }
 }
 
-/// The stores of the configured ClickHouse; none of them connects yet.
+/// The stores of the configured ClickHouse. They do not connect yet.
 fn build_stores(settings: &Settings) -> StoreSet {
     let section = &settings.clickhouse;
     StoreSet {
@@ -114,14 +115,14 @@ fn build_stores(settings: &Settings) -> StoreSet {
     }
 }
 
-/// The configured sources; `quotas` holds what vendors were already asked for.
+/// The configured sources. `quotas` contains the request counts so far.
 pub(super) fn build_sources(settings: &Settings, quotas: &QuotaState) -> Result<Arc<dyn MarketSources>, ServiceError> {
     let sources = ConfiguredSources::build(&settings.sources, quotas).map_err(ServiceError::of("market sources"))?;
     Ok(Arc::new(sources))
 }
 
-/// Builds and tries one service, if it is wanted.
-async fn tried<T: ?Sized>(
+/// Builds and probes one backend, if `wanted`.
+async fn probed<T: ?Sized>(
     wanted: bool,
     section: &str,
     building: impl Future<Output = Result<Arc<T>, String>>,
@@ -134,7 +135,7 @@ async fn tried<T: ?Sized>(
     built.map(Some).map_err(|reason| format!("{section}: {reason}"))
 }
 
-/// Backends that were built and tried, and are not in force yet.
+/// Backends that were built and probed, but are not active yet.
 pub struct Exchange {
     services: Services,
     stores: Option<Arc<StoreSet>>,
@@ -144,14 +145,14 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Puts them in force.
+    /// Makes the new backends active.
     pub fn install(self) {
         let Self { services, stores, sources, reference, heartbeats } = self;
         if let Some(stores) = stores {
             services.stores.exchange(stores);
         }
         if let Some(sources) = sources {
-            // The old sources are retired after the exchange: their waiting requests then look up the new ones.
+            // The old sources are retired after the exchange, so that their waiting requests find the new sources.
             services.sources.exchange(sources).retire();
         }
         if let Some(reference) = reference {

@@ -57,8 +57,8 @@ fn check(file: Option<&Path>, connect: bool) -> ExitCode {
         Ok(loaded) if missing.is_none() => {
             warn(&loaded);
             let origin = loaded.origin.as_ref().map_or("no file".to_owned(), |path| path.display().to_string());
-            let told = print(&format!("the configuration is valid ({origin})\n"));
-            if connect { connect::try_servers(&loaded.settings) } else { told }
+            let reported = print(&format!("the configuration is valid ({origin})\n"));
+            if connect { connect::try_servers(&loaded.settings) } else { reported }
         }
         outcome => {
             if let Err(problems) = outcome {

@@ -19,6 +19,6 @@ pub fn try_servers(settings: &Settings) -> ExitCode {
         }
     };
     let reports = runtime.block_on(run_all(ServiceHub::probes(settings), DEADLINE));
-    let told = print(&reports.iter().map(|report| format!("{report}\n")).collect::<String>());
-    if reports.iter().all(Report::is_good) { told } else { ExitCode::FAILURE }
+    let reported = print(&reports.iter().map(|report| format!("{report}\n")).collect::<String>());
+    if reports.iter().all(Report::is_good) { reported } else { ExitCode::FAILURE }
 }

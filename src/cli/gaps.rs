@@ -119,12 +119,12 @@ impl GapsOptions {
 
     /// Searches in batches of securities, and prints the gaps of each batch immediately.
     async fn look(&self, settings: &Settings) -> Result<Found, ExitCode> {
-        let told = |error: actors::ports::StoreError| {
+        let reported = |error: actors::ports::StoreError| {
             eprintln!("{error}");
             ExitCode::FAILURE
         };
         let codes = match self.codes.is_empty() {
-            true => ServiceHub::listed_codes(settings).await.map_err(told)?,
+            true => ServiceHub::listed_codes(settings).await.map_err(reported)?,
             false => self.codes.clone(),
         };
         if codes.is_empty() {
@@ -143,7 +143,7 @@ impl GapsOptions {
         let suspended = self.except_suspended.then(|| Suspended::of(settings)).transpose()?;
         let mut found = Found { num_codes: codes.len(), ..Found::default() };
         for codes in codes.chunks(CODES_PER_QUERY) {
-            let stored = days.of(self.frequency, codes, range).await.map_err(told)?;
+            let stored = days.of(self.frequency, codes, range).await.map_err(reported)?;
             let mut text = String::new();
             for code in codes {
                 let mut gaps = look.find(*code, stored.get(code).map_or(&[], Vec::as_slice));
@@ -204,13 +204,13 @@ impl GapsOptions {
 /// Suspensions as reported by the sources.
 struct Suspended {
     sources: Vec<Arc<dyn MarketSource>>,
-    told: Suspensions,
+    reported: Suspensions,
 }
 
 impl Suspended {
     fn of(settings: &Settings) -> Result<Self, ExitCode> {
         match ServiceHub::market_sources(settings) {
-            Ok(sources) => Ok(Self { sources: sources.of(DataKind::Bars), told: Suspensions::default() }),
+            Ok(sources) => Ok(Self { sources: sources.of(DataKind::Bars), reported: Suspensions::default() }),
             Err(error) => {
                 eprintln!("{error}");
                 Err(ExitCode::FAILURE)
@@ -224,7 +224,7 @@ impl Suspended {
             return Ok(());
         }
         loop {
-            let failed = match self.told.among(&self.sources, code, &gaps.missing).await {
+            let failed = match self.reported.among(&self.sources, code, &gaps.missing).await {
                 Ok(Some(suspended)) => {
                     gaps.missing.retain(|day| suspended.binary_search(day).is_err());
                     return Ok(());

@@ -108,9 +108,9 @@ impl ReportsOptions {
         let mut mark = admin.oldest(&kafka.notification_topic)?;
         loop {
             let records = admin.next(&mut mark)?;
-            let told = super::print(&self.text(&records));
-            if told != ExitCode::SUCCESS || (records.is_empty() && !self.follow) {
-                return Ok(told);
+            let reported = super::print(&self.text(&records));
+            if reported != ExitCode::SUCCESS || (records.is_empty() && !self.follow) {
+                return Ok(reported);
             }
             if records.is_empty() {
                 std::thread::sleep(POLL_INTERVAL);

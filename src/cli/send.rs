@@ -137,22 +137,22 @@ impl SendOptions {
     /// Prints the answers to an order: the first one if it addresses one worker, otherwise all that arrive within
     /// [`MORE_ANSWERS`] after the first.
     fn gather(&self, admin: &AdminClient, since: &Mark, id: &str) -> Result<ExitCode, AdminClientError> {
-        let (deadline, mut first_at, mut refused, mut num_told) = (self.deadline(), None, false, 0);
+        let (deadline, mut first_at, mut refused, mut num_printed) = (self.deadline(), None, false, 0);
         loop {
             let answers: Vec<Answer> =
                 admin.since(since)?.iter().filter_map(|record| Answer::to(id, &record.payload)).collect();
-            for Answer { source, data, content } in answers.iter().skip(num_told) {
+            for Answer { source, data, content } in answers.iter().skip(num_printed) {
                 refused |= data.event == "RELOAD_REFUSED";
                 println!("{source}: {}: {content}", data.event);
             }
-            num_told = answers.len();
-            if num_told > 0 {
+            num_printed = answers.len();
+            if num_printed > 0 {
                 let since_first = first_at.get_or_insert_with(Instant::now).elapsed();
                 if self.node.is_some() || since_first >= MORE_ANSWERS {
                     return Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS });
                 }
             }
-            if num_told == 0 && Instant::now() >= deadline {
+            if num_printed == 0 && Instant::now() >= deadline {
                 println!("{}: no answer within {} s; is such a worker running?", self.command, self.timeout);
                 return Ok(ExitCode::from(EXIT_NO_OUTCOME));
             }

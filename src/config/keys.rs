@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: kind, schema
-// Role: The list of all settings: paths, kinds, secrets, and which of them need a restart.
+// Role: Lists all settings with paths, kinds and secrecy, and the settings that need a restart.
 
 use std::sync::OnceLock;
 
@@ -12,16 +12,16 @@ use super::schema::{self, About};
 pub struct Key {
     /// Sections and field, such as `sources.tushare.token`.
     pub path: String,
-    /// What it holds.
+    /// The kind of its value.
     pub kind: Kind,
     /// Whether its value must never be shown.
     pub secret: bool,
-    /// What its type says of it beside its kind.
+    /// Description, default and range from the schema of its type.
     pub about: About,
 }
 
 impl Key {
-    /// What its value must be, such as `a whole number, 1 to 65535`.
+    /// Describes the valid values, such as `a whole number, 1 to 65535`.
     pub fn must_be(&self) -> String {
         match (&self.kind, &self.about.range) {
             (Kind::Text, _) => "text".to_owned(),
@@ -37,22 +37,22 @@ impl Key {
         }
     }
 
-    /// Why a change of it does nothing until the worker is started anew; `None`: it applies at a reload.
+    /// The reason why a change needs a restart; `None` if a reload applies it.
     pub fn needs_restart(&self) -> Option<&'static str> {
         needs_restart(&self.path)
     }
 }
 
-/// Settings, and whole sections, that a reload cannot change, and why.
+/// Settings and whole sections that a reload cannot change, each with the reason.
 pub const NEED_RESTART: &[(&str, &str)] = &[
-    ("worker.node_id", "the name is part of the heartbeat's key and of Kafka's client id"),
+    ("worker.node_id", "the name is part of the heartbeat key and of the Kafka client id"),
     ("kafka", "the worker is a member of one cluster, one group and its topics for as long as it runs"),
-    ("http", "the address is part of the heartbeat, and those who ask there know it"),
-    ("log.format", "the form of log lines is chosen once for a process"),
-    ("log.folder", "the folder is opened once for a process"),
+    ("http", "the address is part of the heartbeat, and clients know it"),
+    ("log.format", "the log format is chosen once, at the start of the process"),
+    ("log.folder", "the folder is opened once, at the start of the process"),
 ];
 
-/// Why a change of this setting does nothing until the worker is started anew; `None`: it applies at a reload.
+/// The reason why a change of this setting needs a restart; `None` if a reload applies it.
 pub fn needs_restart(path: &str) -> Option<&'static str> {
     let is_below =
         |section: &str| path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
@@ -69,17 +69,17 @@ pub fn keys() -> &'static [Key] {
     })
 }
 
-/// The setting of this path.
+/// The setting with this path.
 pub fn find(path: &str) -> Option<&'static Key> {
     keys().iter().find(|key| key.path == path)
 }
 
-/// Whether the path is a section, that is, settings lie below it.
+/// Whether the path is a section, that is, a prefix of settings.
 pub fn is_section(path: &str) -> bool {
     keys().iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// The setting or section that the writer of `path` most likely meant; `None` where none is similar.
+/// The setting or section most similar to `path`, to suggest a correction; `None` if none is similar.
 pub fn nearest(path: &str) -> Option<&'static str> {
     let name = last_segment(path);
     let (distance, nearest) = keys()

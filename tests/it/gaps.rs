@@ -191,5 +191,5 @@ fn failed_gap_search_has_its_own_exit_codes() {
     assert_eq!(gaps(&scene, &["--codes", &codes[0], "--start", "2024-01-15"]).0, Some(3), "a named start counts");
     scene.database.query("DROP TABLE bar");
     let (code, _, said) = gaps(&scene, &["--codes", &codes[0]]);
-    assert_eq!((code, said.contains("it is not there")), (Some(1), true), "{said}");
+    assert_eq!((code, said.contains("the table does not exist")), (Some(1), true), "{said}");
 }

@@ -188,9 +188,7 @@ fn health_exit_code_tells_live_from_stopped_worker() {
     scene.wait_for_status("n1", "running");
     let config = scene.folder().join("n1.yml").display().to_string();
     let health = || {
-        let begun = Instant::now();
         let output = program(&scene, &["health", "--config", &config]);
-        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         assert_eq!(text(&output.stdout).lines().count(), 1, "{output:?}");
         (output.status.code(), text(&output.stdout))
     };

@@ -29,6 +29,20 @@ fn takes_no_more_commands_than_allowed() {
 }
 
 #[test]
+fn reads_every_codec() {
+    let Market { codes, data, .. } = market(160, 2);
+    let mut scene = Scene::new("codecs", PROGRAM, data);
+    let worker = scene.start("n1");
+    for (codec, codes) in ["gzip", "snappy", "lz4", "zstd"].into_iter().zip(codes.chunks(40)) {
+        scene.compress(codec);
+        scene.send_snapshots(codes, "");
+    }
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert!(!worker.log_text().contains("poll failed"), "no batch is unreadable");
+}
+
+#[test]
 fn rebuilds_stalled_consumer_without_loss() {
     let Market { codes, data, .. } = market(60, 3);
     let mut scene = Scene::new("deaf", PROGRAM, data);

@@ -46,8 +46,7 @@ fn log_lines_of_a_task_carry_command_ids() {
         let own = lines.iter().filter(|line| line["labels"]["command_id"] == id);
         own.map(|line| line["message"].as_str().unwrap()).collect()
     };
-    let failing =
-        ["command begins", "fetch failed, will be tried again", "fetch failed for good", "dead letter recorded"];
+    let failing = ["command begins", "fetch failed and is retried", "fetch failed permanently", "dead letter recorded"];
     for (n, id) in ["c-0", "c-1"].iter().enumerate() {
         let words = of(id);
         assert!(failing.iter().all(|message| words.contains(message)), "{words:?}");
@@ -56,7 +55,7 @@ fn log_lines_of_a_task_carry_command_ids() {
     }
     assert!(of("c-3").contains(&"command begins") && of("c-3").contains(&"command ends"), "{:?}", of("c-3"));
     let place = format!("{}[2]@0", scene.topic());
-    assert!(of(&place).contains(&"fetch failed for good"), "without an id, the record's position identifies it");
+    assert!(of(&place).contains(&"fetch failed permanently"), "without an id, the record's position identifies it");
     // Every line about a task has ids.
     for line in lines.iter().filter(|line| line["labels"]["subject"].is_string()) {
         assert!(line["labels"]["command_id"].is_string() && line["labels"]["command"].is_string(), "{line}");

@@ -47,8 +47,8 @@ fn page(address: &str) -> Page {
         let answer = get(address, "/metrics");
         assert_eq!(answer.status, 200);
         let page = Page::parse(&answer.body);
-        let told = |name: &str| page.series.iter().filter(|(series, _)| series.starts_with(name)).count();
-        (told("data_worker_partition_committed_offset") == 4 && told("data_worker_partition_lag_records") == 4)
+        let reported = |name: &str| page.series.iter().filter(|(series, _)| series.starts_with(name)).count();
+        (reported("data_worker_partition_committed_offset") == 4 && reported("data_worker_partition_lag_records") == 4)
             .then_some(page)
     })
 }

@@ -154,12 +154,12 @@ fn store_outage_commits_and_loses_nothing() {
     scene.wait_until_committed();
     scene.assert_exact(&codes);
     assert_eq!(scene.dead_letters().len(), 0);
-    let told = || -> Vec<Value> {
+    let reported = || -> Vec<Value> {
         let alerts = scene.notifications_with("alert_type", "write_error");
         alerts.iter().map(|alert| json!([alert["level"], alert["data"]["state"]])).collect()
     };
-    wait_until("the resolved alert", TIMEOUT, || told().len() >= 3);
-    assert_eq!(told(), [json!(["WARN", "raised"]), json!(["ERROR", "escalated"]), json!(["INFO", "resolved"])]);
+    wait_until("the resolved alert", TIMEOUT, || reported().len() >= 3);
+    assert_eq!(reported(), [json!(["WARN", "raised"]), json!(["ERROR", "escalated"]), json!(["INFO", "resolved"])]);
 }
 
 #[test]

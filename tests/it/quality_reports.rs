@@ -118,8 +118,12 @@ fn stores_report_once_and_lists_history_of_a_code() {
     worker.terminate();
     assert_eq!(worker.wait(TIMEOUT).code(), Some(0));
     assert!(worker.log_text().contains("records not written yet"), "the answer was lost");
-    let told = scene.notifications().iter().filter(|message| message["type"] == "data_quality_report").count();
-    assert_eq!(kept(&scene, "count(), uniqExact(report_id)"), format!("{told}\t{told}"), "every report is stored once");
+    let reported = scene.notifications().iter().filter(|message| message["type"] == "data_quality_report").count();
+    assert_eq!(
+        kept(&scene, "count(), uniqExact(report_id)"),
+        format!("{reported}\t{reported}"),
+        "every report is stored once"
+    );
 
     let text = shown(&scene, &["quality", &codes[0]]);
     assert!(

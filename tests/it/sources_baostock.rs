@@ -182,7 +182,7 @@ async fn rejects_unsupported_requests_without_connecting() {
     let minute = source.bars(&request(Frequency::Minute1, range("2024-01-02", "2024-01-03"))).await.unwrap_err();
     let beijing = BarRequest { code: "430047.BJ".parse().unwrap(), ..first_quarter() };
     let beijing = source.bars(&beijing).await.unwrap_err();
-    for (error, part) in [(minute, "one minute"), (beijing, "exchange BJ")] {
+    for (error, part) in [(minute, "no 1-minute bars"), (beijing, "exchange BJ")] {
         assert!(matches!(&error.kind, SourceErrorKind::BadRequest(text) if text.contains(part)), "{error}");
     }
     let tick = source.ticks(CODE.parse().unwrap(), day("2024-01-02")).await.unwrap_err();

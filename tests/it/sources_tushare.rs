@@ -328,10 +328,10 @@ async fn suspensions_are_listed_by_code_and_by_day() {
     server.suspend(other, day("2024-01-04"), "");
     let source = source(&server);
     let range = DateRange { start: day("2024-01-02"), end: day("2024-01-31") };
-    let told = source.suspensions(CODE.parse().unwrap(), range).await.unwrap();
-    assert_eq!(told, Some(vec![day("2024-01-04")]));
-    let told = source.day_suspensions(day("2024-01-04")).await.unwrap().unwrap();
-    assert_eq!(told.iter().map(|code| code.as_str()).collect::<Vec<_>>(), [other, CODE]);
+    let reported = source.suspensions(CODE.parse().unwrap(), range).await.unwrap();
+    assert_eq!(reported, Some(vec![day("2024-01-04")]));
+    let reported = source.day_suspensions(day("2024-01-04")).await.unwrap().unwrap();
+    assert_eq!(reported.iter().map(|code| code.as_str()).collect::<Vec<_>>(), [other, CODE]);
     assert_eq!(
         source.day_suspensions(day("2024-01-05")).await.unwrap(),
         Some(vec![]),

@@ -1,6 +1,6 @@
 // Upstream: batch_writer, supervisor, validator
 // Downstream: many
-// Role: The actor that gathers sound rows of many tasks and writes them together, one batch after the other.
+// Role: The actor that buffers the valid rows of many tasks and writes them in batches, one batch at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,27 +13,28 @@ use crate::batch_writer::bars::write::{BufferedTask, Flush, FlushContext};
 use crate::batch_writer::buffer::WriteBuffer;
 use crate::batch_writer::factors::write::{BufferedFactors, FactorFlush, FactorFlushContext};
 use crate::batch_writer::lists::merge::MergeContext;
-use crate::batch_writer::ticks::write::TickWrites;
+use crate::batch_writer::ticks::write::TickWriter;
 use crate::batch_writer::{FlushWithoutWaiting, WriteBars, WriteFactors, WriteList, WriteTicks};
 use crate::domain::{Frequency, Stage};
 use crate::settings::{ActorSettings, ApplySettings};
 use crate::supervision::Vitals;
-/// How often it is looked whether a batch is due: a tenth of the shortest sensible flush interval.
+
+/// Interval between checks whether a batch is due: a tenth of the shortest sensible flush interval.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A flush ended; the next may begin.
+/// A flush ended, so the next one may begin.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 struct FlushEnded(Kind);
 
-/// What is written in batches.
+/// The kinds of rows that are written in batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Bars(Frequency),
     Factors,
 }
 
-/// Where rows go; outlives a restart of the actor.
+/// The writers of each kind of row. They outlive a restart of the actor.
 #[derive(Clone)]
 pub struct WriteTargets {
     /// Bars.
@@ -41,35 +42,35 @@ pub struct WriteTargets {
     /// Adjustment factors.
     pub factors: Arc<FactorFlushContext>,
     /// Ticks.
-    pub ticks: Arc<TickWrites>,
+    pub ticks: Arc<TickWriter>,
     /// Stock list and calendar.
     pub lists: Arc<MergeContext>,
 }
 
-/// Gathers rows; writing itself is a task of its own, which outlives a restart of the actor.
+/// Buffers rows. A separate future writes each batch and outlives a restart of the actor.
 pub struct BatchWriter {
     vitals: Vitals,
     settings: Arc<ActorSettings>,
     targets: WriteTargets,
-    /// By frequency; at most as many as there are.
+    /// One buffer per frequency.
     bars: BTreeMap<Frequency, WriteBuffer<BufferedTask>>,
     factors: WriteBuffer<BufferedFactors>,
     draining: bool,
 }
 
 impl BatchWriter {
-    /// A writer to these stores.
+    /// Creates a writer with empty buffers.
     pub fn new(vitals: Vitals, settings: Arc<ActorSettings>, targets: WriteTargets) -> Self {
         Self { vitals, settings, targets, bars: BTreeMap::new(), factors: WriteBuffer::default(), draining: false }
     }
 
     fn flush_if_due(&mut self, ctx: &mut Context<Self>) {
         let board = self.vitals.board();
-        let more_on_the_way = board.counters.tasks_in(Stage::Waiting).get() + board.counters.tasks_upstream() > 0;
+        let more_expected = board.counters.tasks_in(Stage::Waiting).get() + board.counters.tasks_upstream() > 0;
         let batch = &self.settings.batch;
         let mut due = Vec::new();
         for (frequency, buffer) in &mut self.bars {
-            if buffer.is_due(batch, more_on_the_way, self.draining) {
+            if buffer.is_due(batch, more_expected, self.draining) {
                 buffer.is_flushing = true;
                 due.push((*frequency, buffer.take(batch.max_rows)));
             }
@@ -79,30 +80,30 @@ impl BatchWriter {
             self.run_flush(flush.run(), Kind::Bars(frequency), ctx);
         }
         let batch = &self.settings.batch;
-        if self.factors.is_due(batch, more_on_the_way, self.draining) {
+        if self.factors.is_due(batch, more_expected, self.draining) {
             self.factors.is_flushing = true;
             let tasks = self.factors.take(batch.max_rows);
             let flush = FactorFlush::new(self.targets.factors.clone(), self.settings.clone(), tasks);
             self.run_flush(flush.run(), Kind::Factors, ctx);
         }
-        let waiting = self.bars.values().map(WriteBuffer::num_rows).sum::<usize>() + self.factors.num_rows();
-        self.vitals.board().counters.rows_buffered.set(waiting as u64);
+        let buffered = self.bars.values().map(WriteBuffer::num_rows).sum::<usize>() + self.factors.num_rows();
+        self.vitals.board().counters.rows_buffered.set(buffered as u64);
     }
 
     fn run_flush(&self, flush: impl Future<Output = ()> + 'static, kind: Kind, ctx: &mut Context<Self>) {
         let (vitals, writer) = (self.vitals.clone(), ctx.address());
         actix_rt::spawn(async move {
-            let _ended = EndOfFlush(writer, kind);
+            let _end_notice = FlushEndNotice(writer, kind);
             vitals.fail_point("flush");
             flush.await;
         });
     }
 }
 
-/// Tells the writer that a flush ended, also when it ended by a panic.
-struct EndOfFlush(Addr<BatchWriter>, Kind);
+/// Notifies the writer on drop that a flush ended, also after a panic.
+struct FlushEndNotice(Addr<BatchWriter>, Kind);
 
-impl Drop for EndOfFlush {
+impl Drop for FlushEndNotice {
     fn drop(&mut self) {
         self.0.do_send(FlushEnded(self.1));
     }
@@ -118,8 +119,8 @@ impl Actor for BatchWriter {
 }
 
 impl Supervised for BatchWriter {
-    /// Buffered tasks are dropped, which reports them as lost: they are fetched again. A flush under way goes on, and the
-    /// next one waits for it.
+    /// Drops the buffered tasks. Their guards report them as lost, so they are fetched again. A running flush
+    /// continues, and the next flush waits for it.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
         self.bars.clear();
         self.factors = WriteBuffer::default();
@@ -152,7 +153,7 @@ impl Handler<WriteFactors> for BatchWriter {
 impl Handler<WriteTicks> for BatchWriter {
     type Result = ();
 
-    /// Ticks go to a table for each security: there is nothing to gather.
+    /// Writes ticks without buffering: each security has its own table, so tasks cannot share an INSERT.
     fn handle(&mut self, message: WriteTicks, _ctx: &mut Self::Context) {
         let WriteTicks { mut guard, unit, report, permit } = message;
         guard.buffered();

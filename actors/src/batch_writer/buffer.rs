@@ -1,6 +1,6 @@
 // Upstream: actor, batch_writer::bars, batch_writer::factors
 // Downstream: domain, pipeline, settings
-// Role: Rows of many tasks that wait to be written together, and when they are due.
+// Role: Buffers tasks until their rows are written as one batch, and decides when the batch is due.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,19 +11,19 @@ use crate::settings::{BatchSettings, ms};
 
 /// A task with rows.
 pub trait Buffered {
-    /// How many.
+    /// Number of rows of the task.
     fn num_rows(&self) -> usize;
 
-    /// Its pass.
+    /// The guard of the task.
     fn guard(&mut self) -> &mut TaskGuard;
 }
 
-/// Tasks in the order they came.
+/// Buffered tasks in the order of their arrival.
 pub struct WriteBuffer<T> {
     tasks: Vec<T>,
     num_rows: usize,
     times: Option<Times>,
-    /// Whether a batch of it is being written; the next one waits for it.
+    /// Whether a batch from this buffer is being written. The next batch waits for it.
     pub is_flushing: bool,
 }
 
@@ -34,7 +34,7 @@ impl<T> Default for WriteBuffer<T> {
 }
 
 impl<T: Buffered> WriteBuffer<T> {
-    /// A task came.
+    /// Adds a task.
     pub fn push(&mut self, task: T) {
         self.num_rows += task.num_rows();
         self.tasks.push(task);
@@ -42,20 +42,20 @@ impl<T: Buffered> WriteBuffer<T> {
         self.times.get_or_insert(Times { first: now, last: now }).last = now;
     }
 
-    /// Rows that wait.
+    /// Number of buffered rows.
     pub fn num_rows(&self) -> usize {
         self.num_rows
     }
 
-    /// Whether a batch may and shall be written now. `more_on_the_way`: further rows are being fetched; `at_once`: nothing
-    /// is waited for.
-    pub fn is_due(&self, settings: &BatchSettings, more_on_the_way: bool, at_once: bool) -> bool {
+    /// Whether to write a batch now. `more_expected`: further rows are being fetched. `at_once`: write without waiting
+    /// for more rows.
+    pub fn is_due(&self, settings: &BatchSettings, more_expected: bool, at_once: bool) -> bool {
         let Some(Times { first, last }) = self.times else { return false };
-        let waiting = Waiting { num_rows: self.num_rows, age: first.elapsed(), idle: last.elapsed(), more_on_the_way };
+        let waiting = Waiting { num_rows: self.num_rows, age: first.elapsed(), idle: last.elapsed(), more_expected };
         !self.is_flushing && (at_once || is_due(settings, waiting))
     }
 
-    /// Whole tasks until `max_rows` is reached; the rest waits for the next batch.
+    /// Removes and returns the first tasks whose rows fit into `max_rows`; at least one task. Tasks are never split.
     pub fn take(&mut self, max_rows: usize) -> Vec<T> {
         let mut num_rows = 0;
         let num_tasks = self
@@ -70,40 +70,44 @@ impl<T: Buffered> WriteBuffer<T> {
         let mut batch: Vec<T> = self.tasks.drain(..num_tasks).collect();
         batch.iter_mut().for_each(|task| task.guard().enter(Stage::Writing));
         self.num_rows -= num_rows;
-        // What is left begins a batch of its own now; when its last task came has not changed.
+        // The remaining tasks form a new batch that starts now. The arrival of their last task stays the same.
         let times = self.times.take().filter(|_| !self.tasks.is_empty());
         self.times = times.map(|times| Times { first: Instant::now(), ..times });
         batch
     }
 }
 
-/// When the first and the last task of the buffer came.
+/// When the first and the last task of the buffer arrived.
 #[derive(Clone, Copy)]
 struct Times {
     first: Instant,
     last: Instant,
 }
 
-/// What waits in the buffer.
+/// The state of the buffer that determines whether a batch is due.
 #[derive(Clone, Copy)]
 struct Waiting {
     num_rows: usize,
-    /// Since the first task of it came.
+    /// Time since the first task arrived.
     age: Duration,
-    /// Since the last task of it came.
+    /// Time since the last task arrived.
     idle: Duration,
-    more_on_the_way: bool,
+    more_expected: bool,
 }
 
-/// A full batch is written at once, and one that is worth an INSERT as soon as nothing more is on its way; a waiting one
-/// after the interval if either is so, and sooner if nothing has come for a while; any batch after the longest wait.
+/// Whether a batch is due. One of these conditions suffices:
+/// - the batch is full;
+/// - it has `min_rows` rows, and no more rows are expected;
+/// - `flush_interval_ms` passed, and it has `min_rows` rows or no more rows are expected;
+/// - no task arrived for `idle_flush_ms`, and no more rows are expected;
+/// - `max_wait_ms` passed.
 fn is_due(settings: &BatchSettings, waiting: Waiting) -> bool {
-    let Waiting { num_rows, age, idle, more_on_the_way } = waiting;
-    let is_worth_it = num_rows >= settings.min_rows;
+    let Waiting { num_rows, age, idle, more_expected } = waiting;
+    let has_min_rows = num_rows >= settings.min_rows;
     num_rows >= settings.due_rows.min(settings.max_rows)
-        || (is_worth_it && !more_on_the_way)
-        || (age >= ms(settings.flush_interval_ms) && (is_worth_it || !more_on_the_way))
-        || (idle >= ms(settings.idle_flush_ms) && !more_on_the_way)
+        || (has_min_rows && !more_expected)
+        || (age >= ms(settings.flush_interval_ms) && (has_min_rows || !more_expected))
+        || (idle >= ms(settings.idle_flush_ms) && !more_expected)
         || age >= ms(settings.max_wait_ms)
 }
 
@@ -114,17 +118,17 @@ mod tests {
     #[test]
     fn batch_is_due_when_full_or_after_its_wait() {
         let settings = BatchSettings::default();
-        let due = |num_rows, age, idle, more_on_the_way| {
-            is_due(&settings, Waiting { num_rows, age: ms(age), idle: ms(idle), more_on_the_way })
+        let due = |num_rows, age, idle, more_expected| {
+            is_due(&settings, Waiting { num_rows, age: ms(age), idle: ms(idle), more_expected })
         };
         assert!(due(10_000, 0, 0, true), "full");
-        assert!(!due(9_999, 999, 249, true), "not full and not waited");
-        assert!(due(1_000, 0, 0, false), "worth an INSERT, and nothing more is on its way");
-        assert!(!due(999, 999, 249, false), "others may follow soon");
-        assert!(due(1_000, 1_000, 0, true), "worth an INSERT");
-        assert!(!due(999, 1_000, 900, true), "more is on its way");
-        assert!(due(1, 1_000, 0, false), "nothing more is on its way");
-        assert!(due(1, 250, 250, false), "nothing more is on its way and nothing has come for a while");
-        assert!(due(1, 5_000, 0, true), "the longest wait is over");
+        assert!(!due(9_999, 999, 249, true), "not full, and the interval has not passed");
+        assert!(due(1_000, 0, 0, false), "enough rows, and no more are expected");
+        assert!(!due(999, 999, 249, false), "too few rows, and the idle time has not passed");
+        assert!(due(1_000, 1_000, 0, true), "enough rows after the interval");
+        assert!(!due(999, 1_000, 900, true), "too few rows, and more are expected");
+        assert!(due(1, 1_000, 0, false), "the interval passed, and no more rows are expected");
+        assert!(due(1, 250, 250, false), "the idle time passed, and no more rows are expected");
+        assert!(due(1, 5_000, 0, true), "the maximum wait passed");
     }
 }

@@ -12,63 +12,63 @@ use crate::domain::TaskReport;
 use crate::domain::reference_list::ValidList;
 use crate::pipeline::TaskGuard;
 
-/// Write these rows.
+/// Writes bars.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct WriteBars {
-    /// The task's pass.
+    /// The guard of the task.
     pub guard: TaskGuard,
-    /// The rows.
+    /// The bars.
     pub unit: WriteUnit,
-    /// What is known of the task so far.
+    /// The report of the task so far.
     pub report: TaskReport,
-    /// The rows' room in memory.
+    /// The permit of the row budget for these rows.
     pub permit: OwnedSemaphorePermit,
 }
 
-/// Write these factors.
+/// Writes adjustment factors.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct WriteFactors {
-    /// The task's pass.
+    /// The guard of the task.
     pub guard: TaskGuard,
     /// The factors.
     pub unit: FactorUnit,
-    /// What is known of the task so far.
+    /// The report of the task so far.
     pub report: TaskReport,
-    /// The rows' room in memory.
+    /// The permit of the row budget for these rows.
     pub permit: OwnedSemaphorePermit,
 }
 
-/// Write these ticks.
+/// Writes ticks.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct WriteTicks {
-    /// The task's pass.
+    /// The guard of the task.
     pub guard: TaskGuard,
     /// The ticks.
     pub unit: TickUnit,
-    /// What is known of the task so far.
+    /// The report of the task so far.
     pub report: TaskReport,
-    /// The rows' room in memory.
+    /// The permit of the row budget for these rows.
     pub permit: OwnedSemaphorePermit,
 }
 
-/// Merge this list.
+/// Merges a list.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct WriteList {
-    /// The task's pass.
+    /// The guard of the task.
     pub guard: TaskGuard,
     /// The list.
     pub list: ValidList,
-    /// What is known of the task so far.
+    /// The report of the task so far.
     pub report: TaskReport,
-    /// The rows' room in memory.
+    /// The permit of the row budget for these rows.
     pub permit: OwnedSemaphorePermit,
 }
 
-/// The worker drains: write what is there without waiting for more.
+/// Writes all buffered rows without waiting for more, because the worker drains.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct FlushWithoutWaiting;

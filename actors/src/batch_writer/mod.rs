@@ -1,22 +1,22 @@
 // Upstream: none
 // Downstream: actor, messages
-// Role: The BatchWriter: gathers valid rows of many tasks and writes them in batches.
+// Role: The BatchWriter: buffers valid rows of many tasks and writes them in batches.
 
-//! The BatchWriter: gathers valid rows of many tasks and writes them in batches.
+//! The BatchWriter: buffers valid rows of many tasks and writes them in batches.
 
 /// The actor.
 mod actor;
-/// Writing bars.
+/// Writes bars.
 pub mod bars;
-/// Rows waiting for their batch.
+/// Buffers tasks until their batch is due.
 mod buffer;
-/// Writing adjustment factors.
+/// Writes adjustment factors.
 pub mod factors;
-/// Writing the stock list and the trading calendar.
+/// Writes the stock list and the trading calendar.
 pub mod lists;
 /// Messages to the BatchWriter.
 mod messages;
-/// Writing ticks.
+/// Writes ticks.
 pub mod ticks;
 
 pub use actor::{BatchWriter, WriteTargets};

@@ -2,7 +2,7 @@
 // Downstream: many
 // Role: The actor that receives commands, splits them into tasks and resolves each command when its tasks are done.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -14,19 +14,22 @@ use uuid::Uuid;
 
 use crate::command_router::open_command::{CommandId, OpenCommand, OpenTask, QueuedTask};
 use crate::command_router::publisher::CommandPublisher;
+use crate::command_router::queue::TaskQueue;
 use crate::command_router::split::split;
 use crate::command_router::work::Work;
 use crate::domain::reference_list::ListKind;
 use crate::domain::tick_backfill::{BackfillDays, next_part};
 use crate::domain::{
-    BarSnapshot, BarSync, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, JobKey,
-    OpenRange, Stage, Subject, SyncRecord, TaskCounts, TickCommand,
+    BarSnapshot, BarSync, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, JobKey, Stage,
+    Subject, SyncRecord, TaskCounts, TickCommand,
 };
 use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, Fetcher};
 use crate::pipeline::{
     BackgroundWriter, TaskBuffered, TaskGuard, TaskId, TaskListener, TaskOutcome, TaskSettled, TaskTrace,
 };
-use crate::ports::{CommandReceived, Delivery, Outbox, PartitionsWithdrawn, ReferenceStore, Swappable};
+use crate::ports::{
+    CommandReceived, Delivery, Outbox, PartitionsWithdrawn, ReferenceStore, SourceError, SourceErrorKind, Swappable,
+};
 use crate::quality_monitor::{CommandRefused, JobPart, QualityMonitor, TaskFailed, TaskFinished};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::{CommandOutcome, MetricEvent, TaskEnd, Vitals};
@@ -45,7 +48,7 @@ pub struct RouterLinks {
     /// Provides all listed codes.
     pub reference: Arc<Swappable<dyn ReferenceStore>>,
     /// Stores the records of ended tasks.
-    pub journal: BackgroundWriter<SyncRecord>,
+    pub sync_records: BackgroundWriter<SyncRecord>,
 }
 
 /// Receives commands from the feed and tracks each command until it is resolved.
@@ -54,10 +57,9 @@ pub struct CommandRouter {
     settings: Arc<ActorSettings>,
     links: Arc<RouterLinks>,
     next_id: u64,
-    num_fetching: usize,
     commands: BTreeMap<CommandId, OpenCommand>,
     tasks: BTreeMap<TaskId, OpenTask>,
-    queue: VecDeque<QueuedTask>,
+    queue: TaskQueue,
 }
 
 /// The listed codes were read for a command without codes.
@@ -78,10 +80,9 @@ impl CommandRouter {
             settings,
             links: Arc::new(links),
             next_id: 0,
-            num_fetching: 0,
             commands: BTreeMap::new(),
             tasks: BTreeMap::new(),
-            queue: VecDeque::new(),
+            queue: TaskQueue::default(),
         }
     }
 
@@ -204,13 +205,9 @@ impl CommandRouter {
         }
         let id = CommandId(self.fresh_id());
         let mut num_tasks = 0;
+        let shared: Arc<[Subject]> = subjects.into();
         for work in work.with_dependencies() {
-            let ranges = work.parts();
-            num_tasks += subjects.len() * ranges.len();
-            for subject in subjects.iter().copied() {
-                let task = |range: &OpenRange| QueuedTask::new(id, work, subject, *range);
-                self.queue.extend(ranges.iter().map(task));
-            }
+            num_tasks += self.queue.push(id, work, shared.clone(), work.parts());
         }
         let span = command.span(delivery.command());
         span.in_scope(|| tracing::debug!(tasks = num_tasks, "command begins"));
@@ -237,15 +234,16 @@ impl CommandRouter {
     /// Starts queued tasks while fetch slots are free.
     fn dispatch(&mut self, ctx: &mut Context<Self>) {
         // Set before tasks start, because the Fetcher requests whole days if many tasks wait.
-        self.vitals.board().counters.tasks_in(Stage::Waiting).set(self.queue.len() as u64);
-        while self.num_fetching < self.settings.fetch.max_in_flight {
-            let Some(task) = self.queue.pop_front() else { return };
-            let Some(command) = self.commands.get(&task.command) else { continue };
+        self.vitals.board().counters.tasks_in(Stage::Waiting).set(self.queue.num_waiting() as u64);
+        while let Some(task) = self.queue.start_next(self.settings.fetch.max_in_flight) {
+            let Some(command) = self.commands.get(&task.command) else {
+                self.queue.free_slot(task.work);
+                continue;
+            };
             let (assignment, span) = (command.delivery.assignment().clone(), command.span.clone());
             let id = TaskId(self.fresh_id());
             let QueuedTask { work, subject, range, backfill, .. } = task;
             self.tasks.insert(id, OpenTask { task, holds_slot: true, begun_at: Instant::now() });
-            self.num_fetching += 1;
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
             let guard = TaskGuard::new(id, subject, assignment, listener, self.vitals.board().clone(), span);
             let fetcher = &self.links.fetcher;
@@ -259,8 +257,13 @@ impl CommandRouter {
                     fetcher.do_send(FetchTicks { guard, code, range, overwrite: tick.overwrite, backfill });
                 }
                 (_, Work::List(kind)) => fetcher.do_send(FetchList { guard, kind }),
-                // No command creates such a task. The dropped guard reports it as lost, so it is queued again.
-                (subject, work) => tracing::error!(%subject, work = work.command(), "task without a matching fetch"),
+                // No command creates such a task. It fails, because another run would not find a fetch either.
+                (subject, work) => {
+                    tracing::error!(%subject, work = work.command(), "task without a matching fetch");
+                    let kind = SourceErrorKind::BadRequest(format!("no fetch for `{}` of {subject}", work.command()));
+                    let request = subject.to_string();
+                    guard.failed(SourceError { source_name: "(none)", request, kind }, 0);
+                }
             }
         }
     }
@@ -270,7 +273,7 @@ impl CommandRouter {
             && task.holds_slot
         {
             task.holds_slot = false;
-            self.num_fetching = self.num_fetching.saturating_sub(1);
+            self.queue.free_slot(task.task.work);
         }
     }
 
@@ -283,6 +286,7 @@ impl CommandRouter {
         let board = self.vitals.board();
         let ended = |outcome| board.observe(&MetricEvent::TaskEnded { outcome, duration });
         let (job, sources, subject) = (command.part.job(), trace.sources, task.subject);
+        let mut is_cut_short = false;
         let (counts, error) = match outcome {
             TaskOutcome::Lost { suspect } => {
                 ended(TaskEnd::Lost);
@@ -294,9 +298,12 @@ impl CommandRouter {
                 let stop_after = self.settings.fetch.tick_stop_after_empty_days;
                 let earlier = report.backfill.and_then(|days| Some((next_part(task.range, days, stop_after)?, days)));
                 let rest = trace.rest.map(|range| (range, BackfillDays::default()));
-                for (range, days) in earlier.into_iter().chain(rest) {
+                let follow_ups: Vec<_> = earlier.into_iter().chain(rest).collect();
+                // A chain of parts ends when its partition goes: the next owner begins it again, and finds what is stored.
+                is_cut_short = !follow_ups.is_empty() && !command.delivery.assignment().is_held();
+                for (range, days) in follow_ups.into_iter().filter(|_| !is_cut_short) {
                     command.num_open += 1;
-                    self.queue.push_back(task.next(range, days));
+                    self.queue.push_follow_up(task.next(range, days));
                 }
                 command.counts.add(&report.counts);
                 let counts = report.counts.clone();
@@ -313,7 +320,11 @@ impl CommandRouter {
             }
         };
         self.record(&task, duration, counts, error);
-        self.close_task(task.command);
+        if is_cut_short {
+            self.forget(task.command);
+        } else {
+            self.close_task(task.command);
+        }
     }
 
     /// Stores a record of an ended task, if records are enabled.
@@ -323,7 +334,7 @@ impl CommandRouter {
         }
         let QueuedTask { work, subject, .. } = *task;
         let (id, kind, mode, ended_at) = (Uuid::new_v4(), work.kind(), work.mode(), Utc::now());
-        self.links.journal.note(SyncRecord { id, kind, subject, mode, ended_at, duration, counts, error });
+        self.links.sync_records.note(SyncRecord { id, kind, subject, mode, ended_at, duration, counts, error });
     }
 
     /// Counts a task as ended. The command ends with its last task.
@@ -346,7 +357,7 @@ impl CommandRouter {
         }
         if num_crashes < MAX_CRASHES {
             tracing::warn!(%subject, num_crashes, "task was interrupted and runs again");
-            return self.queue.push_front(task);
+            return self.queue.push_again(task);
         }
         command.attempts = command.attempts.max(num_crashes);
         command.fail(subject, format!("the worker crashed {num_crashes} times while processing this task"));
@@ -386,7 +397,7 @@ impl CommandRouter {
     /// Drops a command. Its delivery returns to the feed.
     fn forget(&mut self, id: CommandId) {
         self.commands.remove(&id);
-        self.queue.retain(|queued| queued.command != id);
+        self.queue.drop_command(id);
     }
 }
 
@@ -403,8 +414,7 @@ impl Supervised for CommandRouter {
     fn restarting(&mut self, _ctx: &mut Self::Context) {
         self.commands.clear();
         self.tasks.clear();
-        self.queue.clear();
-        self.num_fetching = 0;
+        self.queue = TaskQueue::default();
     }
 }
 
@@ -463,14 +473,11 @@ impl Handler<PartitionsWithdrawn> for CommandRouter {
 
     /// Drops commands of withdrawn partitions that have queued tasks. Commands whose tasks all run may finish.
     fn handle(&mut self, _: PartitionsWithdrawn, ctx: &mut Self::Context) {
-        let commands = &self.commands;
-        let is_withdrawn =
-            |id: &CommandId| commands.get(id).is_none_or(|command| !command.delivery.assignment().is_held());
+        let is_withdrawn = |command: &OpenCommand| !command.delivery.assignment().is_held();
+        let withdrawn = self.commands.iter().filter(|(_, command)| is_withdrawn(command)).map(|(id, _)| *id);
         // A withdrawn command with queued tasks cannot finish on this worker.
-        let unfinishable: BTreeSet<CommandId> =
-            self.queue.iter().map(|queued| queued.command).filter(is_withdrawn).collect();
-        self.queue.retain(|queued| !unfinishable.contains(&queued.command));
-        self.commands.retain(|id, _| !unfinishable.contains(id));
+        let unfinishable: Vec<CommandId> = withdrawn.filter(|id| self.queue.has(*id)).collect();
+        unfinishable.into_iter().for_each(|id| self.forget(id));
         self.dispatch(ctx);
     }
 }

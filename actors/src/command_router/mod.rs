@@ -10,6 +10,8 @@ mod actor;
 mod open_command;
 /// Publishes command parts and dead letters.
 mod publisher;
+/// Tasks that wait for a fetch slot.
+mod queue;
 /// Splits a command with many codes.
 mod split;
 /// The kind of work of a task.

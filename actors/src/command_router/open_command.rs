@@ -1,4 +1,4 @@
-// Upstream: actor
+// Upstream: actor, queue
 // Downstream: domain, ports, quality_monitor, work
 // Role: Open commands and their tasks: progress, results and failures.
 

@@ -1,10 +1,11 @@
-// Upstream: actor, open_command
-// Downstream: domain
+// Upstream: actor, open_command, queue
+// Downstream: domain, ports
 // Role: The kind of work of a task.
 
 use crate::domain::reference_list::ListKind;
 use crate::domain::tick_backfill::{part_until, parts_of};
 use crate::domain::{BarSync, OpenRange, SyncMode, TickSync, shanghai_clock};
+use crate::ports::DataKind;
 
 /// The kind of work of a task.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +48,17 @@ impl Work {
         match self {
             Self::Bars(BarSync { adjusted: true, mode, .. }) => vec![self, Self::Factors(mode)],
             _ => vec![self],
+        }
+    }
+
+    /// The kind of data that a source is asked for.
+    pub fn data_kind(self) -> DataKind {
+        match self {
+            Self::Bars(bars) => DataKind::of(bars.frequency),
+            Self::Factors(_) => DataKind::Factors,
+            Self::Ticks(_) => DataKind::Ticks,
+            Self::List(ListKind::Stocks) => DataKind::Stocks,
+            Self::List(ListKind::TradeDays) => DataKind::TradeDays,
         }
     }
 

@@ -41,12 +41,12 @@ impl TradingCalendar {
         Self { days }
     }
 
-    /// The built-in calendar, corrected by `told`: pairs of a day and whether shares are traded on it. For a day that
+    /// The built-in calendar, corrected by `corrections`: pairs of a day and whether shares are traded on it. For a day that
     /// occurs twice the first pair takes precedence. Days after the built-in calendar extend it as long as gaps do not
     /// exceed [`LONGEST_CLOSURE`]. Days after a longer gap are ignored.
-    pub fn corrected_by(told: &[(NaiveDate, bool)]) -> Self {
+    pub fn corrected_by(corrections: &[(NaiveDate, bool)]) -> Self {
         let mut days: BTreeMap<NaiveDate, bool> = BTreeMap::new();
-        for (day, is_open) in told {
+        for (day, is_open) in corrections {
             days.entry(*day).or_insert(*is_open);
         }
         let known = Self::built_in();
@@ -147,19 +147,20 @@ mod tests {
 
     #[test]
     fn stored_days_correct_and_extend_the_list() {
-        let told = |days: &[(&str, bool)]| {
+        let corrections = |days: &[(&str, bool)]| {
             TradingCalendar::corrected_by(&days.iter().map(|(text, is_open)| (day(text), *is_open)).collect::<Vec<_>>())
         };
-        assert_eq!(&told(&[]), TradingCalendar::built_in());
-        let calendar = told(&[("2024-01-02", false), ("2024-02-04", true), ("2024-02-04", false)]);
+        assert_eq!(&corrections(&[]), TradingCalendar::built_in());
+        let calendar = corrections(&[("2024-01-02", false), ("2024-02-04", true), ("2024-02-04", false)]);
         assert_eq!(calendar.is_trading_day(day("2024-01-02")), Some(false));
         assert_eq!(calendar.is_trading_day(day("2024-02-04")), Some(true), "the first entry takes precedence");
         assert_eq!(calendar.is_trading_day(day("2024-01-03")), Some(true), "other days keep the built-in value");
-        let calendar = told(&[("2027-01-01", false), ("2027-01-04", true), ("2027-01-05", true), ("2027-03-01", true)]);
+        let calendar =
+            corrections(&[("2027-01-01", false), ("2027-01-04", true), ("2027-01-05", true), ("2027-03-01", true)]);
         assert_eq!(calendar.is_trading_day(day("2027-01-01")), Some(false));
         assert_eq!(calendar.is_trading_day(day("2027-01-05")), Some(true));
         assert_eq!(calendar.is_trading_day(day("2027-03-01")), None, "days after a long gap are unknown");
-        assert_eq!(told(&[("1990-01-01", true)]).range(), TradingCalendar::built_in().range());
+        assert_eq!(corrections(&[("1990-01-01", true)]).range(), TradingCalendar::built_in().range());
     }
 
     #[test]

@@ -125,8 +125,8 @@ mod tests {
         assert_eq!(stock.delist_date.to_string(), "2100-01-01 00:00:00");
         let read = listing(stock.code, stock.name, stock.list_date.date(), stock.delist_date.date());
         assert_eq!((read.listed, read.delisted), (NaiveDate::from_ymd_opt(1991, 4, 3), None));
-        let untold = FetchedStock { list_date: Field::Missing, ..fetched() };
-        assert_eq!(check(&untold, SourceId::TDX).unwrap().list_date.date(), UNKNOWN_LIST_DATE);
+        let unknown = FetchedStock { list_date: Field::Missing, ..fetched() };
+        assert_eq!(check(&unknown, SourceId::TDX).unwrap().list_date.date(), UNKNOWN_LIST_DATE);
     }
 
     #[test]

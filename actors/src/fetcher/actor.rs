@@ -1,6 +1,6 @@
 // Upstream: command_router, fetcher, supervisor
 // Downstream: many
-// Role: The actor that fetches a task's rows from a source, at most three times, and passes them to the Validator.
+// Role: The actor that fetches a task's rows from the sources, with retries, and passes them to the Validator.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::Vitals;
 use crate::validator::Validator;
 
-/// Fetches; each fetch is a future of its own, so that a panic in one ends no other.
+/// Starts fetches. Each fetch is a separate future, so a panic in one does not end the others.
 pub struct Fetcher {
     vitals: Vitals,
     settings: watch::Sender<Arc<ActorSettings>>,
@@ -34,7 +34,7 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher that asks `sources` for what `stored` lacks.
+    /// Creates a fetcher that requests rows missing in `stored` from `sources`.
     pub fn new(
         vitals: Vitals,
         settings: Arc<ActorSettings>,
@@ -79,7 +79,7 @@ impl Actor for Fetcher {
     }
 }
 
-/// There is no state to reset: fetches in progress are futures of their own.
+/// A restart resets no state: fetches in progress are separate futures.
 impl Supervised for Fetcher {}
 
 impl Handler<FetchBars> for Fetcher {
@@ -131,7 +131,7 @@ impl Handler<RefreshFacts> for Fetcher {
         let (parts, max_age) = (self.parts.clone(), ms(self.in_force().fetch.facts_refresh_ms));
         actix_rt::spawn(async move {
             let facts = parts.row_context.facts.refresh(max_age).await;
-            tracing::info!(securities = facts.listings.len(), "securities and trading calendar read");
+            tracing::info!(securities = facts.listings.len(), "listings and trading calendar read again");
         });
     }
 }

@@ -16,7 +16,8 @@ use crate::settings::ActorSettings;
 use crate::supervision::StatusBoard;
 use crate::validator::ValidateBars;
 
-/// Plans, fetches, compares, and passes the rows on. Returns early where the command belongs to another worker now.
+/// Plans, fetches, compares, and passes the rows to the Validator. Returns early if the partition of the command is
+/// assigned to another worker.
 pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, settings: &ActorSettings) {
     let code = message.code;
     message.guard.trace.store_generation = parts.stores.generation();
@@ -29,7 +30,7 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
         return message.guard.done(TaskReport::default());
     };
     let request = BarRequest { code, frequency: message.frequency, range };
-    // A whole answer of minute bars is large: its room is reserved before it is requested.
+    // An answer with minute bars is large, so its rows are reserved before the request.
     let reserved = match message.frequency.minutes() {
         Some(_) => {
             let days = trading_days(range, &parts.row_context.facts(settings).await.calendar);
@@ -40,7 +41,7 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     let days = whole_days(&parts.board, &message, range, settings);
     let call = async |source: Arc<dyn MarketSource>| match &days {
         Some(days) if source.has_day_bars(code) => match parts.cross_sections.bars(&source, code, days).await {
-            // A source may refuse a whole day and still answer for one security.
+            // A source may refuse requests for whole days but answer for one security.
             Err(error) if !error.kind.is_transient() => source.noted_bars(&request).await,
             answer => answer,
         },
@@ -68,20 +69,21 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     parts.validator.do_send(ValidateBars { guard, code, frequency, mode, range, span, source, rows, known, permit });
 }
 
-/// The days to fetch for all securities at once: few enough, and wanted by enough waiting tasks.
+/// The days to fetch for all securities at once. `None` if there are too many days or too few waiting tasks.
 fn whole_days(
     board: &StatusBoard,
     message: &FetchBars,
     range: DateRange,
     settings: &ActorSettings,
 ) -> Option<Vec<NaiveDate>> {
-    let worth = settings.fetch.whole_days_from_tasks;
-    let is_worth_it = worth > 0 && board.counters.tasks_in(Stage::Waiting).get() >= u64::from(worth);
-    let fits = message.frequency == Frequency::Day && message.mode == SyncMode::Incremental;
-    if is_worth_it && fits { cross_section::days_of(range) } else { None }
+    let min_tasks = settings.fetch.whole_days_from_tasks;
+    let has_enough_tasks = min_tasks > 0 && board.counters.tasks_in(Stage::Waiting).get() >= u64::from(min_tasks);
+    let is_daily_increment = message.frequency == Frequency::Day && message.mode == SyncMode::Incremental;
+    if has_enough_tasks && is_daily_increment { cross_section::days_of(range) } else { None }
 }
 
-/// Whether a bar is over. A minute bar carries the time of its end; one that has not ended would be stored unfinished.
+/// Whether a bar has ended. The timestamp of a minute bar is its end; a bar that has not ended is incomplete and must
+/// not be stored.
 fn is_over(bar: &FetchedBar, frequency: Frequency) -> bool {
     match bar.timestamp {
         Field::Value(end) if frequency.minutes().is_some() => end <= shanghai_clock::now(),
@@ -109,7 +111,7 @@ mod tests {
         let (past, future) = (shanghai_clock::now() - Span::minutes(1), shanghai_clock::now() + Span::minutes(1));
         assert!(is_over(&at(past), Frequency::Minute5));
         assert!(!is_over(&at(future), Frequency::Minute5));
-        assert!(is_over(&at(future), Frequency::Day), "a day is labelled with its midnight");
-        assert!(is_over(&bar(Field::Missing), Frequency::Minute5), "what cannot be read is the Validator's to report");
+        assert!(is_over(&at(future), Frequency::Day), "the timestamp of a daily bar is midnight");
+        assert!(is_over(&bar(Field::Missing), Frequency::Minute5), "the Validator reports unreadable timestamps");
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: cross_check
 // Downstream: domain, settings
-// Role: Compares bars of two sources row by row. Differences are reported and change no row.
+// Role: Compares bars of two sources row by row; differences are reported and change no row.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use rust_decimal::Decimal;
 use crate::domain::{Anomaly, Code, DateRange, FetchedBar, Field, Rule, TaskCounts, TaskReport};
 use crate::settings::rules::CrossCheckSettings;
 
-/// Volumes are compared in lots, amounts in thousand yuan; vendors cut and round both, so one of them is no difference.
-const LEAST: Decimal = Decimal::ONE;
+/// Tolerated difference of volumes (in lots) and amounts (in thousand yuan), because vendors truncate or round both.
+const ROUNDING_TOLERANCE: Decimal = Decimal::ONE;
 
-/// How rows are compared.
+/// The parameters of a comparison.
 pub(crate) struct Comparison<'a> {
     pub(crate) code: Code,
     pub(crate) range: DateRange,
@@ -23,7 +23,7 @@ pub(crate) struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Rows are found by their time. A row that only one of them has is a difference, too.
+    /// Compares rows with the same timestamp. A row that only one source has is a difference, too.
     pub(crate) fn of(&self, rows: &[FetchedBar], others: &[FetchedBar], max_examples: usize) -> TaskReport {
         let in_range = |row: &FetchedBar| time_of(row).filter(|time| self.range.contains(time.date()));
         let mut others: HashMap<NaiveDateTime, &FetchedBar> =
@@ -39,7 +39,7 @@ impl Comparison<'_> {
             };
             differences.extend(found.map(|(field, value)| self.anomaly(time, field, value)));
         }
-        // The days on which there is no row at all of the first source are not judged: it may not have them yet.
+        // Rows after the last row of the first source are not compared, because it may not have them yet.
         let last = rows.iter().filter_map(in_range).max();
         let mut only: Vec<NaiveDateTime> = others.into_keys().filter(|time| Some(*time) <= last).collect();
         only.sort_unstable();
@@ -56,7 +56,7 @@ impl Comparison<'_> {
         Anomaly { code: self.code, timestamp: Some(time), field, value, rule: Rule::SourceDisagreement }
     }
 
-    /// The first field in which two rows of a time differ.
+    /// The first field in which two rows of the same timestamp differ.
     fn difference(&self, row: &FetchedBar, other: &FetchedBar) -> Option<(&'static str, String)> {
         let CrossCheckSettings { price_tolerance_percent, volume_tolerance_percent, amount_tolerance_percent, .. } =
             self.settings;
@@ -66,16 +66,16 @@ impl Comparison<'_> {
             price("high", &row.high, &other.high),
             price("low", &row.low, &other.low),
             price("close", &row.close, &other.close),
-            ("volume", &row.volume, &other.volume, LEAST, *volume_tolerance_percent),
-            ("amount", &row.amount, &other.amount, LEAST, *amount_tolerance_percent),
+            ("volume", &row.volume, &other.volume, ROUNDING_TOLERANCE, *volume_tolerance_percent),
+            ("amount", &row.amount, &other.amount, ROUNDING_TOLERANCE, *amount_tolerance_percent),
         ];
         fields.into_iter().filter(|(name, ..)| self.compares_amounts || *name != "amount").find_map(
-            |(name, ours, theirs, least, percent)| match (ours, theirs) {
-                (Field::Value(ours), Field::Value(theirs)) if !agree(*ours, *theirs, least, percent) => {
+            |(name, ours, theirs, tolerance, percent)| match (ours, theirs) {
+                (Field::Value(ours), Field::Value(theirs)) if !agree(*ours, *theirs, tolerance, percent) => {
                     let (ours, theirs) = (ours.normalize(), theirs.normalize());
                     Some((name, format!("{ours}, {} has {theirs}", self.other)))
                 }
-                // What is missing or unreadable is judged by other rules.
+                // Other rules check missing and unreadable values.
                 _ => None,
             },
         )
@@ -89,11 +89,11 @@ fn time_of(row: &FetchedBar) -> Option<NaiveDateTime> {
     }
 }
 
-/// Whether two numbers are less than `least`, or than so many percent of the larger, apart.
-fn agree(a: Decimal, b: Decimal, least: Decimal, percent: f64) -> bool {
+/// Whether two numbers differ by at most `tolerance`, or by at most `percent` percent of the larger one.
+fn agree(a: Decimal, b: Decimal, tolerance: Decimal, percent: f64) -> bool {
     let allowed = || {
         let share = Decimal::try_from(percent).ok()?.checked_div(Decimal::ONE_HUNDRED)?;
-        Some(a.abs().max(b.abs()).checked_mul(share)?.max(least))
+        Some(a.abs().max(b.abs()).checked_mul(share)?.max(tolerance))
     };
     match (a.checked_sub(b), allowed()) {
         (Some(apart), Some(allowed)) => apart.abs() <= allowed,
@@ -144,22 +144,23 @@ mod tests {
         let mut in_shares = SAME;
         in_shares[4] = "115836600";
         let rows = [bar(2, SAME), bar(3, SAME), bar(4, SAME), bar(8, SAME)];
-        // The ninth is not there yet, the eleventh was not asked for.
+        // The first source does not have 9 January yet; 11 January was not requested.
         let others = [bar(2, dear), bar(3, in_shares), bar(5, SAME), bar(8, SAME), bar(9, SAME), bar(11, SAME)];
         let report = compare(&rows, &others, true);
         assert_eq!(report.counts.compared, 4);
         assert_eq!(report.counts.warned, [(Rule::SourceDisagreement, 4)].into_iter().collect());
-        let told: Vec<_> = report.anomalies.iter().map(|anomaly| (anomaly.field, anomaly.value.as_str())).collect();
-        assert_eq!(told, [("close", "9.21, eastmoney has 9.22"), ("volume", "1158366, eastmoney has 115836600")]);
+        let reported: Vec<_> = report.anomalies.iter().map(|anomaly| (anomaly.field, anomaly.value.as_str())).collect();
+        assert_eq!(reported, [("close", "9.21, eastmoney has 9.22"), ("volume", "1158366, eastmoney has 115836600")]);
     }
 
     #[test]
     fn what_is_missing_or_no_number_is_not_compared() {
-        let mut none = SAME;
-        none[5] = "0";
-        assert_eq!(compare(&[bar(2, SAME)], &[bar(2, none)], false).counts.warned.len(), 0, "an amount nobody knows");
-        let holed = FetchedBar { low: Field::Missing, close: Field::unreadable("-"), ..bar(2, SAME) };
-        assert_eq!(compare(&[bar(2, SAME)], std::slice::from_ref(&holed), true).counts.warned.len(), 0);
-        assert_eq!(compare(&[holed], &[bar(2, SAME)], true).counts.warned.len(), 0);
+        let mut no_amount = SAME;
+        no_amount[5] = "0";
+        let report = compare(&[bar(2, SAME)], &[bar(2, no_amount)], false);
+        assert_eq!(report.counts.warned.len(), 0, "the other source has no amounts");
+        let incomplete = FetchedBar { low: Field::Missing, close: Field::unreadable("-"), ..bar(2, SAME) };
+        assert_eq!(compare(&[bar(2, SAME)], std::slice::from_ref(&incomplete), true).counts.warned.len(), 0);
+        assert_eq!(compare(&[incomplete], &[bar(2, SAME)], true).counts.warned.len(), 0);
     }
 }

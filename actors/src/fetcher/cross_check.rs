@@ -1,9 +1,10 @@
 // Upstream: actor, parts
 // Downstream: comparison, domain, ports, settings, supervision
-// Role: Fetches the same bars from a second source, and reports where the two sources differ.
+// Role: Fetches the same bars from a second source and reports differences.
 
-//! Two vendors are seldom wrong in the same way. A comparison costs a call and delays its task by that call, so it is off
-//! unless `sources.cross_check` names a source. A comparison that fails or takes too long costs nothing else.
+//! Two vendors are rarely wrong in the same way. A comparison costs one call and delays its task by that call, so it is
+//! off unless `sources.cross_check` names a source. If the comparison fails or takes too long, the rows are stored
+//! without it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,8 +20,7 @@ use crate::settings::rules::CrossCheckSettings;
 use crate::settings::{QualitySettings, ms};
 use crate::supervision::{MetricEvent, StatusBoard};
 
-/// After a comparison fails for a transient reason, none is tried for this long: tasks must not wait for an unreachable
-/// source one after the other.
+/// Pause of all comparisons after a transient failure. Without it, each task would wait for an unreachable source.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// Compares fetched bars with those of another source.
@@ -35,8 +35,8 @@ impl CrossCheck {
         Self { sources, board, paused_until: Mutex::default() }
     }
 
-    /// Compares rows that came from `source` with those of the first other source of the comparison, which `call` fetches.
-    /// `None` where there is nothing to compare.
+    /// Compares rows of `source` with the rows of the first other source for comparisons, which `call` fetches. `None`
+    /// if there is nothing to compare.
     pub(crate) async fn report(
         &self,
         request: &BarRequest,
@@ -82,7 +82,7 @@ impl CrossCheck {
         self.board.observe(&MetricEvent::FetchEnded { source: other.name(), error, duration });
         self.board.progress.progressed();
         if let Err(error) = &answer {
-            tracing::warn!(%error, "rows are stored without the comparison");
+            tracing::warn!(%error, "comparison failed; the rows are stored without it");
             if error.kind.is_transient() && error.kind != SourceErrorKind::Replaced {
                 self.pause();
             }

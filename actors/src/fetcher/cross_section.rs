@@ -1,8 +1,9 @@
 // Upstream: actor, bars, parts
 // Downstream: day_cache, domain, ports
-// Role: Bars of all securities of a day, fetched by one call and shared by the tasks that wait for that day.
+// Role: Fetches the bars of all securities of a day with one call and shares them among tasks.
 
-//! An evening's increments all want the same one or two days. Asked code by code they are 5,500 calls, by the day one each.
+//! The increments of an evening all need the same one or two days. Code by code these are 5,500 calls; as whole days,
+//! one call per day.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,16 +15,17 @@ use crate::domain::{Code, DateRange};
 use crate::fetcher::day_cache::{MAX_DAYS, SharedDays};
 use crate::ports::{MarketSource, NotedBars, NotedDay, SourceError};
 
-/// The bars of a day by their codes, or why a vendor does not give days as a whole.
+/// The bars of a day by code, or the error of a source that permanently refuses whole days.
 type Section = Result<Arc<HashMap<Code, NotedBars>>, SourceError>;
 
-/// The days fetched lately.
+/// Recently fetched days.
 #[derive(Default)]
 pub struct CrossSections {
     days: SharedDays<Section>,
 }
 
-/// The days of a range on which shares may have been traded, if they are few enough to be fetched as a whole.
+/// The trading days of a range. `None` if they are too many to be fetched as whole days, or if the range is outside the
+/// built-in calendar.
 pub fn days_of(range: DateRange) -> Option<Vec<NaiveDate>> {
     let calendar = TradingCalendar::built_in();
     let known = calendar.range()?;
@@ -35,8 +37,8 @@ pub fn days_of(range: DateRange) -> Option<Vec<NaiveDate>> {
 }
 
 impl CrossSections {
-    /// The bars of one security on these days. A call that fails for now is made again by the next task that wants the day;
-    /// a refusal for good is kept as long as an answer.
+    /// The bars of one security on these days. After a transient error, the next task that needs the day calls again. A
+    /// permanent error is cached like an answer.
     pub async fn bars(
         &self,
         source: &Arc<dyn MarketSource>,
@@ -60,11 +62,11 @@ async fn fetch(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section
         Ok(noted) => noted,
         Err(error) if error.kind.is_transient() => return Err(error),
         Err(error) => {
-            tracing::warn!(%error, "the source gives no whole day, its securities are asked for one by one");
+            tracing::warn!(%error, "the source refuses whole days; securities are requested one by one");
             return Ok(Err(error));
         }
     };
-    tracing::info!(source = source.name(), %day, rows = bars.len(), "a day of all securities is fetched");
+    tracing::info!(source = source.name(), %day, rows = bars.len(), "whole day fetched for all securities");
     let mut section: HashMap<Code, NotedBars> = HashMap::with_capacity(bars.len());
     for (code, bar) in bars {
         section.entry(code).or_default().bars.push(bar);
@@ -84,7 +86,7 @@ mod tests {
     use async_trait::async_trait;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// Gives one bar of every code; the first `failures` calls fail.
+    /// Returns one bar of every code; the first `failures` calls fail.
     struct Vendor {
         calls: AtomicU32,
         failures: u32,

@@ -1,6 +1,6 @@
 // Upstream: cross_section, suspensions
 // Downstream: ports
-// Role: Answers about a day as a whole, each asked for once and shared by the tasks that wait for that day.
+// Role: Caches whole-day answers of sources; tasks that need the same day share one call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,18 +12,18 @@ use tokio::time::Instant;
 
 use crate::ports::SourceError;
 
-/// How long an answer is believed: an evening's commands come within seconds, and a vendor adds to the newest day for hours
-/// after its close.
+/// Maximum age of a cached answer. The commands of an evening arrive within seconds, and a vendor adds data to the
+/// newest day for hours after the close.
 pub const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// Days of one range that are asked for as a whole: a longer gap is rare and asked for code by code. Also bounds the memory:
-/// a day of the whole market is about 1 MB.
+/// Maximum number of days in a range that are requested as whole days. Longer gaps are rare and requested code by code.
+/// The limit also bounds the memory: a day of the whole market takes about 1 MB.
 pub const MAX_DAYS: usize = 5;
 
-/// Days kept at once.
-const MAX_KEPT: usize = 2 * MAX_DAYS;
+/// Maximum number of cached days.
+const MAX_CACHED: usize = 2 * MAX_DAYS;
 
-/// The answers of the last minute, by source and day.
+/// Cached answers by source and day.
 pub struct SharedDays<T> {
     days: Mutex<HashMap<(&'static str, NaiveDate), Entry<T>>>,
 }
@@ -40,8 +40,8 @@ impl<T> Default for SharedDays<T> {
 }
 
 impl<T: Clone> SharedDays<T> {
-    /// A source's answer about a day. Tasks that want a day that is being asked about wait for that one call; if it fails,
-    /// the next of them tries.
+    /// The answer of a source about a day. Concurrent callers for the same day wait for one call; if it fails, the next
+    /// caller tries.
     pub async fn answer(
         &self,
         source: &'static str,
@@ -55,7 +55,7 @@ impl<T: Clone> SharedDays<T> {
         let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         days.retain(|_, entry| now.duration_since(entry.begun_at) < MAX_AGE);
-        if days.len() >= MAX_KEPT
+        if days.len() >= MAX_CACHED
             && let Some(oldest) = days.iter().min_by_key(|(_, entry)| entry.begun_at).map(|(key, _)| *key)
         {
             days.remove(&oldest);

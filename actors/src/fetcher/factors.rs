@@ -11,7 +11,8 @@ use crate::ports::{DataKind, MarketSource};
 use crate::settings::ActorSettings;
 use crate::validator::ValidateFactors;
 
-/// Plans, fetches, and passes the rows on. Returns early where the command belongs to another worker now.
+/// Plans, fetches, and passes the rows to the Validator. Returns early if the partition of the command is assigned to
+/// another worker.
 pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors, settings: &ActorSettings) {
     let range = parts.planner.factors(&message, settings).await;
     if message.guard.is_lost() {

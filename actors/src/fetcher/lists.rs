@@ -11,7 +11,7 @@ use crate::fetcher::parts::FetchParts;
 use crate::ports::{DataKind, MarketSource, SourceError, SourceErrorKind};
 use crate::validator::ValidateList;
 
-/// Fetches a whole list. An empty list is an error: it would mean that nothing is listed any more.
+/// Fetches a whole list. An empty list is an error, because it would mean that no security is listed.
 pub(crate) async fn fetch_list(parts: &FetchParts, FetchList { mut guard, kind }: FetchList) {
     let data_kind = match kind {
         ListKind::Stocks => DataKind::Stocks,

@@ -9,61 +9,61 @@ use crate::domain::tick_backfill::BackfillDays;
 use crate::domain::{Code, Frequency, OpenRange, SyncMode};
 use crate::pipeline::TaskGuard;
 
-/// Fetch one code's bars. The CommandRouter bounds how many are under way.
+/// Fetches the bars of one code. The CommandRouter limits the number of concurrent fetches.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct FetchBars {
-    /// The task's pass.
+    /// The guard of the task.
     pub guard: TaskGuard,
     /// The security.
     pub code: Code,
-    /// How long a bar lasts.
+    /// The duration of a bar.
     pub frequency: Frequency,
-    /// Insert what is missing, or replace.
+    /// Whether to insert only missing rows or to replace stored rows.
     pub mode: SyncMode,
-    /// The days asked for.
+    /// The requested days.
     pub range: OpenRange,
 }
 
-/// Fetch one code's adjustment factors.
+/// Fetches the adjustment factors of one code.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct FetchFactors {
-    /// The task's pass.
+    /// The guard of the task.
     pub guard: TaskGuard,
     /// The security.
     pub code: Code,
-    /// From the newest stored day on, or all and in place of what is stored.
+    /// Whether to fetch the days after the newest stored one, or to fetch and replace the whole series.
     pub mode: SyncMode,
 }
 
-/// Fetch one code's ticks.
+/// Fetches the ticks of one code.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct FetchTicks {
-    /// The task's pass.
+    /// The guard of the task.
     pub guard: TaskGuard,
     /// The security.
     pub code: Code,
-    /// The days asked for; without a first one, on from the newest stored day.
+    /// The requested days. Without a first day, the fetch starts at the newest stored day.
     pub range: OpenRange,
-    /// Whether days that are stored are fetched and replaced.
+    /// Whether to fetch and replace stored days.
     pub overwrite: bool,
-    /// How the backfill went so far, if the task is a part of one.
+    /// The progress of the backfill, if the task is a part of one.
     pub backfill: Option<BackfillDays>,
 }
 
-/// Fetch a whole list.
+/// Fetches a whole list.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct FetchList {
-    /// The task's pass.
+    /// The guard of the task.
     pub guard: TaskGuard,
-    /// Which list.
+    /// The list to fetch.
     pub kind: ListKind,
 }
 
-/// Read securities and calendar anew.
+/// Reads listings and trading calendar again.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct RefreshFacts;

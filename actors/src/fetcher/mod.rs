@@ -1,41 +1,42 @@
 // Upstream: none
 // Downstream: actor, messages, parts
-// Role: The Fetcher: gets a task's rows from a market data source.
+// Role: The Fetcher: fetches a task's rows from a market data source.
 
-//! The Fetcher: gets a task's rows from a market data source.
+//! The Fetcher: fetches a task's rows from a market data source.
 //!
-//! `plan` decides which days to request, `source_caller` who answers, `row_context` what rows are validated against,
-//! `cross_check` which rows differ from another source; `bars`, `factors`, `ticks` and `lists` put these together.
+//! `plan` determines the days to request. `source_caller` calls the sources. `row_context` reads the data that rows are
+//! validated against. `cross_check` compares rows with another source. `bars`, `factors`, `ticks` and `lists` combine
+//! these steps.
 
 /// The actor.
 mod actor;
-/// Fetching bars.
+/// Fetches bars.
 mod bars;
-/// Comparing the bars of two sources.
+/// Compares the bars of two sources.
 mod comparison;
-/// Comparison with a second source.
+/// Fetches bars from a second source for comparison.
 mod cross_check;
 /// Whole days of bars, shared by tasks.
 mod cross_section;
-/// Whole-day answers, kept for a minute.
+/// Cache of whole-day answers, kept for a minute.
 mod day_cache;
-/// Fetching adjustment factors.
+/// Fetches adjustment factors.
 mod factors;
-/// Fetching the stock list and the trading calendar.
+/// Fetches the stock list and the trading calendar.
 mod lists;
 /// Messages to the Fetcher.
 mod messages;
-/// What all fetches share.
+/// The services that all fetches share.
 mod parts;
-/// Which days to request.
+/// Determines the days to request.
 mod plan;
-/// What rows are validated against.
+/// Reads the data that rows are validated against.
 mod row_context;
 /// Attempts, back-off and fallback sources.
 mod source_caller;
 /// Days on which a security was suspended.
 pub mod suspensions;
-/// Fetching ticks.
+/// Fetches ticks.
 mod ticks;
 
 pub use actor::Fetcher;

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: many
-// Role: The parts that all fetches share; they outlive a restart of the actor.
+// Role: The services that all fetches share; they outlive a restart of the actor.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::store_retry::StoreOutage;
 use crate::supervision::StatusBoard;
 use crate::validator::Validator;
 
-/// What the Fetcher reads of stored data.
+/// The stored data that the Fetcher reads.
 pub struct StoredData {
     /// The newest bar of every code.
     pub latest_bars: Arc<LatestBars>,
@@ -28,38 +28,38 @@ pub struct StoredData {
     pub latest_factors: Arc<LatestTimes>,
     /// Bars, factors and ticks, read by code.
     pub stores: Arc<Swappable<StoreSet>>,
-    /// Securities and trading calendar.
+    /// Listings and trading calendar.
     pub facts: FactCache,
     /// The last daily close of every code.
     pub last_closes: LastCloses,
-    /// Outages of these stores.
+    /// The outage state of these stores.
     pub outage: Arc<StoreOutage>,
 }
 
-/// One part for each question of a fetch: which days, from whom, against what, compared with whom.
+/// The services that all fetches share.
 pub(crate) struct FetchParts {
-    /// What is stored.
+    /// The stores.
     pub(crate) stores: Arc<Swappable<StoreSet>>,
-    /// Which days are requested.
+    /// Determines the days to request.
     pub(crate) planner: FetchPlanner,
-    /// Who answers.
+    /// Calls the sources.
     pub(crate) caller: SourceCaller,
-    /// Whole days that several tasks share.
+    /// Fetches whole days of bars for several tasks.
     pub(crate) cross_sections: CrossSections,
-    /// What rows are validated against.
+    /// Reads the data that rows are validated against.
     pub(crate) row_context: RowContextReader,
-    /// The comparison with a second source.
+    /// Compares bars with a second source.
     pub(crate) cross_check: CrossCheck,
-    /// The rows that may be in memory.
+    /// Limits the rows in memory.
     pub(crate) row_budget: RowBudget,
-    /// Takes the rows.
+    /// Receives the fetched rows.
     pub(crate) validator: Addr<Validator>,
-    /// Counts.
+    /// The worker's status and counters.
     pub(crate) board: Arc<StatusBoard>,
 }
 
 impl FetchParts {
-    /// Ends a task whose rows no source gave.
+    /// Ends a task that no source answered.
     pub(crate) fn fail(&self, guard: TaskGuard, failed: FetchFailed) {
         let FetchFailed { error, attempts } = failed;
         self.board.record_error(&error.to_string());

@@ -1,6 +1,6 @@
 // Upstream: actor, bars, parts
 // Downstream: many
-// Role: Decides which days a task requests, and which part of the store its rows replace.
+// Role: Determines the days that a task requests and the stored keys that its rows may replace.
 
 use std::sync::Arc;
 
@@ -22,27 +22,27 @@ const LAST_MINUTE: NaiveTime = match NaiveTime::from_hms_opt(15, 0, 0) {
     None => NaiveTime::MIN,
 };
 
-/// What a task requests, and the part of the store it concerns.
+/// The days that a task requests, and the stored keys that it may change.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BarPlan {
     pub(crate) range: DateRange,
     pub(crate) span: KeySpan,
 }
 
-/// Plans requests from what is stored.
+/// Plans requests from the stored rows.
 pub(crate) struct FetchPlanner {
     /// The newest stored bar of every code.
     pub(crate) bars: Arc<LatestBars>,
     /// The newest stored factor of every code.
     pub(crate) factors: Arc<LatestTimes>,
-    /// What is stored.
+    /// The stores.
     pub(crate) stores: Arc<Swappable<StoreSet>>,
-    /// Outages of these stores.
+    /// The outage state of these stores.
     pub(crate) outage: Arc<StoreOutage>,
 }
 
 impl FetchPlanner {
-    /// The days of bars to request; `None` where nothing can be missing.
+    /// The days of bars to request. `None` if no bar can be missing, or the task is lost.
     pub(crate) async fn bars(&self, message: &FetchBars, settings: &ActorSettings) -> Option<BarPlan> {
         let FetchBars { code, frequency, mode, range: OpenRange { start, end }, .. } = *message;
         let first = match (start, mode) {
@@ -60,17 +60,18 @@ impl FetchPlanner {
         }
         let range = DateRange { start: first, end: last };
         let (from, to) = range.timestamps();
-        // An end that the command does not name stays open: `full` without dates concerns all stored rows of the code.
+        // Without a date in the command, that end of the span stays open: `full` without dates may replace all stored
+        // rows of the code.
         let span = KeySpan { code, from: start.map(|_| from), to: end.map(|_| to) };
         Some(BarPlan { range, span })
     }
 
-    /// The first day whose bars may be missing; `None` where the task is lost.
+    /// The first day whose bars may be missing; `None` if the task is lost.
     async fn first_missing(&self, message: &FetchBars, settings: &ActorSettings) -> Option<NaiveDate> {
         let FetchBars { guard, code, frequency, .. } = message;
         let known = self.bars.of(*frequency);
         match (self.newest(&known, *code, guard, settings).await?, frequency.minutes()) {
-            // A day with missing minutes is requested once more; the BatchWriter drops the stored ones.
+            // A day with missing minute bars is requested again; the BatchWriter drops the stored bars.
             (Some(newest), Some(_)) if newest.time() < LAST_MINUTE => Some(newest.date()),
             (Some(newest), _) => newest.date().checked_add_days(Days::new(1)),
             (None, Some(_)) => {
@@ -80,7 +81,7 @@ impl FetchPlanner {
         }
     }
 
-    /// The days of factors to request; `None` where nothing can be missing, or the task is lost.
+    /// The days of factors to request. `None` if no factor can be missing, or the task is lost.
     pub(crate) async fn factors(&self, message: &FetchFactors, settings: &ActorSettings) -> Option<DateRange> {
         let FetchFactors { guard, code, mode } = message;
         let newest = match mode {
@@ -92,8 +93,8 @@ impl FetchPlanner {
         (range.start <= range.end).then_some(range)
     }
 
-    /// The days of ticks the command names; without a first day, the days from the newest stored one on. `None`: the task
-    /// is lost.
+    /// The days of ticks that the command names; without a first day, the days from the newest stored one on. `None` if
+    /// the task is lost.
     pub(crate) async fn ticks(
         &self,
         code: Code,
@@ -105,13 +106,13 @@ impl FetchPlanner {
         if let Some(start) = range.start {
             return Some(DateRange { start, end });
         }
-        // The newest stored day may have been fetched before its end: it is requested once more.
+        // The newest stored day may have been fetched before its end, so it is requested again.
         let newest_day = async || self.stores.pin().ticks.newest_day(code).await;
         let newest = read_until_answered(&self.outage, settings, || guard.is_lost(), newest_day).await?;
         Some(DateRange { start: newest.unwrap_or(shanghai_clock::today() - Days::new(FIRST_DAYS)), end })
     }
 
-    /// The newest stored timestamp; the outer `None`: the task is lost.
+    /// The newest stored timestamp. The outer `None` means that the task is lost.
     async fn newest(
         &self,
         latest: &LatestTimes,

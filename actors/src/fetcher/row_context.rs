@@ -1,6 +1,6 @@
 // Upstream: actor, parts
 // Downstream: domain, market_cache, ports, settings, suspensions
-// Role: Collects what the rows of an answer are validated against: facts, notes and, at a price jump, stored factors.
+// Role: Collects the data that rows are validated against: facts, day notes and, after a price jump, stored factors.
 
 use std::sync::Arc;
 
@@ -18,28 +18,29 @@ use crate::ports::{BarRequest, DataKind, MarketSources, StoreSet, Swappable};
 use crate::settings::rules::RuleAction;
 use crate::settings::{ActorSettings, ms};
 
-/// Reads what rows are validated against. Where a store or a source does not answer, fewer rules apply; no row waits.
+/// Reads the data that rows are validated against. If a store or a source does not answer, fewer rules apply, and no
+/// row waits.
 pub(crate) struct RowContextReader {
-    /// Securities and trading calendar.
+    /// Listings and trading calendar.
     pub(crate) facts: FactCache,
     /// The last daily close of every code.
     pub(crate) last_closes: LastCloses,
-    /// Daily bars and changes of factors, read by code.
+    /// Daily bars and factor changes, read by code.
     pub(crate) stores: Arc<Swappable<StoreSet>>,
-    /// Sources of suspensions.
+    /// Sources that report suspensions.
     pub(crate) sources: Arc<Swappable<dyn MarketSources>>,
-    /// Suspensions that sources reported.
+    /// The cache of reported suspensions.
     pub(crate) suspensions: Suspensions,
 }
 
 impl RowContextReader {
-    /// Securities and trading calendar.
+    /// Listings and trading calendar.
     pub(crate) async fn facts(&self, settings: &ActorSettings) -> Arc<MarketFacts> {
         self.facts.current(ms(settings.fetch.facts_refresh_ms)).await
     }
 
-    /// What these bars are validated against. Suspensions are requested only where days are missing, factors are read only
-    /// where a price jumps from one day to the next.
+    /// Collects the data that these bars are validated against. Suspensions are requested only if days are missing.
+    /// Factors are read only if a price jumps from one day to the next.
     pub(crate) async fn known_days(
         &self,
         request: &BarRequest,
@@ -66,7 +67,7 @@ impl RowContextReader {
         known
     }
 
-    /// Adds the stored close before the first bar and, where a price jumps, the changes of the adjustment factor.
+    /// Adds the stored close before the first bar and, after a price jump, the changes of the adjustment factor.
     async fn add_prices(&self, code: Code, bars: &[FetchedBar], known: &mut KnownDays, settings: &ActorSettings) {
         let mut closes = closes(bars);
         if let Some((first, _)) = closes.first() {
@@ -76,7 +77,7 @@ impl RowContextReader {
         closes.splice(..0, known.close_before);
         if has_jump(&closes, known.notes()) {
             known.factors = self.stores.pin().factors.changes(code).await.unwrap_or_else(|error| {
-                tracing::debug!(%code, %error, "ex-rights are judged without factors");
+                tracing::debug!(%code, %error, "factors not readable; price jumps are checked without them");
                 None
             });
         }
@@ -95,7 +96,7 @@ impl RowContextReader {
         }
         let reported = self.suspensions.among(&self.sources.pin().of(DataKind::Bars), code, missing).await;
         reported.map(Option::unwrap_or_default).unwrap_or_else(|error| {
-            tracing::debug!(%code, %error, "no source says whether missing days are suspensions");
+            tracing::debug!(%code, %error, "suspensions not available; missing days count as missing");
             Vec::new()
         })
     }
@@ -105,13 +106,13 @@ impl RowContextReader {
         let days = days(bars);
         let Some((start, end)) = days.first().copied().zip(days.last().copied()) else { return Vec::new() };
         self.stores.pin().bars.day_totals(code, DateRange { start, end }).await.unwrap_or_else(|error| {
-            tracing::debug!(%code, %error, "minute bars are not compared with daily bars");
+            tracing::debug!(%code, %error, "daily bars not readable; minute bars are not compared with them");
             Vec::new()
         })
     }
 }
 
-/// The days of these bars, oldest first; one a bar.
+/// The days of these bars, oldest first; one per bar.
 fn days(bars: &[FetchedBar]) -> Vec<NaiveDate> {
     let day = |bar: &FetchedBar| if let Field::Value(time) = &bar.timestamp { Some(time.date()) } else { None };
     let mut days: Vec<NaiveDate> = bars.iter().filter_map(day).collect();
@@ -119,7 +120,7 @@ fn days(bars: &[FetchedBar]) -> Vec<NaiveDate> {
     days
 }
 
-/// The closes that can be read, by day.
+/// The readable closes with their days, oldest first.
 fn closes(bars: &[FetchedBar]) -> Vec<(NaiveDate, Hundredths)> {
     let close = |bar: &FetchedBar| match (&bar.timestamp, &bar.close) {
         (Field::Value(time), Field::Value(close)) => Some((time.date(), Hundredths::from_decimal(*close)?)),
@@ -130,21 +131,21 @@ fn closes(bars: &[FetchedBar]) -> Vec<(NaiveDate, Hundredths)> {
     closes
 }
 
-/// Whether the price of reference of a day is not the close of the bar before, or a close lies so far below it that only an
-/// ex-right explains it on any board.
+/// Whether a price jumps: the reference price of a day differs from the previous close, or, without a reference price,
+/// the close is below the main boards' lower limit.
 fn has_jump(closes: &[(NaiveDate, Hundredths)], notes: &[DayNote]) -> bool {
     closes.windows(2).any(|pair| {
         let [(_, before), (day, after)] = pair else { return false };
-        let note = notes.binary_search_by_key(day, |note| note.day).ok().and_then(|place| notes.get(place));
+        let note = notes.binary_search_by_key(day, |note| note.day).ok().and_then(|index| notes.get(index));
         match note.and_then(|note| note.reference) {
             Some(reference) => reference != *before,
-            None => after.0 * 100 < before.0 * LOWEST_PERCENT,
+            None => after.0 * 100 < before.0 * LOWER_LIMIT_PERCENT,
         }
     })
 }
 
-/// The main boards' lower limit, rounding left aside.
-const LOWEST_PERCENT: i64 = 89;
+/// The lower price limit of the main boards in percent of the previous close (90), minus one for rounding.
+const LOWER_LIMIT_PERCENT: i64 = 89;
 
 #[cfg(test)]
 mod tests {
@@ -171,7 +172,7 @@ mod tests {
         assert!(!has_jump(&newest_first, &[note(3, 1_000)]));
         assert!(has_jump(&newest_first, &[note(3, 990)]));
         assert!(has_jump(&[bar(2, "10.00"), bar(3, "8.80")], &[]));
-        assert!(!has_jump(&[bar(2, "10.00"), bar(3, "8.80")], &[note(3, 1_000)]), "a limit's matter");
+        assert!(!has_jump(&[bar(2, "10.00"), bar(3, "8.80")], &[note(3, 1_000)]), "the reference price is unchanged");
         assert!(!has_jump(&[bar(2, "x"), bar(3, "8.80")], &[]));
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: actor, parts, ticks
 // Downstream: domain, pipeline, ports, settings, supervision
-// Role: Calls the sources of a kind of data in their order, each a few times, and reports which one answered.
+// Role: Calls the sources of a kind of data in their order, with retries, and returns the first answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) struct SourceCaller {
 pub(crate) struct FetchFailed {
     /// The error of the preferred source.
     pub(crate) error: SourceError,
-    /// Attempts at all sources together.
+    /// Number of attempts at all sources.
     pub(crate) attempts: u32,
 }
 
@@ -44,7 +44,7 @@ impl SourceCaller {
         self.settings.borrow().clone()
     }
 
-    /// Calls the sources of this kind one after the other until one answers, and returns which one did.
+    /// Calls the sources of this kind one after the other until one answers. Returns the answer and its source.
     pub(crate) async fn fetch<T>(
         &self,
         kind: DataKind,
@@ -58,7 +58,7 @@ impl SourceCaller {
                 Ok(answer) => return Ok(answer),
                 Err(FetchFailed { error, attempts }) => {
                     tracing::warn!(subject = %guard.subject(), attempts, %error, "the source failed permanently");
-                    // The operator has to know of the preferred source's failure first.
+                    // The error of the preferred source is the one to report.
                     let first = failed.take().unwrap_or(FetchFailed { error, attempts: 0 });
                     failed = Some(FetchFailed { attempts: first.attempts + attempts, ..first });
                 }
@@ -75,8 +75,8 @@ impl SourceCaller {
         }))
     }
 
-    /// At most `max_attempts` attempts at the source at this place of the order. Permanent errors are not retried. `None`
-    /// where the order has no such place.
+    /// Calls the source at this place of the order, with at most `max_attempts` attempts. Permanent errors are not
+    /// retried. `None` if there is no source at this place.
     async fn call_source<T>(
         &self,
         kind: DataKind,
@@ -86,14 +86,14 @@ impl SourceCaller {
     ) -> Option<Result<(T, SourceId), FetchFailed>> {
         let (mut attempt, mut num_refusals) = (1, 0);
         loop {
-            // Looked up for each attempt: a reload may have brought another source or another token.
+            // Looked up for each attempt, because a reload may have replaced the source or its token.
             let sources = self.sources.pin().of(kind);
             let source = sources.get(place)?.clone();
             let is_last = place + 1 >= sources.len();
             let begun = Instant::now();
             let answer = call(source.clone()).await;
             if matches!(&answer, Err(error) if error.kind == SourceErrorKind::Replaced) {
-                continue; // nothing was sent, and another source is in force now
+                continue; // nothing was sent; a reload replaced the source
             }
             let (error, duration) = (answer.as_ref().err(), begun.elapsed());
             guard.trace.sources.called(source.name(), error.is_some(), duration);
@@ -110,7 +110,7 @@ impl SourceCaller {
                 .filter(|_| error.kind.is_transient() && !guard.is_lost());
             let Some(delay) = next else { return Some(Err(FetchFailed { error, attempts: attempt })) };
             let delay = wait_before_retry(&error.kind, delay, &settings);
-            tracing::warn!(subject = %guard.subject(), attempt, %error, retry_in = ?delay, "fetch failed and is retried");
+            tracing::warn!(subject = %guard.subject(), attempt, %error, retry_in = ?delay, "fetch failed, will retry");
             self.board.observe(&MetricEvent::FetchRetried { error: &error, wait: delay });
             self.board.progress.expect_wait(delay);
             let is_same_source = || self.sources.pin().of(kind).get(place).is_some_and(|now| Arc::ptr_eq(now, &source));
@@ -132,12 +132,12 @@ impl SourceCaller {
     }
 }
 
-/// Refusals by a vendor's rate limit that one fetch waits out: half an hour of one-minute windows. A daily limit is not
-/// waited out.
+/// Maximum number of rate-limit refusals after which one fetch waits and tries again: half an hour of one-minute
+/// windows. A daily limit takes longer, so the fetch fails.
 const MAX_REFUSALS: u32 = 30;
 
-/// The wait after a refusal by the vendor's rate limit, which is no failed attempt; `None`: it counts as one. Where another
-/// source may answer, only a short window is waited for.
+/// The delay after a refusal by the vendor's rate limit that does not count as a failed attempt. `None` if the error
+/// counts as a failed attempt: it is another error, or the wait is long and a further source may answer.
 fn refusal(kind: &SourceErrorKind, is_last: bool, settings: &ActorSettings) -> Option<Duration> {
     match kind {
         SourceErrorKind::RateLimited { retry_after, .. } => {
@@ -148,7 +148,7 @@ fn refusal(kind: &SourceErrorKind, is_last: bool, settings: &ActorSettings) -> O
     }
 }
 
-/// The vendor's own `Retry-After` is honoured up to `fetch.max_retry_delay_ms`.
+/// The delay before a retry. The vendor's own `Retry-After` is respected up to `fetch.max_retry_delay_ms`.
 fn wait_before_retry(kind: &SourceErrorKind, delay: Duration, settings: &ActorSettings) -> Duration {
     let wanted = match kind {
         SourceErrorKind::RateLimited { retry_after, .. } => (*retry_after).max(delay),
@@ -157,7 +157,7 @@ fn wait_before_retry(kind: &SourceErrorKind, delay: Duration, settings: &ActorSe
     wanted.min(ms(settings.fetch.max_retry_delay_ms))
 }
 
-/// The wait after this attempt; `None`: it was the last.
+/// The delay after this attempt; `None` if it was the last one.
 fn retry_delay(attempt: u32, settings: &ActorSettings) -> Option<Duration> {
     let fetch = &settings.fetch;
     let mut delays = ExponentialBuilder::default()

@@ -1,6 +1,6 @@
 // Upstream: actor, data_worker, row_context
 // Downstream: day_cache, domain, ports
-// Role: On which of the days that brought no row a security was suspended, as the sources of daily bars tell.
+// Role: Determines on which days without rows a security was suspended, as reported by the sources of daily bars.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,18 +11,21 @@ use crate::domain::{Code, DateRange};
 use crate::fetcher::day_cache::{MAX_DAYS, SharedDays};
 use crate::ports::{MarketSource, SourceError};
 
-/// Who was suspended on a day; `None` where the source does not say; or why it will not.
-type Told = Result<Option<Arc<HashSet<Code>>>, SourceError>;
+/// The codes that a source reports as suspended on a day; `None` if the source does not report suspensions; the error
+/// if it permanently refuses.
+type SuspensionAnswer = Result<Option<Arc<HashSet<Code>>>, SourceError>;
 
-/// Asks for a few days as a whole, so that an evening's tasks share the answers, and for many code by code.
+/// Requests suspensions. A few days are requested as whole days, so that the tasks of an evening share the answers;
+/// many days are requested code by code.
 #[derive(Default)]
 pub struct Suspensions {
-    days: SharedDays<Told>,
+    days: SharedDays<SuspensionAnswer>,
 }
 
 impl Suspensions {
-    /// Of these days, in order, those on which the first source that tells suspensions says that the security was suspended;
-    /// `None` where none tells. An error is that of the first source that failed, where no other one told.
+    /// The days among `days`, in order, on which the security was suspended, as the first source that reports
+    /// suspensions says. `None` if no source reports suspensions. If no source answers and some fail, returns the first
+    /// error.
     pub async fn among(
         &self,
         sources: &[Arc<dyn MarketSource>],
@@ -31,7 +34,7 @@ impl Suspensions {
     ) -> Result<Option<Vec<NaiveDate>>, SourceError> {
         let mut failed = None;
         for source in sources {
-            match self.told(source, code, days).await {
+            match self.reported(source, code, days).await {
                 Ok(Some(suspended)) => return Ok(Some(suspended)),
                 Ok(None) => {}
                 Err(error) => failed = failed.or(Some(error)),
@@ -40,7 +43,7 @@ impl Suspensions {
         failed.map_or(Ok(None), Err)
     }
 
-    async fn told(
+    async fn reported(
         &self,
         source: &Arc<dyn MarketSource>,
         code: Code,
@@ -48,10 +51,10 @@ impl Suspensions {
     ) -> Result<Option<Vec<NaiveDate>>, SourceError> {
         let Some((start, end)) = days.first().copied().zip(days.last().copied()) else { return Ok(None) };
         if days.len() > MAX_DAYS {
-            let told = source.suspensions(code, DateRange { start, end }).await?;
-            return Ok(told.map(|told| {
-                let told: HashSet<NaiveDate> = told.into_iter().collect();
-                days.iter().copied().filter(|day| told.contains(day)).collect()
+            let reported = source.suspensions(code, DateRange { start, end }).await?;
+            return Ok(reported.map(|reported| {
+                let reported: HashSet<NaiveDate> = reported.into_iter().collect();
+                days.iter().copied().filter(|day| reported.contains(day)).collect()
             }));
         }
         let mut suspended = Vec::new();
@@ -66,10 +69,10 @@ impl Suspensions {
     }
 }
 
-/// A refusal for good is an answer, too: it is kept as long.
-async fn ask(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Told, SourceError> {
+/// Requests the suspensions of a day. A permanent error is cached like an answer; a transient error is not cached.
+async fn ask(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<SuspensionAnswer, SourceError> {
     match source.day_suspensions(day).await {
-        Ok(told) => Ok(Ok(told.map(|codes| Arc::new(codes.into_iter().collect())))),
+        Ok(reported) => Ok(Ok(reported.map(|codes| Arc::new(codes.into_iter().collect())))),
         Err(error) if error.kind.is_transient() => Err(error),
         Err(error) => Ok(Err(error)),
     }
@@ -83,10 +86,10 @@ mod tests {
     use async_trait::async_trait;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// Tells suspensions of one code, or refuses, or does not tell.
+    /// Reports the suspensions of one code, refuses, or does not report suspensions.
     struct Vendor {
         name: &'static str,
-        told: Result<Option<Vec<NaiveDate>>, SourceErrorKind>,
+        reported: Result<Option<Vec<NaiveDate>>, SourceErrorKind>,
         calls: AtomicU32,
     }
 
@@ -94,7 +97,7 @@ mod tests {
         fn answer(&self) -> Result<Option<Vec<NaiveDate>>, SourceError> {
             self.calls.fetch_add(1, Ordering::SeqCst);
             let refused = |kind| SourceError { source_name: self.name, request: "suspensions".into(), kind };
-            self.told.clone().map_err(refused)
+            self.reported.clone().map_err(refused)
         }
     }
 
@@ -114,13 +117,14 @@ mod tests {
 
         async fn day_suspensions(&self, day: NaiveDate) -> Result<Option<Vec<Code>>, SourceError> {
             tokio::task::yield_now().await;
-            let of_day = |days: Vec<NaiveDate>| days.into_iter().filter(|told| *told == day).map(|_| code(0)).collect();
-            self.answer().map(|told| told.map(of_day))
+            let is_day = |reported: &NaiveDate| *reported == day;
+            let of_day = |days: Vec<NaiveDate>| days.into_iter().filter(is_day).map(|_| code(0)).collect();
+            self.answer().map(|reported| reported.map(of_day))
         }
     }
 
-    fn vendor(name: &'static str, told: Result<Option<Vec<NaiveDate>>, SourceErrorKind>) -> Arc<Vendor> {
-        Arc::new(Vendor { name, told, calls: AtomicU32::new(0) })
+    fn vendor(name: &'static str, reported: Result<Option<Vec<NaiveDate>>, SourceErrorKind>) -> Arc<Vendor> {
+        Arc::new(Vendor { name, reported, calls: AtomicU32::new(0) })
     }
 
     fn code(n: u32) -> Code {
@@ -133,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn tasks_share_one_suspension_call_per_day() {
-        let vendor = vendor("telling", Ok(Some(vec![day(3)])));
+        let vendor = vendor("reporting", Ok(Some(vec![day(3)])));
         let (sources, suspensions): ([Arc<dyn MarketSource>; 1], _) =
             ([vendor.clone()], Arc::new(Suspensions::default()));
         let tasks = (0..100).map(|n| {
@@ -148,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn long_gap_asks_by_code_in_one_call() {
-        let vendor = vendor("telling", Ok(Some((1..=31).map(day).collect())));
+        let vendor = vendor("reporting", Ok(Some((1..=31).map(day).collect())));
         let sources: [Arc<dyn MarketSource>; 1] = [vendor.clone()];
         let missing: Vec<NaiveDate> = (8..=19).map(day).collect();
         assert_eq!(Suspensions::default().among(&sources, code(7), &missing).await, Ok(Some(missing)));
@@ -158,15 +162,15 @@ mod tests {
     #[tokio::test]
     async fn first_answering_source_decides_suspensions() {
         let forbidden = vendor("forbidden", Err(SourceErrorKind::Forbidden("no points".into())));
-        let (silent, telling) = (vendor("silent", Ok(None)), vendor("telling", Ok(Some(vec![day(2)]))));
-        let sources: [Arc<dyn MarketSource>; 3] = [forbidden.clone(), silent, telling];
+        let (silent, reporting) = (vendor("silent", Ok(None)), vendor("reporting", Ok(Some(vec![day(2)]))));
+        let sources: [Arc<dyn MarketSource>; 3] = [forbidden.clone(), silent, reporting];
         let suspensions = Suspensions::default();
         let second = [day(2)];
         assert_eq!(suspensions.among(&sources, code(0), &second).await, Ok(Some(vec![day(2)])));
         assert_eq!(suspensions.among(&sources[1..2], code(0), &second).await, Ok(None));
         let refused = suspensions.among(&sources[..2], code(0), &second).await.unwrap_err();
         assert!(refused.to_string().contains("no points"), "{refused}");
-        assert_eq!(forbidden.calls.load(Ordering::SeqCst), 1, "a refusal for good costs one call");
-        assert_eq!(suspensions.among(&sources[2..], code(0), &[]).await, Ok(None), "there is nothing to ask");
+        assert_eq!(forbidden.calls.load(Ordering::SeqCst), 1, "a permanent refusal costs one call");
+        assert_eq!(suspensions.among(&sources[2..], code(0), &[]).await, Ok(None), "no days to request");
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: actor
 // Downstream: many
-// Role: Fetches a task's days of ticks, newest first, except those that are stored.
+// Role: Fetches the ticks of a task's days that are not stored yet, newest day first.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,21 +24,22 @@ use crate::validator::ValidateTicks;
 /// Days with their ticks, newest first.
 type FetchedDays = Vec<(NaiveDate, Vec<FetchedTick>)>;
 
-/// Plans, fetches day by day, and passes the ticks on. Returns early where the command belongs to another worker now.
+/// Plans, fetches day by day, and passes the ticks to the Validator. Returns early if the partition of the command is
+/// assigned to another worker.
 pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, settings: &ActorSettings) {
-    let FetchTicks { mut guard, code, range: asked, overwrite, backfill } = message;
+    let FetchTicks { mut guard, code, range: requested, overwrite, backfill } = message;
     let is_backfill = backfill.is_some();
-    let Some(range) = parts.planner.ticks(code, asked, &guard, settings).await else { return };
+    let Some(range) = parts.planner.ticks(code, requested, &guard, settings).await else { return };
     let facts = parts.row_context.facts(settings).await;
-    // Nothing was traded before the list date: a backfill ends there. After a long pause, an increment takes the first
-    // days, and further tasks the rest.
+    // There is no trading before the list date, so a backfill ends there. After a long pause, an increment fetches the
+    // first days, and further tasks fetch the rest.
     let listed = facts.listing(code).and_then(|listing| listing.listed).unwrap_or(DateRange::FIRST_TRADING_DAY);
     let (range, rest) = match is_backfill {
         true => (DateRange { start: range.start.max(listed), ..range }, None),
         false => first_part(range, &facts.calendar),
     };
     guard.trace.rest = rest;
-    let is_increment = asked.start.is_none();
+    let is_increment = requested.start.is_none();
     let stored = match overwrite || is_increment {
         true => Some(BTreeSet::new()),
         false => {
@@ -57,14 +58,14 @@ pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, setting
     let has_ticks = |day: &NaiveDate| {
         stored.contains(day) || days.iter().any(|(fetched, ticks)| fetched == day && !ticks.is_empty())
     };
-    let mut came: Vec<NaiveDate> = wanted.iter().copied().filter(has_ticks).collect();
-    came.reverse();
-    let expected = match requested_days(code, range, &came, is_backfill, &facts) {
+    let mut present: Vec<NaiveDate> = wanted.iter().copied().filter(has_ticks).collect();
+    present.reverse();
+    let expected = match requested_days(code, range, &present, is_backfill, &facts) {
         None => ExpectedRows::default(),
         Some(requested) => {
-            let missing = requested.missing_days(&came, shanghai_clock::now());
+            let missing = requested.missing_days(&present, shanghai_clock::now());
             let suspended = parts.row_context.suspended_days(code, &missing, settings).await;
-            RequestedDays { suspended: &suspended, ..requested }.expect(&came, shanghai_clock::now())
+            RequestedDays { suspended: &suspended, ..requested }.expect(&present, shanghai_clock::now())
         }
     };
     let backfill = backfill.filter(|_| range.start > listed);
@@ -82,7 +83,7 @@ pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, setting
     parts.validator.do_send(message);
 }
 
-/// The ticks of these days. If one day fails, all fail.
+/// Fetches the ticks of these days. If one day fails, the whole fetch fails.
 async fn fetch_days(
     parts: &FetchParts,
     code: Code,
@@ -105,16 +106,16 @@ async fn fetch_days(
     Ok((fetched, source))
 }
 
-/// The days whose ticks a source should have. A backfill does not know how far back its source goes: nothing is expected
-/// before the oldest day that came.
+/// The days for which ticks are expected. The history of a source has an unknown length, so a backfill expects no ticks
+/// before the oldest day in `present`, the days with ticks.
 fn requested_days<'a>(
     code: Code,
     range: DateRange,
-    came: &[NaiveDate],
+    present: &[NaiveDate],
     is_backfill: bool,
     facts: &'a MarketFacts,
 ) -> Option<RequestedDays<'a>> {
-    let start = if is_backfill { *came.first()? } else { range.start };
+    let start = if is_backfill { *present.first()? } else { range.start };
     let range = DateRange { start, end: range.end };
     let (calendar, listing) = (&facts.calendar, facts.listing(code));
     Some(RequestedDays { range, frequency: Frequency::Day, calendar, listing, suspended: &[] })
@@ -128,17 +129,18 @@ mod tests {
     fn backfill_expects_tick_days_from_oldest_fetched() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         let facts = MarketFacts::built_in(day("2024-02-01"));
-        let of = |came: &[&str], is_backfill| {
-            let came: Vec<NaiveDate> = came.iter().map(|text| day(text)).collect();
+        let of = |present: &[&str], is_backfill| {
+            let present: Vec<NaiveDate> = present.iter().map(|text| day(text)).collect();
             let range = DateRange { start: day("2024-01-02"), end: day("2024-01-12") };
-            let asked = requested_days("000001.SZ".parse().unwrap(), range, &came, is_backfill, &facts);
-            let expected = asked.map_or_else(ExpectedRows::default, |asked| asked.expect(&came, shanghai_clock::now()));
+            let requested = requested_days("000001.SZ".parse().unwrap(), range, &present, is_backfill, &facts);
+            let expected = requested
+                .map_or_else(ExpectedRows::default, |requested| requested.expect(&present, shanghai_clock::now()));
             (expected.rows, expected.missing)
         };
-        let came = ["2024-01-08", "2024-01-10", "2024-01-11", "2024-01-12"];
-        assert_eq!(of(&came, false), (9, 5));
-        assert_eq!(of(&came, true), (5, 1));
-        assert_eq!(of(&[], false), (1, 1), "one day stands for all");
+        let present = ["2024-01-08", "2024-01-10", "2024-01-11", "2024-01-12"];
+        assert_eq!(of(&present, false), (9, 5));
+        assert_eq!(of(&present, true), (5, 1));
+        assert_eq!(of(&[], false), (1, 1), "without any row, one missing day is reported");
         assert_eq!(of(&[], true), (0, 0));
     }
 }

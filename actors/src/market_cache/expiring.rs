@@ -1,54 +1,55 @@
 // Upstream: facts, last_closes
 // Downstream: none
-// Role: A value that is read now and then, by one for all, and believed for a while.
+// Role: A cached value with an expiry time; callers share one read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A value with its expiry.
+/// A cached value with an expiry time.
 pub struct Expiring<T> {
-    known: Mutex<Option<Known<T>>>,
-    /// Held by the one who reads.
-    reading: tokio::sync::Mutex<()>,
+    cached: Mutex<Option<Cached<T>>>,
+    /// Held during a read.
+    read_lock: tokio::sync::Mutex<()>,
 }
 
-struct Known<T> {
+struct Cached<T> {
     value: Arc<T>,
-    /// Of the store that said it: what another one said counts for nothing.
+    /// The generation of the store that was read. Values of other generations are discarded.
     generation: u64,
-    believed_until: Instant,
+    expires_at: Instant,
 }
 
 impl<T> Default for Expiring<T> {
     fn default() -> Self {
-        Self { known: Mutex::new(None), reading: tokio::sync::Mutex::new(()) }
+        Self { cached: Mutex::new(None), read_lock: tokio::sync::Mutex::new(()) }
     }
 }
 
 impl<T> Expiring<T> {
-    /// The value. Who finds it expired reads it anew, knowing what it was; others take what is there meanwhile, and only wait
-    /// where nothing is known yet. `read` also says for how long its value is to be believed.
+    /// The value. If it is expired, the first caller reads it again; other callers get the expired value meanwhile.
+    /// They wait only if there is no value yet. `read` receives the previous value and returns the new one with its
+    /// lifetime.
     pub async fn current(&self, generation: u64, read: impl AsyncFnOnce(Option<Arc<T>>) -> (T, Duration)) -> Arc<T> {
-        let (before, is_fresh) = self.known(generation);
-        let _reading = match (before, self.reading.try_lock()) {
+        let (before, is_fresh) = self.cached(generation);
+        let _read_lock = match (before, self.read_lock.try_lock()) {
             (Some(before), _) if is_fresh => return before,
-            (_, Ok(reading)) => reading,
+            (_, Ok(read_lock)) => read_lock,
             (Some(before), Err(_)) => return before,
-            (None, Err(_)) => self.reading.lock().await,
+            (None, Err(_)) => self.read_lock.lock().await,
         };
-        let before = match self.known(generation) {
+        let before = match self.cached(generation) {
             (Some(before), true) => return before,
             (before, _) => before,
         };
         self.read_and_keep(generation, before, read).await
     }
 
-    /// The value read anew, however fresh what is known may be.
+    /// Reads the value again, even if it has not expired.
     pub async fn refresh(&self, generation: u64, read: impl AsyncFnOnce(Option<Arc<T>>) -> (T, Duration)) -> Arc<T> {
-        let _reading = self.reading.lock().await;
-        self.read_and_keep(generation, self.known(generation).0, read).await
+        let _read_lock = self.read_lock.lock().await;
+        self.read_and_keep(generation, self.cached(generation).0, read).await
     }
 
     async fn read_and_keep(
@@ -57,18 +58,18 @@ impl<T> Expiring<T> {
         before: Option<Arc<T>>,
         read: impl AsyncFnOnce(Option<Arc<T>>) -> (T, Duration),
     ) -> Arc<T> {
-        let (value, belief) = read(before).await;
+        let (value, lifetime) = read(before).await;
         let value = Arc::new(value);
-        let known = Known { value: value.clone(), generation, believed_until: Instant::now() + belief };
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        let cached = Cached { value: value.clone(), generation, expires_at: Instant::now() + lifetime };
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(cached);
         value
     }
 
-    /// What is known, and whether it is still believed.
-    fn known(&self, generation: u64) -> (Option<Arc<T>>, bool) {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.as_ref().filter(|known| known.generation == generation) {
-            Some(known) => (Some(known.value.clone()), Instant::now() < known.believed_until),
+    /// The cached value of this generation, and whether it is fresh (not expired).
+    fn cached(&self, generation: u64) -> (Option<Arc<T>>, bool) {
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        match cached.as_ref().filter(|cached| cached.generation == generation) {
+            Some(cached) => (Some(cached.value.clone()), Instant::now() < cached.expires_at),
             None => (None, false),
         }
     }
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    const MAX_FACT_AGE: Duration = Duration::from_secs(10);
+    const LIFETIME: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
     async fn shares_one_read_and_serves_stale_value_meanwhile() {
@@ -87,16 +88,16 @@ mod tests {
         let read = async |before: Option<Arc<u32>>| {
             reads.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
-            (before.map_or(1, |before| *before + 1), MAX_FACT_AGE)
+            (before.map_or(1, |before| *before + 1), LIFETIME)
         };
         let (first, second) = tokio::join!(value.current(1, read), value.current(1, read));
         assert_eq!((*first, *second, reads.load(Ordering::SeqCst)), (1, 1, 1));
-        tokio::time::advance(MAX_FACT_AGE).await;
+        tokio::time::advance(LIFETIME).await;
         let (reader, other) = tokio::join!(value.current(1, read), value.current(1, read));
-        assert_eq!((*reader, *other), (2, 1), "the other does not wait");
+        assert_eq!((*reader, *other), (2, 1), "the other caller does not wait");
         assert_eq!(*value.current(1, read).await, 2);
-        assert_eq!(*value.refresh(1, read).await, 3, "although it is believed");
+        assert_eq!(*value.refresh(1, read).await, 3, "although it has not expired");
         assert_eq!(*value.current(1, read).await, 3);
-        assert_eq!(*value.current(2, read).await, 1, "what another store said is not even known");
+        assert_eq!(*value.current(2, read).await, 1, "values of another generation are discarded");
     }
 }

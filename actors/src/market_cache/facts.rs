@@ -1,6 +1,6 @@
 // Upstream: data_worker, fetcher, last_closes, supervisor, tests::it
 // Downstream: domain, expiring, ports
-// Role: What is known of securities and days, read from the reference store and believed for a while.
+// Role: Caches listings and trading calendar of the reference store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,55 +11,59 @@ use crate::domain::{MarketFacts, shanghai_clock};
 use crate::market_cache::expiring::Expiring;
 use crate::ports::{ReferenceStore, StoreError, Swappable};
 
-/// A store that did not answer is asked again after so long at the latest: not by every task, for each would wait.
+/// Maximum wait until the next read after a failed read. Without it, every task would wait for the failing store.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Reads listings and calendar by two queries now and then. Without an answer what was known stays, and the built-in
-/// calendar where nothing was: rules and expectation then judge by less, and no row waits for it.
+/// Caches listings and calendar, read with two queries. If a read fails, the previous facts stay, or the built-in
+/// calendar without listings. Then fewer rules apply, and no row waits for the facts.
 pub struct FactCache {
     store: Arc<Swappable<dyn ReferenceStore>>,
-    known: Expiring<Known>,
+    cached: Expiring<CachedFacts>,
 }
 
-struct Known {
+struct CachedFacts {
     facts: Arc<MarketFacts>,
-    /// What was last told of a part that is not known: said once, not at each look.
-    trouble: Option<String>,
+    /// The problem of the last read. It is logged when it changes, not at each read.
+    problem: Option<String>,
 }
 
 impl FactCache {
-    /// Reads nothing yet.
+    /// Creates an empty cache. The first request reads the store.
     pub fn new(store: Arc<Swappable<dyn ReferenceStore>>) -> Self {
-        Self { store, known: Expiring::default() }
+        Self { store, cached: Expiring::default() }
     }
 
-    /// What is known, at most `max_age` old unless it is just being read.
+    /// The cached facts. They are at most `max_age` old, except during a read and after a failed one.
     pub async fn current(&self, max_age: Duration) -> Arc<MarketFacts> {
         let store = self.store.pin();
         let read = async |before| read(store.value().as_ref(), before, max_age).await;
-        self.known.current(store.generation, read).await.facts.clone()
+        self.cached.current(store.generation, read).await.facts.clone()
     }
 
-    /// The same, read just now.
+    /// Reads the facts again and returns them.
     pub async fn refresh(&self, max_age: Duration) -> Arc<MarketFacts> {
         let store = self.store.pin();
         let read = async |before| read(store.value().as_ref(), before, max_age).await;
-        self.known.refresh(store.generation, read).await.facts.clone()
+        self.cached.refresh(store.generation, read).await.facts.clone()
     }
 }
 
-async fn read(store: &dyn ReferenceStore, before: Option<Arc<Known>>, max_age: Duration) -> (Known, Duration) {
+async fn read(
+    store: &dyn ReferenceStore,
+    before: Option<Arc<CachedFacts>>,
+    max_age: Duration,
+) -> (CachedFacts, Duration) {
     let (listings, days) = tokio::join!(store.listings(), store.trade_days());
     let failed = listings.is_err() || days.is_err();
-    let trouble = trouble(listings.as_ref().err(), days.as_ref().map(|days| days.is_empty()));
-    if trouble != before.as_ref().and_then(|known| known.trouble.clone()) {
-        match &trouble {
-            Some(trouble) => tracing::warn!(trouble, "securities and days are judged by less"),
-            None => tracing::info!("securities and days are known again"),
+    let problem = problem(listings.as_ref().err(), days.as_ref().map(|days| days.is_empty()));
+    if problem != before.as_ref().and_then(|cached| cached.problem.clone()) {
+        match &problem {
+            Some(problem) => tracing::warn!(problem, "listings or trading calendar not available; fewer rules apply"),
+            None => tracing::info!("listings and trading calendar are available again"),
         }
     }
     let built_in = || MarketFacts::built_in(shanghai_clock::today());
-    let mut facts = before.map_or_else(built_in, |known| (*known.facts).clone());
+    let mut facts = before.map_or_else(built_in, |cached| (*cached.facts).clone());
     if let Ok(listings) = listings {
         let by_code: HashMap<_, _> = listings.into_iter().map(|listing| (listing.code, listing)).collect();
         facts.listings = Arc::new(by_code);
@@ -68,21 +72,23 @@ async fn read(store: &dyn ReferenceStore, before: Option<Arc<Known>>, max_age: D
     if let Ok(days) = days {
         facts.calendar = Arc::new(TradingCalendar::corrected_by(&days));
     }
-    tracing::debug!(securities = facts.listings.len(), calendar = ?facts.calendar.range(), "securities and days read");
-    let belief = if failed { max_age.min(RETRY_AFTER) } else { max_age };
-    (Known { facts: Arc::new(facts), trouble }, belief)
+    let securities = facts.listings.len();
+    tracing::debug!(securities, calendar = ?facts.calendar.range(), "listings and trading calendar read");
+    let lifetime = if failed { max_age.min(RETRY_AFTER) } else { max_age };
+    (CachedFacts { facts: Arc::new(facts), problem }, lifetime)
 }
 
-/// What is not known, in words.
-fn trouble(listings: Option<&StoreError>, days: Result<bool, &StoreError>) -> Option<String> {
+/// Describes what is not available, for the log.
+fn problem(listings: Option<&StoreError>, days: Result<bool, &StoreError>) -> Option<String> {
     let days = match days {
         Ok(false) => None,
         Ok(true) => {
-            Some("trade_day is empty (the command trade_day fills it), the built-in calendar counts".to_owned())
+            let reason = "the table trade_day is empty (the command trade_day fills it); the built-in calendar is used";
+            Some(reason.to_owned())
         }
-        Err(error) => Some(format!("{error}; the built-in calendar counts, or what was read before")),
+        Err(error) => Some(format!("{error}; the previous calendar is used, or the built-in one")),
     };
-    let listings = listings.map(|error| format!("{error}; list dates are not known, or as they were read before"));
+    let listings = listings.map(|error| format!("{error}; the previous list dates are used, or none"));
     let parts: Vec<String> = listings.into_iter().chain(days).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
@@ -168,7 +174,7 @@ mod tests {
         assert_eq!(&*facts.calendar, TradingCalendar::built_in());
         assert_eq!(facts.listings.len(), 0);
         cache.current(MAX_AGE).await;
-        assert_eq!(store.reads.load(Ordering::SeqCst), 1, "not each task asks a store that is away");
+        assert_eq!(store.reads.load(Ordering::SeqCst), 1, "a failing store is not read by each task");
         store.is_away.store(false, Ordering::SeqCst);
         tokio::time::advance(RETRY_AFTER).await;
         assert_eq!(cache.current(MAX_AGE).await.listings.len(), 1);

@@ -1,6 +1,6 @@
 // Upstream: batch_writer::bars, batch_writer::factors, fetcher, latest_times_tests, supervisor
 // Downstream: domain, ports
-// Role: The newest stored timestamp of every code, read by one query and cached.
+// Role: Caches the newest stored timestamp of every code, read with one query.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,16 +13,17 @@ use tokio::time::Instant;
 use crate::domain::{Code, Frequency};
 use crate::ports::{StoreError, StoreSet, Swappable};
 
-/// What the newest rows are read of.
+/// The series whose newest timestamps are cached.
 #[derive(Debug, Clone, Copy)]
 enum Series {
     Bars(Frequency),
     Factors,
 }
 
-/// The newest stored timestamp of every code: where incremental fetches start. Other workers write too, so it may lag behind;
-/// a fetch then requests a little more than it needs, and the BatchWriter drops what is stored. It must not stay ahead
-/// (somebody may delete rows to have them fetched again), so it is read again once it is old.
+/// The newest stored timestamp of every code, where incremental fetches start. Other workers write too, so the cache
+/// may lag behind the store. Then a fetch requests more rows than necessary, and the BatchWriter drops the stored ones.
+/// The cache must not stay ahead of the store (an operator may delete rows to fetch them again), so it is read again
+/// when it is older than a maximum age.
 pub struct LatestTimes {
     stores: Arc<Swappable<StoreSet>>,
     series: Series,
@@ -36,20 +37,20 @@ struct Table {
     newest: HashMap<Code, NaiveDateTime>,
 }
 
-/// The newest stored bars, for each frequency by itself.
+/// The newest stored bars, separately for each frequency.
 pub struct LatestBars {
     stores: Arc<Swappable<StoreSet>>,
-    /// The frequencies that were used so far.
+    /// One cache for each frequency used so far.
     times: Mutex<BTreeMap<Frequency, Arc<LatestTimes>>>,
 }
 
 impl LatestBars {
-    /// Reads nothing yet.
+    /// Creates empty caches.
     pub fn new(stores: Arc<Swappable<StoreSet>>) -> Self {
         Self { stores, times: Mutex::default() }
     }
 
-    /// The newest bars of one frequency.
+    /// The newest timestamps of the bars of one frequency.
     pub fn of(&self, frequency: Frequency) -> Arc<LatestTimes> {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(LatestTimes::new(self.stores.clone(), Series::Bars(frequency)));
@@ -58,7 +59,7 @@ impl LatestBars {
 }
 
 impl LatestTimes {
-    /// Those of factors. Reads nothing yet.
+    /// Creates an empty cache of the newest timestamps of factors.
     pub fn of_factors(stores: Arc<Swappable<StoreSet>>) -> Self {
         Self::new(stores, Series::Factors)
     }
@@ -67,16 +68,16 @@ impl LatestTimes {
         Self { stores, series, table: RwLock::new(None) }
     }
 
-    /// The newest stored timestamp of a code; `None` where nothing is stored. Reads the whole table by one query where what
-    /// is known is older than `max_age` or of other stores; callers that come meanwhile wait for that query.
+    /// The newest stored timestamp of a code; `None` if no row is stored. If the cache is older than `max_age` or
+    /// belongs to replaced stores, one query reads the timestamps of all codes, and concurrent callers wait for it.
     pub async fn newest(&self, code: Code, max_age: Duration) -> Result<Option<NaiveDateTime>, StoreError> {
         let stores = self.stores.pin();
         let is_current = |table: &&Table| table.read_at.elapsed() <= max_age && table.generation == stores.generation;
         if let Some(table) = self.table.read().await.as_ref().filter(is_current) {
             return Ok(table.newest.get(&code).copied());
         }
-        let mut known = self.table.write().await;
-        if let Some(table) = known.as_ref().filter(is_current) {
+        let mut cached = self.table.write().await;
+        if let Some(table) = cached.as_ref().filter(is_current) {
             return Ok(table.newest.get(&code).copied());
         }
         let read_at = Instant::now();
@@ -86,11 +87,11 @@ impl LatestTimes {
         };
         tracing::debug!(codes = newest.len(), elapsed = ?read_at.elapsed(), "newest stored timestamps read");
         let answer = newest.get(&code).copied();
-        *known = Some(Table { read_at, generation: stores.generation, newest });
+        *cached = Some(Table { read_at, generation: stores.generation, newest });
         Ok(answer)
     }
 
-    /// Rows up to these timestamps are stored now, in the stores of this generation.
+    /// Records that rows up to these timestamps are now stored in the stores of this generation.
     pub async fn advance(&self, stored: &[(Code, NaiveDateTime)], generation: u64) {
         if let Some(table) = self.table.write().await.as_mut().filter(|table| table.generation == generation) {
             for (code, timestamp) in stored {

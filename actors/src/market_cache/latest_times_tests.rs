@@ -1,6 +1,6 @@
 // Upstream: cargo
 // Downstream: domain, latest_times, ports, simulation
-// Role: The newest stored timestamps: one read for many, read again when old, and other stores' rows forgotten.
+// Role: Tests the cache of the newest stored timestamps: shared reads, expiry and replaced stores.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ async fn reads_again_when_old() {
     let (store, _, latest) = scene();
     assert_eq!(latest.newest(code(1), MAX_AGE).await.unwrap(), None);
     put(&store, 1, "2024-01-02");
-    assert_eq!(latest.newest(code(1), MAX_AGE).await.unwrap(), None, "the table is not old yet");
+    assert_eq!(latest.newest(code(1), MAX_AGE).await.unwrap(), None, "the cache has not expired");
     tokio::time::advance(MAX_AGE + Duration::from_millis(1)).await;
     assert_eq!(latest.newest(code(1), MAX_AGE).await.unwrap(), Some(at("2024-01-02")));
 }
@@ -82,7 +82,7 @@ async fn forgets_the_old_stores_after_an_exchange() {
     stores.exchange(Arc::new(ModelStore::ports(&Arc::new(ModelStore::default()))));
     assert_eq!(latest.newest(code(1), MAX_AGE).await.unwrap(), None);
     latest.advance(&[(code(1), at("2024-01-09"))], old).await;
-    assert_eq!(latest.newest(code(1), MAX_AGE).await.unwrap(), None, "what the old stores hold does not count");
+    assert_eq!(latest.newest(code(1), MAX_AGE).await.unwrap(), None, "rows of the old stores do not count");
 }
 
 #[tokio::test(start_paused = true)]

@@ -107,9 +107,9 @@ impl QualityMonitor {
 
     fn schedule_summary(&self, ctx: &mut Context<Self>) {
         ctx.run_later(ms(self.settings.quality.report_interval_ms), |monitor, ctx| {
-            monitor.take_summary().into_iter().for_each(|told| monitor.send(told));
+            monitor.take_summary().into_iter().for_each(|messages| monitor.send(messages));
             let settled = monitor.stores.settle(&monitor.settings.quality.alerts, Instant::now());
-            settled.into_iter().for_each(|told| monitor.send(told));
+            settled.into_iter().for_each(|messages| monitor.send(messages));
             monitor.schedule_summary(ctx);
         });
     }
@@ -117,8 +117,8 @@ impl QualityMonitor {
     fn report_ended_jobs(&mut self) {
         let ended = self.jobs.take_ended(Instant::now(), ms(self.settings.quality.job_quiet_ms));
         for job in ended {
-            let told = self.report_job(job);
-            self.send(told);
+            let messages = self.report_job(job);
+            self.send(messages);
         }
     }
 
@@ -132,10 +132,10 @@ impl QualityMonitor {
         if summary.is_empty() {
             return of_sources.into_iter().collect();
         }
-        let mut told = self.alerts.judge(&summary, &self.settings.quality, instant);
-        told.extend(of_sources);
-        told.push(self.keep(QualityReport::new(&self.node_id, None, since, now, summary)));
-        told
+        let mut messages = self.alerts.judge(&summary, &self.settings.quality, instant);
+        messages.extend(of_sources);
+        messages.push(self.keep(QualityReport::new(&self.node_id, None, since, now, summary)));
+        messages
     }
 
     fn report_job(&self, job: EndedJob) -> Notification {
@@ -145,11 +145,11 @@ impl QualityMonitor {
 
     /// Stores a report, if configured, and returns it as a notification.
     fn keep(&self, report: QualityReport) -> Notification {
-        let told = report.to_notification(self.settings.quality.max_examples);
+        let messages = report.to_notification(self.settings.quality.max_examples);
         if self.settings.quality.keep_reports {
             self.kept.note(report);
         }
-        told
+        messages
     }
 
     fn send(&self, notification: Notification) {
@@ -232,8 +232,8 @@ impl Handler<TaskFailed> for QualityMonitor {
         if !std::mem::replace(&mut self.is_gathering, true) {
             ctx.run_later(GATHER, |monitor, _| {
                 monitor.is_gathering = false;
-                let told = monitor.sources.judge(&monitor.settings.quality.alerts, Instant::now());
-                told.into_iter().for_each(|alert| monitor.send(alert));
+                let messages = monitor.sources.judge(&monitor.settings.quality.alerts, Instant::now());
+                messages.into_iter().for_each(|alert| monitor.send(alert));
             });
         }
     }
@@ -248,8 +248,8 @@ impl Handler<CommandRefused> for QualityMonitor {
         self.refusals.last = Some(message.reason);
         if let Some(wait) = self.refusals.schedule() {
             ctx.run_later(wait, |monitor, _| {
-                let told = monitor.refusals.take();
-                told.into_iter().for_each(|alert| monitor.send(alert));
+                let messages = monitor.refusals.take();
+                messages.into_iter().for_each(|alert| monitor.send(alert));
             });
         }
     }
@@ -261,8 +261,8 @@ impl Handler<StoreFailing> for QualityMonitor {
     fn handle(&mut self, message: StoreFailing, _ctx: &mut Self::Context) {
         let StoreFailing { data_name, error, lasting } = message;
         let limits = &self.settings.quality.alerts;
-        let told = self.stores.failing(data_name, &error, lasting, limits, Instant::now());
-        told.into_iter().for_each(|alert| self.send(alert));
+        let messages = self.stores.failing(data_name, &error, lasting, limits, Instant::now());
+        messages.into_iter().for_each(|alert| self.send(alert));
     }
 }
 
@@ -270,9 +270,9 @@ impl Handler<StoreRecovered> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: StoreRecovered, _ctx: &mut Self::Context) {
-        let told =
+        let messages =
             self.stores.recovered(message.data_name, message.lasted, &self.settings.quality.alerts, Instant::now());
-        told.into_iter().for_each(|alert| self.send(alert));
+        messages.into_iter().for_each(|alert| self.send(alert));
     }
 }
 

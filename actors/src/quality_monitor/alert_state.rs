@@ -43,7 +43,7 @@ const FLAPPING_LIMIT: usize = 3;
 pub struct AlertState {
     open: bool,
     /// The last reported level and its time.
-    told: Option<(Level, Instant)>,
+    messages: Option<(Level, Instant)>,
     /// Times of the raises within the cool-down.
     raised_at: VecDeque<Instant>,
     /// Whether the condition ended and the end is not reported yet.
@@ -55,8 +55,8 @@ impl AlertState {
     pub fn judge(&mut self, level: Option<Level>, now: Instant, cool_down: Duration) -> Option<AlertTransition> {
         let Some(level) = level else { return self.went(now, cool_down) };
         self.away = false;
-        let is_quiet = self.told.is_some_and(|(_, at)| now.saturating_duration_since(at) < cool_down);
-        let is_worse = self.told.is_some_and(|(told, _)| level > told);
+        let is_quiet = self.messages.is_some_and(|(_, at)| now.saturating_duration_since(at) < cool_down);
+        let is_worse = self.messages.is_some_and(|(messages, _)| level > messages);
         let word = match self.open {
             false => AlertTransition::Raised,
             true if is_worse => AlertTransition::Escalated,
@@ -67,7 +67,7 @@ impl AlertState {
             self.raised_at.push_back(now);
         }
         self.open = true;
-        self.told = Some((level, now));
+        self.messages = Some((level, now));
         Some(word)
     }
 
@@ -85,7 +85,7 @@ impl AlertState {
         if self.away {
             return None;
         }
-        (self.open, self.told) = (false, None);
+        (self.open, self.messages) = (false, None);
         Some(AlertTransition::Resolved)
     }
 }
@@ -96,7 +96,7 @@ mod tests {
 
     const COOL_DOWN: Duration = Duration::from_secs(60);
 
-    fn told(course: &[(u64, Option<Level>)]) -> Vec<Option<AlertTransition>> {
+    fn messages(course: &[(u64, Option<Level>)]) -> Vec<Option<AlertTransition>> {
         let begin = Instant::now();
         let mut state = AlertState::default();
         let judge = |(seconds, level): &(u64, Option<Level>)| {
@@ -120,7 +120,7 @@ mod tests {
             Some(AlertTransition::Resolved),
             None,
         ];
-        assert_eq!(told(&course), words);
+        assert_eq!(messages(&course), words);
     }
 
     #[test]
@@ -128,9 +128,9 @@ mod tests {
         let error = Some(Level::Error);
         let (raised, resolved) = (Some(AlertTransition::Raised), Some(AlertTransition::Resolved));
         let twice = [(0, error), (1, None), (2, error), (3, None), (4, None)];
-        assert_eq!(told(&twice), [raised, resolved, raised, resolved, None], "the last report is true");
+        assert_eq!(messages(&twice), [raised, resolved, raised, resolved, None], "the last report is true");
         let often = [(4, error), (5, None), (6, error), (7, None), (40, None), (66, None), (67, None), (68, error)];
-        let words = told(&[&twice[..], &often[..]].concat());
+        let words = messages(&[&twice[..], &often[..]].concat());
         assert_eq!(words[5..], [raised, None, None, None, None, resolved, None, raised]);
     }
 }

@@ -77,7 +77,7 @@ impl SourceAlert {
     /// Ends the interval. The alert is resolved if tasks succeeded and none failed. Without any task, only the delayed
     /// end of a flapping alert is reported.
     pub fn end_interval(&mut self, limits: &AlertSettings, now: Instant) -> Option<Notification> {
-        let told = match (self.num_failed, self.num_done) {
+        let messages = match (self.num_failed, self.num_done) {
             (0, 0) => self.state.settle(now, ms(limits.cool_down_ms)).map(|_| self.recovery()),
             (0, _) => self.state.judge(None, now, ms(limits.cool_down_ms)).map(|_| self.recovery()),
             _ => self.judge(limits, now),
@@ -85,7 +85,7 @@ impl SourceAlert {
         (self.num_failed, self.num_done, self.last) = (0, 0, None);
         self.subjects.clear();
         self.commands.clear();
-        told
+        messages
     }
 
     fn task_type(&self) -> String {
@@ -245,8 +245,10 @@ mod tests {
         error(SourceErrorKind::Server("500".to_owned()))
     }
 
-    fn brief(told: Option<Notification>) -> String {
-        told.map(|told| format!("{:?} {}", told.level, told.data["state"]).replace('"', "")).unwrap_or_default()
+    fn brief(messages: Option<Notification>) -> String {
+        messages
+            .map(|messages| format!("{:?} {}", messages.level, messages.data["state"]).replace('"', ""))
+            .unwrap_or_default()
     }
 
     #[test]
@@ -270,17 +272,17 @@ mod tests {
     #[test]
     fn flapping_source_resolves_after_cool_down() {
         let (mut trouble, limits, now) = (SourceAlert::default(), AlertSettings::default(), Instant::now());
-        let mut told = Vec::new();
+        let mut messages = Vec::new();
         for minute in 0..4 {
             let at = now + Duration::from_secs(60 * minute);
             trouble.failed("bar_snapshot", Subject::Calendar, server(), 20);
-            told.push(brief(trouble.end_interval(&limits, at)));
+            messages.push(brief(trouble.end_interval(&limits, at)));
             trouble.succeeded("bar_snapshot");
-            told.push(brief(trouble.end_interval(&limits, at)));
+            messages.push(brief(trouble.end_interval(&limits, at)));
         }
         let often =
             ["Warning raised", "Info resolved", "Warning raised", "Info resolved", "Warning raised", "", "", ""];
-        assert_eq!(told, often);
+        assert_eq!(messages, often);
         assert_eq!(brief(trouble.end_interval(&limits, now + Duration::from_secs(600))), "", "within the cool-down");
         let later = now + ms(limits.cool_down_ms) + Duration::from_secs(300);
         assert_eq!(brief(trouble.end_interval(&limits, later)), "Info resolved");

@@ -78,13 +78,13 @@ impl OpenJobs {
     pub fn take_ended(&mut self, now: Instant, quiet_for: Duration) -> Vec<EndedJob> {
         let is_over = |job: &OpenJob| job.quiet.is_some_and(|(at, _)| now.saturating_duration_since(at) >= quiet_for);
         let over = self.jobs.extract_if(|_, job| is_over(job));
-        let told = over.filter(|(_, job)| job.summary.num_tasks() > 1).map(|(key, job)| EndedJob {
+        let messages = over.filter(|(_, job)| job.summary.num_tasks() > 1).map(|(key, job)| EndedJob {
             key: key.as_ref().clone(),
             since: job.since,
             until: job.quiet.map_or_else(Utc::now, |(_, at)| at),
             summary: job.summary,
         });
-        told.collect()
+        messages.collect()
     }
 
     /// Removes and returns all jobs without an open command, because the worker stops.

@@ -63,8 +63,8 @@ fn row_rules_reach_95_percent_precision_and_recall() {
         let known = share.known();
         let mut checked = check_all(&share.rows, &context, &known, &quality);
         checked.expect(&context, &known, month().end.and_hms_opt(20, 0, 0).unwrap());
-        let is_told = !known.notes().is_empty();
-        if is_told && !is_spoilt {
+        let is_exact = !known.notes().is_empty();
+        if is_exact && !is_spoilt {
             num_expected += checked.counts.expected;
             num_missing += checked.counts.missing;
         }
@@ -91,10 +91,10 @@ enum Trouble {
     Doubled(u64),
 }
 
-type Told = (u64, &'static str, &'static str);
+type Reported = (u64, &'static str, &'static str);
 
 impl Trouble {
-    fn expected(self, night: u64) -> Option<Told> {
+    fn expected(self, night: u64) -> Option<Reported> {
         let level = |is_error| if is_error { "ERROR" } else { "WARNING" };
         let (kind, is_error) = match self {
             Self::None => return None,
@@ -108,7 +108,7 @@ impl Trouble {
 }
 
 /// The alerts that an evening raises. Resolved alerts are left out.
-fn raised(alerts: &mut QualityAlerts, summary: &QualitySummary, night: u64, begin: Instant) -> Vec<Told> {
+fn raised(alerts: &mut QualityAlerts, summary: &QualitySummary, night: u64, begin: Instant) -> Vec<Reported> {
     let now = begin + Duration::from_secs(night * 86_400);
     let mut raised = Vec::new();
     for alert in alerts.judge(summary, &QualitySettings::default(), now) {

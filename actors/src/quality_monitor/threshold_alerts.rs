@@ -40,7 +40,7 @@ impl QualityAlerts {
         let (limits, max_shown, task_type) = (&quality.alerts, quality.max_examples, summary.task_type());
         let counts = summary.counts();
         let cool_down = ms(limits.cool_down_ms);
-        let mut told = Vec::new();
+        let mut messages = Vec::new();
         if counts.expected >= limits.min_rows.max(1) {
             let missing = Judged {
                 alert_type: "data_missing",
@@ -54,7 +54,7 @@ impl QualityAlerts {
                 max_shown,
                 task_type: &task_type,
             };
-            told.extend(missing.tell(&mut self.missing, now, cool_down));
+            messages.extend(missing.tell(&mut self.missing, now, cool_down));
         }
         if let Some(delay) = summary.usual_delay() {
             let seconds = [limits.delay_warning_ms, limits.delay_error_ms].map(|limit| ms(limit).as_secs_f64());
@@ -70,7 +70,7 @@ impl QualityAlerts {
                 max_shown,
                 task_type: &task_type,
             };
-            told.extend(delayed.tell(&mut self.delayed, now, cool_down));
+            messages.extend(delayed.tell(&mut self.delayed, now, cool_down));
         }
         if counts.fetched >= limits.min_rows.max(1) {
             let skipped = counts.num_skipped();
@@ -86,9 +86,9 @@ impl QualityAlerts {
                 max_shown,
                 task_type: &task_type,
             };
-            told.extend(invalid.tell(&mut self.invalid, now, cool_down));
+            messages.extend(invalid.tell(&mut self.invalid, now, cool_down));
         }
-        told
+        messages
     }
 }
 
@@ -161,15 +161,15 @@ mod tests {
 
     const GOOD: Interval = Interval { tasks: 1_000, missing: 0, skipped: 0, delay_seconds: 1 };
 
-    fn told(intervals: &[Interval]) -> Vec<Vec<String>> {
+    fn messages(intervals: &[Interval]) -> Vec<Vec<String>> {
         let (mut alerts, quality) = (QualityAlerts::default(), QualitySettings::default());
         let begin = Instant::now();
         let judge = |(number, interval): (usize, &Interval)| {
             let summary = summary(interval, &quality);
             let now = begin + Duration::from_secs(300 * number as u64);
-            let told = alerts.judge(&summary, &quality, now);
+            let messages = alerts.judge(&summary, &quality, now);
             let short = |alert: &Notification| format!("{} {}", alert.data["alert_type"], alert.data["state"]);
-            told.iter().map(|alert| format!("{:?} {}", alert.level, short(alert).replace('"', ""))).collect()
+            messages.iter().map(|alert| format!("{:?} {}", alert.level, short(alert).replace('"', ""))).collect()
         };
         intervals.iter().enumerate().map(judge).collect()
     }
@@ -203,7 +203,7 @@ mod tests {
             &["Info data_missing resolved"],
             &[],
         ];
-        assert_eq!(told(&course), words);
+        assert_eq!(messages(&course), words);
     }
 
     #[test]
@@ -212,14 +212,14 @@ mod tests {
         let course = [with(300), with(301), with(601), with(5)];
         let words: [&[&str]; 4] =
             [&[], &["Warning data_delayed raised"], &["Error data_delayed escalated"], &["Info data_delayed resolved"]];
-        assert_eq!(told(&course), words);
+        assert_eq!(messages(&course), words);
     }
 
     #[test]
     fn invalid_rows_have_their_own_limits() {
         let with = |skipped| Interval { skipped, ..GOOD };
         let words: [&[&str]; 3] = [&[], &["Warning validation_error raised"], &["Error validation_error escalated"]];
-        assert_eq!(told(&[with(1), with(2), with(51)]), words);
+        assert_eq!(messages(&[with(1), with(2), with(51)]), words);
     }
 
     #[test]
@@ -228,15 +228,15 @@ mod tests {
         let bad = Interval { missing: 500, ..GOOD };
         let fine = Interval { tasks: 1, ..GOOD };
         let words: [&[&str]; 3] = [&[], &["Error data_missing raised"], &[]];
-        assert_eq!(told(&[lone, bad, fine]), words);
+        assert_eq!(messages(&[lone, bad, fine]), words);
     }
 
     #[test]
     fn lists_bounded_codes_with_total() {
         let (mut alerts, quality) = (QualityAlerts::default(), QualitySettings::default());
         let summary = summary(&Interval { missing: 300, ..GOOD }, &quality);
-        let told = alerts.judge(&summary, &quality, Instant::now());
-        let data = &told[0].data;
+        let messages = alerts.judge(&summary, &quality, Instant::now());
+        let data = &messages[0].data;
         assert_eq!(data["affected_codes"].as_array().unwrap().len(), 20);
         assert_eq!(
             (&data["affected_codes_total"], &data["expected"], &data["actual"]),

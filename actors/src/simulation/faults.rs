@@ -1,22 +1,22 @@
 // Upstream: market_cache, reference, simulation, store, world_tests
 // Downstream: ports
-// Role: Faults of a model, scripted per operation.
+// Role: Scripted faults of a model, per operation.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use crate::ports::{StoreError, StoreErrorClass};
 
-/// What happens to one call.
+/// A fault of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing is done, and the call fails with this class.
+    /// The call is not executed and fails with this class.
     Refuse(StoreErrorClass),
-    /// The call is carried out, and its answer is lost.
+    /// The call is executed, but its answer is lost.
     LoseAnswer,
 }
 
-/// The faults to come, and the calls so far, by operation.
+/// Queued faults and call counts, by operation.
 #[derive(Debug, Default)]
 pub struct Faults {
     state: Mutex<State>,
@@ -25,28 +25,28 @@ pub struct Faults {
 #[derive(Debug, Default)]
 struct State {
     queued: BTreeMap<&'static str, VecDeque<Fault>>,
-    /// Refuses every call, whatever is queued.
+    /// Every call fails with this class; takes precedence over the queue.
     always: Option<StoreErrorClass>,
     calls: BTreeMap<&'static str, u64>,
 }
 
 impl Faults {
-    /// The next calls of `operation` meet these faults, one each.
+    /// Queues faults of `operation`. Each of its next calls has one of them.
     pub fn queue(&self, operation: &'static str, faults: impl IntoIterator<Item = Fault>) {
         self.lock().queued.entry(operation).or_default().extend(faults);
     }
 
-    /// Refuses every call from now on; `None` ends it.
+    /// Makes every call fail with this class from now on; `None` ends this.
     pub fn refuse_all(&self, class: Option<StoreErrorClass>) {
         self.lock().always = class;
     }
 
-    /// Calls of `operation` so far.
+    /// Number of calls of `operation` so far.
     pub fn num_calls(&self, operation: &'static str) -> u64 {
         self.lock().calls.get(operation).copied().unwrap_or_default()
     }
 
-    /// Carries out a call under the fault that is due.
+    /// Executes a call with the next fault of its operation, if there is one.
     pub fn call<T>(&self, operation: &'static str, work: impl FnOnce() -> T) -> Result<T, StoreError> {
         let fault = {
             let mut state = self.lock();

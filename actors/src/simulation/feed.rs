@@ -1,6 +1,6 @@
 // Upstream: simulation, world
 // Downstream: domain, ports
-// Role: A model of the consumer group's member: one partition of commands, which come again until they are resolved.
+// Role: A model of the Kafka consumer: one partition whose commands are delivered again until they are resolved.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,10 @@ use crate::ports::{
     OrderReceived, PartitionState, PartitionsWithdrawn, Settlement, SettlementSink,
 };
 
-/// Commands and orders that a test sends.
+/// Delay before returned commands are delivered again, as in the consumer.
+const REDELIVERY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Delivers the commands and orders that a test sends.
 #[derive(Default)]
 pub struct ModelFeed {
     state: Arc<Mutex<State>>,
@@ -27,10 +30,12 @@ struct State {
     orders: Option<Recipient<OrderReceived>>,
     assignment: Assignment,
     next_offset: i64,
-    /// Commands handed out and not settled.
+    /// Delivered commands that are not settled.
     open: BTreeMap<i64, Arc<RawCommand>>,
-    /// Panics with a command in hand.
+    /// Number of panics during the processing of each command.
     crashes: BTreeMap<i64, u32>,
+    /// Returned commands that are delivered again.
+    redelivery: Vec<Arc<RawCommand>>,
     resolved: Vec<i64>,
     returned: Vec<i64>,
     stopped: bool,
@@ -45,7 +50,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl ModelFeed {
-    /// Hands out a command and returns its offset.
+    /// Delivers a command and returns its offset.
     pub fn send(&self, payload: &str) -> i64 {
         let mut state = lock(&self.state);
         let offset = state.next_offset;
@@ -58,29 +63,34 @@ impl ModelFeed {
             payload: payload.as_bytes().to_vec(),
             timestamp_ms: None,
         });
-        self.hand_out(&mut state, command);
+        drop(state);
+        Self::deliver(&self.state, command);
         offset
     }
 
-    fn hand_out(&self, state: &mut State, command: Arc<RawCommand>) {
+    /// Sends without the lock: a closed mailbox drops the delivery, which settles it.
+    fn deliver(state: &Arc<Mutex<State>>, command: Arc<RawCommand>) {
         let offset = command.offset;
-        let num_crashes = state.crashes.get(&offset).copied().unwrap_or_default();
-        state.open.insert(offset, command.clone());
-        let sink = Arc::new(Sink(self.state.clone()));
-        let delivery = Delivery::new(command, state.assignment.clone(), num_crashes, sink);
-        if let Some(receiver) = &state.receiver {
+        let (delivery, receiver) = {
+            let mut open = lock(state);
+            let num_crashes = open.crashes.get(&offset).copied().unwrap_or_default();
+            open.open.insert(offset, command.clone());
+            let sink = Arc::new(Sink(state.clone()));
+            (Delivery::new(command, open.assignment.clone(), num_crashes, sink), open.receiver.clone())
+        };
+        if let Some(receiver) = receiver {
             receiver.commands.do_send(CommandReceived(delivery));
         }
     }
 
-    /// Sends an operator's order.
+    /// Delivers an operator order.
     pub fn order(&self, order: OperatorOrder) {
         if let Some(orders) = &lock(&self.state).orders {
             orders.do_send(OrderReceived(order));
         }
     }
 
-    /// The partition is withdrawn, as at the beginning of a rebalance.
+    /// Withdraws the partition, as at the start of a rebalance.
     pub fn withdraw(&self) {
         let state = lock(&self.state);
         state.assignment.withdraw();
@@ -89,27 +99,27 @@ impl ModelFeed {
         }
     }
 
-    /// The partition belongs to another worker now.
+    /// Assigns the partition to another worker.
     pub fn lose(&self) {
         lock(&self.state).assignment.lose();
     }
 
-    /// Offsets of resolved commands, in the order they were resolved.
+    /// Offsets of resolved commands, in the order of their resolution.
     pub fn resolved(&self) -> Vec<i64> {
         lock(&self.state).resolved.clone()
     }
 
-    /// Offsets of commands that came back unresolved.
+    /// Offsets of commands that were returned unresolved.
     pub fn returned(&self) -> Vec<i64> {
         lock(&self.state).returned.clone()
     }
 
-    /// Whether new commands are taken.
+    /// Whether the intake of commands is open.
     pub fn is_open(&self) -> bool {
         lock(&self.state).receiver.as_ref().is_some_and(|receiver| receiver.gate.is_open())
     }
 
-    /// Whether the worker has left the group.
+    /// Whether the worker closed the feed.
     pub fn is_closed(&self) -> bool {
         lock(&self.state).closed
     }
@@ -125,11 +135,9 @@ impl SettlementSink for Sink {
             Settlement::Returned { suspect } => {
                 state.returned.push(offset);
                 *state.crashes.entry(offset).or_default() += u32::from(suspect);
-                if state.stopped || !state.assignment.is_held() {
-                    return;
+                if !state.stopped && state.assignment.is_held() {
+                    state.redelivery.push(command);
                 }
-                let feed = ModelFeed { state: self.0.clone() };
-                feed.hand_out(&mut state, command);
             }
         }
     }
@@ -139,6 +147,14 @@ impl SettlementSink for Sink {
 impl CommandFeed for ModelFeed {
     fn start(&self, receiver: CommandReceiver) -> Result<(), FeedError> {
         lock(&self.state).receiver = Some(receiver);
+        let state = self.state.clone();
+        actix_rt::spawn(async move {
+            loop {
+                tokio::time::sleep(REDELIVERY_PAUSE).await;
+                let returned = std::mem::take(&mut lock(&state).redelivery);
+                returned.into_iter().for_each(|command| Self::deliver(&state, command));
+            }
+        });
         Ok(())
     }
 

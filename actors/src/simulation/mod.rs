@@ -1,9 +1,9 @@
 // Upstream: none
 // Downstream: many
-// Role: Models of everything around the actors, for unit tests and for simulated runs.
+// Role: In-memory models of the external systems, for unit tests and simulations.
 
-//! Models in memory of what the ports reach: a vendor, a ClickHouse, a MySQL, a Kafka partition. [`World`] runs a whole
-//! worker between them, on one thread and in virtual time.
+//! In-memory models of the systems behind the ports: a vendor, ClickHouse, MySQL, a Kafka partition. [`World`] runs a
+//! whole worker with these models on one thread and in virtual time.
 
 /// Scripted faults.
 mod faults;
@@ -13,7 +13,7 @@ mod feed;
 mod outbox;
 /// Stock list and trading calendar.
 mod reference;
-/// Small data for tests.
+/// Sample data for tests.
 mod samples;
 /// A vendor.
 mod source;

@@ -1,6 +1,6 @@
 // Upstream: simulation, world
 // Downstream: domain, ports
-// Role: A model of the producer: keeps what the worker publishes, and fails when a test says so.
+// Role: A model of the Kafka producer: keeps published messages and fails on request.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::domain::{CommandPart, PriceUpdate};
 use crate::ports::{DeadLetter, Outbox, OutboxError};
 
-/// Everything published so far.
+/// Keeps all published messages.
 #[derive(Debug, Default)]
 pub struct ModelOutbox {
     published: Mutex<Published>,
@@ -26,27 +26,27 @@ struct Published {
 }
 
 impl ModelOutbox {
-    /// The next calls fail, so many of them.
+    /// Makes the next `calls` calls fail.
     pub fn fail(&self, calls: u32) {
         self.lock().failures_left = calls;
     }
 
-    /// Messages to operators.
+    /// Published notifications.
     pub fn notifications(&self) -> Vec<Value> {
         self.lock().notifications.clone()
     }
 
-    /// Price updates.
+    /// Published price updates.
     pub fn price_updates(&self) -> Vec<PriceUpdate> {
         self.lock().price_updates.clone()
     }
 
-    /// Parts of split commands.
+    /// Published parts of split commands.
     pub fn parts(&self) -> Vec<CommandPart> {
         self.lock().parts.clone()
     }
 
-    /// Dead letters.
+    /// Published dead letters.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         self.lock().dead_letters.clone()
     }

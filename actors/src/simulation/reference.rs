@@ -1,6 +1,6 @@
 // Upstream: simulation, world
 // Downstream: domain, faults, ports
-// Role: A model of Ginkgo's MySQL database: stock list, trading calendar, records of ended tasks.
+// Role: A model of Ginkgo's MySQL database with stock list, trading calendar and records of ended tasks.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,10 @@ use crate::domain::{Code, Listing, Stock, SyncRecord, TradeDay};
 use crate::ports::{MergeCounts, ReferenceStore, StoreError};
 use crate::simulation::Faults;
 
-/// The lists of one model server.
+/// The tables of one model server.
 #[derive(Debug, Default)]
 pub struct ModelReference {
-    /// Faults of its calls, by the names of the port's methods with `lists.` before it.
+    /// Faults of calls. The operations are named `lists.` and the method of the port, such as `lists.listings`.
     pub faults: Faults,
     lists: Mutex<Lists>,
 }
@@ -48,7 +48,7 @@ impl ModelReference {
     }
 }
 
-/// Counts one row of a merge.
+/// Counts a merged row as added, unchanged or updated.
 fn count<T: PartialEq>(before: Option<T>, now: &T, counts: &mut MergeCounts) {
     match before {
         None => counts.added += 1,

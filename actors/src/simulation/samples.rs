@@ -1,27 +1,27 @@
 // Upstream: market_cache, simulation, world_tests
 // Downstream: domain
-// Role: Small data for tests: codes by number, a bar of a day, a command for some codes.
+// Role: Sample data for tests: codes by number, daily bars, commands.
 
 use chrono::{NaiveDate, NaiveTime};
 use rust_decimal::Decimal;
 
 use crate::domain::{Code, FetchedBar, Field};
 
-/// The security of a number, on the Shenzhen exchange.
+/// The security with this number on the Shenzhen exchange.
 ///
 /// # Panics
 ///
-/// For a number of more than six digits.
+/// Panics if the number has more than six digits.
 #[allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 pub fn code(number: u32) -> Code {
     format!("{number:06}.SZ").parse().unwrap()
 }
 
-/// A daily bar on which every price is the close, in fen.
+/// A daily bar whose four prices are `close`, in fen.
 ///
 /// # Panics
 ///
-/// For a text that is no date.
+/// Panics if `day` is not a date.
 #[allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 pub fn bar_on(day: &str, close: i64) -> FetchedBar {
     let day: NaiveDate = day.parse().unwrap();
@@ -37,7 +37,7 @@ pub fn bar_on(day: &str, close: i64) -> FetchedBar {
     }
 }
 
-/// A command that replaces all daily bars of some securities.
+/// A command that replaces all daily bars of the securities with these numbers.
 pub fn full_command(numbers: &[u32]) -> String {
     let codes: Vec<String> = numbers.iter().map(|number| code(*number).to_string()).collect();
     serde_json::json!({"command": "bar_snapshot", "params": {"codes": codes, "full": true}}).to_string()

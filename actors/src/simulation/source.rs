@@ -1,6 +1,6 @@
 // Upstream: simulation, world
 // Downstream: domain, ports
-// Role: A model of a vendor: answers from data that a test sets, with scripted errors and delays.
+// Role: A model of a vendor: answers from test data, with scripted errors and delays.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::domain::{
 };
 use crate::ports::{BarRequest, DataKind, MarketSource, MarketSources, SourceError, SourceErrorKind};
 
-/// One vendor. A request is answered from `Data`, after `delay`, unless an error is queued.
+/// One vendor. It answers requests from [`Data`] after a delay, or with the next queued error.
 #[derive(Debug, Default)]
 pub struct ModelSource {
     state: Mutex<State>,
@@ -28,10 +28,10 @@ struct State {
     num_calls: u64,
 }
 
-/// What the vendor has.
+/// The data of a vendor.
 #[derive(Debug, Clone, Default)]
 pub struct Data {
-    /// Bars of every frequency that is asked for.
+    /// Bars, returned for every frequency.
     pub bars: BTreeMap<Code, Vec<FetchedBar>>,
     /// Raw adjustment factors.
     pub factors: BTreeMap<Code, Vec<FetchedFactor>>,
@@ -44,22 +44,22 @@ pub struct Data {
 }
 
 impl ModelSource {
-    /// Changes what the vendor has.
+    /// Changes the vendor's data.
     pub fn edit(&self, edit: impl FnOnce(&mut Data)) {
         edit(&mut self.lock().data);
     }
 
-    /// The next requests fail with these errors, one each.
+    /// Queues errors. Each of the next requests fails with one of them.
     pub fn fail(&self, errors: impl IntoIterator<Item = SourceErrorKind>) {
         self.lock().errors.extend(errors);
     }
 
-    /// Every answer takes so long.
+    /// Sets the delay of each answer.
     pub fn set_delay(&self, delay: Duration) {
         self.lock().delay = delay;
     }
 
-    /// Requests so far.
+    /// Number of requests so far.
     pub fn num_calls(&self) -> u64 {
         self.lock().num_calls
     }
@@ -130,7 +130,7 @@ impl MarketSource for ModelSource {
     }
 }
 
-/// A fixed order of sources, the same for every kind of data.
+/// A fixed list of sources, the same for every kind of data.
 pub struct ModelSources(pub Vec<Arc<dyn MarketSource>>);
 
 impl MarketSources for ModelSources {

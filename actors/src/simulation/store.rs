@@ -1,6 +1,6 @@
 // Upstream: market_cache, simulation, world, world_tests
 // Downstream: domain, faults, ports
-// Role: A model of ClickHouse: tables without keys, in which a row that is inserted twice is there twice.
+// Role: A model of ClickHouse: tables without unique keys, so a row that is inserted twice exists twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,9 +20,9 @@ use crate::simulation::Faults;
 /// All tables of one model server.
 #[derive(Debug, Default)]
 pub struct ModelStore {
-    /// Faults of its calls, by the names of the ports' methods with the table before it, such as `bars.insert`.
+    /// Faults of calls. The operations are named by table and method of the port, such as `bars.insert`.
     pub faults: Faults,
-    /// Whether a batch whose token is known is dropped, as a table with a deduplication window does.
+    /// Whether the tables drop a batch with a known token, as a ClickHouse table with a deduplication window does.
     pub deduplicates: bool,
     tables: Mutex<Tables>,
 }
@@ -37,14 +37,14 @@ struct Tables {
 }
 
 impl Tables {
-    /// Whether a batch of this token has to be inserted.
+    /// Whether to insert a batch with this token. Records the token.
     fn is_new(&mut self, token: &str, deduplicates: bool) -> bool {
         self.tokens.insert(token.to_owned()) || !deduplicates
     }
 }
 
 impl ModelStore {
-    /// A server whose tables drop repeated batches.
+    /// A server whose tables drop batches with a known token.
     pub fn deduplicating() -> Self {
         Self { deduplicates: true, ..Self::default() }
     }
@@ -54,21 +54,21 @@ impl ModelStore {
         StoreSet { bars: store.clone(), factors: store.clone(), ticks: store.clone(), reports: store.clone() }
     }
 
-    /// All stored bars with their UUIDs, in the order of their keys.
+    /// All stored bars with their UUIDs, sorted by key.
     pub fn bars(&self) -> Vec<(String, Bar)> {
         let mut bars = self.tables().bars.clone();
         bars.sort_by_key(|(uuid, bar)| (bar.code, bar.frequency, bar.timestamp, uuid.clone()));
         bars
     }
 
-    /// All stored factors, in the order of their keys.
+    /// All stored factors, sorted by key.
     pub fn factors(&self) -> Vec<AdjustFactor> {
-        let mut factors: Vec<AdjustFactor> = self.tables().factors.iter().map(|(_, factor)| factor.clone()).collect();
+        let mut factors: Vec<AdjustFactor> = self.tables().factors.iter().map(|(_, factor)| *factor).collect();
         factors.sort_by_key(|factor| (factor.code, factor.raw.timestamp));
         factors
     }
 
-    /// All stored ticks, in the order they were inserted.
+    /// All stored ticks, in the order of insertion.
     pub fn ticks(&self) -> Vec<Tick> {
         self.tables().ticks.iter().map(|(_, tick)| tick.clone()).collect()
     }
@@ -78,7 +78,7 @@ impl ModelStore {
         self.tables().reports.clone()
     }
 
-    /// Puts a bar under a UUID, as another writer would.
+    /// Stores a bar with a given UUID, as another writer would.
     pub fn put_bar(&self, uuid: &str, bar: Bar) {
         self.tables().bars.push((uuid.to_owned(), bar));
     }
@@ -92,7 +92,7 @@ impl ModelStore {
     }
 }
 
-/// The newest of some times for each code.
+/// The newest timestamp of each code.
 fn newest(rows: impl Iterator<Item = (Code, NaiveDateTime)>) -> HashMap<Code, NaiveDateTime> {
     let mut newest = HashMap::new();
     for (code, time) in rows {
@@ -147,7 +147,7 @@ impl BarStore for ModelStore {
     }
 
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
-        let is_asked = |bar: &Bar| {
+        let is_requested = |bar: &Bar| {
             bar.frequency == frequency
                 && spans.iter().any(|span| {
                     span.code == bar.code
@@ -156,7 +156,7 @@ impl BarStore for ModelStore {
                 })
         };
         self.call("bars.stored", |tables| {
-            let found = tables.bars.iter().filter(|(_, bar)| is_asked(bar));
+            let found = tables.bars.iter().filter(|(_, bar)| is_requested(bar));
             let key = |(uuid, bar): &(String, Bar)| StoredBar {
                 code: bar.code,
                 timestamp: bar.timestamp,
@@ -247,7 +247,7 @@ impl FactorStore for ModelStore {
     async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {
         self.call("factors.insert", |tables| {
             if tables.is_new(&batch.token, self.deduplicates) {
-                tables.factors.extend(batch.rows.iter().map(|row| (row.uuid(), row.clone())));
+                tables.factors.extend(batch.rows.iter().map(|row| (row.uuid(), *row)));
             }
         })
     }

@@ -1,6 +1,6 @@
 // Upstream: simulation, world_tests
 // Downstream: many
-// Role: A whole worker between models, on one thread and in virtual time.
+// Role: Runs a whole worker with models of all external systems, on one thread and in virtual time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,21 +19,21 @@ use crate::simulation::{ModelFeed, ModelOutbox, ModelReference, ModelSource, Mod
 use crate::supervision::{RestartPolicy, StatusBoard};
 use crate::supervisor::{ExitReport, Placement, Stop, Supervisor, WorkerParts};
 
-/// A worker and everything around it.
+/// A worker and the models of its external systems.
 pub struct World {
-    /// Commands and orders.
+    /// Delivers commands and orders.
     pub feed: Arc<ModelFeed>,
     /// The vendor.
     pub source: Arc<ModelSource>,
-    /// The server in force at the start.
+    /// The ClickHouse server that the worker uses at the start.
     pub store: Arc<ModelStore>,
-    /// Its ports, to be exchanged.
+    /// The store ports of the worker. A test may exchange them.
     pub stores: Arc<Swappable<StoreSet>>,
-    /// Lists.
+    /// Stock list and trading calendar.
     pub reference: Arc<ModelReference>,
-    /// What the worker publishes.
+    /// Published messages.
     pub outbox: Arc<ModelOutbox>,
-    /// The last heartbeat; `None` when it was removed.
+    /// The heartbeat store.
     pub heartbeats: Arc<ModelHeartbeats>,
     /// The worker's status.
     pub board: Arc<StatusBoard>,
@@ -46,7 +46,7 @@ pub struct World {
 pub struct ModelHeartbeats(Mutex<Option<String>>);
 
 impl ModelHeartbeats {
-    /// The last heartbeat.
+    /// The last heartbeat; `None` if there is none, or it was removed.
     pub fn last(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -80,12 +80,12 @@ impl ConfigSource for FixedConfig {
 }
 
 impl World {
-    /// A running worker on an empty server. Call it inside [`World::run`].
+    /// Starts a worker with an empty server. Call it inside [`World::run`].
     pub fn start(settings: ActorSettings) -> Self {
         Self::start_on(Arc::new(ModelStore::deduplicating()), settings)
     }
 
-    /// A running worker on this server.
+    /// Starts a worker with this server.
     pub fn start_on(store: Arc<ModelStore>, settings: ActorSettings) -> Self {
         let (feed, source) = (Arc::new(ModelFeed::default()), Arc::new(ModelSource::default()));
         let (reference, outbox) = (Arc::new(ModelReference::default()), Arc::new(ModelOutbox::default()));
@@ -110,8 +110,8 @@ impl World {
         Self { feed, source, store, stores, reference, outbox, heartbeats, board, supervisor, exit }
     }
 
-    /// Runs a test on an actix system whose clock stands still while anything can be done, and jumps to the next timer
-    /// when nothing can.
+    /// Runs a test on an actix system in virtual time: the clock stands still while a task can run, and jumps to the
+    /// next timer when all tasks wait.
     pub fn run(test: impl Future<Output = ()>) {
         let runtime = || {
             let built = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
@@ -121,11 +121,11 @@ impl World {
         System::with_tokio_rt(runtime).block_on(test);
     }
 
-    /// Waits until a condition holds, for at most ten minutes of virtual time.
+    /// Waits until the condition is true, for at most ten minutes of virtual time.
     ///
     /// # Panics
     ///
-    /// When it does not hold by then.
+    /// Panics after this time.
     #[allow(clippy::panic, reason = "a test fails by a panic")]
     pub async fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(600);
@@ -137,18 +137,18 @@ impl World {
         }
     }
 
-    /// Waits until the worker takes commands.
+    /// Waits until the worker is RUNNING.
     pub async fn running(&self) {
         self.until("the worker runs", |world| world.board.lifecycle() == crate::domain::Lifecycle::Running).await;
     }
 
-    /// Stops the worker and returns how it ended.
+    /// Stops the worker and returns its exit report.
     pub async fn stop(&mut self) -> ExitReport {
         self.supervisor.do_send(Stop { reason: "the test is over".to_owned() });
         self.ended().await
     }
 
-    /// Waits for the worker's end and returns how it ended.
+    /// Waits for the end of the worker and returns its exit report.
     pub async fn ended(&mut self) -> ExitReport {
         let gone = || ExitReport::Failed("the supervisor is gone".to_owned());
         match self.exit.take() {

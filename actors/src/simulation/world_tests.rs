@@ -1,6 +1,6 @@
 // Upstream: cargo
 // Downstream: many
-// Role: A command's whole way between models: fetched, checked, written, resolved; and what happens under faults.
+// Role: Tests commands through a whole worker with models: fetch, validation, write, resolution, and faults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::supervisor::ExitReport;
 
 const DAYS: [&str; 3] = ["2024-01-02", "2024-01-03", "2024-01-04"];
 
-/// The vendor has these closes of one security, in fen.
+/// Gives the vendor daily bars of one security with these closes, in fen.
 fn offer(world: &World, number: u32, closes: &[i64]) {
     let bars = DAYS.iter().zip(closes).map(|(day, close)| bar_on(day, *close)).collect();
     world.source.edit(|data| {
@@ -20,7 +20,7 @@ fn offer(world: &World, number: u32, closes: &[i64]) {
     });
 }
 
-/// The stored closes of one security, in the order of their days.
+/// The stored closes of one security, in the order of days.
 fn closes(store: &ModelStore, number: u32) -> Vec<i64> {
     store.bars().iter().filter(|(_, bar)| bar.code == code(number)).map(|(_, bar)| bar.close.0).collect()
 }
@@ -66,7 +66,7 @@ fn a_replacement_leaves_one_row_a_key() {
         offer(&world, 1, &[1000, 1011]);
         world.feed.send(&full_command(&[1]));
         world.until("the replacement", |world| world.feed.resolved().len() == 2).await;
-        assert_eq!(closes(&world.store, 1), [1000, 1011], "what the vendor no longer has is gone");
+        assert_eq!(closes(&world.store, 1), [1000, 1011], "rows that the vendor no longer has are removed");
     });
 }
 
@@ -303,5 +303,41 @@ fn many_commands_share_an_insert() {
         world.until("all are resolved", |world| world.feed.resolved().len() == 200).await;
         let inserts = world.store.faults.num_calls("bars.insert");
         assert!(world.store.bars().len() == 200 && inserts <= 5, "{inserts} INSERTs");
+    });
+}
+
+#[test]
+fn a_backfill_of_ticks_ends_with_its_partition() {
+    World::run(async {
+        let world = World::start(ActorSettings::default());
+        world.running().await;
+        world.source.set_delay(Duration::from_secs(1));
+        world.feed.send(r#"{"command":"tick","params":{"code":"000001.SZ","full":true}}"#);
+        world.until("the first part", |world| world.source.num_calls() > 5).await;
+        world.feed.withdraw();
+        world.until("the command returns", |world| world.feed.returned() == [0]).await;
+        assert!(world.source.num_calls() <= 10, "{} requests: no further part began", world.source.num_calls());
+    });
+}
+
+#[test]
+fn a_blocked_kind_holds_up_no_other() {
+    World::run(async {
+        let mut settings = ActorSettings::default();
+        settings.fetch.max_in_flight = 2;
+        let world = World::start(settings);
+        world.running().await;
+        world.source.set_delay(Duration::from_secs(300));
+        for number in 1..=8 {
+            let code = code(number);
+            world.feed.send(&format!(r#"{{"command":"adjustfactor","params":{{"code":"{code}"}}}}"#));
+        }
+        world.until("two fetches hang", |world| world.source.num_calls() == 2).await;
+        world.source.set_delay(Duration::ZERO);
+        offer(&world, 1, &[1000]);
+        let begun = tokio::time::Instant::now();
+        let offset = world.feed.send(&full_command(&[1]));
+        world.until("the bars are stored", |world| world.feed.resolved().contains(&offset)).await;
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     });
 }

@@ -1,6 +1,6 @@
 // Upstream: many
 // Downstream: outage, ports, settings
-// Role: The waits between tries of a store, and the word of its outage.
+// Role: Retries store operations with back-off and reports outages.
 
 use std::time::Duration;
 
@@ -10,34 +10,36 @@ use crate::ports::StoreError;
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::StoreOutage;
 
-/// One operation that is tried until it is done.
+/// The attempts of an operation that is retried until it succeeds.
 pub struct StoreTries<'a> {
     outage: &'a StoreOutage,
-    longest: Duration,
+    max_delay: Duration,
     delays: Box<dyn Iterator<Item = Duration> + Send>,
 }
 
 impl<'a> StoreTries<'a> {
-    /// No try yet.
+    /// Starts an operation without attempts.
     pub fn new(outage: &'a StoreOutage, settings: &ActorSettings) -> Self {
-        Self { outage, longest: ms(settings.batch.max_retry_delay_ms), delays: Box::new(store_delays(settings)) }
+        Self { outage, max_delay: ms(settings.batch.max_retry_delay_ms), delays: Box::new(store_delays(settings)) }
     }
 
-    /// A try failed: waits before the next one.
+    /// Reports a failed attempt and waits before the next one.
     pub async fn wait_after(&mut self, error: &StoreError) {
-        // An error that only an operator can mend is tried seldom, so that it does not fill the server's logs.
-        let delay = if error.class.is_transient() { self.delays.next().unwrap_or(self.longest) } else { self.longest };
+        // If only an operator can fix the error, retries use the maximum delay, so that they do not fill the server's
+        // log.
+        let next = if error.class.is_transient() { self.delays.next() } else { None };
+        let delay = next.unwrap_or(self.max_delay);
         self.outage.failed(error, delay);
         actix_rt::time::sleep(delay).await;
     }
 
-    /// The operation is done.
+    /// Reports a successful attempt.
     pub fn succeeded(&self) {
         self.outage.succeeded();
     }
 }
 
-/// The waits between tries of the store: without end, because giving up would lose rows.
+/// The delays between attempts. They never end, because giving up would lose rows.
 pub(crate) fn store_delays(settings: &ActorSettings) -> impl Iterator<Item = Duration> + use<> {
     let batch = &settings.batch;
     ExponentialBuilder::default()

@@ -1,13 +1,13 @@
 // Upstream: batch_writer::bars, batch_writer::factors, batch_writer::ticks, store_retry
 // Downstream: ports, supervision
-// Role: One INSERT, counted; where the store takes a batch once, one whose answer is lost is sent again at once.
+// Role: Sends an INSERT and counts it. With deduplication, retries at once if the answer is lost.
 
 use tokio::time::Instant;
 
 use crate::ports::{StoreError, StoreErrorClass};
 use crate::supervision::{MetricEvent, StatusBoard};
 
-/// Sends a batch of so many rows, and counts it.
+/// Sends a batch of `rows` rows and reports its outcome and duration to the metrics.
 pub async fn insert_counted(
     board: &StatusBoard,
     rows: usize,
@@ -19,15 +19,16 @@ pub async fn insert_counted(
     inserted
 }
 
-/// The same; if the answer is lost and the store takes a batch once, the identical batch goes out a second time.
+/// Sends a batch as [`insert_counted`] does. If the answer is lost and the table deduplicates by token, it sends the
+/// identical batch once more.
 pub async fn insert_once(
     board: &StatusBoard,
     rows: usize,
     insert: impl AsyncFn() -> Result<(), StoreError>,
-    takes_once: impl AsyncFn() -> Result<bool, StoreError>,
+    deduplicates: impl AsyncFn() -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     match insert_counted(board, rows, insert()).await {
-        Err(error) if error.class == StoreErrorClass::OutcomeUnknown && takes_once().await? => {
+        Err(error) if error.class == StoreErrorClass::OutcomeUnknown && deduplicates().await? => {
             insert_counted(board, rows, insert()).await
         }
         outcome => outcome,
@@ -46,13 +47,13 @@ mod tests {
 
     #[tokio::test]
     async fn retries_lost_answer_only_with_deduplication() {
-        for (takes_once, sent, ok) in [(true, 2, true), (false, 1, false)] {
+        for (deduplicates, sent, ok) in [(true, 2, true), (false, 1, false)] {
             let calls = Cell::new(0);
             let insert = async || {
                 calls.set(calls.get() + 1);
                 if calls.get() == 1 { Err(lost()) } else { Ok(()) }
             };
-            let outcome = insert_once(&StatusBoard::default(), 3, insert, async || Ok(takes_once)).await;
+            let outcome = insert_once(&StatusBoard::default(), 3, insert, async || Ok(deduplicates)).await;
             assert_eq!((calls.get(), outcome.is_ok()), (sent, ok));
         }
     }

@@ -1,11 +1,12 @@
 // Upstream: batch_writer::bars, batch_writer::factors, batch_writer::ticks, store_retry
 // Downstream: none
-// Role: The token by which a store knows the retry of an INSERT.
+// Role: Creates deduplication tokens, by which a store recognizes a retried INSERT.
 
 use uuid::Uuid;
 
-/// A new token, drawn once for each batch and sent with each of its retries. It says nothing of the rows: a store remembers
-/// tokens longer than rows, and would take rows that were replaced or deleted and come again for a retry.
+/// A new random token. It is created once for each batch and sent with each retry of that batch. It is not derived from
+/// the rows: a store keeps tokens longer than rows, so it would drop rows that were deleted or replaced and are
+/// inserted again later.
 pub fn insert_token() -> String {
     Uuid::new_v4().simple().to_string()
 }

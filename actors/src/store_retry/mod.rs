@@ -1,18 +1,18 @@
 // Upstream: none
 // Downstream: backoff, insert, insert_token, outage, read
-// Role: How writes and reads of a store are retried.
+// Role: Retries writes and reads of a store.
 
-//! How writes and reads of a store are retried.
+//! Retries writes and reads of a store.
 
 /// Delays between attempts.
 mod backoff;
-/// One INSERT.
+/// A counted INSERT.
 mod insert;
 /// Deduplication tokens.
 mod insert_token;
 /// Outages of a store.
 mod outage;
-/// Reads that wait for an answer.
+/// Reads that are retried until the store answers.
 mod read;
 
 pub use backoff::StoreTries;

@@ -1,13 +1,13 @@
 // Upstream: fetcher, store_retry
 // Downstream: backoff, outage, ports, settings
-// Role: Reads from a store until it answers.
+// Role: Retries reads of a store until it answers.
 
 use crate::ports::StoreError;
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::{StoreOutage, store_delays};
 
-/// Repeats a read, with back-off, until the store answers. While it does not answer, nothing can be written either, so
-/// waiting loses nothing. `None` where the task is lost meanwhile.
+/// Retries a read with back-off until the store answers. Without an answer the task could not write either, so the wait
+/// costs nothing. Returns `None` if the task is lost meanwhile.
 pub(crate) async fn read_until_answered<T>(
     outage: &StoreOutage,
     settings: &ActorSettings,
@@ -19,7 +19,7 @@ pub(crate) async fn read_until_answered<T>(
     while !is_lost() {
         match read().await {
             Ok(answer) => {
-                // An answer at first try may come from a cache: it does not show that the store is back.
+                // The answer to a first attempt may come from a cache, so it does not prove that the store works again.
                 if has_failed {
                     outage.succeeded();
                 }

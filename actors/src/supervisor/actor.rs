@@ -1,6 +1,6 @@
 // Upstream: data_worker, simulation, supervisor
 // Downstream: many
-// Role: The actor at the root: starts all others, leads the worker through its life, drains it, decides its exit.
+// Role: The root actor: starts the other actors, executes orders, drains the worker and determines its exit report.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::notifications::WorkerEvent;
 use crate::ports::{IntakePause, OrderReceived};
 use crate::settings::ActorSettings;
 use crate::supervision::{ActorGaveUp, RestartPolicy, StatusBoard};
-use crate::supervisor::lifecycle::{Leaving, Starting};
+use crate::supervisor::lifecycle::{Shutdown, Startup};
 use crate::supervisor::spawn::{ActorSpawner, Children};
 use crate::supervisor::{ExitReport, ReloadWanted, Stop, WorkerParts};
 
@@ -23,14 +23,14 @@ use crate::supervisor::{ExitReport, ReloadWanted, Stop, WorkerParts};
 pub struct Supervisor {
     parts: WorkerParts,
     settings: Arc<ActorSettings>,
-    /// How failed actors are restarted.
+    /// The restart policy of all actors.
     policy: RestartPolicy,
     board: Arc<StatusBoard>,
     children: Option<Children>,
     failure: Option<String>,
-    /// The id of the order that ends the worker, repeated in its last event.
+    /// The correlation id of the stop order, repeated in the STOPPED event.
     stop_order: Option<String>,
-    ending: bool,
+    is_stopping: bool,
     exit: Option<oneshot::Sender<ExitReport>>,
 }
 
@@ -39,13 +39,13 @@ pub struct Supervisor {
 #[rtype(result = "()")]
 struct StartFailed(String);
 
-/// The drain ended.
+/// The shutdown is complete.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Ended(ExitReport);
+struct ShutdownEnded(ExitReport);
 
 impl Supervisor {
-    /// Starts the worker on the current actix system. The receiver hears how it ended.
+    /// Starts the worker on the current actix system. The receiver gets its exit report.
     pub fn launch(
         parts: WorkerParts,
         settings: ActorSettings,
@@ -61,19 +61,20 @@ impl Supervisor {
             children: None,
             failure: None,
             stop_order: None,
-            ending: false,
+            is_stopping: false,
             exit: Some(sender),
         };
         (supervisor.start(), exit)
     }
 
-    fn end(&mut self, reason: &str, ctx: &mut Context<Self>) {
-        if self.ending {
+    /// Begins the shutdown, unless it has already begun.
+    fn shut_down(&mut self, reason: &str, ctx: &mut Context<Self>) {
+        if self.is_stopping {
             return;
         }
-        self.ending = true;
+        self.is_stopping = true;
         let Some(children) = self.children.clone() else { return };
-        let leaving = Leaving {
+        let shutdown = Shutdown {
             parts: self.parts.clone(),
             board: self.board.clone(),
             children,
@@ -81,11 +82,11 @@ impl Supervisor {
             failure: self.failure.clone(),
             stop_order: self.stop_order.clone(),
         };
-        tracing::info!(reason, deadline = ?leaving.deadline, "the worker stops");
+        tracing::info!(reason, deadline = ?shutdown.deadline, "the worker stops");
         let supervisor = ctx.address();
         actix_rt::spawn(async move {
-            let report = leaving.run().await;
-            supervisor.do_send(Ended(report));
+            let report = shutdown.run().await;
+            supervisor.do_send(ShutdownEnded(report));
         });
     }
 }
@@ -103,7 +104,7 @@ impl Actor for Supervisor {
             escalation: ctx.address().recipient(),
         };
         let children = spawner.start();
-        let starting = Starting {
+        let startup = Startup {
             parts: self.parts.clone(),
             settings: self.settings.clone(),
             board: self.board.clone(),
@@ -113,7 +114,7 @@ impl Actor for Supervisor {
         self.children = Some(children);
         let supervisor = ctx.address();
         actix_rt::spawn(async move {
-            if let Err(reason) = starting.run().await {
+            if let Err(reason) = startup.run().await {
                 supervisor.do_send(StartFailed(reason));
             }
         });
@@ -139,14 +140,14 @@ impl Handler<OrderReceived> for Supervisor {
             return;
         }
         let Some(children) = self.children.clone() else { return };
-        tracing::info!(order = order.kind.as_str(), correlation_id = order.correlation_id, "an operator's order");
+        tracing::info!(order = order.kind.as_str(), correlation_id = order.correlation_id, "operator order received");
         let event = match order.kind {
             OrderKind::Reload => {
                 return children.config.do_send(Reload { cause: "an order", correlation_id: order.correlation_id });
             }
             OrderKind::Stop => {
                 self.stop_order = order.correlation_id;
-                return self.end("an operator's order", ctx);
+                return self.shut_down("operator order", ctx);
             }
             OrderKind::Pause => {
                 children.gate.close(IntakePause::Paused);
@@ -168,7 +169,7 @@ impl Handler<Stop> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, message: Stop, ctx: &mut Self::Context) {
-        self.end(&message.reason, ctx);
+        self.shut_down(&message.reason, ctx);
     }
 }
 
@@ -177,7 +178,7 @@ impl Handler<StartFailed> for Supervisor {
 
     fn handle(&mut self, message: StartFailed, ctx: &mut Self::Context) {
         self.failure = Some(message.0);
-        self.end("it could not start", ctx);
+        self.shut_down("the start failed", ctx);
     }
 }
 
@@ -187,18 +188,18 @@ impl Handler<ActorGaveUp> for Supervisor {
     fn handle(&mut self, message: ActorGaveUp, ctx: &mut Self::Context) {
         let reason = format!("actor {} keeps failing: {}", message.actor, message.reason);
         self.failure.get_or_insert(reason);
-        self.end("an actor keeps failing", ctx);
+        self.shut_down("an actor keeps failing", ctx);
     }
 }
 
-impl Handler<Ended> for Supervisor {
+impl Handler<ShutdownEnded> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, message: Ended, ctx: &mut Self::Context) {
+    fn handle(&mut self, message: ShutdownEnded, ctx: &mut Self::Context) {
         if let Some(exit) = self.exit.take()
             && exit.send(message.0).is_err()
         {
-            tracing::debug!("nobody waits for the worker's end");
+            tracing::debug!("the exit report has no receiver");
         }
         ctx.stop();
     }

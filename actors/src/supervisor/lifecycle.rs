@@ -1,6 +1,6 @@
 // Upstream: actor
 // Downstream: many
-// Role: The way of the whole worker: from STARTING to RUNNING, and from any state through the drain to STOPPED.
+// Role: The startup of the worker from STARTING to RUNNING, and its shutdown from any state to STOPPED.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,18 +21,19 @@ use crate::supervision::StatusBoard;
 use crate::supervisor::spawn::Children;
 use crate::supervisor::{ExitReport, WorkerParts};
 
-/// How often a condition is looked at while starting and draining.
+/// Interval between checks of a condition during startup and drain.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The part of the drain deadline that is kept for leaving: committing, the last messages, the heartbeat.
-const DELISTING_DAYS: Duration = Duration::from_secs(3);
+/// The part of the drain deadline that is reserved for the steps after the drain: the offset commit, the last messages
+/// and the removal of the heartbeat. It is also the timeout of each group of last messages and of the removal.
+const SHUTDOWN_RESERVE: Duration = Duration::from_secs(3);
 
-/// The longest wait for the control topic: who sees a worker run expects that it obeys. Without the topic it works all the
-/// same.
-const HEARING: Duration = Duration::from_secs(5);
+/// Maximum wait for the control topic before the worker enters RUNNING, because a running worker should obey orders.
+/// After the timeout it runs without the topic.
+const ORDERS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From STARTING to RUNNING.
-pub(crate) struct Starting {
+/// The startup: from STARTING to RUNNING.
+pub(crate) struct Startup {
     pub(crate) parts: WorkerParts,
     pub(crate) settings: Arc<ActorSettings>,
     pub(crate) board: Arc<StatusBoard>,
@@ -40,11 +41,12 @@ pub(crate) struct Starting {
     pub(crate) orders: Recipient<OrderReceived>,
 }
 
-impl Starting {
+impl Startup {
     pub(crate) async fn run(self) -> Result<(), String> {
         self.prepare_store().await?;
         if let Ok(in_force) = self.children.config.send(CurrentSettings).await {
-            tracing::info!(generation = in_force.generation, settings = ?in_force.settings, "settings in force");
+            let settings = serde_json::json!(*in_force.settings);
+            tracing::info!(generation = in_force.generation, %settings, "settings in force");
         }
         let receiver = CommandReceiver {
             commands: self.children.router.clone().recipient(),
@@ -53,10 +55,10 @@ impl Starting {
         };
         self.parts.feed.start(receiver).map_err(|error| error.to_string())?;
         self.parts.orders.start(self.orders).map_err(|error| error.to_string())?;
-        let deadline = Instant::now() + HEARING;
+        let deadline = Instant::now() + ORDERS_TIMEOUT;
         while !self.parts.feed.state().joined || (!self.parts.orders.is_receiving() && Instant::now() < deadline) {
             if self.board.lifecycle() != Lifecycle::Starting {
-                return Ok(()); // stopped meanwhile
+                return Ok(()); // the worker was stopped meanwhile
             }
             actix_rt::time::sleep(POLL_INTERVAL).await;
         }
@@ -67,17 +69,18 @@ impl Starting {
         Ok(())
     }
 
-    /// Reports are worth less than the work: where they cannot be kept, it is said, and tried again with each report.
+    /// Prepares the table of quality reports. A failure does not end the start: it is logged, and each report is still
+    /// tried.
     async fn prepare_reports(&self) {
         if self.settings.quality.keep_reports
             && let Err(error) = self.parts.stores.pin().reports.prepare().await
         {
             self.board.record_error(&error.to_string());
-            tracing::error!(%error, "quality reports cannot be kept; they are sent to the notification topic all the same");
+            tracing::error!(%error, "quality reports cannot be stored; they are only sent to the notification topic");
         }
     }
 
-    /// A store that is not there yet is waited for; one that is not what the worker needs ends the start.
+    /// Waits until the store is ready. A permanent error, such as a wrong table schema, ends the start.
     async fn prepare_store(&self) -> Result<(), String> {
         let mut delays = store_delays(&self.settings);
         loop {
@@ -98,14 +101,14 @@ impl Starting {
                 return Ok(());
             }
             let delay = delays.next().unwrap_or(ms(self.settings.batch.max_retry_delay_ms));
-            tracing::warn!(%error, retry_in = ?delay, "the store is not ready");
+            tracing::warn!(%error, retry_in = ?delay, "the store is not ready, will retry");
             actix_rt::time::sleep(delay).await;
         }
     }
 }
 
-/// From any state to the end.
-pub(crate) struct Leaving {
+/// The shutdown: from any state to STOPPED.
+pub(crate) struct Shutdown {
     pub(crate) parts: WorkerParts,
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) children: Children,
@@ -114,7 +117,7 @@ pub(crate) struct Leaving {
     pub(crate) stop_order: Option<String>,
 }
 
-impl Leaving {
+impl Shutdown {
     pub(crate) async fn run(self) -> ExitReport {
         let begun = Instant::now();
         if let Some(reason) = &self.failure {
@@ -126,39 +129,40 @@ impl Leaving {
         self.parts.orders.close();
         self.parts.feed.stop_intake();
         self.children.writer.do_send(FlushWithoutWaiting);
-        let late = self.wait_for_begun_work(self.deadline.saturating_sub(DELISTING_DAYS)).await;
+        let unfinished = self.wait_for_open_commands(self.deadline.saturating_sub(SHUTDOWN_RESERVE)).await;
         let left = self.deadline.saturating_sub(begun.elapsed()).max(POLL_INTERVAL);
         if let Err(error) = self.parts.feed.close(left).await {
-            tracing::error!(%error, "the feed is not closed in order; resolved offsets may be handed out again");
+            tracing::error!(%error, "closing the command feed failed; resolved commands may be delivered again");
         }
-        self.say_goodbye().await;
+        self.send_last_messages().await;
         self.board.enter(Lifecycle::Stopped);
-        match (self.failure, late) {
+        match (self.failure, unfinished) {
             (Some(failure), _) => ExitReport::Failed(failure),
-            (None, Some(late)) => ExitReport::DrainedTooLate(late),
+            (None, Some(unfinished)) => ExitReport::DrainedTooLate(unfinished),
             (None, None) => ExitReport::Drained,
         }
     }
 
-    /// Waits until nothing is unresolved; says what was late where the deadline comes first.
-    async fn wait_for_begun_work(&self, deadline: Duration) -> Option<String> {
+    /// Waits until all commands are resolved. If the deadline comes first, returns a description of the unfinished
+    /// work.
+    async fn wait_for_open_commands(&self, deadline: Duration) -> Option<String> {
         let begun = Instant::now();
-        let mut last_word = begun;
+        let mut last_logged = begun;
         loop {
             let unresolved = self.parts.feed.state().num_unresolved;
             if unresolved == 0 {
                 return None;
             }
             let fetching = self.board.counters.tasks_upstream();
-            let late =
+            let unfinished =
                 format!("{unresolved} commands unresolved, {fetching} fetches under way, the rest being written");
             if begun.elapsed() >= deadline {
-                tracing::error!(late, "the drain deadline is over; what is not finished is handed out again");
-                return Some(late);
+                tracing::error!(unfinished, "drain deadline exceeded; unresolved commands will be delivered again");
+                return Some(unfinished);
             }
-            if last_word.elapsed() >= Duration::from_secs(5) {
-                last_word = Instant::now();
-                tracing::info!(late, left = ?(deadline - begun.elapsed()), "draining");
+            if last_logged.elapsed() >= Duration::from_secs(5) {
+                last_logged = Instant::now();
+                tracing::info!(unfinished, left = ?(deadline - begun.elapsed()), "draining");
             }
             actix_rt::time::sleep(POLL_INTERVAL).await;
         }
@@ -167,28 +171,29 @@ impl Leaving {
     async fn announce_failure(&self, reason: &str) {
         let failed = WorkerEvent::Failed(reason.to_owned());
         let sending = self.children.announcer.announce(&failed, None);
-        if actix_rt::time::timeout(DELISTING_DAYS, sending).await.is_err() {
-            tracing::error!("the ERROR event is not out in time");
+        if actix_rt::time::timeout(SHUTDOWN_RESERVE, sending).await.is_err() {
+            tracing::error!("timeout: the ERROR event was not sent");
         }
     }
 
-    async fn say_goodbye(&self) {
-        if actix_rt::time::timeout(DELISTING_DAYS, self.children.journal.write_out()).await.is_err() {
-            tracing::warn!("some records of ended tasks are not written in time");
+    /// Writes the pending records, publishes the last report and the STOPPED event, and removes the heartbeat.
+    async fn send_last_messages(&self) {
+        if actix_rt::time::timeout(SHUTDOWN_RESERVE, self.children.sync_records.write_out()).await.is_err() {
+            tracing::warn!("timeout: some records of ended tasks were not written");
         }
-        let goodbye = async {
+        let last_messages = async {
             if let Err(error) = self.children.quality.send(PublishPending).await {
-                tracing::warn!(%error, "the last summary is not sent");
+                tracing::warn!(%error, "the last quality report was not sent");
             }
             self.children.reports.write_out().await;
             self.children.announcer.announce(&WorkerEvent::Stopped, self.stop_order.as_deref()).await;
         };
-        if actix_rt::time::timeout(DELISTING_DAYS, goodbye).await.is_err() {
-            tracing::warn!("the STOPPED event is not out in time");
+        if actix_rt::time::timeout(SHUTDOWN_RESERVE, last_messages).await.is_err() {
+            tracing::warn!("timeout: the STOPPED event was not sent");
         }
         let removal = self.children.heartbeat.send(RemoveHeartbeat);
-        if !matches!(actix_rt::time::timeout(DELISTING_DAYS, removal).await, Ok(Ok(()))) {
-            tracing::warn!("the heartbeat is not removed in time; it vanishes by itself");
+        if !matches!(actix_rt::time::timeout(SHUTDOWN_RESERVE, removal).await, Ok(Ok(()))) {
+            tracing::warn!("timeout: the heartbeat was not removed; it expires by itself");
         }
     }
 }

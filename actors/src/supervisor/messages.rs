@@ -1,32 +1,34 @@
 // Upstream: actor, data_worker, lifecycle, simulation, supervisor
 // Downstream: none
-// Role: Messages to the Supervisor, and how the worker ended.
+// Role: Messages to the Supervisor, and the exit report of the worker.
 
 use actix::prelude::*;
 
-/// Stop in order: take no new commands, finish what is begun, commit, say goodbye.
+/// Drains and stops the worker: accept no new commands, finish the work in progress, commit offsets, send the last
+/// messages.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Stop {
-    /// Why, for the log.
+    /// The reason, for the log.
     pub reason: String,
 }
 
-/// Read the configuration anew.
+/// Reads the configuration again.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct ReloadWanted {
-    /// What asks for it, for the log.
+    /// What requested the reload, for the log.
     pub cause: &'static str,
 }
 
-/// How the worker ended.
+/// The result of a worker's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExitReport {
-    /// All that was begun is written and committed.
+    /// All work in progress was written and committed.
     Drained,
-    /// The deadline came first; which part was late. What was not finished is handed out again at the next start.
+    /// The drain deadline passed first. Contains a description of the unfinished work. Unresolved commands are
+    /// delivered again after the next start.
     DrainedTooLate(String),
-    /// It could not start, or an actor kept failing.
+    /// The start failed, or an actor failed too often. Contains the reason.
     Failed(String),
 }

@@ -1,12 +1,12 @@
 // Upstream: none
 // Downstream: actor, messages, parts
-// Role: The Supervisor: starts the actors, and leads the worker from start to stop.
+// Role: The Supervisor: starts the actors and controls the worker from startup to shutdown.
 
-//! The Supervisor: starts the actors, and leads the worker from start to stop.
+//! The Supervisor: starts the actors and controls the worker from startup to shutdown.
 
 /// The actor.
 mod actor;
-/// Start and drain.
+/// Startup and shutdown.
 mod lifecycle;
 /// Messages to the Supervisor.
 mod messages;

@@ -1,6 +1,6 @@
 // Upstream: actor, data_worker, lifecycle, simulation, spawn, supervisor
 // Downstream: domain, ports
-// Role: The ports of one worker.
+// Role: The ports of one worker, and the threads of its actors.
 
 use std::sync::Arc;
 
@@ -9,37 +9,37 @@ use crate::ports::{
     CommandFeed, ConfigSource, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore, StoreSet, Swappable,
 };
 
-/// Everything outside that the actors talk to.
+/// The ports through which the actors use external systems.
 #[derive(Clone)]
 pub struct WorkerParts {
-    /// Who this worker is.
+    /// The identity of this worker.
     pub identity: Identity,
-    /// Commands.
+    /// Delivers commands.
     pub feed: Arc<dyn CommandFeed>,
-    /// Operators' orders.
+    /// Delivers operator orders.
     pub orders: Arc<dyn OrderFeed>,
-    /// The configuration.
+    /// Reads the configuration.
     pub config: Arc<dyn ConfigSource>,
-    /// Market data.
+    /// Provide market data.
     pub sources: Arc<Swappable<dyn MarketSources>>,
-    /// Bars, factors, ticks and quality reports.
+    /// Store bars, factors, ticks and quality reports.
     pub stores: Arc<Swappable<StoreSet>>,
-    /// The stock list and the calendar.
+    /// Stores the stock list and the trading calendar.
     pub reference: Arc<Swappable<dyn ReferenceStore>>,
-    /// Heartbeats.
+    /// Stores heartbeats.
     pub heartbeats: Arc<Swappable<dyn HeartbeatStore>>,
-    /// Dead letters and notifications.
+    /// Publishes dead letters, notifications, price updates and command parts.
     pub outbox: Arc<dyn Outbox>,
-    /// On which threads the actors run.
+    /// The threads of the actors.
     pub placement: Placement,
 }
 
-/// On which threads the actors run.
+/// The threads of the actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Placement {
-    /// Fetching, writing and the heartbeat each on a thread of its own, so that none delays another.
+    /// Fetching, writing and the heartbeat have separate threads, so that they do not delay each other.
     #[default]
     OwnThreads,
-    /// All on the thread that launches the worker, in the order that its runtime decides: for simulated runs.
+    /// All actors run on the thread that launches the worker, for simulations.
     OneThread,
 }

@@ -1,6 +1,6 @@
 // Upstream: actor, lifecycle
 // Downstream: many
-// Role: Starts the seven actors on their threads and hands each what it works with.
+// Role: Starts the seven actors below the Supervisor on their threads, with their settings and ports.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::batch_writer::bars::price_events::PriceEvents;
 use crate::batch_writer::bars::write::FlushContext;
 use crate::batch_writer::factors::write::FactorFlushContext;
 use crate::batch_writer::lists::merge::MergeContext;
-use crate::batch_writer::ticks::write::TickWrites;
+use crate::batch_writer::ticks::write::TickWriter;
 use crate::batch_writer::{BatchWriter, WriteTargets};
 use crate::command_router::{CommandRouter, RouterLinks};
 use crate::config_actor::ConfigActor;
@@ -30,7 +30,7 @@ use crate::supervision::{ActorGaveUp, RestartPolicy, StatusBoard, Vitals, superv
 use crate::supervisor::{Placement, WorkerParts};
 use crate::validator::Validator;
 
-/// Two evenings of the whole market, some 3 MB.
+/// The queue holds the records of two evenings of the whole market, about 3 MB.
 const SYNC_RECORDS: BackgroundWriterKind = BackgroundWriterKind {
     what: "records of ended tasks",
     max_waiting: 10_000,
@@ -38,7 +38,7 @@ const SYNC_RECORDS: BackgroundWriterKind = BackgroundWriterKind {
     lost: |board| &board.counters.sync_records_lost,
 };
 
-/// A report is seldom larger than 100 KB.
+/// A report is rarely larger than 100 KB.
 const REPORTS: BackgroundWriterKind = BackgroundWriterKind {
     what: "quality reports",
     max_waiting: 64,
@@ -46,7 +46,7 @@ const REPORTS: BackgroundWriterKind = BackgroundWriterKind {
     lost: |board| &board.counters.reports_lost,
 };
 
-/// The actors' addresses, and what the root needs beside them.
+/// The addresses of the actors and the services that the Supervisor uses.
 #[derive(Clone)]
 pub(crate) struct Children {
     pub(crate) router: Addr<CommandRouter>,
@@ -57,11 +57,11 @@ pub(crate) struct Children {
     pub(crate) config: Addr<ConfigActor>,
     pub(crate) gate: IntakeGate,
     pub(crate) announcer: Announcer,
-    pub(crate) journal: BackgroundWriter<SyncRecord>,
+    pub(crate) sync_records: BackgroundWriter<SyncRecord>,
     pub(crate) reports: BackgroundWriter<QualityReport>,
 }
 
-/// What every actor is started with.
+/// Starts the actors. Contains what they share.
 pub(crate) struct ActorSpawner<'a> {
     pub(crate) parts: &'a WorkerParts,
     pub(crate) settings: &'a Arc<ActorSettings>,
@@ -70,14 +70,14 @@ pub(crate) struct ActorSpawner<'a> {
     pub(crate) escalation: Recipient<ActorGaveUp>,
 }
 
-/// What is known of stored rows, shared by those who fetch and those who write.
+/// The newest stored timestamps, shared by the Fetcher and the BatchWriter.
 struct Latest {
     bars: Arc<LatestBars>,
     factors: Arc<LatestTimes>,
 }
 
 impl ActorSpawner<'_> {
-    /// Starts the actors from the store backwards to the router, so that each finds the next one there.
+    /// Starts the actors in reverse order of the data flow, so that each actor gets the address of the next one.
     pub(crate) fn start(&self) -> Children {
         let (parts, board) = (self.parts, self.board);
         let here = Arbiter::current();
@@ -85,12 +85,12 @@ impl ActorSpawner<'_> {
             Placement::OwnThreads => Arbiter::new().handle(),
             Placement::OneThread => here.clone(),
         };
-        let (fetching, writing, beating) = (arbiter(), arbiter(), arbiter());
+        let (fetch_thread, write_thread, heartbeat_thread) = (arbiter(), arbiter(), arbiter());
 
         let reports = self.reports();
-        let (outbox, kept, node_id) = (parts.outbox.clone(), reports.clone(), parts.identity.node_id.clone());
+        let (outbox, report_writer, node_id) = (parts.outbox.clone(), reports.clone(), parts.identity.node_id.clone());
         let quality = self.actor(&here, "quality_monitor", move |vitals, settings| {
-            QualityMonitor::new(vitals, settings, outbox, kept, node_id)
+            QualityMonitor::new(vitals, settings, outbox, report_writer, node_id)
         });
         let outage = Arc::new(StoreOutage::new(board.gate.clone(), board.clone(), quality.clone(), "rows"));
         let latest = Latest {
@@ -98,27 +98,28 @@ impl ActorSpawner<'_> {
             factors: Arc::new(LatestTimes::of_factors(parts.stores.clone())),
         };
         let targets = self.write_targets(&latest, &outage, &quality);
-        let writer =
-            self.actor(&writing, "batch_writer", move |vitals, settings| BatchWriter::new(vitals, settings, targets));
+        let writer = self
+            .actor(&write_thread, "batch_writer", move |vitals, settings| BatchWriter::new(vitals, settings, targets));
         let next = writer.clone();
         let validator =
-            self.actor(&writing, "validator", move |vitals, settings| Validator::new(vitals, settings, next));
-        let (sources, known, next) = (parts.sources.clone(), self.stored_data(&latest, &outage), validator.clone());
-        let fetcher = self
-            .actor(&fetching, "fetcher", move |vitals, settings| Fetcher::new(vitals, settings, sources, known, next));
-        let journal = self.sync_records();
+            self.actor(&write_thread, "validator", move |vitals, settings| Validator::new(vitals, settings, next));
+        let (sources, stored, next) = (parts.sources.clone(), self.stored_data(&latest, &outage), validator.clone());
+        let fetcher = self.actor(&fetch_thread, "fetcher", move |vitals, settings| {
+            Fetcher::new(vitals, settings, sources, stored, next)
+        });
+        let sync_records = self.sync_records();
         let links = RouterLinks {
             fetcher: fetcher.clone(),
             quality: quality.clone(),
             outbox: parts.outbox.clone(),
             reference: parts.reference.clone(),
-            journal: journal.clone(),
+            sync_records: sync_records.clone(),
         };
         let router =
             self.actor(&here, "command_router", move |vitals, settings| CommandRouter::new(vitals, settings, links));
-        let (beats, feed, identity) = (parts.heartbeats.clone(), parts.feed.clone(), parts.identity.clone());
-        let heartbeat = self.actor(&beating, "heartbeat", move |vitals, settings| {
-            Heartbeat::new(vitals, settings, beats, feed, identity)
+        let (heartbeats, feed, identity) = (parts.heartbeats.clone(), parts.feed.clone(), parts.identity.clone());
+        let heartbeat = self.actor(&heartbeat_thread, "heartbeat", move |vitals, settings| {
+            Heartbeat::new(vitals, settings, heartbeats, feed, identity)
         });
         let subscribers = vec![
             router.clone().recipient(),
@@ -130,15 +131,15 @@ impl ActorSpawner<'_> {
         ];
         let announcer =
             Announcer { identity: parts.identity.clone(), board: board.clone(), outbox: parts.outbox.clone() };
-        let (source, speaker) = (parts.config.clone(), announcer.clone());
+        let (source, config_announcer) = (parts.config.clone(), announcer.clone());
         let config = self.actor(&here, "config_actor", move |vitals, settings| {
-            ConfigActor::new(vitals, settings, source, subscribers, speaker)
+            ConfigActor::new(vitals, settings, source, subscribers, config_announcer)
         });
         let gate = board.gate.clone();
-        Children { router, fetcher, writer, quality, heartbeat, config, gate, announcer, journal, reports }
+        Children { router, fetcher, writer, quality, heartbeat, config, gate, announcer, sync_records, reports }
     }
 
-    /// Starts one actor on a thread, under supervision.
+    /// Starts one supervised actor on a thread.
     fn actor<A, F>(&self, arbiter: &ArbiterHandle, name: &'static str, build: F) -> Addr<A>
     where
         A: Supervised + Actor<Context = Context<A>>,
@@ -161,10 +162,10 @@ impl ActorSpawner<'_> {
         WriteTargets {
             bars: Arc::new(FlushContext::new(parts.stores.clone(), bars, outage.clone(), events, board.clone())),
             factors: Arc::new(FactorFlushContext::new(parts.stores.clone(), factors, outage.clone(), board.clone())),
-            ticks: Arc::new(TickWrites::new(parts.stores.clone(), outage.clone(), board.clone())),
+            ticks: Arc::new(TickWriter::new(parts.stores.clone(), outage.clone(), board.clone())),
             lists: Arc::new(MergeContext {
                 store: parts.reference.clone(),
-                // A gate of its own: while lists cannot be merged, bars are taken on.
+                // A separate gate: an outage of the reference store must not pause the intake of commands.
                 outage: StoreOutage::new(IntakeGate::default(), board.clone(), quality.clone(), "lists"),
                 board: board.clone(),
             }),

@@ -130,9 +130,15 @@ impl FeedShared {
         Ok(behind.sum())
     }
 
-    /// Commits the resolved offsets of these partitions and waits for the acknowledgement.
+    /// Commits the resolved offsets of these partitions and waits for the acknowledgement. They are stored first: a
+    /// consumer that is closed commits its stored offsets once more, and an older one would take the commit back.
     pub fn commit(&self, consumer: &BaseConsumer<FeedContext>, keys: &[PartitionKey]) -> Result<(), KafkaError> {
         let positions = partition_list(&lock(&self.intake).positions(keys))?;
+        if positions.count() > 0
+            && let Err(error) = consumer.store_offsets(&positions)
+        {
+            tracing::warn!(%error, "cannot store resolved offsets before their commit");
+        }
         match consumer.commit(&positions, CommitMode::Sync) {
             // Everything is already committed.
             Err(KafkaError::ConsumerCommit(rdkafka::types::RDKafkaErrorCode::NoOffset)) => Ok(()),

@@ -88,10 +88,9 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 #[actix_rt::test]
 async fn a_drain_ends_with_the_last_command_in_hand() {
     let feed = feed();
-    let mut intake = lock(&feed.shared.intake);
-    intake.assign(key());
-    let (first, second) = (intake.take(command(0)).unwrap(), intake.take(command(1)).unwrap());
-    drop(intake);
+    lock(&feed.shared.intake).assign(key());
+    let take = |offset| lock(&feed.shared.intake).take(command(offset)).unwrap();
+    let (first, second) = (take(0), take(1));
     first.resolve();
     // Returned work does not hold up a rebalance either.
     drop(second);

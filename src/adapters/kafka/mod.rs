@@ -23,8 +23,6 @@ pub mod orders;
 pub mod outbox;
 /// The connection test.
 pub mod probe;
-/// Topic creation.
-pub mod topics;
 mod watchdog;
 /// The commit position of one partition.
 pub mod watermark;

@@ -35,9 +35,20 @@ pub struct Broker {
 impl Broker {
     /// Connects to a broker.
     pub fn connect(address: &str) -> Self {
+        Self::with(address, "none", "1")
+    }
+
+    /// Connects to a broker with a producer that compresses its batches: gzip, snappy, lz4 or zstd. It gathers records
+    /// for a while, because a batch that compression does not make smaller is sent as it is.
+    pub fn compressing(address: &str, codec: &str) -> Self {
+        Self::with(address, codec, "100")
+    }
+
+    fn with(address: &str, codec: &str, linger_ms: &str) -> Self {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", address)
-            .set("linger.ms", "1")
+            .set("compression.type", codec)
+            .set("linger.ms", linger_ms)
             .set("message.timeout.ms", "20000")
             .set("message.max.bytes", "2000000")
             .create()

@@ -215,6 +215,11 @@ impl Scene {
         }
     }
 
+    /// Compresses the records that are sent from now on: gzip, snappy, lz4 or zstd.
+    pub fn compress(&mut self, codec: &str) {
+        self.broker = Broker::compressing(&self.broker.address, codec);
+    }
+
     /// Sends a control command to all workers or to one.
     pub fn order(&self, command: &str, node: Option<&str>, id: &str) {
         let params = node.map_or(serde_json::json!({}), |node| serde_json::json!({"node_id": node}));

@@ -1,10 +1,10 @@
 // Upstream: none
 // Downstream: none
-// Role: Bars: which rows to insert and delete, and the write itself.
+// Role: Plans and executes the writes of bars.
 
-//! Bars: which rows to insert and delete, and the write itself.
+//! Plans and executes the writes of bars.
 
-/// Decides what to insert and what to delete.
+/// Decides which rows to insert and which to remove.
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;

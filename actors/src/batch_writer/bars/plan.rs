@@ -1,6 +1,6 @@
 // Upstream: batch_writer, plan_tests, validator, write
 // Downstream: domain, ports
-// Role: Decides, from what shall be stored and what is stored, which rows are inserted and which are removed.
+// Role: Compares fetched bars with stored bars and decides which rows to insert and which to remove.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use crate::domain::bar_identity::{bar_uuid, free_bar_uuid};
 use crate::domain::{Bar, Code, Frequency, SyncMode, TaskCounts};
 use crate::ports::{IdentifiedBar, KeySpan, StoredBar};
 
-/// The sound rows of one task: one code, never split.
+/// The valid rows of one task. They belong to one code and are never split.
 #[derive(Debug, Clone)]
 pub struct WriteUnit {
-    /// How long a bar lasts.
+    /// The duration of a bar.
     pub frequency: Frequency,
-    /// Insert what is missing, or replace.
+    /// Whether to insert only missing rows or to replace stored rows.
     pub mode: SyncMode,
-    /// The part of the store the task is about.
+    /// The stored keys that the task may change.
     pub span: KeySpan,
-    /// The rows; times are unique.
+    /// The rows. Their timestamps are unique.
     pub rows: Vec<Bar>,
-    /// Times at which stored rows are left alone, because what came for them was invalid.
+    /// Timestamps whose stored rows stay, because the fetched row was invalid.
     pub keep: HashSet<NaiveDateTime>,
-    /// Whether stored rows without a fetched counterpart are left alone, because an invalid row had no readable time.
+    /// Whether stored rows without a fetched counterpart stay, because an invalid row had no readable timestamp.
     pub keep_unmatched: bool,
 }
 
 impl WriteUnit {
-    /// The part of the store that must be known to plan this unit.
+    /// The stored keys that the plan of this unit must read.
     pub fn lookup(&self) -> KeySpan {
         match self.mode {
             SyncMode::Replace => self.span.clone(),
@@ -41,18 +41,18 @@ impl WriteUnit {
     }
 }
 
-/// What to do to the store.
+/// The changes to the store.
 #[derive(Debug, Default, PartialEq)]
 pub struct WritePlan {
-    /// Rows to insert, first.
+    /// Rows to insert. They are inserted first.
     pub insert: Arc<Vec<IdentifiedBar>>,
-    /// Rows to remove, once the inserted ones are there: so no reader ever finds neither.
+    /// Rows to remove after the insertion, so that a reader always finds the old or the new row.
     pub remove: Vec<StoredBar>,
-    /// Per unit: what becomes of its rows.
+    /// Per unit: the counts of its rows.
     pub counts: Vec<TaskCounts>,
 }
 
-/// Plans units in their order: a later one sees what an earlier one does.
+/// Plans the units in their order. A later unit sees the changes of earlier units.
 pub fn plan(units: &[&WriteUnit], stored: Vec<StoredBar>) -> WritePlan {
     let mut view = View::default();
     for row in stored {
@@ -72,16 +72,18 @@ pub fn plan(units: &[&WriteUnit], stored: Vec<StoredBar>) -> WritePlan {
     WritePlan { insert, remove, counts }
 }
 
-/// The store as it will be.
+/// The rows of the store after the planned changes.
 #[derive(Default)]
 struct View {
     codes: HashMap<Code, BTreeMap<NaiveDateTime, Slot>>,
 }
 
-/// One key: what is stored under it, and what is planned to be.
+/// The rows of one key (code and timestamp).
 #[derive(Default)]
 struct Slot {
+    /// UUIDs of the stored rows that stay.
     stored: Vec<String>,
+    /// The row to insert.
     planned: Option<IdentifiedBar>,
 }
 
@@ -90,7 +92,7 @@ impl Slot {
         self.stored.is_empty() && self.planned.is_none()
     }
 
-    /// Moves everything stored here to the rows that are removed.
+    /// Marks all stored rows of this key for removal and drops the planned row. Returns the number of removed rows.
     fn clear(&mut self, code: Code, timestamp: NaiveDateTime, remove: &mut HashSet<StoredBar>) -> u64 {
         self.planned = None;
         let num_removed = self.stored.len() as u64;
@@ -137,14 +139,14 @@ impl View {
     }
 
     fn into_planned(self) -> Vec<IdentifiedBar> {
-        // In the order of the key, as the store keeps them: cheaper for it, and the same rows give the same token.
+        // Sorted by key, as in the table. This makes the INSERT cheaper.
         let mut codes: Vec<_> = self.codes.into_iter().collect();
         codes.sort_unstable_by_key(|(code, _)| *code);
         codes.into_iter().flat_map(|(_, slots)| slots.into_values().filter_map(|slot| slot.planned)).collect()
     }
 }
 
-/// Puts a fetched row in its slot: an identical stored row stays, anything else there goes.
+/// Puts a fetched row into its slot. An identical stored row stays; all other stored rows of the key are removed.
 fn place(slot: &mut Slot, row: &Bar, remove: &mut HashSet<StoredBar>) -> TaskCounts {
     let uuid = bar_uuid(row);
     let copies = slot.stored.iter().filter(|stored| **stored == uuid).count();
@@ -163,11 +165,11 @@ fn place(slot: &mut Slot, row: &Bar, remove: &mut HashSet<StoredBar>) -> TaskCou
     TaskCounts { written: 1, replaced, ..TaskCounts::default() }
 }
 
-/// The row under an identity that no row has which goes at the same time, for it would go with it.
+/// The row with a UUID that no removed row of the same key has. Otherwise the removal would delete the new row as well.
 fn identified(row: &Bar, remove: &HashSet<StoredBar>) -> IdentifiedBar {
-    let goes = |uuid: &str| {
+    let is_removed = |uuid: &str| {
         !remove.is_empty()
             && remove.contains(&StoredBar { code: row.code, timestamp: row.timestamp, uuid: uuid.to_owned() })
     };
-    IdentifiedBar { bar: row.clone(), uuid: free_bar_uuid(row, goes) }
+    IdentifiedBar { bar: row.clone(), uuid: free_bar_uuid(row, is_removed) }
 }

@@ -1,6 +1,6 @@
 // Upstream: cargo
 // Downstream: domain, plan, ports
-// Role: Tests of the write plan, among them a property test against a plain model of the store.
+// Role: Tests the write plan, with a property test against a simple model of the store.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -51,7 +51,7 @@ fn stored(c: u8, d: u8, uuid: &str) -> StoredBar {
     StoredBar { code: code(c), timestamp: day(d), uuid: uuid.to_owned() }
 }
 
-/// Inserts first, then removes: the store after the plan, as multiset of identities per key.
+/// The store after the plan: the UUIDs of each key, with duplicates. The rows are inserted before others are removed.
 fn apply(before: &[StoredBar], plan: &WritePlan) -> BTreeMap<(Code, NaiveDateTime), Vec<String>> {
     let mut after: BTreeMap<_, Vec<String>> = BTreeMap::new();
     let inserted = plan.insert.iter().map(|row| (row.bar.code, row.bar.timestamp, row.uuid.clone()));
@@ -120,13 +120,13 @@ fn identical_copies_become_one_row() {
     assert_eq!(apply(&before, &second)[&(code(1), day(1))], [usual]);
 }
 
-/// A stored row: code, day, value, and whether its identity is its own (0) or a foreign one.
+/// A stored row: code, day, value, and its UUID: derived from the row (0) or another one.
 type StoredSketch = (u8, u8, u8, u8);
 
 /// A unit: whether it replaces, code, rows by day, first and last day of its span.
 type UnitSketch = (bool, u8, BTreeMap<u8, u8>, Option<u8>, Option<u8>);
 
-/// Any rows stored (own identity, foreign identities, copies), any units one after the other.
+/// Random stored rows (own UUIDs, foreign UUIDs, duplicates) and a random sequence of units.
 fn scene() -> impl Strategy<Value = (Vec<StoredSketch>, Vec<UnitSketch>)> {
     let stored = prop::collection::vec((0..2_u8, 0..6_u8, 0..3_u8, 0..3_u8), 0..12);
     let rows = prop::collection::btree_map(0..6_u8, 0..3_u8, 1..6);
@@ -159,7 +159,7 @@ proptest! {
         let plan = plan(&units.iter().collect::<Vec<_>>(), before.clone());
         let after = apply(&before, &plan);
 
-        // The model: which values each key must hold, or `None` where what was stored stays as it was.
+        // The model: the row that each key must hold; `None` if the stored rows of the key stay.
         let mut model: BTreeMap<(Code, NaiveDateTime), Option<Bar>> =
             before.iter().map(|row| ((row.code, row.timestamp), None)).collect();
         for unit in &units {
@@ -185,7 +185,7 @@ proptest! {
             let is_right = written.map_or(left[0] == bar_uuid(row), |inserted| inserted.bar == *row);
             prop_assert!(is_right, "{:?} holds {:?}", key, left);
         }
-        // Between insert and removal nothing is missing that was there before and stays.
+        // After the insertion and before the removal, each key of the result has a row.
         for key in after.keys() {
             prop_assert!(before.iter().any(|row| (row.code, row.timestamp) == *key)
                 || plan.insert.iter().any(|row| (row.bar.code, row.bar.timestamp) == *key));

@@ -1,6 +1,6 @@
 // Upstream: supervisor, write
 // Downstream: domain, market_cache, ports, supervision
-// Role: Tells those who follow prices of the newest stored bars.
+// Role: Publishes price updates for the newest stored daily bars.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::market_cache::latest_times::LatestTimes;
 use crate::ports::{IdentifiedBar, Outbox};
 use crate::supervision::StatusBoard;
 
-/// Tries of one batch of events. Those who follow prices have no use for old ones, and the rows are stored anyway.
-const TRIES: u32 = 3;
+/// Number of attempts to publish a batch of updates. Consumers do not need old prices, and the rows are stored anyway.
+const MAX_ATTEMPTS: u32 = 3;
 
 /// Publishes price updates.
 pub struct PriceEvents {
@@ -23,17 +23,18 @@ pub struct PriceEvents {
 }
 
 impl PriceEvents {
-    /// Events that go out through `outbox`.
+    /// Creates a publisher that sends through `outbox`.
     pub fn new(outbox: Arc<dyn Outbox>, board: Arc<StatusBoard>) -> Self {
         Self { outbox, board }
     }
 
-    /// Tells of inserted rows: of each code the newest one, where nothing newer is stored. A store that does
-    /// not say what is newest makes nothing news. A crash between storing and telling leaves a bar untold: it is stored then and not new any more.
-    pub async fn tell(&self, inserted: &[IdentifiedBar], latest: &LatestTimes, max_age: Duration) {
+    /// Publishes the newest inserted row of each code, unless a newer row is stored. Without the newest stored
+    /// timestamp (the store does not answer), nothing is published. After a crash between insertion and publication,
+    /// the update is missing: the row is stored, so the next run does not insert it again.
+    pub async fn publish(&self, inserted: &[IdentifiedBar], latest: &LatestTimes, max_age: Duration) {
         let mut updates = Vec::new();
         for bar in newest_daily(inserted) {
-            // Whether what is known is older or younger than these rows makes no difference.
+            // The result is the same whether the cache was read before or after the insertion of these rows.
             let newest = latest.newest(bar.code, max_age).await.unwrap_or(Some(NaiveDateTime::MAX));
             let is_newest = newest.is_none_or(|newest| bar.timestamp >= newest);
             updates.extend(is_newest.then(|| PriceUpdate::of(bar)));
@@ -41,23 +42,23 @@ impl PriceEvents {
         if updates.is_empty() {
             return;
         }
-        for attempt in 1..=TRIES {
+        for attempt in 1..=MAX_ATTEMPTS {
             match self.outbox.price_updates(&updates).await {
                 Ok(()) => {
                     self.board.counters.price_updates.add(updates.len() as u64);
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(attempt, updates = updates.len(), %error, "price updates are not published")
+                    tracing::warn!(attempt, updates = updates.len(), %error, "price updates not published")
                 }
             }
         }
-        self.board.record_error("price updates given up");
-        tracing::error!(updates = updates.len(), "price updates given up; the bars are stored");
+        self.board.record_error("price updates not published after all attempts");
+        tracing::error!(updates = updates.len(), "price updates not published after all attempts; the bars are stored");
     }
 }
 
-/// The newest inserted daily bar of each code. Readers make a day's bar of an update, so minute bars are not told.
+/// The newest inserted daily bar of each code. Consumers treat an update as a daily bar, so minute bars are left out.
 fn newest_daily(inserted: &[IdentifiedBar]) -> Vec<&Bar> {
     let mut newest: HashMap<Code, &Bar> = HashMap::new();
     for IdentifiedBar { bar, .. } in inserted.iter().filter(|row| row.bar.frequency == Frequency::Day) {

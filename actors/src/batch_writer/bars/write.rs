@@ -1,35 +1,38 @@
 // Upstream: batch_writer, supervisor
 // Downstream: many
-// Role: Writes one batch: looks what is stored, inserts what is new, removes what is replaced, until it is done.
+// Role: Writes one batch of bars: reads stored keys, inserts new rows, removes replaced rows; retries until done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::Datelike;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 use crate::batch_writer::bars::plan::{WritePlan, WriteUnit, plan};
 use crate::batch_writer::bars::price_events::PriceEvents;
-use crate::domain::Frequency;
+use crate::batch_writer::buffer::Buffered;
+use crate::domain::{Frequency, TaskReport};
 use crate::market_cache::latest_times::LatestBars;
+use crate::pipeline::TaskGuard;
 use crate::ports::{BarBatch, IdentifiedBar, Pinned, StoreErrorClass, StoreSet, Swappable};
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::{StoreOutage, StoreTries, insert_counted, insert_token};
 use crate::supervision::StatusBoard;
 
-/// What every flush needs.
+/// The services that flushes share.
 pub struct FlushContext {
     stores: Arc<Swappable<StoreSet>>,
     latest: Arc<LatestBars>,
     outage: Arc<StoreOutage>,
     events: PriceEvents,
     board: Arc<StatusBoard>,
-    /// One flush at a time, also across restarts of the actor: what a flush sees in the store is then complete.
-    lane: Mutex<()>,
+    /// Allows one flush at a time, also across restarts of the actor, so no other flush changes the rows that a flush
+    /// read.
+    write_lock: Mutex<()>,
 }
 
 impl FlushContext {
-    /// For one store.
+    /// Creates the context of a worker.
     pub fn new(
         stores: Arc<Swappable<StoreSet>>,
         latest: Arc<LatestBars>,
@@ -37,11 +40,11 @@ impl FlushContext {
         events: PriceEvents,
         board: Arc<StatusBoard>,
     ) -> Self {
-        Self { stores, latest, outage, events, board, lane: Mutex::new(()) }
+        Self { stores, latest, outage, events, board, write_lock: Mutex::new(()) }
     }
 }
 
-/// One batch of bars of one frequency on its way into the store. Dropped before its end, its tasks report themselves lost.
+/// The write of one batch of bars of one frequency. If it is dropped before its end, its tasks are reported as lost.
 pub struct Flush {
     context: Arc<FlushContext>,
     settings: Arc<ActorSettings>,
@@ -50,7 +53,7 @@ pub struct Flush {
 }
 
 impl Flush {
-    /// A flush of these tasks, all of them of this frequency.
+    /// Creates a flush of tasks that all have this frequency.
     pub fn new(
         context: Arc<FlushContext>,
         settings: Arc<ActorSettings>,
@@ -60,17 +63,17 @@ impl Flush {
         Self { context, settings, frequency, tasks }
     }
 
-    /// Writes until all is stored. Waits out every failure of the store, for a batch that is given up would be lost.
+    /// Retries until all rows are stored. It never gives up, because the rows of the batch would be lost.
     pub async fn run(mut self) {
         let context = self.context.clone();
-        let _lane = context.lane.lock().await;
+        let _write_lock = context.write_lock.lock().await;
         let settings = self.settings.clone();
-        // Of all attempts together, or a store that only answers look-ups would be tried without pause.
+        // Shared by all iterations. Otherwise the back-off would restart with each plan while only reads succeed.
         let mut inserts = StoreTries::new(&context.outage, &settings);
         let (plan, generation) = loop {
             let stores = self.context.stores.pin();
-            // What belongs to another worker by now is that worker's to write. What was fetched for what another store
-            // lacked is fetched anew: a dropped task runs again.
+            // Drops tasks whose partition is assigned to another worker: that worker writes them. Also drops tasks that
+            // were planned from another store: a dropped task runs again and is planned from the new store.
             self.tasks.retain(|task| !task.guard.is_lost() && task.guard.trace.store_generation == stores.generation);
             if self.tasks.is_empty() {
                 return;
@@ -85,12 +88,12 @@ impl Flush {
         self.settle(plan, generation).await;
     }
 
-    /// Whether what was looked up may not hold any more: another store is in force, or another worker has a task.
+    /// Whether the plan is outdated: a reload replaced the store, or a partition was assigned to another worker.
     fn is_outdated(&self, stores: &Pinned<StoreSet>) -> bool {
         self.context.stores.generation() != stores.generation || self.tasks.iter().any(|task| task.guard.is_lost())
     }
 
-    /// `None`: it must be begun anew.
+    /// Reads the stored keys and plans the write. Returns `None` if the flush has to start again.
     async fn plan(&self, stores: &Pinned<StoreSet>) -> Option<WritePlan> {
         let units: Vec<&WriteUnit> = self.tasks.iter().map(|task| &task.unit).collect();
         let spans: Vec<_> = units.iter().map(|unit| unit.lookup()).collect();
@@ -109,7 +112,7 @@ impl Flush {
         }
     }
 
-    /// Inserts the plan's rows; the same rows with the same token until the store has them.
+    /// Inserts the rows of the plan. A retry sends the same rows with the same deduplication token.
     async fn insert(&self, plan: &WritePlan, stores: &Pinned<StoreSet>, tries: &mut StoreTries<'_>) -> Step {
         if plan.insert.is_empty() {
             return Step::Done;
@@ -118,7 +121,7 @@ impl Flush {
         let mut pending = vec![whole];
         while let Some(batch) = pending.pop() {
             if self.context.stores.generation() != stores.generation {
-                return Step::LookAgain;
+                return Step::Replan;
             }
             let inserting = stores.bars.insert(&batch);
             match insert_counted(&self.context.board, batch.rows.len(), inserting).await {
@@ -128,14 +131,15 @@ impl Flush {
                         rows = batch.rows.len(),
                         "the batch touches too many partitions and is split by year"
                     );
-                    // The oldest years first: the newest stored day says from where a later fetch goes on.
+                    // The oldest years first, because a later incremental fetch starts at the newest stored day.
                     pending.extend(split_by_year(&batch).into_iter().rev());
                 }
                 Err(error) => {
                     tries.wait_after(&error).await;
-                    // A table that takes the same rows twice may have got some of them, by partitions: look, and plan anew.
+                    // Without deduplication, the table may already contain some partitions of the batch: read the
+                    // stored keys and plan again.
                     if !stores.bars.deduplicates_retries() || self.is_outdated(stores) {
-                        return Step::LookAgain;
+                        return Step::Replan;
                     }
                     pending.push(batch);
                 }
@@ -144,7 +148,7 @@ impl Flush {
         Step::Done
     }
 
-    /// What was replaced; also of a task that another worker has by now, for its new rows are there.
+    /// Removes the replaced rows, also those of lost tasks, because their new rows are already inserted.
     async fn remove(&self, plan: &WritePlan, stores: &Pinned<StoreSet>) -> Step {
         if plan.remove.is_empty() {
             return Step::Done;
@@ -153,7 +157,7 @@ impl Flush {
         while let Err(error) = stores.bars.remove(self.frequency, &plan.remove).await {
             tries.wait_after(&error).await;
             if self.context.stores.generation() != stores.generation {
-                return Step::LookAgain;
+                return Step::Replan;
             }
         }
         tries.succeeded();
@@ -169,7 +173,7 @@ impl Flush {
         let latest = self.context.latest.of(self.frequency);
         if self.settings.events.price_update {
             let max_age = ms(self.settings.fetch.latest_refresh_ms);
-            self.context.events.tell(&plan.insert, &latest, max_age).await;
+            self.context.events.publish(&plan.insert, &latest, max_age).await;
         }
         latest.advance(&stored, generation).await;
         let num_written: u64 = plan.counts.iter().map(|counts| counts.written).sum();
@@ -192,10 +196,13 @@ impl Flush {
     }
 }
 
+/// The result of one step of a flush.
 #[derive(PartialEq, Eq)]
 enum Step {
+    /// The step is complete.
     Done,
-    LookAgain,
+    /// The plan may be outdated: the flush reads the stored keys again.
+    Replan,
 }
 
 fn batch_of(rows: Arc<Vec<IdentifiedBar>>) -> BarBatch {
@@ -216,21 +223,15 @@ fn split_by_year(batch: &BarBatch) -> Vec<BarBatch> {
     years.into_values().map(|rows| batch_of(Arc::new(rows))).collect()
 }
 
-use tokio::sync::OwnedSemaphorePermit;
-
-use crate::batch_writer::buffer::Buffered;
-use crate::domain::TaskReport;
-use crate::pipeline::TaskGuard;
-
 /// A task in the buffer.
 pub struct BufferedTask {
-    /// The task's pass.
+    /// The guard of the task.
     pub guard: TaskGuard,
-    /// Its rows.
+    /// The rows of the task.
     pub unit: WriteUnit,
-    /// What is known of it.
+    /// The report of the task so far.
     pub report: TaskReport,
-    /// Its room; freed with it.
+    /// The permit of the row budget, released when the task is dropped.
     pub permit: OwnedSemaphorePermit,
 }
 

@@ -1,10 +1,10 @@
 // Upstream: none
 // Downstream: none
-// Role: Adjustment factors: which rows to insert and delete, and the write itself.
+// Role: Plans and executes the writes of adjustment factors.
 
-//! Adjustment factors: which rows to insert and delete, and the write itself.
+//! Plans and executes the writes of adjustment factors.
 
-/// Decides what to insert and what to delete.
+/// Decides which rows to insert and which to remove.
 pub mod plan;
 /// Writes one batch.
 pub mod write;

@@ -1,6 +1,6 @@
 // Upstream: batch_writer, validator, write
 // Downstream: domain, ports
-// Role: Decides, from new raw factors and what is stored, which rows of a factor series are written and which removed.
+// Role: Compares fetched raw factors with stored factors and decides which rows to insert and which to remove.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,36 +9,36 @@ use chrono::NaiveDateTime;
 use crate::domain::{AdjustFactor, Code, RawFactor, SyncMode, TaskCounts};
 use crate::ports::{SeriesEnds, StoredFactor};
 
-/// The sound raw factors of one task, oldest first; times are unique.
+/// The valid raw factors of one task, oldest first. Their timestamps are unique.
 #[derive(Debug, Clone)]
 pub struct FactorUnit {
     /// The security.
     pub code: Code,
-    /// Whether the stored series becomes exactly these rows, or grows by them.
+    /// Whether these rows replace the stored series or are added to it.
     pub mode: SyncMode,
     /// The rows.
     pub rows: Vec<RawFactor>,
 }
 
-/// What to do to the store.
+/// The changes to the store.
 #[derive(Debug, Default, PartialEq)]
 pub struct FactorPlan {
-    /// Rows to insert: first those in place of stored ones, and newer ones after the removal.
+    /// Rows to insert. Rows that replace stored rows are inserted before the removal, newer rows after it.
     pub insert: Vec<AdjustFactor>,
-    /// Rows to remove, once those in their place are there.
+    /// Rows to remove after the insertion of their replacements.
     pub remove: Vec<StoredFactor>,
-    /// Per unit: what becomes of its rows.
+    /// Per unit: the counts of its rows.
     pub counts: Vec<TaskCounts>,
 }
 
-/// Whether a unit can be written knowing only the ends of the stored series: it goes on after it with the factor it ended
-/// with, as on every day without an ex-right. Then no stored row changes, for `fore` is relative to the last factor.
-fn only_goes_on(unit: &FactorUnit, ends: &SeriesEnds) -> bool {
+/// Whether the unit only appends rows with the last stored factor, as on every day without an ex-right. Then no stored
+/// row changes, because `fore` is relative to the last factor, and the ends of the stored series are enough to plan.
+fn only_appends(unit: &FactorUnit, ends: &SeriesEnds) -> bool {
     unit.mode == SyncMode::Incremental
         && unit.rows.iter().all(|row| row.timestamp > ends.last_at && row.factor == ends.last)
 }
 
-/// The codes whose whole stored series must be known to plan these units.
+/// The codes whose whole stored series must be read to plan these units.
 pub fn codes_to_read(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>) -> Vec<Code> {
     let mut seen = HashSet::new();
     let mut twice = HashSet::new();
@@ -48,7 +48,7 @@ pub fn codes_to_read(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>) ->
         }
     }
     let needs = |unit: &&&FactorUnit| {
-        ends.get(&unit.code).is_some_and(|ends| twice.contains(&unit.code) || !only_goes_on(unit, ends))
+        ends.get(&unit.code).is_some_and(|ends| twice.contains(&unit.code) || !only_appends(unit, ends))
     };
     let codes: HashSet<Code> = units.iter().filter(needs).map(|unit| unit.code).collect();
     let mut codes: Vec<Code> = codes.into_iter().collect();
@@ -56,7 +56,7 @@ pub fn codes_to_read(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>) ->
     codes
 }
 
-/// Plans units in their order. `stored` holds the series of [`codes_to_read`].
+/// Plans the units in their order. `stored` contains the series of [`codes_to_read`].
 pub fn plan(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>, stored: Vec<StoredFactor>) -> FactorPlan {
     let mut series: HashMap<Code, Vec<StoredFactor>> = HashMap::new();
     for row in stored {
@@ -66,7 +66,7 @@ pub fn plan(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>, stored: Vec
     let mut result = FactorPlan::default();
     for unit in units {
         match ends.get(&unit.code) {
-            Some(ends) if !series.contains_key(&unit.code) && only_goes_on(unit, ends) => {
+            Some(ends) if !series.contains_key(&unit.code) && only_appends(unit, ends) => {
                 let rows = unit.rows.iter().filter_map(|row| AdjustFactor::of(unit.code, *row, ends.first, ends.last));
                 result.insert.extend(rows);
                 result.counts.push(TaskCounts { written: unit.rows.len() as u64, ..TaskCounts::default() });
@@ -74,7 +74,7 @@ pub fn plan(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>, stored: Vec
             _ => {
                 let known = series.get(&unit.code).map(Vec::as_slice).unwrap_or_default();
                 let rows = wanted.entry(unit.code).or_insert_with(|| raw_of(known));
-                result.counts.push(grow(unit, rows));
+                result.counts.push(merge_rows(unit, rows));
             }
         }
     }
@@ -89,7 +89,8 @@ fn raw_of(stored: &[StoredFactor]) -> BTreeMap<NaiveDateTime, RawFactor> {
     stored.iter().map(|row| (row.raw.timestamp, row.raw)).collect()
 }
 
-fn grow(unit: &FactorUnit, rows: &mut BTreeMap<NaiveDateTime, RawFactor>) -> TaskCounts {
+/// Applies the rows of a unit to a series.
+fn merge_rows(unit: &FactorUnit, rows: &mut BTreeMap<NaiveDateTime, RawFactor>) -> TaskCounts {
     let mut counts = TaskCounts::default();
     if unit.mode == SyncMode::Replace {
         let fetched: HashSet<NaiveDateTime> = unit.rows.iter().map(|row| row.timestamp).collect();
@@ -104,23 +105,23 @@ fn grow(unit: &FactorUnit, rows: &mut BTreeMap<NaiveDateTime, RawFactor>) -> Tas
     counts
 }
 
-/// Makes the stored series this one, leaving rows that are right alone.
+/// Plans the changes that turn the stored series into `rows`. Correct stored rows stay.
 fn replace(code: Code, rows: &BTreeMap<NaiveDateTime, RawFactor>, stored: Vec<StoredFactor>, result: &mut FactorPlan) {
     let end = |row: Option<(&NaiveDateTime, &RawFactor)>| row.map(|(_, row)| row.factor);
     let (Some(first), Some(last)) = (end(rows.first_key_value()), end(rows.last_key_value())) else { return };
     let wanted: Vec<AdjustFactor> = rows.values().filter_map(|row| AdjustFactor::of(code, *row, first, last)).collect();
-    let mut right: HashSet<String> = wanted.iter().map(AdjustFactor::uuid).collect();
+    let mut missing: HashSet<String> = wanted.iter().map(AdjustFactor::uuid).collect();
     let mut kept: HashSet<String> = HashSet::new();
     for row in stored {
-        // Of copies of a right row one stays; they have one uuid and can only go together, so they stay together.
-        if right.contains(&row.uuid) {
+        // Duplicates of a correct row stay: they share one UUID and could only be removed together.
+        if missing.contains(&row.uuid) {
             kept.insert(row.uuid);
         } else {
             result.remove.push(row);
         }
     }
-    right.retain(|uuid| !kept.contains(uuid));
-    result.insert.extend(wanted.into_iter().filter(|row| right.contains(&row.uuid())));
+    missing.retain(|uuid| !kept.contains(uuid));
+    result.insert.extend(wanted.into_iter().filter(|row| missing.contains(&row.uuid())));
 }
 
 #[cfg(test)]
@@ -158,7 +159,7 @@ mod tests {
         )])
     }
 
-    /// Runs units one after the other against a model store; the rows as (raw, fore, back).
+    /// Runs units one after the other against a model store and returns the stored rows.
     fn run(units: &[FactorUnit]) -> Vec<AdjustFactor> {
         let mut rows: Vec<AdjustFactor> = Vec::new();
         for unit in units {

@@ -1,6 +1,6 @@
 // Upstream: batch_writer, supervisor
 // Downstream: many
-// Role: Writes one batch of factors: looks where the stored series end, inserts, removes what is replaced, until done.
+// Role: Writes one batch of factors: reads stored series, inserts rows, removes replaced rows; retries until done.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::supervision::StatusBoard;
 
 /// A task in the buffer.
 pub struct BufferedFactors {
-    /// The task's pass.
+    /// The guard of the task.
     pub guard: TaskGuard,
-    /// Its rows.
+    /// The rows of the task.
     pub unit: FactorUnit,
-    /// What is known of it.
+    /// The report of the task so far.
     pub report: TaskReport,
-    /// Its room; freed with it.
+    /// The permit of the row budget, released when the task is dropped.
     pub permit: OwnedSemaphorePermit,
 }
 
@@ -39,29 +39,30 @@ impl Buffered for BufferedFactors {
     }
 }
 
-/// What every flush of factors needs.
+/// The services that flushes of factors share.
 pub struct FactorFlushContext {
     stores: Arc<Swappable<StoreSet>>,
     latest: Arc<LatestTimes>,
     outage: Arc<StoreOutage>,
     board: Arc<StatusBoard>,
-    /// One flush at a time, also across restarts of the actor: what a flush sees in the store is then complete.
-    lane: Mutex<()>,
+    /// Allows one flush at a time, also across restarts of the actor, so no other flush changes the rows that a flush
+    /// read.
+    write_lock: Mutex<()>,
 }
 
 impl FactorFlushContext {
-    /// For one store.
+    /// Creates the context of a worker.
     pub fn new(
         stores: Arc<Swappable<StoreSet>>,
         latest: Arc<LatestTimes>,
         outage: Arc<StoreOutage>,
         board: Arc<StatusBoard>,
     ) -> Self {
-        Self { stores, latest, outage, board, lane: Mutex::new(()) }
+        Self { stores, latest, outage, board, write_lock: Mutex::new(()) }
     }
 }
 
-/// One batch of factors on its way into the store. Dropped before its end, its tasks report themselves lost.
+/// The write of one batch of factors. If it is dropped before its end, its tasks are reported as lost.
 pub struct FactorFlush {
     context: Arc<FactorFlushContext>,
     settings: Arc<ActorSettings>,
@@ -69,18 +70,18 @@ pub struct FactorFlush {
 }
 
 impl FactorFlush {
-    /// A flush of these tasks.
+    /// Creates a flush of these tasks.
     pub fn new(context: Arc<FactorFlushContext>, settings: Arc<ActorSettings>, tasks: Vec<BufferedFactors>) -> Self {
         Self { context, settings, tasks }
     }
 
-    /// Writes until all is stored.
+    /// Retries until all rows are stored.
     pub async fn run(mut self) {
         let context = self.context.clone();
-        let _lane = context.lane.lock().await;
+        let _write_lock = context.write_lock.lock().await;
         let mut tries = StoreTries::new(&context.outage, &self.settings);
         let (plan, generation) = loop {
-            // What belongs to another worker by now is that worker's to write.
+            // Drops tasks whose partition is assigned to another worker: that worker writes them.
             self.tasks.retain(|task| !task.guard.is_lost());
             if self.tasks.is_empty() {
                 return;
@@ -95,7 +96,8 @@ impl FactorFlush {
         self.settle(plan, generation).await;
     }
 
-    /// Plans by what is stored now and writes it. After a failure it is planned anew: what arrived meanwhile is seen then.
+    /// Plans from the stored rows and writes the plan. Each attempt plans again, because a failed attempt may have
+    /// stored some rows.
     async fn write(&self, stores: &StoreSet) -> Result<FactorPlan, StoreError> {
         let store = &stores.factors;
         let units: Vec<&FactorUnit> = self.tasks.iter().map(|task| &task.unit).collect();
@@ -106,14 +108,16 @@ impl FactorFlush {
         let to_read = codes_to_read(&units, &ends);
         let stored = if to_read.is_empty() { Vec::new() } else { store.series(&to_read).await? };
         let plan = plan(&units, &ends, stored);
-        // Where rows are replaced, those that are newer than all stored ones come last: were they there, and this worker cut
-        // off, nobody would ask for these codes again and find both the old rows and the new ones.
+        // If rows of a code are replaced, its rows after the newest stored day are inserted last. If the worker crashes
+        // before that, the next increment requests the code again and finishes the replacement. With the newest rows
+        // stored, old and new rows would stay side by side.
         let replaced: HashSet<Code> = plan.remove.iter().map(|row| row.code).collect();
-        let ends_it = |row: &AdjustFactor| {
+        let extends_series = |row: &AdjustFactor| {
             let is_newest = |ends: &SeriesEnds| row.raw.timestamp > ends.last_at;
             replaced.contains(&row.code) && ends.get(&row.code).is_some_and(is_newest)
         };
-        let (last, first): (Vec<AdjustFactor>, Vec<AdjustFactor>) = plan.insert.iter().cloned().partition(ends_it);
+        let (last, first): (Vec<AdjustFactor>, Vec<AdjustFactor>) =
+            plan.insert.iter().cloned().partition(extends_series);
         self.insert_all(store.as_ref(), &first).await?;
         if !plan.remove.is_empty() {
             store.remove(&plan.remove).await?;
@@ -130,8 +134,8 @@ impl FactorFlush {
     }
 
     async fn insert(&self, store: &dyn FactorStore, batch: FactorBatch) -> Result<(), StoreError> {
-        let takes_once = async || Ok(store.deduplicates_retries());
-        insert_once(&self.context.board, batch.rows.len(), async || store.insert(&batch).await, takes_once).await
+        let deduplicates = async || Ok(store.deduplicates_retries());
+        insert_once(&self.context.board, batch.rows.len(), async || store.insert(&batch).await, deduplicates).await
     }
 
     async fn settle(mut self, plan: FactorPlan, generation: u64) {

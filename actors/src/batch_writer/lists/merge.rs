@@ -1,29 +1,29 @@
 // Upstream: batch_writer, supervisor
 // Downstream: domain, pipeline, ports, settings, store_retry, supervision
-// Role: Merges one list into the reference store, until it is done.
+// Role: Merges a list into the reference store, with retries until it succeeds.
 
 use std::sync::Arc;
 
 use crate::domain::TaskReport;
 use crate::domain::reference_list::ValidList;
 use crate::pipeline::TaskGuard;
-use crate::ports::{ReferenceStore, Swappable};
+use crate::ports::{MergeCounts, ReferenceStore, Swappable};
 use crate::settings::ActorSettings;
 use crate::store_retry::{StoreOutage, StoreTries};
 use crate::supervision::StatusBoard;
 
-/// What every merge needs.
+/// The services that merges share.
 pub struct MergeContext {
-    /// Where the lists are kept.
+    /// The store of the lists.
     pub store: Arc<Swappable<dyn ReferenceStore>>,
-    /// Tells of outages; bars go on being written meanwhile.
+    /// Reports outages of this store. Bars are still written during such an outage.
     pub outage: StoreOutage,
-    /// The worker's figures.
+    /// The worker's status and counters.
     pub board: Arc<StatusBoard>,
 }
 
 impl MergeContext {
-    /// Merges until it is done, or the command is another worker's.
+    /// Retries the merge until it succeeds, or the partition of the command is assigned to another worker.
     pub async fn run(&self, list: &ValidList, guard: TaskGuard, mut report: TaskReport, settings: &ActorSettings) {
         let mut tries = StoreTries::new(&self.outage, settings);
         while !guard.is_lost() {
@@ -35,10 +35,11 @@ impl MergeContext {
                 Ok(counts) => {
                     tries.succeeded();
                     self.board.progress.progressed();
-                    tracing::info!(?counts, "a list is merged");
-                    report.counts.written += counts.added + counts.updated;
-                    report.counts.replaced += counts.updated;
-                    report.counts.unchanged += counts.unchanged;
+                    let MergeCounts { added, updated, unchanged } = counts;
+                    tracing::info!(added, updated, unchanged, "list merged");
+                    report.counts.written += added + updated;
+                    report.counts.replaced += updated;
+                    report.counts.unchanged += unchanged;
                     return guard.done(report);
                 }
                 Err(error) => tries.wait_after(&error).await,

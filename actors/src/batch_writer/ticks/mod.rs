@@ -1,10 +1,10 @@
 // Upstream: none
 // Downstream: none
-// Role: Ticks: which rows to insert and delete, and the write itself.
+// Role: Plans and executes the writes of ticks.
 
-//! Ticks: which rows to insert and delete, and the write itself.
+//! Plans and executes the writes of ticks.
 
-/// Decides what to insert and what to delete.
+/// Decides which rows to insert and which to remove.
 pub mod plan;
 /// Writes the ticks of one task.
 pub mod write;

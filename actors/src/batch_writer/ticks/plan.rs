@@ -1,6 +1,6 @@
 // Upstream: batch_writer, validator, write
 // Downstream: domain, ports
-// Role: Decides, from the ticks of whole days and what is stored of those days, which are inserted and which removed.
+// Role: Compares fetched ticks of whole days with stored ticks and decides which to insert and which to remove.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -10,85 +10,88 @@ use uuid::Uuid;
 use crate::domain::{Code, TaskCounts, Tick};
 use crate::ports::StoredTick;
 
-/// The sound ticks of some days of one security, in the order they came.
+/// The valid ticks of some days of one security, in the order of the source.
 #[derive(Debug, Clone)]
 pub struct TickUnit {
     /// The security.
     pub code: Code,
-    /// Whether stored days become exactly these ticks even where they have fewer.
+    /// Whether a fetched day replaces a stored day that has more ticks.
     pub overwrite: bool,
     /// The ticks.
     pub rows: Vec<Tick>,
-    /// Days of which a row was refused.
+    /// Days with rows that validation skipped.
     pub days_with_skipped_rows: BTreeSet<NaiveDate>,
 }
 
-/// What to do to the store.
+/// The changes to the store.
 #[derive(Debug, Default, PartialEq)]
 pub struct TickPlan {
-    /// Ticks to insert, first, in their order.
+    /// Ticks to insert, in this order. They are inserted first.
     pub insert: Vec<Tick>,
-    /// Rows to remove, once the inserted ones are there.
+    /// Rows to remove after the insertion.
     pub remove: Vec<StoredTick>,
-    /// What becomes of the ticks.
+    /// The counts of the ticks.
     pub counts: TaskCounts,
 }
 
-/// Added to the count of equal trades, which stays far below it, it gives a tick another identity: copies of one row cannot
-/// be told apart, so all of them are replaced by a row under that one. The next replacement gives the usual one back.
+/// Added to a tick's number among equal trades (`nth`, which stays far below), it gives the tick another UUID.
+/// Duplicate rows have the same UUID and can only be removed together, so one row with another UUID replaces all of
+/// them. The next replacement restores the usual UUID.
 const OTHER_IDENTITY: u32 = 1 << 28;
 
-/// Other identities that a tick may have: their numbers stay within 32 bits.
-const MOST_OTHERS: u32 = 15;
+/// Number of other UUIDs of a tick. With this number `nth` stays within 32 bits.
+const MAX_OTHER_IDENTITIES: u32 = 15;
 
-/// Identities that are stored once, and a row of each that is stored more often.
-fn once_and_more(rows: Vec<StoredTick>) -> (HashSet<String>, Vec<StoredTick>) {
-    let mut once = HashSet::new();
-    let mut more: BTreeMap<String, StoredTick> = BTreeMap::new();
+/// Separates the UUIDs that are stored once from those that are stored more often (one row of each).
+fn split_duplicates(rows: Vec<StoredTick>) -> (HashSet<String>, Vec<StoredTick>) {
+    let mut unique = HashSet::new();
+    let mut duplicated: BTreeMap<String, StoredTick> = BTreeMap::new();
     for row in rows {
-        if more.contains_key(&row.uuid) || !once.insert(row.uuid.clone()) {
-            once.remove(&row.uuid);
-            more.insert(row.uuid.clone(), row);
+        if duplicated.contains_key(&row.uuid) || !unique.insert(row.uuid.clone()) {
+            unique.remove(&row.uuid);
+            duplicated.insert(row.uuid.clone(), row);
         }
     }
-    (once, more.into_values().collect())
+    (unique, duplicated.into_values().collect())
 }
 
-/// Whether a stored identity is one that this worker gives; the Python worker's are random.
+/// Whether this worker created the UUID: it creates version 5. The UUIDs of the Python worker are random.
 fn is_ours(uuid: &str) -> bool {
     Uuid::try_parse(uuid).is_ok_and(|uuid| uuid.get_version_num() == 5)
 }
 
-/// What is stored of a day, beside the ticks that came.
+/// The stored rows of a day, compared with the fetched ticks.
 struct StoredDay {
-    /// Identities of ticks that came, stored once.
-    right: HashSet<String>,
-    /// A row of each tick that came and is stored more often.
-    doubled: Vec<StoredTick>,
-    /// Rows of this worker that did not come again.
-    gone: Vec<StoredTick>,
+    /// UUIDs of fetched ticks that are stored once.
+    matching: HashSet<String>,
+    /// One row of each fetched tick that is stored more than once.
+    duplicated: Vec<StoredTick>,
+    /// Rows of this worker that were not fetched again.
+    unmatched: Vec<StoredTick>,
     /// Rows of the Python worker.
     foreign: Vec<StoredTick>,
 }
 
 impl StoredDay {
     fn of(stored: Vec<StoredTick>, ticks: &[&Tick]) -> Self {
-        let wanted: HashSet<String> = ticks.iter().map(|tick| tick.uuid()).collect();
-        let (right, wrong): (Vec<_>, Vec<_>) = stored.into_iter().partition(|row| wanted.contains(&row.uuid));
-        let (right, doubled) = once_and_more(right);
-        let (gone, foreign) = wrong.into_iter().partition(|row| is_ours(&row.uuid));
-        Self { right, doubled, gone, foreign }
+        let fetched: HashSet<String> = ticks.iter().map(|tick| tick.uuid()).collect();
+        let (matching, others): (Vec<_>, Vec<_>) = stored.into_iter().partition(|row| fetched.contains(&row.uuid));
+        let (matching, duplicated) = split_duplicates(matching);
+        let (unmatched, foreign) = others.into_iter().partition(|row| is_ours(&row.uuid));
+        Self { matching, duplicated, unmatched, foreign }
     }
 
-    /// Whether so many ticks are a whole day in place of what is stored. A replacement that was cut off before its end has
-    /// left the Python worker's rows beside those that replace them, so each kind is compared by itself.
-    fn may_become(&self, num_ticks: usize) -> bool {
-        num_ticks >= self.foreign.len() && num_ticks >= self.right.len() + self.doubled.len() + self.gone.len()
+    /// Whether this number of fetched ticks is enough to replace the stored rows. An interrupted replacement leaves the
+    /// Python worker's rows beside the new rows, so the number is compared with each kind separately.
+    fn may_be_replaced_by(&self, num_ticks: usize) -> bool {
+        let num_own = self.matching.len() + self.duplicated.len() + self.unmatched.len();
+        num_ticks >= self.foreign.len() && num_ticks >= num_own
     }
 }
 
-/// Plans. A day only grows while it is traded, so a stored tick that was not fetched is one of the Python worker, or the
-/// fetched day is not whole: it goes where at least as many ticks came as are stored.
+/// Plans the write. During trading a day only gains ticks. So a stored tick that was not fetched is either a row of the
+/// Python worker, or the fetched day is incomplete. Such rows are removed only if the fetch returned at least as many
+/// ticks as are stored.
 pub fn plan(unit: &TickUnit, stored: Vec<StoredTick>) -> TickPlan {
     let mut fetched: BTreeMap<NaiveDate, Vec<&Tick>> = BTreeMap::new();
     for tick in &unit.rows {
@@ -101,43 +104,41 @@ pub fn plan(unit: &TickUnit, stored: Vec<StoredTick>) -> TickPlan {
     let mut result = TickPlan::default();
     for (day, ticks) in fetched {
         let stored = StoredDay::of(known.remove(&day).unwrap_or_default(), &ticks);
-        let is_believed = unit.overwrite || stored.may_become(ticks.len());
-        plan_day(&ticks, stored, is_believed && !unit.days_with_skipped_rows.contains(&day), &mut result);
+        let is_complete = unit.overwrite || stored.may_be_replaced_by(ticks.len());
+        plan_day(&ticks, stored, is_complete && !unit.days_with_skipped_rows.contains(&day), &mut result);
     }
     result.counts.written = result.insert.len() as u64;
     result
 }
 
 fn plan_day(ticks: &[&Tick], stored: StoredDay, may_remove: bool, result: &mut TickPlan) {
-    let StoredDay { right, doubled, gone, foreign } = stored;
-    let doubled_uuids: HashSet<String> = doubled.iter().map(|row| row.uuid.clone()).collect();
-    let taken: HashSet<String> = gone.iter().map(|row| row.uuid.clone()).collect();
-    let remove: Vec<StoredTick> = doubled.into_iter().chain(gone).chain(foreign).collect();
-    let missing = ticks.iter().filter(|tick| !right.contains(&tick.uuid()));
-    let insert: Option<Vec<Tick>> = missing
-        .map(
-            |tick| {
-                if doubled_uuids.contains(&tick.uuid()) { under_another(tick, &taken) } else { Some((*tick).clone()) }
-            },
-        )
-        .collect();
+    let StoredDay { matching, duplicated, unmatched, foreign } = stored;
+    let duplicated_uuids: HashSet<String> = duplicated.iter().map(|row| row.uuid.clone()).collect();
+    let taken: HashSet<String> = unmatched.iter().map(|row| row.uuid.clone()).collect();
+    let remove: Vec<StoredTick> = duplicated.into_iter().chain(unmatched).chain(foreign).collect();
+    let missing = ticks.iter().filter(|tick| !matching.contains(&tick.uuid()));
+    let to_insert = |tick: &&Tick| match duplicated_uuids.contains(&tick.uuid()) {
+        true => with_other_identity(tick, &taken),
+        false => Some((*tick).clone()),
+    };
+    let insert: Option<Vec<Tick>> = missing.map(to_insert).collect();
     match insert {
         Some(insert) if remove.is_empty() || may_remove => {
-            result.counts.unchanged += right.len() as u64;
+            result.counts.unchanged += matching.len() as u64;
             result.counts.replaced += remove.len() as u64;
             result.insert.extend(insert);
             result.remove.extend(remove);
         }
-        // What is stored is the best that is known.
+        // The stored day stays unchanged, because the fetched day may be incomplete.
         _ => result.counts.unchanged += ticks.len() as u64,
     }
 }
 
-/// The tick under an identity that no row has which goes, for it would go with it; `None` where all are taken, by as many
-/// replacements that were cut off.
-fn under_another(tick: &Tick, taken: &HashSet<String>) -> Option<Tick> {
+/// The tick with another UUID that no removed row has. Otherwise the removal would delete the new row as well. `None`
+/// if all of them are taken, after as many interrupted replacements.
+fn with_other_identity(tick: &Tick, taken: &HashSet<String>) -> Option<Tick> {
     let other = |n: u32| Tick { nth: tick.nth + n * OTHER_IDENTITY, ..tick.clone() };
-    (1..=MOST_OTHERS).map(other).find(|other| !taken.contains(&other.uuid()))
+    (1..=MAX_OTHER_IDENTITIES).map(other).find(|other| !taken.contains(&other.uuid()))
 }
 
 #[cfg(test)]
@@ -199,9 +200,9 @@ mod tests {
         assert_eq!((fewer.insert.len(), fewer.remove.len()), (0, 0));
         let overwritten = plan(&unit(&rows[..1], true), old.to_vec());
         assert_eq!((overwritten.insert.len(), overwritten.remove.len()), (1, 2));
-        let unsound =
+        let skipped =
             TickUnit { days_with_skipped_rows: BTreeSet::from([rows[0].timestamp.date()]), ..unit(&rows, true) };
-        assert_eq!(plan(&unsound, old.to_vec()).remove.len(), 0, "a day of which a row was refused removes nothing");
+        assert_eq!(plan(&skipped, old.to_vec()).remove.len(), 0, "a day with a skipped row removes nothing");
     }
 
     #[test]
@@ -223,11 +224,11 @@ mod tests {
         let both: Vec<StoredTick> = rows.iter().map(stored).chain(old.clone()).collect();
         let finished = plan(&unit(&rows, false), both);
         assert_eq!((finished.insert.as_slice(), finished.remove.as_slice()), (&[][..], &old[..]));
-        // An answer that lacks what this worker has stored is another thing.
+        // A shorter answer does not remove rows that this worker stored.
         let fewer = plan(&unit(&rows[..1], false), rows.iter().map(stored).collect());
         assert_eq!((fewer.insert.len(), fewer.remove.len()), (0, 0));
 
-        // Copies, and the row that was to replace them: it is not inserted a second time and then removed.
+        // Duplicates beside the row that should replace them: the new row gets a third UUID, so that it is not removed.
         let copy = stored(&rows[0]);
         let healed = plan(&unit(&rows[..1], true), vec![copy.clone(), copy.clone()]);
         let other = stored(&healed.insert[0]);

@@ -1,6 +1,6 @@
 // Upstream: batch_writer, supervisor
 // Downstream: many
-// Role: Writes the ticks of one task into the table of its security, until it is done.
+// Role: Writes the ticks of one task into the table of its security; retries until done.
 
 use std::sync::Arc;
 
@@ -14,33 +14,33 @@ use crate::settings::ActorSettings;
 use crate::store_retry::{StoreOutage, StoreTries, insert_once, insert_token};
 use crate::supervision::StatusBoard;
 
-/// Writes at the same time. Each goes to a table of its own, so they cannot be one INSERT, and a server takes a few side by
-/// side well.
-const NUM_LANES: usize = 4;
+/// Maximum number of concurrent writes. Each security has its own table, so tasks cannot share an INSERT; the server
+/// handles a few concurrent writes well.
+const MAX_CONCURRENT_WRITES: usize = 4;
 
-/// What every write of ticks needs; outlives a restart of the actor.
-pub struct TickWrites {
+/// Writes ticks. It outlives a restart of the actor.
+pub struct TickWriter {
     stores: Arc<Swappable<StoreSet>>,
     outage: Arc<StoreOutage>,
     board: Arc<StatusBoard>,
-    /// A security's writes all go through the same lane: what a write sees in its table is then complete.
-    lanes: [Mutex<()>; NUM_LANES],
+    /// All writes of a security use the same lock, so no other write changes the rows that a write read.
+    write_locks: [Mutex<()>; MAX_CONCURRENT_WRITES],
 }
 
-impl TickWrites {
-    /// For one store.
+impl TickWriter {
+    /// Creates the writer of a worker.
     pub fn new(stores: Arc<Swappable<StoreSet>>, outage: Arc<StoreOutage>, board: Arc<StatusBoard>) -> Self {
-        Self { stores, outage, board, lanes: Default::default() }
+        Self { stores, outage, board, write_locks: Default::default() }
     }
 
-    /// Writes until all is stored, or the command is another worker's.
+    /// Retries until all ticks are stored, or the partition of the command is assigned to another worker.
     pub async fn run(&self, unit: &TickUnit, guard: TaskGuard, mut report: TaskReport, settings: &ActorSettings) {
-        let _lane = match self.lanes.get(lane_of(unit.code)) {
-            Some(lane) => Some(lane.lock().await),
+        let _write_lock = match self.write_locks.get(lock_index(unit.code)) {
+            Some(lock) => Some(lock.lock().await),
             None => None,
         };
         let mut tries = StoreTries::new(&self.outage, settings);
-        // After a failure it is planned anew: what arrived meanwhile is seen then.
+        // Each attempt plans again, because a failed attempt may have stored some rows.
         let (plan, stores) = loop {
             if guard.is_lost() {
                 return;
@@ -51,10 +51,11 @@ impl TickWrites {
                 Err(error) => tries.wait_after(&error).await,
             }
         };
-        // Not planned anew, for what is stored would look like a day of which not all was fetched.
+        // The removal keeps its plan: a new plan could count duplicates and their replacements together, and then treat
+        // the fetched day as incomplete.
         while let Err(error) = self.remove(stores.ticks.as_ref(), unit.code, &plan).await {
             tries.wait_after(&error).await;
-            // After an exchange the dropped guard makes the task start again, on the new store.
+            // If a reload replaced the store, the dropped guard makes the task run again on the new store.
             if guard.is_lost() || self.stores.generation() != stores.generation {
                 return;
             }
@@ -67,7 +68,7 @@ impl TickWrites {
         guard.done(report);
     }
 
-    /// Plans by what is stored now, and inserts what is missing.
+    /// Plans from the stored ticks and inserts the missing ones.
     async fn insert_missing(
         &self,
         store: &dyn TickStore,
@@ -90,17 +91,17 @@ impl TickWrites {
 
     async fn insert(&self, store: &dyn TickStore, unit: &TickUnit, batch: TickBatch) -> Result<(), StoreError> {
         let insert = async || store.insert(unit.code, &batch).await;
-        let takes_once = async || store.deduplicates_retries(unit.code).await;
-        insert_once(&self.board, batch.rows.len(), insert, takes_once).await
+        let deduplicates = async || store.deduplicates_retries(unit.code).await;
+        insert_once(&self.board, batch.rows.len(), insert, deduplicates).await
     }
 }
 
-fn lane_of(code: Code) -> usize {
-    code.as_str().bytes().map(usize::from).sum::<usize>() % NUM_LANES
+fn lock_index(code: Code) -> usize {
+    code.as_str().bytes().map(usize::from).sum::<usize>() % MAX_CONCURRENT_WRITES
 }
 
-/// Ticks, oldest day first, in batches of whole days: of a day that has ticks the rest is not fetched again, and from the
-/// newest one an increment goes on. A batch has at most `max_rows`, or one day.
+/// Splits ticks, oldest day first, into batches of whole days. Days must not be stored in part: a stored day is not
+/// fetched again, and increments start at the newest stored day. A batch has at most `max_rows` rows, or one day.
 fn whole_days(ticks: &[Tick], max_rows: usize) -> Vec<&[Tick]> {
     let mut batches: Vec<&[Tick]> = Vec::new();
     let (mut begin, mut end) = (0, 0);

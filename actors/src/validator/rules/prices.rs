@@ -89,15 +89,15 @@ impl MarketRules<'_> {
             FirstDays::Free(days) => usual.filter(|_| nth > days),
             FirstDays::BoundToIssuePrice if nth > 1 => usual,
             FirstDays::BoundToIssuePrice => {
-                let is_told = matches!(reference, Some(Reference::Exact(_)));
-                (nth == 1 && is_told).then_some(FirstDays::ISSUE_PERCENT)
+                let is_exact = matches!(reference, Some(Reference::Exact(_)));
+                (nth == 1 && is_exact).then_some(FirstDays::ISSUE_PERCENT)
             }
         }
     }
 
     fn reference(&self, day: NaiveDate, note: Option<&DayNote>) -> Option<Reference> {
-        if let Some(told) = note.and_then(|note| note.reference) {
-            return Some(Reference::Exact(told.0));
+        if let Some(reported) = note.and_then(|note| note.reference) {
+            return Some(Reference::Exact(reported.0));
         }
         let (before, close) = self.close_before(day)?;
         let factors = self.known.factors.as_ref().and_then(|factors| factors.between(before, day));
