@@ -6,6 +6,8 @@
 
 /// The actor.
 mod actor;
+#[cfg(test)]
+mod actor_tests;
 /// Writes bars.
 pub mod bars;
 /// Buffers tasks until their batch is due.

@@ -6,6 +6,8 @@
 
 /// The actor.
 mod actor;
+#[cfg(test)]
+mod actor_tests;
 /// Commands and tasks in progress.
 mod open_command;
 /// Publishes command parts and dead letters.

@@ -34,6 +34,8 @@ mod plan;
 mod row_context;
 /// Attempts, back-off and fallback sources.
 mod source_caller;
+#[cfg(test)]
+mod source_caller_tests;
 /// Days on which a security was suspended.
 pub mod suspensions;
 /// Fetches ticks.

@@ -1,4 +1,4 @@
-// Upstream: command_router, quality_monitor, store_retry, supervisor
+// Upstream: command_router, quality_monitor, supervisor
 // Downstream: many
 // Role: The actor that collects task outcomes, reports each interval and each finished job, and sends alerts.
 

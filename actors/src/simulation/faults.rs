@@ -1,4 +1,4 @@
-// Upstream: market_cache, reference, simulation, store, world_tests
+// Upstream: many
 // Downstream: ports
 // Role: Scripted faults of a model, per operation.
 

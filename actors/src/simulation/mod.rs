@@ -21,8 +21,6 @@ mod source;
 mod store;
 /// A whole worker.
 mod world;
-#[cfg(test)]
-mod world_tests;
 
 pub use faults::{Fault, Faults};
 pub use feed::ModelFeed;

@@ -1,4 +1,4 @@
-// Upstream: market_cache, simulation, world_tests
+// Upstream: many
 // Downstream: domain
 // Role: Sample data for tests: codes by number, daily bars, commands.
 

@@ -1,5 +1,5 @@
-// Upstream: market_cache, simulation, world, world_tests
-// Downstream: domain, faults, ports
+// Upstream: batch_writer::bars, market_cache, simulation, supervisor, world
+// Downstream: domain, faults, ports, samples
 // Role: A model of ClickHouse: tables without unique keys, so a row that is inserted twice exists twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -15,7 +15,7 @@ use crate::ports::{
     BarBatch, BarStore, CodeHistory, FactorBatch, FactorStore, KeySpan, ReportBatch, ReportStore, SeriesEnds,
     StoreError, StoreSet, StoredBar, StoredFactor, StoredTick, TickBatch, TickStore,
 };
-use crate::simulation::Faults;
+use crate::simulation::{Faults, code};
 
 /// All tables of one model server.
 #[derive(Debug, Default)]
@@ -59,6 +59,11 @@ impl ModelStore {
         let mut bars = self.tables().bars.clone();
         bars.sort_by_key(|(uuid, bar)| (bar.code, bar.frequency, bar.timestamp, uuid.clone()));
         bars
+    }
+
+    /// The stored closes of one security in fen, in the order of their days.
+    pub fn closes(&self, number: u32) -> Vec<i64> {
+        self.bars().iter().filter(|(_, bar)| bar.code == code(number)).map(|(_, bar)| bar.close.0).collect()
     }
 
     /// All stored factors, sorted by key.

@@ -1,4 +1,4 @@
-// Upstream: simulation, world_tests
+// Upstream: batch_writer, batch_writer::bars, command_router, fetcher, simulation, supervisor
 // Downstream: many
 // Role: Runs a whole worker with models of all external systems, on one thread and in virtual time.
 
@@ -15,9 +15,12 @@ use crate::ports::{
     StoreSet, Swappable,
 };
 use crate::settings::ActorSettings;
-use crate::simulation::{ModelFeed, ModelOutbox, ModelReference, ModelSource, ModelSources, ModelStore};
+use crate::simulation::{ModelFeed, ModelOutbox, ModelReference, ModelSource, ModelSources, ModelStore, bar_on, code};
 use crate::supervision::{RestartPolicy, StatusBoard};
 use crate::supervisor::{ExitReport, Placement, Stop, Supervisor, WorkerParts};
+
+/// The days of the offered bars.
+const TRADING_DAYS: [&str; 3] = ["2024-01-02", "2024-01-03", "2024-01-04"];
 
 /// A worker and the models of its external systems.
 pub struct World {
@@ -135,6 +138,14 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// The vendor has these closes of one security in fen, on the trading days from 2024-01-02 on.
+    pub fn offer(&self, number: u32, closes: &[i64]) {
+        let bars = TRADING_DAYS.iter().zip(closes).map(|(day, close)| bar_on(day, *close)).collect();
+        self.source.edit(|data| {
+            data.bars.insert(code(number), bars);
+        });
     }
 
     /// Waits until the worker is RUNNING.

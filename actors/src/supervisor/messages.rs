@@ -1,4 +1,4 @@
-// Upstream: actor, data_worker, lifecycle, simulation, supervisor
+// Upstream: many
 // Downstream: none
 // Role: Messages to the Supervisor, and the exit report of the worker.
 

@@ -8,6 +8,8 @@
 mod actor;
 /// Startup and shutdown.
 mod lifecycle;
+#[cfg(test)]
+mod lifecycle_tests;
 /// Messages to the Supervisor.
 mod messages;
 /// The ports of a worker.

@@ -25,7 +25,7 @@ use crate::pipeline::{BackgroundWriter, BackgroundWriterKind};
 use crate::ports::{IntakeGate, ReportBatch};
 use crate::quality_monitor::QualityMonitor;
 use crate::settings::ActorSettings;
-use crate::store_retry::StoreOutage;
+use crate::store_retry::{OutageListener, StoreOutage};
 use crate::supervision::{ActorGaveUp, RestartPolicy, StatusBoard, Vitals, supervise};
 use crate::supervisor::{Placement, WorkerParts};
 use crate::validator::Validator;
@@ -92,12 +92,13 @@ impl ActorSpawner<'_> {
         let quality = self.actor(&here, "quality_monitor", move |vitals, settings| {
             QualityMonitor::new(vitals, settings, outbox, report_writer, node_id)
         });
-        let outage = Arc::new(StoreOutage::new(board.gate.clone(), board.clone(), quality.clone(), "rows"));
+        let listener = OutageListener { failing: quality.clone().recipient(), recovered: quality.clone().recipient() };
+        let outage = Arc::new(StoreOutage::new(board.gate.clone(), board.clone(), listener.clone(), "rows"));
         let latest = Latest {
             bars: Arc::new(LatestBars::new(parts.stores.clone())),
             factors: Arc::new(LatestTimes::of_factors(parts.stores.clone())),
         };
-        let targets = self.write_targets(&latest, &outage, &quality);
+        let targets = self.write_targets(&latest, &outage, listener);
         let writer = self
             .actor(&write_thread, "batch_writer", move |vitals, settings| BatchWriter::new(vitals, settings, targets));
         let next = writer.clone();
@@ -150,12 +151,7 @@ impl ActorSpawner<'_> {
         supervise(arbiter, vitals, self.policy, self.escalation.clone(), build)
     }
 
-    fn write_targets(
-        &self,
-        latest: &Latest,
-        outage: &Arc<StoreOutage>,
-        quality: &Addr<QualityMonitor>,
-    ) -> WriteTargets {
+    fn write_targets(&self, latest: &Latest, outage: &Arc<StoreOutage>, listener: OutageListener) -> WriteTargets {
         let (parts, board) = (self.parts, self.board);
         let events = PriceEvents::new(parts.outbox.clone(), board.clone());
         let (bars, factors) = (latest.bars.clone(), latest.factors.clone());
@@ -166,7 +162,7 @@ impl ActorSpawner<'_> {
             lists: Arc::new(MergeContext {
                 store: parts.reference.clone(),
                 // A separate gate: an outage of the reference store must not pause the intake of commands.
-                outage: StoreOutage::new(IntakeGate::default(), board.clone(), quality.clone(), "lists"),
+                outage: StoreOutage::new(IntakeGate::default(), board.clone(), listener, "lists"),
                 board: board.clone(),
             }),
         }

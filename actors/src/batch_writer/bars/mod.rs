@@ -12,3 +12,5 @@ mod plan_tests;
 pub mod price_events;
 /// Writes one batch.
 pub mod write;
+#[cfg(test)]
+mod write_tests;
