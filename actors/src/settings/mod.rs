@@ -47,7 +47,8 @@ pub struct ActorSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FetchSettings {
-    /// Maximum number of concurrent fetches per worker.
+    /// Maximum number of concurrent fetches per worker, for each kind of data (daily bars, minute bars, ticks, factors,
+    /// lists) by itself: a slow source of one kind holds up no other.
     #[schemars(range(min = 1, max = 1024))]
     pub max_in_flight: usize,
     /// Maximum number of attempts per fetch, including the first one.
