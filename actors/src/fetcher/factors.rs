@@ -14,6 +14,7 @@ use crate::validator::ValidateFactors;
 /// Plans, fetches, and passes the rows to the Validator. Returns early if the partition of the command is assigned to
 /// another worker.
 pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors, settings: &ActorSettings) {
+    message.guard.trace.store_generation = parts.stores.generation();
     let range = parts.planner.factors(&message, settings).await;
     if message.guard.is_lost() {
         return;

@@ -29,6 +29,7 @@ type FetchedDays = Vec<(NaiveDate, Vec<FetchedTick>)>;
 pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, settings: &ActorSettings) {
     let FetchTicks { mut guard, code, range: requested, overwrite, backfill } = message;
     let is_backfill = backfill.is_some();
+    guard.trace.store_generation = parts.stores.generation();
     let Some(range) = parts.planner.ticks(code, requested, &guard, settings).await else { return };
     let facts = parts.row_context.facts(settings).await;
     // There is no trading before the list date, so a backfill ends there. After a long pause, an increment fetches the

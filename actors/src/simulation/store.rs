@@ -1,4 +1,4 @@
-// Upstream: batch_writer::bars, market_cache, simulation, supervisor, world
+// Upstream: many
 // Downstream: domain, faults, ports, samples
 // Role: A model of ClickHouse: tables without unique keys, so a row that is inserted twice exists twice.
 

@@ -1,4 +1,4 @@
-// Upstream: batch_writer, batch_writer::bars, command_router, fetcher, simulation, supervisor
+// Upstream: many
 // Downstream: many
 // Role: Runs a whole worker with models of all external systems, on one thread and in virtual time.
 

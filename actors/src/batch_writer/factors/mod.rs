@@ -8,3 +8,5 @@
 pub mod plan;
 /// Writes one batch.
 pub mod write;
+#[cfg(test)]
+mod write_tests;

@@ -81,12 +81,13 @@ impl FactorFlush {
         let _write_lock = context.write_lock.lock().await;
         let mut tries = StoreTries::new(&context.outage, &self.settings);
         let (plan, generation) = loop {
-            // Drops tasks whose partition is assigned to another worker: that worker writes them.
-            self.tasks.retain(|task| !task.guard.is_lost());
+            let stores = self.context.stores.pin();
+            // Drops tasks whose partition is assigned to another worker: that worker writes them. Drops tasks that were
+            // fetched for what other stores lacked: they run again, on these.
+            self.tasks.retain(|task| !task.guard.is_lost() && task.guard.trace.store_generation == stores.generation);
             if self.tasks.is_empty() {
                 return;
             }
-            let stores = self.context.stores.pin();
             match self.write(&stores).await {
                 Ok(plan) => break (plan, stores.generation),
                 Err(error) => tries.wait_after(&error).await,

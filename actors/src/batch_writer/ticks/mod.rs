@@ -8,3 +8,5 @@
 pub mod plan;
 /// Writes the ticks of one task.
 pub mod write;
+#[cfg(test)]
+mod write_tests;

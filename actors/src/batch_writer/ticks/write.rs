@@ -42,10 +42,11 @@ impl TickWriter {
         let mut tries = StoreTries::new(&self.outage, settings);
         // Each attempt plans again, because a failed attempt may have stored some rows.
         let (plan, stores) = loop {
-            if guard.is_lost() {
+            let stores = self.stores.pin();
+            // If a reload replaced the store after the fetch was planned, the dropped guard makes the task run again.
+            if guard.is_lost() || guard.trace.store_generation != stores.generation {
                 return;
             }
-            let stores = self.stores.pin();
             match self.insert_missing(stores.ticks.as_ref(), unit, settings).await {
                 Ok(plan) => break (plan, stores),
                 Err(error) => tries.wait_after(&error).await,
