@@ -46,7 +46,7 @@ fn log_lines_of_a_task_carry_command_ids() {
         let own = lines.iter().filter(|line| line["labels"]["command_id"] == id);
         own.map(|line| line["message"].as_str().unwrap()).collect()
     };
-    let failing = ["command begins", "fetch failed and is retried", "fetch failed permanently", "dead letter recorded"];
+    let failing = ["command begins", "fetch failed, will retry", "fetch failed permanently", "dead letter recorded"];
     for (n, id) in ["c-0", "c-1"].iter().enumerate() {
         let words = of(id);
         assert!(failing.iter().all(|message| words.contains(message)), "{words:?}");

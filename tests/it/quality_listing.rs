@@ -220,7 +220,7 @@ fn update_selector_refreshes_securities_of_all_workers() {
     assert_eq!(warned(&scene, "after_delisting"), 0, "cached listings are valid for ten minutes");
 
     scene.order("update_selector", None, "hourly");
-    wait_until("the refresh", TIMEOUT, || worker.log_text().contains("securities and trading calendar read"));
+    wait_until("the refresh", TIMEOUT, || worker.log_text().contains("listings and trading calendar read again"));
     scene.send_snapshots(&codes, MONTH);
     scene.wait_until_committed();
     wait_until("warnings by the new listing", TIMEOUT, || warned(&scene, "after_delisting") == 8);
