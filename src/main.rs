@@ -94,7 +94,7 @@ fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match configuration {
+    let code = match configuration {
         Ok(Fallback { loaded, problems }) => {
             for warning in &loaded.warnings {
                 tracing::warn!(warning, "configuration warning");
@@ -112,7 +112,9 @@ fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
             tracing::error!("the worker does not start: with this configuration it could write to the wrong store");
             ExitCode::FAILURE
         }
-    }
+    };
+    telemetry.close();
+    code
 }
 
 fn log_each(problems: &ConfigProblems) {

@@ -10,7 +10,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -42,12 +42,12 @@ use text::Text;
 #[error("logging: {0}")]
 pub struct TelemetryError(String);
 
-/// The logging of the process. Keep one clone alive while the process logs.
+/// The logging of the process.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     filter: reload::Handle<Targets, Registry>,
-    /// Flushes the buffered lines to the folder on drop.
-    _folder: Option<Arc<WorkerGuard>>,
+    /// Flushes the buffered lines to the folder when it is dropped.
+    folder: Arc<Mutex<Option<WorkerGuard>>>,
 }
 
 /// The destination of JSON lines. Text lines always go to standard error.
@@ -97,10 +97,16 @@ pub fn start(section: &LogSection, json_to: JsonTo) -> Result<Telemetry, Telemet
             "log.folder is not writable; lines go to the output only"
         );
     }
-    Ok(Telemetry { filter: handle, _folder: guard.map(Arc::new) })
+    Ok(Telemetry { filter: handle, folder: Arc::new(Mutex::new(guard)) })
 }
 
 impl Telemetry {
+    /// Writes the buffered lines to the folder; later lines go to the output alone. Called before the process ends: a
+    /// clone that is still held somewhere would keep the last lines from being written.
+    pub fn close(&self) {
+        drop(self.folder.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// Sets another level or filter. If it is invalid, the old one stays. The line format cannot change while the
     /// process runs.
     pub fn set_level(&self, level: &str) -> Result<(), TelemetryError> {
@@ -276,7 +282,7 @@ mod tests {
     #[test]
     fn the_level_can_change_while_logging() {
         let (layer, handle) = reload::Layer::new(filter("warn").unwrap());
-        let telemetry = Telemetry { filter: handle, _folder: None };
+        let telemetry = Telemetry { filter: handle, folder: Arc::default() };
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let subscriber = tracing_subscriber::registry().with(json_lines(move || writer.clone()).with_filter(layer));
