@@ -10,7 +10,7 @@ use kit::minute_rows::minute_rows;
 use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{Dataset, codes, trading_days};
 use kit::tushare_server::{Fault, FaultDuration};
-use kit::wait::wait_until;
+use kit::wait::{wait_for_growth, wait_until};
 use kit::worker::Worker;
 
 use crate::main_job::PROGRAM;
@@ -101,7 +101,7 @@ fn five_years_of_500_codes_are_exact_after_kill() {
     scene.set("sources.tushare.requests_per_minute", 0);
     let mut backfill = Backfill::of(&scene, &codes, "--start 2020-07-01 --end 2025-06-30");
     let mut first = backfill.start();
-    wait_until("a third of the rows", TIMEOUT, || scene.database.count() > 200_000);
+    wait_for_growth("a third of the rows", 200_000, TIMEOUT, || scene.database.count());
     assert!(first.is_running());
     first.kill();
     assert_eq!(num_journals(&scene), 1);
@@ -129,13 +129,13 @@ fn year_of_minutes_is_exact_after_kill_and_stop() {
     scene.set("sources.tushare.requests_per_minute", 0);
     let mut backfill = Backfill::of(&scene, &codes, "--start 2024-01-01 --end 2024-12-31 --frequency 1m");
     let mut first = backfill.start();
-    wait_until("a third of the rows", TIMEOUT, || scene.database.count() > 400_000);
+    wait_for_growth("a third of the rows", 400_000, TIMEOUT, || scene.database.count());
     assert!(first.is_running());
     first.kill();
     let killed_at = scene.database.count();
 
     let second = backfill.start();
-    wait_until("more rows", TIMEOUT, || scene.database.count() > killed_at + 150_000);
+    wait_for_growth("more rows", killed_at + 150_000, TIMEOUT, || scene.database.count());
     second.terminate();
     let second = end_of(second);
     assert_eq!(second.code, Some(2), "{}", second.text);

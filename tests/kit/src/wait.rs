@@ -23,3 +23,16 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut condition: impl FnMut() -
 pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
     wait_for(what, deadline, || condition().then_some(()));
 }
+
+/// Polls `count` until it is above `target`. The test fails when the count has not grown for `patience`, so a slow
+/// machine is no failure and work that stands still is.
+pub fn wait_for_growth(what: &str, target: u64, patience: Duration, mut count: impl FnMut() -> u64) {
+    let mut reached = 0;
+    while reached <= target {
+        let counted = wait_for(&format!("{what}: more than {reached}"), patience, || {
+            let counted = count();
+            (counted > reached).then_some(counted)
+        });
+        reached = counted;
+    }
+}
