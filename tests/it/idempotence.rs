@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: two_writers
 // Downstream: kit, main_job
 // Role: Tests repeated and forced syncs: the store ends equal to the source, and readers never see a gap.
 
@@ -48,13 +48,13 @@ fn other_zone_or_label_makes_the_same_rows() {
 }
 
 /// Reads the keys of `bar` in a loop until [`Self::end`], to find keys that are missing for a moment.
-struct Watcher {
+pub(crate) struct Watcher {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<(u64, Vec<String>)>>,
 }
 
 impl Watcher {
-    fn of(database: &Database) -> Self {
+    pub(crate) fn of(database: &Database) -> Self {
         let (stop, database) = (Arc::new(AtomicBool::new(false)), database.clone());
         let stopped = stop.clone();
         let keys = move || -> BTreeSet<String> {
@@ -75,14 +75,14 @@ impl Watcher {
     }
 
     /// Stops the loop: the number of reads, and the keys that were missing in any of them.
-    fn end(mut self) -> (u64, Vec<String>) {
+    pub(crate) fn end(mut self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Release);
         self.thread.take().unwrap().join().unwrap()
     }
 }
 
 /// The same day with other prices.
-fn changed(row: &DailyRow) -> DailyRow {
+pub(crate) fn changed(row: &DailyRow) -> DailyRow {
     let [open, high, low, close, before, volume, amount] = row.cells();
     let high = format!("{:.2}", high.parse::<f64>().unwrap() + 1.0);
     DailyRow::new(row.date, [open, &high, low, close, before, volume, amount])

@@ -48,4 +48,5 @@ mod standalone;
 mod sync_records;
 mod tdx_worker;
 mod ticks;
+mod two_writers;
 mod user_database;

@@ -30,8 +30,19 @@ pub trait BarStore: Send + Sync {
     async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError>;
 
     /// The keys and UUIDs of the stored bars in all `spans`, in one query (or as few as the maximum query length
-    /// allows). May return bars outside the spans. Returns every copy of a duplicate bar.
+    /// allows). Returns every copy of a duplicate bar.
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError>;
+
+    /// The rows of all keys in `spans` that have several rows. May return keys outside the spans.
+    async fn copies(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
+        let mut stored = self.stored(frequency, spans).await?;
+        let mut num_rows: HashMap<(Code, NaiveDateTime), usize> = HashMap::new();
+        for row in &stored {
+            *num_rows.entry((row.code, row.timestamp)).or_default() += 1;
+        }
+        stored.retain(|row| num_rows.get(&(row.code, row.timestamp)).is_some_and(|number| *number > 1));
+        Ok(stored)
+    }
 
     /// Writes all rows or fails; see [`StoreError::outcome_is_known`].
     async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError>;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::ports::{StoreError, StoreErrorClass};
 
@@ -28,6 +29,8 @@ struct State {
     /// Every call fails with this class; takes precedence over the queue.
     always: Option<StoreErrorClass>,
     calls: BTreeMap<&'static str, u64>,
+    /// Random numbers and the maximum latency of each way of a call.
+    latency: Option<(fastrand::Rng, Duration)>,
 }
 
 impl Faults {
@@ -39,6 +42,24 @@ impl Faults {
     /// Makes every call fail with this class from now on; `None` ends this.
     pub fn refuse_all(&self, class: Option<StoreErrorClass>) {
         self.lock().always = class;
+    }
+
+    /// Gives every call a random latency of at most `max` before and after its execution, from this seed.
+    pub fn set_latency(&self, seed: u64, max: Duration) {
+        self.lock().latency = Some((fastrand::Rng::with_seed(seed), max));
+    }
+
+    /// A random number below `limit`; 0 without a seed.
+    pub fn random(&self, limit: u64) -> u64 {
+        self.lock().latency.as_mut().map_or(0, |(random, _)| random.u64(..limit))
+    }
+
+    /// Waits for the latency of one way.
+    pub async fn travel(&self) {
+        let latency = self.lock().latency.as_mut().map(|(random, max)| max.mul_f64(random.f64()));
+        if let Some(latency) = latency {
+            tokio::time::sleep(latency).await;
+        }
     }
 
     /// Number of calls of `operation` so far.

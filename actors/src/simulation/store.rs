@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
+use crate::domain::bar_identity::{RowVersion, replacing_bar_uuid};
 use crate::domain::{
     AdjustFactor, Bar, Code, DateRange, DayTotal, FactorChanges, Frequency, Hundredths, QualityReport, Tick,
 };
@@ -24,6 +25,9 @@ pub struct ModelStore {
     pub faults: Faults,
     /// Whether the tables drop a batch with a known token, as a ClickHouse table with a deduplication window does.
     pub deduplicates: bool,
+    /// Whether the table of bars merges rows with equal keys at random moments and keeps the newest, as a
+    /// ReplacingMergeTree does.
+    pub merges: bool,
     tables: Mutex<Tables>,
 }
 
@@ -34,12 +38,28 @@ struct Tables {
     ticks: Vec<(String, Tick)>,
     reports: Vec<QualityReport>,
     tokens: HashSet<String>,
+    /// The lowest number of keys of bars since [`ModelStore::watch_bars`].
+    fewest_bars: usize,
 }
 
 impl Tables {
     /// Whether to insert a batch with this token. Records the token.
     fn is_new(&mut self, token: &str, deduplicates: bool) -> bool {
         self.tokens.insert(token.to_owned()) || !deduplicates
+    }
+
+    fn num_bars(&self) -> usize {
+        let keys = self.bars.iter().map(|(_, bar)| (bar.code, bar.frequency, bar.timestamp));
+        keys.collect::<HashSet<_>>().len()
+    }
+
+    /// Keeps the newest row of each key.
+    fn merge_bars(&mut self) {
+        let mut seen = HashSet::new();
+        let mut merged: Vec<_> = std::mem::take(&mut self.bars).into_iter().rev().collect();
+        merged.retain(|(_, bar)| seen.insert((bar.code, bar.frequency, bar.timestamp)));
+        merged.reverse();
+        self.bars = merged;
     }
 }
 
@@ -88,12 +108,44 @@ impl ModelStore {
         self.tables().bars.push((uuid.to_owned(), bar));
     }
 
+    /// Stores a bar with this version, as another worker that replaced it would.
+    pub fn put_replacing_bar(&self, version: RowVersion, bar: Bar) {
+        self.put_bar(&replacing_bar_uuid(&bar, version), bar);
+    }
+
+    /// Counts the keys of bars from now on.
+    pub fn watch_bars(&self) {
+        let mut tables = self.tables();
+        tables.fewest_bars = tables.num_bars();
+    }
+
+    /// The lowest number of keys of bars since [`Self::watch_bars`].
+    pub fn fewest_bars(&self) -> usize {
+        self.tables().fewest_bars
+    }
+
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn call<T>(&self, operation: &'static str, work: impl FnOnce(&mut Tables) -> T) -> Result<T, StoreError> {
-        self.faults.call(operation, || work(&mut self.tables()))
+    async fn call<T>(&self, operation: &'static str, work: impl FnOnce(&mut Tables) -> T) -> Result<T, StoreError> {
+        self.faults.travel().await;
+        let outcome = self.execute(operation, work);
+        self.faults.travel().await;
+        outcome
+    }
+
+    fn execute<T>(&self, operation: &'static str, work: impl FnOnce(&mut Tables) -> T) -> Result<T, StoreError> {
+        let is_merged = self.merges && self.faults.random(2) == 1;
+        self.faults.call(operation, || {
+            let mut tables = self.tables();
+            if is_merged {
+                tables.merge_bars();
+            }
+            let answer = work(&mut tables);
+            tables.fewest_bars = tables.fewest_bars.min(tables.num_bars());
+            answer
+        })
     }
 }
 
@@ -110,7 +162,7 @@ fn newest(rows: impl Iterator<Item = (Code, NaiveDateTime)>) -> HashMap<Code, Na
 #[async_trait]
 impl BarStore for ModelStore {
     async fn prepare(&self) -> Result<(), StoreError> {
-        self.call("bars.prepare", |_| ())
+        self.call("bars.prepare", |_| ()).await
     }
 
     fn deduplicates_retries(&self) -> bool {
@@ -122,6 +174,7 @@ impl BarStore for ModelStore {
             let of_frequency = tables.bars.iter().filter(|(_, bar)| bar.frequency == frequency);
             newest(of_frequency.map(|(_, bar)| (bar.code, bar.timestamp)))
         })
+        .await
     }
 
     async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
@@ -135,6 +188,7 @@ impl BarStore for ModelStore {
             }
             closes
         })
+        .await
     }
 
     async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError> {
@@ -149,6 +203,7 @@ impl BarStore for ModelStore {
             }
             days.into_values().collect()
         })
+        .await
     }
 
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
@@ -169,6 +224,7 @@ impl BarStore for ModelStore {
             };
             found.map(key).collect()
         })
+        .await
     }
 
     async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {
@@ -177,6 +233,7 @@ impl BarStore for ModelStore {
                 tables.bars.extend(batch.rows.iter().map(|row| (row.uuid.clone(), row.bar.clone())));
             }
         })
+        .await
     }
 
     async fn remove(&self, frequency: Frequency, rows: &[StoredBar]) -> Result<(), StoreError> {
@@ -187,13 +244,14 @@ impl BarStore for ModelStore {
                 bar.frequency != frequency || !gone.contains(&key)
             });
         })
+        .await
     }
 }
 
 #[async_trait]
 impl FactorStore for ModelStore {
     async fn prepare(&self) -> Result<(), StoreError> {
-        self.call("factors.prepare", |_| ())
+        self.call("factors.prepare", |_| ()).await
     }
 
     fn deduplicates_retries(&self) -> bool {
@@ -204,6 +262,7 @@ impl FactorStore for ModelStore {
         self.call("factors.latest", |tables| {
             newest(tables.factors.iter().map(|(_, factor)| (factor.code, factor.raw.timestamp)))
         })
+        .await
     }
 
     async fn ends(&self, codes: &[Code]) -> Result<HashMap<Code, SeriesEnds>, StoreError> {
@@ -220,6 +279,7 @@ impl FactorStore for ModelStore {
             }
             ends
         })
+        .await
     }
 
     async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError> {
@@ -232,6 +292,7 @@ impl FactorStore for ModelStore {
             };
             found.map(row).collect()
         })
+        .await
     }
 
     async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError> {
@@ -247,6 +308,7 @@ impl FactorStore for ModelStore {
             since.dedup_by_key(|(_, factor)| *factor);
             Some(FactorChanges { since, until })
         })
+        .await
     }
 
     async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {
@@ -255,6 +317,7 @@ impl FactorStore for ModelStore {
                 tables.factors.extend(batch.rows.iter().map(|row| (row.uuid(), *row)));
             }
         })
+        .await
     }
 
     async fn remove(&self, rows: &[StoredFactor]) -> Result<(), StoreError> {
@@ -263,6 +326,7 @@ impl FactorStore for ModelStore {
                 .factors
                 .retain(|(uuid, factor)| !rows.iter().any(|row| row.code == factor.code && row.uuid == *uuid));
         })
+        .await
     }
 }
 
@@ -272,6 +336,7 @@ impl TickStore for ModelStore {
         self.call("ticks.newest_day", |tables| {
             tables.ticks.iter().filter(|(_, tick)| tick.code == code).map(|(_, tick)| tick.timestamp.date()).max()
         })
+        .await
     }
 
     async fn stored_days(&self, code: Code, range: DateRange) -> Result<BTreeSet<NaiveDate>, StoreError> {
@@ -279,6 +344,7 @@ impl TickStore for ModelStore {
             let days = tables.ticks.iter().filter(|(_, tick)| tick.code == code).map(|(_, tick)| tick.timestamp.date());
             days.filter(|day| range.contains(*day)).collect()
         })
+        .await
     }
 
     async fn stored(&self, code: Code, range: DateRange) -> Result<Vec<StoredTick>, StoreError> {
@@ -287,10 +353,11 @@ impl TickStore for ModelStore {
                 tables.ticks.iter().filter(|(_, tick)| tick.code == code && range.contains(tick.timestamp.date()));
             found.map(|(uuid, tick)| StoredTick { timestamp: tick.timestamp, uuid: uuid.clone() }).collect()
         })
+        .await
     }
 
     async fn deduplicates_retries(&self, _code: Code) -> Result<bool, StoreError> {
-        self.call("ticks.deduplicates_retries", |_| self.deduplicates)
+        self.call("ticks.deduplicates_retries", |_| self.deduplicates).await
     }
 
     async fn insert(&self, _code: Code, batch: &TickBatch) -> Result<(), StoreError> {
@@ -299,6 +366,7 @@ impl TickStore for ModelStore {
                 tables.ticks.extend(batch.rows.iter().map(|row| (row.uuid(), row.clone())));
             }
         })
+        .await
     }
 
     async fn remove(&self, code: Code, rows: &[StoredTick]) -> Result<(), StoreError> {
@@ -308,13 +376,14 @@ impl TickStore for ModelStore {
                 tick.code != code || !rows.iter().any(is_it)
             });
         })
+        .await
     }
 }
 
 #[async_trait]
 impl ReportStore for ModelStore {
     async fn prepare(&self) -> Result<(), StoreError> {
-        self.call("reports.prepare", |_| ())
+        self.call("reports.prepare", |_| ()).await
     }
 
     async fn keep(&self, batch: &ReportBatch) -> Result<(), StoreError> {
@@ -323,9 +392,10 @@ impl ReportStore for ModelStore {
                 tables.reports.extend(batch.reports.iter().cloned());
             }
         })
+        .await
     }
 
     async fn history(&self, _code: Code, _since: DateTime<Utc>) -> Result<CodeHistory, StoreError> {
-        self.call("reports.history", |_| CodeHistory::default())
+        self.call("reports.history", |_| CodeHistory::default()).await
     }
 }

@@ -31,6 +31,13 @@ struct StoredRow {
 }
 
 #[derive(Row, Deserialize)]
+struct CopiesRow {
+    code: String,
+    timestamp: u32,
+    uuids: Vec<String>,
+}
+
+#[derive(Row, Deserialize)]
 struct LatestRow {
     code: String,
     newest: u32,
@@ -141,6 +148,22 @@ impl BarStore for ClickHouseBars {
             }));
         }
         Ok(stored)
+    }
+
+    async fn copies(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
+        let operation = format!("look for keys of {} codes with several rows", spans.len());
+        let clock = self.table.facts(&operation)?.clock;
+        let lookups = statements::copies(&self.table.database, frequency, spans, clock)
+            .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
+        let mut copies = Vec::new();
+        for statement in lookups {
+            let query = self.table.client.query_raw(&statement).fetch_all::<CopiesRow>();
+            for row in self.table.bounded(&operation, Effect::None, query).await? {
+                let (Ok(code), timestamp) = (row.code.parse(), clock.to_wall_clock(row.timestamp)) else { continue };
+                copies.extend(row.uuids.into_iter().map(|uuid| StoredBar { code, timestamp, uuid }));
+            }
+        }
+        Ok(copies)
     }
 
     async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {

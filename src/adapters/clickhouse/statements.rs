@@ -14,8 +14,8 @@ use crate::adapters::clickhouse::schema::BAR;
 /// Codes per look-up: about 30 KB of text, an eighth of ClickHouse's default maximum query size.
 const CODES_PER_LOOKUP: usize = 2_000;
 
-/// Maximum number of different time spans in one look-up. More spans are merged into one wide span.
-const SPANS_PER_LOOKUP: usize = 64;
+/// Maximum number of conditions (codes with a common time span) in one look-up: at most 25 KB of text beside the codes.
+const CONDITIONS_PER_LOOKUP: usize = 256;
 
 /// Rows per DELETE: about 160 KB of text. Each DELETE costs one mutation, independent of its size.
 const ROWS_PER_DELETE: usize = 4_000;
@@ -23,34 +23,54 @@ const ROWS_PER_DELETE: usize = 4_000;
 /// A time span shared by several codes; `None` means an open end.
 type Span = (Option<NaiveDateTime>, Option<NaiveDateTime>);
 
-/// Statements that look up keys and uuids of the stored bars in these spans. The results may include bars around them.
+/// Statements that look up keys and UUIDs of the stored bars in these spans.
 pub fn lookups(
     database: &str,
     frequency: Frequency,
     spans: &[KeySpan],
     clock: TableClock,
 ) -> Result<Vec<String>, ClockError> {
+    let from = bars_of(database, frequency);
+    let conditions = conditions(spans, clock)?.into_iter();
+    Ok(conditions.map(|condition| format!("SELECT code, timestamp, uuid {from} AND ({condition})")).collect())
+}
+
+/// Statements that look up the keys that have several rows, each with the UUIDs of its rows.
+pub fn copies(
+    database: &str,
+    frequency: Frequency,
+    spans: &[KeySpan],
+    clock: TableClock,
+) -> Result<Vec<String>, ClockError> {
+    let from = bars_of(database, frequency);
+    let statement = |condition| {
+        format!(
+            "SELECT code, timestamp, groupArray(uuid) {from} AND ({condition}) GROUP BY code, timestamp \
+             HAVING count() > 1"
+        )
+    };
+    Ok(conditions(spans, clock)?.into_iter().map(statement).collect())
+}
+
+fn bars_of(database: &str, frequency: Frequency) -> String {
+    format!("FROM {} WHERE frequency = {}", BAR.full_name(database), frequency.as_ginkgo())
+}
+
+/// The conditions that select exactly these spans, one for each statement.
+fn conditions(spans: &[KeySpan], clock: TableClock) -> Result<Vec<String>, ClockError> {
     let mut groups: BTreeMap<Span, Vec<Code>> = BTreeMap::new();
     for span in spans {
         groups.entry((span.from, span.to)).or_default().push(span.code);
     }
-    if groups.len() > SPANS_PER_LOOKUP {
-        groups = BTreeMap::from([widest(groups)]);
-    }
-    let mut conditions: Vec<(usize, String)> = Vec::new();
+    let mut parts: Vec<(usize, String)> = Vec::new();
     for (span, mut codes) in groups {
         codes.sort_unstable();
         codes.dedup();
         for codes in codes.chunks(CODES_PER_LOOKUP) {
-            conditions.push((codes.len(), condition(codes, span, clock)?));
+            parts.push((codes.len(), condition(codes, span, clock)?));
         }
     }
-    let select = format!(
-        "SELECT code, timestamp, uuid FROM {} WHERE frequency = {} AND ",
-        BAR.full_name(database),
-        frequency.as_ginkgo()
-    );
-    Ok(pack(conditions).into_iter().map(|parts| format!("{select}({})", parts.join(" OR "))).collect())
+    Ok(pack(parts).into_iter().map(|parts| parts.join(" OR ")).collect())
 }
 
 /// The statement that reads the daily bars of a code in a range. Duplicates are merged into one row.
@@ -69,13 +89,13 @@ pub fn day_totals(database: &str, code: Code, range: DateRange, clock: TableCloc
     ))
 }
 
-/// Combines conditions into statements with at most [`CODES_PER_LOOKUP`] codes each.
+/// Combines conditions into statements with at most [`CODES_PER_LOOKUP`] codes and [`CONDITIONS_PER_LOOKUP`] conditions.
 fn pack(conditions: Vec<(usize, String)>) -> Vec<Vec<String>> {
     let mut statements: Vec<Vec<String>> = Vec::new();
     let mut room = 0;
     for (num_codes, text) in conditions {
         match statements.last_mut() {
-            Some(parts) if num_codes <= room => {
+            Some(parts) if num_codes <= room && parts.len() < CONDITIONS_PER_LOOKUP => {
                 room -= num_codes;
                 parts.push(text);
             }
@@ -86,14 +106,6 @@ fn pack(conditions: Vec<(usize, String)>) -> Vec<Vec<String>> {
         }
     }
     statements
-}
-
-fn widest(groups: BTreeMap<Span, Vec<Code>>) -> (Span, Vec<Code>) {
-    // `None` sorts first, so an open start wins.
-    let from = groups.keys().map(|(from, _)| *from).min().flatten();
-    let to =
-        if groups.keys().any(|(_, to)| to.is_none()) { None } else { groups.keys().filter_map(|(_, to)| *to).max() };
-    ((from, to), groups.into_values().flatten().collect())
 }
 
 fn condition(codes: &[Code], (from, to): Span, clock: TableClock) -> Result<String, ClockError> {
@@ -159,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_stay_apart_until_there_are_too_many() {
+    fn different_spans_stay_apart_in_short_statements() {
         let spans =
             [KeySpan { code: code(1), from: None, to: None }, KeySpan { code: code(2), from: day(2), to: day(3) }];
         let statements = texts(&spans);
@@ -167,15 +179,16 @@ mod tests {
         assert!(statements[0].ends_with(
             "((code IN ('000001.SZ')) OR (code IN ('000002.SZ') AND timestamp >= toDateTime(1704153600) AND timestamp <= toDateTime(1704240000)))"
         ), "{}", statements[0]);
-        let many: Vec<_> = (0..100)
-            .map(|n| KeySpan { code: code(n), from: day(1 + n % 28), to: day(1 + n % 27) })
-            .chain([KeySpan { code: code(500), from: None, to: day(5) }])
-            .collect();
-        let wide = texts(&many);
-        assert!(
-            wide.iter().all(|text| !text.contains(">=") && text.matches("<= toDateTime(1706313600)").count() == 1),
-            "{wide:?}"
-        );
+        let many: Vec<_> = (0..1000).map(|n| KeySpan { code: code(n), from: minute(n), to: minute(n) }).collect();
+        let statements = texts(&many);
+        assert_eq!(statements.len(), 4);
+        assert!(statements.iter().all(|text| text.len() < 100_000));
+        let found = statements.iter().map(|text| text.matches("timestamp >= toDateTime(").count());
+        assert_eq!(found.collect::<Vec<_>>(), [256, 256, 256, 232], "each span is asked for and nothing around it");
+    }
+
+    fn minute(n: u32) -> Option<NaiveDateTime> {
+        day(1).map(|begin| begin + chrono::Duration::minutes(n.into()))
     }
 
     #[test]

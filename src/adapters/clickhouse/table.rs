@@ -237,11 +237,13 @@ impl Table {
     /// Inserts encoded rows in one request body: some servers abort a stream that pauses between chunks. `token` is the
     /// deduplication token and must identify exactly these rows.
     pub async fn insert(&self, bytes: Bytes, num_rows: usize, token: &str) -> Result<(), StoreError> {
-        let rows = num_rows.to_string();
+        let (rows, seconds) = (num_rows.to_string(), self.timeout.as_secs().max(1).to_string());
         let mut insert = self
             .client
             .insert_formatted_with(self.insert.as_str())
             .with_setting("async_insert", "0")
+            // An INSERT whose sender is gone must not store rows later than this.
+            .with_setting("max_execution_time", seconds.as_str())
             .with_setting("wait_end_of_query", "1")
             // One block, so that the token covers the whole batch.
             .with_setting("max_insert_block_size", rows.as_str())

@@ -284,8 +284,13 @@ impl Scene {
 
     /// The bars that the store must hold to match the source for these codes.
     pub fn expected(&self, codes: &[String]) -> Vec<StoredBar> {
+        Self::expected_of(&self.source, codes)
+    }
+
+    /// The bars that the store must hold to match a vendor for these codes.
+    pub fn expected_of(vendor: &TushareServer, codes: &[String]) -> Vec<StoredBar> {
         let mut bars: Vec<StoredBar> =
-            codes.iter().flat_map(|code| self.source.rows(code).into_iter().map(|row| stored(code, &row))).collect();
+            codes.iter().flat_map(|code| vendor.rows(code).into_iter().map(|row| stored(code, &row))).collect();
         bars.sort();
         bars
     }

@@ -4,6 +4,10 @@
 
 //! Plans and executes the writes of bars.
 
+/// Decides which row stays where two workers wrote the same key at the same moment.
+mod contest;
+#[cfg(test)]
+mod contest_tests;
 /// Decides which rows to insert and which to remove.
 pub mod plan;
 #[cfg(test)]

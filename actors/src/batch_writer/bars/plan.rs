@@ -1,4 +1,4 @@
-// Upstream: batch_writer, plan_tests, validator, write
+// Upstream: batch_writer, contest, plan_tests, validator, write
 // Downstream: domain, ports
 // Role: Compares fetched bars with stored bars and decides which rows to insert and which to remove.
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 
-use crate::domain::bar_identity::{bar_uuid, free_bar_uuid};
+use crate::domain::bar_identity::{RowVersion, bar_uuid, is_same_bar, replacing_bar_uuid};
 use crate::domain::{Bar, Code, Frequency, SyncMode, TaskCounts};
 use crate::ports::{IdentifiedBar, KeySpan, StoredBar};
 
@@ -52,9 +52,12 @@ pub struct WritePlan {
     pub counts: Vec<TaskCounts>,
 }
 
-/// Plans the units in their order. A later unit sees the changes of earlier units.
-pub fn plan(units: &[&WriteUnit], stored: Vec<StoredBar>) -> WritePlan {
-    let mut view = View::default();
+/// Plans the units in their order. A later unit sees the changes of earlier units. Rows that replace others get the
+/// version `now`, or the next one after the highest stored version.
+pub fn plan(units: &[&WriteUnit], stored: Vec<StoredBar>, now: RowVersion) -> WritePlan {
+    let highest = stored.iter().map(|row| RowVersion::of(&row.uuid)).max();
+    let version = highest.map_or(now, |highest| now.above(highest));
+    let mut view = View { codes: HashMap::new(), version };
     for row in stored {
         view.codes.entry(row.code).or_default().entry(row.timestamp).or_default().stored.push(row.uuid);
     }
@@ -62,7 +65,7 @@ pub fn plan(units: &[&WriteUnit], stored: Vec<StoredBar>) -> WritePlan {
     let counts = units
         .iter()
         .map(|unit| match unit.mode {
-            SyncMode::Incremental => view.insert_missing(unit, &remove),
+            SyncMode::Incremental => view.insert_missing(unit),
             SyncMode::Replace => view.replace(unit, &mut remove),
         })
         .collect();
@@ -73,9 +76,10 @@ pub fn plan(units: &[&WriteUnit], stored: Vec<StoredBar>) -> WritePlan {
 }
 
 /// The rows of the store after the planned changes.
-#[derive(Default)]
 struct View {
     codes: HashMap<Code, BTreeMap<NaiveDateTime, Slot>>,
+    /// The version of rows that replace others.
+    version: RowVersion,
 }
 
 /// The rows of one key (code and timestamp).
@@ -83,6 +87,8 @@ struct View {
 struct Slot {
     /// UUIDs of the stored rows that stay.
     stored: Vec<String>,
+    /// Whether the plan removes stored rows of this key.
+    is_replaced: bool,
     /// The row to insert.
     planned: Option<IdentifiedBar>,
 }
@@ -96,19 +102,44 @@ impl Slot {
     fn clear(&mut self, code: Code, timestamp: NaiveDateTime, remove: &mut HashSet<StoredBar>) -> u64 {
         self.planned = None;
         let num_removed = self.stored.len() as u64;
+        self.is_replaced |= num_removed > 0;
         remove.extend(self.stored.drain(..).map(|uuid| StoredBar { code, timestamp, uuid }));
         num_removed
+    }
+
+    /// Puts a fetched row into the slot. One stored row with the same values stays. In all other cases the fetched row
+    /// is inserted and all stored rows are removed, also where one of several is the same: a row may only be removed by
+    /// a writer that inserted a row with a higher version before. Otherwise two writers could remove each other's.
+    fn replace(&mut self, row: &Bar, version: RowVersion, remove: &mut HashSet<StoredBar>) -> TaskCounts {
+        let uuid = bar_uuid(row);
+        let is_unchanged = match (self.stored.as_slice(), &self.planned) {
+            ([stored], None) => is_same_bar(stored, &uuid),
+            ([], Some(planned)) => is_same_bar(&planned.uuid, &uuid),
+            _ => false,
+        };
+        if is_unchanged {
+            return TaskCounts { unchanged: 1, ..TaskCounts::default() };
+        }
+        let replaced = self.clear(row.code, row.timestamp, remove);
+        self.plan_row(row, version);
+        TaskCounts { written: 1, replaced, ..TaskCounts::default() }
+    }
+
+    fn plan_row(&mut self, row: &Bar, version: RowVersion) {
+        let uuid = if self.is_replaced { replacing_bar_uuid(row, version) } else { bar_uuid(row) };
+        self.planned = Some(IdentifiedBar { bar: row.clone(), uuid });
     }
 }
 
 impl View {
-    fn insert_missing(&mut self, unit: &WriteUnit, remove: &HashSet<StoredBar>) -> TaskCounts {
+    fn insert_missing(&mut self, unit: &WriteUnit) -> TaskCounts {
+        let version = self.version;
         let slots = self.codes.entry(unit.span.code).or_default();
         let mut counts = TaskCounts::default();
         for row in &unit.rows {
             let slot = slots.entry(row.timestamp).or_default();
             if slot.is_empty() {
-                slot.planned = Some(identified(row, remove));
+                slot.plan_row(row, version);
                 counts.written += 1;
             } else {
                 counts.unchanged += 1;
@@ -118,12 +149,12 @@ impl View {
     }
 
     fn replace(&mut self, unit: &WriteUnit, remove: &mut HashSet<StoredBar>) -> TaskCounts {
-        let code = unit.span.code;
+        let (code, version) = (unit.span.code, self.version);
         let slots = self.codes.entry(code).or_default();
         let mut counts = TaskCounts::default();
         for row in &unit.rows {
             let slot = slots.entry(row.timestamp).or_default();
-            counts.add(&place(slot, row, remove));
+            counts.add(&slot.replace(row, version, remove));
         }
         if !unit.keep_unmatched {
             let fetched: HashSet<NaiveDateTime> = unit.rows.iter().map(|row| row.timestamp).collect();
@@ -144,32 +175,4 @@ impl View {
         codes.sort_unstable_by_key(|(code, _)| *code);
         codes.into_iter().flat_map(|(_, slots)| slots.into_values().filter_map(|slot| slot.planned)).collect()
     }
-}
-
-/// Puts a fetched row into its slot. An identical stored row stays; all other stored rows of the key are removed.
-fn place(slot: &mut Slot, row: &Bar, remove: &mut HashSet<StoredBar>) -> TaskCounts {
-    let uuid = bar_uuid(row);
-    let copies = slot.stored.iter().filter(|stored| **stored == uuid).count();
-    if copies == 1 && slot.planned.is_none() {
-        let num_others = slot.stored.len() as u64 - 1;
-        let others = slot.stored.iter().filter(|stored| **stored != uuid);
-        remove.extend(others.map(|other| StoredBar { code: row.code, timestamp: row.timestamp, uuid: other.clone() }));
-        slot.stored.retain(|stored| *stored == uuid);
-        return TaskCounts { unchanged: 1, replaced: num_others, ..TaskCounts::default() };
-    }
-    if copies == 0 && slot.planned.as_ref().is_some_and(|planned| planned.uuid == uuid) {
-        return TaskCounts { unchanged: 1, ..TaskCounts::default() };
-    }
-    let replaced = slot.clear(row.code, row.timestamp, remove);
-    slot.planned = Some(identified(row, remove));
-    TaskCounts { written: 1, replaced, ..TaskCounts::default() }
-}
-
-/// The row with a UUID that no removed row of the same key has. Otherwise the removal would delete the new row as well.
-fn identified(row: &Bar, remove: &HashSet<StoredBar>) -> IdentifiedBar {
-    let is_removed = |uuid: &str| {
-        !remove.is_empty()
-            && remove.contains(&StoredBar { code: row.code, timestamp: row.timestamp, uuid: uuid.to_owned() })
-    };
-    IdentifiedBar { bar: row.clone(), uuid: free_bar_uuid(row, is_removed) }
 }

@@ -4,20 +4,32 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Datelike;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
+use crate::batch_writer::bars::contest::{Contest, Verdict};
 use crate::batch_writer::bars::plan::{WritePlan, WriteUnit, plan};
 use crate::batch_writer::bars::price_events::PriceEvents;
 use crate::batch_writer::buffer::Buffered;
+use crate::domain::bar_identity::RowVersion;
 use crate::domain::{Frequency, TaskReport};
 use crate::market_cache::latest_times::LatestBars;
 use crate::pipeline::TaskGuard;
-use crate::ports::{BarBatch, IdentifiedBar, Pinned, StoreErrorClass, StoreSet, Swappable};
+use crate::ports::{BarBatch, IdentifiedBar, KeySpan, Pinned, StoreErrorClass, StoreSet, StoredBar, Swappable};
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::{StoreOutage, StoreTries, insert_counted, insert_token};
 use crate::supervision::StatusBoard;
+
+/// Interval of the looks at keys that another worker wrote at the same moment.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Looks before a flush also replaces the rows of another worker, which then has had two seconds to do it itself.
+const LOOKS_BEFORE_TAKEOVER: u32 = 20;
+
+/// Maximum number of looks. Two workers settle after a few; the limit only bounds the time of a flush.
+const MAX_LOOKS: u32 = 100;
 
 /// The services that flushes share.
 pub struct FlushContext {
@@ -81,6 +93,7 @@ impl Flush {
             let Some(plan) = self.plan(&stores).await else { continue };
             if self.insert(&plan, &stores, &mut inserts).await == Step::Done
                 && self.remove(&plan, &stores).await == Step::Done
+                && self.confirm(&plan, &stores, &mut inserts).await == Step::Done
             {
                 break (plan, stores.generation);
             }
@@ -102,7 +115,7 @@ impl Flush {
             match stores.bars.stored(self.frequency, &spans).await {
                 Ok(stored) => {
                     tries.succeeded();
-                    return Some(plan(&units, stored));
+                    return Some(plan(&units, stored, RowVersion::now()));
                 }
                 Err(error) => tries.wait_after(&error).await,
             }
@@ -162,6 +175,49 @@ impl Flush {
         }
         tries.succeeded();
         Step::Done
+    }
+
+    /// Looks whether other workers wrote the inserted keys at the same moment, until one row of each is left.
+    async fn confirm(&self, plan: &WritePlan, stores: &Pinned<StoreSet>, inserts: &mut StoreTries<'_>) -> Step {
+        if plan.insert.is_empty() {
+            return Step::Done;
+        }
+        let mut contest = Contest::new(plan);
+        let spans = contest.spans();
+        for look in 1..=MAX_LOOKS {
+            let Some(copies) = self.copies(&spans, stores).await else { return Step::Replan };
+            match contest.judge(copies, RowVersion::now(), look.is_multiple_of(LOOKS_BEFORE_TAKEOVER)) {
+                Verdict::Settled => return Step::Done,
+                Verdict::Theirs => tokio::time::sleep(LOOK_INTERVAL).await,
+                Verdict::Ours(plan) => {
+                    tracing::info!(rows = plan.insert.len(), "another worker wrote the same rows; the newest stay");
+                    // Only a reload or the loss of a partition ends the step early; the next look finds out.
+                    if self.insert(&plan, stores, inserts).await == Step::Done {
+                        self.remove(&plan, stores).await;
+                    }
+                }
+            }
+        }
+        tracing::warn!(
+            looks = MAX_LOOKS,
+            "other workers keep writing the same rows; some may be stored twice until the next `force` of their range"
+        );
+        Step::Done
+    }
+
+    /// The keys with several rows. Returns `None` if the store was replaced meanwhile.
+    async fn copies(&self, spans: &[KeySpan], stores: &Pinned<StoreSet>) -> Option<Vec<StoredBar>> {
+        let mut tries = StoreTries::new(&self.context.outage, &self.settings);
+        while self.context.stores.generation() == stores.generation {
+            match stores.bars.copies(self.frequency, spans).await {
+                Ok(copies) => {
+                    tries.succeeded();
+                    return Some(copies);
+                }
+                Err(error) => tries.wait_after(&error).await,
+            }
+        }
+        None
     }
 
     async fn settle(mut self, plan: WritePlan, generation: u64) {

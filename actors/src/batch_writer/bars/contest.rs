@@ -1,0 +1,86 @@
+// Upstream: write
+// Downstream: domain, plan, ports
+// Role: Decides which row stays where two workers wrote the same key at the same moment.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use chrono::NaiveDateTime;
+
+use crate::batch_writer::bars::plan::WritePlan;
+use crate::domain::Code;
+use crate::domain::bar_identity::{RowVersion, replacing_bar_uuid};
+use crate::ports::{IdentifiedBar, KeySpan, StoredBar};
+
+/// The rows that a flush inserted. After the insertion the flush looks whether a key has several rows, until each has
+/// one.
+///
+/// ClickHouse has no unique keys and no compare-and-set, so two workers can insert rows of one key, each before it sees
+/// the other's. The rule that makes them agree: the row with the highest version stays, and only its writer acts. That
+/// writer inserts the row once more with a higher version and then removes the rows it saw. So a row is only removed
+/// after another with a higher version was inserted. The highest row of a key is never removed, and neither is the
+/// newest one, which is the row that a ReplacingMergeTree keeps when it merges. Each writer looks after its insertion,
+/// so the last of them sees all rows.
+pub struct Contest {
+    ours: HashMap<(Code, NaiveDateTime), IdentifiedBar>,
+}
+
+/// What to do after a look at the store.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    /// No key has several rows.
+    Settled,
+    /// The rows that stay are those of other workers, which will remove the rest.
+    Theirs,
+    /// Write these changes, then look again.
+    Ours(WritePlan),
+}
+
+impl Contest {
+    /// The keys that a plan inserts.
+    pub fn new(plan: &WritePlan) -> Self {
+        Self { ours: plan.insert.iter().map(|row| ((row.bar.code, row.bar.timestamp), row.clone())).collect() }
+    }
+
+    /// The spans that contain all keys: one for each code.
+    pub fn spans(&self) -> Vec<KeySpan> {
+        let mut spans: BTreeMap<Code, (NaiveDateTime, NaiveDateTime)> = BTreeMap::new();
+        for (code, timestamp) in self.ours.keys() {
+            let (from, to) = spans.entry(*code).or_insert((*timestamp, *timestamp));
+            (*from, *to) = ((*from).min(*timestamp), (*to).max(*timestamp));
+        }
+        let span = |(code, (from, to))| KeySpan { code, from: Some(from), to: Some(to) };
+        spans.into_iter().map(span).collect()
+    }
+
+    /// Judges the rows of keys that have several. With `take_over` the flush also acts where the row of another worker
+    /// has the highest version: that worker may be gone.
+    pub fn judge(&mut self, copies: Vec<StoredBar>, now: RowVersion, take_over: bool) -> Verdict {
+        let mut keys: BTreeMap<(Code, NaiveDateTime), Vec<StoredBar>> = BTreeMap::new();
+        for copy in copies {
+            keys.entry((copy.code, copy.timestamp)).or_default().push(copy);
+        }
+        keys.retain(|key, _| self.ours.contains_key(key));
+        if keys.is_empty() {
+            return Verdict::Settled;
+        }
+        let mut plan = WritePlan::default();
+        let mut insert = Vec::new();
+        for (key, copies) in keys {
+            let Some(ours) = self.ours.get_mut(&key) else { continue };
+            let Some(highest) = copies.iter().map(|copy| (RowVersion::of(&copy.uuid), copy.uuid.as_str())).max() else {
+                continue;
+            };
+            if highest.1 == ours.uuid || take_over {
+                ours.uuid = replacing_bar_uuid(&ours.bar, now.above(highest.0));
+                insert.push(ours.clone());
+                plan.remove.extend(copies);
+            }
+        }
+        if insert.is_empty() {
+            return Verdict::Theirs;
+        }
+        plan.insert = Arc::new(insert);
+        Verdict::Ours(plan)
+    }
+}
