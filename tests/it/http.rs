@@ -1,4 +1,4 @@
-// Upstream: logs, metrics, quality_listing, secrets, ticks
+// Upstream: logs, membership, metrics, quality_listing, secrets, ticks
 // Downstream: kit, main_job
 // Role: Tests a worker's HTTP endpoints, `health` and `status`: healthy, hung, paused and without its servers.
 

@@ -21,6 +21,7 @@ mod idempotence;
 mod intake;
 mod logs;
 mod main_job;
+mod membership;
 mod metrics;
 mod minutes;
 mod orders;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::Utc;
 
 use crate::domain::{Identity, Lifecycle, WorkerStatus, shanghai_clock};
-use crate::ports::CommandFeed;
+use crate::ports::{CommandFeed, FeedState};
 use crate::supervision::{Health, StatusBoard};
 
 /// Builds the worker's status.
@@ -25,7 +25,7 @@ impl StatusBuilder {
         self.board.counters.commands_unresolved.set(feed.num_unresolved as u64);
         WorkerStatus {
             node_id: self.identity.node_id.to_string(),
-            lifecycle: self.lifecycle(stall_after, feed.since_last_poll),
+            lifecycle: self.lifecycle(stall_after, &feed),
             timestamp: shanghai_clock::now(),
             host: self.identity.host.to_string(),
             http_address: self.identity.http_address.as_deref().map(str::to_owned),
@@ -44,12 +44,12 @@ impl StatusBuilder {
     }
 
     /// The lifecycle to report: a running worker that fails the health check is reported as `Error`.
-    fn lifecycle(&self, stall_after: Duration, feed_silent_for: Duration) -> Lifecycle {
+    fn lifecycle(&self, stall_after: Duration, feed: &FeedState) -> Lifecycle {
         let lifecycle = self.board.lifecycle();
         if lifecycle != Lifecycle::Running {
             return lifecycle;
         }
-        match self.board.health(stall_after, feed_silent_for) {
+        match self.board.health(stall_after, feed) {
             Health::Healthy => {
                 self.board.set_unhealthy_reason(None);
                 Lifecycle::Running

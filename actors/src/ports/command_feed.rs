@@ -1,4 +1,4 @@
-// Upstream: data_worker, heartbeat, order_feed, ports, simulation, supervisor
+// Upstream: many
 // Downstream: delivery
 // Role: The port to the Kafka consumer group that delivers commands.
 
@@ -33,6 +33,10 @@ pub trait CommandFeed: Send + Sync {
 pub struct FeedState {
     /// Whether this member has joined the group and received its assignment (which may be empty).
     pub joined: bool,
+    /// Why this member does not have its share of the partitions, by the broker's own account.
+    pub fault: Option<String>,
+    /// Why that is not known: the broker does not answer.
+    pub unknown: Option<String>,
     /// Number of assigned partitions.
     pub num_partitions: usize,
     /// Commands delivered and not yet settled.

@@ -14,6 +14,7 @@ use crate::notifications::publish;
 use crate::pipeline::BackgroundWriter;
 use crate::ports::Outbox;
 use crate::quality_monitor::failure_alerts::{SourceAlert, StoreAlerts, refusal_alert};
+use crate::quality_monitor::health_alert::HealthAlert;
 use crate::quality_monitor::jobs::{EndedJob, OpenJobs};
 use crate::quality_monitor::threshold_alerts::QualityAlerts;
 use crate::quality_monitor::{
@@ -29,7 +30,7 @@ const GATHER: Duration = Duration::from_secs(1);
 /// Minimum time between two alerts on rejected commands.
 const ALERT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Interval of the check for finished jobs.
+/// Interval of the checks for finished jobs and of the worker's health.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Collects the outcomes of tasks and commands, and sends reports and alerts.
@@ -47,6 +48,7 @@ pub struct QualityMonitor {
     /// Whether a check of the failures is scheduled.
     is_gathering: bool,
     stores: StoreAlerts,
+    health: HealthAlert,
     refusals: Refusals,
 }
 
@@ -101,6 +103,7 @@ impl QualityMonitor {
             sources: SourceAlert::default(),
             is_gathering: false,
             stores: StoreAlerts::default(),
+            health: HealthAlert::default(),
             refusals: Refusals::default(),
         }
     }
@@ -120,6 +123,13 @@ impl QualityMonitor {
             let messages = self.report_job(job);
             self.send(messages);
         }
+    }
+
+    /// The health is what the last heartbeat reported.
+    fn report_health(&mut self) {
+        let reason = self.vitals.board().unhealthy_reason();
+        let alert = self.health.judge(reason.as_deref(), &self.settings.quality.alerts, Instant::now());
+        alert.into_iter().for_each(|alert| self.send(alert));
     }
 
     /// The report of the interval and the alerts that it raises or resolves. Empty if there was no activity.
@@ -173,7 +183,10 @@ impl Actor for QualityMonitor {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.vitals.begin(ctx);
         self.schedule_summary(ctx);
-        ctx.run_interval(POLL_INTERVAL, |monitor, _| monitor.report_ended_jobs());
+        ctx.run_interval(POLL_INTERVAL, |monitor, _| {
+            monitor.report_ended_jobs();
+            monitor.report_health();
+        });
     }
 }
 

@@ -1,4 +1,4 @@
-// Upstream: failure_alerts, threshold_alerts
+// Upstream: failure_alerts, health_alert, threshold_alerts
 // Downstream: domain
 // Role: The state of one alert: when it is raised, escalated, repeated and resolved.
 

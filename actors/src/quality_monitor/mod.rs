@@ -10,6 +10,8 @@ mod actor;
 mod alert_state;
 /// Alerts on operational failures.
 mod failure_alerts;
+/// The alert on the worker's own health.
+mod health_alert;
 /// Membership of a command in a job.
 mod job_part;
 /// Open jobs.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::domain::Lifecycle;
-use crate::ports::IntakeGate;
+use crate::ports::{FeedState, IntakeGate};
 use crate::supervision::counters::Counters;
 use crate::supervision::metric_event::{CommandOutcome, MetricEvent, NoObserver, Observer};
 use crate::supervision::progress::{Health, Progress};
@@ -68,9 +68,12 @@ impl StatusBoard {
         self.observer.observe(event);
     }
 
-    /// The worker's health. `feed_silent_for` is the time since the feed's last poll.
-    pub fn health(&self, stall_after: Duration, feed_silent_for: Duration) -> Health {
-        self.progress.health(self.counters.commands_unresolved.get(), stall_after, feed_silent_for)
+    /// The worker's health, given the state of its command feed.
+    pub fn health(&self, stall_after: Duration, feed: &FeedState) -> Health {
+        if let Some(fault) = &feed.fault {
+            return Health::Unhealthy(fault.clone());
+        }
+        self.progress.health(self.counters.commands_unresolved.get(), stall_after, feed.since_last_poll)
     }
 
     /// The reason why the last heartbeat reported the worker as unhealthy; `None` if it was healthy.
@@ -127,21 +130,25 @@ mod tests {
     #[test]
     fn unhealthy_when_pending_work_stalls() {
         let board = StatusBoard::default();
-        let at_once = Duration::ZERO;
+        let (at_once, feed) = (Duration::ZERO, FeedState::default());
         board.progress.progressed();
         std::thread::park_timeout(Duration::from_millis(5));
-        assert_eq!(board.health(at_once, Duration::ZERO), Health::Healthy, "nothing waits");
+        assert_eq!(board.health(at_once, &feed), Health::Healthy, "nothing waits");
         board.counters.commands_unresolved.add(3);
-        let Health::Unhealthy(reason) = board.health(at_once, Duration::ZERO) else { panic!("three commands wait") };
+        let Health::Unhealthy(reason) = board.health(at_once, &feed) else { panic!("three commands wait") };
         assert!(reason.starts_with("3 commands wait"), "{reason}");
-        assert_eq!(board.health(Duration::from_secs(60), Duration::ZERO), Health::Healthy);
+        assert_eq!(board.health(Duration::from_secs(60), &feed), Health::Healthy);
         board.progress.expect_wait(Duration::from_secs(60));
-        assert_eq!(board.health(at_once, Duration::ZERO), Health::Healthy, "a known wait is not a stall");
+        assert_eq!(board.health(at_once, &feed), Health::Healthy, "a known wait is not a stall");
     }
 
     #[test]
-    fn silent_feed_is_unhealthy_even_without_work() {
+    fn silent_or_excluded_feed_is_unhealthy_even_without_work() {
         let board = StatusBoard::default();
-        assert!(matches!(board.health(Duration::from_secs(60), Duration::from_secs(31)), Health::Unhealthy(_)));
+        let silent = FeedState { since_last_poll: Duration::from_secs(31), ..FeedState::default() };
+        let excluded = FeedState { fault: Some("not a member".to_owned()), ..FeedState::default() };
+        for feed in [silent, excluded] {
+            assert!(matches!(board.health(Duration::from_secs(60), &feed), Health::Unhealthy(_)), "{feed:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-// Upstream: consumer_tests, consumer_thread, feed
+// Upstream: consumer_tests, consumer_thread, feed, membership_watch
 // Downstream: actors, intake
 // Role: Callbacks of librdkafka on the consumer thread: rebalances, statistics and log lines.
 

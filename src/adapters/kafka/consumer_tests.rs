@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors, config, consumer_context, consumer_thread, intake
+// Downstream: actors, config, consumer_context, consumer_thread, intake, membership_watch
 // Role: The consumer thread and its callbacks, on librdkafka's in-process cluster and without one.
 
 use std::sync::mpsc::{Sender, channel};
@@ -17,6 +17,7 @@ use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use crate::adapters::kafka::consumer_context::{FeedShared, lock};
 use crate::adapters::kafka::consumer_thread::{ConsumerThread, FeedFigures};
 use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey};
+use crate::adapters::kafka::membership_watch::MembershipWatch;
 use crate::config::KafkaSection;
 
 const TOPIC: &str = "commands";
@@ -238,4 +239,35 @@ async fn redelivers_what_is_returned() {
     running.resolve_all();
     running.close().await;
     assert_eq!(running.committed(), rdkafka::Offset::Offset(2));
+}
+
+#[actix_rt::test]
+async fn a_broker_that_is_away_is_unknown_and_no_fault() {
+    let feed = feed();
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let address = cluster.bootstrap_servers();
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let config = KafkaSection {
+        host: host.to_owned(),
+        port: port.parse().unwrap(),
+        command_topics: vec![TOPIC.to_owned()],
+        session_timeout_ms: 400,
+        ..KafkaSection::default()
+    };
+    let figures = Arc::new(FeedFigures::default());
+    figures.joined.store(true, std::sync::atomic::Ordering::Release);
+    let (shared, orders) = (feed.shared.clone(), feed.events.clone());
+    let watch = MembershipWatch { config, node_id: "n".to_owned(), shared, figures: figures.clone(), orders };
+    let (watching, closed) = channel();
+    let thread = std::thread::spawn(move || watch.run(&closed));
+    cluster.broker_down(1).unwrap();
+    until("the standing is unknown", || figures.membership().unknown.is_some()).await;
+    assert_eq!(figures.membership().fault, None);
+    cluster.broker_up(1).unwrap();
+    until("the broker answers again", || figures.membership().unknown.is_none()).await;
+    drop(watching);
+    thread.join().unwrap();
+    feed.shared.hear();
+    assert!(lock(&feed.shared.deferred).is_empty(), "nothing is done while nothing is known");
 }

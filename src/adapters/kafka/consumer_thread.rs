@@ -1,9 +1,9 @@
-// Upstream: consumer_tests, feed
+// Upstream: consumer_tests, feed, membership_watch
 // Downstream: actors, config, consumer_context, intake, watchdog
 // Role: The consumer thread: polls, delivers commands, stores resolved offsets, pauses, redelivers and rebuilds.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actors::domain::RawCommand;
@@ -43,6 +43,16 @@ pub struct FeedFigures {
     pub num_unresolved: AtomicUsize,
     /// Number of rebuilt consumers.
     pub num_rebuilds: AtomicU64,
+    membership: Mutex<Membership>,
+}
+
+/// What the broker says about the membership of this worker.
+#[derive(Debug, Clone, Default)]
+pub struct Membership {
+    /// Why the worker does not have its share of the partitions.
+    pub fault: Option<String>,
+    /// Why this is not known.
+    pub unknown: Option<String>,
 }
 
 impl Default for FeedFigures {
@@ -54,6 +64,7 @@ impl Default for FeedFigures {
             num_partitions: AtomicUsize::default(),
             num_unresolved: AtomicUsize::default(),
             num_rebuilds: AtomicU64::default(),
+            membership: Mutex::default(),
         }
     }
 }
@@ -61,6 +72,21 @@ impl Default for FeedFigures {
 impl FeedFigures {
     fn polled(&self) {
         self.last_poll_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether this member has received an assignment since it subscribed.
+    pub fn has_joined(&self) -> bool {
+        self.joined.load(Ordering::Acquire)
+    }
+
+    /// The last answer of the broker.
+    pub fn membership(&self) -> Membership {
+        lock(&self.membership).clone()
+    }
+
+    /// Sets the answer of the broker.
+    pub fn set_membership(&self, fault: Option<String>, unknown: Option<String>) {
+        *lock(&self.membership) = Membership { fault, unknown };
     }
 
     /// Time since the last iteration of the poll loop.
@@ -145,11 +171,10 @@ impl ConsumerThread {
 
     fn subscribe(&mut self) -> KafkaResult<BaseConsumer<FeedContext>> {
         let consumer: BaseConsumer<FeedContext> = self.client.create_with_context(FeedContext(self.shared.clone()))?;
-        let topics: Vec<&str> = self.config.command_topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&topics)?;
+        consumer.subscribe(&self.topics())?;
         self.watchdog.excuse();
         self.paused = false;
-        tracing::info!(?topics, group = self.config.group_id, "subscribed");
+        tracing::info!(topics = ?self.topics(), group = self.config.group_id, "subscribed");
         Ok(consumer)
     }
 
@@ -157,9 +182,14 @@ impl ConsumerThread {
         loop {
             self.figures.polled();
             self.shared.hear();
-            if let Some(end) = self.act_on_orders() {
+            if let Some(end) = self.act_on_orders(Some(consumer)) {
                 return end;
             }
+            // For tests: the client leaves the group without a word and does not come back.
+            fail::fail_point!("kafka::leaves", |_| {
+                consumer.unsubscribe();
+                self.poll_until_end(consumer)
+            });
             self.redeliver();
             self.store_positions(consumer);
             self.control_flow(consumer);
@@ -176,18 +206,40 @@ impl ConsumerThread {
         }
     }
 
-    /// Handles requests from other threads.
-    fn act_on_orders(&mut self) -> Option<End> {
+    /// Handles requests from other threads. Without a consumer there is nothing to rejoin or rebuild.
+    fn act_on_orders(&mut self, consumer: Option<&BaseConsumer<FeedContext>>) -> Option<End> {
         let orders = std::mem::take(&mut *lock(&self.shared.deferred));
         let mut end = None;
         for order in orders {
             match order {
                 FeedEvent::StopIntake => self.stop_intake(),
-                FeedEvent::Close(answer) => end = Some(End::Close(answer)),
+                FeedEvent::Close(answer) => return Some(End::Close(answer)),
+                FeedEvent::Rejoin => {
+                    if let Some(consumer) = consumer
+                        && let Err(error) = self.rejoin(consumer)
+                    {
+                        end = Some(End::Rebuild(format!("cannot subscribe again: {error}")));
+                    }
+                }
+                FeedEvent::Rebuild(reason) => end = consumer.map(|_| End::Rebuild(reason)),
                 FeedEvent::Settled { .. } => {}
             }
         }
         end
+    }
+
+    /// Leaves the group and joins it again. A static member that is merely rebuilt gets its old assignment back; a new
+    /// subscription makes the group distribute its partitions.
+    fn rejoin(&mut self, consumer: &BaseConsumer<FeedContext>) -> KafkaResult<()> {
+        consumer.unsubscribe();
+        consumer.subscribe(&self.topics())?;
+        self.watchdog.excuse();
+        tracing::warn!(group = self.config.group_id, "subscribed again");
+        Ok(())
+    }
+
+    fn topics(&self) -> Vec<&str> {
+        self.config.command_topics.iter().map(String::as_str).collect()
     }
 
     fn stop_intake(&mut self) {
@@ -341,7 +393,7 @@ impl ConsumerThread {
         while Instant::now() < end {
             self.figures.polled();
             self.shared.hear();
-            if let Some(End::Close(answer)) = self.act_on_orders() {
+            if let Some(End::Close(answer)) = self.act_on_orders(None) {
                 // Nothing is assigned, so there is nothing to commit.
                 return answer.send(Ok(())).is_ok();
             }

@@ -1,5 +1,5 @@
 // Upstream: app, kafka
-// Downstream: actors, config, consumer_context, consumer_thread, intake
+// Downstream: actors, config, consumer_context, consumer_thread, intake, membership_watch
 // Role: Implements the command feed: starts, stops and closes the consumer thread.
 
 use std::sync::atomic::Ordering;
@@ -11,8 +11,9 @@ use actors::ports::{CommandFeed, CommandReceiver, FeedError, FeedState, Partitio
 use async_trait::async_trait;
 
 use crate::adapters::kafka::consumer_context::{FeedShared, lock};
-use crate::adapters::kafka::consumer_thread::{ConsumerThread, FeedFigures};
+use crate::adapters::kafka::consumer_thread::{ConsumerThread, FeedFigures, Membership};
 use crate::adapters::kafka::intake::{FeedEvent, Intake};
+use crate::adapters::kafka::membership_watch::MembershipWatch;
 use crate::config::KafkaSection;
 
 /// The command feed: one member of the consumer group.
@@ -24,6 +25,8 @@ pub struct KafkaFeed {
     orders: Mutex<Option<Sender<FeedEvent>>>,
     /// State shared with the thread while it runs.
     shared: Mutex<Option<Arc<FeedShared>>>,
+    /// Ends the watch over the membership when it is dropped.
+    watch: Mutex<Option<Sender<()>>>,
 }
 
 impl KafkaFeed {
@@ -35,6 +38,7 @@ impl KafkaFeed {
             figures: Arc::default(),
             orders: Mutex::default(),
             shared: Mutex::default(),
+            watch: Mutex::default(),
         }
     }
 
@@ -55,6 +59,19 @@ impl CommandFeed for KafkaFeed {
             .name("kafka-consumer".to_owned())
             .spawn(move || thread.run())
             .map_err(|error| self.error("start", error))?;
+        let watch = MembershipWatch {
+            config: self.config.clone(),
+            node_id: self.node_id.clone(),
+            shared: shared.clone(),
+            figures: self.figures.clone(),
+            orders: orders.clone(),
+        };
+        let (watching, closed) = channel();
+        std::thread::Builder::new()
+            .name("kafka-membership".to_owned())
+            .spawn(move || watch.run(&closed))
+            .map_err(|error| self.error("start", error))?;
+        *lock(&self.watch) = Some(watching);
         *lock(&self.orders) = Some(orders);
         *lock(&self.shared) = Some(shared);
         Ok(())
@@ -70,6 +87,7 @@ impl CommandFeed for KafkaFeed {
 
     async fn close(&self, deadline: Duration) -> Result<(), FeedError> {
         let Some(orders) = lock(&self.orders).take() else { return Ok(()) };
+        *lock(&self.watch) = None;
         *lock(&self.shared) = None;
         let (answer, closed) = tokio::sync::oneshot::channel();
         if orders.send(FeedEvent::Close(answer)).is_err() {
@@ -89,8 +107,11 @@ impl CommandFeed for KafkaFeed {
 
     fn state(&self) -> FeedState {
         let started = lock(&self.orders).is_some();
+        let Membership { fault, unknown } = if started { self.figures.membership() } else { Membership::default() };
         FeedState {
-            joined: self.figures.joined.load(Ordering::Acquire),
+            joined: self.figures.has_joined() && fault.is_none(),
+            fault,
+            unknown,
             num_partitions: self.figures.num_partitions.load(Ordering::Relaxed),
             num_unresolved: self.figures.num_unresolved.load(Ordering::Acquire),
             // Before the start and after the close nobody polls, which is not a fault.

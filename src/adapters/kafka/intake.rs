@@ -1,4 +1,4 @@
-// Upstream: consumer_context, consumer_tests, consumer_thread, feed
+// Upstream: consumer_context, consumer_tests, consumer_thread, feed, membership, membership_watch
 // Downstream: actors, watermark
 // Role: Tracks delivered and returned commands and commit positions by partition, independent of the Kafka client.
 
@@ -30,6 +30,10 @@ pub enum FeedEvent {
     },
     /// Stop taking new commands.
     StopIntake,
+    /// Unsubscribe and subscribe: the worker has lost its share of the partitions.
+    Rejoin,
+    /// Replace the consumer, for this reason.
+    Rebuild(String),
     /// Commit, leave the group and report the result through the channel.
     Close(tokio::sync::oneshot::Sender<Result<(), String>>),
 }

@@ -17,6 +17,8 @@ mod consumer_thread;
 pub mod feed;
 /// Commands in process, by partition.
 pub mod intake;
+mod membership;
+mod membership_watch;
 /// Operator orders from the control topic.
 pub mod orders;
 /// The producer.

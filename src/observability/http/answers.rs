@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use actors::domain::{Lifecycle, Stage};
-use actors::ports::{IntakePause, PartitionState};
+use actors::ports::{FeedState, IntakePause, PartitionState};
 use actors::supervision::{ActorSnapshot, Stalled};
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -105,8 +105,13 @@ impl Answers {
             Lifecycle::Running => {}
             other => reasons.push(format!("the worker is {}", other.as_str())),
         }
-        if !self.view.feed.state().joined {
-            reasons.push("the worker has not received an assignment from the consumer group".to_owned());
+        match self.view.feed.state() {
+            FeedState { fault: Some(fault), .. } => reasons.push(fault),
+            FeedState { unknown: Some(unknown), .. } => reasons.push(unknown),
+            FeedState { joined: false, .. } => {
+                reasons.push("the worker has not received an assignment from the consumer group".to_owned());
+            }
+            _ => {}
         }
         if board.gate.is_closed_by(IntakePause::Paused) {
             reasons.push("an operator paused the worker".to_owned());
@@ -171,6 +176,8 @@ fn status(view: &WorkerView) -> Value {
         "errors": { "count": board.counters.errors.get(), "last": board.last_error() },
         "feed": {
             "joined": feed.joined,
+            "fault": feed.fault,
+            "unknown": feed.unknown,
             "last_poll_seconds": feed.since_last_poll.as_secs_f64(),
             "rebuilds": feed.num_rebuilds,
             "lag": partitions.iter().map(|partition| partition.lag).sum::<Option<u64>>(),

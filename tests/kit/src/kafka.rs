@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
@@ -69,6 +69,23 @@ impl Broker {
         for outcome in outcomes {
             outcome.unwrap_or_else(|(topic, code)| panic!("topic {topic}: {code}"));
         }
+        self.wait_for_partitions(topics);
+    }
+
+    /// Adds partitions to a topic until it has `total`, and waits until the broker lists them.
+    pub fn add_partitions(&self, topic: &str, total: i32) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let wanted = [NewPartitions::new(topic, usize::try_from(total).expect("a number"))];
+        for outcome in runtime.block_on(admin.create_partitions(&wanted, &options)).expect("partitions") {
+            outcome.unwrap_or_else(|(topic, code)| panic!("partitions of {topic}: {code}"));
+        }
+        self.wait_for_partitions(&[(topic, total)]);
+    }
+
+    fn wait_for_partitions(&self, topics: &[(&str, i32)]) {
         wait_until("the created topics in the broker's metadata", Duration::from_secs(20), || {
             let metadata = self.producer.client().fetch_metadata(None, Duration::from_secs(20)).expect("metadata");
             topics.iter().all(|(name, n)| {

@@ -1,0 +1,140 @@
+// Upstream: consumer_tests, feed
+// Downstream: config, consumer_context, consumer_thread, intake, membership
+// Role: The thread that asks the broker whether this worker has its share of the partitions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer};
+
+use crate::adapters::kafka::consumer_context::{FeedShared, lock};
+use crate::adapters::kafka::consumer_thread::FeedFigures;
+use crate::adapters::kafka::intake::{FeedEvent, PartitionKey};
+use crate::adapters::kafka::membership::{GroupView, Judgement, MembershipJudge, Remedy, Standing, partitions_of};
+use crate::config::KafkaSection;
+
+/// Timeout of each request to the broker.
+const BROKER_ANSWER: Duration = Duration::from_secs(5);
+
+/// The longest interval of the questions. Each is one request for the group and one for each topic.
+const MAX_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The watch over the membership of one worker. It asks on a thread and a client of its own: the client of the consumer
+/// is what may have failed, and its thread must poll.
+pub struct MembershipWatch {
+    /// The Kafka settings.
+    pub config: KafkaSection,
+    /// The worker, whose consumer has it as its client id.
+    pub node_id: String,
+    /// The state of the consumer.
+    pub shared: Arc<FeedShared>,
+    /// Receives the result.
+    pub figures: Arc<FeedFigures>,
+    /// Receives the remedies.
+    pub orders: Sender<FeedEvent>,
+}
+
+impl MembershipWatch {
+    /// Asks at an interval until the sender of `closed` is dropped.
+    pub fn run(self, closed: &Receiver<()>) {
+        let client = ClientConfig::new()
+            .set("bootstrap.servers", format!("{}:{}", self.config.host, self.config.port))
+            .set("client.id", format!("{}.membership", self.node_id))
+            .set("allow.auto.create.topics", "false")
+            .create();
+        let client: BaseProducer = match client {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::error!(%error, "cannot create the client that watches the membership");
+                return;
+            }
+        };
+        let session = Duration::from_millis(self.config.session_timeout_ms);
+        let mut judge = MembershipJudge::new(session);
+        let mut last = Standing::Sound;
+        // A broker that does not describe the members of groups proves nothing: this worker must have been seen once.
+        let mut was_seen = false;
+        while closed.recv_timeout(MAX_INTERVAL.min(session / 4)) == Err(RecvTimeoutError::Timeout) {
+            // Before the first assignment the start of the worker waits for it and says so.
+            if !self.figures.has_joined() {
+                continue;
+            }
+            let (mut standing, place) = self.ask(&client);
+            was_seen |= matches!(standing, Standing::Sound | Standing::Unassigned(_));
+            if !was_seen && standing == Standing::NotAMember {
+                standing = Standing::Sound;
+            }
+            if std::mem::discriminant(&standing) != std::mem::discriminant(&last) {
+                tracing::debug!(%standing, "membership of the consumer group");
+            }
+            let judgement = judge.judge(&standing, place, Instant::now());
+            last = standing;
+            self.apply(judgement);
+        }
+    }
+
+    fn apply(&self, judgement: Judgement) {
+        let Judgement { fault, unknown, remedy } = judgement;
+        let order = remedy.map(|remedy| {
+            let reason = fault.clone().unwrap_or_default();
+            tracing::error!(reason, ?remedy, "the worker has lost its share of the partitions");
+            match remedy {
+                Remedy::Rejoin => FeedEvent::Rejoin,
+                Remedy::Rebuild => FeedEvent::Rebuild(reason),
+            }
+        });
+        self.figures.set_membership(fault, unknown);
+        if let Some(order) = order
+            && self.orders.send(order).is_err()
+        {
+            tracing::debug!("the consumer thread has already ended");
+        }
+    }
+
+    fn ask(&self, client: &BaseProducer) -> (Standing, usize) {
+        match self.view(client) {
+            Ok(Some(view)) => {
+                let held: BTreeSet<PartitionKey> = lock(&self.shared.intake).assigned().into_iter().collect();
+                (view.standing(&self.node_id, &held), view.place_of(&self.node_id))
+            }
+            // A broker that does not describe groups: there is nothing to compare with.
+            Ok(None) => (Standing::Rebalancing, 0),
+            Err(error) if is_unsupported(&error) => (Standing::Rebalancing, 0),
+            Err(error) => (Standing::Unknown(error.to_string()), 0),
+        }
+    }
+
+    /// The group and its topics on the broker. `None` if the broker does not describe the members of groups.
+    fn view(&self, client: &BaseProducer) -> Result<Option<GroupView>, KafkaError> {
+        let mut partitions = BTreeSet::new();
+        for name in &self.config.command_topics {
+            let metadata = client.client().fetch_metadata(Some(name), BROKER_ANSWER)?;
+            let topic: Arc<str> = name.as_str().into();
+            let found = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            partitions.extend(found.map(|partition| (topic.clone(), partition.id())));
+        }
+        let list = client.client().fetch_group_list(Some(&self.config.group_id), BROKER_ANSWER)?;
+        let Some(group) = list.groups().iter().find(|group| group.name() == self.config.group_id) else {
+            return Ok(None);
+        };
+        let mut members = BTreeMap::new();
+        for member in group.members() {
+            let partitions: &mut BTreeSet<PartitionKey> = members.entry(member.client_id().to_owned()).or_default();
+            // No bytes: the group has not distributed its partitions yet.
+            let Some(assigned) = member.assignment().map_or(Some(BTreeSet::new()), partitions_of) else {
+                return Ok(None);
+            };
+            partitions.extend(assigned);
+        }
+        Ok(Some(GroupView { state: group.state().to_owned(), members, partitions }))
+    }
+}
+
+fn is_unsupported(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{InvalidRequest, UnsupportedFeature, UnsupportedVersion};
+    matches!(error.rdkafka_error_code(), Some(InvalidRequest | UnsupportedFeature | UnsupportedVersion))
+}
