@@ -49,5 +49,6 @@ mod standalone;
 mod sync_records;
 mod tdx_worker;
 mod ticks;
+mod topics;
 mod two_writers;
 mod user_database;

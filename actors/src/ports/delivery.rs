@@ -127,6 +127,14 @@ pub struct CommandReceived(pub Delivery);
 #[rtype(result = "()")]
 pub struct PartitionsWithdrawn;
 
+/// Commands were lost, or a position was dropped, because a command topic is not the one that was read.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LogBroken {
+    /// Topic, partition and what happened.
+    pub reason: String,
+}
+
 /// The recipients of a feed's messages.
 #[derive(Clone)]
 pub struct CommandReceiver {
@@ -134,6 +142,8 @@ pub struct CommandReceiver {
     pub commands: Recipient<CommandReceived>,
     /// Receives notices of revoked partitions.
     pub withdrawals: Recipient<PartitionsWithdrawn>,
+    /// Receives notices of topics that were created again, truncated or shortened by retention.
+    pub breaks: Recipient<LogBroken>,
     /// While the gate is closed, the feed takes no new commands.
     pub gate: IntakeGate,
 }

@@ -49,7 +49,7 @@ pub use command_feed::{CommandFeed, FeedError, FeedState, PartitionState};
 pub use config_source::{ConfigRefused, ConfigSource, PreparedConfig};
 pub use data_kind::DataKind;
 pub use delivery::{
-    Assignment, CommandReceived, CommandReceiver, Delivery, PartitionsWithdrawn, Settlement, SettlementSink,
+    Assignment, CommandReceived, CommandReceiver, Delivery, LogBroken, PartitionsWithdrawn, Settlement, SettlementSink,
 };
 pub use factor_store::{FactorBatch, FactorStore, SeriesEnds, StoredFactor};
 pub use heartbeat_store::{HeartbeatError, HeartbeatStore};

@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 use crate::domain::{JobKey, Notification, QualityReport, QualitySummary};
 use crate::notifications::publish;
 use crate::pipeline::BackgroundWriter;
-use crate::ports::Outbox;
-use crate::quality_monitor::failure_alerts::{SourceAlert, StoreAlerts, refusal_alert};
+use crate::ports::{LogBroken, Outbox};
+use crate::quality_monitor::failure_alerts::{SourceAlert, StoreAlerts, log_alert, refusal_alert};
 use crate::quality_monitor::health_alert::HealthAlert;
 use crate::quality_monitor::jobs::{EndedJob, OpenJobs};
 use crate::quality_monitor::threshold_alerts::QualityAlerts;
@@ -265,6 +265,15 @@ impl Handler<CommandRefused> for QualityMonitor {
                 messages.into_iter().for_each(|alert| monitor.send(alert));
             });
         }
+    }
+}
+
+impl Handler<LogBroken> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: LogBroken, _ctx: &mut Self::Context) {
+        self.vitals.board().record_error(&message.reason);
+        self.send(log_alert(&message.reason));
     }
 }
 

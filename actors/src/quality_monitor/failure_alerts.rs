@@ -232,6 +232,18 @@ pub fn refusal_alert(num_refused: u64, reason: &str) -> Notification {
     }
 }
 
+/// The alert on a command topic that is not the one that was read. It has no end: what is lost stays lost.
+pub fn log_alert(reason: &str) -> Notification {
+    Notification {
+        kind: "data_collection_alert",
+        level: Level::Error,
+        title: "数据命令主题已改变".to_owned(),
+        content: format!("a command topic is not the one that was read: {reason}"),
+        fields: vec![("alert_type", "command_log".to_owned())],
+        data: json!({ "alert_type": "command_log", "reason": reason, "affected_codes": [] }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

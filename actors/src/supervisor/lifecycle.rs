@@ -51,6 +51,7 @@ impl Startup {
         let receiver = CommandReceiver {
             commands: self.children.router.clone().recipient(),
             withdrawals: self.children.router.clone().recipient(),
+            breaks: self.children.quality.clone().recipient(),
             gate: self.children.gate.clone(),
         };
         self.parts.feed.start(receiver).map_err(|error| error.to_string())?;

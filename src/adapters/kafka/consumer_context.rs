@@ -1,21 +1,27 @@
 // Upstream: consumer_tests, consumer_thread, feed, membership_watch
-// Downstream: actors, intake
+// Downstream: actors, intake, log_identity, topic_ids
 // Role: Callbacks of librdkafka on the consumer thread: rebalances, statistics and log lines.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use actors::ports::{CommandReceiver, PartitionState, PartitionsWithdrawn};
+use actors::ports::{CommandReceiver, LogBroken, PartitionState, PartitionsWithdrawn};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey};
+use crate::adapters::kafka::log_identity::{Committed, Log, Start, metadata_of, start};
+use crate::adapters::kafka::topic_ids::{TopicIds, topic_ids};
+
+/// Timeout of each question during a rebalance, far below the time in which the group expects its end.
+const BROKER_ANSWER: Duration = Duration::from_secs(3);
 
 /// Offsets of a partition on the broker.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +47,8 @@ pub struct FeedShared {
     pub joined: AtomicBool,
     /// Set by a rebalance, which resumes paused partitions.
     pub resumed_by_rebalance: AtomicBool,
+    /// The ids of the assigned topics, at the time of the assignment.
+    pub topic_ids: Mutex<TopicIds>,
     /// Offsets on the broker by partition, from librdkafka's statistics.
     pub broker_offsets: Mutex<HashMap<PartitionKey, BrokerOffsets>>,
     receiver: CommandReceiver,
@@ -56,6 +64,7 @@ impl FeedShared {
             deferred: Mutex::default(),
             joined: AtomicBool::new(false),
             resumed_by_rebalance: AtomicBool::new(false),
+            topic_ids: Mutex::default(),
             broker_offsets: Mutex::default(),
             receiver,
             drain,
@@ -133,7 +142,7 @@ impl FeedShared {
     /// Commits the resolved offsets of these partitions and waits for the acknowledgement. They are stored first: a
     /// consumer that is closed commits its stored offsets once more, and an older one would take the commit back.
     pub fn commit(&self, consumer: &BaseConsumer<FeedContext>, keys: &[PartitionKey]) -> Result<(), KafkaError> {
-        let positions = partition_list(&lock(&self.intake).positions(keys))?;
+        let positions = self.partition_list(&lock(&self.intake).positions(keys))?;
         if positions.count() > 0
             && let Err(error) = consumer.store_offsets(&positions)
         {
@@ -144,6 +153,69 @@ impl FeedShared {
             Err(KafkaError::ConsumerCommit(rdkafka::types::RDKafkaErrorCode::NoOffset)) => Ok(()),
             outcome => outcome,
         }
+    }
+
+    /// Converts positions for librdkafka. Each carries the id of its topic, because it is a position in this log alone.
+    pub fn partition_list(&self, positions: &[(PartitionKey, i64)]) -> Result<TopicPartitionList, KafkaError> {
+        let topic_ids = lock(&self.topic_ids);
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for ((topic, partition), offset) in positions {
+            let mut element = list.add_partition(topic, *partition);
+            element.set_offset(Offset::Offset(*offset))?;
+            if let Some(id) = topic_ids.get(topic) {
+                element.set_metadata(metadata_of(id));
+            }
+        }
+        Ok(list)
+    }
+
+    /// Sets the start of each partition whose committed offset belongs to another log. A question that the broker does
+    /// not answer changes nothing.
+    fn set_starts(&self, consumer: &BaseConsumer<FeedContext>, list: &mut TopicPartitionList) {
+        let keys = keys_of(list);
+        let topics: BTreeSet<&str> = keys.iter().map(|(topic, _)| topic.as_ref()).collect();
+        let topics: Vec<&str> = topics.into_iter().collect();
+        let ids = topic_ids(consumer.client(), &topics, BROKER_ANSWER).unwrap_or_else(|error| {
+            tracing::debug!(%error, "the broker reports no topic ids");
+            TopicIds::new()
+        });
+        match consumer.committed_offsets(list.clone(), BROKER_ANSWER) {
+            Ok(committed) => self.compare_logs(consumer, &committed, &ids, list),
+            Err(error) => tracing::warn!(%error, "cannot compare the committed offsets with the topics"),
+        }
+        *lock(&self.topic_ids) = ids;
+    }
+
+    fn compare_logs(
+        &self,
+        consumer: &BaseConsumer<FeedContext>,
+        committed: &TopicPartitionList,
+        ids: &TopicIds,
+        list: &mut TopicPartitionList,
+    ) {
+        for element in committed.elements() {
+            let Offset::Offset(offset) = element.offset() else { continue };
+            let (topic, partition) = (element.topic(), element.partition());
+            let bounds = consumer.fetch_watermarks(topic, partition, BROKER_ANSWER).ok();
+            let log = Log { topic_id: ids.get(topic).map(String::as_str), bounds };
+            let reason = match start(Committed { offset, metadata: element.metadata() }, log) {
+                Start::Committed => continue,
+                Start::AfterLoss(reason) => reason,
+                Start::Beginning(reason) => {
+                    if let Err(error) = list.set_partition_offset(topic, partition, Offset::Beginning) {
+                        tracing::error!(%error, topic, partition, "cannot read from the beginning");
+                    }
+                    format!("{reason}; reading from the beginning")
+                }
+            };
+            self.report_break(format!("{topic}[{partition}]: {reason}"));
+        }
+    }
+
+    /// Reports that commands were lost, or that a position was dropped.
+    pub fn report_break(&self, reason: String) {
+        tracing::error!(reason, "the log of a command topic is not the one that was read");
+        self.receiver.breaks.do_send(LogBroken { reason });
     }
 
     /// The assigned partitions, ordered by topic and number.
@@ -209,6 +281,25 @@ impl ClientContext for FeedContext {
 }
 
 impl ConsumerContext for FeedContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let is_assignment = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if is_assignment && list.count() > 0 {
+            self.0.set_starts(consumer, list);
+        }
+        let rebalance = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => Rebalance::Revoke(list),
+            other => Rebalance::Error(KafkaError::Rebalance(other.into())),
+        };
+        self.pre_rebalance(consumer, &rebalance);
+        // Eager assignment: each one is whole.
+        let outcome = if is_assignment { consumer.assign(list) } else { consumer.unassign() };
+        if let Err(error) = outcome {
+            tracing::error!(%error, is_assignment, "cannot change the assignment");
+        }
+        self.post_rebalance(consumer, &rebalance);
+    }
+
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(partitions) = rebalance {
             self.0.revoke(consumer, &keys_of(partitions));
@@ -245,15 +336,6 @@ fn keys_of(partitions: &TopicPartitionList) -> Vec<PartitionKey> {
 /// Partitions for a log line: `topic[0], topic[1]`.
 fn names_of(keys: &[PartitionKey]) -> String {
     keys.iter().map(|(topic, partition)| format!("{topic}[{partition}]")).collect::<Vec<_>>().join(", ")
-}
-
-/// Converts positions for librdkafka.
-pub fn partition_list(positions: &[(PartitionKey, i64)]) -> Result<TopicPartitionList, KafkaError> {
-    let mut list = TopicPartitionList::with_capacity(positions.len());
-    for ((topic, partition), offset) in positions {
-        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
-    }
-    Ok(list)
 }
 
 /// Ignores lock poisoning: a panic while the lock is held ends the thread anyway.

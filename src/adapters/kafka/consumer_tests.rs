@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler};
 use actors::domain::RawCommand;
-use actors::ports::{CommandReceived, CommandReceiver, Delivery, IntakeGate, IntakePause, PartitionsWithdrawn};
+use actors::ports::{
+    CommandReceived, CommandReceiver, Delivery, IntakeGate, IntakePause, LogBroken, PartitionsWithdrawn,
+};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
@@ -28,6 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 struct Router {
     deliveries: Arc<Mutex<Vec<Delivery>>>,
     withdrawals: Arc<Mutex<u32>>,
+    breaks: Arc<Mutex<Vec<String>>>,
 }
 
 impl Actor for Router {
@@ -48,6 +51,13 @@ impl Handler<PartitionsWithdrawn> for Router {
     }
 }
 
+impl Handler<LogBroken> for Router {
+    type Result = ();
+    fn handle(&mut self, message: LogBroken, _: &mut Self::Context) {
+        self.breaks.lock().unwrap().push(message.reason);
+    }
+}
+
 /// The shared state of a feed whose commands `deliveries` receives.
 struct Feed {
     shared: Arc<FeedShared>,
@@ -62,8 +72,12 @@ fn feed() -> Feed {
     let (deliveries, withdrawals) = (router.deliveries.clone(), router.withdrawals.clone());
     let address = router.start();
     let gate = IntakeGate::default();
-    let receiver =
-        CommandReceiver { commands: address.clone().recipient(), withdrawals: address.recipient(), gate: gate.clone() };
+    let receiver = CommandReceiver {
+        commands: address.clone().recipient(),
+        withdrawals: address.clone().recipient(),
+        breaks: address.recipient(),
+        gate: gate.clone(),
+    };
     let (events, receiving) = channel();
     let intake = Intake::new(events.clone());
     let shared = Arc::new(FeedShared::new(intake, receiving, receiver, Duration::from_secs(5)));
@@ -90,7 +104,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 async fn a_drain_ends_with_the_last_command_in_hand() {
     let feed = feed();
     lock(&feed.shared.intake).assign(key());
-    let take = |offset| lock(&feed.shared.intake).take(command(offset)).unwrap();
+    let take = |offset| lock(&feed.shared.intake).take(command(offset)).delivery().unwrap();
     let (first, second) = (take(0), take(1));
     first.resolve();
     // Returned work does not hold up a rebalance either.
@@ -105,7 +119,7 @@ async fn a_drain_ends_with_the_last_command_in_hand() {
 async fn a_drain_ends_at_its_deadline() {
     let feed = feed();
     lock(&feed.shared.intake).assign(key());
-    let in_hand = lock(&feed.shared.intake).take(command(0)).unwrap();
+    let in_hand = lock(&feed.shared.intake).take(command(0)).delivery().unwrap();
     feed.shared.drain(&[key()], Duration::from_millis(20));
     assert_eq!(lock(&feed.shared.intake).num_in_hand(&[key()]), 1);
     assert!(!in_hand.assignment().is_held(), "no new work of it may begin");

@@ -13,8 +13,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 
-use crate::adapters::kafka::consumer_context::{FeedContext, FeedShared, lock, partition_list};
-use crate::adapters::kafka::intake::{FeedEvent, Intake};
+use crate::adapters::kafka::consumer_context::{FeedContext, FeedShared, lock};
+use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey, Taken};
 use crate::adapters::kafka::watchdog::Watchdog;
 use crate::config::KafkaSection;
 
@@ -196,7 +196,11 @@ impl ConsumerThread {
             self.publish_figures();
             match consumer.poll(POLL) {
                 None => {}
-                Some(Ok(message)) => self.hand_out(&message),
+                Some(Ok(message)) => {
+                    if let Some(end) = self.hand_out(&message) {
+                        return end;
+                    }
+                }
                 Some(Err(error)) if is_fatal(&error) => return End::Rebuild(error.to_string()),
                 Some(Err(error)) => tracing::warn!(%error, "poll failed, will retry"),
             }
@@ -220,6 +224,12 @@ impl ConsumerThread {
                     {
                         end = Some(End::Rebuild(format!("cannot subscribe again: {error}")));
                     }
+                }
+                FeedEvent::TopicReplaced(topic) => {
+                    let keys = lock(&self.shared.intake).assigned();
+                    let keys: Vec<PartitionKey> = keys.into_iter().filter(|(name, _)| *name == topic).collect();
+                    let reason = format!("topic {topic} was deleted and created again while it was read");
+                    end = consumer.map(|_| self.drop_log(&keys, reason));
                 }
                 FeedEvent::Rebuild(reason) => end = consumer.map(|_| End::Rebuild(reason)),
                 FeedEvent::Settled { .. } => {}
@@ -250,12 +260,13 @@ impl ConsumerThread {
         self.shared.receiver().withdrawals.do_send(PartitionsWithdrawn);
     }
 
-    fn hand_out(&mut self, message: &BorrowedMessage<'_>) {
+    /// Delivers a record. Returns the end of this consumer if the partition has another log.
+    fn hand_out(&mut self, message: &BorrowedMessage<'_>) -> Option<End> {
         // For tests: simulates a stalled consumer.
-        fail::fail_point!("kafka::deaf", |_| ());
+        fail::fail_point!("kafka::deaf", |_| None);
         self.watchdog.heard();
         if self.stopping {
-            return; // unresolved, so it is consumed again after the next start
+            return None; // unresolved, so it is consumed again after the next start
         }
         let command = RawCommand {
             topic: message.topic().into(),
@@ -265,10 +276,31 @@ impl ConsumerThread {
             payload: message.payload().unwrap_or_default().to_vec(),
             timestamp_ms: message.timestamp().to_millis(),
         };
-        let delivery = lock(&self.shared.intake).take(command);
-        if let Some(delivery) = delivery {
-            self.send(delivery);
+        let taken = lock(&self.shared.intake).take(command);
+        match taken {
+            Taken::New(delivery) => self.send(delivery),
+            Taken::Known => {}
+            Taken::BeforePosition(position) => {
+                let key = (message.topic().into(), message.partition());
+                let reason = format!(
+                    "{}[{}]: the broker sent offset {} after {position} was done: the log was truncated, or the topic \
+                     created again",
+                    message.topic(),
+                    message.partition(),
+                    message.offset()
+                );
+                return Some(self.drop_log(&[key], reason));
+            }
         }
+        None
+    }
+
+    /// Gives up the positions of partitions whose log is another one. The next assignment compares the logs and finds
+    /// where to start.
+    fn drop_log(&self, keys: &[PartitionKey], reason: String) -> End {
+        self.shared.report_break(reason.clone());
+        lock(&self.shared.intake).lose(keys);
+        End::Rebuild(reason)
     }
 
     /// A closed mailbox drops the delivery, which returns the command for a redelivery.
@@ -295,7 +327,7 @@ impl ConsumerThread {
         if positions.is_empty() {
             return;
         }
-        if let Err(error) = partition_list(&positions).and_then(|list| consumer.store_offsets(&list)) {
+        if let Err(error) = self.shared.partition_list(&positions).and_then(|list| consumer.store_offsets(&list)) {
             // Not fatal: the commit at the revocation contains the positions again.
             tracing::warn!(%error, "cannot store resolved offsets");
         }

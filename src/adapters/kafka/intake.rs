@@ -32,6 +32,8 @@ pub enum FeedEvent {
     StopIntake,
     /// Unsubscribe and subscribe: the worker has lost its share of the partitions.
     Rejoin,
+    /// Drop the positions of this topic and replace the consumer: the topic was deleted and created again.
+    TopicReplaced(Arc<str>),
     /// Replace the consumer, for this reason.
     Rebuild(String),
     /// Commit, leave the group and report the result through the channel.
@@ -76,6 +78,28 @@ impl SettlementSink for PartitionSink {
     }
 }
 
+/// The outcome of [`Intake::take`].
+#[derive(Debug)]
+pub enum Taken {
+    /// The command is new.
+    New(Delivery),
+    /// The command is already delivered, or its partition is not held.
+    Known,
+    /// The record lies before the position, which is contained: all before it is done, so this is another log.
+    BeforePosition(i64),
+}
+
+#[cfg(test)]
+impl Taken {
+    /// The delivery of a new command.
+    pub fn delivery(self) -> Option<Delivery> {
+        match self {
+            Self::New(delivery) => Some(delivery),
+            Self::Known | Self::BeforePosition(_) => None,
+        }
+    }
+}
+
 /// All assigned partitions.
 pub struct Intake {
     events: Sender<FeedEvent>,
@@ -114,16 +138,26 @@ impl Intake {
         self.partitions.values().map(|partition| partition.watermark.num_unresolved()).sum()
     }
 
-    /// Creates the delivery of a record. `None` if its partition is not held or the command is already delivered.
-    pub fn take(&mut self, command: RawCommand) -> Option<Delivery> {
-        let partition = self.partitions.get_mut(&(command.topic.clone(), command.partition))?;
+    /// Creates the delivery of a record.
+    pub fn take(&mut self, command: RawCommand) -> Taken {
+        let Some(partition) = self.partitions.get_mut(&(command.topic.clone(), command.partition)) else {
+            return Taken::Known;
+        };
         if !partition.assignment.is_held() {
-            return None;
+            return Taken::Known;
+        }
+        if let Some(position) = partition.watermark.position()
+            && command.offset < position
+        {
+            return Taken::BeforePosition(position);
         }
         let command = Arc::new(command);
         let out = Out { command: command.clone(), num_crashes: 0, returned: false };
         let is_new = partition.watermark.hand_out(command.offset, out);
-        is_new.then(|| Delivery::new(command, partition.assignment.clone(), 0, partition.sink.clone()))
+        if !is_new {
+            return Taken::Known;
+        }
+        Taken::New(Delivery::new(command, partition.assignment.clone(), 0, partition.sink.clone()))
     }
 
     /// Applies a settlement.
@@ -247,7 +281,7 @@ mod tests {
     #[test]
     fn redelivers_dropped_delivery_and_counts_crash() {
         let (mut intake, news) = intake();
-        drop(intake.take(record(0, 5)).unwrap());
+        drop(intake.take(record(0, 5)).delivery().unwrap());
         hear(&mut intake, &news);
         let again = intake.take_returned().pop().unwrap();
         assert_eq!((again.command().offset, again.num_crashes()), (5, 0));
@@ -269,20 +303,31 @@ mod tests {
     #[test]
     fn a_record_that_is_out_is_not_handed_out_twice() {
         let (mut intake, _news) = intake();
-        let first = intake.take(record(0, 1));
-        assert!(first.is_some() && intake.take(record(0, 1)).is_none());
-        assert!(intake.take(record(9, 1)).is_none(), "not our partition");
+        let first = intake.take(record(0, 1)).delivery();
+        assert!(first.is_some() && intake.take(record(0, 1)).delivery().is_none());
+        assert!(intake.take(record(9, 1)).delivery().is_none(), "not our partition");
+    }
+
+    #[test]
+    fn a_record_before_the_position_is_of_another_log() {
+        let (mut intake, news) = intake();
+        intake.take(record(0, 7)).delivery().unwrap().resolve();
+        hear(&mut intake, &news);
+        assert!(matches!(intake.take(record(0, 3)), Taken::BeforePosition(8)));
+        intake.lose(&[key(0)]);
+        intake.assign(key(0));
+        assert!(intake.take(record(0, 3)).delivery().is_some(), "a new assignment has no position");
     }
 
     #[test]
     fn messages_of_an_old_assignment_change_nothing() {
         let (mut intake, news) = intake();
-        let old = intake.take(record(0, 1)).unwrap();
+        let old = intake.take(record(0, 1)).delivery().unwrap();
         let assignment = old.assignment().clone();
         intake.lose(&[key(0)]);
         assert!(assignment.is_lost());
         intake.assign(key(0));
-        let new = intake.take(record(0, 1)).unwrap();
+        let new = intake.take(record(0, 1)).delivery().unwrap();
         old.resolve();
         hear(&mut intake, &news);
         assert_eq!((intake.num_unresolved(), intake.positions_to_store()), (1, vec![]));
@@ -292,10 +337,10 @@ mod tests {
     #[test]
     fn revoked_partition_takes_no_returned_delivery() {
         let (mut intake, news) = intake();
-        let delivery = intake.take(record(0, 1)).unwrap();
+        let delivery = intake.take(record(0, 1)).delivery().unwrap();
         intake.withdraw(&[key(0)]);
         assert_eq!(intake.num_in_hand(&[key(0)]), 1);
-        assert!(intake.take(record(0, 2)).is_none(), "nothing new begins");
+        assert!(intake.take(record(0, 2)).delivery().is_none(), "nothing new begins");
         drop(delivery);
         hear(&mut intake, &news);
         assert_eq!(intake.num_in_hand(&[key(0)]), 0);

@@ -1,5 +1,5 @@
 // Upstream: consumer_tests, feed
-// Downstream: config, consumer_context, consumer_thread, intake, membership
+// Downstream: config, consumer_context, consumer_thread, intake, membership, topic_ids
 // Role: The thread that asks the broker whether this worker has its share of the partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,7 @@ use crate::adapters::kafka::consumer_context::{FeedShared, lock};
 use crate::adapters::kafka::consumer_thread::FeedFigures;
 use crate::adapters::kafka::intake::{FeedEvent, PartitionKey};
 use crate::adapters::kafka::membership::{GroupView, Judgement, MembershipJudge, Remedy, Standing, partitions_of};
+use crate::adapters::kafka::topic_ids::topic_ids;
 use crate::config::KafkaSection;
 
 /// Timeout of each request to the broker.
@@ -71,9 +72,29 @@ impl MembershipWatch {
             if std::mem::discriminant(&standing) != std::mem::discriminant(&last) {
                 tracing::debug!(%standing, "membership of the consumer group");
             }
+            self.compare_topics(&client);
             let judgement = judge.judge(&standing, place, Instant::now());
             last = standing;
             self.apply(judgement);
+        }
+    }
+
+    /// Orders a new start of each topic that was deleted and created again since its assignment.
+    fn compare_topics(&self, client: &BaseProducer) {
+        let assigned = lock(&self.shared.topic_ids).clone();
+        let topics: Vec<&str> = assigned.keys().map(AsRef::as_ref).collect();
+        if topics.is_empty() {
+            return;
+        }
+        // Without an answer nothing is known; the next question follows soon.
+        let Ok(current) = topic_ids(client.client(), &topics, BROKER_ANSWER) else { return };
+        for (topic, id) in &assigned {
+            if current.get(topic).is_some_and(|current| current != id) {
+                lock(&self.shared.topic_ids).remove(topic);
+                if self.orders.send(FeedEvent::TopicReplaced(topic.clone())).is_err() {
+                    tracing::debug!("the consumer thread has already ended");
+                }
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod consumer_thread;
 pub mod feed;
 /// Commands in process, by partition.
 pub mod intake;
+mod log_identity;
 mod membership;
 mod membership_watch;
 /// Operator orders from the control topic.
@@ -25,6 +26,7 @@ pub mod orders;
 pub mod outbox;
 /// The connection test.
 pub mod probe;
+mod topic_ids;
 mod watchdog;
 /// The commit position of one partition.
 pub mod watermark;

@@ -59,12 +59,9 @@ impl Broker {
     /// Creates topics with the given numbers of partitions and waits until the broker lists them: the controller
     /// confirms the creation before the broker has the metadata.
     pub fn create_topics(&self, topics: &[(&str, i32)]) {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("an admin client");
+        let (admin, options, runtime) = self.admin();
         let wanted: Vec<NewTopic<'_>> =
             topics.iter().map(|(name, n)| NewTopic::new(name, *n, TopicReplication::Fixed(1))).collect();
-        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let outcomes = runtime.block_on(admin.create_topics(&wanted, &options)).expect("topics");
         for outcome in outcomes {
             outcome.unwrap_or_else(|(topic, code)| panic!("topic {topic}: {code}"));
@@ -74,15 +71,40 @@ impl Broker {
 
     /// Adds partitions to a topic until it has `total`, and waits until the broker lists them.
     pub fn add_partitions(&self, topic: &str, total: i32) {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("an admin client");
-        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (admin, options, runtime) = self.admin();
         let wanted = [NewPartitions::new(topic, usize::try_from(total).expect("a number"))];
         for outcome in runtime.block_on(admin.create_partitions(&wanted, &options)).expect("partitions") {
             outcome.unwrap_or_else(|(topic, code)| panic!("partitions of {topic}: {code}"));
         }
         self.wait_for_partitions(&[(topic, total)]);
+    }
+
+    /// Deletes a topic with all its records and creates it again, with the same name.
+    pub fn create_again(&self, topic: &str, partitions: i32) {
+        let (admin, options, runtime) = self.admin();
+        for outcome in runtime.block_on(admin.delete_topics(&[topic], &options)).expect("topics") {
+            outcome.unwrap_or_else(|(topic, code)| panic!("deletion of {topic}: {code}"));
+        }
+        wait_until("the broker no longer lists the topic", Duration::from_secs(20), || {
+            let metadata = self.producer.client().fetch_metadata(None, Duration::from_secs(20)).expect("metadata");
+            metadata.topics().iter().all(|found| found.name() != topic)
+        });
+        self.create_topics(&[(topic, partitions)]);
+    }
+
+    /// Deletes the records of a partition before this offset, as retention does.
+    pub fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let (admin, options, runtime) = self.admin();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before)).expect("an offset");
+        runtime.block_on(admin.delete_records(&list, &options)).expect("the records are deleted");
+    }
+
+    fn admin(&self) -> (AdminClient<DefaultClientContext>, AdminOptions, tokio::runtime::Runtime) {
+        let admin = ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        (admin, options, runtime)
     }
 
     fn wait_for_partitions(&self, topics: &[(&str, i32)]) {
