@@ -31,10 +31,9 @@ struct StoredRow {
 }
 
 #[derive(Row, Deserialize)]
-struct CopiesRow {
+struct KeyRow {
     code: String,
     timestamp: u32,
-    uuids: Vec<String>,
 }
 
 #[derive(Row, Deserialize)]
@@ -153,17 +152,22 @@ impl BarStore for ClickHouseBars {
     async fn copies(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
         let operation = format!("look for keys of {} codes with several rows", spans.len());
         let clock = self.table.facts(&operation)?.clock;
-        let lookups = statements::copies(&self.table.database, frequency, spans, clock)
+        let lookups = statements::repeated_keys(&self.table.database, frequency, spans, clock)
             .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
-        let mut copies = Vec::new();
+        let mut repeated = Vec::new();
         for statement in lookups {
-            let query = self.table.client.query_raw(&statement).fetch_all::<CopiesRow>();
-            for row in self.table.bounded(&operation, Effect::None, query).await? {
-                let (Ok(code), timestamp) = (row.code.parse(), clock.to_wall_clock(row.timestamp)) else { continue };
-                copies.extend(row.uuids.into_iter().map(|uuid| StoredBar { code, timestamp, uuid }));
-            }
+            let query = self.table.client.query_raw(&statement).fetch_all::<KeyRow>();
+            repeated.extend(self.table.bounded(&operation, Effect::None, query).await?);
         }
-        Ok(copies)
+        if repeated.is_empty() {
+            return Ok(Vec::new());
+        }
+        let span = |row: KeyRow| {
+            let time = Some(clock.to_wall_clock(row.timestamp));
+            Some(KeySpan { code: row.code.parse().ok()?, from: time, to: time })
+        };
+        let keys: Vec<KeySpan> = repeated.into_iter().filter_map(span).collect();
+        self.stored(frequency, &keys).await
     }
 
     async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {

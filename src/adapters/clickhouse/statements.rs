@@ -35,8 +35,8 @@ pub fn lookups(
     Ok(conditions.map(|condition| format!("SELECT code, timestamp, uuid {from} AND ({condition})")).collect())
 }
 
-/// Statements that look up the keys that have several rows, each with the UUIDs of its rows.
-pub fn copies(
+/// Statements that look up the keys that have several rows. They read no UUID, which is most of what is stored of a key.
+pub fn repeated_keys(
     database: &str,
     frequency: Frequency,
     spans: &[KeySpan],
@@ -44,10 +44,7 @@ pub fn copies(
 ) -> Result<Vec<String>, ClockError> {
     let from = bars_of(database, frequency);
     let statement = |condition| {
-        format!(
-            "SELECT code, timestamp, groupArray(uuid) {from} AND ({condition}) GROUP BY code, timestamp \
-             HAVING count() > 1"
-        )
+        format!("SELECT code, timestamp {from} AND ({condition}) GROUP BY code, timestamp HAVING count() > 1")
     };
     Ok(conditions(spans, clock)?.into_iter().map(statement).collect())
 }
