@@ -51,7 +51,10 @@ struct Market {
 
 impl Market {
     fn new(name: &str) -> Self {
-        let mut scene = Scene::new(name, PROGRAM, Dataset::empty());
+        Self::with(Scene::new(name, PROGRAM, Dataset::empty()))
+    }
+
+    fn with(mut scene: Scene) -> Self {
         let folder = scene.folder().join("ticks");
         std::fs::create_dir(&folder).unwrap();
         scene.set("sources.ticks", "[files]").set("sources.files.folder", folder.display());
@@ -289,4 +292,35 @@ fn next_worker_finishes_tick_replacement() {
     let _second = market.scene.start("n1");
     market.scene.wait_until_committed();
     assert_eq!(market.stored(), [(days[0], 10)]);
+}
+
+#[test]
+fn a_table_of_ticks_with_wrong_columns_stops_no_other_work() {
+    let days = last_trading_days(shanghai_today(), 3);
+    let codes: Vec<String> = (1..=20).map(|number| format!("{number:06}.SZ")).collect();
+    let mut market = Market::with(Scene::new("badtable", PROGRAM, Dataset::generated(&codes, &days)));
+    market.has(&lines(days[0], PER_DAY));
+    let create = "CREATE TABLE `000001_SZ_Tick` (code String, price Float64) ENGINE = MergeTree ORDER BY code";
+    market.scene.database.query(create);
+    let _worker = market.scene.start("n1");
+    market.scene.wait_for_status("n1", "running");
+    market.scene.send(&[command(r#","full":true"#)]);
+    market.scene.send_snapshots(&codes, "");
+    wait_until("the bars of all codes", TIMEOUT, || market.scene.database.count() == 60);
+    wait_until("the dead letter", TIMEOUT, || market.scene.dead_letters().len() == 1);
+    let letter = &market.scene.dead_letters()[0];
+    assert_eq!(letter.headers["dlq.class"], "write_error");
+    assert!(letter.headers["dlq.reason"].contains("000001_SZ_Tick: column price: expected"), "{:?}", letter.headers);
+    wait_until("the alert", TIMEOUT, || {
+        let alerts = market.scene.notifications_with("alert_type", "write_error");
+        alerts.len() == 1 && alerts[0]["data"]["state"] == "raised"
+    });
+
+    // The operator repairs the table and replays the command.
+    market.scene.database.query("RENAME TABLE `000001_SZ_Tick` TO wrong");
+    market.scene.send(&[command(r#","full":true"#)]);
+    wait_until("the ticks", TIMEOUT, || market.stored() == [(days[0], PER_DAY)]);
+    wait_until("the end of the alert", TIMEOUT, || {
+        market.scene.notifications_with("alert_type", "write_error").len() == 2
+    });
 }

@@ -18,6 +18,8 @@ pub mod factors;
 pub mod lists;
 /// Messages to the BatchWriter.
 mod messages;
+#[cfg(test)]
+mod outage_tests;
 /// Writes ticks.
 pub mod ticks;
 

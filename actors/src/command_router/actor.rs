@@ -220,6 +220,7 @@ impl CommandRouter {
             counts: TaskCounts::default(),
             failures: Vec::new(),
             num_failures: 0,
+            failure_class: "source_error",
             attempts: 0,
             received_at: Instant::now(),
         };
@@ -314,7 +315,7 @@ impl CommandRouter {
                 ended(TaskEnd::Failed);
                 command.attempts = command.attempts.max(attempts);
                 let reason = error.to_string();
-                command.fail(subject, reason.clone());
+                command.fail(subject, error.class(), reason.clone());
                 self.links.quality.do_send(TaskFailed { subject, job, error, sources });
                 (TaskCounts::default(), Some(reason))
             }
@@ -360,7 +361,7 @@ impl CommandRouter {
             return self.queue.push_again(task);
         }
         command.attempts = command.attempts.max(num_crashes);
-        command.fail(subject, format!("the worker crashed {num_crashes} times while processing this task"));
+        command.fail(subject, "crashed", format!("the worker crashed {num_crashes} times while processing this task"));
         self.close_task(task.command);
     }
 
@@ -380,7 +381,7 @@ impl CommandRouter {
             return self.resolve(command.delivery, CommandOutcome::Done);
         }
         let reason = command.failure_text();
-        self.dead_letter(command.delivery, "source_error", reason, command.attempts);
+        self.dead_letter(command.delivery, command.failure_class, reason, command.attempts);
     }
 
     fn resolve(&self, delivery: Delivery, outcome: CommandOutcome) {

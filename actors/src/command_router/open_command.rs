@@ -48,6 +48,8 @@ pub struct OpenCommand {
     pub failures: Vec<(Subject, String)>,
     /// Number of all failures.
     pub num_failures: usize,
+    /// The class of the last failure.
+    pub failure_class: &'static str,
     /// The highest number of attempts of a task.
     pub attempts: u32,
     /// Time at which this worker received it.
@@ -56,8 +58,9 @@ pub struct OpenCommand {
 
 impl OpenCommand {
     /// Records a permanently failed task.
-    pub fn fail(&mut self, subject: Subject, reason: String) {
+    pub fn fail(&mut self, subject: Subject, class: &'static str, reason: String) {
         self.num_failures += 1;
+        self.failure_class = class;
         if self.failures.len() < MAX_NAMED_FAILURES {
             self.failures.push((subject, reason));
         }

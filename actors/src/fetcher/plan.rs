@@ -14,7 +14,7 @@ use crate::market_cache::latest_times::{LatestBars, LatestTimes};
 use crate::pipeline::TaskGuard;
 use crate::ports::{KeySpan, StoreSet, Swappable};
 use crate::settings::{ActorSettings, ms};
-use crate::store_retry::{StoreOutage, read_until_answered};
+use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, Unread, read_until_answered};
 
 /// The end of a day's last bar.
 const LAST_MINUTE: NaiveTime = match NaiveTime::from_hms_opt(15, 0, 0) {
@@ -70,7 +70,8 @@ impl FetchPlanner {
     async fn first_missing(&self, message: &FetchBars, settings: &ActorSettings) -> Option<NaiveDate> {
         let FetchBars { guard, code, frequency, .. } = message;
         let known = self.bars.of(*frequency);
-        match (self.newest(&known, *code, guard, settings).await?, frequency.minutes()) {
+        match (self.newest(&known, StoreOperation::reading("bars"), *code, guard, settings).await?, frequency.minutes())
+        {
             // A day with missing minute bars is requested again; the BatchWriter drops the stored bars.
             (Some(newest), Some(_)) if newest.time() < LAST_MINUTE => Some(newest.date()),
             (Some(newest), _) => newest.date().checked_add_days(Days::new(1)),
@@ -86,41 +87,48 @@ impl FetchPlanner {
         let FetchFactors { guard, code, mode } = message;
         let newest = match mode {
             SyncMode::Replace => None,
-            SyncMode::Incremental => self.newest(&self.factors, *code, guard, settings).await?,
+            SyncMode::Incremental => {
+                self.newest(&self.factors, StoreOperation::reading("factors"), *code, guard, settings).await?
+            }
         };
         let start = newest.and_then(|newest| newest.date().checked_add_days(Days::new(1)));
         let range = DateRange { start: start.unwrap_or(DateRange::FIRST_TRADING_DAY), end: shanghai_clock::today() };
         (range.start <= range.end).then_some(range)
     }
 
-    /// The days of ticks that the command names; without a first day, the days from the newest stored one on. `None` if
-    /// the task is lost.
+    /// The days of ticks that the command names; without a first day, the days from the newest stored one on.
     pub(crate) async fn ticks(
         &self,
         code: Code,
         range: OpenRange,
         guard: &TaskGuard,
         settings: &ActorSettings,
-    ) -> Option<DateRange> {
+    ) -> Result<DateRange, Unread> {
         let end = range.end.unwrap_or_else(shanghai_clock::today);
         if let Some(start) = range.start {
-            return Some(DateRange { start, end });
+            return Ok(DateRange { start, end });
         }
         // The newest stored day may have been fetched before its end, so it is requested again.
         let newest_day = async || self.stores.pin().ticks.newest_day(code).await;
-        let newest = read_until_answered(&self.outage, settings, || guard.is_lost(), newest_day).await?;
-        Some(DateRange { start: newest.unwrap_or(shanghai_clock::today() - Days::new(FIRST_DAYS)), end })
+        let newest = read_until_answered(self.reads_ticks(code, settings), || guard.is_lost(), newest_day).await?;
+        Ok(DateRange { start: newest.unwrap_or(shanghai_clock::today() - Days::new(FIRST_DAYS)), end })
+    }
+
+    /// The attempts to read the table of ticks of a security.
+    pub(crate) fn reads_ticks(&self, code: Code, settings: &ActorSettings) -> StoreTries<'_> {
+        StoreTries::new(&self.outage, StoreOperation::reading("ticks").of(code), settings)
     }
 
     /// The newest stored timestamp. The outer `None` means that the task is lost.
     async fn newest(
         &self,
         latest: &LatestTimes,
+        operation: StoreOperation,
         code: Code,
         guard: &TaskGuard,
         settings: &ActorSettings,
     ) -> Option<Option<NaiveDateTime>> {
         let read = async || latest.newest(code, ms(settings.fetch.latest_refresh_ms)).await;
-        read_until_answered(&self.outage, settings, || guard.is_lost(), read).await
+        read_until_answered(StoreTries::new(&self.outage, operation, settings), || guard.is_lost(), read).await.ok()
     }
 }

@@ -18,7 +18,7 @@ use crate::fetcher::source_caller::FetchFailed;
 use crate::pipeline::TaskGuard;
 use crate::ports::{DataKind, MarketSource};
 use crate::settings::ActorSettings;
-use crate::store_retry::read_until_answered;
+use crate::store_retry::{Unread, read_until_answered};
 use crate::validator::ValidateTicks;
 
 /// Days with their ticks, newest first.
@@ -30,7 +30,11 @@ pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, setting
     let FetchTicks { mut guard, code, range: requested, overwrite, backfill } = message;
     let is_backfill = backfill.is_some();
     guard.trace.store_generation = parts.stores.generation();
-    let Some(range) = parts.planner.ticks(code, requested, &guard, settings).await else { return };
+    let range = match parts.planner.ticks(code, requested, &guard, settings).await {
+        Ok(range) => range,
+        Err(Unread::Lost) => return,
+        Err(Unread::Unusable(error)) => return guard.failed(error, 1),
+    };
     let facts = parts.row_context.facts(settings).await;
     // There is no trading before the list date, so a backfill ends there. After a long pause, an increment fetches the
     // first days, and further tasks fetch the rest.
@@ -42,13 +46,17 @@ pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, setting
     guard.trace.rest = rest;
     let is_increment = requested.start.is_none();
     let stored = match overwrite || is_increment {
-        true => Some(BTreeSet::new()),
+        true => Ok(BTreeSet::new()),
         false => {
             let stored_days = async || parts.stores.pin().ticks.stored_days(code, range).await;
-            read_until_answered(&parts.planner.outage, settings, || guard.is_lost(), stored_days).await
+            read_until_answered(parts.planner.reads_ticks(code, settings), || guard.is_lost(), stored_days).await
         }
     };
-    let Some(stored) = stored else { return };
+    let stored = match stored {
+        Ok(stored) => stored,
+        Err(Unread::Lost) => return,
+        Err(Unread::Unusable(error)) => return guard.failed(error, 1),
+    };
     let mut wanted = trading_days(range, &facts.calendar);
     wanted.reverse();
     let days: Vec<NaiveDate> = wanted.iter().copied().filter(|day| !stored.contains(day)).collect();

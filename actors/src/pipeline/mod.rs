@@ -13,4 +13,4 @@ mod task_guard;
 
 pub use background_writer::{BackgroundWriter, BackgroundWriterKind};
 pub use row_budget::RowBudget;
-pub use task_guard::{TaskBuffered, TaskGuard, TaskId, TaskListener, TaskOutcome, TaskSettled, TaskTrace};
+pub use task_guard::{TaskBuffered, TaskError, TaskGuard, TaskId, TaskListener, TaskOutcome, TaskSettled, TaskTrace};

@@ -9,7 +9,7 @@ use chrono::NaiveDateTime;
 use tracing::Span;
 
 use crate::domain::{OpenRange, SourceStats, Stage, Subject, TaskReport};
-use crate::ports::{Assignment, SourceError};
+use crate::ports::{Assignment, SourceError, StoreError};
 use crate::supervision::StatusBoard;
 
 /// The id of one run of a task. Each run has a new id, so late messages of an earlier run are ignored.
@@ -21,10 +21,10 @@ pub struct TaskId(pub u64);
 pub enum TaskOutcome {
     /// The rows are stored, or there was nothing to store.
     Done(TaskReport),
-    /// The fetch failed permanently or after all attempts.
+    /// The fetch failed permanently or after all attempts, or the rows cannot be stored.
     Failed {
         /// The error of the last attempt.
-        error: SourceError,
+        error: TaskError,
         /// Number of attempts.
         attempts: u32,
     },
@@ -33,6 +33,27 @@ pub enum TaskOutcome {
         /// Whether the guard was dropped during a panic. Then the task itself may be the cause.
         suspect: bool,
     },
+}
+
+/// Why a task failed for good.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TaskError {
+    /// The source did not give the rows.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The table of this subject alone cannot be used, and only an operator can mend it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl TaskError {
+    /// The class of the dead letter.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Source(_) => "source_error",
+            Self::Store(_) => "write_error",
+        }
+    }
 }
 
 /// Data that is recorded about a task run on its way through the pipeline.
@@ -146,8 +167,8 @@ impl TaskGuard {
     }
 
     /// Reports the run as permanently failed.
-    pub fn failed(self, error: SourceError, attempts: u32) {
-        self.settle(TaskOutcome::Failed { error, attempts });
+    pub fn failed(self, error: impl Into<TaskError>, attempts: u32) {
+        self.settle(TaskOutcome::Failed { error: error.into(), attempts });
     }
 
     fn settle(mut self, outcome: TaskOutcome) {

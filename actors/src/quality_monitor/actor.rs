@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::{JobKey, Notification, QualityReport, QualitySummary};
 use crate::notifications::publish;
-use crate::pipeline::BackgroundWriter;
+use crate::pipeline::{BackgroundWriter, TaskError};
 use crate::ports::{LogBroken, Outbox};
 use crate::quality_monitor::failure_alerts::{SourceAlert, StoreAlerts, log_alert, refusal_alert};
 use crate::quality_monitor::health_alert::HealthAlert;
@@ -241,6 +241,8 @@ impl Handler<TaskFailed> for QualityMonitor {
             summary.add_failed(subject, &reason);
             summary.sources.add(&sources);
         });
+        // The store of a subject that cannot be used has an alert of its own.
+        let TaskError::Source(error) = error else { return };
         self.sources.failed(job.command, subject, error, self.settings.quality.max_examples);
         if !std::mem::replace(&mut self.is_gathering, true) {
             ctx.run_later(GATHER, |monitor, _| {
@@ -281,9 +283,7 @@ impl Handler<StoreFailing> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: StoreFailing, _ctx: &mut Self::Context) {
-        let StoreFailing { data_name, error, lasting } = message;
-        let limits = &self.settings.quality.alerts;
-        let messages = self.stores.failing(data_name, &error, lasting, limits, Instant::now());
+        let messages = self.stores.failing(&message, &self.settings.quality.alerts, Instant::now());
         messages.into_iter().for_each(|alert| self.send(alert));
     }
 }

@@ -1,5 +1,5 @@
 // Upstream: actor
-// Downstream: alert_state, domain, ports, settings
+// Downstream: alert_state, domain, messages, ports, settings
 // Role: Alerts on operational failures: failed fetches, failed stores and rejected commands.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use serde_json::json;
 
 use crate::domain::{Level, Notification, Subject};
-use crate::ports::{SourceError, SourceErrorKind, StoreError};
+use crate::ports::{SourceError, SourceErrorKind};
+use crate::quality_monitor::StoreFailing;
 use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
 use crate::settings::{AlertSettings, ms};
 
@@ -129,24 +130,21 @@ pub struct StoreAlerts {
 }
 
 impl StoreAlerts {
-    /// Records a further failed attempt. `lasting` is the time since the first failure.
-    pub fn failing(
-        &mut self,
-        data_name: &'static str,
-        error: &StoreError,
-        lasting: Duration,
-        limits: &AlertSettings,
-        now: Instant,
-    ) -> Option<Notification> {
+    /// Records a further failed attempt.
+    pub fn failing(&mut self, outage: &StoreFailing, limits: &AlertSettings, now: Instant) -> Option<Notification> {
+        let StoreFailing { data_name, error, lasting, is_awaited } = outage;
+        let (data_name, lasting) = (*data_name, *lasting);
         let is_error = !error.class.is_transient() || lasting >= ms(limits.write_error_ms);
         let level = if is_error { Level::Error } else { Level::Warning };
         let state = self.states.entry(data_name).or_default();
         let word = state.judge(Some(level), now, ms(limits.cool_down_ms))?;
         let seconds = format!("{:.1}", lasting.as_secs_f64());
-        let content = format!(
-            "{error}; for {seconds} s ({}); new commands wait until {data_name} can be written; no data is lost",
-            word.as_str()
-        );
+        let consequence = match is_awaited {
+            true if data_name == "lists" => "its command waits; all other commands go on".to_owned(),
+            true => format!("new commands wait until {data_name} can be written; no data is lost"),
+            false => "its command is a dead letter; all other data is written".to_owned(),
+        };
+        let content = format!("{error}; for {seconds} s ({}); {consequence}", word.as_str());
         Some(Notification {
             kind: "data_collection_alert",
             level,
@@ -247,7 +245,7 @@ pub fn log_alert(reason: &str) -> Notification {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::StoreErrorClass;
+    use crate::ports::{StoreError, StoreErrorClass};
 
     fn error(kind: SourceErrorKind) -> SourceError {
         SourceError { source_name: "tushare", request: "r".to_owned(), kind }
@@ -313,8 +311,13 @@ mod tests {
     fn store_outage_escalates_and_resolves() {
         let (mut issues, limits, now) = (StoreAlerts::default(), AlertSettings::default(), Instant::now());
         let error = |class| StoreError { store: "s".into(), operation: "o".into(), class, reason: "r".into() };
-        let mut failing =
-            |class, seconds| brief(issues.failing("rows", &error(class), Duration::from_secs(seconds), &limits, now));
+        let outage = |data_name, error, seconds| StoreFailing {
+            data_name,
+            error,
+            lasting: Duration::from_secs(seconds),
+            is_awaited: true,
+        };
+        let mut failing = |class, seconds| brief(issues.failing(&outage("rows", error(class), seconds), &limits, now));
         assert_eq!(failing(StoreErrorClass::Transient, 2), "Warning raised");
         assert_eq!(failing(StoreErrorClass::Transient, 20), "");
         assert_eq!(failing(StoreErrorClass::Transient, 61), "Error escalated");
@@ -323,6 +326,6 @@ mod tests {
         assert_eq!(brief(issues.recovered("rows", Duration::from_secs(95), &limits, now)), "");
         assert_eq!(brief(issues.recovered("lists", Duration::from_secs(1), &limits, now)), "");
         let access = error(StoreErrorClass::Access);
-        assert_eq!(brief(issues.failing("lists", &access, Duration::ZERO, &limits, now)), "Error raised");
+        assert_eq!(brief(issues.failing(&outage("lists", access, 0), &limits, now)), "Error raised");
     }
 }

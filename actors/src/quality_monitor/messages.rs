@@ -1,5 +1,5 @@
-// Upstream: actor, command_router, job_part, quality_monitor, store_retry, supervisor
-// Downstream: domain, ports
+// Upstream: many
+// Downstream: domain, pipeline, ports
 // Role: Messages to the QualityMonitor.
 
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::domain::{JobKey, SourceStats, Subject, TaskReport};
-use crate::ports::{SourceError, StoreError};
+use crate::pipeline::TaskError;
+use crate::ports::StoreError;
 
 /// A task succeeded.
 #[derive(Message)]
@@ -35,7 +36,7 @@ pub struct TaskFailed {
     /// The job it belongs to.
     pub job: Arc<JobKey>,
     /// The error.
-    pub error: SourceError,
+    pub error: TaskError,
     /// The source calls of the task.
     pub sources: SourceStats,
 }
@@ -58,6 +59,8 @@ pub struct StoreFailing {
     pub error: StoreError,
     /// Time since the first failure.
     pub lasting: Duration,
+    /// Whether the worker waits for the end of the outage. If not, what cannot be stored is given up.
+    pub is_awaited: bool,
 }
 
 /// A store is available again.

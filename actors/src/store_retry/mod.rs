@@ -19,5 +19,5 @@ pub use backoff::StoreTries;
 pub(crate) use backoff::store_delays;
 pub use insert::{insert_counted, insert_once};
 pub use insert_token::insert_token;
-pub use outage::{OutageListener, StoreOutage};
-pub(crate) use read::read_until_answered;
+pub use outage::{OutageListener, StoreOperation, StoreOutage};
+pub(crate) use read::{Unread, read_until_answered};

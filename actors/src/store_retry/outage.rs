@@ -1,13 +1,15 @@
 // Upstream: many
-// Downstream: ports, quality_monitor, supervision
+// Downstream: domain, ports, quality_monitor, supervision
 // Role: Tracks whether the store is available; pauses the intake during an outage and reports it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
 use actix::prelude::*;
 
+use crate::domain::Code;
 use crate::ports::{IntakeGate, IntakePause, StoreError};
 use crate::quality_monitor::{StoreFailing, StoreRecovered};
 use crate::supervision::{MetricEvent, StatusBoard};
@@ -15,14 +17,41 @@ use crate::supervision::{MetricEvent, StatusBoard};
 /// Consecutive failures that cause an alert. Fewer may come from a restart or a short overload of the server.
 const FAILURES_BEFORE_ALERT: u32 = 3;
 
-/// The outage state of a store, shared by its readers and writers.
+/// What an operation does, and with which data. Outages are kept apart by this: that bars are stored, or that factors can
+/// be read, does not prove that factors can be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoreOperation {
+    /// The kind of data, as alerts name it.
+    pub data_name: &'static str,
+    /// The security, if it has a table of its own.
+    pub code: Option<Code>,
+    /// Whether the operation writes.
+    pub writes: bool,
+}
+
+impl StoreOperation {
+    /// Reads data of this kind.
+    pub fn reading(data_name: &'static str) -> Self {
+        Self { data_name, code: None, writes: false }
+    }
+
+    /// Writes data of this kind.
+    pub fn writing(data_name: &'static str) -> Self {
+        Self { data_name, code: None, writes: true }
+    }
+
+    /// The same operation in the table of one security.
+    pub fn of(self, code: Code) -> Self {
+        Self { code: Some(code), ..self }
+    }
+}
+
+/// The outages of a store, shared by its readers and writers. The intake of commands is paused while there is one.
 pub struct StoreOutage {
     gate: IntakeGate,
     board: Arc<StatusBoard>,
     listener: OutageListener,
-    /// The name of the stored data in alerts.
-    data_name: &'static str,
-    outage: Mutex<Option<Outage>>,
+    state: Mutex<State>,
 }
 
 /// Who is notified of an outage.
@@ -34,47 +63,97 @@ pub struct OutageListener {
     pub recovered: Recipient<StoreRecovered>,
 }
 
+#[derive(Default)]
+struct State {
+    outages: BTreeMap<StoreOperation, Outage>,
+    /// Operations with an open alert, and the begin of their outage. An outage without waiting operations is forgotten;
+    /// its alert stays until the operation succeeds.
+    alerted: BTreeMap<StoreOperation, Instant>,
+}
+
 struct Outage {
     since: Instant,
     failures: u32,
-    alerted: bool,
+    /// The attempts that wait for the end of the outage.
+    waiting: BTreeSet<u64>,
 }
 
 impl StoreOutage {
     /// Creates the state without an outage.
-    pub fn new(gate: IntakeGate, board: Arc<StatusBoard>, listener: OutageListener, data_name: &'static str) -> Self {
-        Self { gate, board, listener, data_name, outage: Mutex::new(None) }
+    pub fn new(gate: IntakeGate, board: Arc<StatusBoard>, listener: OutageListener) -> Self {
+        Self { gate, board, listener, state: Mutex::default() }
     }
 
-    /// Reports a failed attempt that is retried after `retry_in`, and pauses the intake of commands.
-    pub fn failed(&self, error: &StoreError, retry_in: Duration) {
-        self.gate.close(IntakePause::StoreOutage);
+    /// Reports a failed attempt of the attempts `id`, retried after `retry_in`, and pauses the intake of commands.
+    pub(super) fn failed(&self, operation: StoreOperation, id: u64, error: &StoreError, retry_in: Duration) {
         self.board.record_error(&error.to_string());
         self.board.observe(&MetricEvent::StoreRetried(error));
-        tracing::warn!(data = self.data_name, %error, ?retry_in, "store operation failed, will retry");
-        let mut outage = self.lock();
-        let outage = outage.get_or_insert(Outage { since: Instant::now(), failures: 0, alerted: false });
+        tracing::warn!(data = operation.data_name, %error, ?retry_in, "store operation failed, will retry");
+        let mut state = self.lock();
+        self.gate.close(IntakePause::StoreOutage);
+        let new = || Outage { since: Instant::now(), failures: 0, waiting: BTreeSet::new() };
+        let outage = state.outages.entry(operation).or_insert_with(new);
         outage.failures += 1;
-        outage.alerted |= outage.failures >= FAILURES_BEFORE_ALERT || !error.class.is_transient();
-        if outage.alerted {
-            let lasting = outage.since.elapsed();
-            self.listener.failing.do_send(StoreFailing { data_name: self.data_name, error: error.clone(), lasting });
+        outage.waiting.insert(id);
+        let (since, failures) = (outage.since, outage.failures);
+        if failures >= FAILURES_BEFORE_ALERT || !error.class.is_transient() {
+            state.alerted.entry(operation).or_insert(since);
+        }
+        if let Some(since) = state.alerted.get(&operation) {
+            let (data_name, lasting) = (operation.data_name, since.elapsed());
+            self.listener.failing.do_send(StoreFailing { data_name, error: error.clone(), lasting, is_awaited: true });
         }
     }
 
-    /// Reports a successful attempt and ends the outage.
-    pub fn succeeded(&self) {
-        let Some(outage) = self.lock().take() else { return };
-        self.gate.open(IntakePause::StoreOutage);
-        let lasted = outage.since.elapsed();
-        tracing::info!(data = self.data_name, ?lasted, failures = outage.failures, "the store works again");
-        if outage.alerted {
-            self.listener.recovered.do_send(StoreRecovered { data_name: self.data_name, lasted });
+    /// Reports that the table of one subject cannot be used and its task fails. The intake stays open: everything else
+    /// can be stored. The alert ends with the next success in this table.
+    pub fn given_up(&self, operation: StoreOperation, error: &StoreError) {
+        self.board.record_error(&error.to_string());
+        tracing::error!(data = operation.data_name, %error, "this table cannot be used; its task fails");
+        let lasting = self.lock().alerted.entry(operation).or_insert_with(Instant::now).elapsed();
+        let data_name = operation.data_name;
+        self.listener.failing.do_send(StoreFailing { data_name, error: error.clone(), lasting, is_awaited: false });
+    }
+
+    /// Reports a success and ends the outage of this operation. A successful write also ends the alert on reads.
+    pub(super) fn succeeded(&self, operation: StoreOperation) {
+        let mut state = self.lock();
+        if let Some(outage) = state.outages.remove(&operation) {
+            let lasted = outage.since.elapsed();
+            tracing::info!(data = operation.data_name, ?lasted, failures = outage.failures, "the store works again");
+        }
+        let mut ended = state.alerted.remove(&operation);
+        let reading = StoreOperation { writes: false, ..operation };
+        if operation.writes && !state.outages.contains_key(&reading) {
+            ended = ended.or(state.alerted.remove(&reading));
+        }
+        self.open_gate(&state);
+        let is_open = state.alerted.keys().any(|other| other.data_name == operation.data_name);
+        if let Some(since) = ended.filter(|_| !is_open) {
+            let (data_name, lasted) = (operation.data_name, since.elapsed());
+            self.listener.recovered.do_send(StoreRecovered { data_name, lasted });
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Outage>> {
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Reports that attempts ended without a success: their task is lost, or their store was exchanged.
+    pub(super) fn gave_up(&self, operation: StoreOperation, id: u64) {
+        let mut state = self.lock();
+        let Some(outage) = state.outages.get_mut(&operation) else { return };
+        outage.waiting.remove(&id);
+        if outage.waiting.is_empty() {
+            state.outages.remove(&operation);
+        }
+        self.open_gate(&state);
+    }
+
+    fn open_gate(&self, state: &State) {
+        if state.outages.is_empty() {
+            self.gate.open(IntakePause::StoreOutage);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -82,6 +161,8 @@ impl StoreOutage {
 mod tests {
     use super::*;
     use crate::ports::StoreErrorClass;
+
+    const WRITE: StoreOperation = StoreOperation { data_name: "rows", code: None, writes: true };
 
     /// Keeps what it is notified of: failures as `true`, the end as `false`.
     #[derive(Default)]
@@ -110,7 +191,7 @@ mod tests {
         let (notified, address) = (listener.0.clone(), listener.start());
         let gate = IntakeGate::default();
         let listener = OutageListener { failing: address.clone().recipient(), recovered: address.recipient() };
-        (StoreOutage::new(gate.clone(), Arc::default(), listener, "rows"), gate, notified)
+        (StoreOutage::new(gate.clone(), Arc::default(), listener), gate, notified)
     }
 
     fn error(class: StoreErrorClass) -> StoreError {
@@ -125,9 +206,9 @@ mod tests {
     #[actix_rt::test]
     async fn closes_the_intake_until_a_success() {
         let (outage, gate, _) = scene();
-        outage.failed(&error(StoreErrorClass::Transient), Duration::ZERO);
+        outage.failed(WRITE, 1, &error(StoreErrorClass::Transient), Duration::ZERO);
         assert!(gate.is_closed_by(IntakePause::StoreOutage));
-        outage.succeeded();
+        outage.succeeded(WRITE);
         assert!(gate.is_open());
     }
 
@@ -135,9 +216,9 @@ mod tests {
     async fn a_short_outage_raises_no_alert() {
         let (outage, _, messages) = scene();
         for _ in 1..FAILURES_BEFORE_ALERT {
-            outage.failed(&error(StoreErrorClass::Transient), Duration::ZERO);
+            outage.failed(WRITE, 1, &error(StoreErrorClass::Transient), Duration::ZERO);
         }
-        outage.succeeded();
+        outage.succeeded(WRITE);
         assert!(notified(&messages).await.is_empty());
     }
 
@@ -145,17 +226,46 @@ mod tests {
     async fn a_lasting_outage_is_raised_and_resolved() {
         let (outage, _, messages) = scene();
         for _ in 0..=FAILURES_BEFORE_ALERT {
-            outage.failed(&error(StoreErrorClass::Transient), Duration::ZERO);
+            outage.failed(WRITE, 1, &error(StoreErrorClass::Transient), Duration::ZERO);
         }
-        outage.succeeded();
-        outage.succeeded();
+        outage.succeeded(WRITE);
+        outage.succeeded(WRITE);
         assert_eq!(notified(&messages).await, [true, true, false]);
     }
 
     #[actix_rt::test]
     async fn what_only_an_operator_mends_is_raised_at_once() {
         let (outage, _, messages) = scene();
-        outage.failed(&error(StoreErrorClass::Access), Duration::ZERO);
+        outage.failed(WRITE, 1, &error(StoreErrorClass::Access), Duration::ZERO);
         assert_eq!(notified(&messages).await, [true]);
+    }
+
+    #[actix_rt::test]
+    async fn a_success_ends_no_outage_of_another_operation() {
+        let (outage, gate, messages) = scene();
+        let factors = StoreOperation::writing("factors");
+        outage.failed(factors, 1, &error(StoreErrorClass::Refused), Duration::ZERO);
+        for works in [WRITE, StoreOperation::reading("factors"), factors.of("000001.SZ".parse().unwrap())] {
+            outage.succeeded(works);
+        }
+        assert!(gate.is_closed_by(IntakePause::StoreOutage));
+        assert_eq!(notified(&messages).await, [true]);
+        outage.succeeded(factors);
+        assert!(gate.is_open());
+        assert_eq!(notified(&messages).await, [true, false]);
+    }
+
+    #[actix_rt::test]
+    async fn an_outage_that_nobody_waits_for_opens_the_intake_and_keeps_its_alert() {
+        let (outage, gate, messages) = scene();
+        outage.failed(WRITE, 1, &error(StoreErrorClass::Access), Duration::ZERO);
+        outage.failed(WRITE, 2, &error(StoreErrorClass::Access), Duration::ZERO);
+        outage.gave_up(WRITE, 1);
+        assert!(!gate.is_open());
+        outage.gave_up(WRITE, 2);
+        assert!(gate.is_open(), "the intake must go on, or no success could ever come");
+        assert_eq!(notified(&messages).await, [true, true]);
+        outage.succeeded(WRITE);
+        assert_eq!(notified(&messages).await, [true, true, false]);
     }
 }

@@ -1,37 +1,38 @@
 // Upstream: fetcher, store_retry
-// Downstream: backoff, outage, ports, settings
+// Downstream: backoff, ports
 // Role: Retries reads of a store until it answers.
 
 use crate::ports::StoreError;
-use crate::settings::{ActorSettings, ms};
-use crate::store_retry::{StoreOutage, store_delays};
+use crate::store_retry::StoreTries;
+
+/// Why a read ended without an answer.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// The task is lost.
+    Lost,
+    /// Only an operator can mend the table, which belongs to one subject.
+    Unusable(StoreError),
+}
 
 /// Retries a read with back-off until the store answers. Without an answer the task could not write either, so the wait
-/// costs nothing. Returns `None` if the task is lost meanwhile.
+/// costs nothing.
 pub(crate) async fn read_until_answered<T>(
-    outage: &StoreOutage,
-    settings: &ActorSettings,
+    mut tries: StoreTries<'_>,
     is_lost: impl Fn() -> bool,
     read: impl AsyncFn() -> Result<T, StoreError>,
-) -> Option<T> {
-    let mut delays = store_delays(settings);
-    let mut has_failed = false;
+) -> Result<T, Unread> {
     while !is_lost() {
         match read().await {
             Ok(answer) => {
                 // The answer to a first attempt may come from a cache, so it does not prove that the store works again.
-                if has_failed {
-                    outage.succeeded();
+                if tries.has_failed() {
+                    tries.succeeded();
                 }
-                return Some(answer);
+                return Ok(answer);
             }
-            Err(error) => {
-                has_failed = true;
-                let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
-                outage.failed(&error, delay);
-                actix_rt::time::sleep(delay).await;
-            }
+            Err(error) if tries.gives_up_after(&error).await => return Err(Unread::Unusable(error)),
+            Err(_) => {}
         }
     }
-    None
+    Err(Unread::Lost)
 }

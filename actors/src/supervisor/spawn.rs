@@ -93,7 +93,7 @@ impl ActorSpawner<'_> {
             QualityMonitor::new(vitals, settings, outbox, report_writer, node_id)
         });
         let listener = OutageListener { failing: quality.clone().recipient(), recovered: quality.clone().recipient() };
-        let outage = Arc::new(StoreOutage::new(board.gate.clone(), board.clone(), listener.clone(), "rows"));
+        let outage = Arc::new(StoreOutage::new(board.gate.clone(), board.clone(), listener.clone()));
         let latest = Latest {
             bars: Arc::new(LatestBars::new(parts.stores.clone())),
             factors: Arc::new(LatestTimes::of_factors(parts.stores.clone())),
@@ -162,7 +162,7 @@ impl ActorSpawner<'_> {
             lists: Arc::new(MergeContext {
                 store: parts.reference.clone(),
                 // A separate gate: an outage of the reference store must not pause the intake of commands.
-                outage: StoreOutage::new(IntakeGate::default(), board.clone(), listener, "lists"),
+                outage: StoreOutage::new(IntakeGate::default(), board.clone(), listener),
                 board: board.clone(),
             }),
         }

@@ -82,7 +82,7 @@ impl Default for Metrics {
         for outcome in ["done", "passed_over", "split", "dead_letter"] {
             drop(metrics.commands.get_or_create(&[("outcome", outcome)]));
         }
-        for class in ["bad_command", "source_error", "no_codes", "crashed"] {
+        for class in ["bad_command", "source_error", "write_error", "no_codes", "crashed"] {
             drop(metrics.dead_letters.get_or_create(&[("class", class)]));
         }
         for outcome in ["done", "failed", "lost"] {

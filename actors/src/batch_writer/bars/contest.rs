@@ -60,7 +60,8 @@ impl Contest {
         for copy in copies {
             keys.entry((copy.code, copy.timestamp)).or_default().push(copy);
         }
-        keys.retain(|key, _| self.ours.contains_key(key));
+        // Between two statements of a look another worker may have removed all rows but one.
+        keys.retain(|key, rows| rows.len() > 1 && self.ours.contains_key(key));
         if keys.is_empty() {
             return Verdict::Settled;
         }

@@ -19,7 +19,7 @@ use crate::market_cache::latest_times::LatestBars;
 use crate::pipeline::TaskGuard;
 use crate::ports::{BarBatch, IdentifiedBar, KeySpan, Pinned, StoreErrorClass, StoreSet, StoredBar, Swappable};
 use crate::settings::{ActorSettings, ms};
-use crate::store_retry::{StoreOutage, StoreTries, insert_counted, insert_token};
+use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_counted, insert_token};
 use crate::supervision::StatusBoard;
 
 /// Interval of the looks at keys that another worker wrote at the same moment.
@@ -81,7 +81,7 @@ impl Flush {
         let _write_lock = context.write_lock.lock().await;
         let settings = self.settings.clone();
         // Shared by all iterations. Otherwise the back-off would restart with each plan while only reads succeed.
-        let mut inserts = StoreTries::new(&context.outage, &settings);
+        let mut inserts = StoreTries::new(&context.outage, StoreOperation::writing("bars"), &settings);
         let (plan, generation) = loop {
             let stores = self.context.stores.pin();
             // Drops tasks whose partition is assigned to another worker: that worker writes them. Also drops tasks that
@@ -110,7 +110,7 @@ impl Flush {
     async fn plan(&self, stores: &Pinned<StoreSet>) -> Option<WritePlan> {
         let units: Vec<&WriteUnit> = self.tasks.iter().map(|task| &task.unit).collect();
         let spans: Vec<_> = units.iter().map(|unit| unit.lookup()).collect();
-        let mut tries = StoreTries::new(&self.context.outage, &self.settings);
+        let mut tries = self.reads();
         loop {
             match stores.bars.stored(self.frequency, &spans).await {
                 Ok(stored) => {
@@ -161,12 +161,16 @@ impl Flush {
         Step::Done
     }
 
+    fn reads(&self) -> StoreTries<'_> {
+        StoreTries::new(&self.context.outage, StoreOperation::reading("bars"), &self.settings)
+    }
+
     /// Removes the replaced rows, also those of lost tasks, because their new rows are already inserted.
     async fn remove(&self, plan: &WritePlan, stores: &Pinned<StoreSet>) -> Step {
         if plan.remove.is_empty() {
             return Step::Done;
         }
-        let mut tries = StoreTries::new(&self.context.outage, &self.settings);
+        let mut tries = StoreTries::new(&self.context.outage, StoreOperation::writing("bars"), &self.settings);
         while let Err(error) = stores.bars.remove(self.frequency, &plan.remove).await {
             tries.wait_after(&error).await;
             if self.context.stores.generation() != stores.generation {
@@ -207,7 +211,7 @@ impl Flush {
 
     /// The keys with several rows. Returns `None` if the store was replaced meanwhile.
     async fn copies(&self, spans: &[KeySpan], stores: &Pinned<StoreSet>) -> Option<Vec<StoredBar>> {
-        let mut tries = StoreTries::new(&self.context.outage, &self.settings);
+        let mut tries = self.reads();
         while self.context.stores.generation() == stores.generation {
             match stores.bars.copies(self.frequency, spans).await {
                 Ok(copies) => {

@@ -14,7 +14,7 @@ use crate::market_cache::latest_times::LatestTimes;
 use crate::pipeline::TaskGuard;
 use crate::ports::{FactorBatch, FactorStore, SeriesEnds, StoreError, StoreSet, Swappable};
 use crate::settings::ActorSettings;
-use crate::store_retry::{StoreOutage, StoreTries, insert_once, insert_token};
+use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_once, insert_token};
 use crate::supervision::StatusBoard;
 
 /// A task in the buffer.
@@ -79,7 +79,7 @@ impl FactorFlush {
     pub async fn run(mut self) {
         let context = self.context.clone();
         let _write_lock = context.write_lock.lock().await;
-        let mut tries = StoreTries::new(&context.outage, &self.settings);
+        let mut tries = StoreTries::new(&context.outage, StoreOperation::writing("factors"), &self.settings);
         let (plan, generation) = loop {
             let stores = self.context.stores.pin();
             // Drops tasks whose partition is assigned to another worker: that worker writes them. Drops tasks that were

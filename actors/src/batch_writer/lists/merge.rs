@@ -9,7 +9,7 @@ use crate::domain::reference_list::ValidList;
 use crate::pipeline::TaskGuard;
 use crate::ports::{MergeCounts, ReferenceStore, Swappable};
 use crate::settings::ActorSettings;
-use crate::store_retry::{StoreOutage, StoreTries};
+use crate::store_retry::{StoreOperation, StoreOutage, StoreTries};
 use crate::supervision::StatusBoard;
 
 /// The services that merges share.
@@ -25,7 +25,7 @@ pub struct MergeContext {
 impl MergeContext {
     /// Retries the merge until it succeeds, or the partition of the command is assigned to another worker.
     pub async fn run(&self, list: &ValidList, guard: TaskGuard, mut report: TaskReport, settings: &ActorSettings) {
-        let mut tries = StoreTries::new(&self.outage, settings);
+        let mut tries = StoreTries::new(&self.outage, StoreOperation::writing("lists"), settings);
         while !guard.is_lost() {
             let merged = match list {
                 ValidList::Stocks(stocks) => self.store.pin().merge_stocks(stocks).await,

@@ -11,7 +11,7 @@ use crate::domain::{Code, DateRange, TaskReport, Tick};
 use crate::pipeline::TaskGuard;
 use crate::ports::{StoreError, StoreSet, Swappable, TickBatch, TickStore};
 use crate::settings::ActorSettings;
-use crate::store_retry::{StoreOutage, StoreTries, insert_once, insert_token};
+use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_once, insert_token};
 use crate::supervision::StatusBoard;
 
 /// Maximum number of concurrent writes. Each security has its own table, so tasks cannot share an INSERT; the server
@@ -39,7 +39,7 @@ impl TickWriter {
             Some(lock) => Some(lock.lock().await),
             None => None,
         };
-        let mut tries = StoreTries::new(&self.outage, settings);
+        let mut tries = StoreTries::new(&self.outage, StoreOperation::writing("ticks").of(unit.code), settings);
         // Each attempt plans again, because a failed attempt may have stored some rows.
         let (plan, stores) = loop {
             let stores = self.stores.pin();
@@ -49,13 +49,16 @@ impl TickWriter {
             }
             match self.insert_missing(stores.ticks.as_ref(), unit, settings).await {
                 Ok(plan) => break (plan, stores),
-                Err(error) => tries.wait_after(&error).await,
+                Err(error) if tries.gives_up_after(&error).await => return guard.failed(error, 1),
+                Err(_) => {}
             }
         };
         // The removal keeps its plan: a new plan could count duplicates and their replacements together, and then treat
         // the fetched day as incomplete.
         while let Err(error) = self.remove(stores.ticks.as_ref(), unit.code, &plan).await {
-            tries.wait_after(&error).await;
+            if tries.gives_up_after(&error).await {
+                return guard.failed(error, 1);
+            }
             // If a reload replaced the store, the dropped guard makes the task run again on the new store.
             if guard.is_lost() || self.stores.generation() != stores.generation {
                 return;
