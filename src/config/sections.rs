@@ -101,8 +101,8 @@ pub struct KafkaSection {
     pub notification_topic: String,
     /// Topic for price updates, for strategies and risk managers; see `events.price_update`.
     pub market_data_topic: String,
-    /// Maximum number of commands that are received but not yet resolved; at this number the worker pauses consumption.
-    /// It bounds the memory of a worker and the work that is repeated after a crash.
+    /// Maximum number of commands that are received and not resolved, or resolved behind one of their partition that is
+    /// not; at this number the worker pauses consumption. It bounds the memory of a worker and the work that is repeated after a crash.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_unresolved: usize,
     /// Whether the worker is a static member of the group, with its node id as `group.instance.id`. After a restart

@@ -1,4 +1,4 @@
-// Upstream: command_router, pipeline, quality_monitor, supervisor
+// Upstream: batch_writer::bars, command_router, pipeline, quality_monitor, supervisor
 // Downstream: ports, supervision
 // Role: Writes records to a store in the background in batches. It never blocks callers and counts lost records.
 
@@ -10,9 +10,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::ports::StoreError;
 use crate::supervision::{Counter, StatusBoard};
-
-/// Maximum time that the first record of a batch waits for further records.
-const GATHER: Duration = Duration::from_secs(1);
 
 /// Maximum number of attempts for one batch. The records are informational, so more attempts are not justified.
 const TRIES: usize = 5;
@@ -26,6 +23,8 @@ pub struct BackgroundWriterKind {
     pub max_waiting: usize,
     /// Maximum number of records in one write.
     pub batch: usize,
+    /// Maximum time that the first record of a batch waits for further records.
+    pub gather: Duration,
     /// The counter of lost records.
     pub lost: fn(&StatusBoard) -> &Counter,
 }
@@ -85,7 +84,7 @@ async fn write<R>(
     board: Arc<StatusBoard>,
 ) {
     while let Some(entry) = entries.recv().await {
-        let (records, waiting) = gather(entry, &mut entries, kind.batch).await;
+        let (records, waiting) = gather(entry, &mut entries, kind).await;
         write_batch(&records, kind, &keep, &board).await;
         if let Some(waiting) = waiting {
             let _nobody_waits = waiting.send(());
@@ -93,21 +92,21 @@ async fn write<R>(
     }
 }
 
-/// Collects a batch. It ends after `GATHER`, when it is full, or when a caller waits for the write.
+/// Collects a batch. It ends after the time for it, when it is full, or when a caller waits for the write.
 async fn gather<R>(
     first: Entry<R>,
     entries: &mut mpsc::Receiver<Entry<R>>,
-    batch: usize,
+    kind: BackgroundWriterKind,
 ) -> (Vec<R>, Option<oneshot::Sender<()>>) {
     let mut records = Vec::new();
-    let end = tokio::time::Instant::now() + GATHER;
+    let end = tokio::time::Instant::now() + kind.gather;
     let mut next = Some(first);
     while let Some(entry) = next {
         match entry {
             Entry::Record(record) => records.push(record),
             Entry::WriteOut(waiting) => return (records, Some(waiting)),
         }
-        if records.len() >= batch {
+        if records.len() >= kind.batch {
             break;
         }
         next = tokio::time::timeout_at(end, entries.recv()).await.ok().flatten();
@@ -158,6 +157,7 @@ mod tests {
         what: "numbers",
         max_waiting: 8,
         batch: 3,
+        gather: Duration::from_secs(1),
         lost: |board| &board.counters.sync_records_lost,
     };
 

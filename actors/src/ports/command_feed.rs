@@ -1,5 +1,5 @@
 // Upstream: many
-// Downstream: delivery
+// Downstream: delivery, domain
 // Role: The port to the Kafka consumer group that delivers commands.
 
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::domain::RawCommand;
 use crate::ports::CommandReceiver;
 
 /// The source of commands: a member of a consumer group, running on a separate thread.
@@ -41,10 +42,21 @@ pub struct FeedState {
     pub num_partitions: usize,
     /// Commands delivered and not yet settled.
     pub num_unresolved: usize,
+    /// The command that has been unresolved for the longest time.
+    pub oldest: Option<OldestCommand>,
     /// Time since the last iteration of the feed's poll loop.
     pub since_last_poll: Duration,
     /// Number of consumers that the watchdog has rebuilt.
     pub num_rebuilds: u64,
+}
+
+/// An unresolved command that holds the position of its partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldestCommand {
+    /// The command.
+    pub command: Arc<RawCommand>,
+    /// Time since its delivery.
+    pub age: Duration,
 }
 
 /// The state of one assigned partition. Values from the broker are some seconds old.

@@ -45,7 +45,7 @@ mod swappable;
 mod tick_store;
 
 pub use bar_store::{BarBatch, BarStore, IdentifiedBar, KeySpan, StoredBar};
-pub use command_feed::{CommandFeed, FeedError, FeedState, PartitionState};
+pub use command_feed::{CommandFeed, FeedError, FeedState, OldestCommand, PartitionState};
 pub use config_source::{ConfigRefused, ConfigSource, PreparedConfig};
 pub use data_kind::DataKind;
 pub use delivery::{

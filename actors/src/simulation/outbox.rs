@@ -3,6 +3,7 @@
 // Role: A model of the Kafka producer: keeps published messages and fails on request.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -16,6 +17,9 @@ pub struct ModelOutbox {
     published: Mutex<Published>,
 }
 
+/// Time after which a producer gives up a message.
+const SILENCE: Duration = Duration::from_secs(40);
+
 #[derive(Debug, Default)]
 struct Published {
     notifications: Vec<Value>,
@@ -23,12 +27,19 @@ struct Published {
     parts: Vec<CommandPart>,
     dead_letters: Vec<DeadLetter>,
     failures_left: u32,
+    /// Price updates are published and then not confirmed.
+    is_silent: bool,
 }
 
 impl ModelOutbox {
     /// Makes the next `calls` calls fail.
     pub fn fail(&self, calls: u32) {
         self.lock().failures_left = calls;
+    }
+
+    /// Lets price updates arrive without a confirmation, as a broker does that falls silent.
+    pub fn fall_silent(&self, is_silent: bool) {
+        self.lock().is_silent = is_silent;
     }
 
     /// Published notifications.
@@ -74,7 +85,13 @@ impl Outbox for ModelOutbox {
     }
 
     async fn price_updates(&self, updates: &[PriceUpdate]) -> Result<(), OutboxError> {
-        self.publish(|published| published.price_updates.extend_from_slice(updates))
+        self.publish(|published| published.price_updates.extend_from_slice(updates))?;
+        let is_silent = self.lock().is_silent;
+        if is_silent {
+            tokio::time::sleep(SILENCE).await;
+            return Err(OutboxError { topic: "model".to_owned(), reason: "no confirmation".to_owned() });
+        }
+        Ok(())
     }
 
     async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {

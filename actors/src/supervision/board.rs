@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::domain::Lifecycle;
-use crate::ports::{FeedState, IntakeGate};
+use crate::ports::{FeedState, IntakeGate, OldestCommand};
 use crate::supervision::counters::Counters;
 use crate::supervision::metric_event::{CommandOutcome, MetricEvent, NoObserver, Observer};
 use crate::supervision::progress::{Health, Progress};
@@ -73,7 +73,13 @@ impl StatusBoard {
         if let Some(fault) = &feed.fault {
             return Health::Unhealthy(fault.clone());
         }
-        self.progress.health(self.counters.commands_unresolved.get(), stall_after, feed.since_last_poll)
+        let unresolved = self.counters.commands_unresolved.get();
+        match (self.progress.health(unresolved, stall_after, feed.since_last_poll), &feed.oldest) {
+            (Health::Unhealthy(reason), Some(OldestCommand { command, age })) => {
+                Health::Unhealthy(format!("{reason}; the oldest is {command}, for {} s", age.as_secs()))
+            }
+            (health, _) => health,
+        }
     }
 
     /// The reason why the last heartbeat reported the worker as unhealthy; `None` if it was healthy.

@@ -61,6 +61,8 @@ pub struct Counters {
     pub reports_lost: Counter,
     /// Published price updates.
     pub price_updates: Counter,
+    /// Price updates that could not be published.
+    pub price_updates_lost: Counter,
     /// Failed fetches, failed writes and dead letters.
     pub errors: Counter,
     /// Reloads that applied a new configuration.

@@ -183,6 +183,7 @@ impl Shutdown {
             tracing::warn!("timeout: some records of ended tasks were not written");
         }
         let last_messages = async {
+            self.children.price_updates.write_out().await;
             if let Err(error) = self.children.quality.send(PublishPending).await {
                 tracing::warn!(%error, "the last quality report was not sent");
             }

@@ -3,6 +3,7 @@
 // Role: Starts the seven actors below the Supervisor on their threads, with their settings and ports.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 
@@ -14,7 +15,7 @@ use crate::batch_writer::ticks::write::TickWriter;
 use crate::batch_writer::{BatchWriter, WriteTargets};
 use crate::command_router::{CommandRouter, RouterLinks};
 use crate::config_actor::ConfigActor;
-use crate::domain::{QualityReport, SyncRecord};
+use crate::domain::{PriceUpdate, QualityReport, SyncRecord};
 use crate::fetcher::{Fetcher, StoredData};
 use crate::heartbeat::Heartbeat;
 use crate::market_cache::facts::FactCache;
@@ -22,7 +23,7 @@ use crate::market_cache::last_closes::LastCloses;
 use crate::market_cache::latest_times::{LatestBars, LatestTimes};
 use crate::notifications::Announcer;
 use crate::pipeline::{BackgroundWriter, BackgroundWriterKind};
-use crate::ports::{IntakeGate, ReportBatch};
+use crate::ports::{IntakeGate, ReportBatch, StoreError, StoreErrorClass};
 use crate::quality_monitor::QualityMonitor;
 use crate::settings::ActorSettings;
 use crate::store_retry::{OutageListener, StoreOutage};
@@ -35,6 +36,7 @@ const SYNC_RECORDS: BackgroundWriterKind = BackgroundWriterKind {
     what: "records of ended tasks",
     max_waiting: 10_000,
     batch: 500,
+    gather: Duration::from_secs(1),
     lost: |board| &board.counters.sync_records_lost,
 };
 
@@ -43,7 +45,18 @@ const REPORTS: BackgroundWriterKind = BackgroundWriterKind {
     what: "quality reports",
     max_waiting: 64,
     batch: 16,
+    gather: Duration::from_secs(1),
     lost: |board| &board.counters.reports_lost,
+};
+
+/// An update is about 500 bytes. An evening of all securities is 5,500 of them.
+const PRICE_UPDATES: BackgroundWriterKind = BackgroundWriterKind {
+    what: "price updates",
+    max_waiting: 10_000,
+    batch: 500,
+    // Strategies wait for them.
+    gather: Duration::ZERO,
+    lost: |board| &board.counters.price_updates_lost,
 };
 
 /// The addresses of the actors and the services that the Supervisor uses.
@@ -59,6 +72,7 @@ pub(crate) struct Children {
     pub(crate) announcer: Announcer,
     pub(crate) sync_records: BackgroundWriter<SyncRecord>,
     pub(crate) reports: BackgroundWriter<QualityReport>,
+    pub(crate) price_updates: BackgroundWriter<PriceUpdate>,
 }
 
 /// Starts the actors. Contains what they share.
@@ -98,7 +112,8 @@ impl ActorSpawner<'_> {
             bars: Arc::new(LatestBars::new(parts.stores.clone())),
             factors: Arc::new(LatestTimes::of_factors(parts.stores.clone())),
         };
-        let targets = self.write_targets(&latest, &outage, listener);
+        let price_updates = self.price_updates();
+        let targets = self.write_targets(&latest, &outage, listener, price_updates.clone());
         let writer = self
             .actor(&write_thread, "batch_writer", move |vitals, settings| BatchWriter::new(vitals, settings, targets));
         let next = writer.clone();
@@ -137,7 +152,19 @@ impl ActorSpawner<'_> {
             ConfigActor::new(vitals, settings, source, subscribers, config_announcer)
         });
         let gate = board.gate.clone();
-        Children { router, fetcher, writer, quality, heartbeat, config, gate, announcer, sync_records, reports }
+        Children {
+            router,
+            fetcher,
+            writer,
+            quality,
+            heartbeat,
+            config,
+            gate,
+            announcer,
+            sync_records,
+            reports,
+            price_updates,
+        }
     }
 
     /// Starts one supervised actor on a thread.
@@ -151,9 +178,15 @@ impl ActorSpawner<'_> {
         supervise(arbiter, vitals, self.policy, self.escalation.clone(), build)
     }
 
-    fn write_targets(&self, latest: &Latest, outage: &Arc<StoreOutage>, listener: OutageListener) -> WriteTargets {
+    fn write_targets(
+        &self,
+        latest: &Latest,
+        outage: &Arc<StoreOutage>,
+        listener: OutageListener,
+        price_updates: BackgroundWriter<PriceUpdate>,
+    ) -> WriteTargets {
         let (parts, board) = (self.parts, self.board);
-        let events = PriceEvents::new(parts.outbox.clone(), board.clone());
+        let events = PriceEvents::new(price_updates);
         let (bars, factors) = (latest.bars.clone(), latest.factors.clone());
         WriteTargets {
             bars: Arc::new(FlushContext::new(parts.stores.clone(), bars, outage.clone(), events, board.clone())),
@@ -184,6 +217,22 @@ impl ActorSpawner<'_> {
         let stores = self.parts.stores.clone();
         BackgroundWriter::start(REPORTS, self.board.clone(), async move |reports: &[QualityReport]| {
             stores.pin().reports.keep(&ReportBatch::of(reports)).await
+        })
+    }
+
+    /// Publishes price updates beside the writes. Each is sent once: a consumer would take a repetition for another price.
+    fn price_updates(&self) -> BackgroundWriter<PriceUpdate> {
+        let (outbox, board) = (self.parts.outbox.clone(), self.board.clone());
+        BackgroundWriter::start(PRICE_UPDATES, self.board.clone(), async move |updates: &[PriceUpdate]| {
+            outbox.price_updates(updates).await.map_err(|error| StoreError {
+                store: format!("Kafka topic {}", error.topic),
+                operation: format!("publish {} price updates", updates.len()),
+                // Not sent again, whatever the reason: some may have arrived.
+                class: StoreErrorClass::Refused,
+                reason: error.reason,
+            })?;
+            board.counters.price_updates.add(updates.len() as u64);
+            Ok(())
         })
     }
 

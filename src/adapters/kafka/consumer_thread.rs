@@ -333,16 +333,17 @@ impl ConsumerThread {
         }
     }
 
-    /// Pauses if too many commands are unresolved or the intake gate is closed. Acts only on a change, because each
+    /// Pauses if too many commands are held (unresolved, or resolved behind an unresolved one) or the intake gate is closed. Acts only on a change, because each
     /// pause discards the prefetched records.
     fn control_flow(&mut self, consumer: &BaseConsumer<FeedContext>) {
         if self.shared.resumed_by_rebalance.swap(false, Ordering::AcqRel) {
             self.paused = false;
         }
-        let num_unresolved = lock(&self.shared.intake).num_unresolved();
+        // A command that takes long holds all that follow: they stay in memory, and a restart delivers them again.
+        let num_held = lock(&self.shared.intake).num_held();
         let limit = self.config.max_unresolved;
         // Resumes at three quarters of the limit, so that it does not pause and resume with every command.
-        let enough = if self.paused { num_unresolved > limit / 4 * 3 } else { num_unresolved >= limit };
+        let enough = if self.paused { num_held > limit / 4 * 3 } else { num_held >= limit };
         let pause = enough || self.stopping || !self.shared.receiver().gate.is_open();
         if pause == self.paused {
             return;
@@ -352,7 +353,7 @@ impl ConsumerThread {
             .and_then(|partitions| if pause { consumer.pause(&partitions) } else { consumer.resume(&partitions) });
         match outcome {
             Ok(()) => {
-                tracing::info!(pause, num_unresolved, "consumption paused or resumed");
+                tracing::info!(pause, num_held, "consumption paused or resumed");
                 self.paused = pause;
             }
             Err(error) => tracing::warn!(%error, pause, "pause or resume failed"),

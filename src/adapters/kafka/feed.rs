@@ -116,6 +116,7 @@ impl CommandFeed for KafkaFeed {
             num_unresolved: self.figures.num_unresolved.load(Ordering::Acquire),
             // Before the start and after the close nobody polls, which is not a fault.
             since_last_poll: if started { self.figures.since_last_poll() } else { Duration::ZERO },
+            oldest: lock(&self.shared).as_ref().and_then(|shared| lock(&shared.intake).oldest()),
             num_rebuilds: self.figures.num_rebuilds.load(Ordering::Relaxed),
         }
     }

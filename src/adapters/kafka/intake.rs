@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Instant;
 
 use actors::domain::RawCommand;
-use actors::ports::{Assignment, Delivery, PartitionState, Settlement, SettlementSink};
+use actors::ports::{Assignment, Delivery, OldestCommand, PartitionState, Settlement, SettlementSink};
 
 use crate::adapters::kafka::watermark::Watermark;
 
@@ -45,6 +46,7 @@ pub enum FeedEvent {
 struct Out {
     command: Arc<RawCommand>,
     num_crashes: u32,
+    taken_at: Instant,
     /// Whether it was returned and waits for its redelivery.
     returned: bool,
 }
@@ -138,6 +140,18 @@ impl Intake {
         self.partitions.values().map(|partition| partition.watermark.num_unresolved()).sum()
     }
 
+    /// Number of delivered commands at or after the positions of all partitions, resolved or not.
+    pub fn num_held(&self) -> usize {
+        self.partitions.values().map(|partition| partition.watermark.num_held()).sum()
+    }
+
+    /// The command that has been unresolved for the longest time. It holds the position of its partition.
+    pub fn oldest(&self) -> Option<OldestCommand> {
+        let firsts = self.partitions.values().filter_map(|partition| partition.watermark.unresolved_values().next());
+        let oldest = firsts.min_by_key(|out| out.taken_at)?;
+        Some(OldestCommand { command: oldest.command.clone(), age: oldest.taken_at.elapsed() })
+    }
+
     /// Creates the delivery of a record.
     pub fn take(&mut self, command: RawCommand) -> Taken {
         let Some(partition) = self.partitions.get_mut(&(command.topic.clone(), command.partition)) else {
@@ -152,7 +166,7 @@ impl Intake {
             return Taken::BeforePosition(position);
         }
         let command = Arc::new(command);
-        let out = Out { command: command.clone(), num_crashes: 0, returned: false };
+        let out = Out { command: command.clone(), num_crashes: 0, taken_at: Instant::now(), returned: false };
         let is_new = partition.watermark.hand_out(command.offset, out);
         if !is_new {
             return Taken::Known;
@@ -306,6 +320,21 @@ mod tests {
         let first = intake.take(record(0, 1)).delivery();
         assert!(first.is_some() && intake.take(record(0, 1)).delivery().is_none());
         assert!(intake.take(record(9, 1)).delivery().is_none(), "not our partition");
+    }
+
+    #[test]
+    fn one_unresolved_command_holds_all_that_follow() {
+        let (mut intake, news) = intake();
+        let first = intake.take(record(0, 0)).delivery().unwrap();
+        for offset in 1..=50 {
+            intake.take(record(0, offset)).delivery().unwrap().resolve();
+        }
+        hear(&mut intake, &news);
+        assert_eq!((intake.num_unresolved(), intake.num_held()), (1, 51));
+        assert_eq!(intake.oldest().unwrap().command.offset, 0);
+        first.resolve();
+        hear(&mut intake, &news);
+        assert_eq!((intake.num_held(), intake.oldest()), (0, None));
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl<T> Watermark<T> {
         self.position
     }
 
+    /// Number of delivered offsets at or after the position, resolved or not. A restart delivers all of them again.
+    pub fn num_held(&self) -> usize {
+        self.open.len()
+    }
+
     /// Number of unresolved offsets.
     pub fn num_unresolved(&self) -> usize {
         self.num_unresolved

@@ -164,6 +164,10 @@ fn status(view: &WorkerView) -> Value {
         "commands": {
             "resolved": board.counters.commands_resolved.get(),
             "unresolved": feed.num_unresolved,
+            "oldest": feed.oldest.as_ref().map(|oldest| json!({
+                "command": oldest.command.to_string(),
+                "age_seconds": oldest.age.as_secs_f64(),
+            })),
             "dead_lettered": board.counters.commands_dead_lettered.get(),
             "passed_over": board.counters.commands_passed_over.get(),
             "split": board.counters.commands_split.get(),

@@ -101,6 +101,9 @@ fn work(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     let board = &view.board;
     let unresolved = view.feed.state().num_unresolved as f64;
     page.gauge("data_worker_commands_unresolved", "Commands taken and not yet resolved", unresolved)?;
+    let help = "Time since the delivery of the oldest unresolved command; 0 without one";
+    let age = view.feed.state().oldest.map_or(0.0, |oldest| oldest.age.as_secs_f64());
+    page.gauge("data_worker_oldest_command_age_seconds", help, age)?;
     let tasks = Stage::ALL.map(|stage| ([("stage", stage.as_str())], board.counters.tasks_in(stage).get() as f64));
     page.gauges("data_worker_tasks", "Tasks in progress (queue lengths), by stage", tasks)?;
     let help = "Rows waiting for an INSERT";
@@ -110,6 +113,8 @@ fn work(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     page.counters("data_worker_source_held_back_seconds", help, throttled)?;
     let help = "Price updates published";
     page.counter("data_worker_price_updates", help, board.counters.price_updates.get() as f64)?;
+    let help = "Price updates that could not be published";
+    page.counter("data_worker_price_updates_lost", help, board.counters.price_updates_lost.get() as f64)?;
     let help = "Task records that could not be written to data_sync_record";
     page.counter("data_worker_sync_records_lost", help, board.counters.sync_records_lost.get() as f64)?;
     let help = "Quality reports that could not be written to data_quality_report";

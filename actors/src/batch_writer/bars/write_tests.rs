@@ -86,3 +86,25 @@ fn a_task_starts_again_on_an_exchanged_store() {
         assert_eq!((world.store.closes(1), other.closes(1)), (vec![], vec![1000, 1010]));
     });
 }
+
+#[test]
+fn a_silent_broker_delays_no_write_and_doubles_no_update() {
+    World::run(async {
+        let mut settings = ActorSettings::default();
+        settings.events.price_update = true;
+        let world = World::start(settings);
+        world.running().await;
+        world.outbox.fall_silent(true);
+        world.offer(1, &[1000, 1010]);
+        world.feed.send(&full_command(&[1]));
+        world.until("the first command", |world| world.feed.resolved().len() == 1).await;
+        world.offer(2, &[2000]);
+        let begun = tokio::time::Instant::now();
+        world.feed.send(&full_command(&[2]));
+        world.until("the second command", |world| world.feed.resolved().len() == 2).await;
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?} of virtual time", begun.elapsed());
+        world.until("both updates", |world| world.board.counters.price_updates_lost.get() == 2).await;
+        let keys: Vec<_> = world.outbox.price_updates().iter().map(|update| update.key.to_string()).collect();
+        assert_eq!(keys, ["000001.SZ", "000002.SZ"], "each arrived once");
+    });
+}
