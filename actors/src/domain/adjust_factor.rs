@@ -1,5 +1,5 @@
 // Upstream: many
-// Downstream: bar, code
+// Downstream: bar, code, row_version
 // Role: Adjustment factors of a security: as fetched, as stored, and how the stored values derive from raw factors.
 
 use chrono::NaiveDateTime;
@@ -7,6 +7,7 @@ use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 use uuid::Uuid;
 
+use crate::domain::row_version::{RowVersion, is_same_row};
 use crate::domain::{Code, Field, SourceId};
 
 /// The UUID namespace of factors. It is a constant, so every worker computes the same UUID for a row.
@@ -70,24 +71,37 @@ pub struct AdjustFactor {
     pub fore: Millionths,
     /// This raw factor divided by the first one of the series.
     pub back: Millionths,
+    /// The version of a row that replaces others of its key.
+    pub version: Option<RowVersion>,
 }
 
 impl AdjustFactor {
     /// The row of one day in a series with these first and last raw factors; `None` if a value does not fit.
     pub fn of(code: Code, raw: RawFactor, first: Millionths, last: Millionths) -> Option<Self> {
-        Some(Self { code, raw, fore: last.by(raw.factor)?, back: raw.factor.by(first)? })
+        Some(Self { code, raw, fore: last.by(raw.factor)?, back: raw.factor.by(first)?, version: None })
     }
 
-    /// The row's UUID: 32 hexadecimal digits of a UUID version 5 over the key and the values. It identifies an
-    /// unchanged row in the store, so the row is not written again.
+    /// The row's UUID: 32 hexadecimal digits of its name, or of its version and its name (see [`RowVersion::uuid`]).
     pub fn uuid(&self) -> String {
+        let uuid = self.version.map_or(self.name_based(), |version| version.uuid(self.name_based()));
+        uuid.simple().to_string()
+    }
+
+    /// Whether a stored row with this UUID has the same key and values.
+    pub fn is_stored_as(&self, uuid: &str) -> bool {
+        is_same_row(uuid, &self.name_based().simple().to_string())
+    }
+
+    /// A UUID version 5 over the key and the values. It identifies an unchanged row in the store, so the row is not
+    /// written again.
+    fn name_based(&self) -> Uuid {
         let mut name = Vec::with_capacity(48);
         name.extend_from_slice(self.code.as_str().as_bytes());
         name.extend_from_slice(&self.raw.timestamp.and_utc().timestamp().to_le_bytes());
         for value in [self.raw.factor, self.fore, self.back] {
             name.extend_from_slice(&value.0.to_le_bytes());
         }
-        Uuid::new_v5(&FACTOR_NAMESPACE, &name).simple().to_string()
+        Uuid::new_v5(&FACTOR_NAMESPACE, &name)
     }
 }
 

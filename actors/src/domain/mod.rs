@@ -52,6 +52,8 @@ pub mod quality_summary;
 pub mod raw_command;
 /// The stock list and the trading calendar, as fetched and as checked.
 pub mod reference_list;
+/// The versions of rows that replaced others.
+pub mod row_version;
 /// The Shanghai wall clock.
 pub mod shanghai_clock;
 /// Calls, failures and rows per source.

@@ -2,7 +2,7 @@
 // Downstream: domain, store_error
 // Role: The port to stored adjustment factors.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
@@ -27,6 +27,15 @@ pub trait FactorStore: Send + Sync {
 
     /// The complete stored series of these codes, including every copy of a duplicate row.
     async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError>;
+
+    /// The codes that have several rows of one day. Days before `since` do not count.
+    async fn repeated(&self, codes: &[Code], since: Option<NaiveDateTime>) -> Result<Vec<Code>, StoreError> {
+        let mut days = HashSet::new();
+        let mut repeated = self.series(codes).await?;
+        repeated.retain(|row| since.is_none_or(|since| row.raw.timestamp >= since));
+        repeated.retain(|row| !days.insert((row.code, row.raw.timestamp)));
+        Ok(repeated.into_iter().map(|row| row.code).collect())
+    }
 
     /// The changes of the stored series of a code; `None` if nothing is stored.
     async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError>;

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
-use crate::domain::bar_identity::{RowVersion, replacing_bar_uuid};
+use crate::domain::bar_identity::replacing_bar_uuid;
+use crate::domain::row_version::RowVersion;
 use crate::domain::{
     AdjustFactor, Bar, Code, DateRange, DayTotal, FactorChanges, Frequency, Hundredths, QualityReport, Tick,
 };

@@ -134,6 +134,22 @@ impl FactorStore for ClickHouseFactors {
         Ok(series.collect())
     }
 
+    async fn repeated(&self, codes: &[Code], since: Option<NaiveDateTime>) -> Result<Vec<Code>, StoreError> {
+        let operation = format!("look for repeated days of {} factor series", codes.len());
+        let clock = self.table.facts(&operation)?.clock;
+        let after = match since.map(|since| clock.to_epoch(since)).transpose() {
+            Ok(since) => since.map(|since| format!(" AND timestamp >= toDateTime({since})")).unwrap_or_default(),
+            Err(error) => return Err(self.table.error(&operation, StoreErrorClass::Refused, error.to_string())),
+        };
+        let query = format!(
+            "SELECT DISTINCT code FROM (SELECT code, timestamp FROM {} WHERE code IN ({{codes}}){after} \
+             GROUP BY code, timestamp HAVING count() > 1)",
+            self.table.full_name()
+        );
+        let rows: Vec<String> = self.of_codes(&operation, codes, &query).await?;
+        Ok(rows.iter().filter_map(|code| code.parse().ok()).collect())
+    }
+
     /// Reads the first and last day of each factor: one row per change instead of one per day.
     async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError> {
         let operation = format!("read the changes of the factor of {code}");

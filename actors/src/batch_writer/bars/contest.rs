@@ -9,7 +9,8 @@ use chrono::NaiveDateTime;
 
 use crate::batch_writer::bars::plan::WritePlan;
 use crate::domain::Code;
-use crate::domain::bar_identity::{RowVersion, replacing_bar_uuid};
+use crate::domain::bar_identity::replacing_bar_uuid;
+use crate::domain::row_version::RowVersion;
 use crate::ports::{IdentifiedBar, KeySpan, StoredBar};
 
 /// The rows that a flush inserted. After the insertion the flush looks whether a key has several rows, until each has

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::bar_identity::RowVersion;
+use crate::domain::row_version::RowVersion;
 use crate::settings::ActorSettings;
 use crate::simulation::{ModelStore, World, full_command};
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 
-use crate::domain::bar_identity::{RowVersion, bar_uuid, is_same_bar, replacing_bar_uuid};
+use crate::domain::bar_identity::{bar_uuid, replacing_bar_uuid};
+use crate::domain::row_version::{RowVersion, is_same_row};
 use crate::domain::{Bar, Code, Frequency, SyncMode, TaskCounts};
 use crate::ports::{IdentifiedBar, KeySpan, StoredBar};
 
@@ -113,8 +114,8 @@ impl Slot {
     fn replace(&mut self, row: &Bar, version: RowVersion, remove: &mut HashSet<StoredBar>) -> TaskCounts {
         let uuid = bar_uuid(row);
         let is_unchanged = match (self.stored.as_slice(), &self.planned) {
-            ([stored], None) => is_same_bar(stored, &uuid),
-            ([], Some(planned)) => is_same_bar(&planned.uuid, &uuid),
+            ([stored], None) => is_same_row(stored, &uuid),
+            ([], Some(planned)) => is_same_row(&planned.uuid, &uuid),
             _ => false,
         };
         if is_unchanged {

@@ -8,7 +8,8 @@ use chrono::{Duration, NaiveDate, NaiveDateTime, NaiveTime};
 use proptest::prelude::*;
 
 use crate::batch_writer::bars::plan::{WritePlan, WriteUnit, plan};
-use crate::domain::bar_identity::{RowVersion, bar_uuid, is_same_bar};
+use crate::domain::bar_identity::bar_uuid;
+use crate::domain::row_version::{RowVersion, is_same_row};
 use crate::domain::{Bar, Code, Frequency, Hundredths, SourceId, SyncMode};
 use crate::ports::{KeySpan, StoredBar};
 
@@ -181,7 +182,7 @@ proptest! {
             let left = &after[key];
             prop_assert_eq!(left.len(), 1, "{:?}", key);
             let written = plan.insert.iter().find(|inserted| inserted.uuid == left[0]);
-            let is_right = written.map_or(is_same_bar(&left[0], &bar_uuid(row)), |inserted| inserted.bar == *row);
+            let is_right = written.map_or(is_same_row(&left[0], &bar_uuid(row)), |inserted| inserted.bar == *row);
             prop_assert!(is_right, "{:?} holds {:?}", key, left);
         }
         // After the insertion and before the removal, each key of the result has a row.

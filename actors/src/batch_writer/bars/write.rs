@@ -13,7 +13,7 @@ use crate::batch_writer::bars::contest::{Contest, Verdict};
 use crate::batch_writer::bars::plan::{WritePlan, WriteUnit, plan};
 use crate::batch_writer::bars::price_events::PriceEvents;
 use crate::batch_writer::buffer::Buffered;
-use crate::domain::bar_identity::RowVersion;
+use crate::domain::row_version::RowVersion;
 use crate::domain::{Frequency, TaskReport};
 use crate::market_cache::latest_times::LatestBars;
 use crate::pipeline::TaskGuard;

@@ -4,6 +4,8 @@
 
 //! Plans and executes the writes of adjustment factors.
 
+/// Finds series that two workers wrote at the same moment.
+mod contest;
 /// Decides which rows to insert and which to remove.
 pub mod plan;
 /// Writes one batch.

@@ -1,4 +1,4 @@
-// Upstream: batch_writer, validator, write
+// Upstream: batch_writer, contest, validator, write
 // Downstream: domain, ports
 // Role: Compares fetched raw factors with stored factors and decides which rows to insert and which to remove.
 
@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::NaiveDateTime;
 
+use crate::domain::row_version::RowVersion;
 use crate::domain::{AdjustFactor, Code, RawFactor, SyncMode, TaskCounts};
 use crate::ports::{SeriesEnds, StoredFactor};
 
@@ -27,6 +28,8 @@ pub struct FactorPlan {
     pub insert: Vec<AdjustFactor>,
     /// Rows to remove after the insertion of their replacements.
     pub remove: Vec<StoredFactor>,
+    /// The ends of each series after the write.
+    pub ends: HashMap<Code, SeriesEnds>,
     /// Per unit: the counts of its rows.
     pub counts: Vec<TaskCounts>,
 }
@@ -38,10 +41,11 @@ fn only_appends(unit: &FactorUnit, ends: &SeriesEnds) -> bool {
         && unit.rows.iter().all(|row| row.timestamp > ends.last_at && row.factor == ends.last)
 }
 
-/// The codes whose whole stored series must be read to plan these units.
-pub fn codes_to_read(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>) -> Vec<Code> {
+/// The codes whose whole stored series must be read to plan these units. `contested` are codes that another worker wrote
+/// at the same moment.
+pub fn codes_to_read(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>, contested: &HashSet<Code>) -> Vec<Code> {
     let mut seen = HashSet::new();
-    let mut twice = HashSet::new();
+    let mut twice = contested.clone();
     for unit in units {
         if !seen.insert(unit.code) {
             twice.insert(unit.code);
@@ -56,8 +60,16 @@ pub fn codes_to_read(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>) ->
     codes
 }
 
-/// Plans the units in their order. `stored` contains the series of [`codes_to_read`].
-pub fn plan(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>, stored: Vec<StoredFactor>) -> FactorPlan {
+/// Plans the units in their order. `stored` contains the series of [`codes_to_read`]. Rows that replace others get the
+/// version `now`, or the next one after the highest stored version.
+pub fn plan(
+    units: &[&FactorUnit],
+    ends: &HashMap<Code, SeriesEnds>,
+    stored: Vec<StoredFactor>,
+    now: RowVersion,
+) -> FactorPlan {
+    let highest = stored.iter().map(|row| RowVersion::of(&row.uuid)).max();
+    let version = highest.map_or(now, |highest| now.above(highest));
     let mut series: HashMap<Code, Vec<StoredFactor>> = HashMap::new();
     for row in stored {
         series.entry(row.code).or_default().push(row);
@@ -69,6 +81,8 @@ pub fn plan(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>, stored: Vec
             Some(ends) if !series.contains_key(&unit.code) && only_appends(unit, ends) => {
                 let rows = unit.rows.iter().filter_map(|row| AdjustFactor::of(unit.code, *row, ends.first, ends.last));
                 result.insert.extend(rows);
+                let last_at = unit.rows.iter().map(|row| row.timestamp).max().unwrap_or(ends.last_at);
+                result.ends.insert(unit.code, SeriesEnds { last_at, ..*ends });
                 result.counts.push(TaskCounts { written: unit.rows.len() as u64, ..TaskCounts::default() });
             }
             _ => {
@@ -79,14 +93,17 @@ pub fn plan(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>, stored: Vec
         }
     }
     for (code, rows) in wanted {
-        replace(code, &rows, series.remove(&code).unwrap_or_default(), &mut result);
+        replace(code, &rows, series.remove(&code).unwrap_or_default(), version, &mut result);
     }
     result.insert.sort_by_key(|row| (row.code, row.raw.timestamp));
     result
 }
 
+/// The raw factors of a series. Of several rows of a day, the one with the highest version counts.
 fn raw_of(stored: &[StoredFactor]) -> BTreeMap<NaiveDateTime, RawFactor> {
-    stored.iter().map(|row| (row.raw.timestamp, row.raw)).collect()
+    let mut rows: Vec<&StoredFactor> = stored.iter().collect();
+    rows.sort_by_key(|row| (RowVersion::of(&row.uuid), row.uuid.as_str()));
+    rows.into_iter().map(|row| (row.raw.timestamp, row.raw)).collect()
 }
 
 /// Applies the rows of a unit to a series.
@@ -105,23 +122,37 @@ fn merge_rows(unit: &FactorUnit, rows: &mut BTreeMap<NaiveDateTime, RawFactor>) 
     counts
 }
 
-/// Plans the changes that turn the stored series into `rows`. Correct stored rows stay.
-fn replace(code: Code, rows: &BTreeMap<NaiveDateTime, RawFactor>, stored: Vec<StoredFactor>, result: &mut FactorPlan) {
+/// Plans the changes that turn the stored series into `rows`. The only stored row of a day stays if it is correct. In all
+/// other cases the day's row is inserted and its stored rows are removed: a row may only be removed by a writer that
+/// inserted one with a higher version before.
+fn replace(
+    code: Code,
+    rows: &BTreeMap<NaiveDateTime, RawFactor>,
+    stored: Vec<StoredFactor>,
+    version: RowVersion,
+    result: &mut FactorPlan,
+) {
     let end = |row: Option<(&NaiveDateTime, &RawFactor)>| row.map(|(_, row)| row.factor);
     let (Some(first), Some(last)) = (end(rows.first_key_value()), end(rows.last_key_value())) else { return };
-    let wanted: Vec<AdjustFactor> = rows.values().filter_map(|row| AdjustFactor::of(code, *row, first, last)).collect();
-    let mut missing: HashSet<String> = wanted.iter().map(AdjustFactor::uuid).collect();
-    let mut kept: HashSet<String> = HashSet::new();
+    if let Some((last_at, _)) = rows.last_key_value() {
+        result.ends.insert(code, SeriesEnds { first, last, last_at: *last_at });
+    }
+    let mut days: BTreeMap<NaiveDateTime, Vec<StoredFactor>> = BTreeMap::new();
     for row in stored {
-        // Duplicates of a correct row stay: they share one UUID and could only be removed together.
-        if missing.contains(&row.uuid) {
-            kept.insert(row.uuid);
-        } else {
-            result.remove.push(row);
+        days.entry(row.raw.timestamp).or_default().push(row);
+    }
+    for wanted in rows.values().filter_map(|row| AdjustFactor::of(code, *row, first, last)) {
+        let found = days.remove(&wanted.raw.timestamp).unwrap_or_default();
+        match found.as_slice() {
+            [row] if wanted.is_stored_as(&row.uuid) => {}
+            [] => result.insert.push(wanted),
+            _ => {
+                result.insert.push(AdjustFactor { version: Some(version), ..wanted });
+                result.remove.extend(found);
+            }
         }
     }
-    missing.retain(|uuid| !kept.contains(uuid));
-    result.insert.extend(wanted.into_iter().filter(|row| missing.contains(&row.uuid())));
+    result.remove.extend(days.into_values().flatten());
 }
 
 #[cfg(test)]
@@ -166,13 +197,17 @@ mod tests {
             rows.sort_by_key(|row| row.raw.timestamp);
             let stored = as_stored(&rows);
             let ends = ends(&stored);
-            let read = codes_to_read(&[unit], &ends);
-            let plan = plan(&[unit], &ends, if read.is_empty() { vec![] } else { stored });
+            let read = codes_to_read(&[unit], &ends, &HashSet::new());
+            let plan = plan(&[unit], &ends, if read.is_empty() { vec![] } else { stored }, RowVersion::now());
             rows.extend(plan.insert);
             rows.retain(|row| !plan.remove.iter().any(|gone| gone.uuid == row.uuid()));
         }
         rows.sort_by_key(|row| row.raw.timestamp);
-        rows
+        unversioned(rows)
+    }
+
+    fn unversioned(rows: Vec<AdjustFactor>) -> Vec<AdjustFactor> {
+        rows.into_iter().map(|row| AdjustFactor { version: None, ..row }).collect()
     }
 
     fn expected(series: &[(i64, i64)]) -> Vec<AdjustFactor> {
@@ -185,8 +220,8 @@ mod tests {
         let history = run(&[unit(SyncMode::Incremental, &[(1, 2), (2, 4)])]);
         let stored = as_stored(&history);
         let new = unit(SyncMode::Incremental, &[(3, 4)]);
-        assert_eq!(codes_to_read(&[&new], &ends(&stored)), []);
-        let plan = plan(&[&new], &ends(&stored), vec![]);
+        assert_eq!(codes_to_read(&[&new], &ends(&stored), &HashSet::new()), []);
+        let plan = plan(&[&new], &ends(&stored), vec![], RowVersion::now());
         assert_eq!((plan.insert.len(), plan.remove.len()), (1, 0));
         assert_eq!(plan.insert[0], expected(&[(1, 2), (2, 4), (3, 4)])[2]);
     }
@@ -196,9 +231,9 @@ mod tests {
         let mut stored = as_stored(&run(&[unit(SyncMode::Incremental, &[(1, 2), (2, 4)])]));
         stored[0].uuid = "a random one".to_owned();
         let new = unit(SyncMode::Incremental, &[(3, 8)]);
-        assert_eq!(codes_to_read(&[&new], &ends(&stored)), [code()]);
-        let plan = plan(&[&new], &ends(&stored), stored.clone());
-        assert_eq!(plan.insert, expected(&[(1, 2), (2, 4), (3, 8)]));
+        assert_eq!(codes_to_read(&[&new], &ends(&stored), &HashSet::new()), [code()]);
+        let plan = plan(&[&new], &ends(&stored), stored.clone(), RowVersion::now());
+        assert_eq!(unversioned(plan.insert), expected(&[(1, 2), (2, 4), (3, 8)]));
         assert_eq!(plan.remove, stored);
         assert_eq!(plan.counts[0].written, 1);
     }

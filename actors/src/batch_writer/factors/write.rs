@@ -4,18 +4,30 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 use crate::batch_writer::buffer::Buffered;
+use crate::batch_writer::factors::contest::SeriesContest;
 use crate::batch_writer::factors::plan::{FactorPlan, FactorUnit, codes_to_read, plan};
+use crate::domain::row_version::RowVersion;
 use crate::domain::{AdjustFactor, Code, TaskReport};
 use crate::market_cache::latest_times::LatestTimes;
 use crate::pipeline::TaskGuard;
-use crate::ports::{FactorBatch, FactorStore, SeriesEnds, StoreError, StoreSet, Swappable};
+use crate::ports::{FactorBatch, FactorStore, Pinned, SeriesEnds, StoreError, StoreSet, Swappable};
 use crate::settings::ActorSettings;
 use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_once, insert_token};
 use crate::supervision::StatusBoard;
+
+/// Interval of the looks at series that another worker wrote at the same moment.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Looks before a flush also rewrites what another worker wrote, which then has had two seconds to do it itself.
+const LOOKS_BEFORE_TAKEOVER: u32 = 20;
+
+/// Maximum number of looks. Two workers settle after a few; the limit only bounds the time of a flush.
+const MAX_LOOKS: u32 = 100;
 
 /// A task in the buffer.
 pub struct BufferedFactors {
@@ -80,7 +92,7 @@ impl FactorFlush {
         let context = self.context.clone();
         let _write_lock = context.write_lock.lock().await;
         let mut tries = StoreTries::new(&context.outage, StoreOperation::writing("factors"), &self.settings);
-        let (plan, generation) = loop {
+        let (plan, generation) = 'write: loop {
             let stores = self.context.stores.pin();
             // Drops tasks whose partition is assigned to another worker: that worker writes them. Drops tasks that were
             // fetched for what other stores lacked: they run again, on these.
@@ -88,27 +100,76 @@ impl FactorFlush {
             if self.tasks.is_empty() {
                 return;
             }
-            match self.write(&stores).await {
-                Ok(plan) => break (plan, stores.generation),
-                Err(error) => tries.wait_after(&error).await,
+            let plan = match self.write(&stores, &HashSet::new()).await {
+                Ok(plan) => plan,
+                Err(error) => {
+                    tries.wait_after(&error).await;
+                    continue 'write;
+                }
+            };
+            if self.confirm(&plan, &stores, &mut tries).await {
+                break (plan, stores.generation);
             }
         };
         tries.succeeded();
         self.settle(plan, generation).await;
     }
 
+    /// Looks whether other workers wrote the same series at the same moment, until each is whole. Returns false if the
+    /// store was replaced meanwhile.
+    async fn confirm(&self, plan: &FactorPlan, stores: &Pinned<StoreSet>, tries: &mut StoreTries<'_>) -> bool {
+        let mut contest = SeriesContest::new(plan);
+        let mut look = 0;
+        while look < MAX_LOOKS {
+            if self.context.stores.generation() != stores.generation {
+                return false;
+            }
+            let outcome = async {
+                let contested = contest.look(stores.factors.as_ref()).await?;
+                if contested.is_empty() {
+                    return Ok(true);
+                }
+                look += 1;
+                let takes_over = look.is_multiple_of(LOOKS_BEFORE_TAKEOVER);
+                let ours = contested.iter().filter(|found| found.is_ours || takes_over);
+                let ours: HashSet<Code> = ours.map(|found| found.code).collect();
+                if ours.is_empty() {
+                    tokio::time::sleep(LOOK_INTERVAL).await;
+                } else {
+                    tracing::info!(
+                        series = ours.len(),
+                        "another worker wrote the same series; the newest answer stays"
+                    );
+                    contest.wrote(&self.write(stores, &ours).await?);
+                }
+                Ok(false)
+            };
+            match outcome.await {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(error) => tries.wait_after(&error).await,
+            }
+        }
+        tracing::warn!(
+            looks = MAX_LOOKS,
+            "other workers keep writing the same series; some may be mixed until the next `full` of their codes"
+        );
+        true
+    }
+
     /// Plans from the stored rows and writes the plan. Each attempt plans again, because a failed attempt may have
-    /// stored some rows.
-    async fn write(&self, stores: &StoreSet) -> Result<FactorPlan, StoreError> {
+    /// stored some rows. With `contested` codes, only these are written, and their whole series is compared.
+    async fn write(&self, stores: &StoreSet, contested: &HashSet<Code>) -> Result<FactorPlan, StoreError> {
         let store = &stores.factors;
-        let units: Vec<&FactorUnit> = self.tasks.iter().map(|task| &task.unit).collect();
+        let is_meant = |unit: &&FactorUnit| contested.is_empty() || contested.contains(&unit.code);
+        let units: Vec<&FactorUnit> = self.tasks.iter().map(|task| &task.unit).filter(is_meant).collect();
         let mut codes: Vec<Code> = units.iter().map(|unit| unit.code).collect();
         codes.sort_unstable();
         codes.dedup();
         let ends = store.ends(&codes).await?;
-        let to_read = codes_to_read(&units, &ends);
+        let to_read = codes_to_read(&units, &ends, contested);
         let stored = if to_read.is_empty() { Vec::new() } else { store.series(&to_read).await? };
-        let plan = plan(&units, &ends, stored);
+        let plan = plan(&units, &ends, stored, RowVersion::now());
         // If rows of a code are replaced, its rows after the newest stored day are inserted last. If the worker crashes
         // before that, the next increment requests the code again and finishes the replacement. With the newest rows
         // stored, old and new rows would stay side by side.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{NaiveDate, NaiveTime};
 use rust_decimal::Decimal;
 
-use crate::domain::{FetchedFactor, Field};
+use crate::domain::{AdjustFactor, FetchedFactor, Field};
 use crate::settings::ActorSettings;
 use crate::simulation::{ModelStore, World, code};
 
@@ -53,4 +53,64 @@ fn a_reload_in_mid_task_leaves_a_whole_series() {
             [("4", "1"), ("4", "1"), ("2", "2"), ("1", "4")].map(|(fore, back)| (number(fore), number(back)));
         assert_eq!(stored(&other), expected);
     });
+}
+
+/// Lets two workers write one series with these answers at the same moment, on top of `before`.
+async fn race(seed: u64, before: &[i64], answers: [&[i64]; 2], params: &str) {
+    let mut store = ModelStore::default();
+    store.deduplicates = seed.is_multiple_of(2);
+    store.faults.set_latency(seed, Duration::from_millis(20));
+    let store = Arc::new(store);
+    let workers = [(); 2].map(|()| World::start_on(store.clone(), ActorSettings::default()));
+    for worker in &workers {
+        worker.running().await;
+    }
+    let mut done = 0;
+    if !before.is_empty() {
+        offer(&workers[0], before);
+        workers[0].feed.send(COMMAND);
+        workers[0].until("the first series", |world| world.feed.resolved().len() == 1).await;
+        done = 1;
+    }
+    let command = format!(r#"{{"command":"adjustfactor","params":{{"code":"000001.SZ"{params}}}}}"#);
+    for (worker, answer) in workers.iter().zip(answers) {
+        offer(worker, answer);
+        worker.feed.send(&command);
+    }
+    workers[0].until("the first worker", |world| world.feed.resolved().len() == 1 + done).await;
+    workers[1].until("the second worker", |world| world.feed.resolved().len() == 1).await;
+    assert_whole(seed, &store, answers);
+}
+
+/// Each day has one row, its raw factor is one of the answers, and `fore` and `back` follow from the series.
+fn assert_whole(seed: u64, store: &ModelStore, answers: [&[i64]; 2]) {
+    let rows = store.factors();
+    let raw: Vec<i64> = rows.iter().map(|row| row.raw.factor.0 / 10_000).collect();
+    let longest = answers.iter().map(|answer| answer.len()).max().unwrap();
+    assert_eq!(raw.len(), longest, "seed {seed}: {raw:?}");
+    for (n, factor) in raw.iter().enumerate() {
+        assert!(answers.iter().any(|answer| answer.get(n) == Some(factor)), "seed {seed}: {raw:?}");
+    }
+    let (first, last) = (rows[0].raw.factor, rows[rows.len() - 1].raw.factor);
+    for row in &rows {
+        let wanted = AdjustFactor::of(row.code, row.raw, first, last).unwrap();
+        assert_eq!((row.fore, row.back), (wanted.fore, wanted.back), "seed {seed}: {rows:?}");
+    }
+}
+
+#[test]
+fn two_series_at_once_leave_one_that_is_whole() {
+    for seed in 0..40 {
+        let (some, other) = (&[100, 200, 200][..], &[300, 300, 900][..]);
+        World::run(race(seed, &[100, 100], [some, other], r#","full":true"#));
+        World::run(race(seed, &[], [some, other], ""));
+        World::run(race(seed, &[], [some, some], ""));
+    }
+}
+
+#[test]
+fn an_appended_day_fits_a_series_that_is_rewritten_at_once() {
+    for seed in 0..40 {
+        World::run(race(seed, &[100, 100], [&[100, 100, 100], &[100, 100, 200]], ""));
+    }
 }
