@@ -262,3 +262,31 @@ fn wrong_table_schema_ends_start_with_every_problem() {
     assert!(log.contains("column open: expected Decimal(16, 2), found Float64"), "column, expected and found type");
     assert!(log.contains("column desc: expected String, found none"), "every problem, not only the first");
 }
+
+#[test]
+fn a_table_that_keeps_fewer_rows_than_it_confirms_is_not_believed() {
+    let Market { codes, data, .. } = market(10, 5);
+    let mut scene = Scene::new("fewer", PROGRAM, data);
+    scene.set("batch.max_retry_delay_ms", 500);
+    let columns = "code String, open Decimal(16, 2), high Decimal(16, 2), low Decimal(16, 2), close Decimal(16, 2), \
+                   volume Int32, amount Decimal(16, 2), frequency Int8, uuid String, meta String, desc String, \
+                   timestamp DateTime, source Int8";
+    // With this sorting key the server keeps one row of each security, and confirms all.
+    scene.database.query(&format!("CREATE TABLE bar ({columns}) ENGINE = ReplacingMergeTree ORDER BY code"));
+    scene.database.query(&format!("CREATE TABLE good ({columns}) ENGINE = MergeTree ORDER BY (code, timestamp)"));
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send_snapshots(&codes, "");
+    wait_until("the alert", TIMEOUT, || !scene.notifications_with("alert_type", "write_error").is_empty());
+    let alert = &scene.notifications_with("alert_type", "write_error")[0];
+    assert!(alert["data"]["reason"].to_string().contains("of its rows are not stored"), "{alert}");
+    assert!(scene.committed().iter().all(|offset| *offset == 0), "nothing is done");
+
+    scene.database.query("RENAME TABLE bar TO wrong, good TO bar");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    wait_until("the end of the alert", TIMEOUT, || {
+        let states = scene.notifications_with("alert_type", "write_error");
+        states.last().is_some_and(|alert| alert["data"]["state"] == "resolved")
+    });
+}

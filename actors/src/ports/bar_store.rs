@@ -33,15 +33,15 @@ pub trait BarStore: Send + Sync {
     /// allows). Returns every copy of a duplicate bar.
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError>;
 
-    /// The rows of all keys in `spans` that have several rows. May return keys outside the spans.
-    async fn copies(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
-        let mut stored = self.stored(frequency, spans).await?;
+    /// The number of keys in `spans`, and the rows of those that have several.
+    async fn keys(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<StoredKeys, StoreError> {
+        let mut copies = self.stored(frequency, spans).await?;
         let mut num_rows: HashMap<(Code, NaiveDateTime), usize> = HashMap::new();
-        for row in &stored {
+        for row in &copies {
             *num_rows.entry((row.code, row.timestamp)).or_default() += 1;
         }
-        stored.retain(|row| num_rows.get(&(row.code, row.timestamp)).is_some_and(|number| *number > 1));
-        Ok(stored)
+        copies.retain(|row| num_rows.get(&(row.code, row.timestamp)).is_some_and(|number| *number > 1));
+        Ok(StoredKeys { num_keys: num_rows.len() as u64, copies })
     }
 
     /// Writes all rows or fails; see [`StoreError::outcome_is_known`].
@@ -71,6 +71,15 @@ pub struct StoredBar {
     pub timestamp: NaiveDateTime,
     /// The stored UUID; rows of the Python worker have random ones.
     pub uuid: String,
+}
+
+/// The keys of stored bars.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKeys {
+    /// Number of different keys.
+    pub num_keys: u64,
+    /// The rows of all keys that have several rows.
+    pub copies: Vec<StoredBar>,
 }
 
 /// A bar with its UUID, ready to be written.

@@ -44,7 +44,7 @@ mod swappable;
 /// The store of ticks.
 mod tick_store;
 
-pub use bar_store::{BarBatch, BarStore, IdentifiedBar, KeySpan, StoredBar};
+pub use bar_store::{BarBatch, BarStore, IdentifiedBar, KeySpan, StoredBar, StoredKeys};
 pub use command_feed::{CommandFeed, FeedError, FeedState, OldestCommand, PartitionState};
 pub use config_source::{ConfigRefused, ConfigSource, PreparedConfig};
 pub use data_kind::DataKind;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use ::clickhouse::Row;
 use actors::domain::{Code, DateRange, DayTotal, Frequency, Hundredths};
-use actors::ports::{BarBatch, BarStore, KeySpan, StoreError, StoreErrorClass, StoredBar};
+use actors::ports::{BarBatch, BarStore, KeySpan, StoreError, StoreErrorClass, StoredBar, StoredKeys};
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use serde::Deserialize;
@@ -67,6 +67,27 @@ impl ClickHouseBars {
     /// Checks the version of the server and the existing table. Creates nothing.
     pub async fn probe(&self) -> Result<Answer, StoreError> {
         self.table.probe().await
+    }
+}
+
+impl ClickHouseBars {
+    /// The rows of all keys that have several rows.
+    async fn copies(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
+        let operation = format!("look for keys of {} codes with several rows", spans.len());
+        let clock = self.table.facts(&operation)?.clock;
+        let lookups = statements::repeated_keys(&self.table.database, frequency, spans, clock)
+            .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
+        let mut repeated = Vec::new();
+        for statement in lookups {
+            let query = self.table.client.query_raw(&statement).fetch_all::<KeyRow>();
+            repeated.extend(self.table.bounded(&operation, Effect::None, query).await?);
+        }
+        let span = |row: KeyRow| {
+            let time = Some(clock.to_wall_clock(row.timestamp));
+            Some(KeySpan { code: row.code.parse().ok()?, from: time, to: time })
+        };
+        let keys: Vec<KeySpan> = repeated.into_iter().filter_map(span).collect();
+        self.stored(frequency, &keys).await
     }
 }
 
@@ -149,25 +170,19 @@ impl BarStore for ClickHouseBars {
         Ok(stored)
     }
 
-    async fn copies(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
-        let operation = format!("look for keys of {} codes with several rows", spans.len());
+    async fn keys(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<StoredKeys, StoreError> {
+        let operation = format!("count the stored keys of {} codes", spans.len());
         let clock = self.table.facts(&operation)?.clock;
-        let lookups = statements::repeated_keys(&self.table.database, frequency, spans, clock)
+        let counts = statements::key_counts(&self.table.database, frequency, spans, clock)
             .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
-        let mut repeated = Vec::new();
-        for statement in lookups {
-            let query = self.table.client.query_raw(&statement).fetch_all::<KeyRow>();
-            repeated.extend(self.table.bounded(&operation, Effect::None, query).await?);
+        let (mut num_keys, mut num_repeated) = (0, 0);
+        for statement in counts {
+            let query = self.table.client.query_raw(&statement).fetch_one::<(u64, u64)>();
+            let (found, repeated) = self.table.bounded(&operation, Effect::None, query).await?;
+            (num_keys, num_repeated) = (num_keys + found, num_repeated + repeated);
         }
-        if repeated.is_empty() {
-            return Ok(Vec::new());
-        }
-        let span = |row: KeyRow| {
-            let time = Some(clock.to_wall_clock(row.timestamp));
-            Some(KeySpan { code: row.code.parse().ok()?, from: time, to: time })
-        };
-        let keys: Vec<KeySpan> = repeated.into_iter().filter_map(span).collect();
-        self.stored(frequency, &keys).await
+        let copies = if num_repeated == 0 { Vec::new() } else { self.copies(frequency, spans).await? };
+        Ok(StoredKeys { num_keys, copies })
     }
 
     async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {

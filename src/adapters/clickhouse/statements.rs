@@ -35,6 +35,23 @@ pub fn lookups(
     Ok(conditions.map(|condition| format!("SELECT code, timestamp, uuid {from} AND ({condition})")).collect())
 }
 
+/// Statements that count the keys, and those of them that have several rows.
+pub fn key_counts(
+    database: &str,
+    frequency: Frequency,
+    spans: &[KeySpan],
+    clock: TableClock,
+) -> Result<Vec<String>, ClockError> {
+    let from = bars_of(database, frequency);
+    let statement = |condition| {
+        format!(
+            "SELECT count(), countIf(number > 1) FROM \
+             (SELECT count() AS number {from} AND ({condition}) GROUP BY code, timestamp)"
+        )
+    };
+    Ok(conditions(spans, clock)?.into_iter().map(statement).collect())
+}
+
 /// Statements that look up the keys that have several rows. They read no UUID, which is most of what is stored of a key.
 pub fn repeated_keys(
     database: &str,

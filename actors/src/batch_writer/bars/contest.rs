@@ -11,7 +11,7 @@ use crate::batch_writer::bars::plan::WritePlan;
 use crate::domain::Code;
 use crate::domain::bar_identity::replacing_bar_uuid;
 use crate::domain::row_version::RowVersion;
-use crate::ports::{IdentifiedBar, KeySpan, StoredBar};
+use crate::ports::{IdentifiedBar, KeySpan, StoredBar, StoredKeys};
 
 /// The rows that a flush inserted. After the insertion the flush looks whether a key has several rows, until each has
 /// one.
@@ -35,6 +35,8 @@ pub enum Verdict {
     Theirs,
     /// Write these changes, then look again.
     Ours(WritePlan),
+    /// The store holds fewer keys than were inserted, by this number.
+    Missing(u64),
 }
 
 impl Contest {
@@ -56,7 +58,12 @@ impl Contest {
 
     /// Judges the rows of keys that have several. With `take_over` the flush also acts where the row of another worker
     /// has the highest version: that worker may be gone.
-    pub fn judge(&mut self, copies: Vec<StoredBar>, now: RowVersion, take_over: bool) -> Verdict {
+    pub fn judge(&mut self, stored: StoredKeys, now: RowVersion, take_over: bool) -> Verdict {
+        let StoredKeys { num_keys, copies } = stored;
+        // The spans may contain other keys, but never fewer than were inserted.
+        if let Some(missing) = (self.ours.len() as u64).checked_sub(num_keys).filter(|missing| *missing > 0) {
+            return Verdict::Missing(missing);
+        }
         let mut keys: BTreeMap<(Code, NaiveDateTime), Vec<StoredBar>> = BTreeMap::new();
         for copy in copies {
             keys.entry((copy.code, copy.timestamp)).or_default().push(copy);

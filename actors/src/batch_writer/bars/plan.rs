@@ -121,9 +121,12 @@ impl Slot {
         if is_unchanged {
             return TaskCounts { unchanged: 1, ..TaskCounts::default() };
         }
-        let replaced = self.clear(row.code, row.timestamp, remove);
+        // For the report, a value that is stored already is unchanged, and the rows beside it are surplus.
+        let is_stored = self.stored.iter().any(|stored| is_same_row(stored, &uuid));
+        let replaced = self.clear(row.code, row.timestamp, remove) - u64::from(is_stored);
         self.plan_row(row, version);
-        TaskCounts { written: 1, replaced, ..TaskCounts::default() }
+        let (written, unchanged) = if is_stored { (0, 1) } else { (1, 0) };
+        TaskCounts { written, unchanged, replaced, ..TaskCounts::default() }
     }
 
     fn plan_row(&mut self, row: &Bar, version: RowVersion) {

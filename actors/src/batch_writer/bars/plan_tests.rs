@@ -115,6 +115,7 @@ fn identical_copies_become_one_row() {
     let after = apply(&before, &first);
     let left = &after[&(code(1), day(1))];
     assert_eq!(left.len(), 1);
+    assert_eq!((first.counts[0].written, first.counts[0].unchanged, first.counts[0].replaced), (0, 1, 1));
     assert_ne!(left[0], usual);
     let second = plan(&[&unit], vec![stored(1, 1, &left[0])], RowVersion::now());
     assert_eq!((second.insert.len(), second.remove.len(), second.counts[0].unchanged), (0, 0, 1));

@@ -17,7 +17,9 @@ use crate::domain::row_version::RowVersion;
 use crate::domain::{Frequency, TaskReport};
 use crate::market_cache::latest_times::LatestBars;
 use crate::pipeline::TaskGuard;
-use crate::ports::{BarBatch, IdentifiedBar, KeySpan, Pinned, StoreErrorClass, StoreSet, StoredBar, Swappable};
+use crate::ports::{
+    BarBatch, IdentifiedBar, KeySpan, Pinned, StoreError, StoreErrorClass, StoreSet, StoredKeys, Swappable,
+};
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_counted, insert_token};
 use crate::supervision::StatusBoard;
@@ -81,7 +83,7 @@ impl Flush {
         let _write_lock = context.write_lock.lock().await;
         let settings = self.settings.clone();
         // Shared by all iterations. Otherwise the back-off would restart with each plan while only reads succeed.
-        let mut inserts = StoreTries::new(&context.outage, StoreOperation::writing("bars"), &settings);
+        let mut writes = StoreTries::new(&context.outage, StoreOperation::writing("bars"), &settings);
         let (plan, generation) = loop {
             let stores = self.context.stores.pin();
             // Drops tasks whose partition is assigned to another worker: that worker writes them. Also drops tasks that
@@ -91,13 +93,15 @@ impl Flush {
                 return;
             }
             let Some(plan) = self.plan(&stores).await else { continue };
-            if self.insert(&plan, &stores, &mut inserts).await == Step::Done
-                && self.remove(&plan, &stores).await == Step::Done
-                && self.confirm(&plan, &stores, &mut inserts).await == Step::Done
+            if self.insert(&plan, &stores, &mut writes).await == Step::Done
+                && self.remove(&plan, &stores, &mut writes).await == Step::Done
+                && self.confirm(&plan, &stores, &mut writes).await == Step::Done
             {
                 break (plan, stores.generation);
             }
         };
+        writes.succeeded();
+        drop(writes);
         self.settle(plan, generation).await;
     }
 
@@ -138,7 +142,7 @@ impl Flush {
             }
             let inserting = stores.bars.insert(&batch);
             match insert_counted(&self.context.board, batch.rows.len(), inserting).await {
-                Ok(()) => tries.succeeded(),
+                Ok(()) => {}
                 Err(error) if error.class == StoreErrorClass::TooManyPartitions && spans_years(&batch) => {
                     tracing::info!(
                         rows = batch.rows.len(),
@@ -166,38 +170,40 @@ impl Flush {
     }
 
     /// Removes the replaced rows, also those of lost tasks, because their new rows are already inserted.
-    async fn remove(&self, plan: &WritePlan, stores: &Pinned<StoreSet>) -> Step {
+    async fn remove(&self, plan: &WritePlan, stores: &Pinned<StoreSet>, tries: &mut StoreTries<'_>) -> Step {
         if plan.remove.is_empty() {
             return Step::Done;
         }
-        let mut tries = StoreTries::new(&self.context.outage, StoreOperation::writing("bars"), &self.settings);
         while let Err(error) = stores.bars.remove(self.frequency, &plan.remove).await {
             tries.wait_after(&error).await;
             if self.context.stores.generation() != stores.generation {
                 return Step::Replan;
             }
         }
-        tries.succeeded();
         Step::Done
     }
 
     /// Looks whether other workers wrote the inserted keys at the same moment, until one row of each is left.
-    async fn confirm(&self, plan: &WritePlan, stores: &Pinned<StoreSet>, inserts: &mut StoreTries<'_>) -> Step {
+    async fn confirm(&self, plan: &WritePlan, stores: &Pinned<StoreSet>, writes: &mut StoreTries<'_>) -> Step {
         if plan.insert.is_empty() {
             return Step::Done;
         }
         let mut contest = Contest::new(plan);
         let spans = contest.spans();
         for look in 1..=MAX_LOOKS {
-            let Some(copies) = self.copies(&spans, stores).await else { return Step::Replan };
-            match contest.judge(copies, RowVersion::now(), look.is_multiple_of(LOOKS_BEFORE_TAKEOVER)) {
+            let Some(stored) = self.keys(&spans, stores).await else { return Step::Replan };
+            match contest.judge(stored, RowVersion::now(), look.is_multiple_of(LOOKS_BEFORE_TAKEOVER)) {
                 Verdict::Settled => return Step::Done,
+                Verdict::Missing(missing) => {
+                    writes.wait_after(&self.incomplete(missing, plan.insert.len())).await;
+                    return Step::Replan;
+                }
                 Verdict::Theirs => tokio::time::sleep(LOOK_INTERVAL).await,
                 Verdict::Ours(plan) => {
                     tracing::info!(rows = plan.insert.len(), "another worker wrote the same rows; the newest stay");
                     // Only a reload or the loss of a partition ends the step early; the next look finds out.
-                    if self.insert(&plan, stores, inserts).await == Step::Done {
-                        self.remove(&plan, stores).await;
+                    if self.insert(&plan, stores, writes).await == Step::Done {
+                        self.remove(&plan, stores, writes).await;
                     }
                 }
             }
@@ -209,14 +215,27 @@ impl Flush {
         Step::Done
     }
 
-    /// The keys with several rows. Returns `None` if the store was replaced meanwhile.
-    async fn copies(&self, spans: &[KeySpan], stores: &Pinned<StoreSet>) -> Option<Vec<StoredBar>> {
+    /// The server confirmed an INSERT and holds fewer rows. What is missing is unknown, so the batch is planned anew.
+    fn incomplete(&self, missing: u64, inserted: usize) -> StoreError {
+        StoreError {
+            store: format!("table bar, frequency {:?}", self.frequency),
+            operation: format!("insert {inserted} rows"),
+            class: StoreErrorClass::OutcomeUnknown,
+            reason: format!(
+                "the server confirmed the INSERT, and {missing} of its rows are not stored; check the engine, the sorting \
+                 key (code, timestamp, frequency) and the TTL of the table"
+            ),
+        }
+    }
+
+    /// The stored keys. Returns `None` if the store was replaced meanwhile.
+    async fn keys(&self, spans: &[KeySpan], stores: &Pinned<StoreSet>) -> Option<StoredKeys> {
         let mut tries = self.reads();
         while self.context.stores.generation() == stores.generation {
-            match stores.bars.copies(self.frequency, spans).await {
-                Ok(copies) => {
+            match stores.bars.keys(self.frequency, spans).await {
+                Ok(stored) => {
                     tries.succeeded();
-                    return Some(copies);
+                    return Some(stored);
                 }
                 Err(error) => tries.wait_after(&error).await,
             }
