@@ -264,7 +264,7 @@ fn wrong_table_schema_ends_start_with_every_problem() {
 }
 
 #[test]
-fn a_table_that_keeps_fewer_rows_than_it_confirms_is_not_believed() {
+fn fewer_stored_rows_than_confirmed_are_not_believed() {
     let Market { codes, data, .. } = market(10, 5);
     let mut scene = Scene::new("fewer", PROGRAM, data);
     scene.set("batch.max_retry_delay_ms", 500);

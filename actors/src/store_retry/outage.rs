@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn an_outage_that_nobody_waits_for_opens_the_intake_and_keeps_its_alert() {
+    async fn outage_without_waiters_opens_intake_and_keeps_its_alert() {
         let (outage, gate, messages) = scene();
         outage.failed(WRITE, 1, &error(StoreErrorClass::Access), Duration::ZERO);
         outage.failed(WRITE, 2, &error(StoreErrorClass::Access), Duration::ZERO);

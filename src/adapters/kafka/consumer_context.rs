@@ -193,10 +193,14 @@ impl FeedShared {
         ids: &TopicIds,
         list: &mut TopicPartitionList,
     ) {
+        let mut is_answered = true;
         for element in committed.elements() {
             let Offset::Offset(offset) = element.offset() else { continue };
             let (topic, partition) = (element.topic(), element.partition());
-            let bounds = consumer.fetch_watermarks(topic, partition, BROKER_ANSWER).ok();
+            // After one question without an answer the others are not asked: each would hold up the rebalance.
+            let ask = || consumer.fetch_watermarks(topic, partition, BROKER_ANSWER).ok();
+            let bounds = is_answered.then(ask).flatten();
+            is_answered = bounds.is_some();
             let log = Log { topic_id: ids.get(topic).map(String::as_str), bounds };
             let reason = match start(Committed { offset, metadata: element.metadata() }, log) {
                 Start::Committed => continue,

@@ -110,7 +110,7 @@ fn a_silent_broker_delays_no_write_and_doubles_no_update() {
 }
 
 #[test]
-fn rows_that_a_confirmed_insert_did_not_store_are_inserted_again() {
+fn rows_lost_by_a_confirmed_insert_are_inserted_again() {
     World::run(async {
         let world = World::start(ActorSettings::default());
         world.running().await;
