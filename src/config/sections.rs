@@ -147,6 +147,11 @@ impl Default for KafkaSection {
 }
 
 impl KafkaSection {
+    /// The address of the broker, `host:port`, as librdkafka expects it.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
     /// The topic to which the parts of a command for many codes are published.
     pub fn topic_of_parts(&self) -> &str {
         match (self.parts_topic.as_str(), self.command_topics.last()) {

@@ -76,7 +76,7 @@ impl MessageReader {
     pub fn open(kafka: &KafkaSection) -> Result<Self, StandaloneError> {
         let open = || -> Result<StreamConsumer, KafkaError> {
             let consumer: StreamConsumer = ClientConfig::new()
-                .set("bootstrap.servers", format!("{}:{}", kafka.host, kafka.port))
+                .set("bootstrap.servers", kafka.address())
                 // librdkafka requires a group id; the reader does not join the group and commits nothing.
                 .set("group.id", "standalone_news")
                 .set("enable.auto.commit", "false")

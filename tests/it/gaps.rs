@@ -21,11 +21,7 @@ fn scene(name: &str, num_codes: usize) -> (Scene, Vec<String>) {
     let mut codes = codes(num_codes);
     codes.sort_unstable();
     let scene = Scene::new(name, PROGRAM, Dataset::generated(&codes, &trading_days(day(2), day(31))));
-    scene.database.query(
-        "CREATE TABLE bar (code String, open Decimal(16,2), high Decimal(16,2), low Decimal(16,2), close Decimal(16,2), \
-         volume Int32, amount Decimal(16,2), frequency Int8, uuid String, meta String, `desc` String, timestamp DateTime, \
-         source Int8) ENGINE = MergeTree ORDER BY (code, timestamp)",
-    );
+    scene.database.create_bar("bar", "MergeTree ORDER BY (code, timestamp)");
     scene.list_codes(&codes);
     (scene, codes)
 }

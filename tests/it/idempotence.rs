@@ -140,11 +140,7 @@ fn full_with_one_new_day_keeps_all_the_others() {
 fn force_replaces_python_rows_and_increment_keeps_them() {
     let Market { codes, data, .. } = market(5, 10);
     let mut scene = Scene::new("python", PROGRAM, data);
-    scene.database.query(
-        "CREATE TABLE bar (code String, open Decimal(16,2), high Decimal(16,2), low Decimal(16,2), close Decimal(16,2), \
-         volume Int32, amount Decimal(16,2), frequency Int8, uuid String, meta String, `desc` String, \
-         timestamp DateTime, source Int8) ENGINE = MergeTree ORDER BY (code, timestamp)",
-    );
+    scene.database.create_bar("bar", "MergeTree ORDER BY (code, timestamp)");
     let days: Vec<_> = scene.source.rows(&codes[0]).iter().map(|row| row.date).collect();
     // The same day twice, as two concurrent Python workers leave it.
     for uuid in ["bar_aaaaaaaaaaaa", "bar_bbbbbbbbbbbb"] {

@@ -192,11 +192,7 @@ fn retries_too_many_parts_and_splits_partitions() {
 fn batch_split_by_year_is_written_oldest_first() {
     let Market { codes, data, .. } = market(3, 800);
     let mut scene = Scene::new("years", PROGRAM, data);
-    scene.database.query(
-        "CREATE TABLE bar (code String, open Decimal(16,2), high Decimal(16,2), low Decimal(16,2), close Decimal(16,2), \
-         volume Int32, amount Decimal(16,2), frequency Int8, uuid String, meta String, `desc` String, timestamp DateTime, \
-         source Int8) ENGINE = MergeTree PARTITION BY toYear(timestamp) ORDER BY (code, timestamp)",
-    );
+    scene.database.create_bar("bar", "MergeTree PARTITION BY toYear(timestamp) ORDER BY (code, timestamp)");
     scene.database.fault("mode=refuse&code=252&text=Too+many+partitions+for+single+INSERT+block+(more+than+100)", 1);
     let _worker = scene.start("n1");
     scene.send_snapshots(&codes, "");
@@ -268,12 +264,9 @@ fn fewer_stored_rows_than_confirmed_are_not_believed() {
     let Market { codes, data, .. } = market(10, 5);
     let mut scene = Scene::new("fewer", PROGRAM, data);
     scene.set("batch.max_retry_delay_ms", 500);
-    let columns = "code String, open Decimal(16, 2), high Decimal(16, 2), low Decimal(16, 2), close Decimal(16, 2), \
-                   volume Int32, amount Decimal(16, 2), frequency Int8, uuid String, meta String, desc String, \
-                   timestamp DateTime, source Int8";
     // With this sorting key the server keeps one row of each security, and confirms all.
-    scene.database.query(&format!("CREATE TABLE bar ({columns}) ENGINE = ReplacingMergeTree ORDER BY code"));
-    scene.database.query(&format!("CREATE TABLE good ({columns}) ENGINE = MergeTree ORDER BY (code, timestamp)"));
+    scene.database.create_bar("bar", "ReplacingMergeTree ORDER BY code");
+    scene.database.create_bar("good", "MergeTree ORDER BY (code, timestamp)");
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");

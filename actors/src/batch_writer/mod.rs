@@ -16,6 +16,8 @@ mod buffer;
 pub mod factors;
 /// Writes the stock list and the trading calendar.
 pub mod lists;
+/// Looks at what several workers wrote at the same moment.
+mod looks;
 /// Messages to the BatchWriter.
 mod messages;
 #[cfg(test)]

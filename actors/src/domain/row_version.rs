@@ -11,8 +11,8 @@ const BAR_PREFIX: &str = "bar_";
 /// The last 62 bits of a UUID: its digits after the version and the variant.
 const NAME_BITS: u128 = (1 << 62) - 1;
 
-/// The place of a row in the order of replacements, from its UUID. The order is the same for every worker: of the rows
-/// of a key, the one with the highest version stays; of two with the same version, the one with the greater UUID.
+/// The version of a row, from its UUID. The order of versions is the same for every worker: of the rows of a key, the
+/// one with the highest version stays; of two with the same version, the one with the greater UUID (see [`order`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowVersion(u64);
 
@@ -35,9 +35,9 @@ impl RowVersion {
         Self(((bits >> 80) as u64) << 12 | ((bits >> 64) as u64 & 0xfff))
     }
 
-    /// This version, or the next one after `other` if that is higher: clocks of workers differ.
-    pub fn above(self, other: Self) -> Self {
-        self.max(Self(other.0.saturating_add(1)))
+    /// This version, or the next one after the highest of these rows if that is higher: clocks of workers differ.
+    pub fn above<'a>(self, uuids: impl Iterator<Item = &'a str>) -> Self {
+        uuids.map(Self::of).max().map_or(self, |highest| self.max(Self(highest.0.saturating_add(1))))
     }
 
     /// The UUID of a row that replaces others: a UUID version 8 of this version (60 bits) and the last 62 bits of the
@@ -47,6 +47,11 @@ impl RowVersion {
         let (high, low) = (u128::from(self.0 >> 12), u128::from(self.0 & 0xfff));
         Uuid::from_u128(high << 80 | 0x8 << 76 | low << 64 | 0b10 << 62 | name_based.as_u128() & NAME_BITS)
     }
+}
+
+/// The place of a row in the order of replacements: its version, then its UUID.
+pub fn order(uuid: &str) -> (RowVersion, &str) {
+    (RowVersion::of(uuid), uuid)
 }
 
 /// Whether a stored UUID identifies the same key and values as the name-based UUID `name_based`.
@@ -83,7 +88,12 @@ mod tests {
         for foreign in ["", "bar_", "00000000000040008000000000000000", "a row of somebody else"] {
             assert_eq!((RowVersion::of(foreign), is_same_row(foreign, &other)), (RowVersion::FIRST, false));
         }
-        assert!(RowVersion::now() > RowVersion::of(&other) && first.above(second) > second);
-        assert_eq!(second.above(first), second);
+        let uuid = |version: RowVersion| version.uuid(name).simple().to_string();
+        let (lower, higher) = (uuid(first), uuid(RowVersion(1 << 59)));
+        assert!(RowVersion::now() > RowVersion::of(&other));
+        assert!(first.above([lower.as_str(), &higher].into_iter()) > RowVersion::of(&higher));
+        assert_eq!(second.above([lower.as_str(), &other].into_iter()), second);
+        assert_eq!(second.above(std::iter::empty()), second);
+        assert!(order(&higher) > order(&lower) && order(&lower) > order(&other));
     }
 }

@@ -35,7 +35,7 @@ pub enum TaskOutcome {
     },
 }
 
-/// Why a task failed for good.
+/// Why a task failed permanently.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TaskError {
     /// The source did not give the rows.

@@ -11,8 +11,10 @@ use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use serde::Deserialize;
 
+use crate::adapters::clickhouse::clock::TableClock;
 use crate::adapters::clickhouse::errors::Effect;
 use crate::adapters::clickhouse::schema::BAR;
+use crate::adapters::clickhouse::statements::Lookup;
 use crate::adapters::clickhouse::table::Table;
 use crate::adapters::clickhouse::{rows, statements};
 use crate::adapters::probe::Answer;
@@ -68,26 +70,28 @@ impl ClickHouseBars {
     pub async fn probe(&self) -> Result<Answer, StoreError> {
         self.table.probe().await
     }
-}
 
-impl ClickHouseBars {
-    /// The rows of all keys that have several rows.
-    async fn copies(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
-        let operation = format!("look for keys of {} codes with several rows", spans.len());
+    /// The answers about the bars in these spans, and the clock of the table.
+    async fn look_up<R>(
+        &self,
+        what: Lookup,
+        frequency: Frequency,
+        spans: &[KeySpan],
+    ) -> Result<(Vec<R>, TableClock), StoreError>
+    where
+        R: ::clickhouse::RowOwned + ::clickhouse::RowRead,
+    {
+        let operation = what.operation(spans.len());
         let clock = self.table.facts(&operation)?.clock;
-        let lookups = statements::repeated_keys(&self.table.database, frequency, spans, clock)
+        let statements = what
+            .statements(&self.table.database, frequency, spans, clock)
             .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
-        let mut repeated = Vec::new();
-        for statement in lookups {
-            let query = self.table.client.query_raw(&statement).fetch_all::<KeyRow>();
-            repeated.extend(self.table.bounded(&operation, Effect::None, query).await?);
+        let mut rows = Vec::new();
+        for statement in statements {
+            let query = self.table.client.query_raw(&statement).fetch_all::<R>();
+            rows.extend(self.table.bounded(&operation, Effect::None, query).await?);
         }
-        let span = |row: KeyRow| {
-            let time = Some(clock.to_wall_clock(row.timestamp));
-            Some(KeySpan { code: row.code.parse().ok()?, from: time, to: time })
-        };
-        let keys: Vec<KeySpan> = repeated.into_iter().filter_map(span).collect();
-        self.stored(frequency, &keys).await
+        Ok((rows, clock))
     }
 }
 
@@ -154,35 +158,27 @@ impl BarStore for ClickHouseBars {
     }
 
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
-        let operation = format!("look up stored bars of {} codes", spans.len());
-        let clock = self.table.facts(&operation)?.clock;
-        let lookups = statements::lookups(&self.table.database, frequency, spans, clock)
-            .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
-        let mut stored = Vec::new();
-        for statement in lookups {
-            let query = self.table.client.query_raw(&statement).fetch_all::<StoredRow>();
-            let rows = self.table.bounded(&operation, Effect::None, query).await?;
-            stored.extend(rows.into_iter().filter_map(|row| {
-                let timestamp = clock.to_wall_clock(row.timestamp);
-                Some(StoredBar { code: row.code.parse().ok()?, timestamp, uuid: row.uuid })
-            }));
-        }
-        Ok(stored)
+        let (rows, clock) = self.look_up::<StoredRow>(Lookup::Rows, frequency, spans).await?;
+        let stored = rows.into_iter().filter_map(|row| {
+            let timestamp = clock.to_wall_clock(row.timestamp);
+            Some(StoredBar { code: row.code.parse().ok()?, timestamp, uuid: row.uuid })
+        });
+        Ok(stored.collect())
     }
 
     async fn keys(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<StoredKeys, StoreError> {
-        let operation = format!("count the stored keys of {} codes", spans.len());
-        let clock = self.table.facts(&operation)?.clock;
-        let counts = statements::key_counts(&self.table.database, frequency, spans, clock)
-            .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
-        let (mut num_keys, mut num_repeated) = (0, 0);
-        for statement in counts {
-            let query = self.table.client.query_raw(&statement).fetch_one::<(u64, u64)>();
-            let (found, repeated) = self.table.bounded(&operation, Effect::None, query).await?;
-            (num_keys, num_repeated) = (num_keys + found, num_repeated + repeated);
+        let (counts, _) = self.look_up::<(u64, u64)>(Lookup::KeyCounts, frequency, spans).await?;
+        let num_keys = counts.iter().map(|(found, _)| found).sum();
+        if counts.iter().all(|(_, repeated)| *repeated == 0) {
+            return Ok(StoredKeys { num_keys, copies: Vec::new() });
         }
-        let copies = if num_repeated == 0 { Vec::new() } else { self.copies(frequency, spans).await? };
-        Ok(StoredKeys { num_keys, copies })
+        let (repeated, clock) = self.look_up::<KeyRow>(Lookup::RepeatedKeys, frequency, spans).await?;
+        let span = |row: KeyRow| {
+            let time = Some(clock.to_wall_clock(row.timestamp));
+            Some(KeySpan { code: row.code.parse().ok()?, from: time, to: time })
+        };
+        let keys: Vec<KeySpan> = repeated.into_iter().filter_map(span).collect();
+        Ok(StoredKeys { num_keys, copies: self.stored(frequency, &keys).await? })
     }
 
     async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
-// Upstream: reports, rows, statements, stored_days, table
+// Upstream: bars, reports, rows, statements, stored_days, table
 // Downstream: none
 // Role: Converts between Shanghai wall clock and the epoch seconds of RowBinary in the zone of the table.
 

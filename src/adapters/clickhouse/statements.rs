@@ -23,51 +23,51 @@ const ROWS_PER_DELETE: usize = 4_000;
 /// A time span shared by several codes; `None` means an open end.
 type Span = (Option<NaiveDateTime>, Option<NaiveDateTime>);
 
-/// Statements that look up keys and UUIDs of the stored bars in these spans.
-pub fn lookups(
-    database: &str,
-    frequency: Frequency,
-    spans: &[KeySpan],
-    clock: TableClock,
-) -> Result<Vec<String>, ClockError> {
-    let from = bars_of(database, frequency);
-    let conditions = conditions(spans, clock)?.into_iter();
-    Ok(conditions.map(|condition| format!("SELECT code, timestamp, uuid {from} AND ({condition})")).collect())
+/// What is asked about the bars in some spans.
+#[derive(Debug, Clone, Copy)]
+pub enum Lookup {
+    /// The key and UUID of each row.
+    Rows,
+    /// The number of keys, and of those that have several rows.
+    KeyCounts,
+    /// The keys that have several rows. Reads no UUID, which is most of what is stored of a key.
+    RepeatedKeys,
 }
 
-/// Statements that count the keys, and those of them that have several rows.
-pub fn key_counts(
-    database: &str,
-    frequency: Frequency,
-    spans: &[KeySpan],
-    clock: TableClock,
-) -> Result<Vec<String>, ClockError> {
-    let from = bars_of(database, frequency);
-    let statement = |condition| {
-        format!(
-            "SELECT count(), countIf(number > 1) FROM \
-             (SELECT count() AS number {from} AND ({condition}) GROUP BY code, timestamp)"
-        )
-    };
-    Ok(conditions(spans, clock)?.into_iter().map(statement).collect())
-}
+impl Lookup {
+    /// The operation in errors.
+    pub fn operation(self, num_codes: usize) -> String {
+        match self {
+            Self::Rows => format!("look up stored bars of {num_codes} codes"),
+            Self::KeyCounts => format!("count the stored keys of {num_codes} codes"),
+            Self::RepeatedKeys => format!("look for keys of {num_codes} codes with several rows"),
+        }
+    }
 
-/// Statements that look up the keys that have several rows. They read no UUID, which is most of what is stored of a key.
-pub fn repeated_keys(
-    database: &str,
-    frequency: Frequency,
-    spans: &[KeySpan],
-    clock: TableClock,
-) -> Result<Vec<String>, ClockError> {
-    let from = bars_of(database, frequency);
-    let statement = |condition| {
-        format!("SELECT code, timestamp {from} AND ({condition}) GROUP BY code, timestamp HAVING count() > 1")
-    };
-    Ok(conditions(spans, clock)?.into_iter().map(statement).collect())
-}
-
-fn bars_of(database: &str, frequency: Frequency) -> String {
-    format!("FROM {} WHERE frequency = {}", BAR.full_name(database), frequency.as_ginkgo())
+    /// The statements that ask about exactly these spans.
+    pub fn statements(
+        self,
+        database: &str,
+        frequency: Frequency,
+        spans: &[KeySpan],
+        clock: TableClock,
+    ) -> Result<Vec<String>, ClockError> {
+        let table = BAR.full_name(database);
+        let statement = |condition| {
+            let from = format!("FROM {table} WHERE frequency = {} AND ({condition})", frequency.as_ginkgo());
+            match self {
+                Self::Rows => format!("SELECT code, timestamp, uuid {from}"),
+                Self::KeyCounts => format!(
+                    "SELECT count(), countIf(number > 1) FROM \
+                     (SELECT count() AS number {from} GROUP BY code, timestamp)"
+                ),
+                Self::RepeatedKeys => {
+                    format!("SELECT code, timestamp {from} GROUP BY code, timestamp HAVING count() > 1")
+                }
+            }
+        };
+        Ok(conditions(spans, clock)?.into_iter().map(statement).collect())
+    }
 }
 
 /// The conditions that select exactly these spans, one for each statement.
@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn texts(spans: &[KeySpan]) -> Vec<String> {
-        lookups("g", Frequency::Day, spans, TableClock::of_column("DateTime", "UTC").unwrap()).unwrap()
+        Lookup::Rows.statements("g", Frequency::Day, spans, TableClock::of_column("DateTime", "UTC").unwrap()).unwrap()
     }
 
     #[test]

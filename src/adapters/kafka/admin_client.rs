@@ -59,7 +59,7 @@ impl AdminClient {
     pub fn new(section: &KafkaSection) -> Result<Self, AdminClientError> {
         let mut client = ClientConfig::new();
         client
-            .set("bootstrap.servers", format!("{}:{}", section.host, section.port))
+            .set("bootstrap.servers", section.address())
             .set("client.id", "data-worker.send")
             .set("allow.auto.create.topics", "false");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -16,7 +16,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey};
+use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey, names_of};
 use crate::adapters::kafka::log_identity::{Committed, Log, Start, metadata_of, start};
 use crate::adapters::kafka::topic_ids::{TopicIds, topic_ids};
 
@@ -238,7 +238,7 @@ impl FeedShared {
 
     fn revoke(&self, consumer: &BaseConsumer<FeedContext>, keys: &[PartitionKey]) {
         let unresolved = lock(&self.intake).num_unresolved();
-        tracing::info!(partitions = names_of(keys), unresolved, "partitions revoked");
+        tracing::info!(partitions = names_of(keys, usize::MAX), unresolved, "partitions revoked");
         if consumer.assignment_lost() {
             tracing::warn!("the assignment is already lost: nothing is committed, and unfinished work is discarded");
         } else {
@@ -314,7 +314,7 @@ impl ConsumerContext for FeedContext {
         match rebalance {
             Rebalance::Assign(partitions) => {
                 let keys = keys_of(partitions);
-                tracing::info!(partitions = names_of(&keys), "partitions assigned");
+                tracing::info!(partitions = names_of(&keys, usize::MAX), "partitions assigned");
                 let mut intake = lock(&self.0.intake);
                 for key in keys {
                     intake.assign(key);
@@ -335,11 +335,6 @@ fn keys_of(partitions: &TopicPartitionList) -> Vec<PartitionKey> {
         return Vec::new();
     }
     partitions.elements().iter().map(|element| (element.topic().into(), element.partition())).collect()
-}
-
-/// Partitions for a log line: `topic[0], topic[1]`.
-fn names_of(keys: &[PartitionKey]) -> String {
-    keys.iter().map(|(topic, partition)| format!("{topic}[{partition}]")).collect::<Vec<_>>().join(", ")
 }
 
 /// Ignores lock poisoning: a panic while the lock is held ends the thread anyway.

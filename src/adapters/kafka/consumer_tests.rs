@@ -187,7 +187,7 @@ impl Running {
     /// The committed offset of the group, as another client reads it.
     fn committed(&self) -> rdkafka::Offset {
         let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", format!("{}:{}", self.config.host, self.config.port))
+            .set("bootstrap.servers", self.config.address())
             .set("group.id", &self.config.group_id)
             .create()
             .unwrap();
@@ -233,7 +233,7 @@ async fn a_closed_gate_holds_records_back() {
     let mut running = Running::start(0, 100).await;
     until("the group is joined", || running.figures.joined.load(std::sync::atomic::Ordering::Acquire)).await;
     running.feed.gate.close(IntakePause::Paused);
-    let address = format!("{}:{}", running.config.host, running.config.port);
+    let address = running.config.address();
     let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &address).create().unwrap();
     producer.send(FutureRecord::<(), str>::to(TOPIC).payload("late"), TIMEOUT).await.unwrap();
     running.feed.gate.open(IntakePause::Paused);

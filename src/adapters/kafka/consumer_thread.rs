@@ -120,7 +120,7 @@ impl ConsumerThread {
     pub fn new(config: KafkaSection, node_id: &str, shared: Arc<FeedShared>, figures: Arc<FeedFigures>) -> Self {
         let mut client = ClientConfig::new();
         client
-            .set("bootstrap.servers", format!("{}:{}", config.host, config.port))
+            .set("bootstrap.servers", config.address())
             .set("group.id", &config.group_id)
             .set("client.id", node_id)
             .set("auto.offset.reset", "earliest")
@@ -185,11 +185,7 @@ impl ConsumerThread {
             if let Some(end) = self.act_on_orders(Some(consumer)) {
                 return end;
             }
-            // For tests: the client leaves the group without a word and does not come back.
-            fail::fail_point!("kafka::leaves", |_| {
-                consumer.unsubscribe();
-                self.poll_until_end(consumer)
-            });
+            leave_in_tests(consumer);
             self.redeliver();
             self.store_positions(consumer);
             self.control_flow(consumer);
@@ -434,6 +430,11 @@ impl ConsumerThread {
         }
         false
     }
+}
+
+/// For tests: the client leaves the group without a word and does not come back.
+fn leave_in_tests(_consumer: &BaseConsumer<FeedContext>) {
+    fail::fail_point!("kafka::leaves", |_| _consumer.unsubscribe());
 }
 
 fn is_fatal(error: &KafkaError) -> bool {

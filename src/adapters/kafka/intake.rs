@@ -15,6 +15,14 @@ use crate::adapters::kafka::watermark::Watermark;
 /// Topic and partition number.
 pub type PartitionKey = (Arc<str>, i32);
 
+/// Partitions for a text: `topic[0], topic[1]`, at most `max` of them and the number of the others.
+pub fn names_of<'a>(keys: impl IntoIterator<Item = &'a PartitionKey>, max: usize) -> String {
+    let names: Vec<String> = keys.into_iter().map(|(topic, partition)| format!("{topic}[{partition}]")).collect();
+    let more = names.len().saturating_sub(max);
+    let shown = names.get(..max).unwrap_or(&names).join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
 /// An event for the consumer thread.
 #[derive(Debug)]
 pub enum FeedEvent {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::adapters::kafka::intake::PartitionKey;
+use crate::adapters::kafka::intake::{PartitionKey, names_of};
 
 /// What the broker reports about the group and its topics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,11 +66,11 @@ impl GroupView {
         }
         let Some(assigned) = self.members.get(client_id) else { return Standing::NotAMember };
         if assigned != held {
-            return Standing::Differs { assigned: names_of(assigned), held: names_of(held) };
+            return Standing::Differs { assigned: names_of(assigned, MAX_NAMED), held: names_of(held, MAX_NAMED) };
         }
         let read: BTreeSet<&PartitionKey> = self.members.values().flatten().collect();
         let unassigned: Vec<&PartitionKey> = self.partitions.iter().filter(|key| !read.contains(key)).collect();
-        if unassigned.is_empty() { Standing::Sound } else { Standing::Unassigned(names_of(unassigned)) }
+        if unassigned.is_empty() { Standing::Sound } else { Standing::Unassigned(names_of(unassigned, MAX_NAMED)) }
     }
 
     /// The place of a member among all, from 0: members act one after the other.
@@ -81,13 +81,6 @@ impl GroupView {
 
 /// Maximum number of partitions in a text.
 const MAX_NAMED: usize = 8;
-
-fn names_of<'a>(keys: impl IntoIterator<Item = &'a PartitionKey>) -> String {
-    let names: Vec<String> = keys.into_iter().map(|(topic, partition)| format!("{topic}[{partition}]")).collect();
-    let more = names.len().saturating_sub(MAX_NAMED);
-    let shown = names.get(..MAX_NAMED).unwrap_or(&names).join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
-}
 
 /// The partitions in a member's assignment, in the format of the consumer protocol: version (16 bits), then an array of
 /// topics, each with a name and an array of partition numbers; numbers are big-endian. Source: Kafka's

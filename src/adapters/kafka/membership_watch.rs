@@ -43,7 +43,7 @@ impl MembershipWatch {
     /// Asks at an interval until the sender of `closed` is dropped.
     pub fn run(self, closed: &Receiver<()>) {
         let client = ClientConfig::new()
-            .set("bootstrap.servers", format!("{}:{}", self.config.host, self.config.port))
+            .set("bootstrap.servers", self.config.address())
             .set("client.id", format!("{}.membership", self.node_id))
             .set("allow.auto.create.topics", "false")
             .create();
@@ -69,7 +69,7 @@ impl MembershipWatch {
             if !was_seen && standing == Standing::NotAMember {
                 standing = Standing::Sound;
             }
-            if std::mem::discriminant(&standing) != std::mem::discriminant(&last) {
+            if standing != last {
                 tracing::debug!(%standing, "membership of the consumer group");
             }
             self.compare_topics(&client);

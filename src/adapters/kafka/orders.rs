@@ -52,7 +52,7 @@ impl OrderFeed for KafkaOrders {
     fn start(&self, receiver: Recipient<OrderReceived>) -> Result<(), FeedError> {
         let mut client = ClientConfig::new();
         client
-            .set("bootstrap.servers", format!("{}:{}", self.config.host, self.config.port))
+            .set("bootstrap.servers", self.config.address())
             .set("client.id", format!("{}.orders", self.node_id))
             // librdkafka requires a group name. The reader never joins the group and never commits.
             .set("group.id", format!("{}.orders.{}", self.config.group_id, self.node_id))

@@ -46,7 +46,7 @@ impl KafkaOutbox {
     /// Connects in the background. Fails only for settings that librdkafka rejects.
     pub fn new(config: &KafkaSection, node_id: &str) -> Result<Self, KafkaError> {
         let producer = ClientConfig::new()
-            .set("bootstrap.servers", format!("{}:{}", config.host, config.port))
+            .set("bootstrap.servers", config.address())
             .set("client.id", node_id)
             .set("enable.idempotence", "true")
             .set("acks", "all")

@@ -58,7 +58,7 @@ pub async fn probe(section: &KafkaSection) -> Result<Answer, String> {
 
 fn ask(section: &KafkaSection) -> Result<Answer, String> {
     let client: BaseProducer<LastWords> = ClientConfig::new()
-        .set("bootstrap.servers", format!("{}:{}", section.host, section.port))
+        .set("bootstrap.servers", section.address())
         .create_with_context(LastWords::default())
         .map_err(|error| error.to_string())?;
     match client.client().fetch_metadata(None, WAIT) {

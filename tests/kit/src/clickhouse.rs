@@ -37,6 +37,15 @@ impl Database {
         Self { url: required("TEST_CLICKHOUSE_URL"), name: name.to_owned() }
     }
 
+    /// Creates a table with the columns of Ginkgo's `bar` and this engine, such as `MergeTree ORDER BY code`.
+    pub fn create_bar(&self, table: &str, engine: &str) {
+        self.query(&format!(
+            "CREATE TABLE {table} (code String, open Decimal(16,2), high Decimal(16,2), low Decimal(16,2), \
+             close Decimal(16,2), volume Int32, amount Decimal(16,2), frequency Int8, uuid String, meta String, \
+             `desc` String, timestamp DateTime, source Int8) ENGINE = {engine}"
+        ));
+    }
+
     /// Runs a statement and returns the answer as tab-separated text.
     pub fn try_query(&self, sql: &str) -> Result<String, String> {
         let client = blocking_client();

@@ -10,7 +10,7 @@ use chrono::NaiveDateTime;
 use crate::batch_writer::bars::plan::WritePlan;
 use crate::domain::Code;
 use crate::domain::bar_identity::replacing_bar_uuid;
-use crate::domain::row_version::RowVersion;
+use crate::domain::row_version::{RowVersion, order};
 use crate::ports::{IdentifiedBar, KeySpan, StoredBar, StoredKeys};
 
 /// The rows that a flush inserted. After the insertion the flush looks whether a key has several rows, until each has
@@ -77,11 +77,10 @@ impl Contest {
         let mut insert = Vec::new();
         for (key, copies) in keys {
             let Some(ours) = self.ours.get_mut(&key) else { continue };
-            let Some(highest) = copies.iter().map(|copy| (RowVersion::of(&copy.uuid), copy.uuid.as_str())).max() else {
-                continue;
-            };
-            if highest.1 == ours.uuid || take_over {
-                ours.uuid = replacing_bar_uuid(&ours.bar, now.above(highest.0));
+            let uuids = || copies.iter().map(|copy| copy.uuid.as_str());
+            let is_ours = uuids().max_by_key(|uuid| order(uuid)) == Some(ours.uuid.as_str());
+            if is_ours || take_over {
+                ours.uuid = replacing_bar_uuid(&ours.bar, now.above(uuids()));
                 insert.push(ours.clone());
                 plan.remove.extend(copies);
             }

@@ -56,8 +56,7 @@ pub struct WritePlan {
 /// Plans the units in their order. A later unit sees the changes of earlier units. Rows that replace others get the
 /// version `now`, or the next one after the highest stored version.
 pub fn plan(units: &[&WriteUnit], stored: Vec<StoredBar>, now: RowVersion) -> WritePlan {
-    let highest = stored.iter().map(|row| RowVersion::of(&row.uuid)).max();
-    let version = highest.map_or(now, |highest| now.above(highest));
+    let version = now.above(stored.iter().map(|row| row.uuid.as_str()));
     let mut view = View { codes: HashMap::new(), version };
     for row in stored {
         view.codes.entry(row.code).or_default().entry(row.timestamp).or_default().stored.push(row.uuid);

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::Datelike;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
@@ -13,6 +12,7 @@ use crate::batch_writer::bars::contest::{Contest, Verdict};
 use crate::batch_writer::bars::plan::{WritePlan, WriteUnit, plan};
 use crate::batch_writer::bars::price_events::PriceEvents;
 use crate::batch_writer::buffer::Buffered;
+use crate::batch_writer::looks::Looks;
 use crate::domain::row_version::RowVersion;
 use crate::domain::{Frequency, TaskReport};
 use crate::market_cache::latest_times::LatestBars;
@@ -23,15 +23,6 @@ use crate::ports::{
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_counted, insert_token};
 use crate::supervision::StatusBoard;
-
-/// Interval of the looks at keys that another worker wrote at the same moment.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Looks before a flush also replaces the rows of another worker, which then has had two seconds to do it itself.
-const LOOKS_BEFORE_TAKEOVER: u32 = 20;
-
-/// Maximum number of looks. Two workers settle after a few; the limit only bounds the time of a flush.
-const MAX_LOOKS: u32 = 100;
 
 /// The services that flushes share.
 pub struct FlushContext {
@@ -190,15 +181,16 @@ impl Flush {
         }
         let mut contest = Contest::new(plan);
         let spans = contest.spans();
-        for look in 1..=MAX_LOOKS {
+        let mut looks = Looks::default();
+        while looks.next() {
             let Some(stored) = self.keys(&spans, stores).await else { return Step::Replan };
-            match contest.judge(stored, RowVersion::now(), look.is_multiple_of(LOOKS_BEFORE_TAKEOVER)) {
+            match contest.judge(stored, RowVersion::now(), looks.takes_over()) {
                 Verdict::Settled => return Step::Done,
                 Verdict::Missing(missing) => {
                     writes.wait_after(&self.incomplete(missing, plan.insert.len())).await;
                     return Step::Replan;
                 }
-                Verdict::Theirs => tokio::time::sleep(LOOK_INTERVAL).await,
+                Verdict::Theirs => looks.pause().await,
                 Verdict::Ours(plan) => {
                     tracing::info!(rows = plan.insert.len(), "another worker wrote the same rows; the newest stay");
                     // Only a reload or the loss of a partition ends the step early; the next look finds out.
@@ -209,7 +201,7 @@ impl Flush {
             }
         }
         tracing::warn!(
-            looks = MAX_LOOKS,
+            looks = Looks::MAX,
             "other workers keep writing the same rows; some may be stored twice until the next `force` of their range"
         );
         Step::Done

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::NaiveDateTime;
 
 use crate::batch_writer::factors::plan::FactorPlan;
-use crate::domain::row_version::RowVersion;
+use crate::domain::row_version::order;
 use crate::domain::{AdjustFactor, Code};
 use crate::ports::{FactorStore, SeriesEnds, StoreError, StoredFactor};
 
@@ -92,7 +92,7 @@ impl SeriesContest {
             series.entry(row.code).or_default().push(row);
         }
         let contested = series.into_iter().filter(|(_, rows)| !is_whole(rows)).filter_map(|(code, rows)| {
-            let highest = rows.iter().map(|row| (RowVersion::of(&row.uuid), &row.uuid)).max()?.1;
+            let highest = rows.iter().map(|row| row.uuid.as_str()).max_by_key(|uuid| order(uuid))?;
             Some(Contested { code, is_ours: self.ours.get(&code).is_some_and(|ours| ours.contains(highest)) })
         });
         contested.collect()

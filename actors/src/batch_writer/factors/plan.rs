@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::NaiveDateTime;
 
-use crate::domain::row_version::RowVersion;
+use crate::domain::row_version::{RowVersion, order};
 use crate::domain::{AdjustFactor, Code, RawFactor, SyncMode, TaskCounts};
 use crate::ports::{SeriesEnds, StoredFactor};
 
@@ -68,8 +68,7 @@ pub fn plan(
     stored: Vec<StoredFactor>,
     now: RowVersion,
 ) -> FactorPlan {
-    let highest = stored.iter().map(|row| RowVersion::of(&row.uuid)).max();
-    let version = highest.map_or(now, |highest| now.above(highest));
+    let version = now.above(stored.iter().map(|row| row.uuid.as_str()));
     let mut series: HashMap<Code, Vec<StoredFactor>> = HashMap::new();
     for row in stored {
         series.entry(row.code).or_default().push(row);
@@ -102,7 +101,7 @@ pub fn plan(
 /// The raw factors of a series. Of several rows of a day, the one with the highest version counts.
 fn raw_of(stored: &[StoredFactor]) -> BTreeMap<NaiveDateTime, RawFactor> {
     let mut rows: Vec<&StoredFactor> = stored.iter().collect();
-    rows.sort_by_key(|row| (RowVersion::of(&row.uuid), row.uuid.as_str()));
+    rows.sort_by_key(|row| order(&row.uuid));
     rows.into_iter().map(|row| (row.raw.timestamp, row.raw)).collect()
 }
 

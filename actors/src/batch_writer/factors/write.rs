@@ -4,13 +4,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 use crate::batch_writer::buffer::Buffered;
 use crate::batch_writer::factors::contest::SeriesContest;
 use crate::batch_writer::factors::plan::{FactorPlan, FactorUnit, codes_to_read, plan};
+use crate::batch_writer::looks::Looks;
 use crate::domain::row_version::RowVersion;
 use crate::domain::{AdjustFactor, Code, TaskReport};
 use crate::market_cache::latest_times::LatestTimes;
@@ -19,15 +19,6 @@ use crate::ports::{FactorBatch, FactorStore, Pinned, SeriesEnds, StoreError, Sto
 use crate::settings::ActorSettings;
 use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_once, insert_token};
 use crate::supervision::StatusBoard;
-
-/// Interval of the looks at series that another worker wrote at the same moment.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Looks before a flush also rewrites what another worker wrote, which then has had two seconds to do it itself.
-const LOOKS_BEFORE_TAKEOVER: u32 = 20;
-
-/// Maximum number of looks. Two workers settle after a few; the limit only bounds the time of a flush.
-const MAX_LOOKS: u32 = 100;
 
 /// A task in the buffer.
 pub struct BufferedFactors {
@@ -92,7 +83,7 @@ impl FactorFlush {
         let context = self.context.clone();
         let _write_lock = context.write_lock.lock().await;
         let mut tries = StoreTries::new(&context.outage, StoreOperation::writing("factors"), &self.settings);
-        let (plan, generation) = 'write: loop {
+        let (plan, generation) = loop {
             let stores = self.context.stores.pin();
             // Drops tasks whose partition is assigned to another worker: that worker writes them. Drops tasks that were
             // fetched for what other stores lacked: they run again, on these.
@@ -104,7 +95,7 @@ impl FactorFlush {
                 Ok(plan) => plan,
                 Err(error) => {
                     tries.wait_after(&error).await;
-                    continue 'write;
+                    continue;
                 }
             };
             if self.confirm(&plan, &stores, &mut tries).await {
@@ -119,42 +110,38 @@ impl FactorFlush {
     /// store was replaced meanwhile.
     async fn confirm(&self, plan: &FactorPlan, stores: &Pinned<StoreSet>, tries: &mut StoreTries<'_>) -> bool {
         let mut contest = SeriesContest::new(plan);
-        let mut look = 0;
-        while look < MAX_LOOKS {
-            if self.context.stores.generation() != stores.generation {
-                return false;
-            }
-            let outcome = async {
-                let contested = contest.look(stores.factors.as_ref()).await?;
-                if contested.is_empty() {
-                    return Ok(true);
+        let mut looks = Looks::default();
+        while self.context.stores.generation() == stores.generation {
+            let contested = match contest.look(stores.factors.as_ref()).await {
+                Ok(contested) => contested,
+                Err(error) => {
+                    tries.wait_after(&error).await;
+                    continue;
                 }
-                look += 1;
-                let takes_over = look.is_multiple_of(LOOKS_BEFORE_TAKEOVER);
-                let ours = contested.iter().filter(|found| found.is_ours || takes_over);
-                let ours: HashSet<Code> = ours.map(|found| found.code).collect();
-                if ours.is_empty() {
-                    tokio::time::sleep(LOOK_INTERVAL).await;
-                } else {
-                    tracing::info!(
-                        series = ours.len(),
-                        "another worker wrote the same series; the newest answer stays"
-                    );
-                    contest.wrote(&self.write(stores, &ours).await?);
-                }
-                Ok(false)
             };
-            match outcome.await {
-                Ok(true) => return true,
-                Ok(false) => {}
+            if contested.is_empty() {
+                return true;
+            }
+            if !looks.next() {
+                tracing::warn!(
+                    looks = Looks::MAX,
+                    "other workers keep writing the same series; some may be mixed until the next `full` of their codes"
+                );
+                return true;
+            }
+            let ours = contested.iter().filter(|found| found.is_ours || looks.takes_over());
+            let ours: HashSet<Code> = ours.map(|found| found.code).collect();
+            if ours.is_empty() {
+                looks.pause().await;
+                continue;
+            }
+            tracing::info!(series = ours.len(), "another worker wrote the same series; the newest answer stays");
+            match self.write(stores, &ours).await {
+                Ok(plan) => contest.wrote(&plan),
                 Err(error) => tries.wait_after(&error).await,
             }
         }
-        tracing::warn!(
-            looks = MAX_LOOKS,
-            "other workers keep writing the same series; some may be mixed until the next `full` of their codes"
-        );
-        true
+        false
     }
 
     /// Plans from the stored rows and writes the plan. Each attempt plans again, because a failed attempt may have
