@@ -60,7 +60,7 @@ impl<'a> StoreTries<'a> {
         // The first such error may be about a table that was dropped since it was checked. The next attempt checks it.
         let is_second = std::mem::replace(&mut self.is_rechecked, true);
         if is_second {
-            self.outage.given_up(self.operation, error);
+            self.outage.unusable(self.operation, error);
         }
         is_second
     }
@@ -74,7 +74,7 @@ impl<'a> StoreTries<'a> {
 impl Drop for StoreTries<'_> {
     fn drop(&mut self) {
         if self.has_failed {
-            self.outage.gave_up(self.operation, self.id);
+            self.outage.abandoned(self.operation, self.id);
         }
     }
 }

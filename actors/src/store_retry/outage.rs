@@ -107,7 +107,7 @@ impl StoreOutage {
 
     /// Reports that the table of one subject cannot be used and its task fails. The intake stays open: everything else
     /// can be stored. The alert ends with the next success in this table.
-    pub fn given_up(&self, operation: StoreOperation, error: &StoreError) {
+    pub fn unusable(&self, operation: StoreOperation, error: &StoreError) {
         self.board.record_error(&error.to_string());
         tracing::error!(data = operation.data_name, %error, "this table cannot be used; its task fails");
         let lasting = self.lock().alerted.entry(operation).or_insert_with(Instant::now).elapsed();
@@ -136,7 +136,7 @@ impl StoreOutage {
     }
 
     /// Reports that attempts ended without a success: their task is lost, or their store was exchanged.
-    pub(super) fn gave_up(&self, operation: StoreOperation, id: u64) {
+    pub(super) fn abandoned(&self, operation: StoreOperation, id: u64) {
         let mut state = self.lock();
         let Some(outage) = state.outages.get_mut(&operation) else { return };
         outage.waiting.remove(&id);
@@ -260,9 +260,9 @@ mod tests {
         let (outage, gate, messages) = scene();
         outage.failed(WRITE, 1, &error(StoreErrorClass::Access), Duration::ZERO);
         outage.failed(WRITE, 2, &error(StoreErrorClass::Access), Duration::ZERO);
-        outage.gave_up(WRITE, 1);
+        outage.abandoned(WRITE, 1);
         assert!(!gate.is_open());
-        outage.gave_up(WRITE, 2);
+        outage.abandoned(WRITE, 2);
         assert!(gate.is_open(), "the intake must go on, or no success could ever come");
         assert_eq!(notified(&messages).await, [true, true]);
         outage.succeeded(WRITE);

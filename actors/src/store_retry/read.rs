@@ -1,4 +1,4 @@
-// Upstream: fetcher, store_retry
+// Upstream: batch_writer::bars, fetcher, store_retry
 // Downstream: backoff, ports
 // Role: Retries reads of a store until it answers.
 

@@ -21,7 +21,7 @@ use crate::ports::{
     BarBatch, IdentifiedBar, KeySpan, Pinned, StoreError, StoreErrorClass, StoreSet, StoredKeys, Swappable,
 };
 use crate::settings::{ActorSettings, ms};
-use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_counted, insert_token};
+use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_counted, insert_token, read_until_answered};
 use crate::supervision::StatusBoard;
 
 /// The services that flushes share.
@@ -222,17 +222,9 @@ impl Flush {
 
     /// The stored keys. Returns `None` if the store was replaced meanwhile.
     async fn keys(&self, spans: &[KeySpan], stores: &Pinned<StoreSet>) -> Option<StoredKeys> {
-        let mut tries = self.reads();
-        while self.context.stores.generation() == stores.generation {
-            match stores.bars.keys(self.frequency, spans).await {
-                Ok(stored) => {
-                    tries.succeeded();
-                    return Some(stored);
-                }
-                Err(error) => tries.wait_after(&error).await,
-            }
-        }
-        None
+        let is_replaced = || self.context.stores.generation() != stores.generation;
+        let read = async || stores.bars.keys(self.frequency, spans).await;
+        read_until_answered(self.reads(), is_replaced, read).await.ok()
     }
 
     async fn settle(mut self, plan: WritePlan, generation: u64) {
