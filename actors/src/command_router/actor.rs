@@ -8,15 +8,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use actix::prelude::*;
-use chrono::Utc;
 use tracing::{Instrument, Span};
-use uuid::Uuid;
 
 use crate::command_router::open_command::{CommandId, OpenCommand, OpenTask, QueuedTask};
 use crate::command_router::publisher::CommandPublisher;
 use crate::command_router::queue::TaskQueue;
 use crate::command_router::split::split;
 use crate::command_router::work::Work;
+use crate::domain::clock::utc_now;
+use crate::domain::random_id::random_uuid;
 use crate::domain::reference_list::ListKind;
 use crate::domain::tick_backfill::{BackfillDays, next_part};
 use crate::domain::{
@@ -294,7 +294,7 @@ impl CommandRouter {
                 return self.run_again(task, suspect);
             }
             TaskOutcome::Done(report) => {
-                let delay = self.settings.quality.delay_basis.delay(command.issued_at, trace.newest_stored, Utc::now());
+                let delay = self.settings.quality.delay_basis.delay(command.issued_at, trace.newest_stored, utc_now());
                 ended(TaskEnd::Done { counts: &report.counts, delay });
                 let stop_after = self.settings.fetch.tick_stop_after_empty_days;
                 let earlier = report.backfill.and_then(|days| Some((next_part(task.range, days, stop_after)?, days)));
@@ -334,7 +334,7 @@ impl CommandRouter {
             return;
         }
         let QueuedTask { work, subject, .. } = *task;
-        let (id, kind, mode, ended_at) = (Uuid::new_v4(), work.kind(), work.mode(), Utc::now());
+        let (id, kind, mode, ended_at) = (random_uuid(), work.kind(), work.mode(), utc_now());
         self.links.sync_records.note(SyncRecord { id, kind, subject, mode, ended_at, duration, counts, error });
     }
 

@@ -12,6 +12,8 @@ pub mod bar;
 pub mod bar_identity;
 /// The trading calendar of the exchanges.
 pub mod calendar;
+/// The wall clock.
+pub mod clock;
 /// Stock codes.
 pub mod code;
 /// Control commands.
@@ -48,6 +50,8 @@ pub mod price_update;
 pub mod quality_report;
 /// Totals of a quality report.
 pub mod quality_summary;
+/// Random UUIDs.
+pub mod random_id;
 /// A command as read from its topic.
 pub mod raw_command;
 /// The stock list and the trading calendar, as fetched and as checked.

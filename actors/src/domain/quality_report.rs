@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::domain::random_id::random_uuid;
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::domain::{Affected, Anomaly, ControlCommand, Level, Notification, QualitySummary, Rule, Subject};
 
@@ -101,7 +101,7 @@ impl QualityReport {
         until: DateTime<Utc>,
         summary: QualitySummary,
     ) -> Self {
-        Self { id: Uuid::new_v4().to_string(), node_id: node_id.to_owned(), job, since, until, summary }
+        Self { id: random_uuid().to_string(), node_id: node_id.to_owned(), job, since, until, summary }
     }
 
     /// `job` or `interval`.

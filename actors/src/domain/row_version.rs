@@ -2,7 +2,8 @@
 // Downstream: none
 // Role: The version of a row that replaced others: its place in an order that is the same for every worker.
 
-use chrono::Utc;
+use crate::domain::clock::utc_now;
+use crate::domain::random_id::random_uuid;
 use uuid::Uuid;
 
 /// The prefix of the UUIDs of Ginkgo's bars. Other rows have none.
@@ -23,8 +24,8 @@ impl RowVersion {
     /// A new version: the current time in milliseconds (48 bits) and 12 random bits, so that two workers that replace a
     /// row in the same millisecond get different versions.
     pub fn now() -> Self {
-        let now = u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default();
-        let random = Uuid::new_v4().as_u128() as u64 & 0xfff;
+        let now = u64::try_from(utc_now().timestamp_millis()).unwrap_or_default();
+        let random = random_uuid().as_u128() as u64 & 0xfff;
         Self((now << 12 | random) & ((1 << 60) - 1))
     }
 

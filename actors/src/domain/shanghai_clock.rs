@@ -4,6 +4,8 @@
 
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, Utc};
 
+use crate::domain::clock::utc_now;
+
 /// UTC+8. China has had no daylight saving time since September 1991, nine months after its first exchange opened.
 /// Daily bars of that summer carry a date only and are not affected.
 const OFFSET: FixedOffset = match FixedOffset::east_opt(8 * 3600) {
@@ -24,7 +26,7 @@ pub fn instant(wall_clock: NaiveDateTime) -> DateTime<Utc> {
 
 /// The current time, Shanghai wall clock.
 pub fn now() -> NaiveDateTime {
-    wall_clock(Utc::now())
+    wall_clock(utc_now())
 }
 
 /// Today in Shanghai.

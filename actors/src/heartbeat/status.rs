@@ -5,8 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::Utc;
-
+use crate::domain::clock::utc_now;
 use crate::domain::{Identity, Lifecycle, WorkerStatus, shanghai_clock};
 use crate::ports::{CommandFeed, FeedState};
 use crate::supervision::{Health, StatusBoard};
@@ -65,7 +64,7 @@ impl StatusBuilder {
     }
 
     pub(crate) fn note_beat(&self) {
-        let seconds = Utc::now().timestamp_micros() as f64 / 1e6;
+        let seconds = utc_now().timestamp_micros() as f64 / 1e6;
         *self.last_beat.lock().unwrap_or_else(PoisonError::into_inner) = Some(seconds);
     }
 }

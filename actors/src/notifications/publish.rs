@@ -2,9 +2,8 @@
 // Downstream: domain, ports
 // Role: Publishes one notification to operators.
 
-use chrono::Utc;
-
 use crate::domain::Notification;
+use crate::domain::clock::utc_now;
 use crate::ports::Outbox;
 
 /// Maximum number of attempts for one notification. The bound keeps old notifications from piling up in memory.
@@ -13,7 +12,7 @@ const PUBLISH_TRIES: u32 = 5;
 /// Publishes a notification. If all attempts fail, the log contains the notification, so the operator can still read
 /// it.
 pub async fn publish(outbox: &dyn Outbox, node_id: &str, notification: &Notification) {
-    let message = notification.to_json(node_id, Utc::now());
+    let message = notification.to_json(node_id, utc_now());
     for attempt in 1..=PUBLISH_TRIES {
         match outbox.notify(&message).await {
             Ok(()) => return,

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
 
+use crate::domain::clock::utc_now;
 use crate::domain::{JobKey, Notification, QualityReport, QualitySummary};
 use crate::notifications::publish;
 use crate::pipeline::{BackgroundWriter, TaskError};
@@ -97,7 +98,7 @@ impl QualityMonitor {
             kept,
             node_id,
             summary: QualitySummary::default(),
-            summary_since: Utc::now(),
+            summary_since: utc_now(),
             jobs: OpenJobs::default(),
             alerts: QualityAlerts::default(),
             sources: SourceAlert::default(),
@@ -134,7 +135,7 @@ impl QualityMonitor {
 
     /// The report of the interval and the alerts that it raises or resolves. Empty if there was no activity.
     fn take_summary(&mut self) -> Vec<Notification> {
-        let (now, instant) = (Utc::now(), Instant::now());
+        let (now, instant) = (utc_now(), Instant::now());
         let since = std::mem::replace(&mut self.summary_since, now);
         let summary = std::mem::take(&mut self.summary);
         let limits = &self.settings.quality.alerts;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::clock::utc_now;
 use crate::domain::{JobKey, QualitySummary};
 
 /// Maximum number of jobs that are tracked at the same time. A large job takes about 64 KB. Tasks of further jobs
@@ -50,7 +51,7 @@ impl OpenJobs {
             return;
         }
         let job = self.jobs.entry(key.clone()).or_insert_with(|| OpenJob {
-            since: Utc::now(),
+            since: utc_now(),
             num_open: 0,
             quiet: None,
             summary: QualitySummary::default(),
@@ -64,7 +65,7 @@ impl OpenJobs {
         let Some(job) = self.jobs.get_mut(key) else { return };
         job.num_open = job.num_open.saturating_sub(1);
         if job.num_open == 0 {
-            job.quiet = Some((now, Utc::now()));
+            job.quiet = Some((now, utc_now()));
         }
     }
 
@@ -81,7 +82,7 @@ impl OpenJobs {
         let messages = over.filter(|(_, job)| job.summary.num_tasks() > 1).map(|(key, job)| EndedJob {
             key: key.as_ref().clone(),
             since: job.since,
-            until: job.quiet.map_or_else(Utc::now, |(_, at)| at),
+            until: job.quiet.map_or_else(utc_now, |(_, at)| at),
             summary: job.summary,
         });
         messages.collect()

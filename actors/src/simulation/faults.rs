@@ -1,6 +1,6 @@
-// Upstream: many
+// Upstream: simulation, store, world
 // Downstream: ports
-// Role: Scripted faults of a model, per operation.
+// Role: Faults and latencies of a model, per operation: scripted, or random from a seed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -13,8 +13,23 @@ use crate::ports::{StoreError, StoreErrorClass};
 pub enum Fault {
     /// The call is not executed and fails with this class.
     Refuse(StoreErrorClass),
+    /// The call does not arrive, and nobody knows.
+    LoseRequest,
     /// The call is executed, but its answer is lost.
     LoseAnswer,
+}
+
+/// Shares of calls that have a fault, each from 0 to 1.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FaultRates {
+    /// Calls that the server refuses for the moment.
+    pub refused: f64,
+    /// Calls whose request is lost.
+    pub requests_lost: f64,
+    /// Calls whose answer is lost.
+    pub answers_lost: f64,
+    /// Calls that take a hundred times as long.
+    pub slow: f64,
 }
 
 /// Queued faults and call counts, by operation.
@@ -31,6 +46,7 @@ struct State {
     calls: BTreeMap<&'static str, u64>,
     /// Random numbers and the maximum latency of each way of a call.
     latency: Option<(fastrand::Rng, Duration)>,
+    rates: FaultRates,
 }
 
 impl Faults {
@@ -54,9 +70,26 @@ impl Faults {
         self.lock().latency.as_mut().map_or(0, |(random, _)| random.u64(..limit))
     }
 
+    /// Gives random calls a fault. Needs the seed of [`Self::set_latency`].
+    pub fn set_rates(&self, rates: FaultRates) {
+        self.lock().rates = rates;
+    }
+
+    /// Whether calls take time.
+    pub fn has_latency(&self) -> bool {
+        self.lock().latency.is_some()
+    }
+
     /// Waits for the latency of one way.
     pub async fn travel(&self) {
-        let latency = self.lock().latency.as_mut().map(|(random, max)| max.mul_f64(random.f64()));
+        let latency = {
+            let mut state = self.lock();
+            let slow = state.rates.slow;
+            state.latency.as_mut().map(|(random, max)| {
+                let factor = if random.f64() < slow { 100.0 } else { 1.0 };
+                max.mul_f64(random.f64() * factor)
+            })
+        };
         if let Some(latency) = latency {
             tokio::time::sleep(latency).await;
         }
@@ -73,21 +106,46 @@ impl Faults {
             let mut state = self.lock();
             *state.calls.entry(operation).or_default() += 1;
             let queued = state.queued.get_mut(operation).and_then(VecDeque::pop_front);
-            state.always.map(Fault::Refuse).or(queued)
+            state.always.map(Fault::Refuse).or(queued).or_else(|| state.random_fault())
         };
-        let class = match fault {
-            None => return Ok(work()),
-            Some(Fault::Refuse(class)) => class,
+        match fault {
+            None => Ok(work()),
+            Some(Fault::Refuse(class)) => Err(injected(operation, class)),
+            Some(Fault::LoseRequest) => Err(injected(operation, StoreErrorClass::OutcomeUnknown)),
             Some(Fault::LoseAnswer) => {
                 work();
-                StoreErrorClass::OutcomeUnknown
+                Err(injected(operation, StoreErrorClass::OutcomeUnknown))
             }
-        };
-        let (store, reason) = ("model".to_owned(), "an injected fault".to_owned());
-        Err(StoreError { store, operation: operation.to_owned(), class, reason })
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    fn random_fault(&mut self) -> Option<Fault> {
+        let (FaultRates { refused, requests_lost, answers_lost, .. }, (random, _)) =
+            (self.rates, self.latency.as_mut()?);
+        let mut share = random.f64();
+        let faults = [
+            (refused, Fault::Refuse(StoreErrorClass::Transient)),
+            (requests_lost, Fault::LoseRequest),
+            (answers_lost, Fault::LoseAnswer),
+        ];
+        faults
+            .into_iter()
+            .find(|(rate, _)| {
+                share -= rate;
+                share < 0.0
+            })
+            .map(|(_, fault)| fault)
+    }
+}
+
+/// The error of an injected fault.
+pub fn injected(operation: &str, class: StoreErrorClass) -> StoreError {
+    let (store, reason) = ("model".to_owned(), "an injected fault".to_owned());
+    StoreError { store, operation: operation.to_owned(), class, reason }
 }

@@ -22,11 +22,11 @@ mod store;
 /// A whole worker.
 mod world;
 
-pub use faults::{Fault, Faults};
+pub use faults::{Fault, FaultRates, Faults};
 pub use feed::ModelFeed;
 pub use outbox::ModelOutbox;
 pub use reference::ModelReference;
 pub use samples::{bar_on, code, full_command};
 pub use source::{Data, ModelSource, ModelSources};
-pub use store::ModelStore;
+pub use store::{ModelStore, StoredKey};
 pub use world::{ModelHeartbeats, World};

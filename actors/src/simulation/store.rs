@@ -15,21 +15,22 @@ use crate::domain::{
 };
 use crate::ports::{
     BarBatch, BarStore, CodeHistory, FactorBatch, FactorStore, KeySpan, ReportBatch, ReportStore, SeriesEnds,
-    StoreError, StoreSet, StoredBar, StoredFactor, StoredTick, TickBatch, TickStore,
+    StoreError, StoreErrorClass, StoreSet, StoredBar, StoredFactor, StoredTick, TickBatch, TickStore,
 };
+use crate::simulation::faults::injected;
 use crate::simulation::{Faults, code};
 
 /// All tables of one model server.
 #[derive(Debug, Default)]
 pub struct ModelStore {
     /// Faults of calls. The operations are named by table and method of the port, such as `bars.insert`.
-    pub faults: Faults,
+    pub faults: Arc<Faults>,
     /// Whether the tables drop a batch with a known token, as a ClickHouse table with a deduplication window does.
     pub deduplicates: bool,
     /// Whether the table of bars merges rows with equal keys at random moments and keeps the newest, as a
     /// ReplacingMergeTree does.
     pub merges: bool,
-    tables: Mutex<Tables>,
+    tables: Arc<Mutex<Tables>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,8 +42,21 @@ struct Tables {
     tokens: HashSet<String>,
     /// Number of rows that the next INSERT of bars loses.
     rows_to_lose: usize,
-    /// The lowest number of keys of bars since [`ModelStore::watch_bars`].
-    fewest_bars: usize,
+    /// The keys that a reader found since [`ModelStore::watch_keys`].
+    watched: Option<BTreeSet<StoredKey>>,
+    /// Those of them that a reader did not find later.
+    lost: BTreeSet<StoredKey>,
+}
+
+/// What a reader asks a table for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StoredKey {
+    /// A bar.
+    Bar(Code, Frequency, NaiveDateTime),
+    /// The factor of a day.
+    Factor(Code, NaiveDateTime),
+    /// The trades of a minute.
+    Ticks(Code, NaiveDateTime),
 }
 
 impl Tables {
@@ -51,9 +65,19 @@ impl Tables {
         self.tokens.insert(token.to_owned()) || !deduplicates
     }
 
-    fn num_bars(&self) -> usize {
-        let keys = self.bars.iter().map(|(_, bar)| (bar.code, bar.frequency, bar.timestamp));
-        keys.collect::<HashSet<_>>().len()
+    fn keys(&self) -> BTreeSet<StoredKey> {
+        let bars = self.bars.iter().map(|(_, bar)| StoredKey::Bar(bar.code, bar.frequency, bar.timestamp));
+        let factors = self.factors.iter().map(|(_, factor)| StoredKey::Factor(factor.code, factor.raw.timestamp));
+        let ticks = self.ticks.iter().map(|(_, tick)| StoredKey::Ticks(tick.code, tick.timestamp));
+        bars.chain(factors).chain(ticks).collect()
+    }
+
+    /// Compares the keys that a reader finds now with those that were there before.
+    fn note_keys(&mut self) {
+        let Some(watched) = self.watched.take() else { return };
+        let now = self.keys();
+        self.lost.extend(watched.difference(&now).cloned());
+        self.watched = Some(watched.into_iter().chain(now).collect());
     }
 
     /// Keeps the newest row of each key.
@@ -121,40 +145,70 @@ impl ModelStore {
         self.tables().rows_to_lose = number;
     }
 
-    /// Counts the keys of bars from now on.
-    pub fn watch_bars(&self) {
+    /// Watches from now on that no key disappears.
+    pub fn watch_keys(&self) {
         let mut tables = self.tables();
-        tables.fewest_bars = tables.num_bars();
+        tables.watched = Some(tables.keys());
     }
 
-    /// The lowest number of keys of bars since [`Self::watch_bars`].
-    pub fn fewest_bars(&self) -> usize {
-        self.tables().fewest_bars
+    /// The keys that disappeared, for a moment or for good, since [`Self::watch_keys`].
+    pub fn lost_keys(&self) -> Vec<StoredKey> {
+        self.tables().lost.iter().cloned().collect()
+    }
+
+    /// The keys that are stored now.
+    pub fn keys(&self) -> BTreeSet<StoredKey> {
+        self.tables().keys()
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tables)
     }
 
-    async fn call<T>(&self, operation: &'static str, work: impl FnOnce(&mut Tables) -> T) -> Result<T, StoreError> {
+    /// Executes a statement. Once it is sent, the server executes it, also if its client is gone by then.
+    async fn call<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut Tables) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if !self.faults.has_latency() {
+            return execute(&self.faults, &self.tables, self.merges, operation, work);
+        }
         self.faults.travel().await;
-        let outcome = self.execute(operation, work);
+        let (faults, tables, merges) = (self.faults.clone(), self.tables.clone(), self.merges);
+        let executed = tokio::spawn(async move {
+            faults.travel().await;
+            execute(&faults, &tables, merges, operation, work)
+        });
+        let outcome = executed.await.unwrap_or_else(|_| Err(injected(operation, StoreErrorClass::OutcomeUnknown)));
         self.faults.travel().await;
         outcome
     }
+}
 
-    fn execute<T>(&self, operation: &'static str, work: impl FnOnce(&mut Tables) -> T) -> Result<T, StoreError> {
-        let is_merged = self.merges && self.faults.random(2) == 1;
-        self.faults.call(operation, || {
-            let mut tables = self.tables();
-            if is_merged {
-                tables.merge_bars();
-            }
-            let answer = work(&mut tables);
-            tables.fewest_bars = tables.fewest_bars.min(tables.num_bars());
-            answer
-        })
-    }
+fn lock(tables: &Mutex<Tables>) -> MutexGuard<'_, Tables> {
+    tables.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn execute<T>(
+    faults: &Faults,
+    tables: &Mutex<Tables>,
+    merges: bool,
+    operation: &'static str,
+    work: impl FnOnce(&mut Tables) -> T,
+) -> Result<T, StoreError> {
+    let is_merged = merges && faults.random(2) == 1;
+    faults.call(operation, || {
+        let mut tables = lock(tables);
+        if is_merged {
+            tables.merge_bars();
+        }
+        let answer = work(&mut tables);
+        if operation.ends_with(".insert") || operation.ends_with(".remove") || is_merged {
+            tables.note_keys();
+        }
+        answer
+    })
 }
 
 /// The newest timestamp of each code.
@@ -178,7 +232,7 @@ impl BarStore for ModelStore {
     }
 
     async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError> {
-        self.call("bars.latest", |tables| {
+        self.call("bars.latest", move |tables| {
             let of_frequency = tables.bars.iter().filter(|(_, bar)| bar.frequency == frequency);
             newest(of_frequency.map(|(_, bar)| (bar.code, bar.timestamp)))
         })
@@ -186,7 +240,7 @@ impl BarStore for ModelStore {
     }
 
     async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
-        self.call("bars.last_closes", |tables| {
+        self.call("bars.last_closes", move |tables| {
             let mut closes: HashMap<Code, (NaiveDate, Hundredths)> = HashMap::new();
             for (_, bar) in tables.bars.iter().filter(|(_, bar)| bar.frequency == Frequency::Day) {
                 let day = bar.timestamp.date();
@@ -200,7 +254,7 @@ impl BarStore for ModelStore {
     }
 
     async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError> {
-        self.call("bars.day_totals", |tables| {
+        self.call("bars.day_totals", move |tables| {
             let mut days: BTreeMap<NaiveDate, DayTotal> = BTreeMap::new();
             for (_, bar) in tables.bars.iter().filter(|(_, bar)| bar.code == code && bar.frequency == Frequency::Day) {
                 let Bar { high, low, close, .. } = *bar;
@@ -215,7 +269,8 @@ impl BarStore for ModelStore {
     }
 
     async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
-        let is_requested = |bar: &Bar| {
+        let spans = spans.to_vec();
+        let is_requested = move |bar: &Bar| {
             bar.frequency == frequency
                 && spans.iter().any(|span| {
                     span.code == bar.code
@@ -223,7 +278,7 @@ impl BarStore for ModelStore {
                         && span.to.is_none_or(|to| bar.timestamp <= to)
                 })
         };
-        self.call("bars.stored", |tables| {
+        self.call("bars.stored", move |tables| {
             let found = tables.bars.iter().filter(|(_, bar)| is_requested(bar));
             let key = |(uuid, bar): &(String, Bar)| StoredBar {
                 code: bar.code,
@@ -236,8 +291,9 @@ impl BarStore for ModelStore {
     }
 
     async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {
-        self.call("bars.insert", |tables| {
-            if tables.is_new(&batch.token, self.deduplicates) {
+        let (batch, deduplicates) = (batch.clone(), self.deduplicates);
+        self.call("bars.insert", move |tables| {
+            if tables.is_new(&batch.token, deduplicates) {
                 let lost = std::mem::take(&mut tables.rows_to_lose);
                 tables.bars.extend(batch.rows.iter().skip(lost).map(|row| (row.uuid.clone(), row.bar.clone())));
             }
@@ -246,8 +302,8 @@ impl BarStore for ModelStore {
     }
 
     async fn remove(&self, frequency: Frequency, rows: &[StoredBar]) -> Result<(), StoreError> {
-        let gone: HashSet<&StoredBar> = rows.iter().collect();
-        self.call("bars.remove", |tables| {
+        let gone: HashSet<StoredBar> = rows.iter().cloned().collect();
+        self.call("bars.remove", move |tables| {
             tables.bars.retain(|(uuid, bar)| {
                 let key = StoredBar { code: bar.code, timestamp: bar.timestamp, uuid: uuid.clone() };
                 bar.frequency != frequency || !gone.contains(&key)
@@ -275,9 +331,10 @@ impl FactorStore for ModelStore {
     }
 
     async fn ends(&self, codes: &[Code]) -> Result<HashMap<Code, SeriesEnds>, StoreError> {
-        self.call("factors.ends", |tables| {
+        let codes = codes.to_vec();
+        self.call("factors.ends", move |tables| {
             let mut ends = HashMap::new();
-            for code in codes {
+            for code in &codes {
                 let mut rows: Vec<&AdjustFactor> =
                     tables.factors.iter().map(|(_, factor)| factor).filter(|factor| factor.code == *code).collect();
                 rows.sort_by_key(|factor| factor.raw.timestamp);
@@ -292,7 +349,8 @@ impl FactorStore for ModelStore {
     }
 
     async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError> {
-        self.call("factors.series", |tables| {
+        let codes = codes.to_vec();
+        self.call("factors.series", move |tables| {
             let found = tables.factors.iter().filter(|(_, factor)| codes.contains(&factor.code));
             let row = |(uuid, factor): &(String, AdjustFactor)| StoredFactor {
                 code: factor.code,
@@ -305,7 +363,7 @@ impl FactorStore for ModelStore {
     }
 
     async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError> {
-        self.call("factors.changes", |tables| {
+        self.call("factors.changes", move |tables| {
             let days: BTreeMap<NaiveDate, _> = tables
                 .factors
                 .iter()
@@ -321,8 +379,9 @@ impl FactorStore for ModelStore {
     }
 
     async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {
-        self.call("factors.insert", |tables| {
-            if tables.is_new(&batch.token, self.deduplicates) {
+        let (batch, deduplicates) = (batch.clone(), self.deduplicates);
+        self.call("factors.insert", move |tables| {
+            if tables.is_new(&batch.token, deduplicates) {
                 tables.factors.extend(batch.rows.iter().map(|row| (row.uuid(), *row)));
             }
         })
@@ -330,7 +389,8 @@ impl FactorStore for ModelStore {
     }
 
     async fn remove(&self, rows: &[StoredFactor]) -> Result<(), StoreError> {
-        self.call("factors.remove", |tables| {
+        let rows = rows.to_vec();
+        self.call("factors.remove", move |tables| {
             tables
                 .factors
                 .retain(|(uuid, factor)| !rows.iter().any(|row| row.code == factor.code && row.uuid == *uuid));
@@ -342,14 +402,14 @@ impl FactorStore for ModelStore {
 #[async_trait]
 impl TickStore for ModelStore {
     async fn newest_day(&self, code: Code) -> Result<Option<NaiveDate>, StoreError> {
-        self.call("ticks.newest_day", |tables| {
+        self.call("ticks.newest_day", move |tables| {
             tables.ticks.iter().filter(|(_, tick)| tick.code == code).map(|(_, tick)| tick.timestamp.date()).max()
         })
         .await
     }
 
     async fn stored_days(&self, code: Code, range: DateRange) -> Result<BTreeSet<NaiveDate>, StoreError> {
-        self.call("ticks.stored_days", |tables| {
+        self.call("ticks.stored_days", move |tables| {
             let days = tables.ticks.iter().filter(|(_, tick)| tick.code == code).map(|(_, tick)| tick.timestamp.date());
             days.filter(|day| range.contains(*day)).collect()
         })
@@ -357,7 +417,7 @@ impl TickStore for ModelStore {
     }
 
     async fn stored(&self, code: Code, range: DateRange) -> Result<Vec<StoredTick>, StoreError> {
-        self.call("ticks.stored", |tables| {
+        self.call("ticks.stored", move |tables| {
             let found =
                 tables.ticks.iter().filter(|(_, tick)| tick.code == code && range.contains(tick.timestamp.date()));
             found.map(|(uuid, tick)| StoredTick { timestamp: tick.timestamp, uuid: uuid.clone() }).collect()
@@ -366,12 +426,14 @@ impl TickStore for ModelStore {
     }
 
     async fn deduplicates_retries(&self, _code: Code) -> Result<bool, StoreError> {
-        self.call("ticks.deduplicates_retries", |_| self.deduplicates).await
+        let deduplicates = self.deduplicates;
+        self.call("ticks.deduplicates_retries", move |_| deduplicates).await
     }
 
     async fn insert(&self, _code: Code, batch: &TickBatch) -> Result<(), StoreError> {
-        self.call("ticks.insert", |tables| {
-            if tables.is_new(&batch.token, self.deduplicates) {
+        let (batch, deduplicates) = (batch.clone(), self.deduplicates);
+        self.call("ticks.insert", move |tables| {
+            if tables.is_new(&batch.token, deduplicates) {
                 tables.ticks.extend(batch.rows.iter().map(|row| (row.uuid(), row.clone())));
             }
         })
@@ -379,7 +441,8 @@ impl TickStore for ModelStore {
     }
 
     async fn remove(&self, code: Code, rows: &[StoredTick]) -> Result<(), StoreError> {
-        self.call("ticks.remove", |tables| {
+        let rows = rows.to_vec();
+        self.call("ticks.remove", move |tables| {
             tables.ticks.retain(|(uuid, tick)| {
                 let is_it = |row: &StoredTick| row.timestamp == tick.timestamp && row.uuid == *uuid;
                 tick.code != code || !rows.iter().any(is_it)
@@ -396,7 +459,8 @@ impl ReportStore for ModelStore {
     }
 
     async fn keep(&self, batch: &ReportBatch) -> Result<(), StoreError> {
-        self.call("reports.keep", |tables| {
+        let batch = batch.clone();
+        self.call("reports.keep", move |tables| {
             if tables.is_new(&batch.token, true) {
                 tables.reports.extend(batch.reports.iter().cloned());
             }

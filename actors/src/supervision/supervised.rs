@@ -30,14 +30,14 @@ pub struct ActorGaveUp {
 /// Mailbox capacity for `send` and `try_send`. `do_send` ignores it; permits limit the producers instead.
 const MAILBOX_CAPACITY: usize = 16;
 
-/// Starts an actor on an arbiter and keeps it running.
+/// Starts an actor on an arbiter, or beside the caller if there is none, and keeps it running.
 ///
 /// It catches a panic in a handler, in a future spawned on the actor or in an interval. The address and the queued
 /// messages are kept. After a back-off, `Supervised::restarting` resets the state, and `started` sets the timers again.
 /// The message that caused the panic is lost. Its contents report the loss when they are dropped (see `TaskGuard` and
 /// [`crate::ports::Delivery`]). A panic does not call `stopping` and `stopped`.
 pub fn supervise<A, F>(
-    arbiter: &ArbiterHandle,
+    arbiter: Option<&ArbiterHandle>,
     vitals: Vitals,
     policy: RestartPolicy,
     escalation: Recipient<ActorGaveUp>,
@@ -49,7 +49,7 @@ where
 {
     let (sender, receiver) = channel::channel(MAILBOX_CAPACITY);
     let name = vitals.actor().name;
-    let spawned = arbiter.spawn_fn(move || {
+    let start = move || {
         let context = Context::with_receiver(receiver);
         let actor = build(vitals.clone());
         let supervised = SupervisedActor {
@@ -63,9 +63,14 @@ where
                 escalation.do_send(gave_up);
             }
         });
-    });
-    if !spawned {
-        tracing::error!(actor = name, "actor not started: its arbiter has stopped");
+    };
+    match arbiter {
+        None => start(),
+        Some(arbiter) => {
+            if !arbiter.spawn_fn(start) {
+                tracing::error!(actor = name, "actor not started: its arbiter has stopped");
+            }
+        }
     }
     Addr::new(sender)
 }

@@ -111,12 +111,8 @@ fn scene() -> Scene {
     let listener = Listener(Some(sender)).start();
     let board = Arc::new(StatusBoard::default());
     let vitals = Vitals::register("tally", &board);
-    let tally = supervise(&Arbiter::current(), vitals, policy, listener.recipient(), |vitals| Tally {
-        vitals,
-        count: 0,
-        starts: 0,
-        ticks: 0,
-    });
+    let tally =
+        supervise(None, vitals, policy, listener.recipient(), |vitals| Tally { vitals, count: 0, starts: 0, ticks: 0 });
     Scene { board, tally, gave_up }
 }
 
@@ -197,7 +193,7 @@ async fn gives_up_actor_that_stops_at_every_start() {
     let listener = Listener(Some(sender)).start();
     let vitals = Vitals::register("quitter", &Arc::new(StatusBoard::default()));
     let policy = RestartPolicy { first_delay: Duration::from_millis(1), ..RestartPolicy::default() };
-    let _address = supervise(&Arbiter::current(), vitals, policy, listener.recipient(), Quitter);
+    let _address = supervise(None, vitals, policy, listener.recipient(), Quitter);
     let gave_up = actix_rt::time::timeout(Duration::from_secs(5), gave_up).await.unwrap().unwrap();
     assert_eq!(gave_up.reason, "the actor stopped by itself");
 }

@@ -94,16 +94,15 @@ impl ActorSpawner<'_> {
     /// Starts the actors in reverse order of the data flow, so that each actor gets the address of the next one.
     pub(crate) fn start(&self) -> Children {
         let (parts, board) = (self.parts, self.board);
-        let here = Arbiter::current();
         let arbiter = || match parts.placement {
-            Placement::OwnThreads => Arbiter::new().handle(),
-            Placement::OneThread => here.clone(),
+            Placement::OwnThreads => Some(Arbiter::new().handle()),
+            Placement::OneThread => None,
         };
         let (fetch_thread, write_thread, heartbeat_thread) = (arbiter(), arbiter(), arbiter());
 
         let reports = self.reports();
         let (outbox, report_writer, node_id) = (parts.outbox.clone(), reports.clone(), parts.identity.node_id.clone());
-        let quality = self.actor(&here, "quality_monitor", move |vitals, settings| {
+        let quality = self.actor(None, "quality_monitor", move |vitals, settings| {
             QualityMonitor::new(vitals, settings, outbox, report_writer, node_id)
         });
         let listener = OutageListener { failing: quality.clone().recipient(), recovered: quality.clone().recipient() };
@@ -114,13 +113,14 @@ impl ActorSpawner<'_> {
         };
         let price_updates = self.price_updates();
         let targets = self.write_targets(&latest, &outage, listener, price_updates.clone());
-        let writer = self
-            .actor(&write_thread, "batch_writer", move |vitals, settings| BatchWriter::new(vitals, settings, targets));
+        let writer = self.actor(write_thread.as_ref(), "batch_writer", move |vitals, settings| {
+            BatchWriter::new(vitals, settings, targets)
+        });
         let next = writer.clone();
-        let validator =
-            self.actor(&write_thread, "validator", move |vitals, settings| Validator::new(vitals, settings, next));
+        let validator = self
+            .actor(write_thread.as_ref(), "validator", move |vitals, settings| Validator::new(vitals, settings, next));
         let (sources, stored, next) = (parts.sources.clone(), self.stored_data(&latest, &outage), validator.clone());
-        let fetcher = self.actor(&fetch_thread, "fetcher", move |vitals, settings| {
+        let fetcher = self.actor(fetch_thread.as_ref(), "fetcher", move |vitals, settings| {
             Fetcher::new(vitals, settings, sources, stored, next)
         });
         let sync_records = self.sync_records();
@@ -132,9 +132,9 @@ impl ActorSpawner<'_> {
             sync_records: sync_records.clone(),
         };
         let router =
-            self.actor(&here, "command_router", move |vitals, settings| CommandRouter::new(vitals, settings, links));
+            self.actor(None, "command_router", move |vitals, settings| CommandRouter::new(vitals, settings, links));
         let (heartbeats, feed, identity) = (parts.heartbeats.clone(), parts.feed.clone(), parts.identity.clone());
-        let heartbeat = self.actor(&heartbeat_thread, "heartbeat", move |vitals, settings| {
+        let heartbeat = self.actor(heartbeat_thread.as_ref(), "heartbeat", move |vitals, settings| {
             Heartbeat::new(vitals, settings, heartbeats, feed, identity)
         });
         let subscribers = vec![
@@ -148,7 +148,7 @@ impl ActorSpawner<'_> {
         let announcer =
             Announcer { identity: parts.identity.clone(), board: board.clone(), outbox: parts.outbox.clone() };
         let (source, config_announcer) = (parts.config.clone(), announcer.clone());
-        let config = self.actor(&here, "config_actor", move |vitals, settings| {
+        let config = self.actor(None, "config_actor", move |vitals, settings| {
             ConfigActor::new(vitals, settings, source, subscribers, config_announcer)
         });
         let gate = board.gate.clone();
@@ -167,8 +167,8 @@ impl ActorSpawner<'_> {
         }
     }
 
-    /// Starts one supervised actor on a thread.
-    fn actor<A, F>(&self, arbiter: &ArbiterHandle, name: &'static str, build: F) -> Addr<A>
+    /// Starts one supervised actor on a thread, or on this one.
+    fn actor<A, F>(&self, arbiter: Option<&ArbiterHandle>, name: &'static str, build: F) -> Addr<A>
     where
         A: Supervised + Actor<Context = Context<A>>,
         F: FnOnce(Vitals, Arc<ActorSettings>) -> A + Send + 'static,
