@@ -19,7 +19,7 @@ pub struct RowVersion(u64);
 
 impl RowVersion {
     /// The version of rows that replaced no other, and of rows of the Python worker.
-    const FIRST: Self = Self(0);
+    pub const FIRST: Self = Self(0);
 
     /// A new version: the current time in milliseconds (48 bits) and 12 random bits, so that two workers that replace a
     /// row in the same millisecond get different versions.
@@ -55,13 +55,25 @@ pub fn order(uuid: &str) -> (RowVersion, &str) {
     (RowVersion::of(uuid), uuid)
 }
 
+/// The last 62 bits of a row's name-based UUID. They follow from key and values, and stay in every version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowName(u128);
+
+impl RowName {
+    /// The name in a name-based UUID.
+    pub fn of_uuid(uuid: Uuid) -> Self {
+        Self(uuid.as_u128() & NAME_BITS)
+    }
+
+    /// The name of a stored row; `None` for rows of the Python worker, whose UUIDs are random.
+    pub fn of(uuid: &str) -> Option<Self> {
+        parse(uuid).filter(|uuid| matches!(uuid.get_version_num(), 5 | 8)).map(Self::of_uuid)
+    }
+}
+
 /// Whether a stored UUID identifies the same key and values as the name-based UUID `name_based`.
 pub fn is_same_row(stored: &str, name_based: &str) -> bool {
-    let name = |text: &str| {
-        let uuid = parse(text).filter(|uuid| matches!(uuid.get_version_num(), 5 | 8))?;
-        Some(uuid.as_u128() & NAME_BITS)
-    };
-    stored == name_based || name(stored).is_some_and(|stored| Some(stored) == name(name_based))
+    stored == name_based || RowName::of(stored).is_some_and(|stored| Some(stored) == RowName::of(name_based))
 }
 
 fn parse(text: &str) -> Option<Uuid> {

@@ -6,6 +6,7 @@ use chrono::NaiveDateTime;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use crate::domain::row_version::{RowName, RowVersion};
 use crate::domain::{Code, Field, Hundredths, SourceId};
 
 /// The UUID namespace of ticks. It is a constant, so every worker computes the same UUID for a tick.
@@ -43,12 +44,24 @@ pub struct Tick {
     /// The ordinal among trades that are equal in all fields above. Such trades are distinct and must have distinct
     /// UUIDs.
     pub nth: u32,
+    /// The version of a row that replaces a stored day.
+    pub version: Option<RowVersion>,
 }
 
 impl Tick {
-    /// The tick's UUID: 32 hexadecimal digits of a UUID version 5 over all fields except the source. It identifies a
-    /// stored tick, so the tick is not written again.
+    /// The row's UUID: 32 hexadecimal digits of its name, or of its version and its name (see [`RowVersion::uuid`]).
     pub fn uuid(&self) -> String {
+        let name = self.name_based();
+        self.version.map_or(name, |version| version.uuid(name)).simple().to_string()
+    }
+
+    /// The name of the tick, which its stored row keeps in every version.
+    pub fn name(&self) -> RowName {
+        RowName::of_uuid(self.name_based())
+    }
+
+    /// A UUID version 5 over all fields except the source. It identifies a stored tick, so the tick is not written again.
+    fn name_based(&self) -> Uuid {
         let mut name = Vec::with_capacity(40);
         name.extend_from_slice(self.code.as_str().as_bytes());
         name.extend_from_slice(&self.timestamp.and_utc().timestamp().to_le_bytes());
@@ -56,6 +69,6 @@ impl Tick {
         name.extend_from_slice(&self.volume.to_le_bytes());
         name.extend_from_slice(&self.direction.to_le_bytes());
         name.extend_from_slice(&self.nth.to_le_bytes());
-        Uuid::new_v5(&TICK_NAMESPACE, &name).simple().to_string()
+        Uuid::new_v5(&TICK_NAMESPACE, &name)
     }
 }

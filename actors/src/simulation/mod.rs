@@ -29,4 +29,4 @@ pub use reference::ModelReference;
 pub use samples::{bar_on, code, full_command};
 pub use source::{Data, ModelSource, ModelSources};
 pub use store::{ModelStore, StoredKey};
-pub use world::{ModelHeartbeats, World};
+pub use world::{FixedConfig, ModelHeartbeats, World};

@@ -25,7 +25,23 @@ struct State {
     data: Data,
     errors: VecDeque<SourceErrorKind>,
     delay: Duration,
+    /// Random numbers, the maximum delay and the share of failing requests.
+    weather: Option<(fastrand::Rng, Duration, f64)>,
     num_calls: u64,
+}
+
+impl State {
+    /// The delays of the request and of the answer, and the error of the next request.
+    fn next(&mut self) -> (Duration, Duration, Option<SourceErrorKind>) {
+        self.num_calls += 1;
+        let queued = self.errors.pop_front();
+        let Some((random, max_delay, failures)) = &mut self.weather else {
+            return (self.delay, Duration::ZERO, queued);
+        };
+        let fails = random.f64() < *failures;
+        let error = queued.or_else(|| fails.then(|| SourceErrorKind::Unreachable("an injected fault".to_owned())));
+        (max_delay.mul_f64(random.f64()), max_delay.mul_f64(random.f64()), error)
+    }
 }
 
 /// The data of a vendor.
@@ -59,6 +75,12 @@ impl ModelSource {
         self.lock().delay = delay;
     }
 
+    /// Gives each request and each answer a random delay of at most `max_delay`, and lets this share of the requests
+    /// fail, from a seed.
+    pub fn set_weather(&self, seed: u64, max_delay: Duration, failures: f64) {
+        self.lock().weather = Some((fastrand::Rng::with_seed(seed), max_delay, failures));
+    }
+
     /// Number of requests so far.
     pub fn num_calls(&self) -> u64 {
         self.lock().num_calls
@@ -68,17 +90,18 @@ impl ModelSource {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer<T>(&self, request: &str, read: impl FnOnce(&Data) -> T + Send) -> Result<T, SourceError> {
-        let (delay, error) = {
-            let mut state = self.lock();
-            state.num_calls += 1;
-            (state.delay, state.errors.pop_front())
-        };
-        tokio::time::sleep(delay).await;
-        match error {
+    async fn answer<T>(&self, request: &str, read: impl FnOnce(&Data) -> T + Send) -> Result<T, SourceError>
+    where
+        T: Send,
+    {
+        let (sending, answering, error) = self.lock().next();
+        tokio::time::sleep(sending).await;
+        let answer = match error {
             Some(kind) => Err(SourceError { source_name: self.name(), request: request.to_owned(), kind }),
             None => Ok(read(&self.lock().data)),
-        }
+        };
+        tokio::time::sleep(answering).await;
+        answer
     }
 }
 

@@ -65,6 +65,10 @@ impl Tables {
         self.tokens.insert(token.to_owned()) || !deduplicates
     }
 
+    fn num_rows(&self) -> (usize, usize, usize) {
+        (self.bars.len(), self.factors.len(), self.ticks.len())
+    }
+
     fn keys(&self) -> BTreeSet<StoredKey> {
         let bars = self.bars.iter().map(|(_, bar)| StoredKey::Bar(bar.code, bar.frequency, bar.timestamp));
         let factors = self.factors.iter().map(|(_, factor)| StoredKey::Factor(factor.code, factor.raw.timestamp));
@@ -76,6 +80,10 @@ impl Tables {
     fn note_keys(&mut self) {
         let Some(watched) = self.watched.take() else { return };
         let now = self.keys();
+        let gone: Vec<&StoredKey> = watched.difference(&now).collect();
+        if !gone.is_empty() {
+            tracing::error!(?gone, "a reader does not find these keys");
+        }
         self.lost.extend(watched.difference(&now).cloned());
         self.watched = Some(watched.into_iter().chain(now).collect());
     }
@@ -203,7 +211,9 @@ fn execute<T>(
         if is_merged {
             tables.merge_bars();
         }
+        let before = tables.num_rows();
         let answer = work(&mut tables);
+        tracing::debug!(operation, ?before, after = ?tables.num_rows(), "executed");
         if operation.ends_with(".insert") || operation.ends_with(".remove") || is_merged {
             tables.note_keys();
         }

@@ -69,7 +69,7 @@ impl HeartbeatStore for ModelHeartbeats {
 }
 
 /// A configuration that never changes.
-struct FixedConfig;
+pub struct FixedConfig;
 
 #[async_trait]
 impl ConfigSource for FixedConfig {

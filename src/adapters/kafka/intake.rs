@@ -2,7 +2,7 @@
 // Downstream: actors, watermark
 // Role: Tracks delivered and returned commands and commit positions by partition, independent of the Kafka client.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
@@ -114,14 +114,14 @@ impl Taken {
 pub struct Intake {
     events: Sender<FeedEvent>,
     next_generation: u64,
-    partitions: HashMap<PartitionKey, Partition>,
+    partitions: BTreeMap<PartitionKey, Partition>,
     num_returned: usize,
 }
 
 impl Intake {
     /// An intake without partitions. Settlements are sent to `events`.
     pub fn new(events: Sender<FeedEvent>) -> Self {
-        Self { events, next_generation: 0, partitions: HashMap::new(), num_returned: 0 }
+        Self { events, next_generation: 0, partitions: BTreeMap::new(), num_returned: 0 }
     }
 
     /// Adds a partition that was assigned to this member.

@@ -159,11 +159,11 @@ impl FactorFlush {
         let plan = plan(&units, &ends, stored, RowVersion::now());
         // If rows of a code are replaced, its rows after the newest stored day are inserted last. If the worker crashes
         // before that, the next increment requests the code again and finishes the replacement. With the newest rows
-        // stored, old and new rows would stay side by side.
         let replaced: HashSet<Code> = plan.remove.iter().map(|row| row.code).collect();
         let extends_series = |row: &AdjustFactor| {
             let is_newest = |ends: &SeriesEnds| row.raw.timestamp > ends.last_at;
-            replaced.contains(&row.code) && ends.get(&row.code).is_some_and(is_newest)
+            // A row with a version replaces a stored one, which another worker added since the ends were read.
+            row.version.is_none() && replaced.contains(&row.code) && ends.get(&row.code).is_some_and(is_newest)
         };
         let (last, first): (Vec<AdjustFactor>, Vec<AdjustFactor>) =
             plan.insert.iter().cloned().partition(extends_series);

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use crate::batch_writer::looks::Looks;
+use crate::batch_writer::ticks::contest::{DayContest, Verdict};
 use crate::batch_writer::ticks::plan::{TickPlan, TickUnit, plan};
+use crate::domain::row_version::RowVersion;
 use crate::domain::{Code, DateRange, TaskReport, Tick};
 use crate::pipeline::TaskGuard;
 use crate::ports::{StoreError, StoreSet, Swappable, TickBatch, TickStore};
@@ -41,29 +44,18 @@ impl TickWriter {
         };
         let mut tries = StoreTries::new(&self.outage, StoreOperation::writing("ticks").of(unit.code), settings);
         // Each attempt plans again, because a failed attempt may have stored some rows.
-        let (plan, stores) = loop {
+        let plan = loop {
             let stores = self.stores.pin();
             // If a reload replaced the store after the fetch was planned, the dropped guard makes the task run again.
             if guard.is_lost() || guard.trace.store_generation != stores.generation {
                 return;
             }
-            match self.insert_missing(stores.ticks.as_ref(), unit, settings).await {
-                Ok(plan) => break (plan, stores),
+            match self.write(stores.ticks.as_ref(), unit, settings).await {
+                Ok(plan) => break plan,
                 Err(error) if tries.gives_up_after(&error).await => return guard.failed(error, 1),
                 Err(_) => {}
             }
         };
-        // The removal keeps its plan: a new plan could count duplicates and their replacements together, and then treat
-        // the fetched day as incomplete.
-        while let Err(error) = self.remove(stores.ticks.as_ref(), unit.code, &plan).await {
-            if tries.gives_up_after(&error).await {
-                return guard.failed(error, 1);
-            }
-            // If a reload replaced the store, the dropped guard makes the task run again on the new store.
-            if guard.is_lost() || self.stores.generation() != stores.generation {
-                return;
-            }
-        }
         tries.succeeded();
         self.board.counters.rows_written.add(plan.counts.written);
         self.board.progress.progressed();
@@ -72,8 +64,8 @@ impl TickWriter {
         guard.done(report);
     }
 
-    /// Plans from the stored ticks and inserts the missing ones.
-    async fn insert_missing(
+    /// Plans from the stored ticks and writes the plan. Returns it once each day is one answer.
+    async fn write(
         &self,
         store: &dyn TickStore,
         unit: &TickUnit,
@@ -82,20 +74,64 @@ impl TickWriter {
         let days = || unit.rows.iter().map(|row| row.timestamp.date());
         let (Some(start), Some(end)) = (days().min(), days().max()) else { return Ok(TickPlan::default()) };
         let stored = store.stored(unit.code, DateRange { start, end }).await?;
-        let plan = plan(unit, stored);
-        for rows in whole_days(&plan.insert, settings.batch.max_rows) {
-            self.insert(store, unit, batch_of(rows)).await?;
-        }
+        let plan = plan(unit, stored, RowVersion::now());
+        self.execute(store, unit.code, &plan, settings).await?;
+        self.confirm(store, unit, &plan, settings).await?;
         Ok(plan)
+    }
+
+    /// Looks whether other workers wrote the same days at the same moment, until each is one answer.
+    async fn confirm(
+        &self,
+        store: &dyn TickStore,
+        unit: &TickUnit,
+        plan: &TickPlan,
+        settings: &ActorSettings,
+    ) -> Result<(), StoreError> {
+        let mut contest = DayContest::new(unit, plan);
+        let Some((start, end)) = contest.span() else { return Ok(()) };
+        let mut looks = Looks::default();
+        loop {
+            if !looks.next() {
+                tracing::warn!(
+                    code = %unit.code,
+                    looks = Looks::MAX,
+                    "other workers keep writing the same ticks; a day may be mixed until its next `overwrite`"
+                );
+                return Ok(());
+            }
+            let stored = store.stored(unit.code, DateRange { start, end }).await?;
+            match contest.judge(stored, RowVersion::now(), looks.takes_over()) {
+                Verdict::Settled => return Ok(()),
+                Verdict::Theirs => looks.pause().await,
+                Verdict::Ours(plan) => {
+                    tracing::info!(code = %unit.code, days = plan.days.len(), "these days are written once more");
+                    self.execute(store, unit.code, &plan, settings).await?;
+                }
+            }
+        }
+    }
+
+    async fn execute(
+        &self,
+        store: &dyn TickStore,
+        code: Code,
+        plan: &TickPlan,
+        settings: &ActorSettings,
+    ) -> Result<(), StoreError> {
+        for rows in whole_days(&plan.insert, settings.batch.max_rows) {
+            self.insert(store, code, batch_of(rows)).await?;
+        }
+        self.remove(store, code, plan).await
     }
 
     async fn remove(&self, store: &dyn TickStore, code: Code, plan: &TickPlan) -> Result<(), StoreError> {
         if plan.remove.is_empty() { Ok(()) } else { store.remove(code, &plan.remove).await }
     }
 
-    async fn insert(&self, store: &dyn TickStore, unit: &TickUnit, batch: TickBatch) -> Result<(), StoreError> {
-        let insert = async || store.insert(unit.code, &batch).await;
-        let deduplicates = async || store.deduplicates_retries(unit.code).await;
+    async fn insert(&self, store: &dyn TickStore, code: Code, batch: TickBatch) -> Result<(), StoreError> {
+        let insert = async || store.insert(code, &batch).await;
+        let deduplicates = async || store.deduplicates_retries(code).await;
         insert_once(&self.board, batch.rows.len(), insert, deduplicates).await
     }
 }
@@ -139,6 +175,7 @@ mod tests {
             direction: 0,
             source: SourceId::TDX,
             nth,
+            version: None,
         };
         let ticks: Vec<Tick> = [(2, 3), (3, 2), (4, 9), (5, 1)]
             .iter()

@@ -88,7 +88,16 @@ pub fn check_all(days: &[(NaiveDate, Vec<FetchedTick>)], context: &TickContext<'
             if is_kept {
                 market.keep(timestamp, price);
                 let count = equal.entry(trade).or_default();
-                checked.rows.push(Tick { code, timestamp, price, volume, direction, source, nth: *count });
+                checked.rows.push(Tick {
+                    code,
+                    timestamp,
+                    price,
+                    volume,
+                    direction,
+                    source,
+                    nth: *count,
+                    version: None,
+                });
                 *count += 1;
             }
         }

@@ -1,0 +1,25 @@
+// Upstream: many
+// Downstream: none
+// Role: The wall clock of the worker. A simulation replaces it.
+
+use chrono::{DateTime, Utc};
+
+/// The current time.
+pub fn utc_now() -> DateTime<Utc> {
+    #[cfg(any(test, feature = "simulation"))]
+    if let Some(clock) = SIMULATED.get() {
+        return clock();
+    }
+    Utc::now()
+}
+
+#[cfg(any(test, feature = "simulation"))]
+thread_local! {
+    static SIMULATED: std::cell::Cell<Option<fn() -> DateTime<Utc>>> = const { std::cell::Cell::new(None) };
+}
+
+/// Replaces the clock of this thread; `None` restores the real one.
+#[cfg(any(test, feature = "simulation"))]
+pub fn replace(clock: Option<fn() -> DateTime<Utc>>) {
+    SIMULATED.set(clock);
+}

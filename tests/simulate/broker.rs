@@ -1,0 +1,248 @@
+// Upstream: checks, consumer, outbox, run, scenario
+// Downstream: none
+// Role: A model of a Kafka broker: the partitions of one topic, committed offsets, and one consumer group.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Time without a sign of life after which the group expels a member.
+pub const SESSION: Duration = Duration::from_secs(6);
+
+/// Time after which the group no longer waits for members that have not joined again.
+const REBALANCE: Duration = Duration::from_secs(30);
+
+/// One record.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The offset. Offsets have gaps, as transactions and compaction leave them.
+    pub offset: i64,
+    /// The value.
+    pub payload: String,
+}
+
+/// The answer to a heartbeat or a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupAnswer {
+    /// The member has this assignment still.
+    Ok,
+    /// The group is being rebalanced: the member must give up its partitions and join again.
+    Rebalancing,
+    /// The group does not know this member or its generation.
+    Unknown,
+    /// The broker does not answer.
+    Silent,
+}
+
+/// Partitions and a generation of the group.
+#[derive(Debug, Clone)]
+pub struct GroupAssignment {
+    /// The generation.
+    pub generation: u64,
+    /// Each partition with its committed offset.
+    pub partitions: Vec<(usize, Option<i64>)>,
+}
+
+/// The broker.
+#[derive(Default)]
+pub struct Broker {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    logs: Vec<Vec<Record>>,
+    committed: Vec<Option<i64>>,
+    members: BTreeMap<String, Member>,
+    generation: u64,
+    /// Begin of the rebalance that is under way.
+    rebalancing: Option<Instant>,
+    silent_until: Option<Instant>,
+    /// Members that cannot reach the broker until then.
+    cut_off: BTreeMap<String, Instant>,
+}
+
+struct Member {
+    heard: Instant,
+    has_joined: bool,
+    partitions: Vec<usize>,
+}
+
+impl Broker {
+    /// A broker whose topic has this many partitions.
+    pub fn new(partitions: usize) -> Self {
+        let broker = Self::default();
+        (0..partitions).for_each(|_| broker.add_partition());
+        broker
+    }
+
+    /// Adds a partition and rebalances the group.
+    pub fn add_partition(&self) {
+        let mut state = self.lock();
+        state.logs.push(Vec::new());
+        state.committed.push(None);
+        state.begin_rebalance();
+    }
+
+    /// Appends a record after `gap` unused offsets.
+    pub fn append(&self, partition: usize, payload: String, gap: i64) {
+        let mut state = self.lock();
+        let partition = partition % state.logs.len();
+        let Some(log) = state.logs.get_mut(partition) else { return };
+        let offset = log.last().map_or(0, |last| last.offset + 1) + gap;
+        log.push(Record { offset, payload });
+    }
+
+    /// Does not answer for this time. Its own clocks stand still as well.
+    pub fn fall_silent(&self, lasting: Duration) {
+        let mut state = self.lock();
+        state.silent_until = Some(Instant::now() + lasting);
+        for member in state.members.values_mut() {
+            member.heard += lasting;
+        }
+    }
+
+    /// Makes the broker unreachable for one member.
+    pub fn cut_off(&self, member: &str, lasting: Duration) {
+        self.lock().cut_off.insert(member.to_owned(), Instant::now() + lasting);
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        let mut state = self.lock();
+        state.silent_until = None;
+        state.cut_off.clear();
+    }
+
+    /// Whether this member gets answers.
+    pub fn answers(&self, member: &str) -> bool {
+        let (state, now) = (self.lock(), Instant::now());
+        let is_silent = state.silent_until.is_some_and(|until| now < until);
+        !is_silent && state.cut_off.get(member).is_none_or(|until| now >= *until)
+    }
+
+    /// Asks to join, or to join again.
+    pub fn join(&self, member: &str) {
+        let mut state = self.lock();
+        let joined = Member { heard: Instant::now(), has_joined: true, partitions: Vec::new() };
+        state.members.insert(member.to_owned(), joined);
+        state.begin_rebalance();
+    }
+
+    /// Leaves the group.
+    pub fn leave(&self, member: &str) {
+        let mut state = self.lock();
+        if state.members.remove(member).is_some() {
+            state.begin_rebalance();
+        }
+    }
+
+    /// The assignment, once the group has one.
+    pub fn assignment(&self, member: &str) -> Option<GroupAssignment> {
+        let mut state = self.lock();
+        state.advance();
+        if state.rebalancing.is_some() {
+            if let Some(member) = state.members.get_mut(member) {
+                member.heard = Instant::now();
+            }
+            return None;
+        }
+        let committed = state.committed.clone();
+        let generation = state.generation;
+        let member = state.members.get_mut(member)?;
+        member.heard = Instant::now();
+        let partitions = member.partitions.iter().map(|number| (*number, committed[*number])).collect();
+        Some(GroupAssignment { generation, partitions })
+    }
+
+    /// Takes a sign of life.
+    pub fn heartbeat(&self, member: &str, generation: u64) -> GroupAnswer {
+        let mut state = self.lock();
+        state.advance();
+        let (current, is_rebalancing) = (state.generation, state.rebalancing.is_some());
+        let Some(member) = state.members.get_mut(member) else { return GroupAnswer::Unknown };
+        member.heard = Instant::now();
+        match () {
+            () if is_rebalancing => GroupAnswer::Rebalancing,
+            () if current != generation => GroupAnswer::Unknown,
+            () => GroupAnswer::Ok,
+        }
+    }
+
+    /// Commits offsets, unless the member has lost its partitions.
+    pub fn commit(&self, member: &str, generation: u64, positions: &BTreeMap<usize, i64>) -> GroupAnswer {
+        if !self.answers(member) {
+            return GroupAnswer::Silent;
+        }
+        let mut state = self.lock();
+        state.advance();
+        if state.generation != generation || !state.members.contains_key(member) {
+            return GroupAnswer::Unknown;
+        }
+        for (number, offset) in positions {
+            state.committed[*number] = Some(*offset);
+        }
+        GroupAnswer::Ok
+    }
+
+    /// Up to `max` records of a partition from an offset on.
+    pub fn fetch(&self, partition: usize, from: i64, max: usize) -> Vec<Record> {
+        let state = self.lock();
+        let log = &state.logs[partition];
+        let begin = log.partition_point(|record| record.offset < from);
+        log[begin..].iter().take(max).cloned().collect()
+    }
+
+    /// Every partition's records and committed offset.
+    pub fn logs(&self) -> Vec<(Vec<Record>, Option<i64>)> {
+        let state = self.lock();
+        state.logs.iter().cloned().zip(state.committed.iter().copied()).collect()
+    }
+
+    /// Whether the group has done every record.
+    pub fn is_done(&self) -> bool {
+        let done = |(log, committed): (Vec<Record>, Option<i64>)| {
+            log.last().is_none_or(|last| committed.is_some_and(|committed| committed > last.offset))
+        };
+        self.logs().into_iter().all(done)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn begin_rebalance(&mut self) {
+        self.rebalancing.get_or_insert_with(Instant::now);
+    }
+
+    /// Expels silent members and ends a rebalance whose members have all joined.
+    fn advance(&mut self) {
+        let now = Instant::now();
+        if self.silent_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let before = self.members.len();
+        self.members.retain(|_, member| now.duration_since(member.heard) <= SESSION);
+        if self.members.len() < before {
+            self.begin_rebalance();
+        }
+        let Some(since) = self.rebalancing else { return };
+        if now.duration_since(since) > REBALANCE {
+            self.members.retain(|_, member| member.has_joined);
+        }
+        if self.members.is_empty() || self.members.values().any(|member| !member.has_joined) {
+            return;
+        }
+        self.rebalancing = None;
+        self.generation += 1;
+        let num_members = self.members.len();
+        for (index, member) in self.members.values_mut().enumerate() {
+            member.has_joined = false;
+            member.partitions = (0..self.logs.len()).filter(|number| number % num_members == index).collect();
+        }
+    }
+}

@@ -1,0 +1,94 @@
+// Upstream: checks, cluster
+// Downstream: actors, broker
+// Role: The producer of all workers on the model of a broker: parts of commands come back as records.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actors::domain::{CommandPart, PriceUpdate};
+use actors::ports::{DeadLetter, Outbox, OutboxError};
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::broker::Broker;
+
+/// Publishes to the broker, with latencies and failures from a seed.
+pub struct SimulatedOutbox {
+    broker: Arc<Broker>,
+    state: Mutex<State>,
+}
+
+struct State {
+    random: fastrand::Rng,
+    failures: f64,
+    published: Published,
+}
+
+/// What was published beside parts of commands.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    /// Messages to people.
+    pub notifications: Vec<Value>,
+    /// Payloads of failed commands.
+    pub dead_letters: Vec<String>,
+}
+
+impl SimulatedOutbox {
+    /// A producer that fails with this share of its calls.
+    pub fn new(broker: Arc<Broker>, seed: u64, failures: f64) -> Self {
+        let state = State { random: fastrand::Rng::with_seed(seed), failures, published: Published::default() };
+        Self { broker, state: Mutex::new(state) }
+    }
+
+    /// Ends the failures.
+    pub fn heal(&self) {
+        self.lock().failures = 0.0;
+    }
+
+    /// What was published so far.
+    pub fn published(&self) -> Published {
+        self.lock().published.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes after a latency. A failed call may have published all the same.
+    async fn publish(&self, publish: impl FnOnce(&mut Published)) -> Result<(), OutboxError> {
+        let latency = Duration::from_millis(self.lock().random.u64(1..40));
+        tokio::time::sleep(latency).await;
+        let mut state = self.lock();
+        let failures = state.failures;
+        let (is_failed, arrives) = (state.random.f64() < failures, state.random.bool());
+        if !is_failed || arrives {
+            publish(&mut state.published);
+        }
+        match is_failed {
+            true => Err(OutboxError { topic: "model".into(), reason: "an injected fault".into() }),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Outbox for SimulatedOutbox {
+    async fn notify(&self, message: &str) -> Result<(), OutboxError> {
+        let message = serde_json::from_str(message).expect("a notification is JSON");
+        self.publish(|published| published.notifications.push(message)).await
+    }
+
+    async fn price_updates(&self, _updates: &[PriceUpdate]) -> Result<(), OutboxError> {
+        self.publish(|_| ()).await
+    }
+
+    async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {
+        let partition = part.key.bytes().map(usize::from).sum();
+        self.publish(|_| self.broker.append(partition, part.payload.clone(), 0)).await
+    }
+
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError> {
+        let payload = String::from_utf8_lossy(&letter.command.payload).into_owned();
+        self.publish(|published| published.dead_letters.push(payload)).await
+    }
+}

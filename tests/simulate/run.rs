@@ -1,0 +1,245 @@
+// Upstream: main
+// Downstream: many
+// Role: Runs the scenario of one seed and checks it at every step.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::ports::StoreErrorClass;
+use actors::simulation::{FaultRates, ModelReference, ModelSource, ModelStore, World};
+use actors::supervisor::ExitReport;
+use tokio::time::Instant;
+
+use crate::broker::Broker;
+use crate::checks::{CommittedWork, equal, no_copies, nothing_missing, only_answers};
+use crate::clock;
+use crate::cluster::{Surroundings, Worker};
+use crate::consumer::MAX_HELD;
+use crate::market::{Market, stored};
+use crate::outbox::SimulatedOutbox;
+use crate::scenario::{Event, Scenario, last_commands};
+
+/// Interval of checks.
+const STEP: Duration = Duration::from_millis(50);
+
+/// Time after the last fault in which all work must be done.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What a run did, for a comparison with another run of the same seed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// A hash of the stored rows with their random parts, of the time and of the number of requests.
+    pub fingerprint: u64,
+    /// Virtual time.
+    pub lasted: Duration,
+    /// Number of commands.
+    pub num_commands: usize,
+}
+
+/// Runs the scenario of a seed.
+pub fn simulate(seed: u64) -> Result<Outcome, String> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    World::run(async move {
+        clock::simulate(seed);
+        let mut run = Run::new(seed);
+        let outcome = run.whole().await.map_err(|reason| format!("after {:?}: {reason}", run.begin.elapsed()));
+        sender.send(outcome).expect("somebody waits");
+    });
+    receiver.recv().unwrap_or_else(|_| Err("the simulation ended without a result".to_owned()))
+}
+
+struct Run {
+    scenario: Scenario,
+    around: Surroundings,
+    market: Market,
+    /// `None` while a worker is down.
+    workers: Vec<Option<Worker>>,
+    /// When workers that are down start again.
+    starts: Vec<(Instant, usize)>,
+    outage_until: Option<Instant>,
+    committed: CommittedWork,
+    begin: Instant,
+}
+
+fn name(worker: usize) -> String {
+    format!("w{worker}")
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let scenario = Scenario::of(seed);
+        let broker = Arc::new(Broker::new(scenario.num_partitions));
+        let source = Arc::new(ModelSource::default());
+        source.set_weather(seed ^ 1, scenario.vendor_delay, scenario.vendor_failures);
+        let mut store = ModelStore::default();
+        (store.deduplicates, store.merges) = (scenario.deduplicates, scenario.merges);
+        store.faults.set_latency(seed ^ 2, scenario.store_latency);
+        store.faults.set_rates(scenario.store_faults);
+        store.watch_keys();
+        let outbox = Arc::new(SimulatedOutbox::new(broker.clone(), seed ^ 3, scenario.outbox_failures));
+        let market = Market::new(source.clone(), scenario.num_codes);
+        let reference = Arc::new(ModelReference::default());
+        let settings = scenario.settings.clone();
+        let around = Surroundings { broker, source, store: Arc::new(store), reference, outbox, settings };
+        let workers = (0..scenario.num_workers).map(|number| Some(Worker::start(&name(number), &around))).collect();
+        Self {
+            scenario,
+            around,
+            market,
+            workers,
+            starts: Vec::new(),
+            outage_until: None,
+            committed: CommittedWork::default(),
+            begin: Instant::now(),
+        }
+    }
+
+    async fn whole(&mut self) -> Result<Outcome, String> {
+        let timeline = std::mem::take(&mut self.scenario.timeline);
+        let num_commands = timeline.iter().filter(|(_, event)| matches!(event, Event::Send { .. })).count();
+        // Copies may stay where a worker was interrupted between its INSERT and its look at what others wrote.
+        let is_interrupted = timeline.iter().any(|(_, event)| event.interrupts());
+        for (at, event) in timeline {
+            while self.begin.elapsed() < at {
+                self.step().await?;
+            }
+            self.happen(event).await?;
+        }
+        self.heal();
+        self.until_done().await?;
+        only_answers(&self.market, &self.around.store)?;
+        nothing_missing(&self.around.broker, &self.market, &self.around.store, &self.around.outbox)?;
+        if !is_interrupted {
+            no_copies(&self.market, &self.around.store)?;
+        }
+        for (number, command) in last_commands(self.scenario.num_codes).into_iter().enumerate() {
+            self.around.broker.append(number, command, 0);
+        }
+        self.until_done().await?;
+        equal(&self.market, &self.around.store)?;
+        let lost = self.around.store.lost_keys();
+        if !lost.is_empty() {
+            return Err(format!("a reader did not find: {lost:?}"));
+        }
+        self.stop_all().await?;
+        Ok(Outcome { fingerprint: self.fingerprint(), lasted: self.begin.elapsed(), num_commands })
+    }
+
+    /// Lets time pass, and checks.
+    async fn step(&mut self) -> Result<(), String> {
+        tokio::time::sleep(STEP).await;
+        let now = Instant::now();
+        if self.outage_until.is_some_and(|until| until <= now) {
+            self.around.store.faults.refuse_all(None);
+            self.outage_until = None;
+        }
+        for (_, number) in self.starts.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
+            self.workers[number] = Some(Worker::start(&name(number), &self.around));
+        }
+        let Surroundings { broker, store, outbox, .. } = &self.around;
+        self.committed.check(broker, &self.market, store, outbox)?;
+        self.check_bounds()
+    }
+
+    fn check_bounds(&self) -> Result<(), String> {
+        for (number, worker) in self.workers.iter().enumerate() {
+            let Some(worker) = worker else { continue };
+            // One fetch goes beyond the limit.
+            let (held, limit) = (worker.feed.num_held(), MAX_HELD + 4);
+            if held > limit {
+                return Err(format!("worker {number} holds {held} commands, more than {limit}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn happen(&mut self, event: Event) -> Result<(), String> {
+        tracing::info!(?event, "scenario");
+        let broker = &self.around.broker;
+        match event {
+            Event::Send { partition, payload, gap } => broker.append(partition, payload, gap),
+            Event::Correct(kind, number, day) => self.market.correct(kind, number, day),
+            Event::Kill(number, down) => {
+                if let Some(worker) = self.workers[number].take() {
+                    worker.kill().await;
+                    self.starts.push((Instant::now() + down, number));
+                }
+            }
+            Event::Stop(number, down) => {
+                if let Some(worker) = self.workers[number].take() {
+                    // While the store or the broker is away, a stop may end at its deadline.
+                    let _report = worker.stop().await;
+                    self.starts.push((Instant::now() + down, number));
+                }
+            }
+            Event::CutOff(number, lasting) => broker.cut_off(&name(number), lasting),
+            Event::Silence(lasting) => broker.fall_silent(lasting),
+            Event::AddPartition => broker.add_partition(),
+            Event::Outage(lasting) => {
+                self.around.store.faults.refuse_all(Some(StoreErrorClass::Transient));
+                self.outage_until = Some(Instant::now() + lasting);
+            }
+            Event::ClockJump(number, error) => {
+                if let Some(worker) = &self.workers[number] {
+                    worker.clock_error.set(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all faults.
+    fn heal(&mut self) {
+        let Surroundings { broker, source, store, outbox, .. } = &self.around;
+        broker.heal();
+        source.set_weather(1, Duration::from_millis(20), 0.0);
+        store.faults.refuse_all(None);
+        store.faults.set_rates(FaultRates::default());
+        outbox.heal();
+        self.outage_until = None;
+        self.starts.iter_mut().for_each(|(at, _)| *at = Instant::now());
+    }
+
+    async fn until_done(&mut self) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        while !self.around.broker.is_done() {
+            if Instant::now() > end {
+                return Err(format!("not done {PATIENCE:?} after the last fault: {}", self.unfinished()));
+            }
+            self.step().await?;
+        }
+        Ok(())
+    }
+
+    fn unfinished(&self) -> String {
+        let open = |(log, committed): (Vec<crate::broker::Record>, Option<i64>)| {
+            let first = log.into_iter().find(|record| committed.is_none_or(|committed| record.offset >= committed));
+            first.map(|record| format!("{record:?} (committed {committed:?})"))
+        };
+        let states = self
+            .workers
+            .iter()
+            .flatten()
+            .map(|worker| format!("{:?}, last error {:?}", worker.board.lifecycle(), worker.board.last_error()));
+        let open: Vec<String> = self.around.broker.logs().into_iter().filter_map(open).collect();
+        format!("{open:?}; {:?}", states.collect::<Vec<_>>())
+    }
+
+    async fn stop_all(&mut self) -> Result<(), String> {
+        for worker in self.workers.iter_mut().filter_map(Option::take) {
+            let report = worker.stop().await;
+            if !matches!(report, ExitReport::Drained) {
+                return Err(format!("a worker without work did not drain: {report:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let uuids: Vec<String> = self.around.store.bars().into_iter().map(|(uuid, _)| uuid).collect();
+        (uuids, stored(&self.around.store), self.begin.elapsed(), self.around.source.num_calls()).hash(&mut hasher);
+        hasher.finish()
+    }
+}
