@@ -1,8 +1,9 @@
-// Upstream: checks, consumer, outbox, run, scenario
+// Upstream: checks, cluster, consumer, outbox, run
 // Downstream: none
 // Role: A model of a Kafka broker: the partitions of one topic, committed offsets, and one consumer group.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Record {
     pub offset: i64,
     /// The value.
     pub payload: String,
+    /// Number of trading days that the vendor offered when it was sent.
+    pub num_days: usize,
 }
 
 /// The answer to a heartbeat or a commit.
@@ -49,6 +52,7 @@ pub struct GroupAssignment {
 #[derive(Default)]
 pub struct Broker {
     state: Mutex<State>,
+    num_days: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -86,13 +90,18 @@ impl Broker {
         state.begin_rebalance();
     }
 
+    /// The vendor offers this number of days from now on.
+    pub fn note_days(&self, num_days: usize) {
+        self.num_days.store(num_days, Ordering::Relaxed);
+    }
+
     /// Appends a record after `gap` unused offsets.
     pub fn append(&self, partition: usize, payload: String, gap: i64) {
         let mut state = self.lock();
         let partition = partition % state.logs.len();
         let Some(log) = state.logs.get_mut(partition) else { return };
         let offset = log.last().map_or(0, |last| last.offset + 1) + gap;
-        log.push(Record { offset, payload });
+        log.push(Record { offset, payload, num_days: self.num_days.load(Ordering::Relaxed) });
     }
 
     /// Does not answer for this time. Its own clocks stand still as well.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actors::domain::Code;
-use actors::simulation::ModelStore;
+use actors::simulation::{ModelStore, StoredKey};
 use chrono::NaiveDateTime;
 use serde_json::Value as Json;
 
@@ -36,13 +36,7 @@ pub struct CommittedWork {
 impl CommittedWork {
     /// Checks that what was committed since the last call is done: its rows are stored, it became a dead letter, or its
     /// parts are in the topic.
-    pub fn check(
-        &mut self,
-        broker: &Broker,
-        market: &Market,
-        store: &ModelStore,
-        outbox: &SimulatedOutbox,
-    ) -> Result<(), String> {
+    pub fn check(&mut self, broker: &Broker, stores: &[&ModelStore], outbox: &SimulatedOutbox) -> Result<(), String> {
         let logs = broker.logs();
         self.checked.resize(logs.len(), 0);
         let mut new = Vec::new();
@@ -57,12 +51,13 @@ impl CommittedWork {
         if new.is_empty() {
             return Ok(());
         }
-        let keys = store.keys();
+        let keys: Vec<BTreeSet<StoredKey>> = stores.iter().map(|store| store.keys()).collect();
         let failed = outbox.published().dead_letters;
         for record in new {
             let Some((kind, codes)) = asked(&record.payload) else { continue };
             for code in &codes {
-                let is_stored = || market.keys(kind, *code).is_subset(&keys);
+                let wanted = Market::keys(kind, *code, record.num_days);
+                let is_stored = || keys.iter().any(|keys| wanted.is_subset(keys));
                 if !is_stored()
                     && !failed.contains(&record.payload)
                     && !is_split(record, kind, *code, codes.len(), &logs)
@@ -93,25 +88,34 @@ pub fn only_answers(market: &Market, store: &ModelStore) -> Result<(), String> {
 }
 
 /// Checks that all commanded keys are stored.
-pub fn nothing_missing(
-    broker: &Broker,
-    market: &Market,
-    store: &ModelStore,
-    outbox: &SimulatedOutbox,
-) -> Result<(), String> {
+pub fn nothing_missing(broker: &Broker, store: &ModelStore, outbox: &SimulatedOutbox) -> Result<(), String> {
     let keys = store.keys();
     let failed: BTreeSet<String> = outbox.published().dead_letters.into_iter().collect();
     let records = broker.logs().into_iter().flat_map(|(log, _)| log);
     for record in records.filter(|record| !failed.contains(&record.payload)) {
         let Some((kind, codes)) = asked(&record.payload) else { continue };
         for code in codes {
-            if let Some(key) = market.keys(kind, code).difference(&keys).next() {
+            if let Some(key) = Market::keys(kind, code, record.num_days).difference(&keys).next() {
                 // A part that became a dead letter takes its codes with it.
                 let of_part = failed.iter().filter_map(|payload| asked(payload));
                 if !of_part.into_iter().any(|(other, codes)| other == kind && codes.contains(&code)) {
                     return Err(format!("{key:?} is missing after {record:?}"));
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a security of which anything is stored has all of the first days.
+pub fn whole_or_nothing(market: &Market, num_days: usize, store: &ModelStore) -> Result<(), String> {
+    let keys = store.keys();
+    for (kind, code) in market.subjects() {
+        let wanted = Market::keys(kind, code, num_days);
+        let missing: Vec<&StoredKey> = wanted.difference(&keys).collect();
+        let has_some = Market::keys(kind, code, market.num_days).intersection(&keys).next().is_some();
+        if has_some && !missing.is_empty() {
+            return Err(format!("{kind:?} of {code} are stored without {missing:?}"));
         }
     }
     Ok(())

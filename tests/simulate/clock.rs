@@ -1,4 +1,4 @@
-// Upstream: cluster, run
+// Upstream: cluster, main, run
 // Downstream: actors
 // Role: Virtual wall clocks: one start for all workers, and an error of each worker's own clock.
 

@@ -1,4 +1,4 @@
-// Upstream: checks, run, scenario
+// Upstream: run
 // Downstream: actors, broker, clock, consumer, outbox
 // Role: The workers of a group and the models around them.
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 use actors::domain::Identity;
-use actors::ports::{HeartbeatStore, MarketSources, ReferenceStore, Swappable};
+use actors::ports::{HeartbeatStore, MarketSources, ReferenceStore, StoreSet, Swappable};
 use actors::settings::ActorSettings;
 use actors::simulation::{FixedConfig, ModelHeartbeats, ModelReference, ModelSource, ModelSources, ModelStore};
 use actors::supervision::{RestartPolicy, StatusBoard};
@@ -44,6 +44,8 @@ pub struct Worker {
     pub board: Arc<StatusBoard>,
     /// Its consumer.
     pub feed: Arc<SimulatedFeed>,
+    /// Its store.
+    pub stores: Arc<Swappable<StoreSet>>,
     /// The error of its clock.
     pub clock_error: Rc<Cell<TimeDelta>>,
     supervisor: Addr<Supervisor>,
@@ -57,13 +59,14 @@ impl Worker {
         let tasks = LocalSet::new();
         let entered = tasks.enter();
         let feed = Arc::new(SimulatedFeed::new(name, around.broker.clone()));
+        let stores = Swappable::new(Arc::new(ModelStore::ports(&around.store)));
         let parts = WorkerParts {
             identity: Identity { node_id: name.into(), host: "host".into(), http_address: None },
             feed: feed.clone(),
             orders: Arc::new(NoOrders),
             config: Arc::new(FixedConfig),
             sources: Swappable::new(Arc::new(ModelSources(vec![around.source.clone()])) as Arc<dyn MarketSources>),
-            stores: Swappable::new(Arc::new(ModelStore::ports(&around.store))),
+            stores: stores.clone(),
             reference: Swappable::new(around.reference.clone() as Arc<dyn ReferenceStore>),
             heartbeats: Swappable::new(Arc::new(ModelHeartbeats::default()) as Arc<dyn HeartbeatStore>),
             outbox: around.outbox.clone(),
@@ -75,7 +78,7 @@ impl Worker {
         drop(entered);
         let clock_error = Rc::new(Cell::new(TimeDelta::zero()));
         let process = tokio::task::spawn_local(with_clock_error(tasks, clock_error.clone()));
-        Self { board, feed, clock_error, supervisor, exit, process }
+        Self { board, feed, stores, clock_error, supervisor, exit, process }
     }
 
     /// Kills the process: nothing of it runs any more. What it has sent still arrives.

@@ -1,4 +1,4 @@
-// Upstream: cluster
+// Upstream: cluster, run
 // Downstream: actors, broker, data_worker
 // Role: The consumer of one worker: the real intake and watermark on the model of a broker.
 
@@ -50,6 +50,13 @@ impl SimulatedFeed {
         let (events, heard) = channel();
         let intake = Arc::new(Mutex::new(Intake::new(events.clone())));
         Self { member: member.to_owned(), broker, intake, events, heard: Mutex::new(Some(heard)) }
+    }
+
+    /// Number of unresolved commands, and the sum of all positions, which grows with each resolved one.
+    pub fn progress(&self) -> (usize, usize) {
+        let intake = lock(&self.intake);
+        let positions = intake.positions(&intake.assigned());
+        (intake.num_unresolved(), positions.iter().map(|(_, offset)| *offset as usize).sum())
     }
 
     /// Number of commands that are held.
@@ -214,6 +221,11 @@ impl Consumer {
         let end = Instant::now() + DRAIN;
         while Instant::now() < end {
             self.hear();
+            // librdkafka's own thread sends heartbeats meanwhile.
+            if let Some(generation) = self.generation.filter(|_| self.broker.answers(&self.member)) {
+                self.answered = Instant::now();
+                self.broker.heartbeat(&self.member, generation);
+            }
             let intake = lock(&self.intake);
             if intake.num_in_hand(&intake.assigned()) == 0 {
                 return;

@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: run
+// Downstream: clock, run
 // Role: Simulates groups of workers with faults, each from a seed, and checks that nothing is lost, doubled or stuck.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]

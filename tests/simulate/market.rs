@@ -43,6 +43,8 @@ pub struct Market {
     source: Arc<ModelSource>,
     /// Number of securities, from 1 on.
     pub num_codes: u32,
+    /// Number of days that are over.
+    pub num_days: usize,
     versions: Vec<[[i64; DAYS.len()]; 3]>,
     ever: BTreeSet<Value>,
 }
@@ -57,12 +59,18 @@ fn midnight(number: usize) -> NaiveDateTime {
 
 impl Market {
     /// Offers the first answers.
-    pub fn new(source: Arc<ModelSource>, num_codes: u32) -> Self {
+    pub fn new(source: Arc<ModelSource>, num_codes: u32, num_days: usize) -> Self {
         let versions = vec![[[0; DAYS.len()]; 3]; num_codes as usize];
-        let mut market = Self { source, num_codes, versions, ever: BTreeSet::new() };
+        let mut market = Self { source, num_codes, num_days, versions, ever: BTreeSet::new() };
         market.offer_lists();
         (1..=num_codes).for_each(|number| market.offer(number));
         market
+    }
+
+    /// Offers the next day.
+    pub fn grow(&mut self) {
+        self.num_days = DAYS.len().min(self.num_days + 1);
+        (1..=self.num_codes).for_each(|number| self.offer(number));
     }
 
     /// Corrects one day of one kind and security.
@@ -82,12 +90,12 @@ impl Market {
 
     fn offer(&mut self, number: u32) {
         let code = code(number);
-        let bars = (0..DAYS.len()).map(|day| bar_on(DAYS[day], self.answer(Kind::Bars, number, day))).collect();
+        let bars = (0..self.num_days).map(|day| bar_on(DAYS[day], self.answer(Kind::Bars, number, day))).collect();
         let factor = |day| FetchedFactor {
             timestamp: Field::Value(midnight(day)),
             factor: Field::Value(Decimal::new(self.answer(Kind::Factors, number, day), 6)),
         };
-        let factors = (0..DAYS.len()).map(factor).collect();
+        let factors = (0..self.num_days).map(factor).collect();
         let tick = |number_of_day: usize, (hour, minute): (u32, u32)| FetchedTick {
             timestamp: Field::Value(day(number_of_day).and_hms_opt(hour, minute, 0).expect("a time")),
             price: Field::Value(Decimal::new(self.answer(Kind::Ticks, number, number_of_day), 2)),
@@ -95,7 +103,7 @@ impl Market {
             direction: Field::Value(Decimal::ZERO),
         };
         let ticks: Vec<Vec<FetchedTick>> =
-            (0..DAYS.len()).map(|day| TRADES.iter().map(|trade| tick(day, *trade)).collect()).collect();
+            (0..self.num_days).map(|day| TRADES.iter().map(|trade| tick(day, *trade)).collect()).collect();
         self.source.edit(|data| {
             data.bars.insert(code, bars);
             data.factors.insert(code, factors);
@@ -124,7 +132,7 @@ impl Market {
 
     fn values_of(&self, number: u32) -> Vec<Value> {
         let mut values = Vec::new();
-        for day_number in 0..DAYS.len() {
+        for day_number in 0..self.num_days {
             let answer = |kind| self.answer(kind, number, day_number);
             values.push((Kind::Bars, code(number), midnight(day_number), answer(Kind::Bars)));
             values.push((Kind::Factors, code(number), midnight(day_number), answer(Kind::Factors)));
@@ -134,6 +142,11 @@ impl Market {
             }
         }
         values
+    }
+
+    /// Each kind and security.
+    pub fn subjects(&self) -> Vec<(Kind, Code)> {
+        (1..=self.num_codes).flat_map(|number| Kind::ALL.map(|kind| (kind, code(number)))).collect()
     }
 
     /// Whether the vendor ever gave this answer.
@@ -148,8 +161,8 @@ impl Market {
         values
     }
 
-    /// What a reader must find once the kind of this security was fetched.
-    pub fn keys(&self, kind: Kind, code: Code) -> BTreeSet<StoredKey> {
+    /// What a reader must find once these days of a kind and a security were fetched.
+    pub fn keys(kind: Kind, code: Code, num_days: usize) -> BTreeSet<StoredKey> {
         let of = |day_number: usize| -> Vec<StoredKey> {
             match kind {
                 Kind::Bars => vec![StoredKey::Bar(code, Frequency::Day, midnight(day_number))],
@@ -162,7 +175,7 @@ impl Market {
                     .collect(),
             }
         };
-        (0..DAYS.len()).flat_map(of).collect()
+        (0..num_days).flat_map(of).collect()
     }
 
     /// The whole series of factors of a security, as it must be stored.
@@ -172,8 +185,8 @@ impl Market {
             factor: Millionths(self.answer(Kind::Factors, number, day)),
             source: SourceId::TUSHARE,
         };
-        let rows: Vec<RawFactor> = (0..DAYS.len()).map(raw).collect();
-        let (first, last) = (rows[0].factor, rows[DAYS.len() - 1].factor);
+        let rows: Vec<RawFactor> = (0..self.num_days).map(raw).collect();
+        let (first, last) = (rows[0].factor, rows[self.num_days - 1].factor);
         rows.iter().filter_map(|row| AdjustFactor::of(code(number), *row, first, last)).collect()
     }
 }

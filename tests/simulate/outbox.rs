@@ -1,4 +1,4 @@
-// Upstream: checks, cluster
+// Upstream: checks, cluster, run
 // Downstream: actors, broker
 // Role: The producer of all workers on the model of a broker: parts of commands come back as records.
 

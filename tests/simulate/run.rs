@@ -6,13 +6,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::domain::Stage;
 use actors::ports::StoreErrorClass;
 use actors::simulation::{FaultRates, ModelReference, ModelSource, ModelStore, World};
 use actors::supervisor::ExitReport;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::checks::{CommittedWork, equal, no_copies, nothing_missing, only_answers};
+use crate::checks::{CommittedWork, equal, no_copies, nothing_missing, only_answers, whole_or_nothing};
 use crate::clock;
 use crate::cluster::{Surroundings, Worker};
 use crate::consumer::MAX_HELD;
@@ -22,6 +23,10 @@ use crate::scenario::{Event, Scenario, last_commands};
 
 /// Interval of checks.
 const STEP: Duration = Duration::from_millis(50);
+
+/// Time without any work after which a worker that holds some must say so: a minute, the interval of
+/// heartbeats, and the time of a fetch.
+const SILENCE: Duration = Duration::from_secs(60 + 10 + 20);
 
 /// Time after the last fault in which all work must be done.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -58,6 +63,11 @@ struct Run {
     /// When workers that are down start again.
     starts: Vec<(Instant, usize)>,
     outage_until: Option<Instant>,
+    vendor_hangs_until: Option<Instant>,
+    /// The store before the exchange.
+    old_store: Option<Arc<ModelStore>>,
+    /// Since when each worker holds commands and does nothing, and what it did before.
+    standing: Vec<Option<(Instant, [u64; 5])>>,
     committed: CommittedWork,
     begin: Instant,
 }
@@ -66,23 +76,30 @@ fn name(worker: usize) -> String {
     format!("w{worker}")
 }
 
+fn store_of(scenario: &Scenario, seed: u64) -> Arc<ModelStore> {
+    let mut store = ModelStore::default();
+    (store.deduplicates, store.merges) = (scenario.deduplicates, scenario.merges);
+    store.faults.set_latency(seed, scenario.store_latency);
+    store.faults.set_rates(scenario.store_faults);
+    store.watch_keys();
+    Arc::new(store)
+}
+
 impl Run {
     fn new(seed: u64) -> Self {
         let scenario = Scenario::of(seed);
         let broker = Arc::new(Broker::new(scenario.num_partitions));
         let source = Arc::new(ModelSource::default());
         source.set_weather(seed ^ 1, scenario.vendor_delay, scenario.vendor_failures);
-        let mut store = ModelStore::default();
-        (store.deduplicates, store.merges) = (scenario.deduplicates, scenario.merges);
-        store.faults.set_latency(seed ^ 2, scenario.store_latency);
-        store.faults.set_rates(scenario.store_faults);
-        store.watch_keys();
+        let store = store_of(&scenario, seed ^ 2);
         let outbox = Arc::new(SimulatedOutbox::new(broker.clone(), seed ^ 3, scenario.outbox_failures));
-        let market = Market::new(source.clone(), scenario.num_codes);
+        let market = Market::new(source.clone(), scenario.num_codes, scenario.num_days);
+        broker.note_days(market.num_days);
         let reference = Arc::new(ModelReference::default());
         let settings = scenario.settings.clone();
-        let around = Surroundings { broker, source, store: Arc::new(store), reference, outbox, settings };
-        let workers = (0..scenario.num_workers).map(|number| Some(Worker::start(&name(number), &around))).collect();
+        let around = Surroundings { broker, source, store, reference, outbox, settings };
+        let num_workers = scenario.num_workers;
+        let workers = (0..num_workers).map(|number| Some(Worker::start(&name(number), &around))).collect();
         Self {
             scenario,
             around,
@@ -90,6 +107,9 @@ impl Run {
             workers,
             starts: Vec::new(),
             outage_until: None,
+            vendor_hangs_until: None,
+            old_store: None,
+            standing: vec![None; num_workers],
             committed: CommittedWork::default(),
             begin: Instant::now(),
         }
@@ -109,7 +129,10 @@ impl Run {
         self.heal();
         self.until_done().await?;
         only_answers(&self.market, &self.around.store)?;
-        nothing_missing(&self.around.broker, &self.market, &self.around.store, &self.around.outbox)?;
+        if self.old_store.is_none() {
+            nothing_missing(&self.around.broker, &self.around.store, &self.around.outbox)?;
+        }
+        whole_or_nothing(&self.market, self.scenario.num_days, &self.around.store)?;
         if !is_interrupted {
             no_copies(&self.market, &self.around.store)?;
         }
@@ -134,12 +157,18 @@ impl Run {
             self.around.store.faults.refuse_all(None);
             self.outage_until = None;
         }
+        if self.vendor_hangs_until.is_some_and(|until| until <= now) {
+            self.around.source.set_weather(1, self.scenario.vendor_delay, self.scenario.vendor_failures);
+            self.vendor_hangs_until = None;
+        }
         for (_, number) in self.starts.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
             self.workers[number] = Some(Worker::start(&name(number), &self.around));
         }
         let Surroundings { broker, store, outbox, .. } = &self.around;
-        self.committed.check(broker, &self.market, store, outbox)?;
-        self.check_bounds()
+        let stores: Vec<&ModelStore> = std::iter::once(store.as_ref()).chain(self.old_store.as_deref()).collect();
+        self.committed.check(broker, &stores, outbox)?;
+        self.check_bounds()?;
+        self.check_claims()
     }
 
     fn check_bounds(&self) -> Result<(), String> {
@@ -149,6 +178,32 @@ impl Run {
             let (held, limit) = (worker.feed.num_held(), MAX_HELD + 4);
             if held > limit {
                 return Err(format!("worker {number} holds {held} commands, more than {limit}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a worker that does nothing for a minute, although it holds commands, says so.
+    fn check_claims(&mut self) -> Result<(), String> {
+        for (number, (worker, standing)) in self.workers.iter().zip(&mut self.standing).enumerate() {
+            let Some(worker) = worker.as_ref() else {
+                *standing = None;
+                continue;
+            };
+            let ((unresolved, resolved), counters) = (worker.feed.progress(), &worker.board.counters);
+            let tasks = counters.tasks_upstream() + 1000 * counters.tasks_in(Stage::Waiting).get();
+            let (fetched, written) = (counters.rows_fetched.get(), counters.rows_written.get());
+            let done = [unresolved as u64, resolved as u64, tasks, fetched, written];
+            let since = match *standing {
+                Some((since, before)) if unresolved > 0 && before == done => since,
+                _ => Instant::now(),
+            };
+            *standing = Some((since, done));
+            if since.elapsed() > SILENCE && worker.board.unhealthy_reason().is_none() {
+                return Err(format!(
+                    "worker {number} has done nothing for {:?} and says that it is well",
+                    since.elapsed()
+                ));
             }
         }
         Ok(())
@@ -180,6 +235,22 @@ impl Run {
                 self.around.store.faults.refuse_all(Some(StoreErrorClass::Transient));
                 self.outage_until = Some(Instant::now() + lasting);
             }
+            Event::Grow => {
+                self.market.grow();
+                broker.note_days(self.market.num_days);
+            }
+            Event::VendorHangs(lasting) => {
+                self.around.source.set_weather(1, lasting * 2, 0.0);
+                self.vendor_hangs_until = Some(Instant::now() + lasting);
+            }
+            Event::Exchange => {
+                let store = store_of(&self.scenario, 7);
+                for worker in self.workers.iter().flatten() {
+                    worker.stores.exchange(Arc::new(ModelStore::ports(&store)));
+                }
+                let old = std::mem::replace(&mut self.around.store, store);
+                self.old_store = Some(old);
+            }
             Event::ClockJump(number, error) => {
                 if let Some(worker) = &self.workers[number] {
                     worker.clock_error.set(error);
@@ -197,7 +268,7 @@ impl Run {
         store.faults.refuse_all(None);
         store.faults.set_rates(FaultRates::default());
         outbox.heal();
-        self.outage_until = None;
+        (self.outage_until, self.vendor_hangs_until) = (None, None);
         self.starts.iter_mut().for_each(|(at, _)| *at = Instant::now());
     }
 

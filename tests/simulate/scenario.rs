@@ -45,6 +45,12 @@ pub enum Event {
     Outage(Duration),
     /// The clock of a worker jumps.
     ClockJump(usize, TimeDelta),
+    /// The vendor offers the next day.
+    Grow,
+    /// The vendor does not answer.
+    VendorHangs(Duration),
+    /// All workers reload a configuration with another, empty store.
+    Exchange,
 }
 
 impl Event {
@@ -52,7 +58,9 @@ impl Event {
     pub fn interrupts(&self) -> bool {
         match self {
             Self::Kill(..) | Self::Stop(..) | Self::CutOff(..) | Self::Silence(_) | Self::AddPartition => true,
+            Self::Exchange => true,
             Self::Send { .. } | Self::Correct(..) | Self::Outage(_) | Self::ClockJump(..) => false,
+            Self::Grow | Self::VendorHangs(_) => false,
         }
     }
 }
@@ -65,6 +73,8 @@ pub struct Scenario {
     pub num_partitions: usize,
     /// Number of securities.
     pub num_codes: u32,
+    /// Number of days at the start.
+    pub num_days: usize,
     /// The settings of each worker.
     pub settings: ActorSettings,
     /// Whether the store drops batches with a known token.
@@ -111,6 +121,8 @@ impl Scenario {
             let event = Event::Correct(kind, random.u32(1..=num_codes), random.usize(..DAYS.len()));
             timeline.push((at(&mut random), event));
         }
+        let num_days = random.usize(1..=DAYS.len());
+        (num_days..DAYS.len()).for_each(|_| timeline.push((at(&mut random), Event::Grow)));
         for _ in 0..random.u32(..6) {
             let event = fault(&mut random, num_workers);
             timeline.push((at(&mut random), event));
@@ -121,6 +133,7 @@ impl Scenario {
             num_workers,
             num_partitions,
             num_codes,
+            num_days,
             settings: settings(&mut random),
             deduplicates: random.bool(),
             merges: random.bool(),
@@ -179,13 +192,15 @@ fn command(random: &mut fastrand::Rng, num_codes: u32) -> String {
 fn fault(random: &mut fastrand::Rng, num_workers: usize) -> Event {
     let worker = random.usize(..num_workers);
     let lasting = Duration::from_millis(random.u64(200..15_000));
-    match random.u8(..12) {
+    match random.u8(..15) {
         0..=3 => Event::Kill(worker, lasting),
         4 | 5 => Event::Stop(worker, lasting),
         6 | 7 => Event::CutOff(worker, lasting),
         8 => Event::Silence(lasting),
         9 => Event::AddPartition,
         10 => Event::Outage(lasting),
+        11 => Event::VendorHangs(lasting * 10),
+        12 => Event::Exchange,
         _ => Event::ClockJump(worker, TimeDelta::milliseconds(random.i64(-20_000..20_000))),
     }
 }

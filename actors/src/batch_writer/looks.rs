@@ -1,4 +1,4 @@
-// Upstream: batch_writer::bars, batch_writer::factors
+// Upstream: batch_writer::bars, batch_writer::factors, batch_writer::ticks
 // Downstream: none
 // Role: The looks of a flush at what several workers wrote at the same moment: their number, interval and takeover.
 

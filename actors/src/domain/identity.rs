@@ -1,4 +1,4 @@
-// Upstream: data_worker, domain, heartbeat, notifications, simulation, supervisor
+// Upstream: many
 // Downstream: none
 // Role: The name and address of a worker.
 

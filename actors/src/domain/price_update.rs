@@ -1,4 +1,4 @@
-// Upstream: batch_writer::bars, data_worker, domain, ports, simulation, supervisor
+// Upstream: many
 // Downstream: bar, frequency
 // Role: The event for strategies and risk managers about a new bar: Ginkgo's PriceUpdateDTO.
 

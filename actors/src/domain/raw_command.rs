@@ -1,4 +1,4 @@
-// Upstream: command_router, data_worker, domain, ports, simulation
+// Upstream: command_router, data_worker, domain, ports, simulation, tests::simulate
 // Downstream: none
 // Role: The bytes of a command and its position in Kafka.
 

@@ -1,5 +1,5 @@
-// Upstream: adjust_factor, bar_identity, batch_writer::bars, batch_writer::factors, simulation
-// Downstream: none
+// Upstream: many
+// Downstream: clock, random_id
 // Role: The version of a row that replaced others: its place in an order that is the same for every worker.
 
 use crate::domain::clock::utc_now;

@@ -1,5 +1,5 @@
 // Upstream: many
-// Downstream: none
+// Downstream: clock
 // Role: The Shanghai wall clock, the only time zone of the worker.
 
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, Utc};

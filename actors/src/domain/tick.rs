@@ -1,5 +1,5 @@
 // Upstream: many
-// Downstream: bar, code
+// Downstream: bar, code, row_version
 // Role: A tick (one trade), as fetched from a source and as stored.
 
 use chrono::NaiveDateTime;

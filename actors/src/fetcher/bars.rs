@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::domain::tick_backfill::trading_days;
 use crate::domain::{DateRange, FetchedBar, Field, Frequency, Stage, SyncMode, TaskReport, shanghai_clock};
 use crate::fetcher::parts::FetchParts;
-use crate::fetcher::plan::BarPlan;
 use crate::fetcher::{FetchBars, cross_section};
 use crate::ports::{BarRequest, DataKind, MarketSource, NotedBars};
 use crate::settings::ActorSettings;
@@ -25,10 +24,11 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     if message.guard.is_lost() {
         return;
     }
-    let Some(BarPlan { range, span }) = plan else {
+    let Some(plan) = plan else {
         tracing::debug!(%code, "up to date, nothing to fetch");
         return message.guard.done(TaskReport::default());
     };
+    let range = plan.range;
     let request = BarRequest { code, frequency: message.frequency, range };
     // An answer with minute bars is large, so its rows are reserved before the request.
     let reserved = match message.frequency.minutes() {
@@ -66,6 +66,7 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
         guard.note(differences);
     }
     guard.enter(Stage::Checking);
+    let span = plan.span_of(rows.iter().filter_map(time_of).max());
     parts.validator.do_send(ValidateBars { guard, code, frequency, mode, range, span, source, rows, known, permit });
 }
 
@@ -82,6 +83,14 @@ fn whole_days(
     if has_enough_tasks && is_daily_increment { cross_section::days_of(range) } else { None }
 }
 
+/// The timestamp of a bar, if it is readable.
+fn time_of(bar: &FetchedBar) -> Option<NaiveDateTime> {
+    match bar.timestamp {
+        Field::Value(time) => Some(time),
+        Field::Missing | Field::Unreadable(_) => None,
+    }
+}
+
 /// Whether a bar has ended. The timestamp of a minute bar is its end; a bar that has not ended is incomplete and must
 /// not be stored.
 fn is_over(bar: &FetchedBar, frequency: Frequency) -> bool {
@@ -94,7 +103,7 @@ fn is_over(bar: &FetchedBar, frequency: Frequency) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::{Duration as Span, NaiveDateTime};
+    use chrono::Duration as Span;
 
     #[test]
     fn a_minute_bar_that_has_not_ended_is_none_yet() {

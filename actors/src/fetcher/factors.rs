@@ -15,11 +15,11 @@ use crate::validator::ValidateFactors;
 /// another worker.
 pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors, settings: &ActorSettings) {
     message.guard.trace.store_generation = parts.stores.generation();
-    let range = parts.planner.factors(&message, settings).await;
+    let plan = parts.planner.factors(&message, settings).await;
     if message.guard.is_lost() {
         return;
     }
-    let Some(range) = range else { return message.guard.done(TaskReport::default()) };
+    let Some((range, known_until)) = plan else { return message.guard.done(TaskReport::default()) };
     let code = message.code;
     let call = async |source: Arc<dyn MarketSource>| source.factors(code, range).await;
     let (rows, source) = match parts.caller.fetch(DataKind::Factors, call, &mut message.guard).await {
@@ -32,5 +32,6 @@ pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors,
     let Some(permit) = parts.row_budget.reserve(rows.len()).await else { return };
     let facts = parts.row_context.facts(settings).await;
     guard.enter(Stage::Checking);
-    parts.validator.do_send(ValidateFactors { guard, code, mode, range, source, rows, facts, permit });
+    let message = ValidateFactors { guard, code, mode, range, known_until, source, rows, facts, permit };
+    parts.validator.do_send(message);
 }

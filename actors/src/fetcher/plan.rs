@@ -1,4 +1,4 @@
-// Upstream: actor, bars, parts
+// Upstream: actor, parts
 // Downstream: many
 // Role: Determines the days that a task requests and the stored keys that its rows may replace.
 
@@ -27,6 +27,24 @@ const LAST_MINUTE: NaiveTime = match NaiveTime::from_hms_opt(15, 0, 0) {
 pub(crate) struct BarPlan {
     pub(crate) range: DateRange,
     pub(crate) span: KeySpan,
+    /// Of a replacement that reaches the present: the newest stored time before the request.
+    pub(crate) known_until: Option<NaiveDateTime>,
+}
+
+impl BarPlan {
+    /// The stored keys that the answer may change. A replacement removes what the answer lacks. But another worker may
+    /// have fetched a newer day since the request: what is later than both the answer and the rows that were known
+    /// before it stays.
+    pub(crate) fn span_of(self, newest_fetched: Option<NaiveDateTime>) -> KeySpan {
+        let to = match self.known_until {
+            None => self.span.to,
+            Some(known) => {
+                let end = newest_fetched.map_or(known, |newest| newest.max(known));
+                Some(self.span.to.map_or(end, |to| to.min(end)))
+            }
+        };
+        KeySpan { to, ..self.span }
+    }
 }
 
 /// Plans requests from the stored rows.
@@ -63,7 +81,19 @@ impl FetchPlanner {
         // Without a date in the command, that end of the span stays open: `full` without dates may replace all stored
         // rows of the code.
         let span = KeySpan { code, from: start.map(|_| from), to: end.map(|_| to) };
-        Some(BarPlan { range, span })
+        let known_until = match mode {
+            SyncMode::Replace if last == newest => Some(self.newest_bar(message, settings).await?),
+            SyncMode::Replace | SyncMode::Incremental => None,
+        };
+        Some(BarPlan { range, span, known_until })
+    }
+
+    /// The newest stored bar, or the begin of time; `None` if the task is lost.
+    async fn newest_bar(&self, message: &FetchBars, settings: &ActorSettings) -> Option<NaiveDateTime> {
+        let known = self.bars.of(message.frequency);
+        let reads = StoreOperation::reading("bars");
+        let newest = self.newest(&known, reads, message.code, &message.guard, settings).await?;
+        Some(newest.unwrap_or(NaiveDateTime::MIN))
     }
 
     /// The first day whose bars may be missing; `None` if the task is lost.
@@ -82,18 +112,21 @@ impl FetchPlanner {
         }
     }
 
-    /// The days of factors to request. `None` if no factor can be missing, or the task is lost.
-    pub(crate) async fn factors(&self, message: &FetchFactors, settings: &ActorSettings) -> Option<DateRange> {
+    /// The days of factors to request, and the newest stored time before the request (the begin of time if there is
+    /// none). `None` if no factor can be missing, or the task is lost.
+    pub(crate) async fn factors(
+        &self,
+        message: &FetchFactors,
+        settings: &ActorSettings,
+    ) -> Option<(DateRange, NaiveDateTime)> {
         let FetchFactors { guard, code, mode } = message;
-        let newest = match mode {
+        let newest = self.newest(&self.factors, StoreOperation::reading("factors"), *code, guard, settings).await?;
+        let start = match mode {
             SyncMode::Replace => None,
-            SyncMode::Incremental => {
-                self.newest(&self.factors, StoreOperation::reading("factors"), *code, guard, settings).await?
-            }
+            SyncMode::Incremental => newest.and_then(|newest| newest.date().checked_add_days(Days::new(1))),
         };
-        let start = newest.and_then(|newest| newest.date().checked_add_days(Days::new(1)));
         let range = DateRange { start: start.unwrap_or(DateRange::FIRST_TRADING_DAY), end: shanghai_clock::today() };
-        (range.start <= range.end).then_some(range)
+        (range.start <= range.end).then_some((range, newest.unwrap_or(NaiveDateTime::MIN)))
     }
 
     /// The days of ticks that the command names; without a first day, the days from the newest stored one on.

@@ -1,4 +1,4 @@
-// Upstream: data_worker, heartbeat, ports, simulation, supervisor
+// Upstream: data_worker, heartbeat, ports, simulation, supervisor, tests::simulate
 // Downstream: none
 // Role: The port to the heartbeat store.
 

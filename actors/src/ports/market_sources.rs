@@ -1,4 +1,4 @@
-// Upstream: data_worker, fetcher, ports, simulation, supervisor, tests::it
+// Upstream: many
 // Downstream: data_kind, market_source
 // Role: The port to the configured sources of each kind of data.
 

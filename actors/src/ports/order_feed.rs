@@ -1,4 +1,4 @@
-// Upstream: data_worker, ports, simulation, supervisor
+// Upstream: data_worker, ports, simulation, supervisor, tests::simulate
 // Downstream: command_feed, domain
 // Role: The port to operator orders, which every worker receives.
 

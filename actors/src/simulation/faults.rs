@@ -1,4 +1,4 @@
-// Upstream: simulation, store, world
+// Upstream: many
 // Downstream: ports
 // Role: Faults and latencies of a model, per operation: scripted, or random from a seed.
 

@@ -1,4 +1,4 @@
-// Upstream: simulation, world
+// Upstream: simulation, tests::simulate, world
 // Downstream: domain, faults, ports
 // Role: A model of Ginkgo's MySQL database with stock list, trading calendar and records of ended tasks.
 

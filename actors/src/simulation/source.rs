@@ -1,4 +1,4 @@
-// Upstream: simulation, world
+// Upstream: simulation, tests::simulate, world
 // Downstream: domain, ports
 // Role: A model of a vendor: answers from test data, with scripted errors and delays.
 
@@ -13,6 +13,9 @@ use crate::domain::{
     Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field, SourceId,
 };
 use crate::ports::{BarRequest, DataKind, MarketSource, MarketSources, SourceError, SourceErrorKind};
+
+/// Time after which a request without an answer fails, as in the real sources.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One vendor. It answers requests from [`Data`] after a delay, or with the next queued error.
 #[derive(Debug, Default)]
@@ -40,7 +43,11 @@ impl State {
         };
         let fails = random.f64() < *failures;
         let error = queued.or_else(|| fails.then(|| SourceErrorKind::Unreachable("an injected fault".to_owned())));
-        (max_delay.mul_f64(random.f64()), max_delay.mul_f64(random.f64()), error)
+        let (sending, answering) = (max_delay.mul_f64(random.f64()), max_delay.mul_f64(random.f64()));
+        match sending + answering > TIMEOUT {
+            true => (TIMEOUT, Duration::ZERO, Some(SourceErrorKind::Timeout(TIMEOUT))),
+            false => (sending, answering, error),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 // Upstream: batch_writer::bars, batch_writer::factors, batch_writer::ticks, store_retry
-// Downstream: none
+// Downstream: domain
 // Role: Creates deduplication tokens, by which a store recognizes a retried INSERT.
 
 use crate::domain::random_id::random_uuid;

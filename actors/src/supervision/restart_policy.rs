@@ -1,4 +1,4 @@
-// Upstream: data_worker, simulation, supervised, supervised_tests, supervision, supervisor
+// Upstream: many
 // Downstream: none
 // Role: Limits and delays of actor restarts before the worker gives up.
 

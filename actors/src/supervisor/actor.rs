@@ -1,4 +1,4 @@
-// Upstream: data_worker, simulation, supervisor
+// Upstream: data_worker, simulation, supervisor, tests::simulate
 // Downstream: many
 // Role: The root actor: starts the other actors, executes orders, drains the worker and determines its exit report.
 

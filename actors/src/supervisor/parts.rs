@@ -1,4 +1,4 @@
-// Upstream: actor, data_worker, lifecycle, simulation, spawn, supervisor
+// Upstream: many
 // Downstream: domain, ports
 // Role: The ports of one worker, and the threads of its actors.
 

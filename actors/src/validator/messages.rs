@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveDateTime};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::domain::expected_rows::ExpectedRows;
@@ -55,6 +55,8 @@ pub struct ValidateFactors {
     pub mode: SyncMode,
     /// The requested days.
     pub range: DateRange,
+    /// The newest stored time before the request.
+    pub known_until: NaiveDateTime,
     /// The source of the rows.
     pub source: SourceId,
     /// The fetched rows.

@@ -1,4 +1,4 @@
-// Upstream: consumer_context, consumer_tests, consumer_thread, feed, membership, membership_watch
+// Upstream: many
 // Downstream: actors, watermark
 // Role: Tracks delivered and returned commands and commit positions by partition, independent of the Kafka client.
 

@@ -3,6 +3,7 @@
 // Role: Writes of bars on a model store: increments, replacements, lost answers, refusals, an exchanged store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ports::StoreErrorClass;
 use crate::settings::ActorSettings;
@@ -77,13 +78,32 @@ fn a_task_starts_again_on_an_exchanged_store() {
         let world = World::start(ActorSettings::default());
         world.running().await;
         world.offer(1, &[1000, 1010]);
-        world.store.faults.refuse_all(Some(StoreErrorClass::Transient));
+        world.store.faults.queue("bars.stored", [Fault::Refuse(StoreErrorClass::Transient); 100]);
         world.feed.send(&full_command(&[1]));
         world.until("the write fails", |world| world.store.faults.num_calls("bars.stored") > 0).await;
         let other = Arc::new(ModelStore::deduplicating());
         world.stores.exchange(Arc::new(ModelStore::ports(&other)));
         world.until("the command", |world| world.feed.resolved().len() == 1).await;
         assert_eq!((world.store.closes(1), other.closes(1)), (vec![], vec![1000, 1010]));
+    });
+}
+
+#[test]
+fn a_full_answer_leaves_days_that_came_since() {
+    World::run(async {
+        let world = World::start(ActorSettings::default());
+        world.running().await;
+        world.offer(1, &[1000, 1010]);
+        world.source.set_delay(Duration::from_secs(20));
+        world.feed.send(&full_command(&[1]));
+        world.until("the request", |world| world.source.num_calls() > 0).await;
+        let other = World::start_on(world.store.clone(), ActorSettings::default());
+        other.running().await;
+        other.offer(1, &[1000, 1010, 1020]);
+        other.feed.send(&full_command(&[1]));
+        other.until("the newer answer", |other| other.feed.resolved().len() == 1).await;
+        world.until("the older answer", |world| world.feed.resolved().len() == 1).await;
+        assert_eq!(world.store.closes(1), [1000, 1010, 1020]);
     });
 }
 
@@ -102,7 +122,7 @@ fn a_silent_broker_delays_no_write_and_doubles_no_update() {
         let begun = tokio::time::Instant::now();
         world.feed.send(&full_command(&[2]));
         world.until("the second command", |world| world.feed.resolved().len() == 2).await;
-        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?} of virtual time", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?} of virtual time", begun.elapsed());
         world.until("both updates", |world| world.board.counters.price_updates_lost.get() == 2).await;
         let keys: Vec<_> = world.outbox.price_updates().iter().map(|update| update.key.to_string()).collect();
         assert_eq!(keys, ["000001.SZ", "000002.SZ"], "each arrived once");

@@ -17,6 +17,9 @@ pub struct FactorUnit {
     pub code: Code,
     /// Whether these rows replace the stored series or are added to it.
     pub mode: SyncMode,
+    /// The newest stored time before the request. Later rows than this and the answer's came from another worker since,
+    /// so a replacement leaves them.
+    pub known_until: NaiveDateTime,
     /// The rows.
     pub rows: Vec<RawFactor>,
 }
@@ -110,7 +113,13 @@ fn merge_rows(unit: &FactorUnit, rows: &mut BTreeMap<NaiveDateTime, RawFactor>) 
     let mut counts = TaskCounts::default();
     if unit.mode == SyncMode::Replace {
         let fetched: HashSet<NaiveDateTime> = unit.rows.iter().map(|row| row.timestamp).collect();
-        rows.retain(|timestamp, _| fetched.contains(timestamp));
+        let until = unit
+            .rows
+            .iter()
+            .map(|row| row.timestamp)
+            .max()
+            .map_or(unit.known_until, |newest| newest.max(unit.known_until));
+        rows.retain(|timestamp, _| fetched.contains(timestamp) || *timestamp > until);
     }
     for row in &unit.rows {
         match rows.insert(row.timestamp, *row) {
@@ -174,7 +183,12 @@ mod tests {
     }
 
     fn unit(mode: SyncMode, rows: &[(i64, i64)]) -> FactorUnit {
-        FactorUnit { code: code(), mode, rows: rows.iter().map(|(n, factor)| raw(*n, *factor)).collect() }
+        FactorUnit {
+            code: code(),
+            mode,
+            known_until: NaiveDateTime::MAX,
+            rows: rows.iter().map(|(n, factor)| raw(*n, *factor)).collect(),
+        }
     }
 
     fn as_stored(rows: &[AdjustFactor]) -> Vec<StoredFactor> {
@@ -212,6 +226,20 @@ mod tests {
     fn expected(series: &[(i64, i64)]) -> Vec<AdjustFactor> {
         let (first, last) = (raw(0, series[0].1).factor, raw(0, series[series.len() - 1].1).factor);
         series.iter().map(|(n, factor)| AdjustFactor::of(code(), raw(*n, *factor), first, last).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_replacement_leaves_days_that_came_since_its_request() {
+        let stored =
+            plan(&[&unit(SyncMode::Replace, &[(1, 1), (2, 1), (3, 2)])], &HashMap::new(), vec![], RowVersion::now());
+        let (ends, stored) = (stored.ends, as_stored(&stored.insert));
+        let days = |known_until| {
+            let older = FactorUnit { known_until, ..unit(SyncMode::Replace, &[(1, 1), (2, 1)]) };
+            let plan = plan(&[&older], &ends, stored.clone(), RowVersion::now());
+            (plan.insert.len(), plan.remove.len())
+        };
+        assert_eq!(days(day(2)), (0, 0), "the third day came since");
+        assert_eq!(days(day(3)), (2, 3), "the vendor no longer has the third day");
     }
 
     #[test]
