@@ -79,6 +79,30 @@ fn is_split(record: &Record, kind: Kind, code: Code, num_codes: usize, logs: &[(
     logs.iter().flat_map(|(log, _)| log).any(is_part)
 }
 
+/// Follows the messages to people.
+#[derive(Default)]
+pub struct ResolvedAlerts {
+    /// Number of messages that were read.
+    read: usize,
+}
+
+impl ResolvedAlerts {
+    /// Checks that no alert on this kind is resolved while the store refuses its rows.
+    pub fn check(&mut self, outbox: &SimulatedOutbox, refused: Option<Kind>) -> Result<(), String> {
+        let messages = outbox.notifications_since(self.read);
+        self.read += messages.len();
+        let Some(kind) = refused else { return Ok(()) };
+        let is_wrong = |message: &&Json| {
+            let data = &message["data"];
+            data["alert_type"] == "write_error" && data["resolved"] == true && data["data"] == kind.name()
+        };
+        match messages.iter().find(is_wrong) {
+            Some(message) => Err(format!("an alert is resolved while its cause lasts: {message}")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Checks that no row is stored that the vendor never gave.
 pub fn only_answers(market: &Market, store: &ModelStore) -> Result<(), String> {
     match stored(store).iter().find(|value| !market.ever_gave(value)) {

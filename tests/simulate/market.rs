@@ -33,6 +33,24 @@ pub enum Kind {
 impl Kind {
     /// All kinds.
     pub const ALL: [Self; 3] = [Self::Bars, Self::Factors, Self::Ticks];
+
+    /// The name in alerts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bars => "bars",
+            Self::Factors => "factors",
+            Self::Ticks => "ticks",
+        }
+    }
+
+    /// The store's operation that inserts its rows.
+    pub fn insertion(self) -> &'static str {
+        match self {
+            Self::Bars => "bars.insert",
+            Self::Factors => "factors.insert",
+            Self::Ticks => "ticks.insert",
+        }
+    }
 }
 
 /// A stored value: kind, security, time, and the number that identifies the answer (fen, or millionths of a factor).

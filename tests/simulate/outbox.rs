@@ -50,6 +50,11 @@ impl SimulatedOutbox {
         self.lock().published.clone()
     }
 
+    /// The messages to people after the first `number`.
+    pub fn notifications_since(&self, number: usize) -> Vec<Value> {
+        self.lock().published.notifications.get(number..).map(<[Value]>::to_vec).unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,11 +13,11 @@ use actors::supervisor::ExitReport;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::checks::{CommittedWork, equal, no_copies, nothing_missing, only_answers, whole_or_nothing};
+use crate::checks::{CommittedWork, ResolvedAlerts, equal, no_copies, nothing_missing, only_answers, whole_or_nothing};
 use crate::clock;
 use crate::cluster::{Surroundings, Worker};
 use crate::consumer::MAX_HELD;
-use crate::market::{Market, stored};
+use crate::market::{Kind, Market, stored};
 use crate::outbox::SimulatedOutbox;
 use crate::scenario::{Event, Scenario, last_commands};
 
@@ -27,6 +27,9 @@ const STEP: Duration = Duration::from_millis(50);
 /// Time without any work after which a worker that holds some must say so: a minute, the interval of
 /// heartbeats, and the time of a fetch.
 const SILENCE: Duration = Duration::from_secs(60 + 10 + 20);
+
+/// Time that an INSERT and the publication of an alert may take.
+const ALERT_DELAY: Duration = Duration::from_secs(20);
 
 /// Time after the last fault in which all work must be done.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -64,6 +67,9 @@ struct Run {
     starts: Vec<(Instant, usize)>,
     outage_until: Option<Instant>,
     vendor_hangs_until: Option<Instant>,
+    /// The kind that the store refuses, since when and until when.
+    refused: Option<(Kind, Instant, Instant)>,
+    alerts: ResolvedAlerts,
     /// The store before the exchange.
     old_store: Option<Arc<ModelStore>>,
     /// Since when each worker holds commands and does nothing, and what it did before.
@@ -108,6 +114,8 @@ impl Run {
             starts: Vec::new(),
             outage_until: None,
             vendor_hangs_until: None,
+            refused: None,
+            alerts: ResolvedAlerts::default(),
             old_store: None,
             standing: vec![None; num_workers],
             committed: CommittedWork::default(),
@@ -161,6 +169,11 @@ impl Run {
             self.around.source.set_weather(1, self.scenario.vendor_delay, self.scenario.vendor_failures);
             self.vendor_hangs_until = None;
         }
+        if let Some((kind, ..)) = self.refused.take_if(|(.., until)| *until <= now) {
+            self.around.store.faults.refuse(kind.insertion(), None);
+        }
+        let refused = self.refused.filter(|(_, since, _)| since.elapsed() > ALERT_DELAY).map(|(kind, ..)| kind);
+        self.alerts.check(&self.around.outbox, refused)?;
         for (_, number) in self.starts.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
             self.workers[number] = Some(Worker::start(&name(number), &self.around));
         }
@@ -243,7 +256,15 @@ impl Run {
                 self.around.source.set_weather(1, lasting * 2, 0.0);
                 self.vendor_hangs_until = Some(Instant::now() + lasting);
             }
+            Event::Refuse(kind, lasting) if self.refused.is_none() => {
+                self.around.store.faults.refuse(kind.insertion(), Some(StoreErrorClass::Transient));
+                self.refused = Some((kind, Instant::now(), Instant::now() + lasting));
+            }
+            Event::Refuse(..) => {}
             Event::Exchange => {
+                if let Some((kind, ..)) = self.refused.take() {
+                    self.around.store.faults.refuse(kind.insertion(), None);
+                }
                 let store = store_of(&self.scenario, 7);
                 for worker in self.workers.iter().flatten() {
                     worker.stores.exchange(Arc::new(ModelStore::ports(&store)));
@@ -266,6 +287,9 @@ impl Run {
         broker.heal();
         source.set_weather(1, Duration::from_millis(20), 0.0);
         store.faults.refuse_all(None);
+        if let Some((kind, ..)) = self.refused.take() {
+            store.faults.refuse(kind.insertion(), None);
+        }
         store.faults.set_rates(FaultRates::default());
         outbox.heal();
         (self.outage_until, self.vendor_hangs_until) = (None, None);

@@ -43,6 +43,8 @@ pub enum Event {
     AddPartition,
     /// The store refuses everything.
     Outage(Duration),
+    /// The store refuses to insert one kind of rows.
+    Refuse(Kind, Duration),
     /// The clock of a worker jumps.
     ClockJump(usize, TimeDelta),
     /// The vendor offers the next day.
@@ -60,7 +62,7 @@ impl Event {
             Self::Kill(..) | Self::Stop(..) | Self::CutOff(..) | Self::Silence(_) | Self::AddPartition => true,
             Self::Exchange => true,
             Self::Send { .. } | Self::Correct(..) | Self::Outage(_) | Self::ClockJump(..) => false,
-            Self::Grow | Self::VendorHangs(_) => false,
+            Self::Grow | Self::VendorHangs(_) | Self::Refuse(..) => false,
         }
     }
 }
@@ -192,7 +194,7 @@ fn command(random: &mut fastrand::Rng, num_codes: u32) -> String {
 fn fault(random: &mut fastrand::Rng, num_workers: usize) -> Event {
     let worker = random.usize(..num_workers);
     let lasting = Duration::from_millis(random.u64(200..15_000));
-    match random.u8(..15) {
+    match random.u8(..17) {
         0..=3 => Event::Kill(worker, lasting),
         4 | 5 => Event::Stop(worker, lasting),
         6 | 7 => Event::CutOff(worker, lasting),
@@ -201,6 +203,7 @@ fn fault(random: &mut fastrand::Rng, num_workers: usize) -> Event {
         10 => Event::Outage(lasting),
         11 => Event::VendorHangs(lasting * 10),
         12 => Event::Exchange,
+        13 | 14 => Event::Refuse(Kind::ALL[random.usize(..3)], lasting * 4),
         _ => Event::ClockJump(worker, TimeDelta::milliseconds(random.i64(-20_000..20_000))),
     }
 }

@@ -152,12 +152,14 @@ impl StoreAlerts {
             content,
             fields: vec![
                 ("alert_type", "write_error".to_owned()),
+                ("data", data_name.to_owned()),
                 ("state", word.as_str().to_owned()),
                 ("class", error.class.to_string()),
                 ("outage_seconds", seconds),
             ],
             data: json!({
                 "alert_type": "write_error",
+                "data": data_name,
                 "state": word.as_str(),
                 "resolved": false,
                 "class": error.class.as_str(),
@@ -200,11 +202,13 @@ impl StoreAlerts {
             content: format!("{data_name} can be written again after {seconds} s"),
             fields: vec![
                 ("alert_type", "write_error".to_owned()),
+                ("data", data_name.to_owned()),
                 ("state", AlertTransition::Resolved.as_str().to_owned()),
                 ("outage_seconds", seconds),
             ],
             data: json!({
                 "alert_type": "write_error",
+                "data": data_name,
                 "state": AlertTransition::Resolved.as_str(),
                 "resolved": true,
                 "outage_seconds": lasted.as_secs_f64(),

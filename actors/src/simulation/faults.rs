@@ -43,6 +43,8 @@ struct State {
     queued: BTreeMap<&'static str, VecDeque<Fault>>,
     /// Every call fails with this class; takes precedence over the queue.
     always: Option<StoreErrorClass>,
+    /// Every call of these operations fails.
+    refused: BTreeMap<&'static str, StoreErrorClass>,
     calls: BTreeMap<&'static str, u64>,
     /// Random numbers and the maximum latency of each way of a call.
     latency: Option<(fastrand::Rng, Duration)>,
@@ -58,6 +60,15 @@ impl Faults {
     /// Makes every call fail with this class from now on; `None` ends this.
     pub fn refuse_all(&self, class: Option<StoreErrorClass>) {
         self.lock().always = class;
+    }
+
+    /// Makes every call of one operation fail with this class from now on; `None` ends this.
+    pub fn refuse(&self, operation: &'static str, class: Option<StoreErrorClass>) {
+        let mut state = self.lock();
+        match class {
+            Some(class) => state.refused.insert(operation, class),
+            None => state.refused.remove(operation),
+        };
     }
 
     /// Gives every call a random latency of at most `max` before and after its execution, from this seed.
@@ -106,7 +117,8 @@ impl Faults {
             let mut state = self.lock();
             *state.calls.entry(operation).or_default() += 1;
             let queued = state.queued.get_mut(operation).and_then(VecDeque::pop_front);
-            state.always.map(Fault::Refuse).or(queued).or_else(|| state.random_fault())
+            let always = state.always.or(state.refused.get(operation).copied());
+            always.map(Fault::Refuse).or(queued).or_else(|| state.random_fault())
         };
         match fault {
             None => Ok(work()),
