@@ -19,6 +19,7 @@ mod group;
 mod http;
 mod idempotence;
 mod intake;
+mod list_tables;
 mod logs;
 mod main_job;
 mod membership;

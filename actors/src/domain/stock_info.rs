@@ -1,4 +1,4 @@
-// Upstream: data_worker, domain, market_cache, ports, reference_list, simulation
+// Upstream: many
 // Downstream: bar, code, market_facts, task
 // Role: A security of the stock list, as fetched from a source and as stored.
 

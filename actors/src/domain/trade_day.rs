@@ -1,4 +1,4 @@
-// Upstream: data_worker, domain, market_cache, ports, reference_list, simulation
+// Upstream: many
 // Downstream: bar
 // Role: A day of the trading calendar, as fetched from a source and as stored.
 
