@@ -47,6 +47,7 @@ mod sources_tdx;
 mod sources_tushare;
 mod sources_yahoo;
 mod standalone;
+mod store_tables;
 mod sync_records;
 mod tdx_worker;
 mod ticks;
