@@ -36,6 +36,7 @@ mod reference;
 mod reload;
 mod reload_effects;
 mod reload_servers;
+mod reload_sources;
 mod secrets;
 mod send;
 mod source_pairs;
