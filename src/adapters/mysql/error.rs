@@ -47,8 +47,8 @@ impl MySqlError {
     }
 }
 
-/// The class of an error of the server, by its number and its SQLSTATE. MySQL has no SQLSTATE of their own for many
-/// errors about values.
+/// The class of an error of the server, by its number and its SQLSTATE. For many errors about values MySQL has only the
+/// general SQLSTATE HY000.
 fn classify(number: u16, state: Option<&str>) -> StoreErrorClass {
     match (number, state.unwrap_or_default()) {
         // Wrong text, cut off, out of range, no date, NULL, no default, mixed collations, wrong row count, duplicate key,
