@@ -81,7 +81,7 @@ impl ConfigReader {
 impl ConfigSource for ConfigReader {
     async fn prepare(&self) -> Result<PreparedConfig, ConfigRefused> {
         let (fresh, changed) = self.read().await?;
-        let exchange = self.services.rebuild(&fresh.settings, &changed).await.map_err(refused)?;
+        let exchange = self.services.rebuild(&self.settings(), &fresh.settings, &changed).await.map_err(refused)?;
         let (in_force, telemetry) = (self.in_force.clone(), self.telemetry.clone());
         let settings = fresh.settings.actor_settings();
         let install = move || {

@@ -12,3 +12,5 @@ pub mod run;
 pub mod service_hub;
 /// The adapters that a reload may exchange.
 pub mod services;
+/// The sources that a change concerns.
+pub mod source_change;

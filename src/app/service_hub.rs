@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::adapters::clickhouse::bars::ClickHouseBars;
+use crate::adapters::clickhouse::probe as clickhouse_probe;
 use crate::adapters::clickhouse::reports::ClickHouseReports;
 use crate::adapters::clickhouse::stored_days::ClickHouseDays;
 use crate::adapters::kafka;
@@ -171,7 +172,7 @@ impl ServiceHub {
             ),
             probe(
                 at("ClickHouse", &clickhouse.host, clickhouse.port),
-                async move { ClickHouseBars::new(&clickhouse).probe().await.map_err(|error| error.reason) }.boxed(),
+                async move { clickhouse_probe::probe(&clickhouse).await.map_err(|error| error.reason) }.boxed(),
             ),
             probe(
                 at("MySQL", &mysql.host, mysql.port),

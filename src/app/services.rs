@@ -13,7 +13,8 @@ use crate::adapters::clickhouse::reports::ClickHouseReports;
 use crate::adapters::clickhouse::ticks::ClickHouseTicks;
 use crate::adapters::mysql::store::MySqlReference;
 use crate::adapters::redis::heartbeat::RedisHeartbeats;
-use crate::config::Settings;
+use crate::app::source_change::concerned;
+use crate::config::{Settings, SourcesSection};
 use crate::sources::shared::budget::QuotaState;
 use crate::sources::{self, ConfiguredSources};
 
@@ -64,7 +65,12 @@ impl Services {
 
     /// Builds the backends that the changed settings affect and probes their connections. The error contains the
     /// reasons of all failed backends.
-    pub async fn rebuild(&self, settings: &Settings, changed: &[String]) -> Result<Exchange, Vec<String>> {
+    pub async fn rebuild(
+        &self,
+        before: &Settings,
+        settings: &Settings,
+        changed: &[String],
+    ) -> Result<Exchange, Vec<String>> {
         let is_changed = |section: &str| {
             changed.iter().any(|path| path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')))
         };
@@ -76,13 +82,13 @@ impl Services {
             stores.factors.prepare().await.map_err(|error| error.to_string())?;
             Ok(Arc::new(stores))
         });
-        let sources = probed(is_changed("sources"), "sources", async {
-            let sources = ConfiguredSources::build(&settings.sources, &self.quotas);
-            let sources = sources.map_err(|error| error.to_string())?;
-            let probes = settings.sources.required().into_iter().map(|name| sources::probe(&settings.sources, name));
-            futures_util::future::try_join_all(probes).await?;
-            Ok(Arc::new(sources) as Arc<dyn MarketSources>)
-        });
+        let sources = async {
+            if !is_changed("sources") {
+                return Ok(None);
+            }
+            let sources = self.rebuild_sources(&before.sources, &settings.sources, changed).await;
+            sources.map(Some).map_err(|reason| format!("sources: {reason}"))
+        };
         let reference = probed(is_changed("mysql"), "mysql", async {
             let reference = MySqlReference::new(&settings.mysql);
             reference.probe().await.map(|_| Arc::new(reference) as Arc<dyn ReferenceStore>)
@@ -101,6 +107,34 @@ impl Services {
                 Err(reasons.into_iter().flatten().collect())
             }
         }
+    }
+
+    /// Builds all sources and tries those that the change concerns. Only a source that the configuration prefers must
+    /// answer.
+    async fn rebuild_sources(
+        &self,
+        before: &SourcesSection,
+        after: &SourcesSection,
+        changed: &[String],
+    ) -> Result<Arc<dyn MarketSources>, String> {
+        let built = ConfiguredSources::build(after, &self.quotas).map_err(|error| error.to_string())?;
+        let probes = concerned(before, after, changed).into_iter().map(|source| async move {
+            let answer = tokio::time::timeout(CONNECTION_DEADLINE, sources::probe(after, source.name)).await;
+            (source, answer.unwrap_or_else(|_| Err(format!("no answer within {CONNECTION_DEADLINE:?}"))))
+        });
+        let mut refusals = Vec::new();
+        for (source, answer) in futures_util::future::join_all(probes).await {
+            let Err(reason) = answer else { continue };
+            // Not every reason names its source.
+            let name = format!("source {}: ", source.name.as_str());
+            let reason = format!("{name}{}", reason.trim_start_matches(&name));
+            if source.must_answer {
+                refusals.push(reason);
+            } else {
+                tracing::warn!(reason, "a further source does not answer; the configuration is applied without it");
+            }
+        }
+        if refusals.is_empty() { Ok(Arc::new(built)) } else { Err(refusals.join("; ")) }
     }
 }
 

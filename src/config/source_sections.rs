@@ -176,7 +176,7 @@ impl SourcesSection {
         self.all(Self::of)
     }
 
-    /// The sources that must answer before a reloaded configuration takes effect. They exclude the implicit `tdx` for
+    /// The sources that are tried before a changed configuration takes effect. They exclude the implicit `tdx` for
     /// ticks, because a firewall may block it.
     pub fn required(&self) -> Vec<SourceName> {
         self.all(Self::configured)

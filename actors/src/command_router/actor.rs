@@ -69,7 +69,8 @@ struct CodesListed {
     delivery: Delivery,
     command: ControlCommand,
     work: Work,
-    codes: Vec<Code>,
+    /// The codes, or the reason why there are none.
+    codes: Result<Vec<Code>, String>,
 }
 
 impl CommandRouter {
@@ -139,7 +140,7 @@ impl CommandRouter {
         }
     }
 
-    /// Reads the listed codes. Retries with back-off until the store answers, as for all other store failures.
+    /// Reads the listed codes. Retries with back-off until the store answers, except where its table cannot be read.
     fn list_codes(&self, delivery: Delivery, command: ControlCommand, work: Work, ctx: &mut Context<Self>) {
         let (links, vitals, settings) = (self.links.clone(), self.vitals.clone(), self.settings.clone());
         let router = ctx.address();
@@ -148,7 +149,8 @@ impl CommandRouter {
             let mut delays = crate::store_retry::store_delays(&settings);
             let codes = loop {
                 match links.reference.pin().listed_codes().await {
-                    Ok(codes) => break codes,
+                    Ok(codes) => break Ok(codes),
+                    Err(error) if error.class == crate::ports::StoreErrorClass::Schema => break Err(error.to_string()),
                     Err(error) => {
                         vitals.board().record_error(&error.to_string());
                         let delay = delays.next().unwrap_or(ms(settings.batch.max_retry_delay_ms));
@@ -440,14 +442,18 @@ impl Handler<CodesListed> for CommandRouter {
 
     fn handle(&mut self, message: CodesListed, ctx: &mut Self::Context) {
         let CodesListed { delivery, command, work, codes } = message;
-        if codes.is_empty() {
-            let _logged_in = command.span(delivery.command()).entered();
-            let reason = "the command has no code and the stock list (stock_info) is empty; send `stockinfo` first";
-            self.links.quality.do_send(CommandRefused { reason: reason.to_owned() });
-            return self.dead_letter(delivery, "no_codes", reason.to_owned(), 1);
-        }
-        self.begin_codes(delivery, &command, work, &codes);
-        self.dispatch(ctx);
+        let reason = match codes {
+            Ok(codes) if !codes.is_empty() => {
+                self.begin_codes(delivery, &command, work, &codes);
+                return self.dispatch(ctx);
+            }
+            Ok(_) => "the stock list (stock_info) is empty; send `stockinfo` first".to_owned(),
+            Err(reason) => reason,
+        };
+        let _logged_in = command.span(delivery.command()).entered();
+        let reason = format!("the command has no code and {reason}");
+        self.links.quality.do_send(CommandRefused { reason: reason.clone() });
+        self.dead_letter(delivery, "no_codes", reason, 1);
     }
 }
 

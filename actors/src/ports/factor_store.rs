@@ -1,4 +1,4 @@
-// Upstream: batch_writer::factors, data_worker, ports, simulation, store_set
+// Upstream: batch_writer::factors, data_worker, ports, simulation, store_set, tests::it
 // Downstream: domain, store_error
 // Role: The port to stored adjustment factors.
 

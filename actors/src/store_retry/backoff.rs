@@ -51,9 +51,10 @@ impl<'a> StoreTries<'a> {
     }
 
     /// Reports a failed attempt and waits before the next one, or returns true: waiting is of no use, because only an
-    /// operator can mend the table, which belongs to one subject. Then the task has to fail; all other work goes on.
+    /// operator can mend the table, or the rows do not fit it, and no other task needs it. Then the task has to fail;
+    /// all other work goes on.
     pub async fn gives_up_after(&mut self, error: &StoreError) -> bool {
-        if self.operation.code.is_none() || error.class != StoreErrorClass::Schema {
+        if !self.operation.gives_up || error.class != StoreErrorClass::Schema {
             self.wait_after(error).await;
             return false;
         }

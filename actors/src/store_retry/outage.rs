@@ -27,22 +27,29 @@ pub struct StoreOperation {
     pub code: Option<Code>,
     /// Whether the operation writes.
     pub writes: bool,
+    /// Whether no other task needs the table, so that a task fails where only an operator can mend it.
+    pub gives_up: bool,
 }
 
 impl StoreOperation {
     /// Reads data of this kind.
     pub fn reading(data_name: &'static str) -> Self {
-        Self { data_name, code: None, writes: false }
+        Self { data_name, code: None, writes: false, gives_up: false }
     }
 
     /// Writes data of this kind.
     pub fn writing(data_name: &'static str) -> Self {
-        Self { data_name, code: None, writes: true }
+        Self { data_name, code: None, writes: true, gives_up: false }
     }
 
     /// The same operation in the table of one security.
     pub fn of(self, code: Code) -> Self {
-        Self { code: Some(code), ..self }
+        Self { code: Some(code), ..self.giving_up() }
+    }
+
+    /// The same operation in a table that only its own tasks need.
+    pub fn giving_up(self) -> Self {
+        Self { gives_up: true, ..self }
     }
 }
 
@@ -105,7 +112,7 @@ impl StoreOutage {
         }
     }
 
-    /// Reports that the table of one subject cannot be used and its task fails. The intake stays open: everything else
+    /// Reports that a table that only its own tasks need cannot be used, and its task fails. The intake stays open: everything else
     /// can be stored. The alert ends with the next success in this table.
     pub fn unusable(&self, operation: StoreOperation, error: &StoreError) {
         self.board.record_error(&error.to_string());
@@ -162,7 +169,7 @@ mod tests {
     use super::*;
     use crate::ports::StoreErrorClass;
 
-    const WRITE: StoreOperation = StoreOperation { data_name: "rows", code: None, writes: true };
+    const WRITE: StoreOperation = StoreOperation { data_name: "rows", code: None, writes: true, gives_up: false };
 
     /// Keeps what it is notified of: failures as `true`, the end as `false`.
     #[derive(Default)]

@@ -1,4 +1,4 @@
-// Upstream: app, benches::pipeline, clickhouse
+// Upstream: app, benches::pipeline, clickhouse, tests::it
 // Downstream: many
 // Role: Implements the bar port on ClickHouse.
 

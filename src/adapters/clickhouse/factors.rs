@@ -1,4 +1,4 @@
-// Upstream: app, clickhouse
+// Upstream: app, clickhouse, tests::it
 // Downstream: many
 // Role: Implements the factor port on ClickHouse.
 

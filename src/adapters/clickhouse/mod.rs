@@ -15,6 +15,8 @@ pub mod clock;
 pub mod errors;
 /// Adjustment factors.
 pub mod factors;
+/// The connection test.
+pub mod probe;
 /// Quality reports.
 pub mod reports;
 /// Rows as RowBinary.

@@ -4,6 +4,9 @@
 
 use std::borrow::Cow;
 
+use ::clickhouse::Row;
+use serde::Deserialize;
+
 /// A table: its columns, in the order and with the types of Ginkgo's models, and the clauses for its creation.
 #[derive(Debug, Clone)]
 pub struct TableSchema {
@@ -149,14 +152,57 @@ impl TableSchema {
         format!("{}.{}", identifier(database), identifier(&self.name))
     }
 
-    /// All problems of the columns found in an existing table, in one text. `None` if there are none.
-    pub fn mismatch(&self, database: &str, found: &[(String, String)]) -> Option<String> {
-        let problems: Vec<String> =
-            self.columns.iter().filter_map(|(name, expected)| problem(name, expected, found)).collect();
+    /// The reasons why the columns found in an existing table cannot be read, in one text. `None` if there are none.
+    pub fn mismatch(&self, database: &str, found: &[FoundColumn]) -> Option<String> {
+        let problems = self.columns.iter().filter_map(|(name, expected)| problem(name, expected, found));
         let advice = "change the columns with ALTER TABLE, or rename the table and let the worker create its own";
+        self.complaint(database, problems.collect(), advice)
+    }
+
+    /// The reasons why rows cannot be inserted into an existing table, or deleted from it.
+    pub fn obstacle(&self, database: &str, engine: &str, found: &[FoundColumn]) -> Option<String> {
+        let ours = found.iter().filter(|column| self.columns.iter().any(|(name, _)| *name == column.name));
+        let problems = engine_problem(engine).into_iter().chain(ours.filter_map(computed));
+        let advice = "rename the table and let the worker create its own, or set clickhouse.host and clickhouse.database \
+                      to where the rows themselves are stored";
+        self.complaint(database, problems.collect(), advice)
+    }
+
+    fn complaint(&self, database: &str, problems: Vec<String>, advice: &str) -> Option<String> {
         let table = format!("{database}.{}", self.name);
         (!problems.is_empty()).then(|| format!("table {table}: {}; {advice}", problems.join("; ")))
     }
+}
+
+/// A column of an existing table.
+#[derive(Debug, Clone, Row, Deserialize)]
+pub struct FoundColumn {
+    /// The name.
+    pub name: String,
+    /// The type.
+    pub kind: String,
+    /// `DEFAULT`, `MATERIALIZED`, `ALIAS`, `EPHEMERAL`, or empty.
+    pub default_kind: String,
+}
+
+/// Why a table with this engine cannot be written. The worker inserts rows and deletes the ones they replace; a row must
+/// keep its values when the engine merges it with others.
+pub fn engine_problem(engine: &str) -> Option<String> {
+    let local = engine.strip_prefix("Replicated").or(engine.strip_prefix("Shared")).unwrap_or(engine);
+    let reason = match local {
+        "MergeTree" | "ReplacingMergeTree" => return None,
+        merging if merging.ends_with("MergeTree") => "it changes rows when it merges them",
+        _ => "it does not store rows that can be inserted and deleted",
+    };
+    let needed = "MergeTree or ReplacingMergeTree, also with Replicated or Shared before it";
+    Some(format!("engine {engine}: {reason}; needed: {needed}"))
+}
+
+/// Why a column of ours takes no values, if it does not.
+fn computed(column: &FoundColumn) -> Option<String> {
+    let FoundColumn { name, default_kind, .. } = column;
+    let is_computed = matches!(default_kind.as_str(), "MATERIALIZED" | "ALIAS" | "EPHEMERAL");
+    is_computed.then(|| format!("column {name}: {default_kind}, so it takes no values"))
 }
 
 /// A quoted SQL identifier.
@@ -164,8 +210,8 @@ pub fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }
 
-fn problem(name: &str, expected: &str, found: &[(String, String)]) -> Option<String> {
-    let Some((_, kind)) = found.iter().find(|(column, _)| column == name) else {
+fn problem(name: &str, expected: &str, found: &[FoundColumn]) -> Option<String> {
+    let Some(FoundColumn { kind, .. }) = found.iter().find(|column| column.name == name) else {
         return Some(format!("column {name}: expected {expected}, found none"));
     };
     let fits = match expected {
@@ -183,28 +229,43 @@ pub fn deduplicates(engine: &str, engine_full: &str) -> bool {
         .nth(1)
         .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
         .and_then(|digits| digits.parse::<u64>().ok());
-    engine.starts_with("Replicated") || window.is_some_and(|window| window > 0)
+    engine.starts_with("Replicated") || engine.starts_with("Shared") || window.is_some_and(|window| window > 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ours() -> Vec<(String, String)> {
-        BAR.columns.iter().map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).collect()
+    fn ours() -> Vec<FoundColumn> {
+        let column = |(name, kind): &(&str, &str)| FoundColumn {
+            name: (*name).to_owned(),
+            kind: (*kind).to_owned(),
+            default_kind: String::new(),
+        };
+        BAR.columns.iter().map(column).collect()
     }
 
     #[test]
     fn names_every_wrong_column() {
         assert_eq!(BAR.mismatch("ginkgo", &ours()), None);
         let mut columns = ours();
-        columns[1].1 = "Float64".to_owned();
-        columns.retain(|(name, _)| name != "uuid");
-        columns[10].1 = "DateTime('Asia/Shanghai')".to_owned();
+        columns[1].kind = "Float64".to_owned();
+        columns.retain(|column| column.name != "uuid");
+        columns[10].kind = "DateTime('Asia/Shanghai')".to_owned();
         let text = BAR.mismatch("ginkgo", &columns).unwrap();
         assert!(text.contains("column open: expected Decimal(16, 2), found Float64"), "{text}");
         assert!(text.contains("column uuid: expected String, found none"), "{text}");
         assert!(!text.contains("timestamp"), "a zone is as good as none: {text}");
+    }
+
+    #[test]
+    fn only_engines_that_keep_rows_can_be_written() {
+        for engine in ["MergeTree", "ReplicatedMergeTree", "SharedReplacingMergeTree", "ReplacingMergeTree"] {
+            assert_eq!(engine_problem(engine), None);
+        }
+        for engine in ["View", "Distributed", "ReplicatedSummingMergeTree", "Shared", "CollapsingMergeTree", ""] {
+            assert!(engine_problem(engine).is_some(), "{engine}");
+        }
     }
 
     #[test]
@@ -213,6 +274,7 @@ mod tests {
         assert!(deduplicates("ReplacingMergeTree", "… SETTINGS non_replicated_deduplication_window = 1000, x = 1"));
         assert!(!deduplicates("MergeTree", "… SETTINGS non_replicated_deduplication_window = 0"));
         assert!(deduplicates("ReplicatedMergeTree", "ReplicatedMergeTree"));
+        assert!(deduplicates("SharedMergeTree", "SharedMergeTree"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-// Upstream: bars, factors, reports, stored_days, ticks
+// Upstream: bars, factors, probe, reports, stored_days, ticks
 // Downstream: actors, adapters, clock, config, errors, schema
 // Role: Accesses one ClickHouse table: creates and checks it, inserts and deletes rows, with a timeout per request.
 
@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 
 use crate::adapters::clickhouse::clock::TableClock;
 use crate::adapters::clickhouse::errors::{Effect, classify, text_of};
-use crate::adapters::clickhouse::schema::{TableSchema, deduplicates, identifier};
+use crate::adapters::clickhouse::schema::{FoundColumn, TableSchema, deduplicates, identifier};
 use crate::adapters::probe::Answer;
 use crate::config::{ClickHouseSection, Compression};
 
@@ -43,6 +43,15 @@ pub struct TableFacts {
     pub clock: TableClock,
     /// Whether the table deduplicates INSERTs by token.
     pub deduplicates_retries: bool,
+}
+
+/// What a table is checked for.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    /// SELECT.
+    Reading,
+    /// INSERT and DELETE as well.
+    Writing,
 }
 
 impl Table {
@@ -144,10 +153,10 @@ impl Table {
         Ok(count > 0)
     }
 
-    async fn columns(&self) -> Result<Vec<(String, String)>, StoreError> {
+    async fn columns(&self) -> Result<Vec<FoundColumn>, StoreError> {
         let query = self
             .server
-            .query("SELECT name, type FROM system.columns WHERE database = ? AND table = ?")
+            .query("SELECT name, type AS kind, default_kind FROM system.columns WHERE database = ? AND table = ?")
             .bind(&self.database)
             .bind(&self.schema.name);
         self.bounded("read the columns", Effect::None, query.fetch_all()).await
@@ -170,27 +179,45 @@ impl Table {
     pub async fn probe(&self) -> Result<Answer, StoreError> {
         let version: String =
             self.bounded("read the version", Effect::None, self.server.query("SELECT version()").fetch_one()).await?;
-        let answer = Answer::default().with_version("ClickHouse", &version, OLDEST_VERSION);
+        self.probe_table(Answer::default().with_version("ClickHouse", &version, OLDEST_VERSION)).await
+    }
+
+    /// Adds to an answer whether the worker can use the existing table.
+    pub async fn probe_table(&self, answer: Answer) -> Result<Answer, StoreError> {
         let table = format!("{}.{}", self.database, self.schema.name);
         if self.columns().await?.is_empty() {
             return Ok(answer.with(format!("table {table} does not exist yet; the worker creates it at startup")));
         }
-        match self.inspect().await {
+        match self.inspect(Use::Writing).await {
             Ok(_) => Ok(answer.with(format!("table {table} is as expected"))),
             Err(error) if error.class == StoreErrorClass::Schema => Ok(answer.with_fault(error.reason)),
             Err(error) => Err(error),
         }
     }
 
+    /// The tables of this database whose name has this ending, and the engine of each.
+    pub async fn engines(&self, ending: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let query = self
+            .server
+            .query("SELECT name, engine FROM system.tables WHERE database = ? AND endsWith(name, ?) ORDER BY name")
+            .bind(&self.database)
+            .bind(ending);
+        self.bounded("read the engines", Effect::None, query.fetch_all()).await
+    }
+
     /// Checks the table and determines its facts.
-    async fn inspect(&self) -> Result<TableFacts, StoreError> {
+    async fn inspect(&self, purpose: Use) -> Result<TableFacts, StoreError> {
         let columns = self.columns().await?;
-        if let Some(problems) = self.schema.mismatch(&self.database, &columns) {
+        let (engine, engine_full) = self.engine().await?;
+        let obstacle = match purpose {
+            Use::Reading => None,
+            Use::Writing => self.schema.obstacle(&self.database, &engine, &columns),
+        };
+        if let Some(problems) = obstacle.or(self.schema.mismatch(&self.database, &columns)) {
             return Err(self.error("check the table", StoreErrorClass::Schema, problems));
         }
-        let (engine, engine_full) = self.engine().await?;
         let zone = self.server_zone().await?;
-        let column_type = columns.iter().find(|(name, _)| name == "timestamp").map_or("", |(_, kind)| kind.as_str());
+        let column_type = columns.iter().find(|column| column.name == "timestamp").map_or("", |column| &column.kind);
         let Some(clock) = TableClock::of_column(column_type, &zone) else {
             let reason = format!("unknown time zone of column type {column_type} on a server in the zone {zone}");
             return Err(self.error("check the table", StoreErrorClass::Schema, reason));
@@ -207,7 +234,7 @@ impl Table {
         Ok(TableFacts { clock, deduplicates_retries })
     }
 
-    /// Creates the database and the table if they are missing, and checks the table.
+    /// Creates the database and the table if they are missing, and checks whether the table can be written.
     pub async fn prepare(&self) -> Result<(), StoreError> {
         if !self.has_database().await? {
             let statement = format!("CREATE DATABASE IF NOT EXISTS {}", identifier(&self.database));
@@ -220,16 +247,20 @@ impl Table {
             self.bounded("create the table", Effect::None, query).await?;
             self.client.clear_cached_metadata().await;
         }
-        self.check().await
+        self.check_for(Use::Writing).await
     }
 
-    /// Checks the table, which must exist.
+    /// Checks whether the table, which must exist, can be read.
     pub async fn check(&self) -> Result<(), StoreError> {
+        self.check_for(Use::Reading).await
+    }
+
+    async fn check_for(&self, purpose: Use) -> Result<(), StoreError> {
         if !self.is_there().await? {
             let reason = "the table does not exist; a worker creates it at startup";
             return Err(self.error("check the table", StoreErrorClass::Schema, reason));
         }
-        let facts = self.inspect().await?;
+        let facts = self.inspect(purpose).await?;
         *self.facts.write().unwrap_or_else(PoisonError::into_inner) = Some(facts);
         Ok(())
     }

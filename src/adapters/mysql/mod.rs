@@ -2,10 +2,16 @@
 // Downstream: store
 // Role: Stores the stock list, the trading calendar and sync records in Ginkgo's MySQL database.
 
+/// Cells of times.
+mod cells;
+/// Errors and their classes.
+mod error;
 /// Comparison of fetched and stored rows.
 mod merge;
-/// Constants of all tables.
+/// Defaults of unused columns.
 mod model;
+/// Statements with a timeout.
+mod session;
 /// The table of the stock list.
 mod stock_info;
 /// The implementation of the port.

@@ -1,5 +1,5 @@
 // Upstream: store
-// Downstream: actors, merge, model
+// Downstream: actors, cells, error, merge, model, session
 // Role: Creates and reads Ginkgo's table `stock_info` and merges a stock list into it.
 
 use std::collections::{HashMap, HashSet};
@@ -8,11 +8,15 @@ use actors::domain::stock_info::{UNKNOWN_LIST_DATE, listing};
 use actors::domain::{Code, Listing, Stock};
 use actors::ports::MergeCounts;
 use chrono::NaiveDateTime;
-use sqlx::{MySqlConnection, QueryBuilder, Row};
+use sqlx::{Encode, MySql, QueryBuilder, Row, Type};
 use uuid::Uuid;
 
+use crate::adapters::mysql::cells;
+use crate::adapters::mysql::error::MySqlError;
+
 use crate::adapters::mysql::merge::{Merge, StoredRow, merge};
-use crate::adapters::mysql::model::{DESC, META, ROWS_PER_STATEMENT};
+use crate::adapters::mysql::model::{DESC, META};
+use crate::adapters::mysql::session::{ROWS_PER_STATEMENT, Session, push_list};
 
 /// The table as declared by Ginkgo's models, without a unique key on the code.
 pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS stock_info (
@@ -29,11 +33,29 @@ const CNY: i8 = 1;
 const CHINA: i8 = 1;
 
 /// The values whose difference is a change. A different source alone is not a change.
-type Values = (String, String, i8, i8, NaiveDateTime, NaiveDateTime, bool);
+#[derive(Debug, PartialEq, Eq)]
+struct Values {
+    name: Option<String>,
+    industry: Option<String>,
+    currency: Option<i8>,
+    market: Option<i8>,
+    list_date: Option<NaiveDateTime>,
+    delist_date: Option<NaiveDateTime>,
+    is_deleted: Option<bool>,
+}
 
 fn read(stock: &Stock) -> (String, Values) {
     let Stock { code, name, industry, list_date, delist_date, .. } = stock;
-    (code.to_string(), (name.clone(), industry.clone(), CNY, CHINA, *list_date, *delist_date, false))
+    let values = Values {
+        name: Some(name.clone()),
+        industry: Some(industry.clone()),
+        currency: Some(CNY),
+        market: Some(CHINA),
+        list_date: Some(*list_date),
+        delist_date: Some(*delist_date),
+        is_deleted: Some(false),
+    };
+    (code.to_string(), values)
 }
 
 /// Fills in values that the source does not provide (industry, listing date) from the stored rows.
@@ -44,12 +66,12 @@ fn completed(stocks: &[Stock], stored: &[StoredRow<String, Values>]) -> Vec<Stoc
     }
     let mut stocks = stocks.to_vec();
     for stock in &mut stocks {
-        let Some((_, industry, _, _, list_date, ..)) = known.get(stock.code.as_str()) else { continue };
-        if stock.industry.is_empty() {
+        let Some(Values { industry, list_date, .. }) = known.get(stock.code.as_str()) else { continue };
+        if let Some(industry) = industry.as_ref().filter(|_| stock.industry.is_empty()) {
             stock.industry.clone_from(industry);
         }
-        if stock.list_date.date() == UNKNOWN_LIST_DATE {
-            stock.list_date = *list_date;
+        if let Some(list_date) = list_date.filter(|_| stock.list_date.date() == UNKNOWN_LIST_DATE) {
+            stock.list_date = list_date;
         }
     }
     stocks
@@ -57,11 +79,11 @@ fn completed(stocks: &[Stock], stored: &[StoredRow<String, Values>]) -> Vec<Stoc
 
 /// Merges a list within the transaction of the caller.
 pub async fn merge_into(
-    connection: &mut MySqlConnection,
+    session: &mut Session<'_>,
     stocks: &[Stock],
     now: NaiveDateTime,
-) -> Result<MergeCounts, sqlx::Error> {
-    let stored = stored(connection).await?;
+) -> Result<MergeCounts, MySqlError> {
+    let stored = stored(session).await?;
     let stocks = completed(stocks, &stored);
     let Merge { insert, update, delete, unchanged } = merge(&stocks, stored, read);
     for rows in insert.chunks(ROWS_PER_STATEMENT) {
@@ -75,65 +97,97 @@ pub async fn merge_into(
             row.push_bind(Uuid::new_v4().simple().to_string()).push_bind(META).push_bind(DESC);
             row.push_bind(now).push_bind(now).push_bind(false).push_bind(stock.source.number());
         });
-        query.build().execute(&mut *connection).await?;
+        session.execute(query.build()).await?;
     }
-    for (stock, uuid) in &update {
-        sqlx::query(
-            "UPDATE stock_info SET code_name = ?, industry = ?, currency = ?, market = ?, list_date = ?, \
-             delist_date = ?, is_del = 0, source = ?, update_at = ? WHERE uuid = ?",
-        )
-        .bind(&stock.name)
-        .bind(&stock.industry)
-        .bind(CNY)
-        .bind(CHINA)
-        .bind(stock.list_date)
-        .bind(stock.delist_date)
-        .bind(stock.source.number())
-        .bind(now)
-        .bind(uuid)
-        .execute(&mut *connection)
-        .await?;
+    for rows in update.chunks(ROWS_PER_STATEMENT) {
+        session.execute(updating(rows, now).build()).await?;
     }
-    for uuid in &delete {
-        sqlx::query("DELETE FROM stock_info WHERE uuid = ?").bind(uuid).execute(&mut *connection).await?;
-    }
+    session.delete("stock_info", &delete).await?;
     Ok(MergeCounts { added: insert.len() as u64, updated: update.len() as u64, unchanged })
+}
+
+/// An UPDATE of many rows, each with values of its own.
+fn updating<'a>(rows: &'a [(&'a Stock, String)], now: NaiveDateTime) -> QueryBuilder<'a, MySql> {
+    let mut query = QueryBuilder::new("UPDATE stock_info SET is_del = 0, ");
+    query.push("currency = ").push_bind(CNY).push(", market = ").push_bind(CHINA);
+    query.push(", update_at = ").push_bind(now);
+    set_each(&mut query, "code_name", rows, |stock| stock.name.as_str());
+    set_each(&mut query, "industry", rows, |stock| stock.industry.as_str());
+    set_each(&mut query, "list_date", rows, |stock| stock.list_date);
+    set_each(&mut query, "delist_date", rows, |stock| stock.delist_date);
+    set_each(&mut query, "source", rows, |stock| stock.source.number());
+    query.push(" WHERE uuid IN (");
+    push_list(&mut query, rows.iter().map(|(_, uuid)| uuid));
+    query
+}
+
+/// Adds the assignment of a column, with the value of each row.
+fn set_each<'a, V: Encode<'a, MySql> + Type<MySql> + 'a>(
+    query: &mut QueryBuilder<'a, MySql>,
+    column: &str,
+    rows: &'a [(&'a Stock, String)],
+    value: impl Fn(&'a Stock) -> V,
+) {
+    query.push(format_args!(", {column} = CASE uuid"));
+    for (stock, uuid) in rows {
+        query.push(" WHEN ").push_bind(uuid).push(" THEN ").push_bind(value(stock));
+    }
+    query.push(" END");
 }
 
 /// Maximum number of rows read: far more than all securities, including delisted ones.
 const MAX_LISTINGS: u32 = 50_000;
 
-/// The securities that are not marked as deleted. Codes other than A-shares are skipped.
-pub async fn listings(connection: &mut MySqlConnection) -> Result<Vec<Listing>, sqlx::Error> {
-    let select = "SELECT code, code_name, list_date, delist_date FROM stock_info WHERE is_del = 0 \
-                  ORDER BY create_at, uuid LIMIT ?";
-    let rows: Vec<(String, String, NaiveDateTime, NaiveDateTime)> =
-        sqlx::query_as(select).bind(MAX_LISTINGS).fetch_all(connection).await?;
+/// The securities that are not marked as deleted. Codes other than A-shares are skipped. Without a readable date, that
+/// date is unknown.
+pub async fn listings(session: &mut Session<'_>) -> Result<Vec<Listing>, MySqlError> {
+    let select = "SELECT code, code_name, CAST(list_date AS CHAR), CAST(delist_date AS CHAR) FROM stock_info \
+                  WHERE is_del = 0 ORDER BY create_at, uuid LIMIT ?";
+    let rows = session.rows(sqlx::query(select).bind(MAX_LISTINGS)).await?;
     let mut seen = HashSet::with_capacity(rows.len());
-    let listings = rows.into_iter().filter_map(|(code, name, list_date, delist_date)| {
-        let code: Code = code.parse().ok()?;
-        seen.insert(code).then(|| listing(code, name, list_date.date(), delist_date.date()))
-    });
-    Ok(listings.collect())
+    let mut listings = Vec::with_capacity(rows.len());
+    let mut undated = Vec::new();
+    for row in &rows {
+        let Some(code) = row.try_get::<Option<String>, _>(0)?.and_then(|code| code.parse::<Code>().ok()) else {
+            continue;
+        };
+        if !seen.insert(code) {
+            continue;
+        }
+        let (listed, delisted) = (cells::time(row, 2)?, cells::time(row, 3)?);
+        if listed.is_none() || delisted.is_none() {
+            undated.push(code);
+        }
+        let day = |time: Option<NaiveDateTime>| time.map_or(UNKNOWN_LIST_DATE, |time| time.date());
+        let name = row.try_get::<Option<String>, _>(1)?.unwrap_or_default();
+        listings.push(listing(code, name, day(listed), day(delisted)));
+    }
+    if let Some(example) = undated.first() {
+        tracing::warn!(securities = undated.len(), %example, "dates in stock_info are not readable and count as unknown");
+    }
+    Ok(listings)
 }
 
-async fn stored(connection: &mut MySqlConnection) -> Result<Vec<StoredRow<String, Values>>, sqlx::Error> {
-    let select = "SELECT code, uuid, code_name, industry, currency, market, list_date, delist_date, is_del \
-                  FROM stock_info ORDER BY create_at, uuid";
-    let rows = sqlx::query(select).fetch_all(connection).await?;
-    let stored = rows.iter().map(|row| {
-        let values = (
-            row.try_get(2)?,
-            row.try_get(3)?,
-            row.try_get(4)?,
-            row.try_get(5)?,
-            row.try_get(6)?,
-            row.try_get(7)?,
-            row.try_get(8)?,
-        );
-        Ok(StoredRow { key: row.try_get(0)?, uuid: row.try_get(1)?, values })
-    });
-    stored.collect()
+/// The stored rows. A row without a code is not a row of the list.
+async fn stored(session: &mut Session<'_>) -> Result<Vec<StoredRow<String, Values>>, MySqlError> {
+    let select = "SELECT code, uuid, code_name, industry, currency, market, CAST(list_date AS CHAR), \
+                  CAST(delist_date AS CHAR), is_del FROM stock_info ORDER BY create_at, uuid";
+    let rows = session.rows(sqlx::query(select)).await?;
+    let mut stored = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (Some(key), Some(uuid)) = (row.try_get(0)?, row.try_get(1)?) else { continue };
+        let values = Values {
+            name: row.try_get(2)?,
+            industry: row.try_get(3)?,
+            currency: row.try_get(4)?,
+            market: row.try_get(5)?,
+            list_date: cells::time(row, 6)?,
+            delist_date: cells::time(row, 7)?,
+            is_deleted: row.try_get(8)?,
+        };
+        stored.push(StoredRow { key, uuid, values });
+    }
+    Ok(stored)
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 // Upstream: app, mysql, tests::it
-// Downstream: actors, adapters, config, stock_info, sync_record, trade_day
+// Downstream: many
 // Role: Implements the reference port on Ginkgo's MySQL database: stock list, calendar and sync records.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actors::domain::{Code, Listing, Stock, SyncRecord, TradeDay, shanghai_clock};
-use actors::ports::{MergeCounts, ReferenceStore, StoreError, StoreErrorClass};
+use actors::ports::{MergeCounts, ReferenceStore, StoreError};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use secrecy::ExposeSecret;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
-use sqlx::{ConnectOptions, Executor, MySqlConnection};
+use sqlx::pool::PoolConnection;
+use sqlx::{ConnectOptions, MySql, MySqlConnection, Row};
 
+use crate::adapters::mysql::error::MySqlError;
+use crate::adapters::mysql::session::{Session, within};
 use crate::adapters::mysql::{stock_info, sync_record, trade_day};
 use crate::adapters::probe::Answer;
 use crate::config::MySqlSection;
@@ -26,8 +29,8 @@ const OLDEST_MARIADB: (u32, u32) = (10, 3);
 /// Maximum number of pooled connections. Occasional reads need no more, and server connections are limited.
 const MAX_CONNECTIONS: u32 = 2;
 
-/// Maximum wait for another worker that merges the same table.
-const LOCK_SECONDS: u64 = 30;
+/// Maximum wait for another worker that merges the same table. After it the merge is tried again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Selects the codes that are not marked as deleted.
 const SELECT: &str = "SELECT code FROM stock_info WHERE is_del = 0";
@@ -85,60 +88,81 @@ impl MySqlReference {
         Ok(answer.with(format!("table stock_info {state}")))
     }
 
-    /// Runs an operation with a timeout and classifies its error.
-    async fn bounded<T>(
-        &self,
-        operation: &str,
-        work: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, StoreError> {
-        let (class, reason) = match tokio::time::timeout(self.timeout, work).await {
-            Ok(Ok(done)) => return Ok(done),
-            Ok(Err(error)) => (classify(&error), error.to_string()),
-            Err(_) => (StoreErrorClass::Transient, format!("no answer within {:?}", self.timeout)),
-        };
-        Err(StoreError { store: self.store.clone(), operation: operation.to_owned(), class, reason })
+    /// An error with what it is about.
+    fn error(&self, operation: String, error: &MySqlError) -> StoreError {
+        StoreError { store: self.store.clone(), operation, class: error.class(), reason: error.to_string() }
+    }
+
+    /// A connection of the pool, for single statements.
+    async fn pooled(&self) -> Result<PoolConnection<MySql>, MySqlError> {
+        within(self.timeout, self.pool.acquire()).await
+    }
+
+    fn session<'c>(&self, connection: &'c mut MySqlConnection) -> Session<'c> {
+        Session { connection, timeout: self.timeout }
     }
 
     /// A separate connection with a transaction and a named lock. The lock is required because Ginkgo's tables have no
     /// unique key that prevents two workers from adding the same row. Both end with the connection.
-    async fn locked(&self, table: &str, create: &str) -> Result<MySqlConnection, sqlx::Error> {
-        let mut connection = self.pool.connect_options().connect().await?;
-        connection.execute(create).await?;
+    async fn locked(&self, table: &str, create: &str) -> Result<MySqlConnection, MySqlError> {
+        let mut connection = within(self.timeout, self.pool.connect_options().connect()).await?;
+        let mut session = self.session(&mut connection);
+        // Otherwise a lax server would store question marks and cut texts where a value does not fit.
+        session.text("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')").await?;
+        session.text(create).await?;
         let lock = format!("ginkgo.{table}");
-        let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(?, ?)")
-            .bind(&lock)
-            .bind(LOCK_SECONDS)
-            .fetch_one(&mut connection)
-            .await?;
-        connection.execute("START TRANSACTION").await?;
-        if locked == Some(1) { Ok(connection) } else { Err(sqlx::Error::PoolTimedOut) }
+        let locking = sqlx::query("SELECT GET_LOCK(?, ?)").bind(&lock).bind(LOCK_TIMEOUT.as_secs());
+        // The server answers after the wait.
+        let answer =
+            Session { timeout: LOCK_TIMEOUT + self.timeout, ..self.session(&mut connection) }.rows(locking).await?;
+        let is_locked = answer.first().map(|row| row.try_get::<Option<i64>, _>(0)).transpose()?.flatten() == Some(1);
+        if !is_locked {
+            return Err(MySqlError::Locked(LOCK_TIMEOUT));
+        }
+        self.session(&mut connection).text("START TRANSACTION").await?;
+        Ok(connection)
     }
 
-    async fn merge_stocks_now(&self, stocks: &[Stock]) -> Result<MergeCounts, sqlx::Error> {
+    async fn merge_stocks_now(&self, stocks: &[Stock]) -> Result<MergeCounts, MySqlError> {
         let mut connection = self.locked("stock_info", stock_info::CREATE).await?;
-        let counts = stock_info::merge_into(&mut connection, stocks, shanghai_clock::now()).await?;
-        connection.execute("COMMIT").await?;
+        let mut session = self.session(&mut connection);
+        let counts = stock_info::merge_into(&mut session, stocks, shanghai_clock::now()).await?;
+        session.text("COMMIT").await?;
         Ok(counts)
     }
 
-    async fn merge_days_now(&self, days: &[TradeDay]) -> Result<MergeCounts, sqlx::Error> {
+    async fn merge_days_now(&self, days: &[TradeDay]) -> Result<MergeCounts, MySqlError> {
         let mut connection = self.locked("trade_day", trade_day::CREATE).await?;
-        let counts = trade_day::merge_into(&mut connection, days, shanghai_clock::now()).await?;
-        connection.execute("COMMIT").await?;
+        let mut session = self.session(&mut connection);
+        let counts = trade_day::merge_into(&mut session, days, shanghai_clock::now()).await?;
+        session.text("COMMIT").await?;
         Ok(counts)
+    }
+
+    async fn record_now(&self, records: &[SyncRecord]) -> Result<(), MySqlError> {
+        let mut connection = self.pooled().await?;
+        let mut session = self.session(&mut connection);
+        if !self.has_sync_records.load(Ordering::Acquire) {
+            session.text(sync_record::CREATE).await?;
+            self.has_sync_records.store(true, Ordering::Release);
+        }
+        sync_record::add(&mut session, records).await
     }
 }
 
 #[async_trait]
 impl ReferenceStore for MySqlReference {
     async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
-        let reading = sqlx::query_scalar::<_, String>(SELECT).fetch_all(&self.pool);
-        let texts = self.bounded("read the listed codes", without_table(reading)).await?;
-        let num_rows = texts.len();
-        let mut codes: Vec<Code> = texts.iter().filter_map(|text| text.parse().ok()).collect();
-        if codes.len() < num_rows {
-            let example = texts.iter().find(|text| text.parse::<Code>().is_err());
-            tracing::warn!(unreadable = num_rows - codes.len(), ?example, "rows of stock_info have no valid code");
+        let reading = async { self.session(&mut *self.pooled().await?).rows(sqlx::query(SELECT)).await };
+        let texts = without_table(reading).await.and_then(|rows| {
+            rows.iter().map(|row| Ok(row.try_get::<Option<String>, _>(0)?)).collect::<Result<Vec<_>, MySqlError>>()
+        });
+        let texts = texts.map_err(|error| self.error("read the listed codes".to_owned(), &error))?;
+        let code = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Code>().ok());
+        let mut codes: Vec<Code> = texts.iter().filter_map(code).collect();
+        if let Some(example) = texts.iter().find(|text| code(text).is_none()) {
+            let unreadable = texts.len() - codes.len();
+            tracing::warn!(unreadable, ?example, "rows of stock_info have no valid code");
         }
         codes.sort_unstable();
         codes.dedup();
@@ -146,54 +170,35 @@ impl ReferenceStore for MySqlReference {
     }
 
     async fn listings(&self) -> Result<Vec<Listing>, StoreError> {
-        let reading = async { stock_info::listings(&mut *self.pool.acquire().await?).await };
-        self.bounded("read the listings", without_table(reading)).await
+        let reading = async { stock_info::listings(&mut self.session(&mut *self.pooled().await?)).await };
+        without_table(reading).await.map_err(|error| self.error("read the listings".to_owned(), &error))
     }
 
     async fn trade_days(&self) -> Result<Vec<(NaiveDate, bool)>, StoreError> {
-        let reading = async { trade_day::days(&mut *self.pool.acquire().await?).await };
-        self.bounded("read the calendar", without_table(reading)).await
+        let reading = async { trade_day::days(&mut self.session(&mut *self.pooled().await?)).await };
+        without_table(reading).await.map_err(|error| self.error("read the calendar".to_owned(), &error))
     }
 
     async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError> {
-        self.bounded(&format!("merge {} securities", stocks.len()), self.merge_stocks_now(stocks)).await
+        let merged = self.merge_stocks_now(stocks).await;
+        merged.map_err(|error| self.error(format!("merge {} securities", stocks.len()), &error))
     }
 
     async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError> {
-        self.bounded(&format!("merge {} days", days.len()), self.merge_days_now(days)).await
+        let merged = self.merge_days_now(days).await;
+        merged.map_err(|error| self.error(format!("merge {} days", days.len()), &error))
     }
 
     async fn record_syncs(&self, records: &[SyncRecord]) -> Result<(), StoreError> {
-        let adding = async {
-            let mut connection = self.pool.acquire().await?;
-            if !self.has_sync_records.load(Ordering::Acquire) {
-                (&mut *connection).execute(sync_record::CREATE).await?;
-                self.has_sync_records.store(true, Ordering::Release);
-            }
-            sync_record::add(&mut connection, records).await
-        };
-        self.bounded(&format!("record {} ended tasks", records.len()), adding).await
+        let recorded = self.record_now(records).await;
+        recorded.map_err(|error| self.error(format!("record {} ended tasks", records.len()), &error))
     }
 }
 
 /// Returns no rows if the table does not exist yet.
-async fn without_table<T>(reading: impl Future<Output = Result<Vec<T>, sqlx::Error>>) -> Result<Vec<T>, sqlx::Error> {
+async fn without_table<T>(reading: impl Future<Output = Result<Vec<T>, MySqlError>>) -> Result<Vec<T>, MySqlError> {
     match reading.await {
-        Err(error) if error.as_database_error().and_then(|database| database.code()).as_deref() == Some("42S02") => {
-            Ok(Vec::new())
-        }
+        Err(error) if error.is_missing_table() => Ok(Vec::new()),
         other => other,
-    }
-}
-
-/// The class of an error, by the SQLSTATE of the server.
-fn classify(error: &sqlx::Error) -> StoreErrorClass {
-    let state = error.as_database_error().and_then(|database| database.code());
-    match state.as_deref() {
-        // Access denied for the user, or to the database.
-        Some("28000" | "42000") => StoreErrorClass::Access,
-        // No such table, no such column.
-        Some("42S02" | "42S22") => StoreErrorClass::Schema,
-        _ => StoreErrorClass::Transient,
     }
 }

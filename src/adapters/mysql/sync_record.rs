@@ -1,11 +1,13 @@
 // Upstream: store
-// Downstream: actors, model
+// Downstream: actors, error, model, session
 // Role: Creates Ginkgo's table `data_sync_record` and adds records of finished tasks.
 
 use actors::domain::{SourceId, SyncRecord, shanghai_clock};
-use sqlx::{MySqlConnection, QueryBuilder};
+use sqlx::QueryBuilder;
 
+use crate::adapters::mysql::error::MySqlError;
 use crate::adapters::mysql::model::{DESC, META};
+use crate::adapters::mysql::session::Session;
 
 /// The table as declared by Ginkgo's models.
 pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS data_sync_record (
@@ -21,7 +23,7 @@ pub const CREATE: &str = "CREATE TABLE IF NOT EXISTS data_sync_record (
 const MAX_ERROR: usize = 2_000;
 
 /// Adds records.
-pub async fn add(connection: &mut MySqlConnection, records: &[SyncRecord]) -> Result<(), sqlx::Error> {
+pub async fn add(session: &mut Session<'_>, records: &[SyncRecord]) -> Result<(), MySqlError> {
     let mut query = QueryBuilder::new(
         "INSERT INTO data_sync_record (sync_type, code, status, started_at, completed_at, duration_ms, \
          records_processed, records_added, records_updated, records_failed, error_message, sync_strategy, uuid, meta, \
@@ -43,5 +45,5 @@ pub async fn add(connection: &mut MySqlConnection, records: &[SyncRecord]) -> Re
     });
     // An earlier attempt whose answer was lost may have written the records.
     query.push(" ON DUPLICATE KEY UPDATE uuid = data_sync_record.uuid");
-    query.build().execute(connection).await.map(drop)
+    session.execute(query.build()).await
 }

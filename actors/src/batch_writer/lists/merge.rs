@@ -23,9 +23,10 @@ pub struct MergeContext {
 }
 
 impl MergeContext {
-    /// Retries the merge until it succeeds, or the partition of the command is assigned to another worker.
+    /// Retries the merge until it succeeds, or the partition of the command is assigned to another worker. Where the
+    /// table cannot hold the list, the task fails.
     pub async fn run(&self, list: &ValidList, guard: TaskGuard, mut report: TaskReport, settings: &ActorSettings) {
-        let mut tries = StoreTries::new(&self.outage, StoreOperation::writing("lists"), settings);
+        let mut tries = StoreTries::new(&self.outage, StoreOperation::writing("lists").giving_up(), settings);
         while !guard.is_lost() {
             let merged = match list {
                 ValidList::Stocks(stocks) => self.store.pin().merge_stocks(stocks).await,
@@ -42,7 +43,8 @@ impl MergeContext {
                     report.counts.unchanged += unchanged;
                     return guard.done(report);
                 }
-                Err(error) => tries.wait_after(&error).await,
+                Err(error) if tries.gives_up_after(&error).await => return guard.failed(error, 1),
+                Err(_) => {}
             }
         }
     }
