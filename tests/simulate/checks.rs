@@ -94,7 +94,7 @@ impl ResolvedAlerts {
         let Some(kind) = refused else { return Ok(()) };
         let is_wrong = |message: &&Json| {
             let data = &message["data"];
-            data["alert_type"] == "write_error" && data["resolved"] == true && data["data"] == kind.name()
+            data["alert_type"] == "write_error" && data["works"] == "written" && data["data"] == kind.name()
         };
         match messages.iter().find(is_wrong) {
             Some(message) => Err(format!("an alert is resolved while its cause lasts: {message}")),

@@ -21,6 +21,7 @@ pub struct SimulatedOutbox {
 struct State {
     random: fastrand::Rng,
     failures: f64,
+    panics: f64,
     published: Published,
 }
 
@@ -34,15 +35,16 @@ pub struct Published {
 }
 
 impl SimulatedOutbox {
-    /// A producer that fails with this share of its calls.
-    pub fn new(broker: Arc<Broker>, seed: u64, failures: f64) -> Self {
-        let state = State { random: fastrand::Rng::with_seed(seed), failures, published: Published::default() };
+    /// A producer that fails, and in which the program panics, with these shares of its calls.
+    pub fn new(broker: Arc<Broker>, seed: u64, failures: f64, panics: f64) -> Self {
+        let state = State { random: fastrand::Rng::with_seed(seed), failures, panics, published: Published::default() };
         Self { broker, state: Mutex::new(state) }
     }
 
     /// Ends the failures.
     pub fn heal(&self) {
-        self.lock().failures = 0.0;
+        let mut state = self.lock();
+        (state.failures, state.panics) = (0.0, 0.0);
     }
 
     /// What was published so far.
@@ -89,6 +91,11 @@ impl Outbox for SimulatedOutbox {
 
     async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {
         let partition = part.key.bytes().map(usize::from).sum();
+        let panics = {
+            let mut state = self.lock();
+            state.random.f64() < state.panics
+        };
+        assert!(!panics, "an injected panic");
         self.publish(|_| self.broker.append(partition, part.payload.clone(), 0)).await
     }
 

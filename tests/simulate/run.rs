@@ -70,8 +70,8 @@ struct Run {
     /// The kind that the store refuses, since when and until when.
     refused: Option<(Kind, Instant, Instant)>,
     alerts: ResolvedAlerts,
-    /// The store before the exchange.
-    old_store: Option<Arc<ModelStore>>,
+    /// The stores before an exchange.
+    old_stores: Vec<Arc<ModelStore>>,
     /// Since when each worker holds commands and does nothing, and what it did before.
     standing: Vec<Option<(Instant, [u64; 5])>>,
     committed: CommittedWork,
@@ -97,8 +97,10 @@ impl Run {
         let broker = Arc::new(Broker::new(scenario.num_partitions));
         let source = Arc::new(ModelSource::default());
         source.set_weather(seed ^ 1, scenario.vendor_delay, scenario.vendor_failures);
+        source.set_panics(scenario.panics);
         let store = store_of(&scenario, seed ^ 2);
-        let outbox = Arc::new(SimulatedOutbox::new(broker.clone(), seed ^ 3, scenario.outbox_failures));
+        let outbox =
+            Arc::new(SimulatedOutbox::new(broker.clone(), seed ^ 3, scenario.outbox_failures, scenario.panics));
         let market = Market::new(source.clone(), scenario.num_codes, scenario.num_days);
         broker.note_days(market.num_days);
         let reference = Arc::new(ModelReference::default());
@@ -116,7 +118,7 @@ impl Run {
             vendor_hangs_until: None,
             refused: None,
             alerts: ResolvedAlerts::default(),
-            old_store: None,
+            old_stores: Vec::new(),
             standing: vec![None; num_workers],
             committed: CommittedWork::default(),
             begin: Instant::now(),
@@ -137,7 +139,7 @@ impl Run {
         self.heal();
         self.until_done().await?;
         only_answers(&self.market, &self.around.store)?;
-        if self.old_store.is_none() {
+        if self.old_stores.is_empty() {
             nothing_missing(&self.around.broker, &self.around.store, &self.around.outbox)?;
         }
         whole_or_nothing(&self.market, self.scenario.num_days, &self.around.store)?;
@@ -178,7 +180,8 @@ impl Run {
             self.workers[number] = Some(Worker::start(&name(number), &self.around));
         }
         let Surroundings { broker, store, outbox, .. } = &self.around;
-        let stores: Vec<&ModelStore> = std::iter::once(store.as_ref()).chain(self.old_store.as_deref()).collect();
+        let stores: Vec<&ModelStore> =
+            std::iter::once(store.as_ref()).chain(self.old_stores.iter().map(Arc::as_ref)).collect();
         self.committed.check(broker, &stores, outbox)?;
         self.check_bounds()?;
         self.check_claims()
@@ -270,7 +273,7 @@ impl Run {
                     worker.stores.exchange(Arc::new(ModelStore::ports(&store)));
                 }
                 let old = std::mem::replace(&mut self.around.store, store);
-                self.old_store = Some(old);
+                self.old_stores.push(old);
             }
             Event::ClockJump(number, error) => {
                 if let Some(worker) = &self.workers[number] {
@@ -286,6 +289,7 @@ impl Run {
         let Surroundings { broker, source, store, outbox, .. } = &self.around;
         broker.heal();
         source.set_weather(1, Duration::from_millis(20), 0.0);
+        source.set_panics(0.0);
         store.faults.refuse_all(None);
         if let Some((kind, ..)) = self.refused.take() {
             store.faults.refuse(kind.insertion(), None);

@@ -91,6 +91,8 @@ pub struct Scenario {
     pub vendor_delay: Duration,
     /// Share of failing requests.
     pub vendor_failures: f64,
+    /// Share of requests and publications in which the program panics.
+    pub panics: f64,
     /// Share of failing publications.
     pub outbox_failures: f64,
     /// Events in the order of their times.
@@ -148,6 +150,7 @@ impl Scenario {
             },
             vendor_delay: Duration::from_millis(random.u64(1..400)),
             vendor_failures: share(&mut random, 0.2),
+            panics: share(&mut random, 0.05),
             outbox_failures: share(&mut random, 0.3),
             timeline,
         }

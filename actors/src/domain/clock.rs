@@ -13,13 +13,17 @@ pub fn utc_now() -> DateTime<Utc> {
     Utc::now()
 }
 
+/// A clock of a simulation.
+#[cfg(any(test, feature = "simulation"))]
+pub type SimulatedClock = fn() -> DateTime<Utc>;
+
 #[cfg(any(test, feature = "simulation"))]
 thread_local! {
-    static SIMULATED: std::cell::Cell<Option<fn() -> DateTime<Utc>>> = const { std::cell::Cell::new(None) };
+    static SIMULATED: std::cell::Cell<Option<SimulatedClock>> = const { std::cell::Cell::new(None) };
 }
 
 /// Replaces the clock of this thread; `None` restores the real one.
 #[cfg(any(test, feature = "simulation"))]
-pub fn replace(clock: Option<fn() -> DateTime<Utc>>) {
+pub fn replace(clock: Option<SimulatedClock>) {
     SIMULATED.set(clock);
 }

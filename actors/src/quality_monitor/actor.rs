@@ -293,8 +293,7 @@ impl Handler<StoreRecovered> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: StoreRecovered, _ctx: &mut Self::Context) {
-        let messages =
-            self.stores.recovered(message.data_name, message.lasted, &self.settings.quality.alerts, Instant::now());
+        let messages = self.stores.recovered(message, &self.settings.quality.alerts, Instant::now());
         messages.into_iter().for_each(|alert| self.send(alert));
     }
 }

@@ -3,15 +3,14 @@
 // Role: Alerts on operational failures: failed fetches, failed stores and rejected commands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 use tokio::time::Instant;
 
 use serde_json::json;
 
 use crate::domain::{Level, Notification, Subject};
 use crate::ports::{SourceError, SourceErrorKind};
-use crate::quality_monitor::StoreFailing;
 use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
+use crate::quality_monitor::{StoreFailing, StoreRecovered};
 use crate::settings::{AlertSettings, ms};
 
 /// Fetches of the current interval that failed permanently, and their alert.
@@ -125,8 +124,8 @@ impl SourceAlert {
 #[derive(Debug, Default)]
 pub struct StoreAlerts {
     states: BTreeMap<&'static str, AlertState>,
-    /// Duration of the last outage of each.
-    lasted: BTreeMap<&'static str, Duration>,
+    /// The end of the last outage of each.
+    ended: BTreeMap<&'static str, StoreRecovered>,
 }
 
 impl StoreAlerts {
@@ -170,36 +169,36 @@ impl StoreAlerts {
         })
     }
 
-    /// Records that the store accepts writes again. `lasted` is the duration of the outage.
+    /// Records the end of an outage.
     pub fn recovered(
         &mut self,
-        data_name: &'static str,
-        lasted: Duration,
+        recovered: StoreRecovered,
         limits: &AlertSettings,
         now: Instant,
     ) -> Option<Notification> {
-        self.lasted.insert(data_name, lasted);
-        self.states.get_mut(data_name)?.judge(None, now, ms(limits.cool_down_ms))?;
-        Some(Self::recovery(data_name, lasted))
+        self.ended.insert(recovered.data_name, recovered);
+        self.states.get_mut(recovered.data_name)?.judge(None, now, ms(limits.cool_down_ms))?;
+        Some(Self::recovery(recovered))
     }
 
     /// The delayed ends of flapping alerts that are due now.
     pub fn settle(&mut self, limits: &AlertSettings, now: Instant) -> Vec<Notification> {
-        let cool_down = ms(limits.cool_down_ms);
-        let lasted = |data_name: &str| self.lasted.get(data_name).copied().unwrap_or_default();
+        let (cool_down, ended) = (ms(limits.cool_down_ms), &self.ended);
         let settle = |(data_name, state): (&&'static str, &mut AlertState)| {
-            state.settle(now, cool_down).map(|_| Self::recovery(data_name, lasted(data_name)))
+            state.settle(now, cool_down)?;
+            ended.get(data_name).copied().map(Self::recovery)
         };
         self.states.iter_mut().filter_map(settle).collect()
     }
 
-    fn recovery(data_name: &str, lasted: Duration) -> Notification {
+    fn recovery(StoreRecovered { data_name, is_write, lasted }: StoreRecovered) -> Notification {
+        let works = if is_write { "written" } else { "read" };
         let seconds = format!("{:.1}", lasted.as_secs_f64());
         Notification {
             kind: "data_collection_alert",
             level: Level::Info,
             title: "数据写入已恢复".to_owned(),
-            content: format!("{data_name} can be written again after {seconds} s"),
+            content: format!("{data_name} can be {works} again after {seconds} s"),
             fields: vec![
                 ("alert_type", "write_error".to_owned()),
                 ("data", data_name.to_owned()),
@@ -209,6 +208,7 @@ impl StoreAlerts {
             data: json!({
                 "alert_type": "write_error",
                 "data": data_name,
+                "works": works,
                 "state": AlertTransition::Resolved.as_str(),
                 "resolved": true,
                 "outage_seconds": lasted.as_secs_f64(),
@@ -248,6 +248,8 @@ pub fn log_alert(reason: &str) -> Notification {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::ports::{StoreError, StoreErrorClass};
 
@@ -326,9 +328,10 @@ mod tests {
         assert_eq!(failing(StoreErrorClass::Transient, 20), "");
         assert_eq!(failing(StoreErrorClass::Transient, 61), "Error escalated");
         assert_eq!(failing(StoreErrorClass::Transient, 90), "");
-        assert_eq!(brief(issues.recovered("rows", Duration::from_secs(95), &limits, now)), "Info resolved");
-        assert_eq!(brief(issues.recovered("rows", Duration::from_secs(95), &limits, now)), "");
-        assert_eq!(brief(issues.recovered("lists", Duration::from_secs(1), &limits, now)), "");
+        let ended = |data_name| StoreRecovered { data_name, is_write: true, lasted: Duration::from_secs(95) };
+        assert_eq!(brief(issues.recovered(ended("rows"), &limits, now)), "Info resolved");
+        assert_eq!(brief(issues.recovered(ended("rows"), &limits, now)), "");
+        assert_eq!(brief(issues.recovered(ended("lists"), &limits, now)), "");
         let access = error(StoreErrorClass::Access);
         assert_eq!(brief(issues.failing(&outage("lists", access, 0), &limits, now)), "Error raised");
     }

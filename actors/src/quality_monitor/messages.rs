@@ -64,11 +64,13 @@ pub struct StoreFailing {
 }
 
 /// A store is available again.
-#[derive(Message)]
+#[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct StoreRecovered {
     /// The kind of data in the store.
     pub data_name: &'static str,
+    /// Whether a write succeeded. A read that succeeds proves nothing about writes.
+    pub is_write: bool,
     /// Duration of the outage.
     pub lasted: Duration,
 }

@@ -30,6 +30,8 @@ struct State {
     delay: Duration,
     /// Random numbers, the maximum delay and the share of failing requests.
     weather: Option<(fastrand::Rng, Duration, f64)>,
+    /// The share of requests in which the program panics.
+    panics: f64,
     num_calls: u64,
 }
 
@@ -41,6 +43,7 @@ impl State {
         let Some((random, max_delay, failures)) = &mut self.weather else {
             return (self.delay, Duration::ZERO, queued);
         };
+        assert!(random.f64() >= self.panics, "an injected panic");
         let fails = random.f64() < *failures;
         let error = queued.or_else(|| fails.then(|| SourceErrorKind::Unreachable("an injected fault".to_owned())));
         let (sending, answering) = (max_delay.mul_f64(random.f64()), max_delay.mul_f64(random.f64()));
@@ -86,6 +89,11 @@ impl ModelSource {
     /// fail, from a seed.
     pub fn set_weather(&self, seed: u64, max_delay: Duration, failures: f64) {
         self.lock().weather = Some((fastrand::Rng::with_seed(seed), max_delay, failures));
+    }
+
+    /// Lets the program panic in this share of the requests. Needs the seed of [`Self::set_weather`].
+    pub fn set_panics(&self, share: f64) {
+        self.lock().panics = share;
     }
 
     /// Number of requests so far.

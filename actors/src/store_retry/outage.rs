@@ -137,8 +137,8 @@ impl StoreOutage {
         self.open_gate(&state);
         let is_open = state.alerted.keys().any(|other| other.data_name == operation.data_name);
         if let Some(since) = ended.filter(|_| !is_open) {
-            let (data_name, lasted) = (operation.data_name, since.elapsed());
-            self.listener.recovered.do_send(StoreRecovered { data_name, lasted });
+            let StoreOperation { data_name, writes: is_write, .. } = operation;
+            self.listener.recovered.do_send(StoreRecovered { data_name, is_write, lasted: since.elapsed() });
         }
     }
 
