@@ -12,7 +12,7 @@ DOCKER_BUILD_FLAGS ?=
 COMPOSE_ENV_FILES ?= .env
 export WORKER_VERSION COMPOSE_ENV_FILES
 
-.PHONY: help run test services bench coverage docs fmt lint check deny clean image up down scale logs test-containers rust build-packages compose
+.PHONY: help run test simulate services bench coverage docs fmt lint check deny clean image up down scale logs test-containers rust build-packages compose
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: rust ## installs real servers and runs all tests against them (TEST_FLAGS:
 	  '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
 	   END { printf "%s  tests: %d passed, %d failed, %d ignored in %d s, exit code %d\n", now, passed, failed, ignored, seconds, code }' "$$log"; \
 	exit $$code
+
+simulate: rust build-packages ## simulates groups of workers with faults: N seeds (default 10000), or one with SEED=… and its log
+	@$(if $(SEED),SIMULATION_SEED=$(SEED),SIMULATION_RUNS=$(or $(N),10000)) cargo test $(CARGO_FLAGS) --test simulate no_seed -- --nocapture
 
 services: ## starts the test servers and prints their addresses, until Ctrl-C
 	@$(SERVICES)/install.sh

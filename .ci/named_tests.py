@@ -10,15 +10,15 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENTS = ["docs/requirements.md", "docs/predecessor-faults.md"]
-FOLDERS = ["src", "actors/src", "tests/it", "tests/kit/src"]
+FOLDERS = ["src", "actors/src", "tests/it", "tests/simulate", "tests/kit/src"]
 
 
 def functions_by_module():
-    """The functions and constants of each file, by file name; for mod.rs by the name of its folder."""
+    """The functions and constants of each file, by file name; for mod.rs and main.rs by the name of its folder."""
     found = {}
     for folder in FOLDERS:
         for file in (ROOT / folder).rglob("*.rs"):
-            name = file.parent.name if file.name == "mod.rs" else file.stem
+            name = file.parent.name if file.name in ("mod.rs", "main.rs") else file.stem
             found.setdefault(name, set()).update(re.findall(r"\b(?:fn|const) (\w+)", file.read_text(encoding="utf-8")))
             found.setdefault(file.parent.name, set())
     return found

@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use kit::exposition::Page;
 use kit::http::get;
 use kit::mysql::Tables;
-use kit::scene::{Scene, TIMEOUT};
+use kit::scene::{PARTITIONS, Scene, TIMEOUT};
 use kit::tushare_data::{Dataset, last_trading_days, shanghai_today};
 use kit::wait::wait_until;
 
@@ -233,6 +233,39 @@ fn concurrent_commands_store_each_tick_once() {
     assert_eq!(market.stored()[2].1, 2 * PER_DAY);
     market.send("");
     assert_eq!(market.stored(), expected);
+}
+
+#[test]
+fn two_workers_leave_one_whole_answer_of_each_day() {
+    let mut market = Market::new("twoticks");
+    let days = days(3);
+    let whole: String = days.iter().map(|day| lines(*day, PER_DAY)).collect();
+    market.has(&whole);
+    let _first = market.scene.start("n1");
+    // A worker of another group reads the same commands, and its vendor has other prices.
+    let other = market.scene.folder().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let changed = whole.replace(",10.", ",20.").replace(",11.", ",21.").replace(",12.", ",22.");
+    std::fs::write(other.join(format!("{CODE}.ticks.csv")), format!("time,price,volume,direction\n{changed}")).unwrap();
+    let group = format!("{}.second", market.scene.name);
+    let folder = other.display().to_string();
+    let environment = [
+        ("GINKGO_DATA_WORKER__KAFKA__GROUP_ID", group.as_str()),
+        ("GINKGO_DATA_WORKER__SOURCES__FILES__FOLDER", folder.as_str()),
+    ];
+    let _second = market.scene.start_with("n2", &environment);
+    let expected: Vec<(NaiveDate, usize)> = days.iter().map(|day| (*day, PER_DAY)).collect();
+    for _ in 0..10 {
+        market.send(r#","days":3,"overwrite":true"#);
+        wait_until("the second worker is done", TIMEOUT, || {
+            market.scene.broker.committed(&group, &market.scene.topic(), PARTITIONS) == market.scene.sent()
+        });
+        assert_eq!(market.stored(), expected);
+        // Each day is one of the two answers.
+        let mixed = "SELECT toDate(timestamp) FROM `000001_SZ_Tick` GROUP BY 1 \
+                     HAVING uniqExact(price >= 20) > 1 OR uniqExact(uuid) <> count()";
+        assert_eq!(market.scene.database.query(mixed).trim(), "", "days with rows of both");
+    }
 }
 
 #[test]

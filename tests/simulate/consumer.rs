@@ -226,13 +226,16 @@ impl Consumer {
                 self.answered = Instant::now();
                 self.broker.heartbeat(&self.member, generation);
             }
-            let intake = lock(&self.intake);
-            if intake.num_in_hand(&intake.assigned()) == 0 {
+            if self.num_in_hand() == 0 {
                 return;
             }
-            drop(intake);
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    fn num_in_hand(&self) -> usize {
+        let intake = lock(&self.intake);
+        intake.num_in_hand(&intake.assigned())
     }
 
     fn lose(&mut self) {

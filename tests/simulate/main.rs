@@ -40,7 +40,8 @@ fn log() {
 fn hide_injected_panics() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let is_injected = panic.payload_as_str().is_some_and(|text| text.contains("an injected panic"));
+        let text = panic.payload().downcast_ref::<&str>();
+        let is_injected = text.is_some_and(|text| text.contains("an injected panic"));
         if !is_injected {
             print(panic);
         }
