@@ -261,7 +261,8 @@ fn wrong_table_schema_ends_start_with_every_problem() {
 
 #[test]
 fn fewer_stored_rows_than_confirmed_are_not_believed() {
-    let Market { codes, data, .. } = market(10, 5);
+    // Each INSERT adds a row of each security, so the worker would need two hundred of them.
+    let Market { codes, data, .. } = market(10, 200);
     let mut scene = Scene::new("fewer", PROGRAM, data);
     scene.set("batch.max_retry_delay_ms", 500);
     // With this sorting key the server keeps one row of each security, and confirms all.
