@@ -12,7 +12,7 @@ DOCKER_BUILD_FLAGS ?=
 COMPOSE_ENV_FILES ?= .env
 export WORKER_VERSION COMPOSE_ENV_FILES
 
-.PHONY: help run test simulate services bench coverage docs fmt lint check deny clean image up down scale logs test-containers rust build-packages compose
+.PHONY: help run test crash-test simulate services bench coverage docs fmt lint check deny clean image up down scale logs test-containers rust build-packages compose
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ test: rust ## installs real servers and runs all tests against them (TEST_FLAGS:
 
 simulate: rust build-packages ## simulates groups of workers with faults: N seeds (default 10000), or one with SEED=… and its log
 	@$(if $(SEED),SIMULATION_SEED=$(SEED),SIMULATION_RUNS=$(or $(N),10000)) cargo test $(CARGO_FLAGS) --test simulate no_seed -- --nocapture
+
+crash-test: rust ## runs N=… rounds of kills and of broken connections under load against real servers (SEED=…)
+	@$(SERVICES)/install.sh
+	CRASH_ROUNDS=$${N:-30} CRASH_SEED=$${SEED:-$$(date +%s)} \
+	  $(SERVICES)/with_services.sh cargo test --workspace --features failpoints $(CARGO_FLAGS) --test it -- crash:: --nocapture
 
 services: ## starts the test servers and prints their addresses, until Ctrl-C
 	@$(SERVICES)/install.sh

@@ -7,13 +7,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use actix::System;
+use clap::{CommandFactory, Parser, Subcommand};
 use data_worker::app::config_reader::ConfigPlace;
 use data_worker::app::run;
+use data_worker::app::signals::StopSignals;
 use data_worker::backfill::BackfillOptions;
 use data_worker::cli::config::ConfigCommand;
 use data_worker::cli::gaps::GapsOptions;
 use data_worker::cli::health::HealthOptions;
+use data_worker::cli::manual::{CompletionsOptions, ManOptions};
 use data_worker::cli::quality::QualityOptions;
 use data_worker::cli::reports::ReportsOptions;
 use data_worker::cli::send::SendOptions;
@@ -24,7 +27,7 @@ use data_worker::standalone;
 
 /// Consumes commands from Kafka; fetches, validates and stores Chinese A-share data.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "data-worker", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -60,6 +63,10 @@ enum Command {
     Backfill(BackfillOptions),
     /// Runs a demonstration worker without any server; not for production.
     Standalone(standalone::Options),
+    /// Prints the completions for a shell.
+    Completions(CompletionsOptions),
+    /// Prints the manual page, or writes all pages into a folder.
+    Man(ManOptions),
 }
 
 fn main() -> ExitCode {
@@ -76,10 +83,14 @@ fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Backfill(options) => options.run(),
         Command::Standalone(options) => standalone::run(&options),
+        Command::Completions(options) => options.run(Arguments::command()),
+        Command::Man(options) => options.run(Arguments::command()),
     }
 }
 
 fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
+    let system = System::new();
+    let signals = system.block_on(async { StopSignals::listen() });
     let mut environment = Environment::of_process();
     if let Some(node_id) = node_id {
         environment.set("worker.node_id", &node_id);
@@ -105,7 +116,7 @@ fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
             }
             let origin = loaded.origin.as_deref().map(|path| tracing::field::display(path.display()));
             tracing::info!(file = origin, "configuration loaded");
-            run::run(loaded, ConfigPlace { file, environment }, telemetry.clone())
+            run::run(&system, signals, loaded, ConfigPlace { file, environment }, telemetry.clone())
         }
         Err(problems) => {
             log_each(&problems);

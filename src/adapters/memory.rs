@@ -4,6 +4,7 @@
 
 //! Heartbeats in memory.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 #[derive(Debug, Default)]
 pub struct MemoryHeartbeats {
     last: Mutex<Option<Beat>>,
+    claims: Mutex<BTreeMap<String, Instant>>,
 }
 
 #[derive(Debug)]
@@ -37,14 +39,25 @@ impl MemoryHeartbeats {
 
 #[async_trait]
 impl HeartbeatStore for MemoryHeartbeats {
-    async fn beat(&self, value: &str, ttl: Duration) -> Result<(), HeartbeatError> {
+    async fn beat(&self, value: &str, ttl: Duration) -> Result<Option<String>, HeartbeatError> {
         *self.lock() = Some(Beat { value: value.to_owned(), vanishes_at: Instant::now() + ttl });
-        Ok(())
+        Ok(None)
     }
 
     async fn remove(&self) -> Result<(), HeartbeatError> {
         *self.lock() = None;
         Ok(())
+    }
+
+    async fn claim(&self, work: &str, ttl: Duration) -> Result<bool, HeartbeatError> {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        claims.retain(|_, ends_at| now < *ends_at);
+        let is_free = !claims.contains_key(work);
+        if is_free {
+            claims.insert(work.to_owned(), now + ttl);
+        }
+        Ok(is_free)
     }
 }
 
@@ -63,5 +76,15 @@ mod tests {
         assert_eq!(heartbeats.current(), None);
         heartbeats.beat("third", Duration::ZERO).await.unwrap();
         assert_eq!(heartbeats.current(), None, "it has expired");
+    }
+
+    #[tokio::test]
+    async fn a_claim_is_free_again_after_its_time() {
+        let heartbeats = MemoryHeartbeats::default();
+        let minute = Duration::from_secs(60);
+        assert!(heartbeats.claim("a", minute).await.unwrap());
+        assert!(!heartbeats.claim("a", minute).await.unwrap());
+        assert!(heartbeats.claim("b", Duration::ZERO).await.unwrap());
+        assert!(heartbeats.claim("b", minute).await.unwrap(), "the first has expired");
     }
 }

@@ -12,5 +12,7 @@ pub mod run;
 pub mod service_hub;
 /// The adapters that a reload may exchange.
 pub mod services;
+/// The signals that stop a worker.
+pub mod signals;
 /// The sources that a change concerns.
 pub mod source_change;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use actix::{Addr, System};
+use actix::{Addr, SystemRunner};
 use actors::settings::ActorSettings;
 use actors::supervision::{RestartPolicy, StatusBoard};
 use actors::supervisor::{ExitReport, ReloadWanted, Stop, Supervisor, WorkerParts};
@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::config_reader::ConfigPlace;
 use crate::app::service_hub::ServiceHub;
 use crate::app::services::ServiceError;
+use crate::app::signals::StopSignals;
 use crate::config::{FileWatch, Loaded};
 use crate::observability::http::{Answers, HttpError, HttpServer, Serving, StoreCheck};
 use crate::observability::metrics::{Exposition, Metrics};
@@ -23,15 +24,21 @@ use crate::observability::worker_view::WorkerView;
 
 /// Runs the configured worker until a signal or an order stops it. Exit codes: 0: drained; 1: failed; 2: stopped before
 /// the drain was complete.
-pub fn run(loaded: Loaded, place: ConfigPlace, telemetry: Telemetry) -> ExitCode {
-    let report = System::new().block_on(async {
+pub fn run(
+    system: &SystemRunner,
+    signals: StopSignals,
+    loaded: Loaded,
+    place: ConfigPlace,
+    telemetry: Telemetry,
+) -> ExitCode {
+    let report = system.block_on(async {
         // Built inside the actix system, because some clients need its runtime when they are created.
         let file = loaded.origin.clone().or_else(|| place.file.clone());
         match WorkerSetup::set_up(&loaded, place, telemetry) {
             Ok(WorkerSetup { parts, board, serving: _serving }) => {
                 let settings = loaded.settings.actor_settings();
                 let mut worker = launch(parts, settings, board);
-                worker.stop_on_signals();
+                worker.stop_on(signals);
                 worker.reload_on_signals();
                 let _watch = file.and_then(|file| worker.reload_on_change_of(&file));
                 worker.ended().await
@@ -63,6 +70,8 @@ enum SetUpError {
 
 impl WorkerSetup {
     fn set_up(loaded: &Loaded, place: ConfigPlace, telemetry: Telemetry) -> Result<Self, SetUpError> {
+        // For tests: time for a signal before the worker is complete.
+        fail::fail_point!("run::set_up");
         let hub = ServiceHub::build(loaded, place, telemetry)?;
         let mut parts = hub.parts();
         let metrics = Arc::new(Metrics::default());
@@ -96,11 +105,11 @@ pub fn launch(parts: WorkerParts, settings: ActorSettings, board: Arc<StatusBoar
 }
 
 impl Life {
-    /// Stops the worker at SIGTERM or SIGINT.
-    pub fn stop_on_signals(&self) {
+    /// Stops the worker at the first of these signals.
+    pub fn stop_on(&self, signals: StopSignals) {
         let supervisor = self.supervisor.clone();
         actix_rt::spawn(async move {
-            let name = next_stop_signal().await;
+            let name = signals.next().await;
             supervisor.do_send(Stop { reason: format!("signal {name}") });
         });
     }
@@ -139,18 +148,6 @@ impl Life {
     /// cancelled and repeated.
     pub async fn ended(&mut self) -> ExitReport {
         (&mut self.exit).await.unwrap_or_else(|_| ExitReport::Failed("the supervisor is gone".to_owned()))
-    }
-}
-
-async fn next_stop_signal() -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("SIGTERM and SIGINT have no handler; use the order `stop`");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
     }
 }
 

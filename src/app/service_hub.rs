@@ -13,9 +13,7 @@ use actors::ports::{
 };
 use actors::supervisor::{Placement, WorkerParts};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 
-use crate::adapters::clickhouse::bars::ClickHouseBars;
 use crate::adapters::clickhouse::probe as clickhouse_probe;
 use crate::adapters::clickhouse::reports::ClickHouseReports;
 use crate::adapters::clickhouse::stored_days::ClickHouseDays;
@@ -61,10 +59,11 @@ impl ServiceHub {
         let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
         let services = Services::build(settings)?;
         let config = Arc::new(ConfigReader::new(place, loaded.clone(), services.clone(), telemetry));
+        let orders = KafkaOrders::new(&settings.kafka, node_id);
         let parts = WorkerParts {
             identity: identity(settings),
-            feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
-            orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
+            feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id, orders.fault())),
+            orders: Arc::new(orders),
             sources: services.sources.clone(),
             stores: services.stores.clone(),
             reference: services.reference.clone(),
@@ -73,7 +72,11 @@ impl ServiceHub {
             config: config.clone(),
             placement: Placement::OwnThreads,
         };
-        let store_question = Arc::new(move || ask_store(&config.settings()));
+        let stores = services.stores.clone();
+        let store_question: StoreQuestion = Arc::new(move || {
+            let bars = stores.pin().bars.clone();
+            async move { bars.ping().await.map_err(|error| error.reason) }.boxed()
+        });
         Ok(Self { parts, store_question })
     }
 
@@ -117,7 +120,7 @@ impl ServiceHub {
 
     /// Listings and trading calendar for a command-line tool, read from MySQL. Without MySQL, the built-in calendar.
     pub fn market_facts(settings: &Settings) -> FactCache {
-        FactCache::new(Swappable::new(Arc::new(MySqlReference::new(&settings.mysql))))
+        FactCache::new(Swappable::new(Arc::new(MySqlReference::new(&settings.mysql))), Arc::default())
     }
 
     /// The configured sources, for a command-line tool.
@@ -134,10 +137,11 @@ impl ServiceHub {
         let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
         let store = Arc::new(SqliteStore::open(database).await.map_err(ServiceError::of("database"))?);
         let heartbeats = Arc::new(MemoryHeartbeats::default());
+        let orders = KafkaOrders::new(&settings.kafka, node_id);
         let parts = WorkerParts {
             identity: identity(settings),
-            feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id)),
-            orders: Arc::new(KafkaOrders::new(&settings.kafka, node_id)),
+            feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id, orders.fault())),
+            orders: Arc::new(orders),
             config: nothing_to_reload(settings),
             sources: Swappable::new(sources),
             stores: Swappable::new(Arc::new(StoreSet {
@@ -195,12 +199,6 @@ impl ServiceHub {
     pub fn parts(&self) -> WorkerParts {
         self.parts.clone()
     }
-}
-
-/// Checks the store on a separate connection, so that the check does not wait for a running batch.
-fn ask_store(settings: &Settings) -> BoxFuture<'static, Result<(), String>> {
-    let store = ClickHouseBars::new(&settings.clickhouse);
-    async move { store.probe().await.map(|_| ()).map_err(|error| error.reason) }.boxed()
 }
 
 fn nothing_to_reload(settings: &Settings) -> Arc<NothingToReload> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actors::domain::{CommandPart, PriceUpdate, RawCommand};
 use actors::ports::{
     Assignment, CommandFeed, CommandReceived, CommandReceiver, DeadLetter, Delivery, FeedError, FeedState, OrderFeed,
-    OrderReceived, Outbox, OutboxError, PartitionState, Settlement, SettlementSink,
+    OrderReceived, Outbox, OutboxError, PartitionState, PartsOutcome, Settlement, SettlementSink,
 };
 use async_trait::async_trait;
 
@@ -208,8 +208,13 @@ impl Outbox for FeedPort {
         Ok(())
     }
 
-    async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {
-        Err(OutboxError { topic: "backfill".to_owned(), reason: format!("a piece for {} cannot be split", part.key) })
+    async fn command(&self, command: &CommandPart) -> Result<(), OutboxError> {
+        let reason = format!("a backfill sends no commands: {}", command.payload);
+        Err(OutboxError { topic: "backfill".to_owned(), reason })
+    }
+
+    async fn parts(&self, command: &Arc<RawCommand>, _: &Arc<[CommandPart]>) -> Result<PartsOutcome, OutboxError> {
+        Err(OutboxError { topic: "backfill".to_owned(), reason: format!("the piece {command} cannot be split") })
     }
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError> {

@@ -24,6 +24,7 @@ use self::pieces::{Kind, Request};
 use self::progress::Progress;
 use crate::app::run;
 use crate::app::service_hub::ServiceHub;
+use crate::app::signals::StopSignals;
 use crate::config::{self, Environment, LogFormat, LogSection, Settings};
 use crate::observability::telemetry;
 use crate::observability::telemetry::JsonTo;
@@ -135,7 +136,7 @@ impl BackfillOptions {
         let board = Arc::new(StatusBoard::default());
         let begun = Instant::now();
         let mut life = run::launch(parts, settings.actor_settings(), board.clone());
-        life.stop_on_signals();
+        life.stop_on(StopSignals::listen());
         let report = tokio::select! {
             () = follow(&feed, &board) => {
                 life.stop("the backfill is done");

@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: actors, adapters::kafka, app, cli, config, send
+// Downstream: many
 // Role: Implements `data-worker gaps`, which finds missing or unwanted stored bars and sends repair commands.
 
 use std::path::PathBuf;
@@ -17,7 +17,8 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::send::{command_topic, follow};
+use super::follow::{EXIT_NO_OUTCOME, Follower};
+use super::send::command_topic;
 use super::{block_on, load, print};
 use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError};
 use crate::app::service_hub::ServiceHub;
@@ -35,8 +36,8 @@ const MAX_NAMED: usize = 10;
 /// Longest rate limit that the command waits for: one per minute. An hourly or daily limit is an error.
 const LONGEST_LIMIT: Duration = Duration::from_secs(60);
 
-const NO_SUSPENSION_SOURCE: &str = "no source in sources.bars reports suspensions: baostock does, and tushare if the account \
-     may call suspend_d";
+const NO_SUSPENSION_SOURCE: &str = "no source in sources.bars reports suspensions: baostock and tdx do, and tushare if the \
+     account may call suspend_d";
 
 /// Maximum age of the cached facts: longer than the command runs.
 const MAX_FACT_AGE: Duration = Duration::from_secs(86_400);
@@ -69,7 +70,9 @@ pub struct GapsOptions {
     /// Sends commands that repair the gaps.
     #[arg(long)]
     fill: bool,
-    /// Waits for the outcome of the commands; exit code 1 for a dead letter, 2 if there is no outcome within --timeout.
+    /// Waits for the outcome of the commands and looks again; exit code 1 for a dead letter, 2 if there is no outcome
+    /// within
+    /// --timeout, 3 if gaps remain.
     #[arg(long, requires = "fill")]
     wait: bool,
     /// Maximum wait in seconds.
@@ -81,6 +84,14 @@ fn frequency(text: &str) -> Result<Frequency, String> {
     Frequency::named(text).ok_or_else(|| format!("`{text}` is not one of 1d, 1m, 5m, 15m, 30m, 60m"))
 }
 
+/// The form in which a search prints its findings.
+#[derive(Debug, Clone, Copy)]
+enum Shown {
+    Json,
+    Rows,
+    Nothing,
+}
+
 /// The findings for all securities.
 #[derive(Default)]
 struct Found {
@@ -89,11 +100,14 @@ struct Found {
     /// Number of days per kind of gap, in the order of [`Gaps::kinds`].
     num_days: [usize; 5],
     repairs: Vec<(Code, Repair)>,
+    /// The last known trading day, if the search went beyond it.
+    calendar_end: Option<NaiveDate>,
 }
 
 impl GapsOptions {
     /// Finds and prints the gaps, and sends repair commands if requested. Exit code 0: no gaps, or the commands are
-    /// sent (and done, with `--wait`); 3: there are gaps; 1: the search failed.
+    /// sent (with `--wait`: and no gaps remain); 3: there are gaps; 1: the search or a repair failed, or the search
+    /// went beyond the trading calendar.
     pub fn run(self) -> ExitCode {
         self.find().unwrap_or_else(|code| code)
     }
@@ -101,24 +115,52 @@ impl GapsOptions {
     fn find(&self) -> Result<ExitCode, ExitCode> {
         let loaded = load(self.config.as_deref())?;
         let settings = &loaded.settings;
-        let found = block_on(self.look(settings))??;
+        let found = block_on(self.look(settings, if self.json { Shown::Json } else { Shown::Rows }))??;
         if !self.json {
             print(&found.summary());
         }
+        let code = self.repaired(settings, &found)?;
+        let Some(end) = found.calendar_end else { return Ok(code) };
+        eprintln!(
+            "the trading calendar ends on {end}: of later days every weekday was searched, and holidays among them look \
+             like missing days. Send `trade_day`, which reads the calendar of a source into MySQL"
+        );
+        Err(ExitCode::FAILURE)
+    }
+
+    /// Repairs the gaps if requested, and returns the exit code for what is left.
+    fn repaired(&self, settings: &Settings, found: &Found) -> Result<ExitCode, ExitCode> {
         if found.num_with_gaps == 0 {
             return Ok(ExitCode::SUCCESS);
         }
         if !self.fill {
             return Ok(ExitCode::from(EXIT_GAPS));
         }
-        self.send(&settings.kafka, &found.repairs).map_err(|error| {
+        let sent = self.send(&settings.kafka, &found.repairs).map_err(|error| {
             eprintln!("{error}");
             ExitCode::FAILURE
-        })
+        })?;
+        if !self.wait || sent == ExitCode::from(EXIT_NO_OUTCOME) {
+            return Ok(sent);
+        }
+        self.look_again(settings, sent)
+    }
+
+    /// Shows what the repair has left. A failed repair remains a failure.
+    fn look_again(&self, settings: &Settings, repaired: ExitCode) -> Result<ExitCode, ExitCode> {
+        if self.json {
+            let left = block_on(self.look(settings, Shown::Nothing))??;
+            eprint!("after the repair: {}", left.summary());
+            return Ok(left.code_after(repaired));
+        }
+        print("after the repair:\n");
+        let left = block_on(self.look(settings, Shown::Rows))??;
+        print(&left.summary());
+        Ok(left.code_after(repaired))
     }
 
     /// Searches in batches of securities, and prints the gaps of each batch immediately.
-    async fn look(&self, settings: &Settings) -> Result<Found, ExitCode> {
+    async fn look(&self, settings: &Settings, shown: Shown) -> Result<Found, ExitCode> {
         let reported = |error: actors::ports::StoreError| {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -141,7 +183,9 @@ impl GapsOptions {
         };
         let days = ServiceHub::stored_days(settings);
         let suspended = self.except_suspended.then(|| Suspended::of(settings)).transpose()?;
-        let mut found = Found { num_codes: codes.len(), ..Found::default() };
+        let start = self.start.unwrap_or(DateRange::FIRST_TRADING_DAY);
+        let calendar_end = facts.calendar.end_within(DateRange { start, end }).filter(|_| start <= end);
+        let mut found = Found { num_codes: codes.len(), calendar_end, ..Found::default() };
         for codes in codes.chunks(CODES_PER_QUERY) {
             let stored = days.of(self.frequency, codes, range).await.map_err(reported)?;
             let mut text = String::new();
@@ -153,7 +197,11 @@ impl GapsOptions {
                 if gaps.is_empty() {
                     continue;
                 }
-                text.push_str(&if self.json { line(*code, &gaps) } else { rows(*code, &gaps, &facts) });
+                text.push_str(&match shown {
+                    Shown::Json => line(*code, &gaps),
+                    Shown::Rows => rows(*code, &gaps, &facts),
+                    Shown::Nothing => String::new(),
+                });
                 found.add(*code, &gaps, &look);
             }
             print(&text);
@@ -163,16 +211,16 @@ impl GapsOptions {
 
     fn send(&self, kafka: &KafkaSection, repairs: &[(Code, Repair)]) -> Result<ExitCode, AdminClientError> {
         let admin = AdminClient::new(kafka)?;
-        let dead_letters = if self.wait { Some(admin.mark(&kafka.dead_letter_topic)?) } else { None };
         let id = Uuid::new_v4().simple().to_string();
+        let follower = if self.wait { Some(Follower::begin(&admin, kafka, &id)?) } else { None };
         let mut open = Vec::with_capacity(repairs.len());
         for (code, repair) in repairs {
             let position = admin.send(command_topic(kafka), &self.command(*code, *repair, &id))?;
             open.push((format!("{code} {}..{}", repair.start, repair.end), position));
         }
         eprintln!("{} commands sent to {}, correlation id {id}", open.len(), command_topic(kafka));
-        match dead_letters {
-            Some(dead_letters) => follow(&admin, open, &dead_letters, Duration::from_secs(self.timeout)),
+        match follower {
+            Some(follower) => follower.follow(open, Duration::from_secs(self.timeout)),
             None => Ok(ExitCode::SUCCESS),
         }
     }
@@ -194,6 +242,7 @@ impl GapsOptions {
             "params": params,
             "source": "data-worker gaps",
             "correlation_id": id,
+            "report_outcome": self.wait,
             "trace_id": null,
             "span_id": null,
         })
@@ -252,6 +301,10 @@ impl Found {
             *number += days.len();
         }
         self.repairs.extend(gaps.repairs(look).into_iter().map(|repair| (code, repair)));
+    }
+
+    fn code_after(&self, repaired: ExitCode) -> ExitCode {
+        if repaired == ExitCode::SUCCESS && self.num_with_gaps > 0 { ExitCode::from(EXIT_GAPS) } else { repaired }
     }
 
     fn summary(&self) -> String {

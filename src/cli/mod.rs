@@ -14,10 +14,13 @@ mod ask;
 /// `data-worker config …`.
 pub mod config;
 mod connect;
+mod follow;
 /// `data-worker gaps`.
 pub mod gaps;
 /// `data-worker health`.
 pub mod health;
+/// `data-worker completions` and `data-worker man`.
+pub mod manual;
 /// `data-worker quality`.
 pub mod quality;
 /// `data-worker reports`.
@@ -26,6 +29,7 @@ pub mod reports;
 pub mod send;
 /// `data-worker status`.
 pub mod status;
+mod validate;
 
 /// Loads the configuration of a command. On failure prints the problems and returns the exit code.
 fn load(file: Option<&Path>) -> Result<Loaded, ExitCode> {

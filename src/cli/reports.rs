@@ -152,6 +152,7 @@ impl std::fmt::Display for Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::kafka::admin_client::Position;
 
     #[test]
     fn a_time_is_a_span_or_a_day_in_shanghai() {
@@ -165,8 +166,10 @@ mod tests {
 
     #[test]
     fn only_what_is_wanted_is_shown_oldest_first() {
+        let position = || Position { topic: "t".to_owned(), partition: 0, offset: 0 };
         let record = |kind: &str, second: u32, severity: &str| {
             Record {
+            position: position(),
             headers: Default::default(),
             payload: format!(
                 r#"{{"type":"{kind}","timestamp":"2024-01-31T12:00:{second:02}Z","source":"n1","severity":"{severity}","content":"c\n{second}"}}"#
@@ -178,7 +181,7 @@ mod tests {
             record("data_quality_report", 9, "INFO"),
             record("data_collection_alert", 3, "WARNING"),
             record("data_worker_event", 4, "ERROR"),
-            Record { headers: Default::default(), payload: b"no JSON".to_vec() },
+            Record { position: position(), headers: Default::default(), payload: b"no JSON".to_vec() },
             record("data_collection_alert", 1, "ERROR"),
         ];
         let options = |severity| ReportsOptions { config: None, follow: false, since: None, severity, json: false };

@@ -1,5 +1,5 @@
 // Upstream: gaps, main
-// Downstream: actors, adapters::kafka, cli, config
+// Downstream: actors, adapters::kafka, cli, config, follow, validate
 // Role: Implements `data-worker send`, which publishes a command or an order and follows its outcome.
 
 use std::path::PathBuf;
@@ -11,32 +11,29 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError, Mark, Position, Record};
+use super::follow::{EXIT_NO_OUTCOME, Follower, POLL_INTERVAL};
+use super::validate::{commands_help, validate};
+use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError, Mark};
 use crate::config::KafkaSection;
-
-/// Poll interval for an outcome.
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Wait for further answers after the first answer to an order for all workers.
 const MORE_ANSWERS: Duration = Duration::from_secs(2);
 
-/// Exit code for no outcome within the timeout.
-const EXIT_NO_OUTCOME: u8 = 2;
-
 /// Options of `data-worker send`.
 #[derive(Debug, Args)]
+#[command(after_help = commands_help())]
 pub struct SendOptions {
     /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Waits for the outcome; exit code 1 for a dead letter or a refused order, 2 if there is no outcome within
-    /// --timeout.
+    /// Waits for the outcome of the command with all parts of it, and prints the row counts; exit code 1 for a dead
+    /// letter or a refused order, 2 if there is no outcome within --timeout.
     #[arg(long)]
     wait: bool,
     /// Maximum wait in seconds.
     #[arg(long, default_value_t = 300)]
     timeout: u64,
-    /// Command (bar_snapshot, …) or order (reload, stop, pause, resume, heartbeat_test).
+    /// Command or order; see the list below.
     command: String,
     /// Stock codes, separated by commas; each gets its own command, as Ginkgo does it.
     #[arg(long, value_delimiter = ',')]
@@ -87,7 +84,10 @@ impl SendOptions {
             params.insert("force".to_owned(), self.force.into());
         }
         params.extend(self.params.iter().cloned());
-        params.extend(self.node.as_ref().map(|node| ("node_id".to_owned(), node.as_str().into())));
+        let order = OrderKind::named(&self.command);
+        params.extend(
+            self.node.as_ref().filter(|_| order.is_some()).map(|node| ("node_id".to_owned(), node.as_str().into())),
+        );
         params.extend(code.map(|code| ("code".to_owned(), code.as_str().into())));
         json!({
             "command": self.command,
@@ -95,6 +95,7 @@ impl SendOptions {
             "params": params,
             "source": "data-worker send",
             "correlation_id": id,
+            "report_outcome": self.wait,
             "trace_id": null,
             "span_id": null,
         })
@@ -105,22 +106,33 @@ impl SendOptions {
         Instant::now() + Duration::from_secs(self.timeout)
     }
 
+    /// What is wrong with the command, by the parser of the worker.
+    fn problem(&self) -> Option<String> {
+        let codes: Vec<Option<&String>> =
+            if self.code.is_empty() { vec![None] } else { self.code.iter().map(Some).collect() };
+        codes.into_iter().find_map(|code| validate(&self.command, &self.message(code, "")).err())
+    }
+
     fn send_commands(&self, kafka: &KafkaSection) -> Result<ExitCode, AdminClientError> {
+        if let Some(problem) = self.problem() {
+            eprintln!("{problem}; nothing was sent");
+            return Ok(ExitCode::FAILURE);
+        }
         let admin = AdminClient::new(kafka)?;
-        let dead_letters = if self.wait { Some(admin.mark(&kafka.dead_letter_topic)?) } else { None };
         let topic = command_topic(kafka);
         let codes: Vec<Option<&String>> =
             if self.code.is_empty() { vec![None] } else { self.code.iter().map(Some).collect() };
         let mut open = Vec::with_capacity(codes.len());
         let id = uuid::Uuid::new_v4().simple().to_string();
+        let follower = if self.wait { Some(Follower::begin(&admin, kafka, &id)?) } else { None };
         for code in codes {
             let position = admin.send(topic, &self.message(code, &id))?;
             let name = code.map_or_else(|| self.command.clone(), |code| format!("{} {code}", self.command));
             println!("{name}: sent to {}[{}]@{}", position.topic, position.partition, position.offset);
             open.push((name, position));
         }
-        let Some(dead_letters) = dead_letters else { return Ok(ExitCode::SUCCESS) };
-        follow(&admin, open, &dead_letters, Duration::from_secs(self.timeout))
+        let Some(follower) = follower else { return Ok(ExitCode::SUCCESS) };
+        follower.follow(open, Duration::from_secs(self.timeout))
     }
 
     fn send_order(&self, kafka: &KafkaSection, order: OrderKind) -> Result<ExitCode, AdminClientError> {
@@ -159,53 +171,6 @@ impl SendOptions {
             std::thread::sleep(POLL_INTERVAL);
         }
     }
-}
-
-/// Waits until each command has an outcome. A command is resolved when the committed offset of the group passes it; the
-/// dead letter topic shows whether it failed. Exit code 1 for a dead letter, 2 if there is no outcome within `timeout`.
-pub(super) fn follow(
-    admin: &AdminClient,
-    mut open: Vec<(String, Position)>,
-    dead_letters: &Mark,
-    timeout: Duration,
-) -> Result<ExitCode, AdminClientError> {
-    let (deadline, mut failed) = (Instant::now() + timeout, false);
-    loop {
-        let mut still_open = Vec::new();
-        for (name, position) in open {
-            if !admin.is_resolved(&position)? {
-                still_open.push((name, position));
-                continue;
-            }
-            let records = admin.since(dead_letters)?;
-            match records.iter().find(|record| is_about(record, &position)) {
-                Some(record) => {
-                    failed = true;
-                    let reason = record.headers.get("dlq.reason").map_or("", String::as_str);
-                    println!("{name}: dead letter: {reason}");
-                }
-                None => println!("{name}: done"),
-            }
-        }
-        open = still_open;
-        if open.is_empty() {
-            return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
-        }
-        if Instant::now() >= deadline {
-            for (name, _) in &open {
-                println!("{name}: no outcome within {} s; the command remains in the topic", timeout.as_secs());
-            }
-            return Ok(ExitCode::from(EXIT_NO_OUTCOME));
-        }
-        std::thread::sleep(POLL_INTERVAL);
-    }
-}
-
-fn is_about(record: &Record, position: &Position) -> bool {
-    let is = |name: &str, value: &str| record.headers.get(name).is_some_and(|found| found == value);
-    is("dlq.topic", &position.topic)
-        && is("dlq.partition", &position.partition.to_string())
-        && is("dlq.offset", &position.offset.to_string())
 }
 
 /// Ginkgo's topic for data commands: the first command topic that is not the control topic, otherwise the control

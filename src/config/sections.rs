@@ -95,14 +95,21 @@ pub struct KafkaSection {
     /// Topic to which a worker publishes the parts of a command for many codes, so that the group shares the work. Must
     /// be one of `command_topics`. Empty: the last of them.
     pub parts_topic: String,
+    /// Whether the parts of a command are published in one transaction, so that each is published once also when a
+    /// worker dies or is taken for dead meanwhile. Switch it off for a broker without transactions.
+    pub parts_in_transaction: bool,
     /// Topic for dead letters: commands that cannot be executed.
     pub dead_letter_topic: String,
+    /// Whether the worker creates the topics that are its own, if they are missing: `dead_letter_topic` (one partition,
+    /// kept for 7 days) and `notification_topic` (three partitions). Both have the broker's default number of replicas.
+    pub create_topics: bool,
     /// Topic for notifications to people.
     pub notification_topic: String,
     /// Topic for price updates, for strategies and risk managers; see `events.price_update`.
     pub market_data_topic: String,
     /// Maximum number of commands that are received and not resolved, or resolved behind one of their partition that is
-    /// not; at this number the worker pauses consumption. It bounds the memory of a worker and the work that is repeated after a crash.
+    /// not; at this number the worker pauses consumption. It bounds the memory of a worker and the work that is
+    /// repeated after a crash.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_unresolved: usize,
     /// Whether the worker is a static member of the group, with its node id as `group.instance.id`. After a restart
@@ -132,7 +139,9 @@ impl Default for KafkaSection {
             command_topics: vec!["ginkgo.live.control.commands".into(), "ginkgo.data.commands".into()],
             control_topic: "ginkgo.live.control.commands".into(),
             parts_topic: String::new(),
+            parts_in_transaction: true,
             dead_letter_topic: "ginkgo.data.commands.dlq".into(),
+            create_topics: true,
             notification_topic: "ginkgo.notifications".into(),
             market_data_topic: "ginkgo.live.market.data".into(),
             // One evening's commands for all A-shares, so that their rows share INSERTs; about 2 MB of payloads.

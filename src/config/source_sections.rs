@@ -312,6 +312,10 @@ pub struct EastMoneySection {
     pub url: String,
     /// Base URL of the list of securities.
     pub list_url: String,
+    /// Whether 1-minute bars without an open, which are those of all days but the newest, are stored with the close of
+    /// the minute before, as far as it lies between low and high. Otherwise they are not stored, and reported as
+    /// `not_offered`.
+    pub open_from_close: bool,
     /// Timeout of one request.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
@@ -330,6 +334,7 @@ impl Default for EastMoneySection {
         Self {
             url: "https://push2his.eastmoney.com".into(),
             list_url: "https://82.push2.eastmoney.com".into(),
+            open_from_close: false,
             timeout_ms: 15_000,
             // Users report a block after about 200 consecutive requests.
             requests_per_minute: 60,
@@ -399,12 +404,12 @@ pub struct TushareSection {
     /// Timeout of one request.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
-    /// Maximum number of requests per minute; 0: the worker sets no limit, only the vendor does. The vendor allows 500
-    /// to an account with 5,000 points.
+    /// Maximum number of requests per minute to each interface, which the worker keeps with a margin of 3 %; 0: the
+    /// worker sets no limit, only the vendor does. The vendor allows 500 to an account with 5,000 points.
     pub requests_per_minute: u32,
-    /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
+    /// Maximum number of requests per calendar day in Shanghai to each interface; 0: the worker sets no limit.
     pub requests_per_day: u32,
-    /// Maximum number of concurrent requests.
+    /// Maximum number of concurrent requests to all interfaces together.
     #[schemars(range(min = 1, max = 1_000))]
     pub max_concurrent: u32,
 }
@@ -415,7 +420,7 @@ impl Default for TushareSection {
             url: "http://api.waditu.com/dataapi".into(),
             token: None,
             timeout_ms: 30_000,
-            requests_per_minute: 480,
+            requests_per_minute: 500,
             requests_per_day: 0,
             max_concurrent: 32,
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::domain::{Identity, Lifecycle};
-use actors::ports::{CommandFeed, DataKind, MarketSources, PartitionState};
+use actors::ports::{CommandFeed, DataKind, MarketSource, MarketSources, PartitionState};
 use actors::supervision::StatusBoard;
 
 /// A read-only view of a worker. Every read is cheap.
@@ -48,10 +48,20 @@ impl WorkerView {
         1 + self.board.counters.reloads_applied.get()
     }
 
-    /// Total time that requests waited for rate limits, by source in force.
-    pub fn throttled(&self) -> BTreeMap<&'static str, Duration> {
+    /// Total time that requests waited for rate limits, by source in force and interface.
+    pub fn throttled(&self) -> BTreeMap<(&'static str, &'static str), Duration> {
         let sources = DataKind::ALL.into_iter().flat_map(|kind| self.sources.pin().of(kind));
-        sources.map(|source| (source.name(), source.throttled())).collect()
+        let of = |source: Arc<dyn MarketSource>| {
+            let name = source.name();
+            source.throttled().into_iter().map(move |(interface, time)| ((name, interface), time))
+        };
+        sources.flat_map(of).collect()
+    }
+
+    /// The sources in force, each with whether it refuses the account.
+    pub fn refusals(&self) -> BTreeMap<&'static str, bool> {
+        let all = self.sources.pin().all().into_iter();
+        all.map(|source| (source.name(), self.board.refused_sources.has(source.name()))).collect()
     }
 
     /// The assigned partitions, ordered by topic and number.

@@ -32,7 +32,7 @@ use actors::ports::{DataKind, MarketSource, MarketSources};
 
 use crate::adapters::probe::Answer;
 use crate::config::{SourceName, SourcesSection};
-use crate::sources::shared::budget::QuotaState;
+use crate::sources::shared::budget::{Account, QuotaState};
 
 use self::baostock::BaoStockSource;
 use self::eastmoney::EastMoneySource;
@@ -82,8 +82,9 @@ macro_rules! with_source {
                 $work
             }
             SourceName::Tushare => {
-                let $source =
-                    TushareSource::new(&section.tushare, quotas.budget($name, section.tushare.limits(section)));
+                let account = Account::of(section.tushare.token.as_ref());
+                let budget = quotas.budget_of($name, account, section.tushare.limits(section));
+                let $source = TushareSource::new(&section.tushare, budget);
                 $work
             }
             SourceName::Yahoo => {

@@ -30,6 +30,7 @@ use self::news::MessageReader;
 use self::run_folder::RunFolder;
 use crate::app::run;
 use crate::app::service_hub::ServiceHub;
+use crate::app::signals::StopSignals;
 use crate::config::{KafkaSection, LogFormat, LogSection, Settings, SourceName};
 use crate::observability::telemetry;
 use crate::observability::telemetry::JsonTo;
@@ -89,10 +90,14 @@ fn perform(options: &Options) -> Result<Vec<String>, StandaloneError> {
 fn settings(kafka: KafkaSection, broker: &Broker, folder: &RunFolder) -> Settings {
     let mut settings = Settings::default();
     settings.worker.node_id = "data_worker_standalone".to_owned();
-    settings.kafka = KafkaSection { host: broker.host().to_owned(), port: broker.port(), ..kafka };
+    // The embedded broker has no transactions, and what it holds ends with the process.
+    let (host, port) = (broker.host().to_owned(), broker.port());
+    settings.kafka = KafkaSection { host, port, parts_in_transaction: false, ..kafka };
     settings.sources.bars = vec![SourceName::Files];
     settings.sources.files.folder = folder.bars().to_owned();
     settings.batch.flush_interval_ms = 100;
+    // The samples have no calendar that could be fetched.
+    settings.fetch.extend_calendar = false;
     settings.quality.report_interval_ms = 1_000;
     // The sample ends in 2016: missing later days must not raise alerts.
     settings.quality.alerts.missing_warning_percent = 100.0;
@@ -110,7 +115,7 @@ async fn serve(
     let services = ServiceHub::embedded(settings, folder.database()).await?;
     let board = Arc::new(StatusBoard::default());
     let mut life = run::launch(services.hub.parts(), settings.actor_settings(), board.clone());
-    life.stop_on_signals();
+    life.stop_on(StopSignals::listen());
     let demonstration = Demonstration::new(broker, &services, board, MessageReader::open(&settings.kafka)?);
     let mut faults = None;
     let show = async {

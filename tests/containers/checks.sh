@@ -95,7 +95,7 @@ runs_beside_ginkgo() {
   mkdir -p "$work/ginkgo" "$work/logs"
   chmod a+rwx "$work/logs"
   docker volume create --opt type=none --opt o=bind --opt device="$work/logs" "$project-logs" >/dev/null
-  printf 'redis: {password: "%s"}\nsources: {bars: files, files: {folder: /home/ginkgo/.ginkgo}}\n' "$REDIS_PASSWORD" >"$work/ginkgo/data_worker.yml"
+  printf 'redis: {password: "%s"}\nsources: {bars: files, files: {folder: /home/ginkgo/.ginkgo}}\nfetch: {extend_calendar: false}\n' "$REDIS_PASSWORD" >"$work/ginkgo/data_worker.yml"
   chmod -R a+rX "$work/ginkgo"
   beside() {
     GINKGO_NETWORK=${project}_default GINKGO_FOLDER=$work/ginkgo GINKGO_LOG_VOLUME=$project-logs GINKGO_KAFKA_HOST=kafka GINKGO_REDIS_HOST=redis \

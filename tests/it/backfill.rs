@@ -1,4 +1,4 @@
-// Upstream: backfill_kinds
+// Upstream: backfill_kinds, two_writers
 // Downstream: kit, main_job, source_pairs
 // Role: Tests `backfill` of bars: five years of daily and a year of minute bars are exact despite a kill midway.
 

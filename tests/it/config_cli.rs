@@ -218,6 +218,7 @@ fn connect_reports_version_and_latency_of_servers() {
         (reports[1], "ok     Redis ", " is supported (5.0 or newer)"),
         (reports[2], "ok     ClickHouse ", " is supported (23.3 or newer)"),
         (reports[3], "ok     MySQL ", "-MariaDB"),
+        (reports[3], "ok     MySQL ", "the trading calendar end"),
         (reports[4], "ok     Tushare ", "the token is accepted"),
     ] {
         assert!(report.starts_with(begin) && report.contains(part), "{report}");
@@ -392,4 +393,22 @@ fn a_host_of_the_other_environment_ends_the_start() {
     assert_eq!(checked.code, Some(1));
     let skipped = data_worker(folder.path(), &["config", "check"], &[production, ("GINKGO_SKIP_CLUSTER_GUARD", "1")]);
     assert_eq!(skipped.code, Some(0), "{}", skipped.err);
+}
+
+#[test]
+fn completions_and_manual_pages_name_the_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    for (shell, part) in
+        [("bash", "_data__worker()"), ("zsh", "#compdef data-worker"), ("fish", "complete -c data-worker")]
+    {
+        let found = data_worker(folder.path(), &["completions", shell], &[]);
+        assert_eq!(found.code, Some(0), "{}", found.err);
+        assert!(found.out.contains(part) && found.out.contains("standalone"), "{shell}: {}", found.out);
+    }
+    let page = data_worker(folder.path(), &["man"], &[]);
+    assert!(page.code == Some(0) && page.out.contains(".TH data-worker 1"), "{}", page.out);
+    let pages = folder.path().join("man1");
+    assert_eq!(data_worker(folder.path(), &["man", "--folder", pages.to_str().unwrap()], &[]).code, Some(0));
+    let send = std::fs::read_to_string(pages.join("data-worker-send.1")).unwrap();
+    assert!(send.contains("bar_snapshot") && send.contains("start_date"), "{send}");
 }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use kit::baostock_server::{BaoStockServer, Fault as BaoStockFault};
 use kit::scene::Scene;
 use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
-use kit::tushare_server::{Fault, FaultDuration, Options, TushareServer};
+use kit::tushare_server::{Fault, FaultDuration, InterfaceLimit, Options, TushareServer, Window};
 
 use crate::main_job::PROGRAM;
 
 /// A vendor with bars of these days that answers after 50 ms and allows 500 calls per minute.
 fn vendor(codes: &[String], days: &[chrono::NaiveDate]) -> TushareServer {
-    let options = Options { calls_per_minute: Some(500), ..Options::default() };
+    let options = Options { limits: vec![InterfaceLimit::new("daily", Window::Minute, 500)], ..Options::default() };
     let server = TushareServer::start_with(Dataset::generated(codes, days), options).unwrap();
     server.set_fault(Fault::Slow(Duration::from_millis(50)), FaultDuration::UntilCleared);
     server

@@ -168,11 +168,7 @@ fn repeated_commands_and_a_crash_leave_each_day_once() {
 #[test]
 fn next_worker_finishes_factor_replacement() {
     let (mut scene, Market { codes, last_day, .. }) = scene("half_factors", 3, 30);
-    scene.database.query(
-        "CREATE TABLE adjustfactor (code String, foreadjustfactor Decimal(16,6), backadjustfactor Decimal(16,6), \
-         adjustfactor Decimal(16,6), uuid String, meta String, `desc` String, timestamp DateTime, source Int8) \
-         ENGINE = MergeTree ORDER BY (code, timestamp)",
-    );
+    scene.database.create_factors();
     let mut first = scene.start("n1");
     scene.send(&commands(&codes, ""));
     scene.wait_until_committed();

@@ -94,6 +94,25 @@ fn gaps_are_found_filled_and_gone() {
 }
 
 #[test]
+fn fill_looks_again_and_names_what_is_still_missing() {
+    let (mut scene, codes) = scene("gapsagain", 2);
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, FULL_MONTH);
+    scene.wait_until_committed();
+    // The source has no row of this day, so no repair can store it.
+    let day: NaiveDate = "2024-01-16".parse().unwrap();
+    let rows = scene.source.rows(&codes[0]).into_iter().filter(|row| row.date != day).collect();
+    scene.source.set_rows(&codes[0], rows);
+    scene.database.query(&format!("DELETE FROM bar WHERE code = '{}' AND toDate(timestamp) > '2024-01-15'", codes[0]));
+    let (code, text, said) = gaps(&scene, &["--start", "2024-01-01", "--fill", "--wait"]);
+    assert_eq!(code, Some(3), "{text} {said}");
+    assert!(text.contains("2024-01-16..2024-01-31"), "the first look: {text}");
+    assert!(text.contains("done: 11 fetched, 11 written, 0 unchanged, 0 skipped"), "{text} {said}");
+    let again = text.rsplit("after the repair").next().unwrap();
+    assert!(again.contains("1 days missing") && again.contains("2024-01-16\n"), "{text}");
+}
+
+#[test]
 fn minutes_that_are_missing_are_found_filled_and_gone() {
     let (mut scene, codes) = scene("gapsminutes", 2);
     let _worker = scene.start("n1");

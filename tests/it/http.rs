@@ -1,4 +1,4 @@
-// Upstream: logs, membership, metrics, quality_listing, secrets, ticks
+// Upstream: many
 // Downstream: kit, main_job
 // Role: Tests a worker's HTTP endpoints, `health` and `status`: healthy, hung, paused and without its servers.
 
@@ -78,6 +78,22 @@ fn serves_health_readiness_and_status() {
 
     assert_eq!(get(&address, "/nothing").status, 404);
     assert_eq!(send(&address, "POST /status HTTP/1.1\r\nHost: w\r\nContent-Length: 0\r\n\r\n").status, 405);
+}
+
+#[test]
+fn a_readiness_check_is_one_question_without_a_log_line() {
+    let Market { data, .. } = market(1, 1);
+    let scene = Scene::new("readycost", PROGRAM, data);
+    let worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    let address = address(&scene, "n1");
+    let statements = || scene.database.statements().values().sum::<u64>();
+    let lines = || worker.log_text().matches("table checked").count();
+    let before = (statements(), lines());
+    assert_eq!(get(&address, "/readyz").status, 200);
+    assert_eq!((statements(), lines()), (before.0 + 1, before.1));
+    scene.database.query("DROP TABLE bar");
+    wait_until("a missing table is not ready", TIMEOUT, || get(&address, "/readyz").status == 503);
 }
 
 #[test]

@@ -75,7 +75,11 @@ fn metrics_are_counted_and_documented() {
     is("data_worker_fetch_duration_seconds_count", &["tushare", "rate_limited"], 2.0);
     is("data_worker_fetch_duration_seconds_count", &["tushare", "\"ok\""], 61.0);
     is("data_worker_rate_limit_wait_seconds_count", &[], 2.0);
-    assert!(page.value("data_worker_source_held_back_seconds_total", &["tushare"]) >= 1.0, "{:#?}", page.series);
+    assert!(
+        page.value("data_worker_source_held_back_seconds_total", &["tushare", "daily"]) >= 1.0,
+        "{:#?}",
+        page.series
+    );
     is("data_worker_retries_total", &["fetch", "rate_limited"], 2.0);
     is("data_worker_insert_rows_sum", &[], 300.0);
     is("data_worker_actor_restarts_total", &["validator"], 1.0);

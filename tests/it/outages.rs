@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use kit::baostock_server::BaoStockServer;
 use kit::clickhouse::PrivateClickHouse;
 use kit::redis::PrivateRedis;
 use kit::scene::{Scene, TIMEOUT, has_apache_kafka};
@@ -53,11 +54,34 @@ fn source_error_500_is_not_an_empty_answer() {
 }
 
 #[test]
+fn html_with_status_200_takes_three_attempts() {
+    three_attempts_and_a_dead_letter("html", Fault::Html, "unreadable answer");
+}
+
+#[test]
+fn bad_answers_are_tried_again() {
+    let Market { codes, data, .. } = market(8, 5);
+    let mut scene = Scene::new("bad_answers", PROGRAM, data);
+    scene.set("fetch.first_retry_delay_ms", 100);
+    let _worker = scene.start("n1");
+    let body = |text: &str| Fault::Body(text.to_owned());
+    let faults = [Fault::Html, Fault::Truncated, body(""), body(r#"{"code":0,"msg":null,"data":null}"#)];
+    for (fault, codes) in faults.into_iter().zip(codes.chunks(2)) {
+        // Each of the two fetches has an attempt left.
+        scene.source.set_fault(fault, FaultDuration::Next(2));
+        scene.send_snapshots(codes, "");
+        scene.wait_until_committed();
+    }
+    scene.assert_exact(&codes);
+    assert_eq!((scene.source.rejected(), scene.dead_letters().len()), (8, 0));
+}
+
+#[test]
 fn refused_dead_letter_holds_only_its_offset() {
     let Market { codes, data, .. } = market(8, 5);
     let mut scene = Scene::new("noletters", PROGRAM, data);
     let topic = format!("{}.letters", scene.name);
-    scene.set("kafka.dead_letter_topic", &topic);
+    scene.set("kafka.dead_letter_topic", &topic).set("kafka.create_topics", false);
     if !has_apache_kafka() {
         // The fallback broker accepts and discards records for missing topics, so it cannot refuse a dead letter.
         scene.broker.create_topics(&[(&topic, 1)]);
@@ -82,19 +106,96 @@ fn refused_dead_letter_holds_only_its_offset() {
     assert_eq!(letters[0].value, b"not json");
 }
 
+/// The alerts on refusing sources so far: level and state.
+fn refusal_alerts(scene: &Scene) -> Vec<Value> {
+    let alerts = scene.notifications_with("alert_type", "source_refused");
+    alerts.iter().map(|alert| json!([alert["level"], alert["data"]["state"]])).collect()
+}
+
 #[test]
 fn a_refused_token_is_not_tried_again() {
-    let Market { codes, data, .. } = market(5, 5);
+    let Market { codes, data, .. } = market(200, 5);
     let mut scene = Scene::new("token", PROGRAM, data);
-    scene.set("sources.tushare.token", "of-nobody");
+    scene.set("sources.tushare.token", "of-nobody").set("heartbeat.interval_ms", 300);
+    scene.set("fetch.max_in_flight", 8);
     let worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");
+    wait_until("the alert", TIMEOUT, || refusal_alerts(&scene) == [json!(["ERROR", "raised"])]);
+    scene.wait_for_status("n1", "error");
+    let (heartbeat, _) = scene.heartbeat("n1").expect("a heartbeat");
+    let reason = heartbeat["stats"]["last_error"].as_str().unwrap_or_default();
+    assert!(reason.contains("fetches wait") && reason.contains("check the source's token"), "{heartbeat}");
+    wait_until("the first few dead letters", TIMEOUT, || scene.dead_letters().len() == 3);
+    assert!(scene.source.requests() <= 3 + 8, "{} requests", scene.source.requests());
+
+    // With the right token, all that waited are stored; those of the first few are sent again.
+    scene.set("sources.tushare.token", "tok-ok");
+    scene.write_config("n1");
+    worker.signal("HUP");
     scene.wait_until_committed();
-    assert_eq!(scene.source.requests(), 5, "one attempt each");
     let letters = scene.dead_letters();
+    assert_eq!(letters.len(), 3);
     assert!(letters.iter().all(|letter| letter.headers["dlq.attempts"] == "1"));
     assert!(letters.iter().all(|letter| letter.headers["dlq.reason"].contains("check the source's token")));
+    let lost: Vec<String> = codes
+        .iter()
+        .filter(|code| letters.iter().any(|letter| String::from_utf8_lossy(&letter.value).contains(code.as_str())))
+        .cloned()
+        .collect();
+    let stored: Vec<String> = codes.iter().filter(|code| !lost.contains(code)).cloned().collect();
+    assert_eq!(stored.len(), 197);
+    scene.assert_exact(&stored);
+    scene.send_snapshots(&lost, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    let both = [json!(["ERROR", "raised"]), json!(["INFO", "resolved"])];
+    wait_until("the resolved alert", TIMEOUT, || refusal_alerts(&scene) == both);
+    scene.wait_for_status("n1", "running");
+    assert!(scene.notifications_with("alert_type", "worker_error").is_empty(), "one alert, not two");
     assert!(!worker.log_text().contains("of-nobody"), "a secret is never logged");
+}
+
+#[test]
+fn commands_of_a_refused_token_survive_a_stop() {
+    let Market { codes, data, .. } = market(100, 5);
+    let mut scene = Scene::new("tokenstop", PROGRAM, data);
+    scene.set("sources.tushare.token", "of-nobody");
+    let mut worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send_snapshots(&codes, "");
+    wait_until("the first few dead letters", TIMEOUT, || scene.dead_letters().len() == 3);
+    worker.terminate();
+    assert_eq!(worker.wait(Duration::from_secs(30)).code(), Some(2), "not drained");
+    assert!(!worker.log_text().contains("drain deadline exceeded"), "it did not wait in vain");
+    assert!(scene.committed().iter().sum::<i64>() <= 3, "{:?}", scene.committed());
+
+    scene.set("sources.tushare.token", "tok-ok");
+    let _worker = scene.start("n1");
+    scene.wait_until_committed();
+    assert_eq!(scene.dead_letters().len(), 3);
+    assert!(scene.database.count() >= 97 * 5);
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+}
+
+#[test]
+fn the_fallback_stores_what_a_refused_token_does_not_get() {
+    let Market { codes, data, .. } = market(100, 5);
+    let mut scene = Scene::new("tokenfallback", PROGRAM, data);
+    let fallback = BaoStockServer::start(market(100, 5).data).expect("a server");
+    scene.set("sources.bars", "[tushare, baostock]").set("sources.baostock.address", fallback.address());
+    scene.set("sources.tushare.token", "of-nobody").set("fetch.max_in_flight", 8);
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert_eq!(scene.dead_letters().len(), 0);
+    assert!(scene.source.requests() <= 3 + 8, "{} requests", scene.source.requests());
+    wait_until("the alert", TIMEOUT, || refusal_alerts(&scene) == [json!(["ERROR", "raised"])]);
+    scene.wait_for_status("n1", "running");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: two_writers
 // Downstream: actors, data_worker, kit, main_job
 // Role: Tests the stock list and the calendar in the real MariaDB: merged in one transaction, without loss.
 
@@ -20,13 +20,13 @@ use kit::wait::wait_until;
 use crate::main_job::{Market, PROGRAM, market};
 use actors::ports::Swappable;
 
-fn command(name: &str) -> Vec<u8> {
+pub(crate) fn command(name: &str) -> Vec<u8> {
     format!(r#"{{"command":"{name}","timestamp":"2026-08-10T21:00:00","params":{{}},"source":"task_timer"}}"#)
         .into_bytes()
 }
 
 /// A response of `stock_basic` with these rows: code, name, list date.
-fn stock_list(rows: &[(&str, &str, &str)]) -> Fault {
+pub(crate) fn stock_list(rows: &[(&str, &str, &str)]) -> Fault {
     let items: Vec<String> =
         rows.iter().map(|(code, name, listed)| format!(r#"["{code}","{name}","银行","{listed}",null]"#)).collect();
     Fault::Body(format!(
@@ -135,7 +135,7 @@ fn reads_stored_facts_over_built_in_calendar() {
     let read = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            FactCache::new(Swappable::new(Arc::new(MySqlReference::new(&section))))
+            FactCache::new(Swappable::new(Arc::new(MySqlReference::new(&section))), Arc::default())
                 .current(Duration::from_secs(600))
                 .await
         })
@@ -192,7 +192,8 @@ fn empty_or_invalid_list_is_dead_letter() {
     let _worker = scene.start("n1");
     scene.send(&[command("stockinfo")]);
     scene.wait_until_committed();
-    scene.source.set_fault(stock_list(&[]), FaultDuration::Next(1));
+    // Three attempts.
+    scene.source.set_fault(stock_list(&[]), FaultDuration::Next(3));
     scene.send(&[command("stockinfo")]);
     scene.wait_until_committed();
     scene

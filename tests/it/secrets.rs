@@ -252,27 +252,29 @@ fn collect_outputs(servers: &Servers, address: &str, said: &mut Said) {
     }
 }
 
-/// Every source refuses its login; vendors echo the secret in different formats.
+/// Every source refuses its login; vendors echo the secret in different formats. Between two refusals the sources answer:
+/// after three in a row they would not be asked.
 fn refuse_logins(servers: &mut Servers, codes: &[String]) {
     let echo = format!("wrong password {}?", secret("sources.baostock.password"));
-    servers
-        .baostock
-        .set_fault(baostock_server::Fault::LoginRefused("10001002".to_owned(), echo), FaultDuration::UntilCleared);
     let token = secret("sources.tushare.token");
     let scene = &mut servers.scene;
     for (code, fault) in codes.iter().zip([
+        Fault::Body(format!("<html>no token {token}</html>")),
         Fault::Refused(40101, format!("token {token} 不对")),
         Fault::Body(format!("{{\"code\":40101,\"msg\":\"token {} is wrong\"}}", token.replace('/', "\\/"))),
         Fault::Body(format!("{{\"code\":40101,\"msg\":\"token=%5B{}\"}}", in_address(&token))),
-        Fault::Body(format!("<html>no token {token}</html>")),
     ]) {
+        let refusal = baostock_server::Fault::LoginRefused("10001002".to_owned(), echo.clone());
+        servers.baostock.set_fault(refusal, FaultDuration::UntilCleared);
         scene.source.set_fault(fault, FaultDuration::UntilCleared);
+        scene.send_snapshots(std::slice::from_ref(code), "");
+        scene.wait_until_committed();
+        scene.source.clear_fault();
+        servers.baostock.clear_fault();
         scene.send_snapshots(std::slice::from_ref(code), "");
         scene.wait_until_committed();
     }
     assert_eq!(scene.dead_letters().len(), 4);
-    scene.source.clear_fault();
-    servers.baostock.clear_fault();
 }
 
 /// Changes the passwords of the worker's servers and stops one of them.
@@ -310,7 +312,7 @@ fn no_secret_is_anywhere_while_everything_goes_wrong() {
     servers.scene.assert_exact(&codes);
     wait_until("records of tasks", TIMEOUT, || {
         let count = Tables::of(&servers.scene.name).try_rows("SELECT count(*) FROM data_sync_record");
-        count.is_ok_and(|rows| rows[0][0] == "12")
+        count.is_ok_and(|rows| rows[0][0] == "16")
     });
     wait_until("a kept report", TIMEOUT, || {
         let count = servers.scene.database.try_query("SELECT count() FROM data_quality_report");

@@ -17,9 +17,10 @@ use kit::eastmoney_server::{EastMoneyServer, Fault, Options};
 use kit::http_serving::raw_server;
 use kit::minute_rows::{MinuteRow, minute_rows};
 use kit::mysql::Tables;
-use kit::scene::Scene;
+use kit::scene::{Scene, TIMEOUT};
 use kit::tdx_server::TdxServer;
 use kit::tushare_data::{DailyRow, Dataset, codes, trading_days};
+use kit::wait::wait_for;
 use rust_decimal::Decimal;
 
 use crate::main_job::{Market, PROGRAM, market, stored};
@@ -144,6 +145,56 @@ async fn minutes_of_every_frequency_reach_their_depth() {
 }
 
 #[tokio::test]
+async fn minutes_without_an_open_are_not_offered_or_completed() {
+    let options = Options { zero_opens: true, ..Options::default() };
+    let server = EastMoneyServer::start_with(data(), options).unwrap();
+    let rows = server.rows(CODE).split_off(53);
+    let week = request(Frequency::Minute1, DateRange { start: rows[0].date, end: day("2024-03-31") });
+    let expected: Vec<FetchedBar> =
+        rows.iter().flat_map(|row| minute_rows(row, 1, true)).map(|row| minutes(&row)).collect();
+    let (newest, single) = (rows[4].date, |bar: &FetchedBar| bar.low == bar.high);
+    let date = |bar: &FetchedBar| if let Field::Value(time) = bar.timestamp { time.date() } else { panic!("{bar:?}") };
+    let noted = source(&server).noted_bars(&week).await.unwrap();
+    let offered: Vec<FetchedBar> = expected.iter().filter(|bar| date(bar) == newest || single(bar)).cloned().collect();
+    assert!(noted.bars == offered, "the newest day, and bars with a single price");
+    assert_eq!(noted.not_offered.len(), expected.len() - offered.len());
+    assert!(noted.not_offered.len() > 50 && noted.not_offered.iter().all(|time| time.date() < newest));
+
+    let section = EastMoneySection { open_from_close: true, ..section(server.url()) };
+    let noted = connect(&section).noted_bars(&week).await.unwrap();
+    // The server's minutes begin at the close of the minute before, except the first of a day.
+    let is_offered =
+        |bar: &&FetchedBar| matches!(bar.timestamp, Field::Value(time) if !noted.not_offered.contains(&time));
+    assert!(noted.not_offered.iter().all(|time| time.time() == NaiveTime::from_hms_opt(9, 30, 0).unwrap()));
+    assert!(noted.bars == expected.iter().filter(is_offered).cloned().collect::<Vec<_>>(), "the vendor's opens");
+}
+
+#[test]
+fn minutes_without_an_open_are_no_validation_errors() {
+    let Market { codes, data, .. } = market(1, 5);
+    let options = Options { zero_opens: true, ..Options::default() };
+    let server = EastMoneyServer::start_with(data, options).unwrap();
+    let rows = server.rows(&codes[0]);
+    let mut scene = Scene::new("zeroopens", PROGRAM, Dataset::empty());
+    scene.set("sources.bars", "[eastmoney]").set("sources.eastmoney.url", server.url());
+    scene.set("sources.eastmoney.requests_per_minute", 0).set("quality.report_interval_ms", 1_000);
+    scene.set("quality.alerts.min_rows", 1);
+    let _worker = scene.start("n1");
+    let [first, last] = [0, 4].map(|number: usize| rows[number].date.format("%Y%m%d"));
+    scene.send_snapshots(&codes, &format!(r#""frequency":"1m","start_date":"{first}","end_date":"{last}""#));
+    scene.wait_until_committed();
+    let report = wait_for("the report", TIMEOUT, || scene.notifications_with("report_kind", "interval").pop());
+    let data = &report["data"];
+    assert_eq!((&data["records_skipped"], &data["records_missing"]), (&0.into(), &0.into()), "{report}");
+    let not_offered = data["warned_by_rule"]["not_offered"].as_u64().unwrap();
+    assert!(not_offered > 50, "{report}");
+    let stored = scene.database.count();
+    assert!(stored >= 240 && stored + not_offered == 5 * 241, "{stored} stored, {not_offered} not offered");
+    assert_eq!(scene.notifications_with("alert_type", "validation_error").len(), 0);
+    assert_eq!(scene.dead_letters().len(), 0);
+}
+
+#[tokio::test]
 async fn stock_list_is_paged_over_three_exchanges() {
     let codes = codes(4_200);
     let options = Options { page_size: 100, ..Options::default() };
@@ -190,6 +241,14 @@ async fn each_fault_of_the_server_has_its_kind() {
     assert!(matches!(kind(Fault::Truncated).await, Kind::BadAnswer(text) if text.contains("no answer object")));
     let nothing = Fault::Body(r#"{"rc":102,"rt":17,"data":null}"#.to_owned());
     assert!(matches!(kind(nothing).await, Kind::BadRequest(text) if text.contains("rc 102")));
+    for text in ["", r#"{"rc":0,"rt":17,"data":null}"#] {
+        assert!(matches!(kind(Fault::Body(text.to_owned())).await, Kind::BadAnswer(_)), "{text}");
+    }
+    let page =
+        "<!DOCTYPE html><html><head><title>访问验证</title></head><body><div id=\"captcha\"></div></body></html>";
+    for text in [page, "Too Many Requests"] {
+        assert!(matches!(kind(Fault::Body(text.to_owned())).await, Kind::RateLimited { .. }), "{text}");
+    }
     let other = Fault::Body(r#"{"rc":0,"data":{"code":"000001","klines":[]}}"#.to_owned());
     assert!(matches!(kind(other).await, Kind::BadAnswer(text) if text.contains("about 000001")));
 }

@@ -120,6 +120,34 @@ async fn daily_bars_come_with_the_values_the_server_has() {
     assert_eq!(source.probe().await.unwrap().facts, [format!("{} has 3 securities of Shanghai", server.address())]);
 }
 
+/// A row of a day without any trade, as the day file has it for a suspended security.
+pub fn untraded(date: NaiveDate) -> DailyRow {
+    DailyRow::new(date, ["0", "0", "0", "0", "0", "0", "0"])
+}
+
+#[tokio::test]
+async fn untraded_days_of_the_day_file_are_suspensions() {
+    let days = trading_days(day("2024-01-01"), day("2024-01-31"));
+    let mut data = Dataset::generated(&codes(1), &days);
+    let mut rows = data.rows(CODE).to_vec();
+    (rows[2], rows[5]) = (untraded(days[2]), untraded(days[5]));
+    data.set_rows(CODE, rows);
+    let server = TdxServer::start(data).unwrap();
+    let source = source(&server);
+    let january = range("2024-01-01", "2024-01-31");
+    let noted = source.noted_bars(&request(Frequency::Day, january)).await.unwrap();
+    assert_eq!(noted.bars.len(), days.len() - 2);
+    let mut suspended: Vec<NaiveDate> = noted.notes.iter().map(|note| note.day).collect();
+    suspended.sort_unstable();
+    assert!(noted.notes.iter().all(|note| note.is_suspended));
+    assert_eq!(suspended, [days[2], days[5]]);
+    let only = DateRange { start: days[5], end: days[6] };
+    assert_eq!(source.suspensions(code(), only).await, Ok(Some(vec![days[5]])));
+    let none = DateRange { start: days[6], end: days[7] };
+    assert_eq!(source.suspensions(code(), none).await, Ok(Some(Vec::new())));
+    assert!(!source.knows_all_suspensions(), "another source may know more");
+}
+
 #[tokio::test]
 async fn minutes_of_every_frequency_are_exact_across_pages() {
     let server = server();
@@ -395,7 +423,7 @@ async fn rejects_unsupported_tdx_requests_without_sending() {
     let beijing =
         BarRequest { code: "430047.BJ".parse().unwrap(), ..request(Frequency::Day, range("2024-01-01", "2024-03-31")) };
     let error = source.bars(&beijing).await.unwrap_err();
-    assert!(matches!(&error.kind, SourceErrorKind::BadRequest(text) if text.contains("430047.BJ is of BJ")), "{error}");
+    assert!(matches!(&error.kind, SourceErrorKind::NotCovered(text) if text.contains("430047.BJ is of BJ")), "{error}");
     assert!(matches!(source.trade_days().await.unwrap_err().kind, SourceErrorKind::NotOffered(_)));
     assert_eq!(server.connections(), 0);
     for hosts in

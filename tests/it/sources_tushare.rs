@@ -13,7 +13,8 @@ use data_worker::sources::ConfiguredSources;
 use data_worker::sources::shared::budget::QuotaState;
 use data_worker::sources::tushare::TushareSource;
 use kit::tushare_server::{
-    DailyRow, Dataset, Fault, FaultDuration, LabelForm, Options, TushareServer, codes, trading_days,
+    DailyRow, Dataset, Fault, FaultDuration, InterfaceLimit, LabelForm, Options, TushareServer, Window, codes,
+    trading_days,
 };
 use rust_decimal::Decimal;
 
@@ -174,6 +175,14 @@ async fn each_fault_of_the_server_has_its_kind() {
     assert!(matches!(kind(Fault::Status(403, None)).await, Kind::Forbidden(_)));
     assert!(matches!(kind(Fault::Status(404, None)).await, Kind::BadRequest(_)));
     assert!(matches!(kind(Fault::Html).await, Kind::BadAnswer(text) if text.contains("<html>")));
+    let body = |text: &str| kind(Fault::Body(text.to_owned()));
+    for text in ["", r#"{"code":0,"msg":null,"data":null}"#] {
+        assert!(matches!(body(text).await, Kind::BadAnswer(_)), "{text}");
+    }
+    for text in ["Too Many Requests", "<html>请完成安全验证</html>"] {
+        let limited = body(text).await;
+        assert!(matches!(&limited, Kind::RateLimited { message, .. } if message.contains(text)), "{limited}");
+    }
     assert!(matches!(kind(Fault::Truncated).await, Kind::BadAnswer(text) if text.contains("request_id")));
     let refused = |code, text: &str| kind(Fault::Refused(code, text.to_owned()));
     assert!(matches!(refused(40203, "抱歉，您没有接口访问权限").await, Kind::Forbidden(_)));
@@ -286,7 +295,7 @@ async fn a_short_window_is_waited_for() {
 #[tokio::test]
 async fn the_servers_own_limit_is_met_and_counted() {
     let dataset = Dataset::generated(&codes(3), &quarter());
-    let options = Options { calls_per_minute: Some(3), ..Options::default() };
+    let options = Options { limits: vec![InterfaceLimit::new("daily", Window::Minute, 3)], ..Options::default() };
     let server = TushareServer::start_with(dataset, options).unwrap();
     let source = source(&server);
     for _ in 0..3 {

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actors, data_worker, kit, main_job
+// Downstream: actors, data_worker, kit, main_job, user_database
 // Role: Tests existing ClickHouse tables that the worker cannot write: named at the start and by `config check`.
 
 use std::process::Command;
@@ -13,6 +13,7 @@ use kit::services::{host_and_port, unique};
 use kit::wait::wait_for;
 
 use crate::main_job::{Market, PROGRAM, market};
+use crate::user_database::block_on;
 
 const COLUMNS: &str = "code String, open Decimal(16,2), high Decimal(16,2), low Decimal(16,2), close Decimal(16,2), \
                        volume Int32, amount Decimal(16,2), frequency Int8, uuid String, meta String, `desc` String, \
@@ -25,11 +26,6 @@ const FACTOR_COLUMNS: &str = "code String, foreadjustfactor Decimal(16,6), backa
 fn section(database: &Database) -> ClickHouseSection {
     let (host, port) = host_and_port(&database.url);
     ClickHouseSection { host, port, database: database.name.clone(), ..ClickHouseSection::default() }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let _already_there = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// What a worker finds out about the table `bar` at its start.

@@ -5,13 +5,14 @@
 use chrono::NaiveDate;
 use kit::clickhouse::StoredBar;
 use kit::mysql::Tables;
-use kit::scene::Scene;
+use kit::scene::{Scene, TIMEOUT};
 use kit::tdx_server::{TdxServer, ticks};
 use kit::tushare_data::Dataset;
+use kit::wait::wait_for;
 use rust_decimal::Decimal;
 
 use crate::main_job::{Market, PROGRAM, market, stored};
-use crate::sources_tdx::daily;
+use crate::sources_tdx::{daily, untraded};
 
 #[test]
 fn commands_become_exact_rows_with_tdx_alone() {
@@ -74,6 +75,25 @@ fn commands_become_exact_rows_with_tdx_alone() {
 }
 
 #[test]
+fn suspended_day_of_tdx_is_not_missing() {
+    let Market { codes, mut data, .. } = market(1, 30);
+    let mut rows = data.rows(&codes[0]).to_vec();
+    let (first, last) = (rows[0].date.format("%Y%m%d").to_string(), rows[29].date.format("%Y%m%d").to_string());
+    rows[10] = untraded(rows[10].date);
+    data.set_rows(&codes[0], rows);
+    let server = TdxServer::start(data).unwrap();
+    let mut scene = Scene::new("tdxsuspended", PROGRAM, Dataset::empty());
+    scene.set("sources.bars", "[tdx]").set("sources.tdx.hosts", format!("[\"{}\"]", server.address()));
+    scene.set("sources.tdx.requests_per_minute", 0).set("quality.report_interval_ms", 1_000);
+    let _worker = scene.start("n1");
+    scene.send_snapshots(&codes, &format!(r#""start_date":"{first}","end_date":"{last}""#));
+    scene.wait_until_committed();
+    let report = wait_for("the report", TIMEOUT, || scene.notifications_with("report_kind", "interval").pop());
+    assert_eq!((&report["data"]["records_expected"], &report["data"]["records_missing"]), (&29.into(), &0.into()));
+    assert_eq!(scene.database.count(), 29);
+}
+
+#[test]
 fn stores_tdx_trades_of_the_last_week() {
     let Market { codes, data, .. } = market(1, 30);
     let server = TdxServer::start(data).unwrap();
@@ -112,4 +132,39 @@ pub fn assert_ticks_stored(
     assert_eq!(found.len(), expected.len(), "trades of {code}");
     assert!(found == expected, "{code}: {:?}", found.iter().zip(&expected).find(|(a, b)| a != b));
     expected.len()
+}
+
+#[test]
+fn what_no_source_offers_is_counted_and_no_error() {
+    let codes = ["430047.BJ", "920001.BJ", "600000.SH"].map(str::to_owned);
+    let days = kit::tushare_data::last_trading_days(actors::domain::shanghai_clock::today().pred_opt().unwrap(), 3);
+    let server = TdxServer::start(Dataset::generated(&codes, &days)).unwrap();
+    let mut scene = Scene::new("notoffered", PROGRAM, Dataset::empty());
+    scene.list_codes(&codes);
+    scene.set("sources.bars", "[tdx]").set("sources.ticks", "[tdx]").set("quality.job_quiet_ms", 500);
+    scene.set("sources.tdx.hosts", format!("[\"{}\"]", server.address())).set("sources.tdx.requests_per_minute", 0);
+    let worker = scene.start("n1");
+    let send = |command: &str| {
+        let day = days[2].format("%Y%m%d");
+        let params = format!(r#"{{"start_date":"{day}","end_date":"{day}"}}"#);
+        format!(r#"{{"command":"{command}","params":{params},"correlation_id":"{command}s"}}"#).into_bytes()
+    };
+    scene.send(&[send("tick"), send("bar_snapshot")]);
+    scene.wait_until_committed();
+    let report = |job: &str| {
+        kit::wait::wait_for("the report of the job", kit::scene::TIMEOUT, || {
+            scene.notifications().into_iter().find(|message| message["data"]["job"]["id"] == job)
+        })
+    };
+    for job in ["ticks", "bar_snapshots"] {
+        let report = report(job);
+        assert_eq!(report["data"]["tasks_not_offered"], 2, "{report}");
+        assert_eq!(report["data"]["not_offered_codes"], serde_json::json!(["430047.BJ", "920001.BJ"]), "{report}");
+        assert_eq!((&report["data"]["tasks_failed"], &report["severity"]), (&0.into(), &"INFO".into()), "{report}");
+        let text = report["content"].as_str().unwrap();
+        assert!(text.contains("2 tasks for securities that no configured source offers"), "{text}");
+    }
+    assert_eq!(scene.dead_letters().len(), 0);
+    assert!(scene.notifications_with("alert_type", "source_error").is_empty());
+    assert!(!worker.log_text().contains("fetch failed permanently"));
 }

@@ -10,7 +10,7 @@ use kit::exposition::Page;
 use kit::http::get;
 use kit::mysql::Tables;
 use kit::scene::{PARTITIONS, Scene, TIMEOUT};
-use kit::tushare_data::{Dataset, last_trading_days, shanghai_today};
+use kit::tushare_data::{Dataset, last_closed_day, last_trading_days, shanghai_today};
 use kit::wait::wait_until;
 
 use crate::http::address;
@@ -255,8 +255,10 @@ fn two_workers_leave_one_whole_answer_of_each_day() {
     ];
     let _second = market.scene.start_with("n2", &environment);
     let expected: Vec<(NaiveDate, usize)> = days.iter().map(|day| (*day, PER_DAY)).collect();
+    // From a day on: before its close a trading day counts as one of the last days, too.
+    let again = format!(r#","start_date":"{}","overwrite":true"#, days[0]);
     for _ in 0..10 {
-        market.send(r#","days":3,"overwrite":true"#);
+        market.send(&again);
         wait_until("the second worker is done", TIMEOUT, || {
             market.scene.broker.committed(&group, &market.scene.topic(), PARTITIONS) == market.scene.sent()
         });
@@ -276,7 +278,7 @@ fn invalid_tick_removes_nothing_and_missing_file_fails() {
     let _worker = market.scene.start("n1");
     market.send("");
     market.has(&(lines(day, 50) + &format!("{day} 10:00,-1,5,0\n{day} 10:00,10,5,3\n")));
-    market.send(r#","days":1,"overwrite":true"#);
+    market.send(&format!(r#","start_date":"{day}","overwrite":true"#));
     let stored: usize = market.stored().iter().filter(|(stored, _)| *stored == day).map(|(_, count)| count).sum();
     assert_eq!(stored, PER_DAY, "the stored ticks stay");
     market.scene.send(&[br#"{"command":"tick","params":{"code":"600000.SH"}}"#.to_vec()]);
@@ -329,7 +331,7 @@ fn next_worker_finishes_tick_replacement() {
 
 #[test]
 fn a_table_of_ticks_with_wrong_columns_stops_no_other_work() {
-    let days = last_trading_days(shanghai_today(), 3);
+    let days = last_trading_days(last_closed_day(), 3);
     let codes: Vec<String> = (1..=20).map(|number| format!("{number:06}.SZ")).collect();
     let mut market = Market::with(Scene::new("badtable", PROGRAM, Dataset::generated(&codes, &days)));
     market.has(&lines(days[0], PER_DAY));

@@ -2,12 +2,13 @@
 # Starts Kafka, Redis, MariaDB, ClickHouse and FerretDB (as MongoDB) on free local ports, runs a command, stops them.
 #   with_services.sh COMMAND…      returns the exit code of COMMAND
 #   with_services.sh --print-env   prints the environment and keeps the servers running until Ctrl-C
-# A server that does not answer is a failure (exit code 1); tests are never skipped. Run install.sh first.
+# A server that does not answer is a failure (exit code 1). What the fallback broker cannot run is listed at the end.
+# Run install.sh first.
 #   KAFKA=apache|fallback  SERVICES_DIR=DIR  as in install.sh
 #   SERVICES_DATA=DIR      parent folder of the servers' temporary data (default: the system's temporary directory)
 # shellcheck disable=SC2317  # functions are called by traps and by name
 set -euo pipefail
-(($#)) || { sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
+(($#)) || { sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 dir=${SERVICES_DIR:-$(cd "$here/../.." && pwd)/target/services}
@@ -60,7 +61,7 @@ wait_for() { # NAME SECONDS COMMAND… : waits until COMMAND succeeds
 ports=$("$python" - <<'PY'
 import random, socket
 free = []
-while len(free) < 6:
+while len(free) < 8:
     port = random.randrange(20000, 32000)
     with socket.socket() as s:
         try:
@@ -71,15 +72,17 @@ while len(free) < 6:
 print(*free)
 PY
 )
-read -r kafka_port controller_port redis_port mysql_port clickhouse_port mongodb_port <<<"$ports"
+read -r kafka_port proxied_port proxy_port controller_port redis_port mysql_port clickhouse_port mongodb_port <<<"$ports"
 
+# The second listener, PROXIED, is advertised as the port of a proxy that a test runs: clients that begin there stay there.
 start_apache() {
   local java=(java -Xmx384m -XX:+UseSerialGC -Dlog4j2.level=WARN -cp "$dir/kafka/*")
   cat >"$data/kafka.properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$controller_port
-advertised.listeners=PLAINTEXT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$controller_port
+listeners=PLAINTEXT://127.0.0.1:$kafka_port,PROXIED://127.0.0.1:$proxied_port,CONTROLLER://127.0.0.1:$controller_port
+advertised.listeners=PLAINTEXT://127.0.0.1:$kafka_port,PROXIED://127.0.0.1:$proxy_port,CONTROLLER://127.0.0.1:$controller_port
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:$controller_port
 log.dirs=$data/kafka
@@ -165,6 +168,10 @@ mysql_answers() { MYSQL_PWD=$TEST_MYSQL_PASSWORD mariadb --no-defaults -h 127.0.
 
 export TEST_KAFKA_BROKER=127.0.0.1:$kafka_port
 export TEST_KAFKA_KIND=$kind
+export TEST_KAFKA_DATA=$data/kafka
+export TEST_NOT_RUN=$data/not_run # tests that need more than the fallback broker add their names
+export TEST_KAFKA_PROXIED_BROKER=127.0.0.1:$proxied_port # Apache Kafka only
+export TEST_KAFKA_PROXY_PORT=$proxy_port
 TEST_REDIS_SERVER=$(command -v redis-server)
 export TEST_REDIS_SERVER
 export TEST_REDIS_URL=redis://127.0.0.1:$redis_port/0
@@ -206,4 +213,8 @@ setpriv --pdeathsig TERM "$@" &
 command_pid=$!
 code=0
 wait "$command_pid" || code=$?
+if [[ -s $TEST_NOT_RUN ]]; then
+  echo "services: the fallback broker cannot run these tests; run them on Apache Kafka (KAFKA=apache):"
+  sort -u "$TEST_NOT_RUN"
+fi
 exit "$code"

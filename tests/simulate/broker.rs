@@ -1,12 +1,13 @@
 // Upstream: checks, cluster, consumer, outbox, run
-// Downstream: none
+// Downstream: data_worker
 // Role: A model of a Kafka broker: the partitions of one topic, committed offsets, and one consumer group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use data_worker::adapters::kafka::log_identity::metadata_of;
 use tokio::time::Instant;
 
 /// Time without a sign of life after which the group expels a member.
@@ -22,6 +23,8 @@ pub struct Record {
     pub offset: i64,
     /// The value.
     pub payload: String,
+    /// When it arrived, in milliseconds since the start of the broker.
+    pub arrived_ms: i64,
     /// Number of trading days that the vendor offered when it was sent.
     pub num_days: usize,
 }
@@ -39,31 +42,57 @@ pub enum GroupAnswer {
     Silent,
 }
 
+/// A committed offset.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The offset.
+    pub offset: i64,
+    /// What the member added to it.
+    pub metadata: String,
+}
+
+/// A partition of an assignment.
+#[derive(Debug, Clone)]
+pub struct Assigned {
+    /// The number.
+    pub number: usize,
+    /// The committed offset, which may be of a topic that was deleted.
+    pub committed: Option<Commit>,
+    /// The offset after the last record.
+    pub end: i64,
+}
+
 /// Partitions and a generation of the group.
 #[derive(Debug, Clone)]
 pub struct GroupAssignment {
     /// The generation.
     pub generation: u64,
-    /// Each partition with its committed offset.
-    pub partitions: Vec<(usize, Option<i64>)>,
+    /// The id of the topic.
+    pub topic_id: String,
+    /// The partitions.
+    pub partitions: Vec<Assigned>,
 }
 
 /// The broker.
-#[derive(Default)]
 pub struct Broker {
     state: Mutex<State>,
     num_days: AtomicUsize,
+    born: Instant,
 }
 
 #[derive(Default)]
 struct State {
+    /// Number of times that the topic was deleted and created again.
+    num_recreated: u64,
     logs: Vec<Vec<Record>>,
-    committed: Vec<Option<i64>>,
+    committed: Vec<Option<Commit>>,
     members: BTreeMap<String, Member>,
     generation: u64,
     /// Begin of the rebalance that is under way.
     rebalancing: Option<Instant>,
     silent_until: Option<Instant>,
+    /// Commands whose parts are in the topic.
+    split: BTreeSet<String>,
     /// Members that cannot reach the broker until then.
     cut_off: BTreeMap<String, Instant>,
 }
@@ -77,7 +106,7 @@ struct Member {
 impl Broker {
     /// A broker whose topic has this many partitions.
     pub fn new(partitions: usize) -> Self {
-        let broker = Self::default();
+        let broker = Self { state: Mutex::default(), num_days: AtomicUsize::default(), born: Instant::now() };
         (0..partitions).for_each(|_| broker.add_partition());
         broker
     }
@@ -90,6 +119,19 @@ impl Broker {
         state.begin_rebalance();
     }
 
+    /// Deletes the topic and creates it again: its records are gone, and the group's offsets stay.
+    pub fn recreate(&self) {
+        let mut state = self.lock();
+        state.num_recreated += 1;
+        state.logs.iter_mut().for_each(Vec::clear);
+        state.split.clear();
+    }
+
+    /// The id of the topic.
+    pub fn topic_id(&self) -> String {
+        self.lock().topic_id()
+    }
+
     /// The vendor offers this number of days from now on.
     pub fn note_days(&self, num_days: usize) {
         self.num_days.store(num_days, Ordering::Relaxed);
@@ -97,11 +139,25 @@ impl Broker {
 
     /// Appends a record after `gap` unused offsets.
     pub fn append(&self, partition: usize, payload: String, gap: i64) {
+        let record = self.record(payload);
+        self.lock().append(partition, record, gap);
+    }
+
+    /// Appends the parts of a command in one transaction, each with its partition, unless they are there already.
+    pub fn append_once(&self, command: &str, parts: Vec<(usize, String)>) -> bool {
         let mut state = self.lock();
-        let partition = partition % state.logs.len();
-        let Some(log) = state.logs.get_mut(partition) else { return };
-        let offset = log.last().map_or(0, |last| last.offset + 1) + gap;
-        log.push(Record { offset, payload, num_days: self.num_days.load(Ordering::Relaxed) });
+        let is_new = state.split.insert(command.to_owned());
+        if is_new {
+            // The marker of the transaction takes an offset before the next record.
+            parts.into_iter().for_each(|(partition, part)| state.append(partition, self.record(part), 1));
+        }
+        is_new
+    }
+
+    /// A record that has no offset yet.
+    fn record(&self, payload: String) -> Record {
+        let arrived_ms = self.born.elapsed().as_millis() as i64;
+        Record { offset: 0, payload, arrived_ms, num_days: self.num_days.load(Ordering::Relaxed) }
     }
 
     /// Does not answer for this time. Its own clocks stand still as well.
@@ -158,12 +214,17 @@ impl Broker {
             }
             return None;
         }
-        let committed = state.committed.clone();
-        let generation = state.generation;
-        let member = state.members.get_mut(member)?;
+        let (generation, topic_id) = (state.generation, state.topic_id());
+        let State { members, committed, logs, .. } = &mut *state;
+        let member = members.get_mut(member)?;
         member.heard = Instant::now();
-        let partitions = member.partitions.iter().map(|number| (*number, committed[*number])).collect();
-        Some(GroupAssignment { generation, partitions })
+        let assigned = |number: &usize| Assigned {
+            number: *number,
+            committed: committed[*number].clone(),
+            end: end(&logs[*number]),
+        };
+        let partitions = member.partitions.iter().map(assigned).collect();
+        Some(GroupAssignment { generation, topic_id, partitions })
     }
 
     /// Takes a sign of life.
@@ -181,7 +242,13 @@ impl Broker {
     }
 
     /// Commits offsets, unless the member has lost its partitions.
-    pub fn commit(&self, member: &str, generation: u64, positions: &BTreeMap<usize, i64>) -> GroupAnswer {
+    pub fn commit(
+        &self,
+        member: &str,
+        generation: u64,
+        metadata: &str,
+        positions: &BTreeMap<usize, i64>,
+    ) -> GroupAnswer {
         if !self.answers(member) {
             return GroupAnswer::Silent;
         }
@@ -191,23 +258,30 @@ impl Broker {
             return GroupAnswer::Unknown;
         }
         for (number, offset) in positions {
-            state.committed[*number] = Some(*offset);
+            state.committed[*number] = Some(Commit { offset: *offset, metadata: metadata.to_owned() });
         }
         GroupAnswer::Ok
     }
 
-    /// Up to `max` records of a partition from an offset on.
+    /// Up to `max` records of a partition from an offset on, or from the first one if the log ends before the offset,
+    /// as
+    /// `auto.offset.reset` wants it.
     pub fn fetch(&self, partition: usize, from: i64, max: usize) -> Vec<Record> {
         let state = self.lock();
         let log = &state.logs[partition];
+        let from = if from > end(log) { 0 } else { from };
         let begin = log.partition_point(|record| record.offset < from);
         log[begin..].iter().take(max).cloned().collect()
     }
 
-    /// Every partition's records and committed offset.
+    /// Every partition's records and committed offset in them. An offset of a deleted topic is none.
     pub fn logs(&self) -> Vec<(Vec<Record>, Option<i64>)> {
         let state = self.lock();
-        state.logs.iter().cloned().zip(state.committed.iter().copied()).collect()
+        let metadata = metadata_of(&state.topic_id());
+        let valid = |commit: &Option<Commit>| {
+            commit.as_ref().filter(|commit| commit.metadata == metadata).map(|commit| commit.offset)
+        };
+        state.logs.iter().cloned().zip(state.committed.iter().map(valid)).collect()
     }
 
     /// Whether the group has done every record.
@@ -223,7 +297,22 @@ impl Broker {
     }
 }
 
+/// The offset after the last record.
+fn end(log: &[Record]) -> i64 {
+    log.last().map_or(0, |last| last.offset + 1)
+}
+
 impl State {
+    fn topic_id(&self) -> String {
+        format!("topic {}", self.num_recreated)
+    }
+
+    fn append(&mut self, partition: usize, record: Record, gap: i64) {
+        let partition = partition % self.logs.len();
+        let Some(log) = self.logs.get_mut(partition) else { return };
+        log.push(Record { offset: end(log) + gap, ..record });
+    }
+
     fn begin_rebalance(&mut self) {
         self.rebalancing.get_or_insert_with(Instant::now);
     }

@@ -29,6 +29,8 @@ fn asked(payload: &str) -> Option<(Kind, Vec<Code>)> {
 /// Follows the committed offsets.
 #[derive(Default)]
 pub struct CommittedWork {
+    /// The id of the topic.
+    topic_id: String,
     /// Number of records of each partition that were checked.
     checked: Vec<usize>,
 }
@@ -37,7 +39,10 @@ impl CommittedWork {
     /// Checks that what was committed since the last call is done: its rows are stored, it became a dead letter, or its
     /// parts are in the topic.
     pub fn check(&mut self, broker: &Broker, stores: &[&ModelStore], outbox: &SimulatedOutbox) -> Result<(), String> {
-        let logs = broker.logs();
+        let (logs, topic_id) = (broker.logs(), broker.topic_id());
+        if topic_id != self.topic_id {
+            *self = Self { topic_id, checked: Vec::new() };
+        }
         self.checked.resize(logs.len(), 0);
         let mut new = Vec::new();
         for (checked, (log, committed)) in self.checked.iter_mut().zip(&logs) {

@@ -14,10 +14,11 @@ use actors::ports::{
     PartitionsWithdrawn,
 };
 use async_trait::async_trait;
-use data_worker::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey, Taken};
+use data_worker::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey, ReadFrom, Taken};
+use data_worker::adapters::kafka::log_identity::{Committed, Log, Start, metadata_of, start};
 use tokio::time::Instant;
 
-use crate::broker::{Broker, GroupAnswer, SESSION};
+use crate::broker::{Assigned, Broker, GroupAnswer, SESSION};
 
 /// Interval of the consumer's steps.
 const POLL: Duration = Duration::from_millis(20);
@@ -25,12 +26,14 @@ const POLL: Duration = Duration::from_millis(20);
 const COMMIT: Duration = Duration::from_secs(1);
 /// Interval of redeliveries.
 const REDELIVERY: Duration = Duration::from_millis(100);
+/// Interval of questions for the id of the topic.
+const IDENTITY: Duration = Duration::from_secs(5);
 /// How long a rebalance waits for work in process.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Maximum number of commands that are held.
 pub const MAX_HELD: usize = 12;
 /// Records that one step takes from a partition.
-const FETCHED: usize = 4;
+pub const FETCHED: usize = 4;
 
 /// The topic's name.
 const TOPIC: &str = "commands";
@@ -84,12 +87,14 @@ impl CommandFeed for SimulatedFeed {
             events,
             receiver,
             generation: None,
+            topic_id: String::new(),
             has_asked: false,
             next: BTreeMap::new(),
             stored: BTreeMap::new(),
             answered: Instant::now(),
             committed: Instant::now(),
             redelivered: Instant::now(),
+            compared: Instant::now(),
             is_stopping: false,
         };
         actix_rt::spawn(consumer.run());
@@ -131,6 +136,8 @@ struct Consumer {
     receiver: CommandReceiver,
     /// The generation of the assignment; `None` without one.
     generation: Option<u64>,
+    /// The id of the topic at the assignment.
+    topic_id: String,
     /// Whether the member has asked to join.
     has_asked: bool,
     /// The next offset to fetch, by partition.
@@ -140,6 +147,7 @@ struct Consumer {
     answered: Instant,
     committed: Instant,
     redelivered: Instant,
+    compared: Instant,
     is_stopping: bool,
 }
 
@@ -154,6 +162,7 @@ impl Consumer {
             if self.broker.answers(&self.member) {
                 self.answered = Instant::now();
                 self.keep_membership().await;
+                self.compare_topics();
             } else if self.answered.elapsed() > SESSION {
                 self.lose(); // as librdkafka does
             }
@@ -209,10 +218,39 @@ impl Consumer {
         }
         let Some(assignment) = self.broker.assignment(&self.member) else { return };
         self.generation = Some(assignment.generation);
-        for (number, committed) in assignment.partitions {
-            lock(&self.intake).assign(key(number));
-            self.next.insert(number, committed.unwrap_or(0));
+        self.topic_id = assignment.topic_id;
+        for partition in assignment.partitions {
+            let position = self.position(&partition);
+            lock(&self.intake).assign(key(partition.number), position.map_or(ReadFrom::Beginning, ReadFrom::Offset));
+            self.next.insert(partition.number, position.unwrap_or(0));
         }
+    }
+
+    /// The committed offset, if it belongs to the log that the broker has now.
+    fn position(&self, partition: &Assigned) -> Option<i64> {
+        let commit = partition.committed.as_ref()?;
+        let committed = Committed { offset: commit.offset, metadata: &commit.metadata };
+        let log = Log { topic_id: Some(&self.topic_id), bounds: Some((0, partition.end)) };
+        match start(committed, log) {
+            Start::Committed => Some(commit.offset),
+            Start::AfterLoss(_) | Start::Beginning(_) => None,
+        }
+    }
+
+    /// Gives up all positions once the topic is another one.
+    fn compare_topics(&mut self) {
+        if self.generation.is_none() || self.compared.elapsed() < IDENTITY {
+            return;
+        }
+        self.compared = Instant::now();
+        if self.broker.topic_id() != self.topic_id {
+            self.drop_log();
+        }
+    }
+
+    fn drop_log(&mut self) {
+        self.lose();
+        self.broker.leave(&self.member);
     }
 
     /// Waits for the work in process, as a rebalance does.
@@ -274,7 +312,8 @@ impl Consumer {
             self.stored.insert(partition as usize, offset);
         }
         drop(intake);
-        if self.broker.commit(&self.member, generation, &self.stored) == GroupAnswer::Ok {
+        let metadata = metadata_of(&self.topic_id);
+        if self.broker.commit(&self.member, generation, &metadata, &self.stored) == GroupAnswer::Ok {
             self.stored.clear();
         }
     }
@@ -294,13 +333,17 @@ impl Consumer {
                     offset: record.offset,
                     key: None,
                     payload: record.payload.into_bytes(),
-                    timestamp_ms: None,
+                    timestamp_ms: Some(record.arrived_ms),
                 };
                 let taken = lock(&self.intake).take(command);
                 match taken {
                     Taken::New(delivery) => self.receiver.commands.do_send(CommandReceived(delivery)),
                     Taken::Known => {}
-                    Taken::BeforePosition(position) => panic!("offset {} before {position}", record.offset),
+                    Taken::BeforePosition(position) => {
+                        let is_another = self.broker.topic_id() != self.topic_id;
+                        assert!(is_another, "offset {} before {position}", record.offset);
+                        return self.drop_log();
+                    }
                 }
             }
         }

@@ -1,14 +1,16 @@
 // Upstream: checks, cluster, run
-// Downstream: actors, broker
+// Downstream: actors, broker, data_worker
 // Role: The producer of all workers on the model of a broker: parts of commands come back as records.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actors::domain::{CommandPart, PriceUpdate};
-use actors::ports::{DeadLetter, Outbox, OutboxError};
+use actors::domain::{CommandPart, PriceUpdate, RawCommand};
+use actors::ports::{DeadLetter, Outbox, OutboxError, PartsOutcome};
 use async_trait::async_trait;
 use serde_json::Value;
+
+use data_worker::adapters::kafka::parts_publisher::identity_of;
 
 use crate::broker::Broker;
 
@@ -89,14 +91,30 @@ impl Outbox for SimulatedOutbox {
         self.publish(|_| ()).await
     }
 
-    async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {
-        let partition = part.key.bytes().map(usize::from).sum();
+    async fn command(&self, command: &CommandPart) -> Result<(), OutboxError> {
+        let (partition, payload) = (command.key.bytes().map(usize::from).sum(), command.payload.clone());
+        self.publish(|_| self.broker.append(partition, payload, 0)).await
+    }
+
+    async fn parts(&self, command: &Arc<RawCommand>, parts: &Arc<[CommandPart]>) -> Result<PartsOutcome, OutboxError> {
         let panics = {
             let mut state = self.lock();
             state.random.f64() < state.panics
         };
         assert!(!panics, "an injected panic");
-        self.publish(|_| self.broker.append(partition, part.payload.clone(), 0)).await
+        let records = parts.iter().map(|part| {
+            let partition = part.key.bytes().map(usize::from).sum();
+            (partition, part.payload.clone())
+        });
+        let (identity, records) = (identity_of(command), records.collect());
+        let mut outcome = PartsOutcome::AlreadyThere;
+        self.publish(|_| {
+            if self.broker.append_once(&identity, records) {
+                outcome = PartsOutcome::Published;
+            }
+        })
+        .await?;
+        Ok(outcome)
     }
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError> {

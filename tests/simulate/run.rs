@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::domain::Stage;
-use actors::ports::StoreErrorClass;
-use actors::simulation::{FaultRates, ModelReference, ModelSource, ModelStore, World};
+use actors::ports::{SourceErrorKind, StoreErrorClass};
+use actors::simulation::{FaultRates, ModelReference, ModelSource, ModelStore, SLOWDOWN, World};
 use actors::supervisor::ExitReport;
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::broker::Broker;
 use crate::checks::{CommittedWork, ResolvedAlerts, equal, no_copies, nothing_missing, only_answers, whole_or_nothing};
 use crate::clock;
 use crate::cluster::{Surroundings, Worker};
-use crate::consumer::MAX_HELD;
+use crate::consumer::{FETCHED, MAX_HELD};
 use crate::market::{Kind, Market, stored};
 use crate::outbox::SimulatedOutbox;
 use crate::scenario::{Event, Scenario, last_commands};
@@ -67,6 +67,7 @@ struct Run {
     starts: Vec<(Instant, usize)>,
     outage_until: Option<Instant>,
     vendor_hangs_until: Option<Instant>,
+    vendor_refuses_until: Option<Instant>,
     /// The kind that the store refuses, since when and until when.
     refused: Option<(Kind, Instant, Instant)>,
     alerts: ResolvedAlerts,
@@ -116,6 +117,7 @@ impl Run {
             starts: Vec::new(),
             outage_until: None,
             vendor_hangs_until: None,
+            vendor_refuses_until: None,
             refused: None,
             alerts: ResolvedAlerts::default(),
             old_stores: Vec::new(),
@@ -130,6 +132,8 @@ impl Run {
         let num_commands = timeline.iter().filter(|(_, event)| matches!(event, Event::Send { .. })).count();
         // Copies may stay where a worker was interrupted between its INSERT and its look at what others wrote.
         let is_interrupted = timeline.iter().any(|(_, event)| event.interrupts());
+        // Commands in process when their topic is deleted are gone, and nobody ends what they began.
+        let is_recreated = timeline.iter().any(|(_, event)| matches!(event, Event::Recreate));
         for (at, event) in timeline {
             while self.begin.elapsed() < at {
                 self.step().await?;
@@ -142,9 +146,14 @@ impl Run {
         if self.old_stores.is_empty() {
             nothing_missing(&self.around.broker, &self.around.store, &self.around.outbox)?;
         }
-        whole_or_nothing(&self.market, self.scenario.num_days, &self.around.store)?;
+        if !is_recreated {
+            whole_or_nothing(&self.market, self.scenario.num_days, &self.around.store)?;
+        }
         if !is_interrupted {
             no_copies(&self.market, &self.around.store)?;
+        }
+        if is_interrupted {
+            self.end_of_old_statements().await?;
         }
         for (number, command) in last_commands(self.scenario.num_codes).into_iter().enumerate() {
             self.around.broker.append(number, command, 0);
@@ -159,6 +168,16 @@ impl Run {
         Ok(Outcome { fingerprint: self.fingerprint(), lasted: self.begin.elapsed(), num_commands })
     }
 
+    /// Waits until the server has ended what killed workers sent. A real one ends it within `clickhouse.timeout_ms`;
+    /// what it stores later than the last command would not be looked at by anybody.
+    async fn end_of_old_statements(&mut self) -> Result<(), String> {
+        let end = Instant::now() + self.scenario.store_latency.mul_f64(SLOWDOWN);
+        while Instant::now() < end {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
     /// Lets time pass, and checks.
     async fn step(&mut self) -> Result<(), String> {
         tokio::time::sleep(STEP).await;
@@ -171,8 +190,12 @@ impl Run {
             self.around.source.set_weather(1, self.scenario.vendor_delay, self.scenario.vendor_failures);
             self.vendor_hangs_until = None;
         }
-        if let Some((kind, ..)) = self.refused.take_if(|(.., until)| *until <= now) {
-            self.around.store.faults.refuse(kind.insertion(), None);
+        if self.vendor_refuses_until.is_some_and(|until| until <= now) {
+            self.around.source.refuse_all(None);
+            self.vendor_refuses_until = None;
+        }
+        if self.refused.is_some_and(|(.., until)| until <= now) {
+            self.end_refusal();
         }
         let refused = self.refused.filter(|(_, since, _)| since.elapsed() > ALERT_DELAY).map(|(kind, ..)| kind);
         self.alerts.check(&self.around.outbox, refused)?;
@@ -191,7 +214,7 @@ impl Run {
         for (number, worker) in self.workers.iter().enumerate() {
             let Some(worker) = worker else { continue };
             // One fetch goes beyond the limit.
-            let (held, limit) = (worker.feed.num_held(), MAX_HELD + 4);
+            let (held, limit) = (worker.feed.num_held(), MAX_HELD + FETCHED);
             if held > limit {
                 return Err(format!("worker {number} holds {held} commands, more than {limit}"));
             }
@@ -247,6 +270,7 @@ impl Run {
             Event::CutOff(number, lasting) => broker.cut_off(&name(number), lasting),
             Event::Silence(lasting) => broker.fall_silent(lasting),
             Event::AddPartition => broker.add_partition(),
+            Event::Recreate => broker.recreate(),
             Event::Outage(lasting) => {
                 self.around.store.faults.refuse_all(Some(StoreErrorClass::Transient));
                 self.outage_until = Some(Instant::now() + lasting);
@@ -259,15 +283,18 @@ impl Run {
                 self.around.source.set_weather(1, lasting * 2, 0.0);
                 self.vendor_hangs_until = Some(Instant::now() + lasting);
             }
+            Event::VendorRefuses(lasting) => {
+                let refusal = SourceErrorKind::Unauthorized("an injected fault".to_owned());
+                self.around.source.refuse_all(Some(refusal));
+                self.vendor_refuses_until = Some(Instant::now() + lasting);
+            }
             Event::Refuse(kind, lasting) if self.refused.is_none() => {
                 self.around.store.faults.refuse(kind.insertion(), Some(StoreErrorClass::Transient));
                 self.refused = Some((kind, Instant::now(), Instant::now() + lasting));
             }
             Event::Refuse(..) => {}
             Event::Exchange => {
-                if let Some((kind, ..)) = self.refused.take() {
-                    self.around.store.faults.refuse(kind.insertion(), None);
-                }
+                self.end_refusal();
                 let store = store_of(&self.scenario, 7);
                 for worker in self.workers.iter().flatten() {
                     worker.stores.exchange(Arc::new(ModelStore::ports(&store)));
@@ -284,19 +311,25 @@ impl Run {
         Ok(())
     }
 
+    /// Lets the store insert all kinds of rows again.
+    fn end_refusal(&mut self) {
+        if let Some((kind, ..)) = self.refused.take() {
+            self.around.store.faults.refuse(kind.insertion(), None);
+        }
+    }
+
     /// Ends all faults.
     fn heal(&mut self) {
+        self.end_refusal();
         let Surroundings { broker, source, store, outbox, .. } = &self.around;
         broker.heal();
         source.set_weather(1, Duration::from_millis(20), 0.0);
         source.set_panics(0.0);
+        source.refuse_all(None);
         store.faults.refuse_all(None);
-        if let Some((kind, ..)) = self.refused.take() {
-            store.faults.refuse(kind.insertion(), None);
-        }
         store.faults.set_rates(FaultRates::default());
         outbox.heal();
-        (self.outage_until, self.vendor_hangs_until) = (None, None);
+        (self.outage_until, self.vendor_hangs_until, self.vendor_refuses_until) = (None, None, None);
         self.starts.iter_mut().for_each(|(at, _)| *at = Instant::now());
     }
 

@@ -41,6 +41,8 @@ pub enum Event {
     Silence(Duration),
     /// The topic gets another partition.
     AddPartition,
+    /// The topic is deleted and created again.
+    Recreate,
     /// The store refuses everything.
     Outage(Duration),
     /// The store refuses to insert one kind of rows.
@@ -51,6 +53,8 @@ pub enum Event {
     Grow,
     /// The vendor does not answer.
     VendorHangs(Duration),
+    /// The vendor refuses the account.
+    VendorRefuses(Duration),
     /// All workers reload a configuration with another, empty store.
     Exchange,
 }
@@ -60,9 +64,9 @@ impl Event {
     pub fn interrupts(&self) -> bool {
         match self {
             Self::Kill(..) | Self::Stop(..) | Self::CutOff(..) | Self::Silence(_) | Self::AddPartition => true,
-            Self::Exchange => true,
+            Self::Recreate | Self::Exchange => true,
             Self::Send { .. } | Self::Correct(..) | Self::Outage(_) | Self::ClockJump(..) => false,
-            Self::Grow | Self::VendorHangs(_) | Self::Refuse(..) => false,
+            Self::Grow | Self::VendorHangs(_) | Self::VendorRefuses(_) | Self::Refuse(..) => false,
         }
     }
 }
@@ -146,6 +150,7 @@ impl Scenario {
                 refused: share(&mut random, 0.1),
                 requests_lost: share(&mut random, 0.05),
                 answers_lost: share(&mut random, 0.05),
+                in_part: share(&mut random, 0.1),
                 slow: share(&mut random, 0.01),
             },
             vendor_delay: Duration::from_millis(random.u64(1..400)),
@@ -165,6 +170,8 @@ fn settings(random: &mut fastrand::Rng) -> ActorSettings {
     settings.fetch.whole_days_from_tasks = 0;
     settings.fetch.latest_refresh_ms = random.u64(1..5_000);
     settings.fetch.facts_refresh_ms = random.u64(1_000..20_000);
+    // No worker sends commands of its own accord here.
+    settings.fetch.extend_calendar = false;
     settings.batch.max_rows = random.usize(3..40);
     settings.batch.due_rows = random.usize(1..40);
     settings.batch.min_rows = random.usize(1..=settings.batch.max_rows);
@@ -197,7 +204,7 @@ fn command(random: &mut fastrand::Rng, num_codes: u32) -> String {
 fn fault(random: &mut fastrand::Rng, num_workers: usize) -> Event {
     let worker = random.usize(..num_workers);
     let lasting = Duration::from_millis(random.u64(200..15_000));
-    match random.u8(..17) {
+    match random.u8(..18) {
         0..=3 => Event::Kill(worker, lasting),
         4 | 5 => Event::Stop(worker, lasting),
         6 | 7 => Event::CutOff(worker, lasting),
@@ -206,7 +213,9 @@ fn fault(random: &mut fastrand::Rng, num_workers: usize) -> Event {
         10 => Event::Outage(lasting),
         11 => Event::VendorHangs(lasting * 10),
         12 => Event::Exchange,
+        17 => Event::Recreate,
         13 | 14 => Event::Refuse(Kind::ALL[random.usize(..3)], lasting * 4),
+        15 => Event::VendorRefuses(lasting * 10),
         _ => Event::ClockJump(worker, TimeDelta::milliseconds(random.i64(-20_000..20_000))),
     }
 }

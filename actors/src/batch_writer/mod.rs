@@ -24,6 +24,10 @@ mod messages;
 mod outage_tests;
 /// Writes ticks.
 pub mod ticks;
+/// The way of rows into a store, the same for all kinds.
+mod write_path;
+#[cfg(test)]
+mod write_path_tests;
 
 pub use actor::{BatchWriter, WriteTargets};
 pub use messages::{FlushWithoutWaiting, WriteBars, WriteFactors, WriteList, WriteTicks};

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use actix::prelude::*;
 use tracing::{Instrument, Span};
 
+use crate::command_router::ignored_params::IgnoredParams;
+use crate::command_router::links::RouterLinks;
 use crate::command_router::open_command::{CommandId, OpenCommand, OpenTask, QueuedTask};
 use crate::command_router::publisher::CommandPublisher;
 use crate::command_router::queue::TaskQueue;
@@ -23,33 +25,15 @@ use crate::domain::{
     BarSnapshot, BarSync, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, JobKey, Stage,
     Subject, SyncRecord, TaskCounts, TickCommand,
 };
-use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, Fetcher};
-use crate::pipeline::{
-    BackgroundWriter, TaskBuffered, TaskGuard, TaskId, TaskListener, TaskOutcome, TaskSettled, TaskTrace,
-};
-use crate::ports::{
-    CommandReceived, Delivery, Outbox, PartitionsWithdrawn, ReferenceStore, SourceError, SourceErrorKind, Swappable,
-};
-use crate::quality_monitor::{CommandRefused, JobPart, QualityMonitor, TaskFailed, TaskFinished};
+use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks};
+use crate::pipeline::{TaskBuffered, TaskGuard, TaskId, TaskListener, TaskOutcome, TaskSettled, TaskTrace};
+use crate::ports::{CommandReceived, Delivery, PartitionsWithdrawn, SourceError, SourceErrorKind};
+use crate::quality_monitor::{CommandRefused, JobPart, Recorded, TaskFailed, TaskFinished};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::{CommandOutcome, MetricEvent, TaskEnd, Vitals};
 
 /// Number of crashes after which a command or task is given up. It equals the number of fetch attempts.
 const MAX_CRASHES: u32 = 3;
-
-/// The actors and services that the router uses.
-pub struct RouterLinks {
-    /// Fetches the rows of tasks.
-    pub fetcher: Addr<Fetcher>,
-    /// Receives the outcomes of tasks and commands.
-    pub quality: Addr<QualityMonitor>,
-    /// Publishes dead letters and command parts.
-    pub outbox: Arc<dyn Outbox>,
-    /// Provides all listed codes.
-    pub reference: Arc<Swappable<dyn ReferenceStore>>,
-    /// Stores the records of ended tasks.
-    pub sync_records: BackgroundWriter<SyncRecord>,
-}
 
 /// Receives commands from the feed and tracks each command until it is resolved.
 pub struct CommandRouter {
@@ -60,6 +44,7 @@ pub struct CommandRouter {
     commands: BTreeMap<CommandId, OpenCommand>,
     tasks: BTreeMap<TaskId, OpenTask>,
     queue: TaskQueue,
+    ignored: IgnoredParams,
 }
 
 /// The listed codes were read for a command without codes.
@@ -84,6 +69,7 @@ impl CommandRouter {
             commands: BTreeMap::new(),
             tasks: BTreeMap::new(),
             queue: TaskQueue::default(),
+            ignored: IgnoredParams::default(),
         }
     }
 
@@ -100,30 +86,41 @@ impl CommandRouter {
         }
         match ControlCommand::parse(&delivery.command().payload) {
             Err(error) => self.refuse(delivery, &error),
-            Ok(command) => match command.instruction.clone() {
-                Instruction::BarSnapshot(BarSnapshot { codes, bars }) => {
-                    self.take_codes(delivery, command, codes, Work::Bars(bars), ctx);
-                }
-                Instruction::AdjustFactor(FactorCommand { codes, mode }) => {
-                    self.take_codes(delivery, command, codes, Work::Factors(mode), ctx);
-                }
-                Instruction::Tick(TickCommand { codes, ticks }) => {
-                    self.take_codes(delivery, command, codes, Work::Ticks(ticks), ctx);
-                }
-                Instruction::StockInfo => self.begin_list(delivery, &command, ListKind::Stocks),
-                Instruction::TradeDay => self.begin_list(delivery, &command, ListKind::TradeDays),
-                Instruction::NotForTheGroup(name) => {
-                    tracing::debug!(command = %delivery.command(), name, "command ignored: not for this group");
-                    self.resolve(delivery, CommandOutcome::PassedOver);
-                }
-            },
+            Ok(command) => self.begin_instruction(delivery, command, ctx),
+        }
+    }
+
+    fn begin_instruction(&mut self, delivery: Delivery, command: ControlCommand, ctx: &mut Context<Self>) {
+        self.ignored.note(&command, delivery.command());
+        match command.instruction.clone() {
+            Instruction::BarSnapshot(BarSnapshot { codes, bars }) => {
+                self.take_codes(delivery, command, codes, Work::Bars(bars), ctx);
+            }
+            Instruction::AdjustFactor(FactorCommand { codes, mode }) => {
+                self.take_codes(delivery, command, codes, Work::Factors(mode), ctx);
+            }
+            Instruction::Tick(TickCommand { codes, ticks }) => {
+                self.take_codes(delivery, command, codes, Work::Ticks(ticks), ctx);
+            }
+            Instruction::StockInfo => self.begin_list(delivery, &command, ListKind::Stocks),
+            Instruction::TradeDay => self.begin_list(delivery, &command, ListKind::TradeDays),
+            Instruction::NotForTheGroup(name) => {
+                tracing::debug!(command = %delivery.command(), name, "command ignored: not for this group");
+                self.resolve(delivery, CommandOutcome::PassedOver);
+            }
         }
     }
 
     fn refuse(&self, delivery: Delivery, error: &CommandError) {
         tracing::warn!(command = %delivery.command(), %error, "command rejected");
-        self.links.quality.do_send(CommandRefused { reason: error.to_string() });
-        self.dead_letter(delivery, "bad_command", error.to_string(), 1);
+        self.refuse_as(delivery, "bad_command", error.to_string());
+    }
+
+    fn refuse_as(&self, delivery: Delivery, class: &'static str, reason: String) {
+        let is_recorded = Recorded::default();
+        self.links.quality.do_send(CommandRefused { reason: reason.clone(), is_recorded: is_recorded.clone() });
+        let recording = self.publisher().dead_letter(delivery, class, reason, 1, is_recorded);
+        actix_rt::spawn(recording.instrument(Span::current()));
     }
 
     fn take_codes(
@@ -213,20 +210,8 @@ impl CommandRouter {
         }
         let span = command.span(delivery.command());
         span.in_scope(|| tracing::debug!(tasks = num_tasks, "command begins"));
-        let open = OpenCommand {
-            delivery,
-            span,
-            part: self.job_part(command, work),
-            issued_at: command.issued_at,
-            num_open: num_tasks,
-            counts: TaskCounts::default(),
-            failures: Vec::new(),
-            num_failures: 0,
-            failure_class: "source_error",
-            attempts: 0,
-            received_at: Instant::now(),
-        };
-        self.commands.insert(id, open);
+        let part = self.job_part(command, work);
+        self.commands.insert(id, OpenCommand::new(delivery, command, span, part, num_tasks));
     }
 
     fn job_part(&self, command: &ControlCommand, work: Work) -> JobPart {
@@ -295,6 +280,12 @@ impl CommandRouter {
                 ended(TaskEnd::Lost);
                 return self.run_again(task, suspect);
             }
+            TaskOutcome::Done(report) if report.counts.not_offered > 0 => {
+                ended(TaskEnd::NotOffered);
+                command.counts.add(&report.counts);
+                self.links.quality.do_send(TaskFinished { subject, job, report, delay: None, sources });
+                return self.close_task(task.command);
+            }
             TaskOutcome::Done(report) => {
                 let delay = self.settings.quality.delay_basis.delay(command.issued_at, trace.newest_stored, utc_now());
                 ended(TaskEnd::Done { counts: &report.counts, delay });
@@ -302,7 +293,8 @@ impl CommandRouter {
                 let earlier = report.backfill.and_then(|days| Some((next_part(task.range, days, stop_after)?, days)));
                 let rest = trace.rest.map(|range| (range, BackfillDays::default()));
                 let follow_ups: Vec<_> = earlier.into_iter().chain(rest).collect();
-                // A chain of parts ends when its partition goes: the next owner begins it again, and finds what is stored.
+                // A chain of parts ends when its partition goes: the next owner begins it again, and finds what is
+                // stored.
                 is_cut_short = !follow_ups.is_empty() && !command.delivery.assignment().is_held();
                 for (range, days) in follow_ups.into_iter().filter(|_| !is_cut_short) {
                     command.num_open += 1;
@@ -379,6 +371,7 @@ impl CommandRouter {
             elapsed = ?command.received_at.elapsed(),
             "command ends"
         );
+        command.outcome().into_iter().for_each(|ended| self.links.quality.do_send(ended));
         if command.num_failures == 0 {
             return self.resolve(command.delivery, CommandOutcome::Done);
         }
@@ -393,7 +386,7 @@ impl CommandRouter {
 
     /// Records the command in the dead-letter topic, then resolves it.
     fn dead_letter(&self, delivery: Delivery, class: &'static str, reason: String, attempts: u32) {
-        let recording = self.publisher().dead_letter(delivery, class, reason, attempts);
+        let recording = self.publisher().dead_letter(delivery, class, reason, attempts, Recorded::default());
         actix_rt::spawn(recording.instrument(Span::current()));
     }
 
@@ -452,8 +445,7 @@ impl Handler<CodesListed> for CommandRouter {
         };
         let _logged_in = command.span(delivery.command()).entered();
         let reason = format!("the command has no code and {reason}");
-        self.links.quality.do_send(CommandRefused { reason: reason.clone() });
-        self.dead_letter(delivery, "no_codes", reason, 1);
+        self.refuse_as(delivery, "no_codes", reason);
     }
 }
 

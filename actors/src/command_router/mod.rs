@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actor
+// Downstream: actor, links
 // Role: The CommandRouter: turns commands into tasks and resolves each command when its tasks are done.
 
 //! The CommandRouter: turns commands into tasks and resolves each command when its tasks are done.
@@ -8,6 +8,10 @@
 mod actor;
 #[cfg(test)]
 mod actor_tests;
+/// Parameters that the worker does not read.
+mod ignored_params;
+/// What the actor uses.
+mod links;
 /// Commands and tasks in progress.
 mod open_command;
 /// Publishes command parts and dead letters.
@@ -19,4 +23,5 @@ mod split;
 /// The kind of work of a task.
 mod work;
 
-pub use actor::{CommandRouter, RouterLinks};
+pub use actor::CommandRouter;
+pub use links::RouterLinks;

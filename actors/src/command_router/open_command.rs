@@ -11,7 +11,7 @@ use crate::command_router::work::Work;
 use crate::domain::tick_backfill::BackfillDays;
 use crate::domain::{ControlCommand, OpenRange, RawCommand, Subject, TaskCounts};
 use crate::ports::Delivery;
-use crate::quality_monitor::JobPart;
+use crate::quality_monitor::{CommandEnded, JobPart};
 
 /// Maximum number of failures listed in a dead letter. The total is always included.
 const MAX_NAMED_FAILURES: usize = 20;
@@ -54,9 +54,36 @@ pub struct OpenCommand {
     pub attempts: u32,
     /// Time at which this worker received it.
     pub received_at: Instant,
+    /// The correlation id under which the sender waits for the row counts, if it does.
+    awaited_as: Option<String>,
 }
 
 impl OpenCommand {
+    /// A command whose tasks begin.
+    pub fn new(delivery: Delivery, command: &ControlCommand, span: Span, part: JobPart, num_tasks: usize) -> Self {
+        Self {
+            delivery,
+            span,
+            part,
+            issued_at: command.issued_at,
+            num_open: num_tasks,
+            counts: TaskCounts::default(),
+            failures: Vec::new(),
+            num_failures: 0,
+            failure_class: "source_error",
+            attempts: 0,
+            received_at: Instant::now(),
+            awaited_as: command.correlation_id.clone().filter(|_| command.reports_outcome),
+        }
+    }
+
+    /// The outcome for a sender that waits for it.
+    pub fn outcome(&self) -> Option<CommandEnded> {
+        let correlation_id = self.awaited_as.clone()?;
+        let (command, counts) = (self.delivery.command().to_string(), self.counts.clone());
+        Some(CommandEnded { correlation_id, command, counts, num_failed: self.num_failures })
+    }
+
     /// Records a permanently failed task.
     pub fn fail(&mut self, subject: Subject, class: &'static str, reason: String) {
         self.num_failures += 1;

@@ -1,11 +1,12 @@
 // Upstream: actor
-// Downstream: domain, ports, settings, store_retry, supervision
+// Downstream: domain, ports, quality_monitor, settings, store_retry, supervision
 // Role: Publishes the parts or the dead letter of a command and resolves it after the broker's acknowledgement.
 
 use std::sync::Arc;
 
 use crate::domain::CommandPart;
-use crate::ports::{DeadLetter, Delivery, Outbox};
+use crate::ports::{DeadLetter, Delivery, Outbox, PartsOutcome};
+use crate::quality_monitor::Recorded;
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::store_delays;
 use crate::supervision::{CommandOutcome, MetricEvent, StatusBoard};
@@ -22,34 +23,42 @@ pub struct CommandPublisher {
 }
 
 impl CommandPublisher {
-    /// Publishes a command in parts and resolves it when the broker has acknowledged all of them. After a crash,
-    /// published parts are published again. Their rows are already stored, so the repetition is harmless.
+    /// Publishes a command in parts, unless an earlier delivery of it has done so, and resolves it when all of them are
+    /// in the topic. Until that is known the command stays unresolved.
     pub async fn parts(self, delivery: Delivery, parts: Vec<CommandPart>) {
-        tracing::info!(command = %delivery.command(), parts = parts.len(), "command with many codes is split");
-        for part in &parts {
-            let mut delays = store_delays(&self.settings);
-            while let Err(error) = self.outbox.command(part).await {
-                self.board.record_error(&error.to_string());
-                let delay = delays.next().unwrap_or(ms(self.settings.batch.max_retry_delay_ms));
-                tracing::error!(
-                    command = %delivery.command(),
-                    %error,
-                    retry_in = ?delay,
-                    "command part not published yet, will retry"
-                );
-                actix_rt::time::sleep(delay).await;
+        let (command, parts): (_, Arc<[CommandPart]>) = (delivery.command().clone(), parts.into());
+        tracing::info!(%command, parts = parts.len(), "command with many codes is split");
+        let mut delays = store_delays(&self.settings);
+        let outcome = loop {
+            match self.outbox.parts(&command, &parts).await {
+                Ok(outcome) => break outcome,
+                Err(error) => {
+                    self.board.record_error(&error.to_string());
+                    let delay = delays.next().unwrap_or(ms(self.settings.batch.max_retry_delay_ms));
+                    tracing::error!(%command, %error, retry_in = ?delay, "command parts not published yet, will retry");
+                    actix_rt::time::sleep(delay).await;
+                }
             }
             if !delivery.assignment().is_held() {
                 return; // another worker owns the command now
             }
-            self.board.progress.progressed();
+        };
+        if outcome == PartsOutcome::AlreadyThere {
+            tracing::info!(%command, "the parts of this command are in the topic already");
         }
         self.board.observe(&MetricEvent::CommandEnded(CommandOutcome::Split));
         delivery.resolve();
     }
 
     /// Records a command in the dead-letter topic, then resolves it. Until the record is written, it stays unresolved.
-    pub async fn dead_letter(self, delivery: Delivery, class: &'static str, reason: String, attempts: u32) {
+    pub async fn dead_letter(
+        self,
+        delivery: Delivery,
+        class: &'static str,
+        reason: String,
+        attempts: u32,
+        is_recorded: Recorded,
+    ) {
         let letter = DeadLetter { command: delivery.command().clone(), reason, class, attempts };
         let mut delays = store_delays(&self.settings);
         while let Err(error) = self.outbox.dead_letter(&letter).await {
@@ -66,6 +75,7 @@ impl CommandPublisher {
                 return; // another worker owns the command now
             }
         }
+        is_recorded.set();
         tracing::warn!(command = %letter.command, class, reason = letter.reason, "dead letter recorded");
         self.board.record_error(&letter.reason);
         self.board.observe(&MetricEvent::CommandEnded(CommandOutcome::DeadLetter(class)));

@@ -10,8 +10,8 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::domain::{Code, Frequency};
 
-/// The source of a row: Ginkgo's `SOURCE_TYPES` value (column `source`), and what the values of the source are good for.
-/// Two ids with the same number are the same source.
+/// The source of a row: Ginkgo's `SOURCE_TYPES` value (column `source`), and what the values of the source are good
+/// for. Two ids with the same number are the same source.
 #[derive(Debug, Clone, Copy)]
 pub struct SourceId {
     number: i8,
@@ -37,7 +37,8 @@ impl SourceId {
         Self { number, has_amounts: true, has_exact_prices: true, has_factors_of_all_days: false }
     }
 
-    /// The same source, whose bars lack the traded amount. Ginkgo's column is not nullable, so 0 is stored for "unknown".
+    /// The same source, whose bars lack the traded amount. Ginkgo's column is not nullable, so 0 is stored for
+    /// "unknown".
     pub const fn without_amounts(self) -> Self {
         Self { has_amounts: false, ..self }
     }

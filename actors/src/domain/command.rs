@@ -1,4 +1,4 @@
-// Upstream: command_router, command_tests, data_worker, domain, quality_report
+// Upstream: command_router, command_tests, data_worker, domain, fetcher, quality_report
 // Downstream: many
 // Role: Parses a control command, in both payload generations, into an instruction for the worker.
 
@@ -8,6 +8,7 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::calendar::TradingCalendar;
+use crate::domain::command_params::ignored_params;
 use crate::domain::message::{bad_field, message_of, optional_text, shorten};
 use crate::domain::{Code, CommandError, Frequency, MAX_CODES, OpenRange, OrderKind, SyncMode, shanghai_clock};
 
@@ -35,6 +36,11 @@ pub struct ControlCommand {
     pub job_id: Option<String>,
     /// The sender's trace id.
     pub trace_id: Option<String>,
+    /// Whether the sender waits for the row counts of this command (`report_outcome`), as `data-worker send --wait`
+    /// does.
+    pub reports_outcome: bool,
+    /// The parameters that the command does not read.
+    pub ignored: Vec<String>,
 }
 
 /// The action that a command requests.
@@ -134,6 +140,8 @@ impl ControlCommand {
             correlation_id: None,
             job_id: None,
             trace_id: None,
+            reports_outcome: false,
+            ignored: Vec::new(),
         }
     }
 
@@ -176,6 +184,8 @@ impl ControlCommand {
             correlation_id,
             job_id,
             trace_id: optional_text(message, "trace_id")?,
+            ignored: ignored_params(name, params),
+            reports_outcome: message.get("report_outcome") == Some(&Value::Bool(true)),
         })
     }
 }

@@ -1,4 +1,4 @@
-// Upstream: command, command_router, domain, message, operator_order
+// Upstream: command, command_router, data_worker, domain, message, operator_order
 // Downstream: code
 // Role: Reasons for rejecting a command.
 

@@ -1,4 +1,4 @@
-// Upstream: command_router, data_worker, domain, ports, simulation, tests::simulate
+// Upstream: many
 // Downstream: none
 // Role: A part of a split command, for some of its codes.
 

@@ -44,7 +44,7 @@ pub struct RequestedDays<'a> {
     pub range: DateRange,
     /// The frequency of the rows; [`Frequency::Day`] for other data with one row a day.
     pub frequency: Frequency,
-    /// The trading calendar. Non-trading days and days outside the calendar are not expected.
+    /// The trading calendar. Rows are expected on its trading days, and on every weekday after its end.
     pub calendar: &'a TradingCalendar,
     /// The listing of the security; `None` if unknown.
     pub listing: Option<&'a Listing>,
@@ -62,9 +62,9 @@ impl RequestedDays<'_> {
     /// would count them all as missing each time.
     pub fn expect(&self, came: &[NaiveDate], now: NaiveDateTime) -> ExpectedRows {
         let Some(range) = self.expected_range(came, now) else { return ExpectedRows::default() };
-        let mut days = self.calendar.trading_days(range);
+        let mut days = self.calendar.expected_days(range);
         if came.is_empty() && self.suspended.is_empty() {
-            days = days.last().map_or(&[], std::slice::from_ref);
+            days.drain(..days.len().saturating_sub(1));
         }
         let is_suspended = |day: &NaiveDate| self.suspended.binary_search(day).is_ok();
         let mut expected = ExpectedRows::default();
@@ -84,7 +84,7 @@ impl RequestedDays<'_> {
                 && rows_of(self.frequency, *day) > 0
                 && came.binary_search(day).is_err()
         };
-        self.calendar.trading_days(range).iter().copied().filter(is_missing).collect()
+        self.calendar.expected_days(range).into_iter().filter(is_missing).collect()
     }
 
     fn expected_range(&self, came: &[NaiveDate], now: NaiveDateTime) -> Option<DateRange> {
@@ -141,6 +141,17 @@ mod tests {
         let range = DateRange { start: day(start), end: day(end) };
         let ExpectedRows { rows, missing } = asked(range, Frequency::Day).expect(&came, at(now));
         (rows, missing)
+    }
+
+    #[test]
+    fn weekdays_after_the_calendar_are_expected() {
+        // The second Monday after the end, and the Friday of that week.
+        let end = TradingCalendar::built_in().range().unwrap().end;
+        let monday = end.week(chrono::Weekday::Mon).first_day() + chrono::Days::new(14);
+        let (start, friday) = (monday.to_string(), (monday + chrono::Days::new(4)).to_string());
+        let now = format!("{}T18:00:00", monday + chrono::Days::new(11));
+        assert_eq!(days(&[&start], &start, &friday, &now), (5, 4), "unknown is not complete");
+        assert_eq!(days(&[], &start, &friday, &now), (1, 1));
     }
 
     fn asked(range: DateRange, frequency: Frequency) -> RequestedDays<'static> {

@@ -37,7 +37,7 @@ pub struct GapSearch<'a> {
 /// The problems of a security's stored bars. All days are in ascending order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gaps {
-    /// Trading days without a row.
+    /// Trading days without a row, and weekdays without one after the end of the calendar.
     pub missing: Vec<NaiveDate>,
     /// Trading days with fewer minute bars than their sessions have.
     pub partial: Vec<NaiveDate>,
@@ -78,11 +78,11 @@ impl GapSearch<'_> {
         }
         let Some(range) = self.expected(listing, stored) else { return gaps };
         let mut stored = stored.iter().peekable();
-        for day in calendar.trading_days(range) {
-            while stored.next_if(|found| found.day < *day).is_some() {}
-            match stored.peek().filter(|found| found.day == *day) {
-                None => gaps.missing.push(*day),
-                Some(found) if u64::from(found.times) < rows_of(self.frequency, *day) => gaps.partial.push(*day),
+        for day in calendar.expected_days(range) {
+            while stored.next_if(|found| found.day < day).is_some() {}
+            match stored.peek().filter(|found| found.day == day) {
+                None => gaps.missing.push(day),
+                Some(found) if u64::from(found.times) < rows_of(self.frequency, day) => gaps.partial.push(day),
                 Some(_) => {}
             }
         }

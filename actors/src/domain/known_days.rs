@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::domain::{Code, Hundredths, Listing, MarketFacts, Millionths};
 
@@ -76,13 +76,15 @@ pub struct KnownDays {
     pub close_before: Option<(NaiveDate, Hundredths)>,
     /// For minute bars: the stored daily bars of the same days, oldest first.
     pub day_totals: Vec<DayTotal>,
+    /// The times of bars of which the source offers only some values.
+    pub not_offered: Vec<NaiveDateTime>,
 }
 
 impl KnownDays {
     /// Creates the context. `notes` may be in any order.
     pub fn new(facts: Arc<MarketFacts>, mut notes: Vec<DayNote>, factors: Option<FactorChanges>) -> Self {
         notes.sort_unstable_by_key(|note| note.day);
-        Self { facts, notes, factors, close_before: None, day_totals: Vec::new() }
+        Self { facts, notes, factors, close_before: None, day_totals: Vec::new(), not_offered: Vec::new() }
     }
 
     /// The notes, oldest first.

@@ -35,6 +35,12 @@ impl Listing {
         SPECIAL_TREATMENT.iter().any(|begin| self.name.starts_with(begin))
     }
 
+    /// Whether the current name marks a share in its delisting period: `退市` before the name in Shanghai, `退` after it
+    /// in Shenzhen and Beijing.
+    pub fn is_being_delisted(&self) -> bool {
+        self.name.starts_with("退市") || self.name.ends_with('退')
+    }
+
     /// The part of `range` in which the security was listed; `None` if that is no day.
     pub fn within(&self, range: DateRange) -> Option<DateRange> {
         let start = self.listed.map_or(range.start, |listed| range.start.max(listed));
@@ -69,8 +75,16 @@ impl MarketFacts {
     /// Whether the name marks the share as under special treatment on `day`. Returns `false` if the name was read too
     /// long after `day` to apply to it.
     pub fn is_named_special(&self, code: Code, day: NaiveDate) -> bool {
-        let is_near = self.read_on.checked_sub_days(NAME_VALIDITY).is_some_and(|first| day >= first);
-        is_near && self.listing(code).is_some_and(Listing::is_special_treatment)
+        self.is_name_of(day) && self.listing(code).is_some_and(Listing::is_special_treatment)
+    }
+
+    /// Whether the name marks the share as in its delisting period around `day`, with the same bound.
+    pub fn is_named_delisting(&self, code: Code, day: NaiveDate) -> bool {
+        self.is_name_of(day) && self.listing(code).is_some_and(Listing::is_being_delisted)
+    }
+
+    fn is_name_of(&self, day: NaiveDate) -> bool {
+        self.read_on.checked_sub_days(NAME_VALIDITY).is_some_and(|first| day >= first)
     }
 }
 
@@ -106,10 +120,14 @@ mod tests {
         {
             assert_eq!(listing(name).is_special_treatment(), expected, "{name}");
         }
+        for (name, expected) in [("退市海润", true), ("锐电退", true), ("*ST海润", false), ("退", true)] {
+            assert_eq!(listing(name).is_being_delisted(), expected, "{name}");
+        }
         let code = "600000.SH".parse().unwrap();
         let listings = Arc::new([(code, listing("*ST海润"))].into_iter().collect());
         let facts = MarketFacts { listings, ..MarketFacts::built_in(day("2024-06-03")) };
         assert!(facts.is_named_special(code, day("2024-05-31")));
+        assert!(!facts.is_named_delisting(code, day("2024-05-31")));
         assert!(!facts.is_named_special(code, day("2024-01-31")), "the name may have been different then");
         assert!(!facts.is_named_special("600001.SH".parse().unwrap(), day("2024-05-31")));
     }

@@ -20,6 +20,8 @@ pub mod code;
 pub mod command;
 /// Reasons for rejecting a command.
 pub mod command_error;
+/// The commands with their parameters.
+pub mod command_params;
 /// A part of a split command.
 pub mod command_part;
 #[cfg(test)]
@@ -58,6 +60,8 @@ pub mod raw_command;
 pub mod reference_list;
 /// The versions of rows that replaced others.
 pub mod row_version;
+/// The kind of a security by its number.
+pub mod security_kind;
 /// The Shanghai wall clock.
 pub mod shanghai_clock;
 /// Calls, failures and rows per source.

@@ -1,4 +1,4 @@
-// Upstream: validator, validator::rules
+// Upstream: security_kind, validator, validator::rules
 // Downstream: code
 // Role: Daily price limits by board and date, in whole fen.
 
@@ -54,7 +54,8 @@ impl MarketBoard {
             ("SH", digits) if digits.starts_with("60") => Some(Self::Main),
             ("SZ", "000" | "001" | "002" | "003") => Some(Self::Main),
             ("SZ", "300" | "301" | "302") => Some(Self::ChiNext),
-            ("BJ", _) => Some(Self::Beijing),
+            ("BJ", digits) if digits.starts_with(['4', '9']) => Some(Self::Beijing),
+            ("BJ", digits) if ["83", "87", "88"].iter().any(|range| digits.starts_with(range)) => Some(Self::Beijing),
             _ => None,
         }
     }
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_is_no_a_share_has_no_board() {
-        for code in ["900901.SH", "200002.SZ", "510300.SH", "159915.SZ", "110059.SH"] {
+        for code in ["900901.SH", "200002.SZ", "510300.SH", "159915.SZ", "110059.SH", "899050.BJ", "810011.BJ"] {
             assert_eq!(MarketBoard::of(code.parse().unwrap()), None, "{code}");
         }
     }

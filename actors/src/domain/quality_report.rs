@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::domain::random_id::random_uuid;
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
+use crate::domain::calendar::CALENDAR_NOTICE_DAYS;
+use crate::domain::random_id::random_uuid;
 use crate::domain::{Affected, Anomaly, ControlCommand, Level, Notification, QualitySummary, Rule, Subject};
 
 /// Maximum number of per-code problems stored with one report; about 2 MB.
@@ -64,6 +65,8 @@ pub struct QualityReport {
     pub until: DateTime<Utc>,
     /// The figures.
     pub summary: QualitySummary,
+    /// The number of days from the report to the last known trading day; `None` if the calendar is not read yet.
+    pub calendar_days_left: Option<i64>,
 }
 
 /// A problem of one code.
@@ -101,7 +104,22 @@ impl QualityReport {
         until: DateTime<Utc>,
         summary: QualitySummary,
     ) -> Self {
-        Self { id: random_uuid().to_string(), node_id: node_id.to_owned(), job, since, until, summary }
+        let (id, node_id) = (random_uuid().to_string(), node_id.to_owned());
+        Self { id, node_id, job, since, until, summary, calendar_days_left: None }
+    }
+
+    /// The report with the number of days to the end of the trading calendar.
+    pub fn with_calendar(self, days_left: Option<i64>) -> Self {
+        Self { calendar_days_left: days_left, ..self }
+    }
+
+    /// What a reader must know about the expected rows; empty while the calendar is known for long enough.
+    fn calendar_note(&self) -> String {
+        match self.calendar_days_left {
+            Some(days) if days < 0 => "; the trading calendar has ended: rows are expected on every weekday".to_owned(),
+            Some(days) if days <= CALENDAR_NOTICE_DAYS => format!("; the trading calendar ends in {days} days"),
+            _ => String::new(),
+        }
     }
 
     /// `job` or `interval`.
@@ -125,7 +143,7 @@ impl QualityReport {
 
     /// Share of successful tasks, 0 to 1; 1 if no task ended.
     pub fn success_rate(&self) -> f64 {
-        let tasks = self.summary.num_tasks();
+        let tasks = self.summary.num_done + self.summary.num_failed;
         if tasks == 0 { 1.0 } else { self.summary.num_done as f64 / tasks as f64 }
     }
 
@@ -158,9 +176,13 @@ impl QualityReport {
         let skipped = counts.num_skipped();
         let is_well = summary.num_failed == 0 && summary.num_refused == 0 && skipped == 0;
         let what = self.job.as_ref().map(|job| format!("job {job} finished: ")).unwrap_or_default();
+        let not_offered = match counts.not_offered {
+            0 => String::new(),
+            number => format!("; {number} tasks for securities that no configured source offers"),
+        };
         let content = format!(
             "{what}{} tasks done, {} failed, {} commands refused; {} rows fetched, {} written, {} unchanged, {} skipped; \
-             {} expected, {} missing",
+             {} expected, {} missing{not_offered}{}",
             summary.num_done,
             summary.num_failed,
             summary.num_refused,
@@ -169,7 +191,8 @@ impl QualityReport {
             counts.unchanged,
             skipped,
             counts.expected,
-            counts.missing
+            counts.missing,
+            self.calendar_note()
         );
         Notification {
             kind: "data_quality_report",
@@ -211,6 +234,7 @@ impl QualityReport {
             // Based on the trading calendar; lists and factors have no expected number of rows.
             "records_expected": counts.expected,
             "records_missing": counts.missing,
+            "calendar_days_left": self.calendar_days_left,
             "records_fetched": counts.fetched,
             "records_actual": self.num_actual(),
             "records_written": counts.written,
@@ -225,6 +249,8 @@ impl QualityReport {
             "warned_by_rule": by_rule(&counts.warned),
             "tasks_done": summary.num_done,
             "tasks_failed": summary.num_failed,
+            "tasks_not_offered": counts.not_offered,
+            "not_offered_codes": summary.not_offered.names(max_shown),
             "commands_refused": summary.num_refused,
             "sources": sources,
             "failed_codes": failed,
@@ -342,6 +368,18 @@ mod tests {
         assert_eq!((&data["report_kind"], &data["job"]["id"]), (&json!("job"), &json!("task_timer bar_snapshot")));
         let whats: Vec<_> = report(summary).issues().into_iter().map(|t| (t.code, t.what)).collect();
         assert!(whats.contains(&("000009.SZ".into(), "failed".into())) && whats.len() == 1 + 3 + 3, "{whats:?}");
+    }
+
+    #[test]
+    fn a_report_tells_of_a_calendar_that_ends() {
+        let message = |days_left| report(QualitySummary::default()).with_calendar(days_left).to_notification(20);
+        for (days_left, text) in [(45, "; the trading calendar ends in 45 days"), (-1, "expected on every weekday")] {
+            let message = message(Some(days_left));
+            assert!(message.content.ends_with(text), "{}", message.content);
+            assert_eq!(message.data["calendar_days_left"], json!(days_left));
+        }
+        assert!(message(Some(46)).content.ends_with("0 missing") && message(None).content.ends_with("0 missing"));
+        assert_eq!(message(None).data["calendar_days_left"], Value::Null);
     }
 
     #[test]

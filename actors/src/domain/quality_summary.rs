@@ -43,6 +43,8 @@ pub struct QualitySummary {
     pub skipped: BTreeMap<Rule, Affected>,
     /// Tasks with rows that broke a market rule but were kept, per rule, with the number of rows.
     pub warned: BTreeMap<Rule, Affected>,
+    /// Tasks whose kind of security no configured source offers.
+    pub not_offered: Affected,
     /// Failed tasks, with the last reason.
     pub failed: BTreeMap<Subject, String>,
 }
@@ -129,7 +131,7 @@ impl QualitySummary {
 
     /// The number of ended tasks.
     pub fn num_tasks(&self) -> u64 {
-        self.num_done + self.num_failed
+        self.num_done + self.num_failed + self.counts.not_offered
     }
 
     /// Adds a task that succeeded.
@@ -141,6 +143,10 @@ impl QualitySummary {
         quality: &QualitySettings,
     ) {
         let counts = &report.counts;
+        if counts.not_offered > 0 {
+            self.not_offered.add(subject, 1);
+            return self.counts.add(counts);
+        }
         if counts.missing > 0 {
             self.incomplete.add(subject, counts.missing);
         }
@@ -186,8 +192,11 @@ impl QualitySummary {
         &self.counts
     }
 
-    /// The executed commands, joined by commas, such as `bar_snapshot`.
+    /// The executed commands, joined by commas, such as `bar_snapshot`; `none` if all were refused.
     pub fn task_type(&self) -> String {
+        if self.commands.is_empty() {
+            return "none".to_owned();
+        }
         self.commands.iter().copied().collect::<Vec<_>>().join(",")
     }
 

@@ -2,9 +2,10 @@
 // Downstream: clock, random_id
 // Role: The version of a row that replaced others: its place in an order that is the same for every worker.
 
+use uuid::Uuid;
+
 use crate::domain::clock::utc_now;
 use crate::domain::random_id::random_uuid;
-use uuid::Uuid;
 
 /// The prefix of the UUIDs of Ginkgo's bars. Other rows have none.
 const BAR_PREFIX: &str = "bar_";

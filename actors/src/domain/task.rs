@@ -187,13 +187,15 @@ pub enum Rule {
     FactorDecreases,
     /// Minute bars of a full day that do not add up to the stored daily bar.
     DaySum,
+    /// A bar of which the source offers only some values. It is not stored, and a stored row stays.
+    NotOffered,
     /// Another source has a different value, or one of the two sources lacks the row.
     SourceDisagreement,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::MissingValue,
         Self::UnreadableValue,
         Self::PriceNotPositive,
@@ -219,6 +221,7 @@ impl Rule {
         Self::TickOrder,
         Self::FactorDecreases,
         Self::DaySum,
+        Self::NotOffered,
         Self::SourceDisagreement,
     ];
 
@@ -250,6 +253,7 @@ impl Rule {
             Self::TickOrder => "tick_order",
             Self::FactorDecreases => "factor_decreases",
             Self::DaySum => "day_sum",
+            Self::NotOffered => "not_offered",
             Self::SourceDisagreement => "source_disagreement",
         }
     }
@@ -293,6 +297,8 @@ pub struct TaskCounts {
     pub compared: u64,
     /// Rows that were not compared because the other source failed.
     pub not_compared: u64,
+    /// Tasks whose kind of security no configured source offers.
+    pub not_offered: u64,
 }
 
 impl TaskCounts {
@@ -311,6 +317,7 @@ impl TaskCounts {
         self.replaced += other.replaced;
         self.compared += other.compared;
         self.not_compared += other.not_compared;
+        self.not_offered += other.not_offered;
         for (rule, count) in &other.skipped {
             *self.skipped.entry(*rule).or_default() += count;
         }

@@ -60,7 +60,8 @@ impl Tick {
         RowName::of_uuid(self.name_based())
     }
 
-    /// A UUID version 5 over all fields except the source. It identifies a stored tick, so the tick is not written again.
+    /// A UUID version 5 over all fields except the source. It identifies a stored tick, so the tick is not written
+    /// again.
     fn name_based(&self) -> Uuid {
         let mut name = Vec::with_capacity(40);
         name.extend_from_slice(self.code.as_str().as_bytes());

@@ -1,4 +1,4 @@
-// Upstream: data_worker, domain, heartbeat, simulation, supervision, supervisor
+// Upstream: many
 // Downstream: none
 // Role: The lifecycle and status of the worker, with the JSON format that Ginkgo's heartbeat readers expect.
 

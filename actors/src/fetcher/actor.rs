@@ -3,12 +3,14 @@
 // Role: The actor that fetches a task's rows from the sources, with retries, and passes them to the Validator.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::fetcher::bars::fetch_bars;
+use crate::fetcher::calendar_watch::{CHECK_INTERVAL, CalendarWatch};
 use crate::fetcher::cross_check::CrossCheck;
 use crate::fetcher::cross_section::CrossSections;
 use crate::fetcher::factors::fetch_factors;
@@ -17,6 +19,7 @@ use crate::fetcher::parts::{FetchParts, StoredData};
 use crate::fetcher::plan::FetchPlanner;
 use crate::fetcher::row_context::RowContextReader;
 use crate::fetcher::source_caller::SourceCaller;
+use crate::fetcher::source_circuit::SourceCircuits;
 use crate::fetcher::suspensions::Suspensions;
 use crate::fetcher::ticks::fetch_ticks;
 use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, RefreshFacts};
@@ -26,11 +29,15 @@ use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::Vitals;
 use crate::validator::Validator;
 
+/// Time from the start to the first look at the calendar: the worker has joined its group.
+const FIRST_CHECK: Duration = Duration::from_secs(10);
+
 /// Starts fetches. Each fetch is a separate future, so a panic in one does not end the others.
 pub struct Fetcher {
     vitals: Vitals,
     settings: watch::Sender<Arc<ActorSettings>>,
     parts: Arc<FetchParts>,
+    calendar_watch: Arc<CalendarWatch>,
 }
 
 impl Fetcher {
@@ -40,22 +47,25 @@ impl Fetcher {
         settings: Arc<ActorSettings>,
         sources: Arc<Swappable<dyn MarketSources>>,
         stored: StoredData,
+        calendar_watch: CalendarWatch,
         validator: Addr<Validator>,
     ) -> Self {
         let board = vitals.board().clone();
         let StoredData { latest_bars, latest_factors, stores, facts, last_closes, outage } = stored;
         let row_budget = RowBudget::new(settings.batch.max_buffered_rows);
         let settings = watch::Sender::new(settings);
+        let circuits = Arc::new(SourceCircuits::new(board.clone()));
         let parts = FetchParts {
             planner: FetchPlanner { bars: latest_bars, factors: latest_factors, stores: stores.clone(), outage },
-            caller: SourceCaller::new(sources.clone(), settings.subscribe(), board.clone()),
+            caller: SourceCaller::new(sources.clone(), settings.subscribe(), circuits.clone(), board.clone()),
             cross_sections: CrossSections::default(),
-            cross_check: CrossCheck::new(sources.clone(), board.clone()),
+            cross_check: CrossCheck::new(sources.clone(), circuits.clone(), board.clone()),
             row_context: RowContextReader {
                 facts,
                 last_closes,
                 stores: stores.clone(),
                 sources,
+                circuits,
                 suspensions: Suspensions::default(),
             },
             stores,
@@ -63,11 +73,20 @@ impl Fetcher {
             validator,
             board,
         };
-        Self { vitals, settings, parts: Arc::new(parts) }
+        Self { vitals, settings, parts: Arc::new(parts), calendar_watch: Arc::new(calendar_watch) }
     }
 
     fn in_force(&self) -> Arc<ActorSettings> {
         self.settings.borrow().clone()
+    }
+
+    /// Reads the calendar, so that its end is known without any task, and has it extended where needed.
+    fn watch_calendar(&self) {
+        let (parts, watch, settings) = (self.parts.clone(), self.calendar_watch.clone(), self.in_force());
+        actix_rt::spawn(async move {
+            parts.row_context.facts(&settings).await;
+            watch.check(&parts.board, &settings).await;
+        });
     }
 }
 
@@ -76,6 +95,8 @@ impl Actor for Fetcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.vitals.begin(ctx);
+        ctx.run_later(FIRST_CHECK, |fetcher, _| fetcher.watch_calendar());
+        ctx.run_interval(CHECK_INTERVAL, |fetcher, _| fetcher.watch_calendar());
     }
 }
 
@@ -142,5 +163,6 @@ impl Handler<ApplySettings> for Fetcher {
     fn handle(&mut self, message: ApplySettings, _ctx: &mut Self::Context) {
         self.parts.row_budget.resize(message.0.batch.max_buffered_rows);
         self.settings.send_replace(message.0);
+        self.parts.caller.reloaded();
     }
 }

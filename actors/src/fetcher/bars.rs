@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use chrono::{NaiveDate, NaiveDateTime};
+use chrono::NaiveDate;
 
 use crate::domain::tick_backfill::trading_days;
 use crate::domain::{DateRange, FetchedBar, Field, Frequency, Stage, SyncMode, TaskReport, shanghai_clock};
 use crate::fetcher::parts::FetchParts;
+use crate::fetcher::plan::readable;
 use crate::fetcher::{FetchBars, cross_section};
 use crate::ports::{BarRequest, DataKind, MarketSource, NotedBars};
 use crate::settings::ActorSettings;
@@ -29,12 +30,13 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
         return message.guard.done(TaskReport::default());
     };
     let range = plan.range;
+    let kind = DataKind::of(message.frequency);
     let request = BarRequest { code, frequency: message.frequency, range };
     // An answer with minute bars is large, so its rows are reserved before the request.
     let reserved = match message.frequency.minutes() {
         Some(_) => {
             let days = trading_days(range, &parts.row_context.facts(settings).await.calendar);
-            parts.row_budget.reserve(message.frequency.most_bars(days.len())).await
+            parts.row_budget.reserve(kind, message.frequency.most_bars(days.len())).await
         }
         None => None,
     };
@@ -42,23 +44,24 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     let call = async |source: Arc<dyn MarketSource>| match &days {
         Some(days) if source.has_day_bars(code) => match parts.cross_sections.bars(&source, code, days).await {
             // A source may refuse requests for whole days but answer for one security.
-            Err(error) if !error.kind.is_transient() => source.noted_bars(&request).await,
+            Err(error) if cross_section::excludes_whole_days(&error.kind) => source.noted_bars(&request).await,
             answer => answer,
         },
         _ => source.noted_bars(&request).await,
     };
-    let fetched = parts.caller.fetch(DataKind::of(message.frequency), call, &mut message.guard).await;
-    let (NotedBars { bars: mut rows, notes }, source) = match fetched {
+    let fetched = parts.caller.fetch(kind, call, &mut message.guard).await;
+    let (NotedBars { bars: mut rows, notes, not_offered }, source) = match fetched {
         Ok(answer) => answer,
         Err(failed) => return parts.fail(message.guard, failed),
     };
     message.guard.trace.sources.rows_came(rows.len());
     rows.retain(|row| is_over(row, message.frequency));
     parts.board.counters.rows_fetched.add(rows.len() as u64);
-    let known = parts.row_context.known_days(&request, &rows, notes, settings).await;
+    let mut known = parts.row_context.known_days(&request, &rows, notes, settings).await;
+    known.not_offered = not_offered;
     let permit = match reserved {
         Some(permit) => Some(permit),
-        None => parts.row_budget.reserve(rows.len()).await,
+        None => parts.row_budget.reserve(kind, rows.len()).await,
     };
     let Some(permit) = permit else { return };
     let FetchBars { mut guard, frequency, mode, .. } = message;
@@ -66,7 +69,7 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
         guard.note(differences);
     }
     guard.enter(Stage::Checking);
-    let span = plan.span_of(rows.iter().filter_map(time_of).max());
+    let span = plan.span_of(rows.iter().filter_map(|row| readable(&row.timestamp)).max());
     parts.validator.do_send(ValidateBars { guard, code, frequency, mode, range, span, source, rows, known, permit });
 }
 
@@ -83,14 +86,6 @@ fn whole_days(
     if has_enough_tasks && is_daily_increment { cross_section::days_of(range) } else { None }
 }
 
-/// The timestamp of a bar, if it is readable.
-fn time_of(bar: &FetchedBar) -> Option<NaiveDateTime> {
-    match bar.timestamp {
-        Field::Value(time) => Some(time),
-        Field::Missing | Field::Unreadable(_) => None,
-    }
-}
-
 /// Whether a bar has ended. The timestamp of a minute bar is its end; a bar that has not ended is incomplete and must
 /// not be stored.
 fn is_over(bar: &FetchedBar, frequency: Frequency) -> bool {
@@ -103,7 +98,7 @@ fn is_over(bar: &FetchedBar, frequency: Frequency) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::Duration as Span;
+    use chrono::{Duration as Span, NaiveDateTime};
 
     #[test]
     fn a_minute_bar_that_has_not_ended_is_none_yet() {

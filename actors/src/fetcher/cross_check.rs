@@ -1,5 +1,5 @@
 // Upstream: actor, parts
-// Downstream: comparison, domain, ports, settings, supervision
+// Downstream: comparison, domain, ports, settings, source_circuit, supervision
 // Role: Fetches the same bars from a second source and reports differences.
 
 //! Two vendors are rarely wrong in the same way. A comparison costs one call and delays its task by that call, so it is
@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::domain::{FetchedBar, SourceId, TaskReport};
 use crate::fetcher::comparison::Comparison;
+use crate::fetcher::source_circuit::SourceCircuits;
 use crate::ports::{
     BarRequest, DataKind, MarketSource, MarketSources, NotedBars, SourceError, SourceErrorKind, Swappable,
 };
@@ -26,13 +27,18 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Compares fetched bars with those of another source.
 pub(crate) struct CrossCheck {
     sources: Arc<Swappable<dyn MarketSources>>,
+    circuits: Arc<SourceCircuits>,
     board: Arc<StatusBoard>,
     paused_until: Mutex<Option<Instant>>,
 }
 
 impl CrossCheck {
-    pub(crate) fn new(sources: Arc<Swappable<dyn MarketSources>>, board: Arc<StatusBoard>) -> Self {
-        Self { sources, board, paused_until: Mutex::default() }
+    pub(crate) fn new(
+        sources: Arc<Swappable<dyn MarketSources>>,
+        circuits: Arc<SourceCircuits>,
+        board: Arc<StatusBoard>,
+    ) -> Self {
+        Self { sources, circuits, board, paused_until: Mutex::default() }
     }
 
     /// Compares rows of `source` with the rows of the first other source for comparisons, which `call` fetches. `None`
@@ -71,6 +77,7 @@ impl CrossCheck {
         if self.is_paused() {
             return None;
         }
+        let permit = self.circuits.admit(other).ok()?;
         let (begun, max_wait) = (Instant::now(), ms(settings.max_wait_ms));
         let timed_out = || SourceError {
             source_name: other.name(),
@@ -80,6 +87,7 @@ impl CrossCheck {
         let answer = timeout(max_wait, call(other.clone())).await.unwrap_or_else(|_| Err(timed_out()));
         let (error, duration) = (answer.as_ref().err(), begun.elapsed());
         self.board.observe(&MetricEvent::FetchEnded { source: other.name(), error, duration });
+        permit.ended(error);
         self.board.progress.progressed();
         if let Err(error) = &answer {
             tracing::warn!(%error, "comparison failed; the rows are stored without it");
@@ -117,7 +125,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_after_a_failure() {
-        let comparisons = CrossCheck::new(Swappable::new(Arc::new(NoSources)), Arc::default());
+        let comparisons = CrossCheck::new(
+            Swappable::new(Arc::new(NoSources)),
+            Arc::new(SourceCircuits::new(Arc::default())),
+            Arc::default(),
+        );
         assert!(!comparisons.is_paused());
         comparisons.pause();
         assert!(comparisons.is_paused());

@@ -13,7 +13,7 @@ use chrono::NaiveDate;
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::{Code, DateRange};
 use crate::fetcher::day_cache::{MAX_DAYS, SharedDays};
-use crate::ports::{MarketSource, NotedBars, NotedDay, SourceError};
+use crate::ports::{MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
 
 /// The bars of a day by code, or the error of a source that permanently refuses whole days.
 type Section = Result<Arc<HashMap<Code, NotedBars>>, SourceError>;
@@ -36,6 +36,9 @@ pub fn days_of(range: DateRange) -> Option<Vec<NaiveDate>> {
     (days.len() <= MAX_DAYS).then(|| days.to_vec())
 }
 
+/// Maximum number of requests for a day whose answers are unreadable.
+const MAX_ATTEMPTS: u32 = 3;
+
 impl CrossSections {
     /// The bars of one security on these days. After a transient error, the next task that needs the day calls again. A
     /// permanent error is cached like an answer.
@@ -48,7 +51,7 @@ impl CrossSections {
         let mut noted = NotedBars::default();
         for day in days {
             let section = self.days.answer(source.name(), *day, async || fetch(source, *day).await).await??;
-            if let Some(NotedBars { bars, notes }) = section.get(&code) {
+            if let Some(NotedBars { bars, notes, .. }) = section.get(&code) {
                 noted.bars.extend_from_slice(bars);
                 noted.notes.extend_from_slice(notes);
             }
@@ -57,13 +60,26 @@ impl CrossSections {
     }
 }
 
+/// Whether securities are requested one by one after this error of a whole day. After a refused login they are not: it
+/// would be refused again.
+pub(super) fn excludes_whole_days(kind: &SourceErrorKind) -> bool {
+    !(kind.is_transient() || kind.is_refused_login()) || matches!(kind, SourceErrorKind::BadAnswer(_))
+}
+
 async fn fetch(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section, SourceError> {
-    let NotedDay { bars, notes } = match source.noted_day_bars(day).await {
-        Ok(noted) => noted,
-        Err(error) if error.kind.is_transient() => return Err(error),
-        Err(error) => {
-            tracing::warn!(%error, "the source refuses whole days; securities are requested one by one");
-            return Ok(Err(error));
+    let mut attempt = 1;
+    let NotedDay { bars, notes } = loop {
+        match source.noted_day_bars(day).await {
+            Ok(noted) => break noted,
+            Err(error) if !excludes_whole_days(&error.kind) => return Err(error),
+            Err(error) if error.kind.is_transient() && attempt < MAX_ATTEMPTS => {
+                tracing::warn!(%error, attempt, "the answer of a whole day is unreadable; it is requested again");
+                attempt += 1;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the source gives no whole days; securities are requested one by one");
+                return Ok(Err(error));
+            }
         }
     };
     tracing::info!(source = source.name(), %day, rows = bars.len(), "whole day fetched for all securities");
@@ -82,7 +98,6 @@ mod tests {
     use super::*;
     use crate::domain::{FetchedBar, Field, SourceId};
     use crate::fetcher::day_cache::MAX_AGE;
-    use crate::ports::SourceErrorKind;
     use async_trait::async_trait;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -183,6 +198,18 @@ mod tests {
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 1);
         tokio::time::advance(MAX_AGE).await;
         assert_eq!(sections.bars(&source, code(1), &[day(2)]).await.unwrap().bars.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unreadable_day_is_requested_three_times() {
+        for (failures, calls) in [(2, 3), (9, 3)] {
+            let (vendor, source) = vendor_that_fails(failures, SourceErrorKind::BadAnswer("<html>".into()));
+            let sections = CrossSections::default();
+            for n in 0..50 {
+                assert_eq!(sections.bars(&source, code(n), &[day(2)]).await.is_ok(), failures < 3);
+            }
+            assert_eq!(vendor.calls.load(Ordering::SeqCst), calls, "tasks share the outcome");
+        }
     }
 
     #[test]

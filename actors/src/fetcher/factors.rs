@@ -1,5 +1,5 @@
 // Upstream: actor
-// Downstream: domain, messages, parts, ports, settings, validator
+// Downstream: many
 // Role: Fetches the adjustment factors of one task and passes them to the Validator.
 
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::domain::{Stage, TaskReport};
 use crate::fetcher::FetchFactors;
 use crate::fetcher::parts::FetchParts;
+use crate::fetcher::plan::{readable, removable_until};
 use crate::ports::{DataKind, MarketSource};
 use crate::settings::ActorSettings;
 use crate::validator::ValidateFactors;
@@ -29,9 +30,10 @@ pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors,
     let FetchFactors { mut guard, mode, .. } = message;
     guard.trace.sources.rows_came(rows.len());
     parts.board.counters.rows_fetched.add(rows.len() as u64);
-    let Some(permit) = parts.row_budget.reserve(rows.len()).await else { return };
+    let Some(permit) = parts.row_budget.reserve(DataKind::Factors, rows.len()).await else { return };
     let facts = parts.row_context.facts(settings).await;
     guard.enter(Stage::Checking);
-    let message = ValidateFactors { guard, code, mode, range, known_until, source, rows, facts, permit };
+    let removable_until = removable_until(known_until, rows.iter().filter_map(|row| readable(&row.timestamp)).max());
+    let message = ValidateFactors { guard, code, mode, range, removable_until, source, rows, facts, permit };
     parts.validator.do_send(message);
 }

@@ -32,7 +32,7 @@ pub(crate) async fn fetch_list(parts: &FetchParts, FetchList { mut guard, kind }
     };
     guard.trace.sources.rows_came(list.len());
     parts.board.counters.rows_fetched.add(list.len() as u64);
-    let Some(permit) = parts.row_budget.reserve(list.len()).await else { return };
+    let Some(permit) = parts.row_budget.reserve(data_kind, list.len()).await else { return };
     guard.enter(Stage::Checking);
     parts.validator.do_send(ValidateList { guard, list, source, permit });
 }

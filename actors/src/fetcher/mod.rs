@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: actor, messages, parts
+// Downstream: actor, calendar_watch, messages, parts
 // Role: The Fetcher: fetches a task's rows from a market data source.
 
 //! The Fetcher: fetches a task's rows from a market data source.
@@ -12,6 +12,8 @@
 mod actor;
 /// Fetches bars.
 mod bars;
+/// Requests a trading calendar that ends soon.
+mod calendar_watch;
 /// Compares the bars of two sources.
 mod comparison;
 /// Fetches bars from a second source for comparison.
@@ -36,11 +38,16 @@ mod row_context;
 mod source_caller;
 #[cfg(test)]
 mod source_caller_tests;
+/// Stops requests to a source that refuses the account.
+mod source_circuit;
+#[cfg(test)]
+mod source_circuit_tests;
 /// Days on which a security was suspended.
 pub mod suspensions;
 /// Fetches ticks.
 mod ticks;
 
 pub use actor::Fetcher;
+pub use calendar_watch::CalendarWatch;
 pub use messages::{FetchBars, FetchFactors, FetchList, FetchTicks, RefreshFacts};
 pub use parts::StoredData;

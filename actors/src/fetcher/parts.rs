@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
+use crate::domain::{TaskCounts, TaskReport};
 use crate::fetcher::cross_check::CrossCheck;
 use crate::fetcher::cross_section::CrossSections;
 use crate::fetcher::plan::FetchPlanner;
 use crate::fetcher::row_context::RowContextReader;
-use crate::fetcher::source_caller::{FetchFailed, SourceCaller};
+use crate::fetcher::source_caller::{FetchFailed, NotFetched, SourceCaller};
 use crate::market_cache::facts::FactCache;
 use crate::market_cache::last_closes::LastCloses;
 use crate::market_cache::latest_times::{LatestBars, LatestTimes};
 use crate::pipeline::{RowBudget, TaskGuard};
-use crate::ports::{StoreSet, Swappable};
+use crate::ports::{SourceErrorKind, StoreSet, Swappable};
 use crate::store_retry::StoreOutage;
 use crate::supervision::StatusBoard;
 use crate::validator::Validator;
@@ -59,9 +60,17 @@ pub(crate) struct FetchParts {
 }
 
 impl FetchParts {
-    /// Ends a task that no source answered.
-    pub(crate) fn fail(&self, guard: TaskGuard, failed: FetchFailed) {
-        let FetchFailed { error, attempts } = failed;
+    /// Ends a task that no source answered. What no configured source offers for this kind of security is no failure.
+    pub(crate) fn fail(&self, guard: TaskGuard, failed: NotFetched) {
+        let FetchFailed { error, attempts } = match failed {
+            NotFetched::Failed(failed) => failed,
+            // The guard reports the run as lost, and the command returns to the feed.
+            NotFetched::Withdrawn => return drop(guard),
+        };
+        if matches!(error.kind, SourceErrorKind::NotCovered(_)) {
+            let counts = TaskCounts { not_offered: 1, ..TaskCounts::default() };
+            return guard.done(TaskReport { counts, ..TaskReport::default() });
+        }
         self.board.record_error(&error.to_string());
         tracing::error!(subject = %guard.subject(), attempts, %error, "fetch failed permanently");
         guard.failed(error, attempts);

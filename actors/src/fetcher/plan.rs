@@ -1,4 +1,4 @@
-// Upstream: actor, parts
+// Upstream: actor, bars, factors, parts
 // Downstream: many
 // Role: Determines the days that a task requests and the stored keys that its rows may replace.
 
@@ -8,7 +8,7 @@ use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime};
 
 use crate::domain::expected_rows::last_closed_day;
 use crate::domain::tick_backfill::FIRST_DAYS;
-use crate::domain::{Code, DateRange, Frequency, OpenRange, SyncMode, shanghai_clock};
+use crate::domain::{Code, DateRange, Field, Frequency, OpenRange, SyncMode, shanghai_clock};
 use crate::fetcher::{FetchBars, FetchFactors};
 use crate::market_cache::latest_times::{LatestBars, LatestTimes};
 use crate::pipeline::TaskGuard;
@@ -22,6 +22,21 @@ const LAST_MINUTE: NaiveTime = match NaiveTime::from_hms_opt(15, 0, 0) {
     None => NaiveTime::MIN,
 };
 
+/// The last time of stored rows that a replacement may remove. It removes what the answer lacks. But another worker may
+/// have fetched a newer day since the request: what is later than both the answer and the rows that were known before
+/// it stays.
+pub(crate) fn removable_until(known_until: NaiveDateTime, newest_fetched: Option<NaiveDateTime>) -> NaiveDateTime {
+    newest_fetched.map_or(known_until, |newest| newest.max(known_until))
+}
+
+/// The timestamp of a fetched row, if it is readable.
+pub(crate) fn readable(timestamp: &Field<NaiveDateTime>) -> Option<NaiveDateTime> {
+    match timestamp {
+        Field::Value(time) => Some(*time),
+        Field::Missing | Field::Unreadable(_) => None,
+    }
+}
+
 /// The days that a task requests, and the stored keys that it may change.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BarPlan {
@@ -32,14 +47,12 @@ pub(crate) struct BarPlan {
 }
 
 impl BarPlan {
-    /// The stored keys that the answer may change. A replacement removes what the answer lacks. But another worker may
-    /// have fetched a newer day since the request: what is later than both the answer and the rows that were known
-    /// before it stays.
+    /// The stored keys that the answer may change.
     pub(crate) fn span_of(self, newest_fetched: Option<NaiveDateTime>) -> KeySpan {
         let to = match self.known_until {
             None => self.span.to,
             Some(known) => {
-                let end = newest_fetched.map_or(known, |newest| newest.max(known));
+                let end = removable_until(known, newest_fetched);
                 Some(self.span.to.map_or(end, |to| to.min(end)))
             }
         };

@@ -1,5 +1,5 @@
 // Upstream: actor, parts
-// Downstream: domain, market_cache, ports, settings, suspensions
+// Downstream: domain, market_cache, ports, settings, source_circuit, suspensions
 // Role: Collects the data that rows are validated against: facts, day notes and, after a price jump, stored factors.
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use crate::domain::{
     Code, DateRange, DayNote, DayTotal, FetchedBar, Field, Frequency, Hundredths, KnownDays, MarketFacts,
     shanghai_clock,
 };
+use crate::fetcher::source_circuit::SourceCircuits;
 use crate::fetcher::suspensions::Suspensions;
 use crate::market_cache::facts::FactCache;
 use crate::market_cache::last_closes::LastCloses;
@@ -29,6 +30,8 @@ pub(crate) struct RowContextReader {
     pub(crate) stores: Arc<Swappable<StoreSet>>,
     /// Sources that report suspensions.
     pub(crate) sources: Arc<Swappable<dyn MarketSources>>,
+    /// Sources that refuse the account are not asked.
+    pub(crate) circuits: Arc<SourceCircuits>,
     /// The cache of reported suspensions.
     pub(crate) suspensions: Suspensions,
 }
@@ -94,7 +97,9 @@ impl RowContextReader {
         if missing.is_empty() || !settings.quality.ask_suspensions {
             return Vec::new();
         }
-        let reported = self.suspensions.among(&self.sources.pin().of(DataKind::Bars), code, missing).await;
+        let mut sources = self.sources.pin().of(DataKind::Bars);
+        sources.retain(|source| !self.circuits.is_open(source.name()));
+        let reported = self.suspensions.among(&sources, code, missing).await;
         reported.map(Option::unwrap_or_default).unwrap_or_else(|error| {
             tracing::debug!(%code, %error, "suspensions not available; missing days count as missing");
             Vec::new()

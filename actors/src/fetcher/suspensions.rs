@@ -16,7 +16,7 @@ use crate::ports::{MarketSource, SourceError};
 type SuspensionAnswer = Result<Option<Arc<HashSet<Code>>>, SourceError>;
 
 /// Requests suspensions. A few days are requested as whole days, so that the tasks of an evening share the answers;
-/// many days are requested code by code.
+/// many days are requested code by code, and so are a few if the source has no answer for a whole day.
 #[derive(Default)]
 pub struct Suspensions {
     days: SharedDays<SuspensionAnswer>,
@@ -24,23 +24,26 @@ pub struct Suspensions {
 
 impl Suspensions {
     /// The days among `days`, in order, on which the security was suspended, as the first source that reports
-    /// suspensions says. `None` if no source reports suspensions. If no source answers and some fail, returns the first
-    /// error.
+    /// suspensions says. One that does not know all of them decides only if it has one. `None` if no source reports
+    /// any. If no source answers and some fail, returns the first error.
     pub async fn among(
         &self,
         sources: &[Arc<dyn MarketSource>],
         code: Code,
         days: &[NaiveDate],
     ) -> Result<Option<Vec<NaiveDate>>, SourceError> {
-        let mut failed = None;
+        let (mut failed, mut nothing) = (None, None);
         for source in sources {
             match self.reported(source, code, days).await {
+                Ok(Some(suspended)) if suspended.is_empty() && !source.knows_all_suspensions() => {
+                    nothing = Some(suspended);
+                }
                 Ok(Some(suspended)) => return Ok(Some(suspended)),
                 Ok(None) => {}
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        failed.map_or(Ok(None), Err)
+        failed.map_or(Ok(nothing), Err)
     }
 
     async fn reported(
@@ -50,19 +53,22 @@ impl Suspensions {
         days: &[NaiveDate],
     ) -> Result<Option<Vec<NaiveDate>>, SourceError> {
         let Some((start, end)) = days.first().copied().zip(days.last().copied()) else { return Ok(None) };
-        if days.len() > MAX_DAYS {
+        let of_code = async || {
             let reported = source.suspensions(code, DateRange { start, end }).await?;
-            return Ok(reported.map(|reported| {
+            Ok(reported.map(|reported| {
                 let reported: HashSet<NaiveDate> = reported.into_iter().collect();
                 days.iter().copied().filter(|day| reported.contains(day)).collect()
-            }));
+            }))
+        };
+        if days.len() > MAX_DAYS {
+            return of_code().await;
         }
         let mut suspended = Vec::new();
         for day in days {
             match self.days.answer(source.name(), *day, async || ask(source, *day).await).await?? {
                 Some(codes) if codes.contains(&code) => suspended.push(*day),
                 Some(_) => {}
-                None => return Ok(None),
+                None => return of_code().await,
             }
         }
         Ok(Some(suspended))
@@ -157,6 +163,39 @@ mod tests {
         let missing: Vec<NaiveDate> = (8..=19).map(day).collect();
         assert_eq!(Suspensions::default().among(&sources, code(7), &missing).await, Ok(Some(missing)));
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 1);
+    }
+
+    /// Knows the suspensions of a code, but not those of a day.
+    struct ByCode;
+
+    #[async_trait]
+    impl MarketSource for ByCode {
+        fn name(&self) -> &'static str {
+            "by code"
+        }
+
+        fn id(&self) -> SourceId {
+            SourceId::OTHER
+        }
+
+        async fn suspensions(&self, _code: Code, _range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
+            Ok(Some(vec![day(2), day(9)]))
+        }
+
+        fn knows_all_suspensions(&self) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_without_whole_days_is_asked_by_code() {
+        let sources: [Arc<dyn MarketSource>; 1] = [Arc::new(ByCode)];
+        let suspended = Suspensions::default().among(&sources, code(0), &[day(2), day(3)]).await;
+        assert_eq!(suspended, Ok(Some(vec![day(2)])));
+        let other = vendor("reporting", Ok(Some(vec![day(3)])));
+        let both: [Arc<dyn MarketSource>; 2] = [Arc::new(ByCode), other];
+        assert_eq!(Suspensions::default().among(&both, code(0), &[day(3)]).await, Ok(Some(vec![day(3)])));
+        assert_eq!(Suspensions::default().among(&sources, code(0), &[day(3)]).await, Ok(Some(vec![])), "it answered");
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use crate::domain::{
 };
 use crate::fetcher::FetchTicks;
 use crate::fetcher::parts::FetchParts;
-use crate::fetcher::source_caller::FetchFailed;
+use crate::fetcher::source_caller::NotFetched;
 use crate::pipeline::TaskGuard;
 use crate::ports::{DataKind, MarketSource};
 use crate::settings::ActorSettings;
@@ -86,7 +86,7 @@ pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, setting
         return guard.done(TaskReport { counts, backfill, ..TaskReport::default() });
     };
     parts.board.counters.rows_fetched.add(num_rows as u64);
-    let Some(permit) = parts.row_budget.reserve(num_rows).await else { return };
+    let Some(permit) = parts.row_budget.reserve(DataKind::Ticks, num_rows).await else { return };
     guard.enter(Stage::Checking);
     let message = ValidateTicks { guard, code, overwrite, days, source, facts, expected, backfill, permit };
     parts.validator.do_send(message);
@@ -98,7 +98,7 @@ async fn fetch_days(
     code: Code,
     days: &[NaiveDate],
     guard: &mut TaskGuard,
-) -> Result<(FetchedDays, Option<SourceId>), Box<FetchFailed>> {
+) -> Result<(FetchedDays, Option<SourceId>), Box<NotFetched>> {
     let mut fetched = Vec::with_capacity(days.len());
     let mut source = None;
     for day in days {

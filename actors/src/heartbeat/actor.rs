@@ -55,7 +55,10 @@ impl Heartbeat {
             let sent = store.pin().beat(&value, ttl).await;
             status.board.observe(&MetricEvent::HeartbeatSent { arrived: sent.is_ok() });
             match sent {
-                Ok(()) => status.note_beat(),
+                Ok(other) => {
+                    status.note_beat();
+                    status.note_rival(other.as_deref());
+                }
                 // Not fatal: the worker continues without heartbeats, and for readers the heartbeat expires.
                 Err(error) => tracing::warn!(%error, "heartbeat not written"),
             }

@@ -1,15 +1,18 @@
 // Upstream: data_worker, fetcher, last_closes, supervisor, tests::it
-// Downstream: domain, expiring, ports
+// Downstream: domain, expiring, ports, supervision
 // Role: Caches listings and trading calendar of the reference store.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::domain::calendar::TradingCalendar;
+use chrono::NaiveDate;
+
+use crate::domain::calendar::{CALENDAR_NOTICE_DAYS, TradingCalendar};
 use crate::domain::{MarketFacts, shanghai_clock};
 use crate::market_cache::expiring::Expiring;
 use crate::ports::{ReferenceStore, StoreError, Swappable};
+use crate::supervision::StatusBoard;
 
 /// Maximum wait until the next read after a failed read. Without it, every task would wait for the failing store.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -18,6 +21,10 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// calendar without listings. Then fewer rules apply, and no row waits for the facts.
 pub struct FactCache {
     store: Arc<Swappable<dyn ReferenceStore>>,
+    /// Receives the end of the calendar.
+    board: Arc<StatusBoard>,
+    /// The day on which the end of the calendar was last logged.
+    end_logged_on: Mutex<Option<NaiveDate>>,
     cached: Expiring<CachedFacts>,
 }
 
@@ -29,22 +36,49 @@ struct CachedFacts {
 
 impl FactCache {
     /// Creates an empty cache. The first request reads the store.
-    pub fn new(store: Arc<Swappable<dyn ReferenceStore>>) -> Self {
-        Self { store, cached: Expiring::default() }
+    pub fn new(store: Arc<Swappable<dyn ReferenceStore>>, board: Arc<StatusBoard>) -> Self {
+        Self { store, board, end_logged_on: Mutex::default(), cached: Expiring::default() }
     }
 
     /// The cached facts. They are at most `max_age` old, except during a read and after a failed one.
     pub async fn current(&self, max_age: Duration) -> Arc<MarketFacts> {
         let store = self.store.pin();
-        let read = async |before| read(store.value().as_ref(), before, max_age).await;
+        let read = async |before| self.read(store.value().as_ref(), before, max_age).await;
         self.cached.current(store.generation, read).await.facts.clone()
     }
 
     /// Reads the facts again and returns them.
     pub async fn refresh(&self, max_age: Duration) -> Arc<MarketFacts> {
         let store = self.store.pin();
-        let read = async |before| read(store.value().as_ref(), before, max_age).await;
+        let read = async |before| self.read(store.value().as_ref(), before, max_age).await;
         self.cached.refresh(store.generation, read).await.facts.clone()
+    }
+
+    async fn read(
+        &self,
+        store: &dyn ReferenceStore,
+        before: Option<Arc<CachedFacts>>,
+        max_age: Duration,
+    ) -> (CachedFacts, Duration) {
+        let read = read(store, before, max_age).await;
+        let calendar = &read.0.facts.calendar;
+        self.board.set_calendar_end(calendar.range().map(|range| range.end));
+        self.log_calendar_end(calendar);
+        read
+    }
+
+    /// Logs once a day that the calendar ends soon, or has ended.
+    fn log_calendar_end(&self, calendar: &TradingCalendar) {
+        let today = shanghai_clock::today();
+        let Some(days_left) = calendar.days_left(today).filter(|left| *left <= CALENDAR_NOTICE_DAYS) else { return };
+        let before = self.end_logged_on.lock().unwrap_or_else(PoisonError::into_inner).replace(today);
+        if before != Some(today) {
+            tracing::warn!(
+                days_left,
+                "the trading calendar ends soon; afterwards every weekday counts as a trading day, also holidays; send \
+                 trade_day when the exchanges have announced the next year"
+            );
+        }
     }
 }
 
@@ -155,7 +189,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn many_share_one_read_until_it_is_old() {
         let store = Arc::new(Store::default());
-        let cache = FactCache::new(Swappable::new(store.clone()));
+        let cache = FactCache::new(Swappable::new(store.clone()), Arc::default());
         let (first, second) = tokio::join!(cache.current(MAX_AGE), cache.current(MAX_AGE));
         assert!(Arc::ptr_eq(&first, &second));
         assert_eq!(first.listing("600000.SH".parse().unwrap()).unwrap().listed, Some(day("1999-11-10")));
@@ -169,7 +203,7 @@ mod tests {
     async fn falls_back_to_previous_or_built_in_facts() {
         let store = Arc::new(Store::default());
         store.is_away.store(true, Ordering::SeqCst);
-        let cache = FactCache::new(Swappable::new(store.clone()));
+        let cache = FactCache::new(Swappable::new(store.clone()), Arc::default());
         let facts = cache.current(MAX_AGE).await;
         assert_eq!(&*facts.calendar, TradingCalendar::built_in());
         assert_eq!(facts.listings.len(), 0);

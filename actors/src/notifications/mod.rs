@@ -9,5 +9,5 @@ mod publish;
 /// Events of the worker.
 mod worker_event;
 
-pub use publish::publish;
+pub use publish::{publish, publish_text};
 pub use worker_event::{Announcer, WorkerEvent};

@@ -12,9 +12,13 @@ const PUBLISH_TRIES: u32 = 5;
 /// Publishes a notification. If all attempts fail, the log contains the notification, so the operator can still read
 /// it.
 pub async fn publish(outbox: &dyn Outbox, node_id: &str, notification: &Notification) {
-    let message = notification.to_json(node_id, utc_now());
+    publish_text(outbox, &notification.to_json(node_id, utc_now())).await;
+}
+
+/// Publishes the text of a message, like [`publish`].
+pub async fn publish_text(outbox: &dyn Outbox, message: &str) {
     for attempt in 1..=PUBLISH_TRIES {
-        match outbox.notify(&message).await {
+        match outbox.notify(message).await {
             Ok(()) => return,
             Err(error) => tracing::warn!(attempt, %error, "notification not published"),
         }

@@ -1,4 +1,4 @@
-// Upstream: config_actor, notifications, supervisor
+// Upstream: config_actor, notifications, quality_monitor, supervisor
 // Downstream: domain, ports, publish, supervision
 // Role: The events of the worker (started, stopped, paused, reloaded, …), their texts and their publication.
 
@@ -110,7 +110,12 @@ impl WorkerEvent {
     }
 
     /// The event as a notification, with the field names that Ginkgo uses.
-    fn to_notification(&self, identity: &Identity, board: &StatusBoard, correlation_id: Option<&str>) -> Notification {
+    pub(crate) fn to_notification(
+        &self,
+        identity: &Identity,
+        board: &StatusBoard,
+        correlation_id: Option<&str>,
+    ) -> Notification {
         let (node_id, host, status) = (identity.node_id.as_ref(), identity.host.as_ref(), board.lifecycle().as_str());
         let mut data = json!({
             "event": self.name(),

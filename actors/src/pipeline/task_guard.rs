@@ -143,6 +143,17 @@ impl TaskGuard {
         self.assignment.is_lost()
     }
 
+    /// Whether this worker still holds the partition of the command, and work of it may start.
+    pub fn is_held(&self) -> bool {
+        self.assignment.is_held()
+    }
+
+    /// Whether the rows may be written to the store of this generation: no other worker writes them now, and they were
+    /// fetched for what this store lacked.
+    pub fn may_write_to(&self, generation: u64) -> bool {
+        !self.is_lost() && self.trace.store_generation == generation
+    }
+
     /// Reports that the rows are buffered and the fetch slot is free.
     pub fn buffered(&mut self) {
         if self.is_upstream() {
@@ -150,6 +161,11 @@ impl TaskGuard {
             self.board.progress.progressed();
             self.listener.buffered.do_send(TaskBuffered(self.task));
         }
+    }
+
+    /// Frees the fetch slot of a task that waits for its source, so that others with another source go on.
+    pub fn free_slot(&self) {
+        self.listener.buffered.do_send(TaskBuffered(self.task));
     }
 
     /// Adds counts and anomalies to the final report of the task.

@@ -1,21 +1,25 @@
 // Upstream: many
-// Downstream: domain, store_error
+// Downstream: batch, domain, store_error
 // Role: The port to stored bars.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::domain::{Bar, Code, DateRange, DayTotal, Frequency, Hundredths};
-use crate::ports::StoreError;
+use crate::ports::{Batch, StoreError};
 
 /// A store of bars.
 #[async_trait]
 pub trait BarStore: Send + Sync {
     /// Creates the table if it is missing; otherwise checks the existing one.
     async fn prepare(&self) -> Result<(), StoreError>;
+
+    /// Asks one light question: whether the table can be read. It does not wait for a running batch.
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Whether the store accepts an identical batch with the same token only once, however often it is sent.
     fn deduplicates_retries(&self) -> bool;
@@ -30,12 +34,18 @@ pub trait BarStore: Send + Sync {
     async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError>;
 
     /// The keys and UUIDs of the stored bars in all `spans`, in one query (or as few as the maximum query length
-    /// allows). Returns every copy of a duplicate bar.
-    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError>;
+    /// allows). Returns every copy of a duplicate bar. More than `max_rows` rows are an error of class
+    /// [`TooManyRows`](crate::ports::StoreErrorClass::TooManyRows), found before all are in memory.
+    async fn stored(
+        &self,
+        frequency: Frequency,
+        spans: &[KeySpan],
+        max_rows: usize,
+    ) -> Result<Vec<StoredBar>, StoreError>;
 
     /// The number of keys in `spans`, and the rows of those that have several.
     async fn keys(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<StoredKeys, StoreError> {
-        let mut copies = self.stored(frequency, spans).await?;
+        let mut copies = self.stored(frequency, spans, usize::MAX).await?;
         let mut num_rows: HashMap<(Code, NaiveDateTime), usize> = HashMap::new();
         for row in &copies {
             *num_rows.entry((row.code, row.timestamp)).or_default() += 1;
@@ -91,11 +101,5 @@ pub struct IdentifiedBar {
     pub uuid: String,
 }
 
-/// Rows that are written by one INSERT.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BarBatch {
-    /// The deduplication token: the same for every retry of this batch, different for every other batch.
-    pub token: String,
-    /// The rows.
-    pub rows: Arc<Vec<IdentifiedBar>>,
-}
+/// Bars that are written by one INSERT.
+pub type BarBatch = Batch<IdentifiedBar>;

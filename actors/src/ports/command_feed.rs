@@ -34,7 +34,7 @@ pub trait CommandFeed: Send + Sync {
 pub struct FeedState {
     /// Whether this member has joined the group and received its assignment (which may be empty).
     pub joined: bool,
-    /// Why this member does not have its share of the partitions, by the broker's own account.
+    /// Why commands or operator orders are not read as they should be, by the broker's own account.
     pub fault: Option<String>,
     /// Why that is not known: the broker does not answer.
     pub unknown: Option<String>,

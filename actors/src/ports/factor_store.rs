@@ -1,5 +1,5 @@
 // Upstream: batch_writer::factors, data_worker, ports, simulation, store_set, tests::it
-// Downstream: domain, store_error
+// Downstream: batch, domain, store_error
 // Role: The port to stored adjustment factors.
 
 use std::collections::{HashMap, HashSet};
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::NaiveDateTime;
 
 use crate::domain::{AdjustFactor, Code, FactorChanges, Millionths, RawFactor};
-use crate::ports::StoreError;
+use crate::ports::{Batch, StoreError};
 
 /// A store of adjustment factors.
 #[async_trait]
@@ -25,16 +25,27 @@ pub trait FactorStore: Send + Sync {
     /// The ends of the stored series of these codes; a code without rows has no entry.
     async fn ends(&self, codes: &[Code]) -> Result<HashMap<Code, SeriesEnds>, StoreError>;
 
-    /// The complete stored series of these codes, including every copy of a duplicate row.
-    async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError>;
+    /// The complete stored series of these codes, including every copy of a duplicate row. More than `max_rows` rows
+    /// are an error of class [`TooManyRows`](crate::ports::StoreErrorClass::TooManyRows), found before all are in
+    /// memory.
+    async fn series(&self, codes: &[Code], max_rows: usize) -> Result<Vec<StoredFactor>, StoreError>;
 
-    /// The codes that have several rows of one day. Days before `since` do not count.
-    async fn repeated(&self, codes: &[Code], since: Option<NaiveDateTime>) -> Result<Vec<Code>, StoreError> {
+    /// The number of days and rows of these codes, from `since` on; a code without rows has no entry.
+    async fn sizes(
+        &self,
+        codes: &[Code],
+        since: Option<NaiveDateTime>,
+    ) -> Result<HashMap<Code, SeriesSize>, StoreError> {
         let mut days = HashSet::new();
-        let mut repeated = self.series(codes).await?;
-        repeated.retain(|row| since.is_none_or(|since| row.raw.timestamp >= since));
-        repeated.retain(|row| !days.insert((row.code, row.raw.timestamp)));
-        Ok(repeated.into_iter().map(|row| row.code).collect())
+        let mut sizes: HashMap<Code, SeriesSize> = HashMap::new();
+        for row in self.series(codes, usize::MAX).await? {
+            if since.is_none_or(|since| row.raw.timestamp >= since) {
+                let size = sizes.entry(row.code).or_default();
+                size.num_rows += 1;
+                size.num_days += u64::from(days.insert((row.code, row.raw.timestamp)));
+            }
+        }
+        Ok(sizes)
     }
 
     /// The changes of the stored series of a code; `None` if nothing is stored.
@@ -58,6 +69,15 @@ pub struct SeriesEnds {
     pub last_at: NaiveDateTime,
 }
 
+/// The size of a stored series of factors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeriesSize {
+    /// Number of different days.
+    pub num_days: u64,
+    /// Number of rows. It is higher where a day has several.
+    pub num_rows: u64,
+}
+
 /// The key, raw value and UUID of a stored factor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFactor {
@@ -70,10 +90,4 @@ pub struct StoredFactor {
 }
 
 /// Factors that are written by one INSERT.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FactorBatch {
-    /// The deduplication token: the same for every retry of this batch, different for every other batch.
-    pub token: String,
-    /// The rows.
-    pub rows: Vec<AdjustFactor>,
-}
+pub type FactorBatch = Batch<AdjustFactor>;

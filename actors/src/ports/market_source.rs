@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::domain::{
     Code, DateRange, DayNote, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Frequency,
@@ -25,9 +25,10 @@ pub trait MarketSource: Send + Sync {
     /// Ginkgo's number of the source.
     fn id(&self) -> SourceId;
 
-    /// Total time that requests have waited so far because of rate limits, the worker's own and the vendor's.
-    fn throttled(&self) -> Duration {
-        Duration::ZERO
+    /// Total time that requests have waited so far because of rate limits, the worker's own and the vendor's, by
+    /// interface; `all` if the vendor counts all requests together.
+    fn throttled(&self) -> Vec<(&'static str, Duration)> {
+        Vec::new()
     }
 
     /// Another source replaces this one. Requests that wait for a rate limit and later requests fail with
@@ -41,7 +42,7 @@ pub trait MarketSource: Send + Sync {
 
     /// The same bars, with the source's notes on days. The default implementation returns [`Self::bars`] without notes.
     async fn noted_bars(&self, request: &BarRequest) -> Result<NotedBars, SourceError> {
-        Ok(NotedBars { bars: self.bars(request).await?, notes: Vec::new() })
+        Ok(NotedBars { bars: self.bars(request).await?, ..NotedBars::default() })
     }
 
     /// Whether the source supports [`Self::day_bars`] and would return the bar of this security.
@@ -65,6 +66,11 @@ pub trait MarketSource: Send + Sync {
     async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
         let _unused = (code, range);
         Ok(None)
+    }
+
+    /// Whether [`Self::suspensions`] names every suspended day. Otherwise a source without a day may not know it.
+    fn knows_all_suspensions(&self) -> bool {
+        true
     }
 
     /// All securities that were suspended for the whole day, in one call; `None` if the source does not provide this.
@@ -119,6 +125,9 @@ pub struct NotedBars {
     pub bars: Vec<FetchedBar>,
     /// The notes, in any order, on days with and without a bar.
     pub notes: Vec<DayNote>,
+    /// The times of bars of which the source offers only some values. They are no errors, are not stored, and do not
+    /// count as missing.
+    pub not_offered: Vec<NaiveDateTime>,
 }
 
 /// One row of a source's answer: the bar, if there is one, and the note on the day, if there is one.

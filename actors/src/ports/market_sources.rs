@@ -16,6 +16,11 @@ pub trait MarketSources: Send + Sync {
         Vec::new()
     }
 
+    /// Every source that is active for some kind of data. One that is so for several kinds comes several times.
+    fn all(&self) -> Vec<Arc<dyn MarketSource>> {
+        DataKind::ALL.into_iter().flat_map(|kind| [self.of(kind), self.to_compare(kind)].concat()).collect()
+    }
+
     /// Other sources replace all of these; see [`MarketSource::retire`].
     fn retire(&self) {}
 }

@@ -7,6 +7,8 @@
 
 /// The store of bars.
 mod bar_store;
+/// Rows that are written by one INSERT.
+mod batch;
 /// The command feed.
 mod command_feed;
 /// The source of the configuration.
@@ -45,19 +47,20 @@ mod swappable;
 mod tick_store;
 
 pub use bar_store::{BarBatch, BarStore, IdentifiedBar, KeySpan, StoredBar, StoredKeys};
+pub use batch::Batch;
 pub use command_feed::{CommandFeed, FeedError, FeedState, OldestCommand, PartitionState};
 pub use config_source::{ConfigRefused, ConfigSource, PreparedConfig};
 pub use data_kind::DataKind;
 pub use delivery::{
     Assignment, CommandReceived, CommandReceiver, Delivery, LogBroken, PartitionsWithdrawn, Settlement, SettlementSink,
 };
-pub use factor_store::{FactorBatch, FactorStore, SeriesEnds, StoredFactor};
+pub use factor_store::{FactorBatch, FactorStore, SeriesEnds, SeriesSize, StoredFactor};
 pub use heartbeat_store::{HeartbeatError, HeartbeatStore};
 pub use intake_gate::{IntakeGate, IntakePause};
 pub use market_source::{BarRequest, MarketSource, NotedBars, NotedDay, NotedRow};
 pub use market_sources::MarketSources;
 pub use order_feed::{OrderFeed, OrderReceived};
-pub use outbox::{DeadLetter, Outbox, OutboxError};
+pub use outbox::{DeadLetter, Outbox, OutboxError, PartsOutcome};
 pub use reference_store::{MergeCounts, ReferenceStore};
 pub use report_store::{CodeHistory, ReportBatch, ReportStore};
 pub use source_error::{SourceError, SourceErrorKind};

@@ -17,12 +17,26 @@ pub trait Outbox: Send + Sync {
     /// Publishes price updates. Returns once the broker has acknowledged all of them.
     async fn price_updates(&self, updates: &[PriceUpdate]) -> Result<(), OutboxError>;
 
-    /// Publishes a part of a command to the consumer group's topic. Returns once the broker has acknowledged it.
-    async fn command(&self, part: &CommandPart) -> Result<(), OutboxError>;
+    /// Publishes a command of the worker itself to the consumer group's topic. Returns once the broker has acknowledged
+    /// it.
+    async fn command(&self, command: &CommandPart) -> Result<(), OutboxError>;
+
+    /// Publishes the parts of a command to the consumer group's topic, unless they are there already. After an error it
+    /// is open what was published; the next call for this command finds out.
+    async fn parts(&self, command: &Arc<RawCommand>, parts: &Arc<[CommandPart]>) -> Result<PartsOutcome, OutboxError>;
 
     /// Publishes a dead letter with the original bytes of the failed command. Returns once the broker has acknowledged
     /// it.
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError>;
+}
+
+/// The outcome of [`Outbox::parts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartsOutcome {
+    /// The parts are in the topic, and were not before.
+    Published,
+    /// All parts were there already.
+    AlreadyThere,
 }
 
 /// A record for the dead-letter topic.

@@ -47,12 +47,16 @@ pub enum SourceErrorKind {
     /// The source does not know the requested item.
     #[error("request refused: {0}")]
     BadRequest(String),
-    /// The answer violates the protocol.
+    /// The answer violates the protocol: a page of a proxy, a cut body. The next one may be right.
     #[error("unreadable answer: {0}")]
     BadAnswer(String),
     /// A reload replaced the source while the request waited to be sent.
     #[error("not sent: a reload replaced the source")]
     Replaced,
+    /// The source has no securities of this kind, such as those of another exchange; contains what it has. Nothing was
+    /// requested, and no later attempt would help.
+    #[error("{0}")]
+    NotCovered(String),
     /// The source does not provide this kind of data.
     #[error("the source has no {0}; configure another source in sources.{key}", key = .0.key())]
     NotOffered(DataKind),
@@ -71,20 +75,28 @@ impl SourceErrorKind {
             Self::BadRequest(_) => "bad_request",
             Self::BadAnswer(_) => "bad_answer",
             Self::Replaced => "replaced",
-            Self::NotOffered(_) => "not_offered",
+            Self::NotCovered(_) | Self::NotOffered(_) => "not_offered",
         }
+    }
+
+    /// Whether the source refuses the login, and with it every request.
+    pub fn is_refused_login(&self) -> bool {
+        matches!(self, Self::Unauthorized(_))
     }
 
     /// Whether the same request may succeed later without intervention.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Timeout(_) | Self::Server(_) | Self::RateLimited { .. } | Self::Replaced => {
-                true
-            }
+            Self::Unreachable(_)
+            | Self::Timeout(_)
+            | Self::Server(_)
+            | Self::RateLimited { .. }
+            | Self::BadAnswer(_)
+            | Self::Replaced => true,
             Self::Unauthorized(_)
             | Self::Forbidden(_)
             | Self::BadRequest(_)
-            | Self::BadAnswer(_)
+            | Self::NotCovered(_)
             | Self::NotOffered(_) => false,
         }
     }

@@ -16,6 +16,14 @@ pub struct StoreError {
     pub reason: String,
 }
 
+impl StoreError {
+    /// A look-up stops, because it found more than `max_rows` rows.
+    pub fn too_many_rows(store: impl Into<String>, operation: impl Into<String>, max_rows: usize) -> Self {
+        let reason = format!("there are more than {max_rows} rows");
+        Self { store: store.into(), operation: operation.into(), class: StoreErrorClass::TooManyRows, reason }
+    }
+}
+
 /// The class of a store error; decides the reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StoreErrorClass {
@@ -25,6 +33,8 @@ pub enum StoreErrorClass {
     OutcomeUnknown,
     /// The rows belong to more partitions than one INSERT may touch. Smaller batches are sent, partition by partition.
     TooManyPartitions,
+    /// A look-up found more rows than may be in memory. It is repeated for fewer tasks.
+    TooManyRows,
     /// The table does not match the worker's requirements, or the rows do not fit it.
     Schema,
     /// Credentials or rights are missing.
@@ -46,6 +56,7 @@ impl StoreErrorClass {
             Self::Transient => "transient",
             Self::OutcomeUnknown => "outcome unknown",
             Self::TooManyPartitions => "too many partitions",
+            Self::TooManyRows => "too many rows",
             Self::Schema => "schema",
             Self::Access => "access",
             Self::Refused => "refused",

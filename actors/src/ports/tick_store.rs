@@ -1,5 +1,5 @@
 // Upstream: batch_writer::ticks, data_worker, ports, simulation, store_set
-// Downstream: domain, store_error
+// Downstream: batch, domain, store_error
 // Role: The port to stored ticks: one table per security, created with its first tick.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::domain::{Code, DateRange, Tick};
-use crate::ports::StoreError;
+use crate::ports::{Batch, StoreError};
 
 /// A store of ticks. A security without a table has no ticks.
 #[async_trait]
@@ -41,11 +41,5 @@ pub struct StoredTick {
     pub uuid: String,
 }
 
-/// Ticks that are written by one INSERT.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TickBatch {
-    /// The deduplication token: the same for every retry of this batch, different for every other batch.
-    pub token: String,
-    /// The ticks, in their order.
-    pub rows: Vec<Tick>,
-}
+/// Ticks that are written by one INSERT, in their order.
+pub type TickBatch = Batch<Tick>;

@@ -11,22 +11,28 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::clock::utc_now;
 use crate::domain::{JobKey, Notification, QualityReport, QualitySummary};
-use crate::notifications::publish;
+use crate::notifications::{publish, publish_text};
 use crate::pipeline::{BackgroundWriter, TaskError};
 use crate::ports::{LogBroken, Outbox};
+use crate::quality_monitor::calendar_alert::CalendarAlert;
 use crate::quality_monitor::failure_alerts::{SourceAlert, StoreAlerts, log_alert, refusal_alert};
 use crate::quality_monitor::health_alert::HealthAlert;
 use crate::quality_monitor::jobs::{EndedJob, OpenJobs};
+use crate::quality_monitor::outcomes::Outcomes;
+use crate::quality_monitor::refused_source_alert::RefusedSourceAlerts;
 use crate::quality_monitor::threshold_alerts::QualityAlerts;
 use crate::quality_monitor::{
-    CommandRefused, JobCommandBegun, JobCommandEnded, PublishPending, StoreFailing, StoreRecovered, TaskFailed,
-    TaskFinished,
+    CommandEnded, CommandRefused, JobCommandBegun, JobCommandEnded, PublishPending, Recorded, StoreFailing,
+    StoreRecovered, TaskFailed, TaskFinished,
 };
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::Vitals;
 
 /// Delay from the first failure to its alert, so that a burst of failures causes one alert.
 const GATHER: Duration = Duration::from_secs(1);
+
+/// Maximum number of rejected commands whose dead letters one alert follows.
+const MAX_FOLLOWED: usize = 10_000;
 
 /// Minimum time between two alerts on rejected commands.
 const ALERT_INTERVAL: Duration = Duration::from_secs(60);
@@ -50,13 +56,18 @@ pub struct QualityMonitor {
     is_gathering: bool,
     stores: StoreAlerts,
     health: HealthAlert,
+    calendar: CalendarAlert,
+    refused_sources: RefusedSourceAlerts,
     refusals: Refusals,
+    outcomes: Outcomes,
 }
 
 /// Rejected commands that no alert has reported yet.
 #[derive(Default)]
 struct Refusals {
     count: u64,
+    /// Whether the dead letters are recorded, of [`MAX_FOLLOWED`] at most.
+    recorded: Vec<Recorded>,
     last: Option<String>,
     alerted_at: Option<Instant>,
     scheduled: bool,
@@ -78,7 +89,8 @@ impl Refusals {
         self.scheduled = false;
         self.alerted_at = Some(Instant::now());
         let count = std::mem::take(&mut self.count);
-        self.last.take().map(|reason| refusal_alert(count, &reason))
+        let num_unrecorded = std::mem::take(&mut self.recorded).iter().filter(|recorded| !recorded.get()).count();
+        self.last.take().map(|reason| refusal_alert(count, num_unrecorded as u64, &reason))
     }
 }
 
@@ -105,7 +117,10 @@ impl QualityMonitor {
             is_gathering: false,
             stores: StoreAlerts::default(),
             health: HealthAlert::default(),
+            calendar: CalendarAlert::default(),
+            refused_sources: RefusedSourceAlerts::default(),
             refusals: Refusals::default(),
+            outcomes: Outcomes::default(),
         }
     }
 
@@ -128,9 +143,22 @@ impl QualityMonitor {
 
     /// The health is what the last heartbeat reported.
     fn report_health(&mut self) {
-        let reason = self.vitals.board().unhealthy_reason();
+        let reason = self.vitals.board().failure_of_worker();
         let alert = self.health.judge(reason.as_deref(), &self.settings.quality.alerts, Instant::now());
         alert.into_iter().for_each(|alert| self.send(alert));
+    }
+
+    fn report_calendar(&mut self) {
+        let alert = self.calendar.judge(self.vitals.board().calendar_days_left());
+        alert.into_iter().for_each(|alert| self.send(alert));
+    }
+
+    fn report_refused_sources(&mut self) {
+        let refused = self.vitals.board().refused_sources.list();
+        // Their failed fetches are part of this alert, and raise no second one.
+        refused.iter().for_each(|source| self.sources.forget_refusals(source.name));
+        let alerts = self.refused_sources.judge(&refused, &self.settings.quality.alerts, Instant::now());
+        alerts.into_iter().for_each(|alert| self.send(alert));
     }
 
     /// The report of the interval and the alerts that it raises or resolves. Empty if there was no activity.
@@ -156,6 +184,7 @@ impl QualityMonitor {
 
     /// Stores a report, if configured, and returns it as a notification.
     fn keep(&self, report: QualityReport) -> Notification {
+        let report = report.with_calendar(self.vitals.board().calendar_days_left());
         let messages = report.to_notification(self.settings.quality.max_examples);
         if self.settings.quality.keep_reports {
             self.kept.note(report);
@@ -166,6 +195,13 @@ impl QualityMonitor {
     fn send(&self, notification: Notification) {
         let (outbox, node_id) = (self.outbox.clone(), self.node_id.clone());
         actix_rt::spawn(async move { publish(outbox.as_ref(), &node_id, &notification).await });
+    }
+
+    fn send_outcomes(&mut self) {
+        for message in self.outcomes.take(&self.node_id, utc_now()) {
+            let outbox = self.outbox.clone();
+            actix_rt::spawn(async move { publish_text(outbox.as_ref(), &message).await });
+        }
     }
 
     /// Adds a task to the summary of the interval and of its job.
@@ -187,6 +223,9 @@ impl Actor for QualityMonitor {
         ctx.run_interval(POLL_INTERVAL, |monitor, _| {
             monitor.report_ended_jobs();
             monitor.report_health();
+            monitor.report_calendar();
+            monitor.report_refused_sources();
+            monitor.send_outcomes();
         });
     }
 }
@@ -224,7 +263,9 @@ impl Handler<TaskFinished> for QualityMonitor {
     fn handle(&mut self, message: TaskFinished, _ctx: &mut Self::Context) {
         self.vitals.fail_point("handler");
         let TaskFinished { subject, job, report, delay, sources } = message;
-        self.sources.succeeded(job.command);
+        if report.counts.not_offered == 0 {
+            self.sources.succeeded(job.command);
+        }
         self.add(&job, |summary, settings| {
             summary.add_finished(subject, &report, delay, &settings.quality);
             summary.sources.add(&sources);
@@ -248,9 +289,20 @@ impl Handler<TaskFailed> for QualityMonitor {
         if !std::mem::replace(&mut self.is_gathering, true) {
             ctx.run_later(GATHER, |monitor, _| {
                 monitor.is_gathering = false;
+                monitor.report_refused_sources();
                 let messages = monitor.sources.judge(&monitor.settings.quality.alerts, Instant::now());
                 messages.into_iter().for_each(|alert| monitor.send(alert));
             });
+        }
+    }
+}
+
+impl Handler<CommandEnded> for QualityMonitor {
+    type Result = ();
+
+    fn handle(&mut self, message: CommandEnded, _ctx: &mut Self::Context) {
+        if self.outcomes.add(message) {
+            self.send_outcomes();
         }
     }
 }
@@ -262,6 +314,9 @@ impl Handler<CommandRefused> for QualityMonitor {
         self.summary.add_refused();
         self.refusals.count += 1;
         self.refusals.last = Some(message.reason);
+        if self.refusals.recorded.len() < MAX_FOLLOWED {
+            self.refusals.recorded.push(message.is_recorded);
+        }
         if let Some(wait) = self.refusals.schedule() {
             ctx.run_later(wait, |monitor, _| {
                 let messages = monitor.refusals.take();
@@ -307,7 +362,11 @@ impl Handler<PublishPending> for QualityMonitor {
         left.extend(ended.into_iter().map(|job| self.report_job(job)));
         left.extend(self.take_summary());
         let (outbox, node_id) = (self.outbox.clone(), self.node_id.clone());
+        let outcomes = self.outcomes.take(&node_id, utc_now());
         Box::pin(async move {
+            for message in outcomes {
+                publish_text(outbox.as_ref(), &message).await;
+            }
             for notification in left {
                 publish(outbox.as_ref(), &node_id, &notification).await;
             }

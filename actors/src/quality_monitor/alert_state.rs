@@ -1,4 +1,4 @@
-// Upstream: failure_alerts, health_alert, threshold_alerts
+// Upstream: calendar_alert, failure_alerts, health_alert, refused_source_alert, threshold_alerts
 // Downstream: domain
 // Role: The state of one alert: when it is raised, escalated, repeated and resolved.
 

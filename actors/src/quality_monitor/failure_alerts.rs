@@ -1,4 +1,4 @@
-// Upstream: actor
+// Upstream: actor, message_kinds_tests
 // Downstream: alert_state, domain, messages, ports, settings
 // Role: Alerts on operational failures: failed fetches, failed stores and rejected commands.
 
@@ -19,6 +19,8 @@ pub struct SourceAlert {
     state: AlertState,
     num_failed: u64,
     num_done: u64,
+    /// How many of the failures are refused logins, by source.
+    refusals: BTreeMap<&'static str, u64>,
     subjects: BTreeSet<Subject>,
     commands: BTreeSet<&'static str>,
     last: Option<SourceError>,
@@ -29,10 +31,26 @@ impl SourceAlert {
     pub fn failed(&mut self, command: &'static str, subject: Subject, error: SourceError, max_shown: usize) {
         self.num_failed += 1;
         self.commands.insert(command);
+        if error.kind.is_refused_login() {
+            *self.refusals.entry(error.source_name).or_default() += 1;
+        }
         if self.subjects.len() < max_shown {
             self.subjects.insert(subject);
         }
         self.last = Some(error);
+    }
+
+    /// Forgets the refused logins of a source that has an alert of its own.
+    pub fn forget_refusals(&mut self, source: &str) {
+        let Some(refused) = self.refusals.remove(source) else { return };
+        self.num_failed -= refused;
+        let is_refusal = |last: &SourceError| last.source_name == source && last.kind.is_refused_login();
+        if self.num_failed == 0 || self.last.as_ref().is_some_and(is_refusal) {
+            self.last = None;
+        }
+        if self.num_failed == 0 {
+            self.subjects.clear();
+        }
     }
 
     /// Records a successful task of a command.
@@ -85,6 +103,7 @@ impl SourceAlert {
         (self.num_failed, self.num_done, self.last) = (0, 0, None);
         self.subjects.clear();
         self.commands.clear();
+        self.refusals.clear();
         messages
     }
 
@@ -140,7 +159,7 @@ impl StoreAlerts {
         let seconds = format!("{:.1}", lasting.as_secs_f64());
         let consequence = match is_awaited {
             true if data_name == "lists" => "its command waits; all other commands go on".to_owned(),
-            true => format!("new commands wait until {data_name} can be written; no data is lost"),
+            true => format!("all new commands wait until the store of {data_name} works again; no data is lost"),
             false => "its command is a dead letter; all other data is written".to_owned(),
         };
         let content = format!("{error}; for {seconds} s ({}); {consequence}", word.as_str());
@@ -217,17 +236,29 @@ impl StoreAlerts {
     }
 }
 
-/// The alert on all commands rejected since the last alert.
-pub fn refusal_alert(num_refused: u64, reason: &str) -> Notification {
+/// The alert on all commands rejected since the last alert. The dead letters of `num_unrecorded` of them are not
+/// recorded yet: the offsets of their partitions stand still.
+pub fn refusal_alert(num_refused: u64, num_unrecorded: u64, reason: &str) -> Notification {
+    let commands = |number: u64| if number == 1 { "1 command".to_owned() } else { format!("{number} commands") };
+    let refused = commands(num_refused);
+    let content = match num_unrecorded {
+        0 => format!("{refused} rejected and recorded as dead letters, last reason: {reason}"),
+        number => format!(
+            "{refused} rejected, last reason: {reason}; {} not recorded as dead letters yet, which holds the offset of the \
+             partition",
+            commands(number)
+        ),
+    };
     Notification {
         kind: "data_collection_alert",
         level: Level::Error,
         title: "数据命令被拒绝".to_owned(),
-        content: format!("{num_refused} commands rejected and recorded as dead letters, last reason: {reason}"),
+        content,
         fields: vec![("alert_type", "command_error".to_owned()), ("refused", num_refused.to_string())],
         data: json!({
             "alert_type": "command_error",
             "refused": num_refused,
+            "unrecorded": num_unrecorded,
             "reason": reason,
             "affected_codes": [],
         }),
@@ -286,6 +317,13 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_command_is_a_dead_letter_when_it_is_recorded() {
+        let text = |unrecorded| refusal_alert(3, unrecorded, "r").content;
+        assert_eq!(text(0), "3 commands rejected and recorded as dead letters, last reason: r");
+        assert!(text(1).contains("1 command not recorded as dead letters yet"), "{}", text(1));
+    }
+
+    #[test]
     fn flapping_source_resolves_after_cool_down() {
         let (mut trouble, limits, now) = (SourceAlert::default(), AlertSettings::default(), Instant::now());
         let mut messages = Vec::new();
@@ -311,6 +349,20 @@ mod tests {
         (0..50).for_each(|_| trouble.succeeded("bar_snapshot"));
         trouble.failed("bar_snapshot", Subject::Calendar, error(SourceErrorKind::Unauthorized("no".to_owned())), 20);
         assert_eq!(brief(trouble.judge(&limits, Instant::now())), "Error raised");
+    }
+
+    #[test]
+    fn refusals_with_their_own_alert_raise_no_second_one() {
+        let (mut trouble, limits, now) = (SourceAlert::default(), AlertSettings::default(), Instant::now());
+        let refused = || error(SourceErrorKind::Unauthorized("no".to_owned()));
+        (0..3).for_each(|_| trouble.failed("bar_snapshot", Subject::Calendar, refused(), 20));
+        trouble.forget_refusals("tushare");
+        assert_eq!(brief(trouble.judge(&limits, now)), "");
+        trouble.failed("bar_snapshot", Subject::Calendar, refused(), 20);
+        trouble.failed("bar_snapshot", Subject::Calendar, server(), 20);
+        trouble.forget_refusals("tushare");
+        let alert = trouble.judge(&limits, now).unwrap();
+        assert!(alert.content.starts_with("1 fetches failed"), "{}", alert.content);
     }
 
     #[test]

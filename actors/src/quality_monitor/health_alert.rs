@@ -1,4 +1,4 @@
-// Upstream: actor
+// Upstream: actor, message_kinds_tests
 // Downstream: alert_state, domain, settings
 // Role: The alert on a worker that fails its health check: without its share of the partitions, stalled or silent.
 

@@ -3,11 +3,12 @@
 // Role: Messages to the QualityMonitor.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::domain::{JobKey, SourceStats, Subject, TaskReport};
+use crate::domain::{JobKey, SourceStats, Subject, TaskCounts, TaskReport};
 use crate::pipeline::TaskError;
 use crate::ports::StoreError;
 
@@ -47,6 +48,38 @@ pub struct TaskFailed {
 pub struct CommandRefused {
     /// The reason.
     pub reason: String,
+    /// Whether its dead letter is recorded.
+    pub is_recorded: Recorded,
+}
+
+/// Whether a dead letter is recorded, shared by who records it and who reports the command.
+#[derive(Debug, Clone, Default)]
+pub struct Recorded(Arc<AtomicBool>);
+
+impl Recorded {
+    /// The broker has acknowledged the dead letter.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether the broker has acknowledged the dead letter.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// All tasks of a command ended whose sender waits for the row counts.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct CommandEnded {
+    /// The correlation id of the sender's job.
+    pub correlation_id: String,
+    /// The position of the command: `topic[partition]@offset`.
+    pub command: String,
+    /// The row counts of its tasks.
+    pub counts: TaskCounts,
+    /// The number of its tasks that failed permanently.
+    pub num_failed: usize,
 }
 
 /// A store is unavailable. Sent with each failed attempt after the outage is established.

@@ -8,6 +8,8 @@
 mod actor;
 /// The state of one alert.
 mod alert_state;
+/// The alert on the end of the trading calendar.
+mod calendar_alert;
 /// Alerts on operational failures.
 mod failure_alerts;
 /// The alert on the worker's own health.
@@ -16,8 +18,14 @@ mod health_alert;
 mod job_part;
 /// Open jobs.
 mod jobs;
+#[cfg(test)]
+mod message_kinds_tests;
 /// Messages to the QualityMonitor.
 mod messages;
+/// Row counts of single commands for senders that wait for them.
+mod outcomes;
+/// The alert on sources that refuse the account.
+mod refused_source_alert;
 #[cfg(test)]
 mod score_tests;
 /// Alerts on thresholds of the interval figures.
@@ -26,6 +34,6 @@ mod threshold_alerts;
 pub use actor::QualityMonitor;
 pub use job_part::JobPart;
 pub use messages::{
-    CommandRefused, JobCommandBegun, JobCommandEnded, PublishPending, StoreFailing, StoreRecovered, TaskFailed,
-    TaskFinished,
+    CommandEnded, CommandRefused, JobCommandBegun, JobCommandEnded, PublishPending, Recorded, StoreFailing,
+    StoreRecovered, TaskFailed, TaskFinished,
 };

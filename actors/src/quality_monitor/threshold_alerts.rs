@@ -1,4 +1,4 @@
-// Upstream: actor, score_tests
+// Upstream: actor, message_kinds_tests, score_tests
 // Downstream: alert_state, domain, settings
 // Role: Compares the figures of an interval with their limits and builds the alerts.
 

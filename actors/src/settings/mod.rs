@@ -54,6 +54,10 @@ pub struct FetchSettings {
     /// Maximum number of attempts per fetch, including the first one.
     #[schemars(range(min = 1, max = 3))]
     pub max_attempts: u32,
+    /// Maximum duration of one attempt, with all its requests and its waits for the vendor's limit. Each request has a
+    /// timeout of its own; this one ends an answer that never does, so that its command cannot stay open for ever.
+    #[schemars(range(min = 1_000))]
+    pub attempt_timeout_ms: u64,
     /// Delay before the second attempt. It doubles with each further attempt, with jitter.
     #[schemars(range(min = 1))]
     pub first_retry_delay_ms: u64,
@@ -79,6 +83,9 @@ pub struct FetchSettings {
     /// they are read again.
     #[schemars(range(min = 1_000))]
     pub facts_refresh_ms: u64,
+    /// Whether the trading calendar is fetched when the known one ends within 45 days and a source has it: one worker
+    /// of the group sends the command `trade_day`, at most once a day.
+    pub extend_calendar: bool,
 }
 
 impl Default for FetchSettings {
@@ -86,6 +93,8 @@ impl Default for FetchSettings {
         Self {
             max_in_flight: 32,
             max_attempts: 3,
+            // The longest answer, a security's whole history over a slow line, takes a few minutes.
+            attempt_timeout_ms: 900_000,
             first_retry_delay_ms: 500,
             // Vendors' rate-limit windows last one minute; a longer delay would waste a whole window.
             max_retry_delay_ms: 60_000,
@@ -97,6 +106,7 @@ impl Default for FetchSettings {
             latest_refresh_ms: 60_000,
             // The data change once a day; a refresh takes two queries with several thousand rows.
             facts_refresh_ms: 600_000,
+            extend_calendar: true,
         }
     }
 }
@@ -122,7 +132,7 @@ pub struct BatchSettings {
     /// Maximum wait of a batch with fewer than `min_rows` rows; at least `flush_interval_ms`.
     pub max_wait_ms: u64,
     /// Maximum number of rows in memory between source and store. Fetching waits while the limit is reached. At least
-    /// `max_rows`.
+    /// `max_rows`. A twentieth of it belongs to each kind of data alone.
     pub max_buffered_rows: usize,
     /// Delay before a failed write is retried. It doubles with each further attempt, with jitter.
     #[schemars(range(min = 1))]

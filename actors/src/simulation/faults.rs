@@ -17,7 +17,12 @@ pub enum Fault {
     LoseRequest,
     /// The call is executed, but its answer is lost.
     LoseAnswer,
+    /// The call is executed in part, and fails with this class: an INSERT stores some of its partitions.
+    InPart(StoreErrorClass),
 }
+
+/// How many times as long a slow call takes.
+pub const SLOWDOWN: f64 = 100.0;
 
 /// Shares of calls that have a fault, each from 0 to 1.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,6 +33,8 @@ pub struct FaultRates {
     pub requests_lost: f64,
     /// Calls whose answer is lost.
     pub answers_lost: f64,
+    /// Calls that are executed in part.
+    pub in_part: f64,
     /// Calls that take a hundred times as long.
     pub slow: f64,
 }
@@ -97,7 +104,7 @@ impl Faults {
             let mut state = self.lock();
             let slow = state.rates.slow;
             state.latency.as_mut().map(|(random, max)| {
-                let factor = if random.f64() < slow { 100.0 } else { 1.0 };
+                let factor = if random.f64() < slow { SLOWDOWN } else { 1.0 };
                 max.mul_f64(random.f64() * factor)
             })
         };
@@ -113,6 +120,11 @@ impl Faults {
 
     /// Executes a call with the next fault of its operation, if there is one.
     pub fn call<T>(&self, operation: &'static str, work: impl FnOnce() -> T) -> Result<T, StoreError> {
+        self.call_in_part(operation, |_| work())
+    }
+
+    /// Executes a call as [`Self::call`] does. The argument of `work` is whether it executes only a part.
+    pub fn call_in_part<T>(&self, operation: &'static str, work: impl FnOnce(bool) -> T) -> Result<T, StoreError> {
         let fault = {
             let mut state = self.lock();
             *state.calls.entry(operation).or_default() += 1;
@@ -121,12 +133,16 @@ impl Faults {
             always.map(Fault::Refuse).or(queued).or_else(|| state.random_fault())
         };
         match fault {
-            None => Ok(work()),
+            None => Ok(work(false)),
             Some(Fault::Refuse(class)) => Err(injected(operation, class)),
             Some(Fault::LoseRequest) => Err(injected(operation, StoreErrorClass::OutcomeUnknown)),
             Some(Fault::LoseAnswer) => {
-                work();
+                work(false);
                 Err(injected(operation, StoreErrorClass::OutcomeUnknown))
+            }
+            Some(Fault::InPart(class)) => {
+                work(true);
+                Err(injected(operation, class))
             }
         }
     }
@@ -138,13 +154,14 @@ impl Faults {
 
 impl State {
     fn random_fault(&mut self) -> Option<Fault> {
-        let (FaultRates { refused, requests_lost, answers_lost, .. }, (random, _)) =
+        let (FaultRates { refused, requests_lost, answers_lost, in_part, .. }, (random, _)) =
             (self.rates, self.latency.as_mut()?);
         let mut share = random.f64();
         let faults = [
             (refused, Fault::Refuse(StoreErrorClass::Transient)),
             (requests_lost, Fault::LoseRequest),
             (answers_lost, Fault::LoseAnswer),
+            (in_part, Fault::InPart(StoreErrorClass::OutcomeUnknown)),
         ];
         faults
             .into_iter()

@@ -9,6 +9,8 @@
 mod faults;
 /// Commands and orders.
 mod feed;
+/// INSERTs, partition by partition.
+mod insertion;
 /// Published messages.
 mod outbox;
 /// Stock list and trading calendar.
@@ -22,7 +24,7 @@ mod store;
 /// A whole worker.
 mod world;
 
-pub use faults::{Fault, FaultRates, Faults};
+pub use faults::{Fault, FaultRates, Faults, SLOWDOWN};
 pub use feed::ModelFeed;
 pub use outbox::ModelOutbox;
 pub use reference::ModelReference;

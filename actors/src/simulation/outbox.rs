@@ -1,15 +1,15 @@
-// Upstream: simulation, world
+// Upstream: fetcher, simulation, world
 // Downstream: domain, ports
 // Role: A model of the Kafka producer: keeps published messages and fails on request.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::domain::{CommandPart, PriceUpdate};
-use crate::ports::{DeadLetter, Outbox, OutboxError};
+use crate::domain::{CommandPart, PriceUpdate, RawCommand};
+use crate::ports::{DeadLetter, Outbox, OutboxError, PartsOutcome};
 
 /// Keeps all published messages.
 #[derive(Debug, Default)]
@@ -24,7 +24,10 @@ const SILENCE: Duration = Duration::from_secs(40);
 struct Published {
     notifications: Vec<Value>,
     price_updates: Vec<PriceUpdate>,
+    commands: Vec<CommandPart>,
     parts: Vec<CommandPart>,
+    /// The commands whose parts are published.
+    split: Vec<String>,
     dead_letters: Vec<DeadLetter>,
     failures_left: u32,
     /// Price updates are published and then not confirmed.
@@ -52,6 +55,11 @@ impl ModelOutbox {
         self.lock().price_updates.clone()
     }
 
+    /// Published commands of the worker itself.
+    pub fn commands(&self) -> Vec<CommandPart> {
+        self.lock().commands.clone()
+    }
+
     /// Published parts of split commands.
     pub fn parts(&self) -> Vec<CommandPart> {
         self.lock().parts.clone()
@@ -66,14 +74,13 @@ impl ModelOutbox {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, publish: impl FnOnce(&mut Published)) -> Result<(), OutboxError> {
+    fn publish<T>(&self, publish: impl FnOnce(&mut Published) -> T) -> Result<T, OutboxError> {
         let mut published = self.lock();
         if published.failures_left > 0 {
             published.failures_left -= 1;
             return Err(OutboxError { topic: "model".to_owned(), reason: "an injected fault".to_owned() });
         }
-        publish(&mut published);
-        Ok(())
+        Ok(publish(&mut published))
     }
 }
 
@@ -94,8 +101,20 @@ impl Outbox for ModelOutbox {
         Ok(())
     }
 
-    async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {
-        self.publish(|published| published.parts.push(part.clone()))
+    async fn command(&self, command: &CommandPart) -> Result<(), OutboxError> {
+        self.publish(|published| published.commands.push(command.clone()))
+    }
+
+    async fn parts(&self, command: &Arc<RawCommand>, parts: &Arc<[CommandPart]>) -> Result<PartsOutcome, OutboxError> {
+        self.publish(|published| {
+            let place = command.to_string();
+            if published.split.contains(&place) {
+                return PartsOutcome::AlreadyThere;
+            }
+            published.split.push(place);
+            published.parts.extend_from_slice(parts);
+            PartsOutcome::Published
+        })
     }
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError> {

@@ -1,4 +1,4 @@
-// Upstream: simulation, tests::simulate, world
+// Upstream: fetcher, simulation, tests::simulate, world
 // Downstream: domain, ports
 // Role: A model of a vendor: answers from test data, with scripted errors and delays.
 
@@ -27,6 +27,8 @@ pub struct ModelSource {
 struct State {
     data: Data,
     errors: VecDeque<SourceErrorKind>,
+    /// Every request fails with this error.
+    refusal: Option<SourceErrorKind>,
     delay: Duration,
     /// Random numbers, the maximum delay and the share of failing requests.
     weather: Option<(fastrand::Rng, Duration, f64)>,
@@ -39,7 +41,7 @@ impl State {
     /// The delays of the request and of the answer, and the error of the next request.
     fn next(&mut self) -> (Duration, Duration, Option<SourceErrorKind>) {
         self.num_calls += 1;
-        let queued = self.errors.pop_front();
+        let queued = self.refusal.clone().or_else(|| self.errors.pop_front());
         let Some((random, max_delay, failures)) = &mut self.weather else {
             return (self.delay, Duration::ZERO, queued);
         };
@@ -78,6 +80,11 @@ impl ModelSource {
     /// Queues errors. Each of the next requests fails with one of them.
     pub fn fail(&self, errors: impl IntoIterator<Item = SourceErrorKind>) {
         self.lock().errors.extend(errors);
+    }
+
+    /// Makes every request fail with this error from now on; `None` ends this.
+    pub fn refuse_all(&self, error: Option<SourceErrorKind>) {
+        self.lock().refusal = error;
     }
 
     /// Sets the delay of each answer.

@@ -1,5 +1,5 @@
 // Upstream: many
-// Downstream: domain, faults, ports, samples
+// Downstream: domain, faults, insertion, ports, samples
 // Role: A model of ClickHouse: tables without unique keys, so a row that is inserted twice exists twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -18,6 +18,7 @@ use crate::ports::{
     StoreError, StoreErrorClass, StoreSet, StoredBar, StoredFactor, StoredTick, TickBatch, TickStore,
 };
 use crate::simulation::faults::injected;
+use crate::simulation::insertion::Insertions;
 use crate::simulation::{Faults, code};
 
 /// All tables of one model server.
@@ -39,9 +40,7 @@ struct Tables {
     factors: Vec<(String, AdjustFactor)>,
     ticks: Vec<(String, Tick)>,
     reports: Vec<QualityReport>,
-    tokens: HashSet<String>,
-    /// Number of rows that the next INSERT of bars loses.
-    rows_to_lose: usize,
+    insertions: Insertions,
     /// The keys that a reader found since [`ModelStore::watch_keys`].
     watched: Option<BTreeSet<StoredKey>>,
     /// Those of them that a reader did not find later.
@@ -60,11 +59,6 @@ pub enum StoredKey {
 }
 
 impl Tables {
-    /// Whether to insert a batch with this token. Records the token.
-    fn is_new(&mut self, token: &str, deduplicates: bool) -> bool {
-        self.tokens.insert(token.to_owned()) || !deduplicates
-    }
-
     fn num_rows(&self) -> (usize, usize, usize) {
         (self.bars.len(), self.factors.len(), self.ticks.len())
     }
@@ -80,11 +74,11 @@ impl Tables {
     fn note_keys(&mut self) {
         let Some(watched) = self.watched.take() else { return };
         let now = self.keys();
-        let gone: Vec<&StoredKey> = watched.difference(&now).collect();
+        let gone: Vec<StoredKey> = watched.difference(&now).cloned().collect();
         if !gone.is_empty() {
             tracing::error!(?gone, "a reader does not find these keys");
         }
-        self.lost.extend(watched.difference(&now).cloned());
+        self.lost.extend(gone);
         self.watched = Some(watched.into_iter().chain(now).collect());
     }
 
@@ -148,18 +142,18 @@ impl ModelStore {
         self.put_bar(&replacing_bar_uuid(&bar, version), bar);
     }
 
-    /// Lets the next INSERT of bars lose its first rows, and report success.
+    /// Lets the next INSERT lose its first rows, and report success.
     pub fn lose_rows(&self, number: usize) {
-        self.tables().rows_to_lose = number;
+        self.tables().insertions.rows_to_lose = number;
     }
 
-    /// Watches from now on that no key disappears.
+    /// Watches from now on that a reader finds each key again.
     pub fn watch_keys(&self) {
         let mut tables = self.tables();
         tables.watched = Some(tables.keys());
     }
 
-    /// The keys that disappeared, for a moment or for good, since [`Self::watch_keys`].
+    /// The keys that a reader did not find at some moment since [`Self::watch_keys`].
     pub fn lost_keys(&self) -> Vec<StoredKey> {
         self.tables().lost.iter().cloned().collect()
     }
@@ -194,6 +188,10 @@ impl ModelStore {
     }
 }
 
+fn bounded<T>(operation: &str, rows: Vec<T>, max_rows: usize) -> Result<Vec<T>, StoreError> {
+    if rows.len() > max_rows { Err(StoreError::too_many_rows("model", operation, max_rows)) } else { Ok(rows) }
+}
+
 fn lock(tables: &Mutex<Tables>) -> MutexGuard<'_, Tables> {
     tables.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -206,8 +204,9 @@ fn execute<T>(
     work: impl FnOnce(&mut Tables) -> T,
 ) -> Result<T, StoreError> {
     let is_merged = merges && faults.random(2) == 1;
-    faults.call(operation, || {
+    faults.call_in_part(operation, |in_part| {
         let mut tables = lock(tables);
+        tables.insertions.in_part = in_part && operation.ends_with(".insert");
         if is_merged {
             tables.merge_bars();
         }
@@ -278,7 +277,12 @@ impl BarStore for ModelStore {
         .await
     }
 
-    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
+    async fn stored(
+        &self,
+        frequency: Frequency,
+        spans: &[KeySpan],
+        max_rows: usize,
+    ) -> Result<Vec<StoredBar>, StoreError> {
         let spans = spans.to_vec();
         let is_requested = move |bar: &Bar| {
             bar.frequency == frequency
@@ -298,15 +302,14 @@ impl BarStore for ModelStore {
             found.map(key).collect()
         })
         .await
+        .and_then(|rows| bounded("bars.stored", rows, max_rows))
     }
 
     async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {
         let (batch, deduplicates) = (batch.clone(), self.deduplicates);
         self.call("bars.insert", move |tables| {
-            if tables.is_new(&batch.token, deduplicates) {
-                let lost = std::mem::take(&mut tables.rows_to_lose);
-                tables.bars.extend(batch.rows.iter().skip(lost).map(|row| (row.uuid.clone(), row.bar.clone())));
-            }
+            let accepted = tables.insertions.accept(&batch, deduplicates, |row| row.bar.timestamp);
+            tables.bars.extend(accepted.into_iter().map(|row| (row.uuid, row.bar)));
         })
         .await
     }
@@ -358,7 +361,7 @@ impl FactorStore for ModelStore {
         .await
     }
 
-    async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError> {
+    async fn series(&self, codes: &[Code], max_rows: usize) -> Result<Vec<StoredFactor>, StoreError> {
         let codes = codes.to_vec();
         self.call("factors.series", move |tables| {
             let found = tables.factors.iter().filter(|(_, factor)| codes.contains(&factor.code));
@@ -370,6 +373,7 @@ impl FactorStore for ModelStore {
             found.map(row).collect()
         })
         .await
+        .and_then(|rows| bounded("factors.series", rows, max_rows))
     }
 
     async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError> {
@@ -391,9 +395,8 @@ impl FactorStore for ModelStore {
     async fn insert(&self, batch: &FactorBatch) -> Result<(), StoreError> {
         let (batch, deduplicates) = (batch.clone(), self.deduplicates);
         self.call("factors.insert", move |tables| {
-            if tables.is_new(&batch.token, deduplicates) {
-                tables.factors.extend(batch.rows.iter().map(|row| (row.uuid(), *row)));
-            }
+            let accepted = tables.insertions.accept(&batch, deduplicates, |row| row.raw.timestamp);
+            tables.factors.extend(accepted.into_iter().map(|row| (row.uuid(), row)));
         })
         .await
     }
@@ -443,9 +446,8 @@ impl TickStore for ModelStore {
     async fn insert(&self, _code: Code, batch: &TickBatch) -> Result<(), StoreError> {
         let (batch, deduplicates) = (batch.clone(), self.deduplicates);
         self.call("ticks.insert", move |tables| {
-            if tables.is_new(&batch.token, deduplicates) {
-                tables.ticks.extend(batch.rows.iter().map(|row| (row.uuid(), row.clone())));
-            }
+            let accepted = tables.insertions.accept(&batch, deduplicates, |row| row.timestamp);
+            tables.ticks.extend(accepted.into_iter().map(|row| (row.uuid(), row)));
         })
         .await
     }
@@ -471,7 +473,7 @@ impl ReportStore for ModelStore {
     async fn keep(&self, batch: &ReportBatch) -> Result<(), StoreError> {
         let batch = batch.clone();
         self.call("reports.keep", move |tables| {
-            if tables.is_new(&batch.token, true) {
+            if tables.insertions.is_new(&batch.token) {
                 tables.reports.extend(batch.reports.iter().cloned());
             }
         })

@@ -2,6 +2,7 @@
 // Downstream: many
 // Role: Runs a whole worker with models of all external systems, on one thread and in virtual time.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct World {
     pub feed: Arc<ModelFeed>,
     /// The vendor.
     pub source: Arc<ModelSource>,
+    /// The source ports of the worker. A test may exchange them.
+    pub sources: Arc<Swappable<dyn MarketSources>>,
     /// The ClickHouse server that the worker uses at the start.
     pub store: Arc<ModelStore>,
     /// The store ports of the worker. A test may exchange them.
@@ -44,9 +47,9 @@ pub struct World {
     exit: Option<oneshot::Receiver<ExitReport>>,
 }
 
-/// Keeps the last heartbeat.
+/// Keeps the last heartbeat and the claims. A claim never expires.
 #[derive(Debug, Default)]
-pub struct ModelHeartbeats(Mutex<Option<String>>);
+pub struct ModelHeartbeats(Mutex<Option<String>>, Mutex<BTreeSet<String>>);
 
 impl ModelHeartbeats {
     /// The last heartbeat; `None` if there is none, or it was removed.
@@ -57,14 +60,18 @@ impl ModelHeartbeats {
 
 #[async_trait]
 impl HeartbeatStore for ModelHeartbeats {
-    async fn beat(&self, value: &str, _ttl: Duration) -> Result<(), HeartbeatError> {
+    async fn beat(&self, value: &str, _ttl: Duration) -> Result<Option<String>, HeartbeatError> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value.to_owned());
-        Ok(())
+        Ok(None)
     }
 
     async fn remove(&self) -> Result<(), HeartbeatError> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
+    }
+
+    async fn claim(&self, work: &str, _ttl: Duration) -> Result<bool, HeartbeatError> {
+        Ok(self.1.lock().unwrap_or_else(PoisonError::into_inner).insert(work.to_owned()))
     }
 }
 
@@ -94,13 +101,13 @@ impl World {
         let (reference, outbox) = (Arc::new(ModelReference::default()), Arc::new(ModelOutbox::default()));
         let heartbeats = Arc::new(ModelHeartbeats::default());
         let stores = Swappable::new(Arc::new(ModelStore::ports(&store)));
-        let sources = Arc::new(ModelSources(vec![source.clone()]));
+        let sources = Swappable::new(Arc::new(ModelSources(vec![source.clone()])) as Arc<dyn MarketSources>);
         let parts = WorkerParts {
             identity: Identity { node_id: "model".into(), host: "host".into(), http_address: None },
             feed: feed.clone(),
             orders: feed.clone(),
             config: Arc::new(FixedConfig),
-            sources: Swappable::new(sources as Arc<dyn MarketSources>),
+            sources: sources.clone(),
             stores: stores.clone(),
             reference: Swappable::new(reference.clone() as Arc<dyn ReferenceStore>),
             heartbeats: Swappable::new(heartbeats.clone() as Arc<dyn HeartbeatStore>),
@@ -110,7 +117,7 @@ impl World {
         let board = Arc::new(StatusBoard::default());
         let (supervisor, exit) = Supervisor::launch(parts, settings, RestartPolicy::default(), board.clone());
         let exit = Some(exit);
-        Self { feed, source, store, stores, reference, outbox, heartbeats, board, supervisor, exit }
+        Self { feed, source, sources, store, stores, reference, outbox, heartbeats, board, supervisor, exit }
     }
 
     /// Runs a test on an actix system in virtual time: the clock stands still while a task can run, and jumps to the

@@ -1,4 +1,4 @@
-// Upstream: many
+// Upstream: batch_writer, command_router, fetcher, read, store_retry, supervisor
 // Downstream: outage, ports, settings
 // Role: Retries store operations with back-off and reports outages.
 
@@ -11,8 +11,8 @@ use crate::ports::{StoreError, StoreErrorClass};
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::{StoreOperation, StoreOutage};
 
-/// The attempts of an operation that is retried until it succeeds. When they are dropped without a success, the outage no
-/// longer waits for them.
+/// The attempts of an operation that is retried until it succeeds. When they are dropped without a success, the outage
+/// no longer waits for them.
 pub struct StoreTries<'a> {
     outage: &'a StoreOutage,
     operation: StoreOperation,

@@ -1,4 +1,4 @@
-// Upstream: batch_writer::bars, batch_writer::factors, batch_writer::ticks, store_retry
+// Upstream: batch_writer, store_retry
 // Downstream: domain
 // Role: Creates deduplication tokens, by which a store recognizes a retried INSERT.
 

@@ -17,7 +17,7 @@ mod read;
 
 pub use backoff::StoreTries;
 pub(crate) use backoff::store_delays;
-pub use insert::{insert_counted, insert_once};
+pub use insert::insert_counted;
 pub use insert_token::insert_token;
 pub use outage::{OutageListener, StoreOperation, StoreOutage};
 pub(crate) use read::{Unread, read_until_answered};

@@ -17,8 +17,8 @@ use crate::supervision::{MetricEvent, StatusBoard};
 /// Consecutive failures that cause an alert. Fewer may come from a restart or a short overload of the server.
 const FAILURES_BEFORE_ALERT: u32 = 3;
 
-/// What an operation does, and with which data. Outages are kept apart by this: that bars are stored, or that factors can
-/// be read, does not prove that factors can be stored.
+/// What an operation does, and with which data. Outages are kept apart by this: that bars are stored, or that factors
+/// can be read, does not prove that factors can be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoreOperation {
     /// The kind of data, as alerts name it.
@@ -112,8 +112,8 @@ impl StoreOutage {
         }
     }
 
-    /// Reports that a table that only its own tasks need cannot be used, and its task fails. The intake stays open: everything else
-    /// can be stored. The alert ends with the next success in this table.
+    /// Reports that a table that only its own tasks need cannot be used, and its task fails. The intake stays open:
+    /// everything else can be stored. The alert ends with the next success in this table.
     pub fn unusable(&self, operation: StoreOperation, error: &StoreError) {
         self.board.record_error(&error.to_string());
         tracing::error!(data = operation.data_name, %error, "this table cannot be used; its task fails");

@@ -1,4 +1,4 @@
-// Upstream: batch_writer::bars, fetcher, store_retry
+// Upstream: fetcher, store_retry
 // Downstream: backoff, ports
 // Role: Retries reads of a store until it answers.
 

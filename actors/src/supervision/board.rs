@@ -1,15 +1,18 @@
 // Upstream: many
-// Downstream: counters, domain, metric_event, ports, progress
+// Downstream: counters, domain, metric_event, ports, progress, refused_sources
 // Role: The shared status of the worker: lifecycle, counters, progress, last error.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::domain::Lifecycle;
+use chrono::NaiveDate;
+
+use crate::domain::{Lifecycle, shanghai_clock};
 use crate::ports::{FeedState, IntakeGate, OldestCommand};
 use crate::supervision::counters::Counters;
 use crate::supervision::metric_event::{CommandOutcome, MetricEvent, NoObserver, Observer};
 use crate::supervision::progress::{Health, Progress};
+use crate::supervision::refused_sources::RefusedSources;
 
 /// Maximum length of the stored error text, in characters. It limits the size of the heartbeat.
 const MAX_ERROR_CHARS: usize = 300;
@@ -26,7 +29,11 @@ pub struct StatusBoard {
     pub progress: Progress,
     lifecycle: Mutex<Lifecycle>,
     last_error: Mutex<Option<String>>,
-    unhealthy_reason: Mutex<Option<String>>,
+    health: Mutex<Health>,
+    /// The sources that refuse the account.
+    pub refused_sources: RefusedSources,
+    calendar_end: Mutex<Option<NaiveDate>>,
+    rival: Mutex<Option<String>>,
 }
 
 impl Default for StatusBoard {
@@ -45,7 +52,10 @@ impl StatusBoard {
             progress: Progress::default(),
             lifecycle: Mutex::new(Lifecycle::Stopped),
             last_error: Mutex::default(),
-            unhealthy_reason: Mutex::default(),
+            health: Mutex::new(Health::Healthy),
+            refused_sources: RefusedSources::default(),
+            calendar_end: Mutex::default(),
+            rival: Mutex::default(),
         }
     }
 
@@ -70,8 +80,15 @@ impl StatusBoard {
 
     /// The worker's health, given the state of its command feed.
     pub fn health(&self, stall_after: Duration, feed: &FeedState) -> Health {
+        if let Some(rival) = self.rival() {
+            return Health::Unhealthy(rival);
+        }
         if let Some(fault) = &feed.fault {
             return Health::Unhealthy(fault.clone());
+        }
+        let is_alive = || self.progress.stalled(feed.since_last_poll).is_empty();
+        if let Some(reason) = self.refused_sources.reason_to_wait().filter(|_| is_alive()) {
+            return Health::SourceRefuses(reason);
         }
         let unresolved = self.counters.commands_unresolved.get();
         match (self.progress.health(unresolved, stall_after, feed.since_last_poll), &feed.oldest) {
@@ -84,15 +101,47 @@ impl StatusBoard {
 
     /// The reason why the last heartbeat reported the worker as unhealthy; `None` if it was healthy.
     pub fn unhealthy_reason(&self) -> Option<String> {
-        lock(&self.unhealthy_reason).clone()
+        lock(&self.health).reason().map(str::to_owned)
     }
 
-    /// Sets the reason of the unhealthy state; `None` means healthy. Returns whether the worker became healthy or
-    /// unhealthy.
-    pub fn set_unhealthy_reason(&self, reason: Option<String>) -> bool {
-        let mut known = lock(&self.unhealthy_reason);
-        let has_changed = known.is_some() != reason.is_some();
-        *known = reason;
+    /// The reason to report as a failure of the worker. A source that refuses the account has an alert of its own.
+    pub fn failure_of_worker(&self) -> Option<String> {
+        match &*lock(&self.health) {
+            Health::Unhealthy(reason) => Some(reason.clone()),
+            Health::Healthy | Health::SourceRefuses(_) => None,
+        }
+    }
+
+    /// Sets the health that a heartbeat reports. Returns whether the worker became healthy or unhealthy.
+    pub fn set_health(&self, health: Health) -> bool {
+        let mut known = lock(&self.health);
+        let has_changed = known.reason().is_some() != health.reason().is_some();
+        *known = health;
+        has_changed
+    }
+
+    /// Sets the last day of the trading calendar in use.
+    pub fn set_calendar_end(&self, end: Option<NaiveDate>) {
+        *lock(&self.calendar_end) = end;
+    }
+
+    /// The number of days from today to the last known trading day; negative after it; `None` until the calendar is
+    /// read.
+    pub fn calendar_days_left(&self) -> Option<i64> {
+        let end = *lock(&self.calendar_end);
+        end.map(|end| (end - shanghai_clock::today()).num_days())
+    }
+
+    /// The other worker that has the same node id, as a text for operators, if there is one.
+    pub fn rival(&self) -> Option<String> {
+        lock(&self.rival).clone()
+    }
+
+    /// Sets the other worker that has the same node id. Returns whether it is another one than before.
+    pub fn set_rival(&self, rival: Option<String>) -> bool {
+        let mut known = lock(&self.rival);
+        let has_changed = *known != rival;
+        *known = rival;
         has_changed
     }
 

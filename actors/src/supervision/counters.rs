@@ -1,4 +1,4 @@
-// Upstream: board, pipeline, progress, supervision
+// Upstream: board, pipeline, progress, refused_sources, supervision
 // Downstream: domain
 // Role: Counters and gauges that actors update and that heartbeats and metrics read.
 

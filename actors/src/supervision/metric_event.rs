@@ -79,6 +79,8 @@ pub enum TaskEnd<'a> {
         /// `None` if undefined.
         delay: Option<Duration>,
     },
+    /// No configured source has this kind of security.
+    NotOffered,
     /// The fetch failed.
     Failed,
     /// The run was interrupted. The task runs again.

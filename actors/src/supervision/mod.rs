@@ -12,6 +12,8 @@ mod counters;
 mod metric_event;
 /// Progress of the work and of the actors.
 mod progress;
+/// Sources that refuse the account.
+mod refused_sources;
 /// Limits and delays of actor restarts.
 mod restart_policy;
 /// The future that runs an actor.
@@ -25,6 +27,7 @@ pub use board::StatusBoard;
 pub use counters::{Counter, Counters};
 pub use metric_event::{CommandOutcome, MetricEvent, NoObserver, Observer, TaskEnd};
 pub use progress::{ActorSnapshot, Health, Progress, Stalled};
+pub use refused_sources::{RefusedSource, RefusedSources, Waiting};
 pub use restart_policy::RestartPolicy;
 pub use supervised::{ActorGaveUp, supervise};
 pub use vitals::Vitals;

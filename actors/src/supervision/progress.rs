@@ -78,6 +78,18 @@ pub enum Health {
     Healthy,
     /// An actor, the feed or the work is stalled; contains the reason.
     Unhealthy(String),
+    /// Fetches wait for a source that refuses the account; contains the reason.
+    SourceRefuses(String),
+}
+
+impl Health {
+    /// Why the worker is not healthy.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Healthy => None,
+            Self::Unhealthy(reason) | Self::SourceRefuses(reason) => Some(reason),
+        }
+    }
 }
 
 impl Default for Progress {

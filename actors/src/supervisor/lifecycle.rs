@@ -10,7 +10,7 @@ use actix::prelude::*;
 
 use crate::batch_writer::FlushWithoutWaiting;
 use crate::config_actor::CurrentSettings;
-use crate::domain::Lifecycle;
+use crate::domain::{Lifecycle, Stage};
 use crate::heartbeat::{RemoveHeartbeat, SendHeartbeatNow};
 use crate::notifications::WorkerEvent;
 use crate::ports::{CommandReceiver, OrderReceived};
@@ -157,6 +157,13 @@ impl Shutdown {
             let fetching = self.board.counters.tasks_upstream();
             let unfinished =
                 format!("{unresolved} commands unresolved, {fetching} fetches under way, the rest being written");
+            if self.only_waits_for_sources() {
+                tracing::warn!(
+                    unfinished,
+                    "the sources refuse all requests; unresolved commands will be delivered again"
+                );
+                return Some(unfinished);
+            }
             if begun.elapsed() >= deadline {
                 tracing::error!(unfinished, "drain deadline exceeded; unresolved commands will be delivered again");
                 return Some(unfinished);
@@ -167,6 +174,15 @@ impl Shutdown {
             }
             actix_rt::time::sleep(POLL_INTERVAL).await;
         }
+    }
+
+    /// Whether all tasks that are left wait for a source that refuses the account. The drain would wait in vain.
+    fn only_waits_for_sources(&self) -> bool {
+        let tasks_in = |stage| self.board.counters.tasks_in(stage).get();
+        let num_waiting = self.board.refused_sources.num_waiting();
+        let num_running: u64 =
+            [Stage::Fetching, Stage::Checking, Stage::Buffered, Stage::Writing].map(tasks_in).iter().sum();
+        num_waiting > 0 && num_running == num_waiting
     }
 
     async fn announce_failure(&self, reason: &str) {

@@ -16,7 +16,7 @@ use crate::batch_writer::{BatchWriter, WriteTargets};
 use crate::command_router::{CommandRouter, RouterLinks};
 use crate::config_actor::ConfigActor;
 use crate::domain::{PriceUpdate, QualityReport, SyncRecord};
-use crate::fetcher::{Fetcher, StoredData};
+use crate::fetcher::{CalendarWatch, Fetcher, StoredData};
 use crate::heartbeat::Heartbeat;
 use crate::market_cache::facts::FactCache;
 use crate::market_cache::last_closes::LastCloses;
@@ -120,8 +120,9 @@ impl ActorSpawner<'_> {
         let validator = self
             .actor(write_thread.as_ref(), "validator", move |vitals, settings| Validator::new(vitals, settings, next));
         let (sources, stored, next) = (parts.sources.clone(), self.stored_data(&latest, &outage), validator.clone());
+        let calendar_watch = self.calendar_watch();
         let fetcher = self.actor(fetch_thread.as_ref(), "fetcher", move |vitals, settings| {
-            Fetcher::new(vitals, settings, sources, stored, next)
+            Fetcher::new(vitals, settings, sources, stored, calendar_watch, next)
         });
         let sync_records = self.sync_records();
         let links = RouterLinks {
@@ -207,9 +208,19 @@ impl ActorSpawner<'_> {
             latest_bars: latest.bars.clone(),
             latest_factors: latest.factors.clone(),
             stores: parts.stores.clone(),
-            facts: FactCache::new(parts.reference.clone()),
+            facts: FactCache::new(parts.reference.clone(), self.board.clone()),
             last_closes: LastCloses::new(parts.stores.clone()),
             outage: outage.clone(),
+        }
+    }
+
+    fn calendar_watch(&self) -> CalendarWatch {
+        let WorkerParts { identity, sources, heartbeats, outbox, .. } = self.parts;
+        CalendarWatch {
+            claims: heartbeats.clone(),
+            outbox: outbox.clone(),
+            sources: sources.clone(),
+            node_id: identity.node_id.clone(),
         }
     }
 
@@ -220,7 +231,8 @@ impl ActorSpawner<'_> {
         })
     }
 
-    /// Publishes price updates beside the writes. Each is sent once: a consumer would take a repetition for another price.
+    /// Publishes price updates beside the writes. Each is sent once: a consumer would take a repetition for another
+    /// price.
     fn price_updates(&self) -> BackgroundWriter<PriceUpdate> {
         let (outbox, board) = (self.parts.outbox.clone(), self.board.clone());
         BackgroundWriter::start(PRICE_UPDATES, self.board.clone(), async move |updates: &[PriceUpdate]| {

@@ -86,7 +86,7 @@ impl Handler<ValidateFactors> for Validator {
     type Result = ();
 
     fn handle(&mut self, message: ValidateFactors, _ctx: &mut Self::Context) {
-        let ValidateFactors { guard, code, mode, range, known_until, source, rows, facts, permit } = message;
+        let ValidateFactors { guard, code, mode, range, removable_until, source, rows, facts, permit } = message;
         let _logged_in = guard.span().clone().entered();
         let quality = &self.settings.quality;
         let context = FactorContext { code, range, source, facts: &facts, rules: &quality.rules };
@@ -103,7 +103,7 @@ impl Handler<ValidateFactors> for Validator {
         let mode = if num_skipped == 0 { mode } else { SyncMode::Incremental };
         self.writer.do_send(WriteFactors {
             guard,
-            unit: FactorUnit { code, mode, known_until, rows: checked.rows },
+            unit: FactorUnit { code, mode, removable_until, rows: checked.rows },
             report,
             permit,
         });

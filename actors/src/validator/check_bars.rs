@@ -65,6 +65,7 @@ pub(crate) fn check_all(
             }
         }
     }
+    checked.note_not_offered(context.code, known, max_examples);
     checked.judge(context.code, known, quality);
     checked.compare_with_daily_bars(&known.day_totals, quality);
     checked
@@ -90,6 +91,15 @@ impl Checked {
             is_kept
         });
         self.rows = rows;
+    }
+
+    /// Counts the bars of which the source offers only some values. They do not count as missing, and stored rows stay.
+    fn note_not_offered(&mut self, code: Code, known: &KnownDays, max_examples: usize) {
+        for time in &known.not_offered {
+            self.invalid_times.insert(*time);
+            let (timestamp, rule) = (Some(*time), Rule::NotOffered);
+            self.warn(Anomaly { code, timestamp, field: "open", value: String::new(), rule }, max_examples);
+        }
     }
 
     /// Compares the minute bars of complete days with the stored daily bars. The comparison cannot identify the wrong

@@ -55,8 +55,8 @@ pub struct ValidateFactors {
     pub mode: SyncMode,
     /// The requested days.
     pub range: DateRange,
-    /// The newest stored time before the request.
-    pub known_until: NaiveDateTime,
+    /// The last time of stored rows that a replacement may remove.
+    pub removable_until: NaiveDateTime,
     /// The source of the rows.
     pub source: SourceId,
     /// The fetched rows.

@@ -71,13 +71,15 @@ impl ClickHouseBars {
         self.table.probe().await
     }
 
-    /// The answers about the bars in these spans, and the clock of the table.
-    async fn look_up<R>(
+    /// The answers about the bars in these spans.
+    async fn look_up<R, T>(
         &self,
         what: Lookup,
         frequency: Frequency,
         spans: &[KeySpan],
-    ) -> Result<(Vec<R>, TableClock), StoreError>
+        max_rows: usize,
+        convert: impl Fn(R, TableClock) -> Option<T>,
+    ) -> Result<Vec<T>, StoreError>
     where
         R: ::clickhouse::RowOwned + ::clickhouse::RowRead,
     {
@@ -86,17 +88,18 @@ impl ClickHouseBars {
         let statements = what
             .statements(&self.table.database, frequency, spans, clock)
             .map_err(|error| self.table.error(&operation, StoreErrorClass::Refused, error.to_string()))?;
-        let mut rows = Vec::new();
-        for statement in statements {
-            let query = self.table.client.query_raw(&statement).fetch_all::<R>();
-            rows.extend(self.table.bounded(&operation, Effect::None, query).await?);
-        }
-        Ok((rows, clock))
+        self.table.look_up(&operation, statements, max_rows, |row| convert(row, clock)).await
     }
 }
 
 #[async_trait]
 impl BarStore for ClickHouseBars {
+    async fn ping(&self) -> Result<(), StoreError> {
+        let statement = format!("SELECT 1 FROM {} LIMIT 0", self.table.full_name());
+        let asking = self.table.client.query(&statement).execute();
+        self.table.bounded("ask for an answer", Effect::None, asking).await
+    }
+
     async fn prepare(&self) -> Result<(), StoreError> {
         self.table.prepare().await
     }
@@ -157,28 +160,33 @@ impl BarStore for ClickHouseBars {
         Ok(rows.into_iter().map(total).collect())
     }
 
-    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
-        let (rows, clock) = self.look_up::<StoredRow>(Lookup::Rows, frequency, spans).await?;
-        let stored = rows.into_iter().filter_map(|row| {
+    async fn stored(
+        &self,
+        frequency: Frequency,
+        spans: &[KeySpan],
+        max_rows: usize,
+    ) -> Result<Vec<StoredBar>, StoreError> {
+        // Rows with an invalid code are skipped; no command can name such a code.
+        let stored = |row: StoredRow, clock: TableClock| {
             let timestamp = clock.to_wall_clock(row.timestamp);
             Some(StoredBar { code: row.code.parse().ok()?, timestamp, uuid: row.uuid })
-        });
-        Ok(stored.collect())
+        };
+        self.look_up(Lookup::Rows, frequency, spans, max_rows, stored).await
     }
 
     async fn keys(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<StoredKeys, StoreError> {
-        let (counts, _) = self.look_up::<(u64, u64)>(Lookup::KeyCounts, frequency, spans).await?;
+        let counts: Vec<(u64, u64)> =
+            self.look_up(Lookup::KeyCounts, frequency, spans, usize::MAX, |counts, _| Some(counts)).await?;
         let num_keys = counts.iter().map(|(found, _)| found).sum();
         if counts.iter().all(|(_, repeated)| *repeated == 0) {
             return Ok(StoredKeys { num_keys, copies: Vec::new() });
         }
-        let (repeated, clock) = self.look_up::<KeyRow>(Lookup::RepeatedKeys, frequency, spans).await?;
-        let span = |row: KeyRow| {
+        let span = |row: KeyRow, clock: TableClock| {
             let time = Some(clock.to_wall_clock(row.timestamp));
             Some(KeySpan { code: row.code.parse().ok()?, from: time, to: time })
         };
-        let keys: Vec<KeySpan> = repeated.into_iter().filter_map(span).collect();
-        Ok(StoredKeys { num_keys, copies: self.stored(frequency, &keys).await? })
+        let keys = self.look_up(Lookup::RepeatedKeys, frequency, spans, usize::MAX, span).await?;
+        Ok(StoredKeys { num_keys, copies: self.stored(frequency, &keys, usize::MAX).await? })
     }
 
     async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {

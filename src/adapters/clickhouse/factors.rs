@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use ::clickhouse::Row;
 use actors::domain::{Code, FactorChanges, Millionths, RawFactor, SourceId};
-use actors::ports::{FactorBatch, FactorStore, SeriesEnds, StoreError, StoreErrorClass, StoredFactor};
+use actors::ports::{FactorBatch, FactorStore, SeriesEnds, SeriesSize, StoreError, StoreErrorClass, StoredFactor};
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
 use serde::Deserialize;
@@ -66,18 +66,19 @@ impl ClickHouseFactors {
     }
 
     /// Runs a query for these codes in chunks. `{codes}` in the query is replaced by the list of the chunk.
-    async fn of_codes<R>(&self, operation: &str, codes: &[Code], query: &str) -> Result<Vec<R>, StoreError>
+    async fn of_codes<R>(
+        &self,
+        operation: &str,
+        codes: &[Code],
+        query: &str,
+        max_rows: usize,
+    ) -> Result<Vec<R>, StoreError>
     where
         R: ::clickhouse::RowOwned + ::clickhouse::RowRead,
     {
-        let mut rows = Vec::new();
-        for codes in codes.chunks(CODES_PER_STATEMENT) {
-            let list = quoted(codes.iter().map(Code::as_str));
-            let statement = query.replace("{codes}", &list);
-            let reading = self.table.client.query_raw(&statement).fetch_all::<R>();
-            rows.extend(self.table.bounded(operation, Effect::None, reading).await?);
-        }
-        Ok(rows)
+        let of_chunk = |codes: &[Code]| query.replace("{codes}", &quoted(codes.iter().map(Code::as_str)));
+        let queries: Vec<String> = codes.chunks(CODES_PER_STATEMENT).map(of_chunk).collect();
+        self.table.look_up(operation, queries, max_rows, Some).await
     }
 }
 
@@ -109,7 +110,7 @@ impl FactorStore for ClickHouseFactors {
              WHERE code IN ({{codes}}) GROUP BY code",
             self.table.full_name()
         );
-        let rows: Vec<EndsRow> = self.of_codes(&operation, codes, &query).await?;
+        let rows: Vec<EndsRow> = self.of_codes(&operation, codes, &query, usize::MAX).await?;
         let ends = rows.into_iter().filter_map(|row| {
             let (first, last) = (Millionths(row.first), Millionths(row.last));
             Some((row.code.parse().ok()?, SeriesEnds { first, last, last_at: clock.to_wall_clock(row.last_at) }))
@@ -117,7 +118,7 @@ impl FactorStore for ClickHouseFactors {
         Ok(ends.collect())
     }
 
-    async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError> {
+    async fn series(&self, codes: &[Code], max_rows: usize) -> Result<Vec<StoredFactor>, StoreError> {
         let operation = format!("read {} factor series", codes.len());
         let clock = self.table.facts(&operation)?.clock;
         let query = format!(
@@ -125,7 +126,7 @@ impl FactorStore for ClickHouseFactors {
              ORDER BY code, timestamp",
             self.table.full_name()
         );
-        let rows: Vec<SeriesRow> = self.of_codes(&operation, codes, &query).await?;
+        let rows: Vec<SeriesRow> = self.of_codes(&operation, codes, &query, max_rows).await?;
         let series = rows.into_iter().filter_map(|row| {
             let timestamp = clock.to_wall_clock(row.timestamp);
             let raw = RawFactor { timestamp, factor: Millionths(row.factor), source: SourceId::new(row.source) };
@@ -134,20 +135,26 @@ impl FactorStore for ClickHouseFactors {
         Ok(series.collect())
     }
 
-    async fn repeated(&self, codes: &[Code], since: Option<NaiveDateTime>) -> Result<Vec<Code>, StoreError> {
-        let operation = format!("look for repeated days of {} factor series", codes.len());
+    async fn sizes(
+        &self,
+        codes: &[Code],
+        since: Option<NaiveDateTime>,
+    ) -> Result<HashMap<Code, SeriesSize>, StoreError> {
+        let operation = format!("count the days of {} factor series", codes.len());
         let clock = self.table.facts(&operation)?.clock;
         let after = match since.map(|since| clock.to_epoch(since)).transpose() {
             Ok(since) => since.map(|since| format!(" AND timestamp >= toDateTime({since})")).unwrap_or_default(),
             Err(error) => return Err(self.table.error(&operation, StoreErrorClass::Refused, error.to_string())),
         };
         let query = format!(
-            "SELECT DISTINCT code FROM (SELECT code, timestamp FROM {} WHERE code IN ({{codes}}){after} \
-             GROUP BY code, timestamp HAVING count() > 1)",
+            "SELECT code, uniqExact(timestamp), count() FROM {} WHERE code IN ({{codes}}){after} GROUP BY code",
             self.table.full_name()
         );
-        let rows: Vec<String> = self.of_codes(&operation, codes, &query).await?;
-        Ok(rows.iter().filter_map(|code| code.parse().ok()).collect())
+        let rows: Vec<(String, u64, u64)> = self.of_codes(&operation, codes, &query, usize::MAX).await?;
+        let size = |(code, num_days, num_rows): (String, u64, u64)| {
+            Some((code.parse().ok()?, SeriesSize { num_days, num_rows }))
+        };
+        Ok(rows.into_iter().filter_map(size).collect())
     }
 
     /// Reads the first and last day of each factor: one row per change instead of one per day.
@@ -159,7 +166,7 @@ impl FactorStore for ClickHouseFactors {
              GROUP BY adjustfactor ORDER BY since",
             self.table.full_name()
         );
-        let rows: Vec<ChangeRow> = self.of_codes(&operation, &[code], &query).await?;
+        let rows: Vec<ChangeRow> = self.of_codes(&operation, &[code], &query, usize::MAX).await?;
         let day = |seconds: u32| clock.to_wall_clock(seconds).date();
         let since = rows.iter().map(|row| (day(row.since), Millionths(row.factor))).collect();
         Ok(rows.iter().map(|row| day(row.until)).max().map(|until| FactorChanges { since, until }))

@@ -5,13 +5,10 @@
 use actors::domain::Code;
 use actors::ports::StoreError;
 
-use crate::adapters::clickhouse::schema::{ADJUSTFACTOR, BAR, DATA_QUALITY_REPORT, engine_problem};
+use crate::adapters::clickhouse::schema::{ADJUSTFACTOR, BAR, DATA_QUALITY_REPORT, TICK_ENDING, engine_problem};
 use crate::adapters::clickhouse::table::Table;
 use crate::adapters::probe::Answer;
 use crate::config::ClickHouseSection;
-
-/// The ending of the names of tables of ticks.
-const TICK: &str = "_Tick";
 
 /// Maximum number of tables of ticks that are named.
 const MAX_NAMED: usize = 3;
@@ -23,10 +20,10 @@ pub async fn probe(config: &ClickHouseSection) -> Result<Answer, StoreError> {
     for schema in [ADJUSTFACTOR, DATA_QUALITY_REPORT] {
         answer = bars.beside(schema).probe_table(answer).await?;
     }
-    let tables = bars.engines(TICK).await?;
+    let tables = bars.engines(TICK_ENDING).await?;
     let problems: Vec<String> = tables
         .iter()
-        .filter(|(name, _)| name.trim_end_matches(TICK).replace('_', ".").parse::<Code>().is_ok())
+        .filter(|(name, _)| name.trim_end_matches(TICK_ENDING).replace('_', ".").parse::<Code>().is_ok())
         .filter_map(|(name, engine)| Some(format!("table of ticks {name}: {}", engine_problem(engine)?)))
         .collect();
     // They keep the worker from nothing else, so they are no fault of the server.

@@ -105,13 +105,16 @@ pub const DATA_QUALITY_REPORT: TableSchema = TableSchema {
     keys: "PARTITION BY toYYYYMM(timestamp) ORDER BY (timestamp, report_id)",
 };
 
+/// The ending of the names of tables of ticks.
+pub const TICK_ENDING: &str = "_Tick";
+
 impl TableSchema {
     /// The ticks of a security: `000001_SZ_Tick`, with name and sorting key of Ginkgo's models. Several trades of a
     /// minute have the same timestamp and keep the order of their INSERT. So the engine must not merge rows with equal
     /// keys.
     pub fn tick(code: &str) -> Self {
         Self {
-            name: Cow::Owned(format!("{}_Tick", code.replace('.', "_"))),
+            name: Cow::Owned(format!("{}{TICK_ENDING}", code.replace('.', "_"))),
             columns: &[
                 ("code", "String"),
                 ("price", "Decimal(16, 2)"),
@@ -185,8 +188,8 @@ pub struct FoundColumn {
     pub default_kind: String,
 }
 
-/// Why a table with this engine cannot be written. The worker inserts rows and deletes the ones they replace; a row must
-/// keep its values when the engine merges it with others.
+/// Why a table with this engine cannot be written. The worker inserts rows and deletes the ones they replace; a row
+/// must keep its values when the engine merges it with others.
 pub fn engine_problem(engine: &str) -> Option<String> {
     let local = engine.strip_prefix("Replicated").or(engine.strip_prefix("Shared")).unwrap_or(engine);
     let reason = match local {

@@ -103,7 +103,8 @@ pub fn day_totals(database: &str, code: Code, range: DateRange, clock: TableCloc
     ))
 }
 
-/// Combines conditions into statements with at most [`CODES_PER_LOOKUP`] codes and [`CONDITIONS_PER_LOOKUP`] conditions.
+/// Combines conditions into statements with at most [`CODES_PER_LOOKUP`] codes and [`CONDITIONS_PER_LOOKUP`]
+/// conditions.
 fn pack(conditions: Vec<(usize, String)>) -> Vec<Vec<String>> {
     let mut statements: Vec<Vec<String>> = Vec::new();
     let mut room = 0;

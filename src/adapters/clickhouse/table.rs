@@ -108,8 +108,44 @@ impl Table {
 
     /// An error about this table.
     pub fn error(&self, operation: impl Into<String>, class: StoreErrorClass, reason: impl Into<String>) -> StoreError {
-        let store = format!("{} table {}.{}", self.address, self.database, self.schema.name);
-        StoreError { store, operation: operation.into(), class, reason: reason.into() }
+        StoreError { store: self.store(), operation: operation.into(), class, reason: reason.into() }
+    }
+
+    /// The name of the table in errors.
+    fn store(&self) -> String {
+        format!("{} table {}.{}", self.address, self.database, self.schema.name)
+    }
+
+    /// The answers of these queries, at most `max_rows`. Each row is converted as it arrives, so no answer is held
+    /// twice.
+    pub async fn look_up<R, T>(
+        &self,
+        operation: &str,
+        queries: impl IntoIterator<Item = String>,
+        max_rows: usize,
+        convert: impl Fn(R) -> Option<T>,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        R: ::clickhouse::RowOwned + ::clickhouse::RowRead,
+    {
+        let mut found = Vec::new();
+        for query in queries {
+            let query = self.client.query_raw(&query);
+            let reading = async {
+                let mut rows = query.fetch::<R>()?;
+                while let Some(row) = rows.next().await? {
+                    if found.len() >= max_rows {
+                        return Ok(true);
+                    }
+                    found.extend(convert(row));
+                }
+                Ok(false)
+            };
+            if self.bounded(operation, Effect::None, reading).await? {
+                return Err(StoreError::too_many_rows(self.store(), operation, max_rows));
+            }
+        }
+        Ok(found)
     }
 
     /// Runs a request with a timeout and classifies its error.

@@ -1,8 +1,9 @@
 // Upstream: cli
-// Downstream: config
+// Downstream: config, log_probe, topics
 // Role: Blocking Kafka client of the command-line tools: sends messages, reads topics, checks commits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -11,6 +12,8 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::adapters::kafka::log_probe::{LogProbe, is_transient};
+use crate::adapters::kafka::topics::{COMMAND_SETTINGS, MissingTopic, NeededTopic};
 use crate::config::KafkaSection;
 
 /// Timeout of a request to a broker.
@@ -30,9 +33,24 @@ pub struct Position {
     pub offset: i64,
 }
 
+impl Position {
+    /// The topic and the partition.
+    pub fn of_partition(&self) -> (String, i32) {
+        (self.topic.clone(), self.partition)
+    }
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[{}]@{}", self.topic, self.partition, self.offset)
+    }
+}
+
 /// A record read from a topic.
 #[derive(Debug, Clone)]
 pub struct Record {
+    /// Its position.
+    pub position: Position,
     /// The headers, as text.
     pub headers: BTreeMap<String, String>,
     /// The value.
@@ -46,10 +64,13 @@ pub struct Mark {
     next: Vec<i64>,
 }
 
+/// Records, and whether the end was reached.
+type ReadRecords = (Vec<Record>, Result<(), AdminClientError>);
+
 /// Sends messages and tracks their outcome.
 pub struct AdminClient {
+    section: KafkaSection,
     client: ClientConfig,
-    group_id: String,
     producer: FutureProducer,
     runtime: tokio::runtime::Runtime,
 }
@@ -67,7 +88,7 @@ impl AdminClient {
         // Each message is sent alone and awaited, so there is nothing to batch.
         producing.set("linger.ms", "0").set("acks", "all").set("message.timeout.ms", "10000");
         let producer = producing.create()?;
-        Ok(Self { client, group_id: section.group_id.clone(), producer, runtime })
+        Ok(Self { section: section.clone(), client, producer, runtime })
     }
 
     /// Sends a message and waits for the acknowledgement of the broker.
@@ -93,71 +114,127 @@ impl AdminClient {
         let metadata = consumer.fetch_metadata(Some(topic), BROKER_ANSWER)?;
         let found = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
         if found == 0 {
-            return Err(AdminClientError::NoTopic(topic.to_owned()));
+            let needed = NeededTopic::of(&self.section).into_iter().find(|needed| needed.name == topic);
+            let missing = MissingTopic { name: topic, settings: COMMAND_SETTINGS }.to_string();
+            return Err(AdminClientError::NoTopic(needed.map_or(missing, |needed| needed.missing())));
         }
         let offsets = (0..i32::try_from(found).unwrap_or(i32::MAX))
             .map(|partition| Ok(which(consumer.fetch_watermarks(topic, partition, BROKER_ANSWER)?)));
         Ok(Mark { topic: topic.to_owned(), next: offsets.collect::<KafkaResult<_>>()? })
     }
 
-    /// The records after a mark.
+    /// The records after a mark, up to the end of the topic.
     pub fn since(&self, mark: &Mark) -> Result<Vec<Record>, AdminClientError> {
-        Ok(self.read(mark)?.into_iter().map(|(_, record)| record).collect())
+        let (read, outcome) = self.read(mark)?;
+        // An outcome may be in what was not read.
+        outcome?;
+        Ok(read)
     }
 
-    /// The records after a mark, which advances past them. If there are many, the next call returns the rest.
+    /// All records after a mark, up to the end of the topic; the mark advances past them.
+    pub fn all_next(&self, mark: &mut Mark) -> Result<Vec<Record>, AdminClientError> {
+        let mut all = Vec::new();
+        loop {
+            let read = self.next(mark)?;
+            if read.is_empty() {
+                return Ok(all);
+            }
+            all.extend(read);
+        }
+    }
+
+    /// The records after a mark, which advances past them. If there are many, the next call returns the rest, or says
+    /// what cannot be read.
     pub fn next(&self, mark: &mut Mark) -> Result<Vec<Record>, AdminClientError> {
-        let read = self.read(mark)?;
-        for (position, _) in &read {
+        let (read, outcome) = self.read(mark)?;
+        if read.is_empty() {
+            outcome?;
+        }
+        for Record { position, .. } in &read {
             let place = usize::try_from(position.partition).ok().and_then(|partition| mark.next.get_mut(partition));
             if let Some(next) = place {
                 *next = (*next).max(position.offset + 1);
             }
         }
-        Ok(read.into_iter().map(|(_, record)| record).collect())
+        Ok(read)
     }
 
-    fn read(&self, mark: &Mark) -> Result<Vec<(Position, Record)>, AdminClientError> {
+    /// Reads to the end of all partitions, or to the first error. The outcome is an error if the end was not reached.
+    fn read(&self, mark: &Mark) -> Result<ReadRecords, AdminClientError> {
         let consumer = self.consumer()?;
         let mut list = TopicPartitionList::new();
         for (partition, next) in (0_i32..).zip(&mark.next) {
             list.add_partition_offset(&mark.topic, partition, Offset::Offset(*next))?;
         }
         consumer.assign(&list)?;
-        let (mut records, mut num_at_end, deadline) = (Vec::new(), 0, Instant::now() + BROKER_ANSWER);
-        while num_at_end < mark.next.len() && Instant::now() < deadline {
+        // A partition that grows meanwhile is at its end more than once.
+        let (mut records, mut at_end, deadline) = (Vec::new(), BTreeSet::new(), Instant::now() + BROKER_ANSWER);
+        while at_end.len() < mark.next.len() {
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {
-                    let (partition, offset) = (message.partition(), message.offset());
-                    records.push((Position { topic: mark.topic.clone(), partition, offset }, record(&message)));
+                    records.push(record(&message));
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => num_at_end += 1,
-                Some(Err(error)) => return Err(error.into()),
-                None => {}
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    at_end.insert(partition);
+                }
+                Some(Err(error)) if !is_transient(&error) => {
+                    return Ok((records, Err(self.what_is_wrong(mark, error))));
+                }
+                Some(Err(_)) | None => {}
+            }
+            if Instant::now() >= deadline && at_end.len() < mark.next.len() {
+                return Ok((records, Err(AdminClientError::NotRead(mark.topic.clone()))));
             }
         }
-        Ok(records)
+        Ok((records, Ok(())))
     }
 
-    /// Whether the consumer group has committed an offset after this message.
-    pub fn is_resolved(&self, position: &Position) -> Result<bool, AdminClientError> {
-        let consumer = self.consumer()?;
+    /// Finds the partition that cannot be read: the error of a poll does not name it.
+    fn what_is_wrong(&self, mark: &Mark, error: KafkaError) -> AdminClientError {
+        let topic: Arc<str> = mark.topic.as_str().into();
+        let find = || -> KafkaResult<Option<AdminClientError>> {
+            let probe = LogProbe::new(&self.section, "data-worker.send")?;
+            for (partition, first) in (0_i32..).zip(&mark.next) {
+                let (deadline, key) = (Instant::now() + BROKER_ANSWER, (topic.clone(), partition));
+                if let Err((offset, reason)) = probe.readable_from(&key, *first, deadline)? {
+                    let position = Position { topic: mark.topic.clone(), partition, offset };
+                    return Ok(Some(AdminClientError::Unreadable { position, reason }));
+                }
+            }
+            Ok(None)
+        };
+        find().ok().flatten().unwrap_or(AdminClientError::Kafka(error))
+    }
+
+    /// The offsets that the consumer group has committed in these partitions. A partition without a commit is left out.
+    pub fn committed(
+        &self,
+        partitions: &BTreeSet<(String, i32)>,
+    ) -> Result<BTreeMap<(String, i32), i64>, AdminClientError> {
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let mut list = TopicPartitionList::new();
-        list.add_partition(&position.topic, position.partition);
-        let committed = match consumer.committed_offsets(list, BROKER_ANSWER) {
+        for (topic, partition) in partitions {
+            list.add_partition(topic, *partition);
+        }
+        let committed = match self.consumer()?.committed_offsets(list, BROKER_ANSWER) {
             // The group has never existed.
-            Err(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset)) => return Ok(false),
+            Err(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset)) => return Ok(BTreeMap::new()),
             committed => committed?,
         };
-        let elements = committed.elements();
-        Ok(elements.iter().any(|element| matches!(element.offset(), Offset::Offset(next) if next > position.offset)))
+        let next = committed.elements().into_iter().filter_map(|element| match element.offset() {
+            Offset::Offset(next) => Some(((element.topic().to_owned(), element.partition()), next)),
+            _ => None,
+        });
+        Ok(next.collect())
     }
 
     /// A consumer without a subscription: it reads the commits of the group and is not a member of it.
     fn consumer(&self) -> KafkaResult<BaseConsumer> {
         self.client
             .clone()
-            .set("group.id", &self.group_id)
+            .set("group.id", &self.section.group_id)
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "10")
@@ -171,7 +248,9 @@ fn record(message: &impl Message) -> Record {
         let value = String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned();
         (header.key.to_owned(), value)
     });
-    Record { headers: headers.collect(), payload: message.payload().unwrap_or_default().to_vec() }
+    let (topic, partition, offset) = (message.topic().to_owned(), message.partition(), message.offset());
+    let position = Position { topic, partition, offset };
+    Record { position, headers: headers.collect(), payload: message.payload().unwrap_or_default().to_vec() }
 }
 
 /// A message cannot be sent or tracked.
@@ -180,8 +259,19 @@ pub enum AdminClientError {
     /// An error of Kafka.
     #[error("Kafka: {0}")]
     Kafka(#[from] KafkaError),
+    /// A record cannot be read.
+    #[error("{}[{}] cannot be read from offset {} on: {reason}", position.topic, position.partition, position.offset)]
+    Unreadable {
+        /// The first offset that cannot be read.
+        position: Position,
+        /// The reason.
+        reason: String,
+    },
+    /// The end of the topic was not reached in time.
+    #[error("the broker did not deliver the topic {0} to its end within {s} s", s = BROKER_ANSWER.as_secs())]
+    NotRead(String),
     /// The topic does not exist.
-    #[error("the topic {0} does not exist; create it, or see kafka.command_topics and kafka.control_topic")]
+    #[error("{0}")]
     NoTopic(String),
     /// The client cannot start in this process.
     #[error("cannot start the Kafka client: {0}")]

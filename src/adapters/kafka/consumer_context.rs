@@ -1,4 +1,4 @@
-// Upstream: consumer_tests, consumer_thread, feed, membership_watch
+// Upstream: many
 // Downstream: actors, intake, log_identity, topic_ids
 // Role: Callbacks of librdkafka on the consumer thread: rebalances, statistics and log lines.
 
@@ -16,7 +16,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey, names_of};
+use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey, ReadFrom, Waiting, names_of};
 use crate::adapters::kafka::log_identity::{Committed, Log, Start, metadata_of, start};
 use crate::adapters::kafka::topic_ids::{TopicIds, topic_ids};
 
@@ -49,6 +49,12 @@ pub struct FeedShared {
     pub resumed_by_rebalance: AtomicBool,
     /// The ids of the assigned topics, at the time of the assignment.
     pub topic_ids: Mutex<TopicIds>,
+    /// Where the reading of the assigned partitions begins.
+    starts: Mutex<HashMap<PartitionKey, ReadFrom>>,
+    /// Whether consumption is paused.
+    pub is_paused: AtomicBool,
+    /// The last error of a poll that no record has followed.
+    pub poll_error: Mutex<Option<String>>,
     /// Offsets on the broker by partition, from librdkafka's statistics.
     pub broker_offsets: Mutex<HashMap<PartitionKey, BrokerOffsets>>,
     receiver: CommandReceiver,
@@ -65,6 +71,9 @@ impl FeedShared {
             joined: AtomicBool::new(false),
             resumed_by_rebalance: AtomicBool::new(false),
             topic_ids: Mutex::default(),
+            starts: Mutex::default(),
+            is_paused: AtomicBool::new(false),
+            poll_error: Mutex::default(),
             broker_offsets: Mutex::default(),
             receiver,
             drain,
@@ -115,28 +124,13 @@ impl FeedShared {
         }
     }
 
-    /// Number of records in the assigned partitions that the group has not committed. Waits at most `deadline` for the
-    /// broker.
-    pub fn num_behind(&self, consumer: &BaseConsumer<FeedContext>, deadline: Duration) -> Result<i64, KafkaError> {
-        let assigned = lock(&self.intake).assigned();
-        let mut list = TopicPartitionList::with_capacity(assigned.len());
-        for (topic, partition) in &assigned {
-            list.add_partition(topic, *partition);
-        }
-        if assigned.is_empty() {
-            return Ok(0);
-        }
-        let committed = consumer.committed_offsets(list, deadline)?;
+    /// The assigned partitions that hold more than was delivered, as far as the statistics say: it may be nothing that
+    /// a consumer receives.
+    pub fn behind(&self) -> Vec<Waiting> {
+        let mut waiting = lock(&self.intake).waiting();
         let on_broker = lock(&self.broker_offsets);
-        let behind = committed.elements().into_iter().filter_map(|element| {
-            let BrokerOffsets { first, next, .. } = on_broker.get(&(element.topic().into(), element.partition()))?;
-            let done = match element.offset() {
-                Offset::Offset(offset) => offset,
-                _ => *first, // no commit yet
-            };
-            Some((next - done).max(0))
-        });
-        Ok(behind.sum())
+        waiting.retain(|waiting| on_broker.get(&waiting.key).is_none_or(|offsets| offsets.next > waiting.next));
+        waiting
     }
 
     /// Commits the resolved offsets of these partitions and waits for the acknowledgement. They are stored first: a
@@ -179,10 +173,12 @@ impl FeedShared {
             tracing::debug!(%error, "the broker reports no topic ids");
             TopicIds::new()
         });
+        let mut starts = HashMap::new();
         match consumer.committed_offsets(list.clone(), BROKER_ANSWER) {
-            Ok(committed) => self.compare_logs(consumer, &committed, &ids, list),
+            Ok(committed) => starts = self.compare_logs(consumer, &committed, &ids, list),
             Err(error) => tracing::warn!(%error, "cannot compare the committed offsets with the topics"),
         }
+        *lock(&self.starts) = starts;
         *lock(&self.topic_ids) = ids;
     }
 
@@ -192,11 +188,17 @@ impl FeedShared {
         committed: &TopicPartitionList,
         ids: &TopicIds,
         list: &mut TopicPartitionList,
-    ) {
+    ) -> HashMap<PartitionKey, ReadFrom> {
+        let mut starts = HashMap::new();
         let mut is_answered = true;
         for element in committed.elements() {
-            let Offset::Offset(offset) = element.offset() else { continue };
             let (topic, partition) = (element.topic(), element.partition());
+            if element.error().is_err() {
+                continue; // the start is not known
+            }
+            let start_at = starts.entry((topic.into(), partition)).or_insert(ReadFrom::Beginning);
+            let Offset::Offset(offset) = element.offset() else { continue };
+            *start_at = ReadFrom::Offset(offset);
             // After one question without an answer the others are not asked: each would hold up the rebalance.
             let ask = || consumer.fetch_watermarks(topic, partition, BROKER_ANSWER).ok();
             let bounds = is_answered.then(ask).flatten();
@@ -204,8 +206,12 @@ impl FeedShared {
             let log = Log { topic_id: ids.get(topic).map(String::as_str), bounds };
             let reason = match start(Committed { offset, metadata: element.metadata() }, log) {
                 Start::Committed => continue,
-                Start::AfterLoss(reason) => reason,
+                Start::AfterLoss(reason) => {
+                    *start_at = ReadFrom::Offset(bounds.map_or(offset, |(first, _)| first));
+                    reason
+                }
                 Start::Beginning(reason) => {
+                    *start_at = ReadFrom::Beginning;
                     if let Err(error) = list.set_partition_offset(topic, partition, Offset::Beginning) {
                         tracing::error!(%error, topic, partition, "cannot read from the beginning");
                     }
@@ -214,6 +220,7 @@ impl FeedShared {
             };
             self.report_break(format!("{topic}[{partition}]: {reason}"));
         }
+        starts
     }
 
     /// Reports that commands were lost, or that a position was dropped.
@@ -315,9 +322,11 @@ impl ConsumerContext for FeedContext {
             Rebalance::Assign(partitions) => {
                 let keys = keys_of(partitions);
                 tracing::info!(partitions = names_of(&keys, usize::MAX), "partitions assigned");
+                let starts = std::mem::take(&mut *lock(&self.0.starts));
                 let mut intake = lock(&self.0.intake);
                 for key in keys {
-                    intake.assign(key);
+                    let start = starts.get(&key).copied().unwrap_or(ReadFrom::Unknown);
+                    intake.assign(key, start);
                 }
                 self.0.resumed_by_rebalance.store(true, Ordering::Release);
                 self.0.joined.store(true, Ordering::Release);

@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: actors, config, consumer_context, consumer_thread, intake, membership_watch
+// Downstream: many
 // Role: The consumer thread and its callbacks, on librdkafka's in-process cluster and without one.
 
 use std::sync::mpsc::{Sender, channel};
@@ -18,8 +18,9 @@ use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 
 use crate::adapters::kafka::consumer_context::{FeedShared, lock};
 use crate::adapters::kafka::consumer_thread::{ConsumerThread, FeedFigures};
-use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey};
+use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey, ReadFrom};
 use crate::adapters::kafka::membership_watch::MembershipWatch;
+use crate::adapters::kafka::reading_watch::ReadingWatch;
 use crate::config::KafkaSection;
 
 const TOPIC: &str = "commands";
@@ -103,7 +104,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 #[actix_rt::test]
 async fn a_drain_ends_with_the_last_command_in_hand() {
     let feed = feed();
-    lock(&feed.shared.intake).assign(key());
+    lock(&feed.shared.intake).assign(key(), ReadFrom::Beginning);
     let take = |offset| lock(&feed.shared.intake).take(command(offset)).delivery().unwrap();
     let (first, second) = (take(0), take(1));
     first.resolve();
@@ -118,7 +119,7 @@ async fn a_drain_ends_with_the_last_command_in_hand() {
 #[actix_rt::test]
 async fn a_drain_ends_at_its_deadline() {
     let feed = feed();
-    lock(&feed.shared.intake).assign(key());
+    lock(&feed.shared.intake).assign(key(), ReadFrom::Beginning);
     let in_hand = lock(&feed.shared.intake).take(command(0)).delivery().unwrap();
     feed.shared.drain(&[key()], Duration::from_millis(20));
     assert_eq!(lock(&feed.shared.intake).num_in_hand(&[key()]), 1);
@@ -284,4 +285,36 @@ async fn a_broker_that_is_away_is_unknown_and_no_fault() {
     thread.join().unwrap();
     feed.shared.hear();
     assert!(lock(&feed.shared.deferred).is_empty(), "nothing is done while nothing is known");
+}
+
+#[actix_rt::test]
+async fn a_partition_without_a_leader_is_named_after_a_session() {
+    let feed = feed();
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(TOPIC, 2, 1).unwrap();
+    let address = cluster.bootstrap_servers();
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let config = KafkaSection {
+        host: host.to_owned(),
+        port: port.parse().unwrap(),
+        session_timeout_ms: 400,
+        ..KafkaSection::default()
+    };
+    for partition in 0..2 {
+        lock(&feed.shared.intake).assign((TOPIC.into(), partition), ReadFrom::Beginning);
+    }
+    let mut watch = ReadingWatch::new(config, "n", feed.shared.clone());
+    assert_eq!((watch.look(true), watch.look(true)), (None, None));
+    cluster.partition_leader(TOPIC, 0, None).unwrap();
+    let deadline = Instant::now() + TIMEOUT;
+    let fault = loop {
+        assert!(Instant::now() < deadline, "a fault within {TIMEOUT:?}");
+        if let Some(fault) = watch.look(true) {
+            break fault;
+        }
+    };
+    assert!(fault.starts_with("commands[0] cannot be read: ") && !fault.contains("commands[1]"), "{fault}");
+    assert_eq!(watch.look(false), None, "nothing is known of it while no broker answers");
+    cluster.partition_leader(TOPIC, 0, Some(1)).unwrap();
+    assert_eq!((watch.look(true), watch.look(true)), (None, None));
 }

@@ -1,5 +1,5 @@
 // Upstream: consumer_tests, feed, membership_watch
-// Downstream: actors, config, consumer_context, intake, watchdog
+// Downstream: actors, config, consumer_context, intake, log_probe, watchdog
 // Role: The consumer thread: polls, delivers commands, stores resolved offsets, pauses, redelivers and rebuilds.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +15,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 
 use crate::adapters::kafka::consumer_context::{FeedContext, FeedShared, lock};
 use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey, Taken};
+use crate::adapters::kafka::log_probe::{Following, LogProbe};
 use crate::adapters::kafka::watchdog::Watchdog;
 use crate::config::KafkaSection;
 
@@ -100,6 +101,7 @@ impl FeedFigures {
 pub struct ConsumerThread {
     config: KafkaSection,
     client: ClientConfig,
+    client_id: String,
     shared: Arc<FeedShared>,
     figures: Arc<FeedFigures>,
     /// Whether consumption is paused. Polling continues meanwhile; otherwise the group would revoke the partitions.
@@ -147,7 +149,18 @@ impl ConsumerThread {
         }
         let now = Instant::now();
         let watchdog = Watchdog::new(Duration::from_millis(config.stall_after_ms));
-        Self { config, client, shared, figures, paused: false, stopping: false, watchdog, last_redelivery: now }
+        let client_id = format!("{node_id}.probe");
+        Self {
+            config,
+            client,
+            client_id,
+            shared,
+            figures,
+            paused: false,
+            stopping: false,
+            watchdog,
+            last_redelivery: now,
+        }
     }
 
     /// Runs until the feed is closed.
@@ -174,6 +187,7 @@ impl ConsumerThread {
         consumer.subscribe(&self.topics())?;
         self.watchdog.excuse();
         self.paused = false;
+        self.shared.is_paused.store(false, Ordering::Release);
         tracing::info!(topics = ?self.topics(), group = self.config.group_id, "subscribed");
         Ok(consumer)
     }
@@ -197,10 +211,13 @@ impl ConsumerThread {
                         return end;
                     }
                 }
-                Some(Err(error)) if is_fatal(&error) => return End::Rebuild(error.to_string()),
-                Some(Err(error)) => tracing::warn!(%error, "poll failed, will retry"),
+                Some(Err(error)) if is_fatal(&error) => return End::Rebuild(reason_of(consumer, &error)),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "poll failed, will retry");
+                    *lock(&self.shared.poll_error) = Some(error.to_string());
+                }
             }
-            if self.stands_still(consumer) {
+            if self.stands_still() {
                 return End::Rebuild("the consumer is stalled although its partitions hold more records".to_owned());
             }
         }
@@ -329,11 +346,12 @@ impl ConsumerThread {
         }
     }
 
-    /// Pauses if too many commands are held (unresolved, or resolved behind an unresolved one) or the intake gate is closed. Acts only on a change, because each
-    /// pause discards the prefetched records.
+    /// Pauses if too many commands are held (unresolved, or resolved behind an unresolved one) or the intake gate is
+    /// closed. Acts only on a change, because each pause discards the prefetched records.
     fn control_flow(&mut self, consumer: &BaseConsumer<FeedContext>) {
         if self.shared.resumed_by_rebalance.swap(false, Ordering::AcqRel) {
             self.paused = false;
+            self.shared.is_paused.store(false, Ordering::Release);
         }
         // A command that takes long holds all that follow: they stay in memory, and a restart delivers them again.
         let num_held = lock(&self.shared.intake).num_held();
@@ -351,6 +369,7 @@ impl ConsumerThread {
             Ok(()) => {
                 tracing::info!(pause, num_held, "consumption paused or resumed");
                 self.paused = pause;
+                self.shared.is_paused.store(pause, Ordering::Release);
             }
             Err(error) => tracing::warn!(%error, pause, "pause or resume failed"),
         }
@@ -374,22 +393,39 @@ impl ConsumerThread {
     }
 
     /// Whether the consumer is stalled: it receives nothing although its partitions hold more records.
-    fn stands_still(&mut self, consumer: &BaseConsumer<FeedContext>) -> bool {
+    fn stands_still(&mut self) -> bool {
         if self.paused || lock(&self.shared.intake).num_unresolved() > 0 {
             self.watchdog.excuse();
         }
         if !self.watchdog.is_due() {
             return false;
         }
-        match self.shared.num_behind(consumer, BROKER_ANSWER) {
-            Ok(num_behind) => self.watchdog.judge(num_behind),
+        match self.has_unread_records() {
+            Ok(is_behind) => self.watchdog.judge(is_behind),
             Err(error) => {
                 // The consumer is not at fault if the broker does not answer.
-                tracing::warn!(%error, "cannot determine the lag of the consumer");
+                tracing::warn!(%error, "cannot determine whether the consumer is behind");
                 self.watchdog.excuse();
                 false
             }
         }
+    }
+
+    /// Whether another client finds a record that this one has not received. The end of a partition says nothing: it
+    /// may lie behind transaction markers. What cannot be read is reported elsewhere, and no new client would read it.
+    fn has_unread_records(&self) -> KafkaResult<bool> {
+        let behind = self.shared.behind();
+        if behind.is_empty() {
+            return Ok(false);
+        }
+        let probe = LogProbe::new(&self.config, &self.client_id)?;
+        let deadline = Instant::now() + BROKER_ANSWER;
+        for waiting in behind {
+            if probe.following(&waiting.key, waiting.next, deadline)? == Following::Record {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Commits and drops a consumer on this thread, which may block. Returns the reason for a rebuild, if any.
@@ -435,6 +471,18 @@ impl ConsumerThread {
 /// For tests: the client leaves the group without a word and does not come back.
 fn leave_in_tests(_consumer: &BaseConsumer<FeedContext>) {
     fail::fail_point!("kafka::leaves", |_| _consumer.unsubscribe());
+}
+
+/// The reason of a fatal error, which names what an operator can change.
+fn reason_of(consumer: &BaseConsumer<FeedContext>, error: &KafkaError) -> String {
+    let cause = consumer.client().fatal_error();
+    match cause {
+        Some((RDKafkaErrorCode::FencedInstanceId, text)) => format!(
+            "{text}: another worker has joined the group with the same node id; give each worker its own worker.node_id"
+        ),
+        Some((_, text)) => text,
+        None => error.to_string(),
+    }
 }
 
 fn is_fatal(error: &KafkaError) -> bool {

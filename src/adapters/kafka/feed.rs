@@ -1,5 +1,5 @@
 // Upstream: app, kafka
-// Downstream: actors, config, consumer_context, consumer_thread, intake, membership_watch
+// Downstream: many
 // Role: Implements the command feed: starts, stops and closes the consumer thread.
 
 use std::sync::atomic::Ordering;
@@ -14,6 +14,8 @@ use crate::adapters::kafka::consumer_context::{FeedShared, lock};
 use crate::adapters::kafka::consumer_thread::{ConsumerThread, FeedFigures, Membership};
 use crate::adapters::kafka::intake::{FeedEvent, Intake};
 use crate::adapters::kafka::membership_watch::MembershipWatch;
+use crate::adapters::kafka::orders::OrdersFault;
+use crate::adapters::kafka::topics::{TopicWatch, TopicsFault};
 use crate::config::KafkaSection;
 
 /// The command feed: one member of the consumer group.
@@ -25,20 +27,26 @@ pub struct KafkaFeed {
     orders: Mutex<Option<Sender<FeedEvent>>>,
     /// State shared with the thread while it runs.
     shared: Mutex<Option<Arc<FeedShared>>>,
-    /// Ends the watch over the membership when it is dropped.
-    watch: Mutex<Option<Sender<()>>>,
+    /// Why operator orders are not heard, if so: a worker that cannot be ordered is not well either.
+    orders_fault: OrdersFault,
+    /// Which topics are missing, if so.
+    topics_fault: TopicsFault,
+    /// Ends the watches over the membership and the topics when they are dropped.
+    watches: Mutex<Vec<Sender<()>>>,
 }
 
 impl KafkaFeed {
     /// Creates the feed; `start` connects it.
-    pub fn new(config: &KafkaSection, node_id: &str) -> Self {
+    pub fn new(config: &KafkaSection, node_id: &str, orders_fault: OrdersFault) -> Self {
         Self {
             config: config.clone(),
             node_id: node_id.to_owned(),
             figures: Arc::default(),
             orders: Mutex::default(),
             shared: Mutex::default(),
-            watch: Mutex::default(),
+            orders_fault,
+            topics_fault: Arc::default(),
+            watches: Mutex::default(),
         }
     }
 
@@ -71,7 +79,13 @@ impl CommandFeed for KafkaFeed {
             .name("kafka-membership".to_owned())
             .spawn(move || watch.run(&closed))
             .map_err(|error| self.error("start", error))?;
-        *lock(&self.watch) = Some(watching);
+        let topics = TopicWatch::new(&self.config, &self.node_id, self.topics_fault.clone());
+        let (looking, closed) = channel();
+        std::thread::Builder::new()
+            .name("kafka-topics".to_owned())
+            .spawn(move || topics.run(&closed))
+            .map_err(|error| self.error("start", error))?;
+        *lock(&self.watches) = vec![watching, looking];
         *lock(&self.orders) = Some(orders);
         *lock(&self.shared) = Some(shared);
         Ok(())
@@ -87,7 +101,7 @@ impl CommandFeed for KafkaFeed {
 
     async fn close(&self, deadline: Duration) -> Result<(), FeedError> {
         let Some(orders) = lock(&self.orders).take() else { return Ok(()) };
-        *lock(&self.watch) = None;
+        lock(&self.watches).clear();
         *lock(&self.shared) = None;
         let (answer, closed) = tokio::sync::oneshot::channel();
         if orders.send(FeedEvent::Close(answer)).is_err() {
@@ -108,9 +122,13 @@ impl CommandFeed for KafkaFeed {
     fn state(&self) -> FeedState {
         let started = lock(&self.orders).is_some();
         let Membership { fault, unknown } = if started { self.figures.membership() } else { Membership::default() };
+        // A missing topic is the cause of what the others see of it.
+        let missing = lock(&self.topics_fault).clone().filter(|_| started);
+        let joined = self.figures.has_joined() && fault.is_none();
+        let fault = missing.or(fault);
         FeedState {
-            joined: self.figures.has_joined() && fault.is_none(),
-            fault,
+            joined,
+            fault: fault.or_else(|| lock(&self.orders_fault).clone().filter(|_| started)),
             unknown,
             num_partitions: self.figures.num_partitions.load(Ordering::Relaxed),
             num_unresolved: self.figures.num_unresolved.load(Ordering::Acquire),

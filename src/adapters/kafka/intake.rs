@@ -59,13 +59,74 @@ struct Out {
     returned: bool,
 }
 
+/// Where the reading of an assigned partition begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// At this offset.
+    Offset(i64),
+    /// At the first record that the partition holds.
+    Beginning,
+    /// The broker did not answer, and the client asks it again.
+    Unknown,
+}
+
+/// A partition that may hold more than was delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Waiting {
+    /// The partition.
+    pub key: PartitionKey,
+    /// Its assignment.
+    pub generation: u64,
+    /// The offset after the last delivered one.
+    pub next: i64,
+}
+
+/// Offsets of a partition that were passed over: there was no record, or retention has deleted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The partition.
+    pub key: PartitionKey,
+    /// The first offset that was passed over.
+    pub from: i64,
+    /// The offset of the record that arrived.
+    pub to: i64,
+}
+
+/// Maximum number of gaps that are kept until they are judged. Further ones extend the last: their bounds are then
+/// coarser. A topic that is compacted has one before each record.
+pub const MAX_GAPS: usize = 16;
+
 /// One assigned partition.
 struct Partition {
     generation: u64,
+    start: ReadFrom,
+    gaps: Vec<(i64, i64)>,
     assignment: Assignment,
     sink: Arc<PartitionSink>,
     watermark: Watermark<Out>,
     stored: Option<i64>,
+}
+
+impl Partition {
+    /// The offset of the next record, if there is one for each offset. `None` if it is not known.
+    fn expected(&self) -> Option<i64> {
+        let start = if let ReadFrom::Offset(start) = self.start { Some(start) } else { None };
+        self.watermark.next().or(start)
+    }
+
+    /// An offset before which all that is there was delivered.
+    fn next(&self) -> Option<i64> {
+        self.expected().or_else(|| (self.start == ReadFrom::Beginning).then_some(0))
+    }
+
+    fn note_gap(&mut self, offset: i64) {
+        let Some(from) = self.expected().filter(|expected| *expected < offset) else { return };
+        let is_full = self.gaps.len() == MAX_GAPS;
+        match self.gaps.last_mut().filter(|_| is_full) {
+            Some(last) => last.1 = offset,
+            None => self.gaps.push((from, offset)),
+        }
+    }
 }
 
 /// Receives the settlements of one assignment of one partition.
@@ -125,11 +186,13 @@ impl Intake {
     }
 
     /// Adds a partition that was assigned to this member.
-    pub fn assign(&mut self, key: PartitionKey) {
+    pub fn assign(&mut self, key: PartitionKey, start: ReadFrom) {
         self.next_generation += 1;
         let generation = self.next_generation;
         let partition = Partition {
             generation,
+            start,
+            gaps: Vec::new(),
             assignment: Assignment::default(),
             sink: Arc::new(PartitionSink { generation, events: self.events.clone() }),
             watermark: Watermark::default(),
@@ -173,6 +236,7 @@ impl Intake {
         {
             return Taken::BeforePosition(position);
         }
+        partition.note_gap(command.offset);
         let command = Arc::new(command);
         let out = Out { command: command.clone(), num_crashes: 0, taken_at: Instant::now(), returned: false };
         let is_new = partition.watermark.hand_out(command.offset, out);
@@ -180,6 +244,33 @@ impl Intake {
             return Taken::Known;
         }
         Taken::New(Delivery::new(command, partition.assignment.clone(), 0, partition.sink.clone()))
+    }
+
+    /// The partitions that are held, each with the offset after the last delivered one.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        let held = self.partitions.iter().filter(|(_, partition)| partition.assignment.is_held());
+        let waiting = held.filter_map(|(key, partition)| {
+            Some(Waiting { key: key.clone(), generation: partition.generation, next: partition.next()? })
+        });
+        waiting.collect()
+    }
+
+    /// Passes over the end of a partition, given that no record lies between the last delivered one and `end`: else
+    /// these offsets would count as unread for ever. Does nothing while commands are held or if the partition has moved
+    /// on.
+    pub fn pass_tail(&mut self, tail: &Waiting, end: i64) -> bool {
+        let Some(partition) = self.partitions.get_mut(&tail.key) else { return false };
+        let is_the_same = partition.generation == tail.generation && partition.next() == Some(tail.next);
+        is_the_same && tail.next < end && partition.watermark.pass_to(end)
+    }
+
+    /// The gaps since the last call.
+    pub fn take_gaps(&mut self) -> Vec<Gap> {
+        let taken = self.partitions.iter_mut().flat_map(|(key, partition)| {
+            let gaps = std::mem::take(&mut partition.gaps);
+            gaps.into_iter().map(|(from, to)| Gap { key: key.clone(), from, to })
+        });
+        taken.collect()
     }
 
     /// Applies a settlement.
@@ -271,117 +362,5 @@ impl Intake {
                 partition.assignment.lose();
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc::{Receiver, channel};
-
-    fn key(partition: i32) -> PartitionKey {
-        ("t".into(), partition)
-    }
-
-    fn record(partition: i32, offset: i64) -> RawCommand {
-        RawCommand { topic: "t".into(), partition, offset, key: None, payload: vec![], timestamp_ms: None }
-    }
-
-    fn intake() -> (Intake, Receiver<FeedEvent>) {
-        let (events, news) = channel();
-        let mut intake = Intake::new(events);
-        intake.assign(key(0));
-        (intake, news)
-    }
-
-    fn hear(intake: &mut Intake, news: &Receiver<FeedEvent>) {
-        while let Ok(FeedEvent::Settled { generation, partition, offset, settlement }) = news.try_recv() {
-            intake.settle(generation, &partition, offset, settlement);
-        }
-    }
-
-    #[test]
-    fn redelivers_dropped_delivery_and_counts_crash() {
-        let (mut intake, news) = intake();
-        drop(intake.take(record(0, 5)).delivery().unwrap());
-        hear(&mut intake, &news);
-        let again = intake.take_returned().pop().unwrap();
-        assert_eq!((again.command().offset, again.num_crashes()), (5, 0));
-        assert!(intake.take_returned().is_empty(), "it is redelivered once");
-        let crash = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
-            let _in_hand = again;
-            panic!("a handler panics");
-        }));
-        assert!(crash.is_err());
-        hear(&mut intake, &news);
-        let again = intake.take_returned().pop().unwrap();
-        assert_eq!(again.num_crashes(), 1);
-        again.resolve();
-        hear(&mut intake, &news);
-        assert_eq!(intake.positions_to_store(), [(key(0), 6)]);
-        assert_eq!(intake.positions_to_store(), [], "a position is stored once");
-    }
-
-    #[test]
-    fn a_record_that_is_out_is_not_handed_out_twice() {
-        let (mut intake, _news) = intake();
-        let first = intake.take(record(0, 1)).delivery();
-        assert!(first.is_some() && intake.take(record(0, 1)).delivery().is_none());
-        assert!(intake.take(record(9, 1)).delivery().is_none(), "not our partition");
-    }
-
-    #[test]
-    fn one_unresolved_command_holds_all_that_follow() {
-        let (mut intake, news) = intake();
-        let first = intake.take(record(0, 0)).delivery().unwrap();
-        for offset in 1..=50 {
-            intake.take(record(0, offset)).delivery().unwrap().resolve();
-        }
-        hear(&mut intake, &news);
-        assert_eq!((intake.num_unresolved(), intake.num_held()), (1, 51));
-        assert_eq!(intake.oldest().unwrap().command.offset, 0);
-        first.resolve();
-        hear(&mut intake, &news);
-        assert_eq!((intake.num_held(), intake.oldest()), (0, None));
-    }
-
-    #[test]
-    fn a_record_before_the_position_is_of_another_log() {
-        let (mut intake, news) = intake();
-        intake.take(record(0, 7)).delivery().unwrap().resolve();
-        hear(&mut intake, &news);
-        assert!(matches!(intake.take(record(0, 3)), Taken::BeforePosition(8)));
-        intake.lose(&[key(0)]);
-        intake.assign(key(0));
-        assert!(intake.take(record(0, 3)).delivery().is_some(), "a new assignment has no position");
-    }
-
-    #[test]
-    fn messages_of_an_old_assignment_change_nothing() {
-        let (mut intake, news) = intake();
-        let old = intake.take(record(0, 1)).delivery().unwrap();
-        let assignment = old.assignment().clone();
-        intake.lose(&[key(0)]);
-        assert!(assignment.is_lost());
-        intake.assign(key(0));
-        let new = intake.take(record(0, 1)).delivery().unwrap();
-        old.resolve();
-        hear(&mut intake, &news);
-        assert_eq!((intake.num_unresolved(), intake.positions_to_store()), (1, vec![]));
-        drop(new);
-    }
-
-    #[test]
-    fn revoked_partition_takes_no_returned_delivery() {
-        let (mut intake, news) = intake();
-        let delivery = intake.take(record(0, 1)).delivery().unwrap();
-        intake.withdraw(&[key(0)]);
-        assert_eq!(intake.num_in_hand(&[key(0)]), 1);
-        assert!(intake.take(record(0, 2)).delivery().is_none(), "nothing new begins");
-        drop(delivery);
-        hear(&mut intake, &news);
-        assert_eq!(intake.num_in_hand(&[key(0)]), 0);
-        assert!(intake.take_returned().is_empty());
-        assert_eq!(intake.positions(&[key(0)]), []);
     }
 }

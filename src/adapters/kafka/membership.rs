@@ -17,6 +17,8 @@ pub struct GroupView {
     pub members: BTreeMap<String, BTreeSet<PartitionKey>>,
     /// All partitions of the subscribed topics.
     pub partitions: BTreeSet<PartitionKey>,
+    /// The subscribed topics that cannot be read, each with the reason.
+    pub unavailable: BTreeMap<String, String>,
 }
 
 /// The place of this worker in its group.
@@ -40,6 +42,9 @@ pub enum Standing {
     },
     /// These partitions are assigned to no member.
     Unassigned(String),
+    /// A topic does not exist, or the broker refuses access to it or to the group; contains the reason. The client
+    /// tries again by itself.
+    Refused(String),
 }
 
 impl fmt::Display for Standing {
@@ -52,6 +57,7 @@ impl fmt::Display for Standing {
             Self::Differs { assigned, held } => {
                 write!(f, "the broker assigned [{assigned}] to this worker, and its client has [{held}]")
             }
+            Self::Refused(reason) => write!(f, "commands cannot be read: {reason}"),
             Self::Unassigned(partitions) => write!(f, "no member of the consumer group reads {partitions}"),
         }
     }
@@ -60,6 +66,9 @@ impl fmt::Display for Standing {
 impl GroupView {
     /// The standing of the member `client_id`, whose client has the partitions `held`.
     pub fn standing(&self, client_id: &str, held: &BTreeSet<PartitionKey>) -> Standing {
+        if let Some((topic, reason)) = self.unavailable.first_key_value() {
+            return Standing::Refused(format!("topic {topic}: {reason}; create it, or see kafka.command_topics"));
+        }
         // The other states pass when all members have answered, or have missed their deadline.
         if !matches!(self.state.as_str(), "Stable" | "Empty" | "Dead") {
             return Standing::Rebalancing;
@@ -166,7 +175,8 @@ impl MembershipJudge {
         // Each remedy has a session to take effect; others of the group have had theirs before.
         let turn =
             self.session * (2 * self.num_remedies + 2) / 2 + self.session / 2 * u32::try_from(place).unwrap_or(0);
-        let remedy = (lasts >= turn).then(|| {
+        let can_act = !matches!(standing, Standing::Refused(_));
+        let remedy = (can_act && lasts >= turn).then(|| {
             self.num_remedies += 1;
             if self.num_remedies % 2 == 1 { Remedy::Rejoin } else { Remedy::Rebuild }
         });
@@ -185,7 +195,8 @@ mod tests {
 
     fn view(members: &[(&str, &[i32])]) -> GroupView {
         let members = members.iter().map(|(member, numbers)| ((*member).to_owned(), keys(numbers)));
-        GroupView { state: "Stable".to_owned(), members: members.collect(), partitions: keys(&[0, 1]) }
+        let state = "Stable".to_owned();
+        GroupView { state, members: members.collect(), partitions: keys(&[0, 1]), unavailable: BTreeMap::new() }
     }
 
     #[test]
@@ -237,6 +248,18 @@ mod tests {
         assert_eq!(at(30, unread(), 1), Judgement::default());
         assert_eq!(at(40, unread(), 1).remedy, None, "the first member acts before");
         assert_eq!(at(45, unread(), 1).remedy, Some(Remedy::Rejoin));
+    }
+
+    #[test]
+    fn a_missing_topic_is_a_fault_without_a_remedy() {
+        let unavailable = [("t".to_owned(), "unknown".to_owned())].into();
+        let standing = GroupView { unavailable, ..view(&[("a", &[])]) }.standing("a", &keys(&[]));
+        let (session, begin) = (Duration::from_secs(10), Instant::now());
+        let mut judge = MembershipJudge::new(session);
+        assert_eq!(judge.judge(&standing, 0, begin), Judgement::default());
+        let later = judge.judge(&standing, 0, begin + session * 9);
+        assert!(later.fault.is_some_and(|fault| fault.contains("topic t: unknown")));
+        assert_eq!(later.remedy, None);
     }
 
     #[test]

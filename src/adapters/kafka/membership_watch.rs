@@ -1,5 +1,5 @@
 // Upstream: consumer_tests, feed
-// Downstream: config, consumer_context, consumer_thread, intake, membership, topic_ids
+// Downstream: many
 // Role: The thread that asks the broker whether this worker has its share of the partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,8 @@ use crate::adapters::kafka::consumer_context::{FeedShared, lock};
 use crate::adapters::kafka::consumer_thread::FeedFigures;
 use crate::adapters::kafka::intake::{FeedEvent, PartitionKey};
 use crate::adapters::kafka::membership::{GroupView, Judgement, MembershipJudge, Remedy, Standing, partitions_of};
-use crate::adapters::kafka::topic_ids::topic_ids;
+use crate::adapters::kafka::reading_watch::ReadingWatch;
+use crate::adapters::kafka::topic_ids::{TopicIds, topic_ids};
 use crate::config::KafkaSection;
 
 /// Timeout of each request to the broker.
@@ -51,14 +52,18 @@ impl MembershipWatch {
             Ok(client) => client,
             Err(error) => {
                 tracing::error!(%error, "cannot create the client that watches the membership");
+                let fault = format!("cannot create the client that watches the membership: {error}");
+                self.figures.set_membership(Some(fault), None);
                 return;
             }
         };
         let session = Duration::from_millis(self.config.session_timeout_ms);
+        let mut reading = ReadingWatch::new(self.config.clone(), &self.node_id, self.shared.clone());
         let mut judge = MembershipJudge::new(session);
         let mut last = Standing::Sound;
         // A broker that does not describe the members of groups proves nothing: this worker must have been seen once.
         let mut was_seen = false;
+        let mut reported = TopicIds::new();
         while closed.recv_timeout(MAX_INTERVAL.min(session / 4)) == Err(RecvTimeoutError::Timeout) {
             // Before the first assignment the start of the worker waits for it and says so.
             if !self.figures.has_joined() {
@@ -72,15 +77,18 @@ impl MembershipWatch {
             if standing != last {
                 tracing::debug!(%standing, "membership of the consumer group");
             }
-            self.compare_topics(&client);
+            self.compare_topics(&client, &mut reported);
             let judgement = judge.judge(&standing, place, Instant::now());
+            let is_answering = !matches!(standing, Standing::Unknown(_));
             last = standing;
-            self.apply(judgement);
+            self.apply(judgement, reading.look(is_answering));
         }
     }
 
-    /// Orders a new start of each topic that was deleted and created again since its assignment.
-    fn compare_topics(&self, client: &BaseProducer) {
+    /// Orders a new start of each topic that was deleted and created again since its assignment, once for each id. The
+    /// old id stays with the partitions: until they are given up, their positions are committed as positions in the old
+    /// log.
+    fn compare_topics(&self, client: &BaseProducer, reported: &mut TopicIds) {
         let assigned = lock(&self.shared.topic_ids).clone();
         let topics: Vec<&str> = assigned.keys().map(AsRef::as_ref).collect();
         if topics.is_empty() {
@@ -88,17 +96,19 @@ impl MembershipWatch {
         }
         // Without an answer nothing is known; the next question follows soon.
         let Ok(current) = topic_ids(client.client(), &topics, BROKER_ANSWER) else { return };
-        for (topic, id) in &assigned {
-            if current.get(topic).is_some_and(|current| current != id) {
-                lock(&self.shared.topic_ids).remove(topic);
-                if self.orders.send(FeedEvent::TopicReplaced(topic.clone())).is_err() {
-                    tracing::debug!("the consumer thread has already ended");
-                }
+        for (topic, id) in assigned {
+            let is_replaced = current.get(&topic).is_some_and(|current| *current != id);
+            if !is_replaced || reported.get(&topic) == Some(&id) {
+                continue;
+            }
+            reported.insert(topic.clone(), id);
+            if self.orders.send(FeedEvent::TopicReplaced(topic)).is_err() {
+                tracing::debug!("the consumer thread has already ended");
             }
         }
     }
 
-    fn apply(&self, judgement: Judgement) {
+    fn apply(&self, judgement: Judgement, unreadable: Option<String>) {
         let Judgement { fault, unknown, remedy } = judgement;
         let order = remedy.map(|remedy| {
             let reason = fault.clone().unwrap_or_default();
@@ -108,7 +118,7 @@ impl MembershipWatch {
                 Remedy::Rebuild => FeedEvent::Rebuild(reason),
             }
         });
-        self.figures.set_membership(fault, unknown);
+        self.figures.set_membership(fault.or(unreadable), unknown);
         if let Some(order) = order
             && self.orders.send(order).is_err()
         {
@@ -125,16 +135,23 @@ impl MembershipWatch {
             // A broker that does not describe groups: there is nothing to compare with.
             Ok(None) => (Standing::Rebalancing, 0),
             Err(error) if is_unsupported(&error) => (Standing::Rebalancing, 0),
+            Err(error) if is_denied(&error) => {
+                (Standing::Refused(format!("group {}: {error}; see its access rules", self.config.group_id)), 0)
+            }
             Err(error) => (Standing::Unknown(error.to_string()), 0),
         }
     }
 
     /// The group and its topics on the broker. `None` if the broker does not describe the members of groups.
     fn view(&self, client: &BaseProducer) -> Result<Option<GroupView>, KafkaError> {
-        let mut partitions = BTreeSet::new();
+        let (mut partitions, mut unavailable) = (BTreeSet::new(), BTreeMap::new());
         for name in &self.config.command_topics {
             let metadata = client.client().fetch_metadata(Some(name), BROKER_ANSWER)?;
             let topic: Arc<str> = name.as_str().into();
+            let refused = metadata.topics().iter().filter_map(|topic| topic.error()).map(RDKafkaErrorCode::from);
+            for code in refused.filter(|code| is_refused(*code)) {
+                unavailable.insert(name.clone(), code.to_string());
+            }
             let found = metadata.topics().iter().flat_map(|topic| topic.partitions());
             partitions.extend(found.map(|partition| (topic.clone(), partition.id())));
         }
@@ -151,11 +168,26 @@ impl MembershipWatch {
             };
             partitions.extend(assigned);
         }
-        Ok(Some(GroupView { state: group.state().to_owned(), members, partitions }))
+        Ok(Some(GroupView { state: group.state().to_owned(), members, partitions, unavailable }))
     }
 }
 
 fn is_unsupported(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{InvalidRequest, UnsupportedFeature, UnsupportedVersion};
     matches!(error.rdkafka_error_code(), Some(InvalidRequest | UnsupportedFeature | UnsupportedVersion))
+}
+
+/// Whether the broker refuses access to the group.
+fn is_denied(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{ClusterAuthorizationFailed, GroupAuthorizationFailed, TopicAuthorizationFailed};
+    matches!(
+        error.rdkafka_error_code(),
+        Some(ClusterAuthorizationFailed | GroupAuthorizationFailed | TopicAuthorizationFailed)
+    )
+}
+
+/// Whether a topic is missing or refused. Other errors pass, such as a leader that is being elected.
+fn is_refused(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{InvalidTopic, TopicAuthorizationFailed, UnknownTopic, UnknownTopicOrPartition};
+    matches!(code, InvalidTopic | TopicAuthorizationFailed | UnknownTopic | UnknownTopicOrPartition)
 }

@@ -17,16 +17,24 @@ mod consumer_thread;
 pub mod feed;
 /// Commands in process, by partition.
 pub mod intake;
-mod log_identity;
+#[cfg(test)]
+mod intake_tests;
+/// The log that a committed offset belongs to.
+pub mod log_identity;
+mod log_probe;
 mod membership;
 mod membership_watch;
 /// Operator orders from the control topic.
 pub mod orders;
 /// The producer.
 pub mod outbox;
+/// Publishes the parts of a split command.
+pub mod parts_publisher;
 /// The connection test.
 pub mod probe;
+mod reading_watch;
 mod topic_ids;
+mod topics;
 mod watchdog;
 /// The commit position of one partition.
 pub mod watermark;

@@ -1,11 +1,12 @@
 // Upstream: app, kafka
-// Downstream: actors, config
+// Downstream: actors, config, parts_publisher
 // Role: The producer: publishes notifications, price updates, command parts and dead letters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use actors::domain::{CommandPart, PriceUpdate};
-use actors::ports::{DeadLetter, Outbox, OutboxError};
+use actors::domain::{CommandPart, PriceUpdate, RawCommand};
+use actors::ports::{DeadLetter, Outbox, OutboxError, PartsOutcome};
 use async_trait::async_trait;
 use chrono::{SecondsFormat, Utc};
 use futures_util::future::try_join_all;
@@ -15,6 +16,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::adapters::kafka::parts_publisher::{PartsPublisher, publish_on_thread};
 use crate::config::KafkaSection;
 
 /// Maximum wait for space in the producer's queue. Messages are few and small.
@@ -39,6 +41,7 @@ pub struct KafkaOutbox {
     dead_letter_topic: String,
     notification_topic: String,
     parts_topic: String,
+    parts: tokio::sync::Mutex<Arc<PartsPublisher>>,
     market_data_topic: String,
 }
 
@@ -62,6 +65,7 @@ impl KafkaOutbox {
             dead_letter_topic: config.dead_letter_topic.clone(),
             notification_topic: config.notification_topic.clone(),
             parts_topic: config.topic_of_parts().to_owned(),
+            parts: tokio::sync::Mutex::new(Arc::new(PartsPublisher::new(config, node_id))),
             market_data_topic: config.market_data_topic.clone(),
         })
     }
@@ -93,8 +97,16 @@ impl Outbox for KafkaOutbox {
         try_join_all(sending).await.map(drop)
     }
 
-    async fn command(&self, part: &CommandPart) -> Result<(), OutboxError> {
-        self.send(FutureRecord::to(&self.parts_topic).key(part.key.as_bytes()).payload(part.payload.as_bytes())).await
+    async fn command(&self, command: &CommandPart) -> Result<(), OutboxError> {
+        let record = FutureRecord::to(&self.parts_topic);
+        self.send(record.key(command.key.as_bytes()).payload(command.payload.as_bytes())).await
+    }
+
+    async fn parts(&self, command: &Arc<RawCommand>, parts: &Arc<[CommandPart]>) -> Result<PartsOutcome, OutboxError> {
+        // One after the other: two of one partition would end each other's transaction.
+        let publisher = self.parts.lock().await;
+        let published = publish_on_thread(publisher.clone(), command.clone(), parts.clone()).await;
+        published.map_err(|reason| OutboxError { topic: self.parts_topic.clone(), reason })
     }
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError> {

@@ -1,5 +1,5 @@
 // Upstream: app
-// Downstream: adapters, config
+// Downstream: adapters, config, topics
 // Role: Tests the connection to the Kafka cluster and lists brokers and missing topics.
 
 use std::collections::HashSet;
@@ -13,6 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 
+use crate::adapters::kafka::topics::{NeededTopic, topics_client};
 use crate::adapters::probe::{Answer, DEADLINE};
 use crate::config::KafkaSection;
 
@@ -62,7 +63,10 @@ fn ask(section: &KafkaSection) -> Result<Answer, String> {
         .create_with_context(LastWords::default())
         .map_err(|error| error.to_string())?;
     match client.client().fetch_metadata(None, WAIT) {
-        Ok(metadata) => Ok(describe(&metadata, section)),
+        Ok(metadata) => {
+            let topics = topics_client(section, "data-worker.check");
+            Ok(describe(&metadata, section, |topic| topic.create(section, &topics, true)))
+        }
         Err(error) => {
             client.poll(LISTEN);
             let last_words = client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -71,21 +75,31 @@ fn ask(section: &KafkaSection) -> Result<Answer, String> {
     }
 }
 
-fn describe(metadata: &Metadata, section: &KafkaSection) -> Answer {
+/// A missing topic is a fault, unless the worker may create it, which `try_to_create` finds out.
+fn describe(
+    metadata: &Metadata,
+    section: &KafkaSection,
+    try_to_create: impl Fn(&NeededTopic) -> Option<Result<(), String>>,
+) -> Answer {
     let brokers = metadata.brokers();
     let named: Vec<String> =
         brokers.iter().take(MAX_NAMED).map(|broker| format!("{}:{}", broker.host(), broker.port())).collect();
-    let answer = Answer::of("Kafka does not report its version (0.11 or newer is required)").with(format!(
+    let mut answer = Answer::of("Kafka does not report its version (0.11 or newer is required)").with(format!(
         "brokers: {} ({})",
         brokers.len(),
         named.join(", ")
     ));
     let there: HashSet<&str> = metadata.topics().iter().map(|topic| topic.name()).collect();
-    let ours = section.command_topics.iter().chain([&section.dead_letter_topic, &section.notification_topic]);
-    let missing: Vec<&str> = ours.map(String::as_str).filter(|topic| !there.contains(topic)).collect();
-    match missing.as_slice() {
-        [] => answer.with("all topics exist"),
-        // Not a fault: the broker may create topics at their first use.
-        missing => answer.with(format!("topics that do not exist yet: {}", missing.join(", "))),
+    let needed = NeededTopic::of(section);
+    let missing: Vec<&NeededTopic> = needed.iter().filter(|topic| !there.contains(topic.name.as_str())).collect();
+    for topic in &missing {
+        answer = match try_to_create(topic) {
+            Some(Ok(())) => answer.with(format!("the topic {} does not exist; the worker creates it", topic.name)),
+            Some(Err(reason)) => {
+                answer.with_fault(format!("{}; the broker refuses it to the worker: {reason}", topic.missing()))
+            }
+            None => answer.with_fault(topic.missing()),
+        };
     }
+    if missing.is_empty() { answer.with("all topics exist") } else { answer }
 }

@@ -1,9 +1,9 @@
-// Upstream: consumer_context, membership_watch
+// Upstream: consumer_context, membership_watch, orders
 // Downstream: none
 // Role: Asks the broker for the ids of topics; the only unsafe code, because rdkafka has no call for it.
 
-//! The ids of topics. Kafka gives each topic an id when it is created, so a topic that was deleted and created again has
-//! another one (KIP-516). librdkafka returns it from `DescribeTopics`, which rdkafka does not wrap.
+//! The ids of topics. Kafka gives each topic an id when it is created, so a topic that was deleted and created again
+//! has another one (KIP-516). librdkafka returns it from `DescribeTopics`, which rdkafka does not wrap.
 #![allow(unsafe_code, reason = "rdkafka has no safe call for DescribeTopics")]
 
 use std::collections::HashMap;
@@ -52,8 +52,9 @@ pub fn topic_ids<C: ClientContext>(
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let wait = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let handle = client.native_ptr();
-    // SAFETY: `handle` is valid as long as `client` is borrowed. librdkafka copies the names. Each object lives until the
-    // end of this function and is destroyed once; the descriptions belong to the event and are only read before that.
+    // SAFETY: `handle` is valid as long as `client` is borrowed. librdkafka copies the names. Each object lives until
+    // the end of this function and is destroyed once; the descriptions belong to the event and are only read before
+    // that.
     unsafe {
         let collection = raw::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         let collection = Owned::new(collection, raw::rd_kafka_TopicCollection_destroy)?;

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 /// Detects a stalled consumer. A consumer can stall permanently although its partitions hold more records (rust-rdkafka
 /// issue 638).
 ///
-/// The check is due after a silence of `limit`. Each rebuild without a new record doubles the required silence: a topic
-/// may end with records that no consumer receives, such as transaction markers. They must not cause a rebuild every
-/// minute.
+/// The check is due after a silence of `limit`. Each rebuild without a new record doubles the required silence: one
+/// that does not help must not be repeated every minute.
 #[derive(Debug)]
 pub struct Watchdog {
     limit: Duration,
@@ -43,10 +42,10 @@ impl Watchdog {
         self.silent_since.elapsed() > self.patience
     }
 
-    /// Checks a silence, given the number of records that are not committed. Returns whether the consumer is stalled.
-    pub fn judge(&mut self, num_behind: i64) -> bool {
+    /// Judges a silence, given whether there are records that were not received. Returns whether the consumer is
+    /// stalled.
+    pub fn judge(&mut self, stands_still: bool) -> bool {
         self.silent_since = Instant::now();
-        let stands_still = num_behind > 0;
         self.patience = if stands_still { (self.patience * 2).min(self.limit * Self::MOST_LIMITS) } else { self.limit };
         stands_still
     }
@@ -65,18 +64,18 @@ mod tests {
         std::thread::park_timeout(Duration::from_millis(2));
         assert!(watchdog.is_due());
         watchdog.excuse();
-        assert!(!watchdog.judge(0), "no records are left");
-        assert!(watchdog.judge(5));
+        assert!(!watchdog.judge(false), "no records are left");
+        assert!(watchdog.judge(true));
     }
 
     #[test]
     fn useless_rebuild_doubles_limit_and_record_resets_it() {
         let limit = Duration::from_secs(60);
         let mut watchdog = Watchdog::new(limit);
-        assert!(watchdog.judge(1) && watchdog.judge(1));
+        assert!(watchdog.judge(true) && watchdog.judge(true));
         assert_eq!(watchdog.patience, limit * 4);
         for _ in 0..40 {
-            watchdog.judge(1);
+            watchdog.judge(true);
         }
         assert_eq!(watchdog.patience, limit * 64);
         watchdog.heard();

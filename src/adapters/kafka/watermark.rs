@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 ///
 /// Kafka commits one offset per partition: every record before it is done. Commands are resolved out of order, so the
 /// commit position is the lowest unresolved offset. If no offset is unresolved, the position follows the last resolved
-/// one. Gaps in the offsets (compaction, transactions) do not matter: only delivered offsets count.
+/// one. Gaps in the offsets (compaction, transactions) do not matter: only delivered offsets count. Behind the last
+/// delivered one a caller may pass what no consumer receives.
 #[derive(Debug)]
 pub struct Watermark<T> {
     /// `None` for a resolved offset, which stays here until the position passes it.
@@ -50,6 +51,21 @@ impl<T> Watermark<T> {
             first.remove();
         }
         true
+    }
+
+    /// Moves the position to `end`. Only for a caller that knows that no record lies between. Does nothing while
+    /// offsets are held.
+    pub fn pass_to(&mut self, end: i64) -> bool {
+        let may_move = self.open.is_empty() && self.position.is_none_or(|position| position < end);
+        if may_move {
+            self.position = Some(end);
+        }
+        may_move
+    }
+
+    /// The offset after the last delivered one.
+    pub fn next(&self) -> Option<i64> {
+        self.open.last_key_value().map(|(last, _)| last + 1).or(self.position)
     }
 
     /// The unresolved item of an offset.
@@ -102,6 +118,16 @@ mod tests {
         assert!(watermark.resolve(14));
         assert_eq!(watermark.position(), Some(15));
         assert!(!watermark.resolve(14) && !watermark.hand_out(14, ()), "an offset is resolved once");
+    }
+
+    #[test]
+    fn only_a_partition_without_open_offsets_passes_its_tail() {
+        let mut watermark = Watermark::default();
+        watermark.hand_out(4, ());
+        assert_eq!((watermark.next(), watermark.pass_to(9)), (Some(5), false));
+        watermark.resolve(4);
+        assert!(watermark.pass_to(9) && !watermark.pass_to(8));
+        assert_eq!((watermark.position(), watermark.next()), (Some(9), Some(9)));
     }
 
     proptest! {

@@ -51,8 +51,8 @@ impl MySqlError {
 /// general SQLSTATE HY000.
 fn classify(number: u16, state: Option<&str>) -> StoreErrorClass {
     match (number, state.unwrap_or_default()) {
-        // Wrong text, cut off, out of range, no date, NULL, no default, mixed collations, wrong row count, duplicate key,
-        // violated CHECK.
+        // Wrong text, cut off, out of range, no date, NULL, no default, mixed collations, wrong row count, duplicate
+        // key, violated CHECK.
         (1366 | 1406 | 1264 | 1265 | 1292 | 1048 | 1364 | 1267 | 1270 | 1271 | 1136 | 1062 | 1411 | 3819 | 4025, _)
         // A view, or a table that takes no rows.
         | (1288 | 1347 | 1348 | 1356 | 1368 | 1394 | 1395 | 1471 | 1036 | 1118, _)

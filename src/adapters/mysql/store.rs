@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use actors::domain::calendar::{CALENDAR_NOTICE_DAYS, TradingCalendar};
 use actors::domain::{Code, Listing, Stock, SyncRecord, TradeDay, shanghai_clock};
 use actors::ports::{MergeCounts, ReferenceStore, StoreError};
 use async_trait::async_trait;
@@ -85,7 +86,9 @@ impl MySqlReference {
         };
         let state =
             if num_tables > 0 { "exists" } else { "does not exist yet; Ginkgo or the first stock list creates it" };
-        Ok(answer.with(format!("table stock_info {state}")))
+        // A table that cannot be read leaves the built-in calendar, as for a worker.
+        let calendar = TradingCalendar::corrected_by(&self.trade_days().await.unwrap_or_default());
+        Ok(answer.with(format!("table stock_info {state}")).with(calendar_end(&calendar, shanghai_clock::today())))
     }
 
     /// An error with what it is about.
@@ -200,5 +203,36 @@ async fn without_table<T>(reading: impl Future<Output = Result<Vec<T>, MySqlErro
     match reading.await {
         Err(error) if error.is_missing_table() => Ok(Vec::new()),
         other => other,
+    }
+}
+
+/// When the trading calendar ends, and what to do about it.
+fn calendar_end(calendar: &TradingCalendar, today: NaiveDate) -> String {
+    let Some((end, left)) = calendar.range().map(|range| range.end).zip(calendar.days_left(today)) else {
+        return "the trading calendar is empty".to_owned();
+    };
+    let advice = if left <= CALENDAR_NOTICE_DAYS {
+        "; send `trade_day` when the exchanges have announced the next year"
+    } else {
+        ""
+    };
+    match left {
+        0.. => format!("the trading calendar ends on {end}, in {left} days{advice}"),
+        _ => format!("the trading calendar ended on {end}; every weekday counts as a trading day{advice}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_calendar_is_named_with_advice_when_near() {
+        let calendar = TradingCalendar::built_in();
+        let end = calendar.range().unwrap().end;
+        let text = |days_left| calendar_end(calendar, end - chrono::TimeDelta::days(days_left));
+        assert_eq!(text(213), format!("the trading calendar ends on {end}, in 213 days"));
+        assert!(text(30).contains("in 30 days; send `trade_day`"));
+        assert!(text(-4).contains(&format!("ended on {end}; every weekday counts as a trading day")));
     }
 }

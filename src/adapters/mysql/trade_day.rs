@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use crate::adapters::mysql::cells;
 use crate::adapters::mysql::error::MySqlError;
-
 use crate::adapters::mysql::merge::{Merge, StoredRow, merge};
 use crate::adapters::mysql::model::{DESC, META};
 use crate::adapters::mysql::session::{ROWS_PER_STATEMENT, Session, push_list};

@@ -1,15 +1,17 @@
-// Upstream: app, fleet, redis
+// Upstream: app, fleet, redis, tests::it
 // Downstream: actors, adapters, config
 // Role: Writes the heartbeat of a worker to Redis, as a key with a time to live.
 
 use std::fmt;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actors::ports::{HeartbeatError, HeartbeatStore};
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, InfoDict, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+    AsyncConnectionConfig, Client, ConnectionAddr, FromRedisValue, InfoDict, IntoConnectionInfo, Pipeline,
+    RedisConnectionInfo, RedisError,
 };
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
@@ -34,8 +36,24 @@ const STEP_DEADLINE: Duration = Duration::from_secs(1);
 pub struct RedisHeartbeats {
     client: Client,
     key: String,
+    /// Beginning of the keys of claims. Readers of heartbeats search for `<prefix>:*`, which does not match it.
+    claims: String,
     store: String,
     connection: Mutex<Option<MultiplexedConnection>>,
+    written: std::sync::Mutex<Written>,
+}
+
+/// What this process has written last. An attempt may have arrived although its answer did not.
+#[derive(Default)]
+struct Written {
+    acknowledged: Option<String>,
+    attempted: Option<String>,
+}
+
+impl Written {
+    fn is_mine(&self, value: &str) -> bool {
+        [&self.acknowledged, &self.attempted].into_iter().flatten().any(|mine| mine == value)
+    }
 }
 
 impl fmt::Debug for RedisHeartbeats {
@@ -50,16 +68,33 @@ impl RedisHeartbeats {
         let key = format!("{}:{node_id}", section.key_prefix);
         let store = format!("redis://{}:{}/{} key {key}", section.host, section.port, section.database);
         let client = open(section).map_err(|error| HeartbeatError { store: store.clone(), reason: explain(&error) })?;
-        Ok(Self { client, key, store, connection: Mutex::new(None) })
+        Ok(Self {
+            client,
+            key,
+            claims: format!("{}.claim", section.key_prefix),
+            store,
+            connection: Mutex::new(None),
+            written: std::sync::Mutex::default(),
+        })
     }
 
-    async fn call(&self, command: Cmd) -> Result<(), HeartbeatError> {
-        let reason = match tokio::time::timeout(DEADLINE, self.try_call(&command)).await {
-            Ok(Ok(())) => return Ok(()),
+    async fn call<T: FromRedisValue>(&self, commands: Pipeline) -> Result<T, HeartbeatError> {
+        let reason = match tokio::time::timeout(DEADLINE, self.try_call(&commands)).await {
+            Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => explain(&error),
             Err(_) => format!("no answer within {DEADLINE:?}"),
         };
         Err(HeartbeatError { store: self.store.clone(), reason })
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the stored heartbeat is that of another process.
+    async fn is_anothers(&self) -> Result<bool, HeartbeatError> {
+        let (stored,): (Option<String>,) = self.call(redis::pipe().get(&self.key).clone()).await?;
+        Ok(stored.is_some_and(|stored| !self.written().is_mine(&stored)))
     }
 
     /// Tests the server: logs in, sends PING and reads the version.
@@ -75,32 +110,57 @@ impl RedisHeartbeats {
         })
     }
 
-    async fn try_call(&self, command: &Cmd) -> Result<(), RedisError> {
+    async fn try_call<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, RedisError> {
         let mut kept = self.connection.lock().await;
         // Taken out, so that a connection is not reused after its call failed or was cancelled.
         if let Some(mut connection) = kept.take()
-            && command.exec_async(&mut connection).await.is_ok()
+            && let Ok(answer) = commands.query_async(&mut connection).await
         {
             *kept = Some(connection);
-            return Ok(());
+            return Ok(answer);
         }
         let mut connection = connect(&self.client).await?;
-        command.exec_async(&mut connection).await?;
+        let answer = commands.query_async(&mut connection).await?;
         *kept = Some(connection);
-        Ok(())
+        Ok(answer)
     }
 }
 
 #[async_trait]
 impl HeartbeatStore for RedisHeartbeats {
-    async fn beat(&self, value: &str, ttl: Duration) -> Result<(), HeartbeatError> {
+    async fn beat(&self, value: &str, ttl: Duration) -> Result<Option<String>, HeartbeatError> {
+        let before = self.written().attempted.replace(value.to_owned());
         // Redis rejects a time to live of zero.
         let ttl_ms = ttl.as_millis().max(1) as u64;
-        self.call(redis::cmd("SET").arg(&self.key).arg(value).arg("PX").arg(ttl_ms).take()).await
+        let mut commands = redis::pipe();
+        commands.get(&self.key).cmd("SET").arg(&self.key).arg(value).arg("PX").arg(ttl_ms).ignore();
+        let (stored,): (Option<String>,) = self.call(commands).await?;
+        let mut written = self.written();
+        // Before its own first heartbeat a worker may find that of the process that it replaces.
+        let is_first = written.acknowledged.is_none();
+        let is_known = |stored: &String| written.is_mine(stored) || before.as_ref() == Some(stored);
+        let others = stored.filter(|stored| !is_first && !is_known(stored));
+        written.acknowledged = Some(value.to_owned());
+        Ok(others)
     }
 
     async fn remove(&self) -> Result<(), HeartbeatError> {
-        self.call(redis::cmd("DEL").arg(&self.key).take()).await
+        // Between the two requests another process may write; its next heartbeat follows soon.
+        if self.is_anothers().await? {
+            tracing::warn!(key = self.key, "the heartbeat of another worker with the same worker.node_id is kept");
+            return Ok(());
+        }
+        self.call(redis::pipe().del(&self.key).ignore().clone()).await
+    }
+
+    async fn claim(&self, work: &str, ttl: Duration) -> Result<bool, HeartbeatError> {
+        let key = format!("{}:{work}", self.claims);
+        let ttl_ms = ttl.as_millis().max(1) as u64;
+        let mut claim = redis::pipe();
+        claim.cmd("SET").arg(&key).arg(&self.key).arg("NX").arg("PX").arg(ttl_ms);
+        // The answer is OK, or nil if the key exists.
+        let (answer,): (Option<String>,) = self.call(claim).await?;
+        Ok(answer.is_some())
     }
 }
 

@@ -39,7 +39,7 @@ impl FactorStore for SqliteStore {
 
     async fn ends(&self, codes: &[Code]) -> Result<HashMap<Code, SeriesEnds>, StoreError> {
         let mut ends = HashMap::new();
-        for row in FactorStore::series(self, codes).await? {
+        for row in FactorStore::series(self, codes, usize::MAX).await? {
             let RawFactor { timestamp, factor, .. } = row.raw;
             let known = ends.entry(row.code).or_insert(SeriesEnds { first: factor, last: factor, last_at: timestamp });
             (known.last, known.last_at) = (factor, timestamp);
@@ -47,7 +47,7 @@ impl FactorStore for SqliteStore {
         Ok(ends)
     }
 
-    async fn series(&self, codes: &[Code]) -> Result<Vec<StoredFactor>, StoreError> {
+    async fn series(&self, codes: &[Code], max_rows: usize) -> Result<Vec<StoredFactor>, StoreError> {
         let mut series = Vec::new();
         for code in codes {
             let rows: Vec<(String, i64, i8, String)> = sqlx::query_as(
@@ -62,12 +62,15 @@ impl FactorStore for SqliteStore {
                     RawFactor { timestamp: time_of(&time)?, factor: Millionths(factor), source: SourceId::new(source) };
                 Some(StoredFactor { code: *code, raw, uuid })
             }));
+            if series.len() > max_rows {
+                return Err(self.too_many_rows("look up stored factors", max_rows));
+            }
         }
         Ok(series)
     }
 
     async fn changes(&self, code: Code) -> Result<Option<FactorChanges>, StoreError> {
-        let series = FactorStore::series(self, &[code]).await?;
+        let series = FactorStore::series(self, &[code], usize::MAX).await?;
         let Some(last) = series.last() else { return Ok(None) };
         let mut since: Vec<(NaiveDate, Millionths)> = Vec::new();
         for StoredFactor { raw, .. } in &series {
@@ -82,7 +85,7 @@ impl FactorStore for SqliteStore {
         let operation = format!("insert {} factors", batch.rows.len());
         let failed = |error: sqlx::Error| self.error(&operation, &error);
         let mut transaction = self.pool.begin().await.map_err(failed)?;
-        for row in &batch.rows {
+        for row in batch.rows.iter() {
             sqlx::query("INSERT OR IGNORE INTO adjustfactor VALUES (?, ?, ?, ?, ?, ?, ?)")
                 .bind(row.code.as_str())
                 .bind(row.fore.0)

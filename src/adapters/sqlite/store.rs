@@ -96,6 +96,11 @@ impl SqliteStore {
         self.pool.close().await;
     }
 
+    /// The error of a look-up that found more than `max_rows` rows.
+    pub fn too_many_rows(&self, operation: &str, max_rows: usize) -> StoreError {
+        StoreError::too_many_rows(format!("SQLite {}", self.file), operation, max_rows)
+    }
+
     /// An error about this file.
     pub fn error(&self, operation: &str, error: &sqlx::Error) -> StoreError {
         error_of(&self.file, operation, error)
@@ -193,7 +198,12 @@ impl BarStore for SqliteStore {
         Ok(rows.into_iter().filter_map(read).collect())
     }
 
-    async fn stored(&self, frequency: Frequency, spans: &[KeySpan]) -> Result<Vec<StoredBar>, StoreError> {
+    async fn stored(
+        &self,
+        frequency: Frequency,
+        spans: &[KeySpan],
+        max_rows: usize,
+    ) -> Result<Vec<StoredBar>, StoreError> {
         let mut stored = Vec::new();
         for span in spans {
             let rows: Vec<(String, String)> = sqlx::query_as(
@@ -210,6 +220,9 @@ impl BarStore for SqliteStore {
                 .into_iter()
                 .filter_map(|(time, uuid)| Some(StoredBar { code: span.code, timestamp: time_of(&time)?, uuid }));
             stored.extend(known);
+            if stored.len() > max_rows {
+                return Err(self.too_many_rows("look up stored bars", max_rows));
+            }
         }
         Ok(stored)
     }

@@ -55,7 +55,7 @@ impl TickStore for SqliteStore {
     async fn insert(&self, _code: Code, batch: &TickBatch) -> Result<(), StoreError> {
         let failed = |error: sqlx::Error| self.error("insert ticks", &error);
         let mut transaction = self.pool.begin().await.map_err(failed)?;
-        for tick in &batch.rows {
+        for tick in batch.rows.iter() {
             sqlx::query("INSERT OR IGNORE INTO tick VALUES (?, ?, ?, ?, ?, ?, ?)")
                 .bind(tick.code.as_str())
                 .bind(tick.timestamp.format(TIME).to_string())

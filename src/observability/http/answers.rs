@@ -105,6 +105,7 @@ impl Answers {
             Lifecycle::Running => {}
             other => reasons.push(format!("the worker is {}", other.as_str())),
         }
+        reasons.extend(board.rival());
         match self.view.feed.state() {
             FeedState { fault: Some(fault), .. } => reasons.push(fault),
             FeedState { unknown: Some(unknown), .. } => reasons.push(unknown),
@@ -119,6 +120,7 @@ impl Answers {
         if board.gate.is_closed_by(IntakePause::StoreOutage) {
             reasons.push("ClickHouse does not accept rows".to_owned());
         }
+        reasons.extend(board.refused_sources.reason_to_wait());
         match board.progress.since_last_beat() {
             None => reasons.push("Redis has not accepted a heartbeat yet".to_owned()),
             Some(age) if age > REDIS_RECENTLY => {

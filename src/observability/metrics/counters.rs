@@ -155,6 +155,7 @@ impl Metrics {
                 }
                 "done"
             }
+            TaskEnd::NotOffered => "not_offered",
             TaskEnd::Failed => "failed",
             TaskEnd::Lost => "lost",
         };
@@ -230,6 +231,7 @@ fn class_word(class: StoreErrorClass) -> &'static str {
         StoreErrorClass::Transient => "transient",
         StoreErrorClass::OutcomeUnknown => "outcome_unknown",
         StoreErrorClass::TooManyPartitions => "too_many_partitions",
+        StoreErrorClass::TooManyRows => "too_many_rows",
         StoreErrorClass::Schema => "schema",
         StoreErrorClass::Access => "access",
         StoreErrorClass::Refused => "refused",

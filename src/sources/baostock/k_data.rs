@@ -224,7 +224,7 @@ mod tests {
                ["2017-07-04","sh.600000","12.6400000000","12.6400000000","12.6400000000","12.6400000000","","","0","12.6400000000","1"]"#,
         );
         assert_eq!(page.num_records, 2);
-        let NotedBars { bars, notes } = page.rows.into_iter().collect();
+        let NotedBars { bars, notes, .. } = page.rows.into_iter().collect();
         assert_eq!(bars.len(), 1);
         let note = |day: &str, fen, is_suspended, is_special| DayNote {
             day: day.parse().unwrap(),
@@ -246,7 +246,7 @@ mod tests {
         let records = r#"["2017-07-03","20170703093500000","sh.600000","12.6","12.69","12.5","12.64","100","1264","3"],
             ["2017-07-03","soon","sh.600000","","x",null,12.64,"100","1264","3"]"#;
         let page = query(Some(5)).parse(&message(columns, "5", records), 1).unwrap();
-        let NotedBars { bars, notes } = page.rows.into_iter().collect();
+        let NotedBars { bars, notes, .. } = page.rows.into_iter().collect();
         assert_eq!(notes, []);
         assert_eq!(bars[0].timestamp, Field::Value("2017-07-03T09:35:00".parse().unwrap()));
         assert_eq!((&bars[0].volume, &bars[0].amount), (&value("1"), &value("1.264")));

@@ -40,7 +40,7 @@ pub fn baostock_code(code: Code) -> Result<String, SourceErrorKind> {
     match code.exchange() {
         "SH" => Ok(format!("sh.{}", code.digits())),
         "SZ" => Ok(format!("sz.{}", code.digits())),
-        other => Err(SourceErrorKind::BadRequest(format!("BaoStock has no securities of the exchange {other}"))),
+        other => Err(SourceErrorKind::NotCovered(format!("BaoStock has no securities of the exchange {other}"))),
     }
 }
 

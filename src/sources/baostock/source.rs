@@ -214,7 +214,7 @@ impl MarketSource for BaoStockSource {
         SourceId::BAOSTOCK
     }
 
-    fn throttled(&self) -> Duration {
+    fn throttled(&self) -> Vec<(&'static str, Duration)> {
         self.limiter.throttled()
     }
 

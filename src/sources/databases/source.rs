@@ -253,7 +253,7 @@ impl<D: Database> MarketSource for DatabaseSource<D> {
         SourceId::DATABASE
     }
 
-    fn throttled(&self) -> Duration {
+    fn throttled(&self) -> Vec<(&'static str, Duration)> {
         self.limiter.throttled()
     }
 

@@ -35,8 +35,14 @@ struct Envelope<'a> {
 pub fn data<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T, AnswerError> {
     let Envelope { rc, data } = serde_json::from_str(body)
         .map_err(|error| unreadable(&format!("the body is no answer object: {error}"), body))?;
-    let nothing = || AnswerError::Nothing(rc.map_or("missing".to_owned(), |rc| excerpt(rc.get())));
-    serde_json::from_str(data.ok_or_else(nothing)?.get()).map_err(|error| unreadable(&format!("`data`: {error}"), body))
+    let Some(data) = data else {
+        // An unknown security has another `rc`, so a success without data is an answer that was cut.
+        return Err(match rc.map(RawValue::get) {
+            Some(code) if code != "0" => AnswerError::Nothing(excerpt(code)),
+            _ => unreadable("`data` is null without a refusal", body),
+        });
+    };
+    serde_json::from_str(data.get()).map_err(|error| unreadable(&format!("`data`: {error}"), body))
 }
 
 /// The body violates the protocol.

@@ -140,7 +140,8 @@ mod tests {
         assert_eq!((row.code, row.name), (Field::unreadable("1"), Field::unreadable("[\"a\"]")));
         assert!(matches!(row.list_date, Field::Unreadable(_)));
         for (body, part) in [
-            (r#"{"rc":0,"data":null}"#, "no data (rc 0)"),
+            (r#"{"rc":0,"data":null}"#, "`data` is null"),
+            (r#"{"rc":102,"data":null}"#, "no data (rc 102)"),
             (r#"{"rc":0,"data":{"total":-1,"diff":[]}}"#, "`data`"),
             (r#"{"rc":0,"data":{"total":3,"diff":{"0":{}}}}"#, "`data`"),
             ("<html>", "no answer object"),

@@ -4,8 +4,8 @@
 
 //! Each bar is a string of comma-separated fields: time, open, close, high, low, volume in lots, amount in yuan, and
 //! more that is not needed. The time of a minute bar is its end. 1-minute bars cover the last five trading days, with a
-//! row at 09:30 for the opening auction. On days other than the newest their open may be 0, which means that it is
-//! unknown.
+//! row at 09:30 for the opening auction. On days other than the newest their open is 0, which means that it is
+//! unknown; `opens` completes such bars or takes them out.
 
 use std::borrow::Cow;
 
@@ -180,10 +180,11 @@ mod tests {
     fn what_is_no_answer_is_refused_with_its_beginning() {
         let refusal = |body: &str| klines(Frequency::Day).parse(body).unwrap_err().to_string();
         assert_eq!(refusal(r#"{"rc":100,"rt":17,"data":null}"#), "the answer has no data (rc 100)");
-        assert_eq!(refusal(r#"{}"#), "the answer has no data (rc missing)");
         for (body, part) in [
             ("<html><body>502</body></html>", "no answer object"),
             ("", "no answer object"),
+            ("{}", "`data` is null"),
+            (r#"{"rc":0,"data":null}"#, "`data` is null"),
             (&DAY[..200], "no answer object"),
             (r#"{"rc":0,"data":[]}"#, "`data`"),
             (r#"{"rc":0,"data":{"code":600519,"klines":[]}}"#, "`data`"),

@@ -11,6 +11,8 @@ pub mod answer;
 pub mod clist;
 /// Bars.
 pub mod klines;
+/// Bars without an open.
+mod opens;
 /// The source.
 mod source;
 

@@ -6,13 +6,14 @@ use std::fmt;
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, FetchedBar, FetchedStock, Field, Frequency, SourceId};
-use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
+use actors::ports::{BarRequest, MarketSource, NotedBars, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 
 use super::answer::AnswerError;
 use super::clist;
 use super::klines::{Klines, Query};
+use super::opens;
 use crate::adapters::probe::Answer;
 use crate::config::EastMoneySection;
 use crate::sources::SourceSetupError;
@@ -36,6 +37,7 @@ pub struct EastMoneySource {
     bars: HttpClient,
     list: HttpClient,
     limiter: RateLimiter,
+    open_from_close: bool,
 }
 
 impl EastMoneySource {
@@ -50,7 +52,8 @@ impl EastMoneySource {
                 secret: None,
             })
         };
-        Ok(Self { bars: client(&section.url)?, list: client(&section.list_url)?, limiter: RateLimiter::new(budget) })
+        let (bars, list) = (client(&section.url)?, client(&section.list_url)?);
+        Ok(Self { bars, list, limiter: RateLimiter::new(budget), open_from_close: section.open_from_close })
     }
 
     /// Probes the vendor with the smallest call: one code on one day.
@@ -99,7 +102,7 @@ impl EastMoneySource {
         self.get(&self.bars, call.path(), call.query(), |body| call.parse(body)).await
     }
 
-    async fn bars_of(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceErrorKind> {
+    async fn bars_of(&self, request: &BarRequest) -> Result<NotedBars, SourceErrorKind> {
         let BarRequest { code, frequency, range } = *request;
         let mut bars = self.klines(&Klines { code, frequency, range }).await?;
         let oldest = bars.iter().filter_map(day_of).min();
@@ -110,7 +113,11 @@ impl EastMoneySource {
             return Err(reach::too_far_back(request, oldest));
         }
         bars.retain(|bar| day_of(bar).is_none_or(|day| range.contains(day)));
-        Ok(bars)
+        let not_offered = match frequency {
+            Frequency::Minute1 => opens::complete(&mut bars, self.open_from_close),
+            _ => Vec::new(),
+        };
+        Ok(NotedBars { bars, not_offered, ..NotedBars::default() })
     }
 
     async fn all_stocks(&self) -> Result<Vec<FetchedStock>, SourceErrorKind> {
@@ -166,7 +173,7 @@ impl MarketSource for EastMoneySource {
         SourceId::OTHER
     }
 
-    fn throttled(&self) -> Duration {
+    fn throttled(&self) -> Vec<(&'static str, Duration)> {
         self.limiter.throttled()
     }
 
@@ -175,6 +182,10 @@ impl MarketSource for EastMoneySource {
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
+        Ok(self.noted_bars(request).await?.bars)
+    }
+
+    async fn noted_bars(&self, request: &BarRequest) -> Result<NotedBars, SourceError> {
         let BarRequest { code, frequency, range } = request;
         self.bars_of(request).await.map_err(|kind| SourceError {
             source_name: NAME,

@@ -2,46 +2,83 @@
 // Downstream: actors, config
 // Role: A source's request limits and the requests already counted against them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actors::domain::shanghai_clock;
 use chrono::{NaiveDate, NaiveTime};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use crate::config::{RequestLimits, SourceName};
 
-/// Share of a minute's requests that may be sent at once. The rest is spread over the minute, so that no period of 60
-/// seconds has more requests than allowed.
-const BURST_SHARE: f64 = 0.25;
+/// The period in which the requests of a minute are sent. The margin of 3 % is for requests that take different times
+/// to the vendor, which counts them when they arrive.
+const MINUTE: Duration = Duration::from_millis(61_800);
+/// Maximum number of accounts of one source whose requests are remembered.
+const MAX_ACCOUNTS: usize = 4;
 
-/// The requests counted for each source. It outlives the sources, because a vendor does not reset its counters when the
-/// worker reloads its configuration.
-#[derive(Debug, Default)]
-pub struct QuotaState(Mutex<BTreeMap<SourceName, Arc<Mutex<Spent>>>>);
+/// The account that a vendor counts requests for. It holds a hash and never the token itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Account(u64);
 
-impl QuotaState {
-    /// The budget of a source: these limits, with the requests counted so far.
-    pub fn budget(&self, name: SourceName, limits: RequestLimits) -> Budget {
-        let spent = lock(&self.0).entry(name).or_default().clone();
-        Budget { limits, spent }
+impl Account {
+    /// The account of this token.
+    pub fn of(token: Option<&SecretString>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        token.map(|token| token.expose_secret().trim()).hash(&mut hasher);
+        Self(hasher.finish())
     }
 }
 
-/// A source's limits and its request counters.
+/// The requests counted for each source and account. It outlives the sources, because a vendor does not reset its
+/// counters when the worker reloads its configuration.
+#[derive(Debug, Default)]
+pub struct QuotaState(Mutex<BTreeMap<SourceName, Vec<(Account, SharedCounts)>>>);
+
+type SharedCounts = Arc<Mutex<Counts>>;
+
+impl QuotaState {
+    /// The budget of a source that has one account: these limits, with the requests counted so far.
+    pub fn budget(&self, name: SourceName, limits: RequestLimits) -> Budget {
+        self.budget_of(name, Account::default(), limits)
+    }
+
+    /// The budget of an account: these limits, with the requests counted so far.
+    pub fn budget_of(&self, name: SourceName, account: Account, limits: RequestLimits) -> Budget {
+        let mut state = lock(&self.0);
+        let accounts = state.entry(name).or_default();
+        if let Some((_, counts)) = accounts.iter().find(|(known, _)| *known == account) {
+            return Budget { limits, counts: Arc::clone(counts) };
+        }
+        if accounts.len() >= MAX_ACCOUNTS {
+            accounts.remove(0);
+        }
+        let counts = SharedCounts::default();
+        accounts.push((account, Arc::clone(&counts)));
+        Budget { limits, counts }
+    }
+}
+
+/// A source's limits and its request counters. Each interface has the whole limits: a vendor that counts interfaces
+/// separately allows them to each.
 #[derive(Debug, Clone)]
 pub struct Budget {
     /// The limits.
     pub limits: RequestLimits,
-    spent: Arc<Mutex<Spent>>,
+    counts: SharedCounts,
 }
 
-/// The requests counted so far.
+/// The requests counted so far, by interface. Interfaces have constant names, so there are few.
+type Counts = BTreeMap<&'static str, Spent>;
+
+/// The requests to one interface.
 #[derive(Debug, Default)]
 struct Spent {
-    /// Token bucket: the available tokens and the time of that count; `None` before the first request.
-    tokens: Option<(f64, Instant)>,
+    /// When the requests of the last minute were sent, oldest first.
+    sent: VecDeque<Instant>,
     /// The Shanghai day that `sent_today` counts.
     day: Option<NaiveDate>,
     sent_today: u32,
@@ -61,34 +98,34 @@ pub enum Allowance {
 impl From<RequestLimits> for Budget {
     /// A budget without counted requests.
     fn from(limits: RequestLimits) -> Self {
-        Self { limits, spent: Arc::default() }
+        Self { limits, counts: SharedCounts::default() }
     }
 }
 
 impl Budget {
-    /// Takes one request from the budget.
-    pub fn take(&self) -> Allowance {
+    /// Takes one request to this interface from the budget. No period of a minute has more requests than allowed.
+    pub fn take(&self, interface: &'static str) -> Allowance {
         let (now, today, limits) = (Instant::now(), shanghai_clock::today(), &self.limits);
-        let mut spent = lock(&self.spent);
+        let mut counts = lock(&self.counts);
+        let spent = counts.entry(interface).or_default();
         if spent.day != Some(today) {
             (spent.day, spent.sent_today) = (Some(today), 0);
         }
         if limits.per_day > 0 && spent.sent_today >= limits.per_day {
             return Allowance::DayIsFull(until_midnight());
         }
-        if limits.per_minute > 0 {
-            let burst = (f64::from(limits.per_minute) * BURST_SHARE).max(1.0);
-            let per_second = f64::from(limits.per_minute) * (1.0 - BURST_SHARE) / 60.0;
-            let earned =
-                |(tokens, since): (f64, Instant)| tokens + now.duration_since(since).as_secs_f64() * per_second;
-            let tokens = spent.tokens.map_or(burst, earned).min(burst);
-            if tokens < 1.0 {
-                spent.tokens = Some((tokens, now));
-                return Allowance::NotBefore(now + Duration::from_secs_f64((1.0 - tokens) / per_second));
-            }
-            spent.tokens = Some((tokens - 1.0, now));
+        while spent.sent.front().is_some_and(|time| now.duration_since(*time) >= MINUTE) {
+            spent.sent.pop_front();
         }
-        spent.sent_today += 1;
+        if limits.per_minute > 0 {
+            // A reload may have lowered the limit below what is sent.
+            let place = spent.sent.len().checked_sub(limits.per_minute as usize);
+            if let Some(time) = place.and_then(|place| spent.sent.get(place)) {
+                return Allowance::NotBefore(*time + MINUTE);
+            }
+            spent.sent.push_back(now);
+        }
+        spent.sent_today = spent.sent_today.saturating_add(1);
         Allowance::Sent
     }
 }
@@ -107,48 +144,87 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
-
     fn limits(per_minute: u32, per_day: u32) -> RequestLimits {
         RequestLimits { per_minute, per_day, max_concurrent: 1, pause_after_failures: 3, pause_ms: 1_000 }
     }
 
-    /// The number of requests that may be sent at once.
+    /// The number of requests to this interface that may be sent at once.
+    fn sent_to(budget: &Budget, interface: &'static str) -> usize {
+        (0..1_000).take_while(|_| budget.take(interface) == Allowance::Sent).count()
+    }
+
     fn sent_at_once(budget: &Budget) -> usize {
-        (0..1_000).take_while(|_| budget.take() == Allowance::Sent).count()
+        sent_to(budget, "daily")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn uses_the_whole_minute_less_a_margin() {
+        let budget = Budget::from(limits(500, 0));
+        let begun = Instant::now();
+        let mut sent: Vec<Instant> = Vec::new();
+        while begun.elapsed() < 10 * MINUTE {
+            match budget.take("daily") {
+                Allowance::Sent => sent.push(Instant::now()),
+                Allowance::NotBefore(time) => tokio::time::sleep_until(time).await,
+                Allowance::DayIsFull(_) => panic!("no limit of a day"),
+            }
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        for (place, time) in sent.iter().enumerate() {
+            let within = sent[place..].iter().take_while(|later| **later < *time + Duration::from_secs(60)).count();
+            assert!(within <= 500, "{within}");
+        }
+        let per_minute = sent.len() as f64 * 60.0 / begun.elapsed().as_secs_f64();
+        assert!(per_minute > 0.95 * 500.0, "{per_minute}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_interface_has_the_whole_limit() {
+        let budget = Budget::from(limits(100, 150));
+        assert_eq!((sent_to(&budget, "daily"), sent_to(&budget, "stk_mins")), (100, 100));
+        tokio::time::advance(MINUTE).await;
+        assert_eq!((sent_to(&budget, "daily"), sent_to(&budget, "adj_factor")), (50, 100));
+        assert!(matches!(budget.take("daily"), Allowance::DayIsFull(_)));
+        assert!(matches!(budget.take("adj_factor"), Allowance::NotBefore(_)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn reload_keeps_the_count_of_the_minute() {
         let quotas = QuotaState::default();
-        assert_eq!(sent_at_once(&quotas.budget(SourceName::Tushare, limits(100, 0))), 25);
-        let after = quotas.budget(SourceName::Tushare, limits(100, 0));
-        assert!(matches!(after.take(), Allowance::NotBefore(_)), "the burst is spent");
-        assert_eq!(
-            sent_at_once(&quotas.budget(SourceName::Yahoo, limits(100, 0))),
-            25,
-            "other sources have their own burst"
-        );
+        let of = |name, per_minute| quotas.budget(name, limits(per_minute, 0));
+        assert_eq!(sent_at_once(&of(SourceName::Tushare, 100)), 100);
+        assert!(matches!(of(SourceName::Tushare, 100).take("daily"), Allowance::NotBefore(_)), "it is spent");
+        assert_eq!(sent_at_once(&of(SourceName::Yahoo, 100)), 100, "other sources have their own");
+        assert_eq!(sent_at_once(&of(SourceName::Tushare, 150)), 50, "a higher limit applies at once");
+        assert_eq!(sent_at_once(&of(SourceName::Tushare, 50)), 0, "so does a lower one");
         tokio::time::advance(MINUTE).await;
-        assert_eq!(sent_at_once(&after), 25);
-        tokio::time::advance(MINUTE).await;
-        assert_eq!(
-            sent_at_once(&quotas.budget(SourceName::Tushare, limits(200, 0))),
-            50,
-            "a higher limit applies at once"
-        );
+        assert_eq!(sent_at_once(&of(SourceName::Tushare, 50)), 50);
     }
 
     #[test]
     fn reload_keeps_the_count_of_the_day() {
         let quotas = QuotaState::default();
-        assert_eq!(sent_at_once(&quotas.budget(SourceName::Tushare, limits(0, 20))), 20);
-        let full = quotas.budget(SourceName::Tushare, limits(0, 20)).take();
-        assert!(matches!(full, Allowance::DayIsFull(left) if left <= 24 * 60 * MINUTE), "{full:?}");
-        assert_eq!(
-            sent_at_once(&quotas.budget(SourceName::Tushare, limits(0, 25))),
-            5,
-            "a higher limit applies at once"
-        );
+        let of = |per_day| quotas.budget(SourceName::Tushare, limits(0, per_day));
+        assert_eq!(sent_at_once(&of(20)), 20);
+        let full = of(20).take("daily");
+        assert!(matches!(full, Allowance::DayIsFull(left) if left <= Duration::from_secs(86_400)), "{full:?}");
+        assert_eq!(sent_at_once(&of(25)), 5, "a higher limit applies at once");
+    }
+
+    #[test]
+    fn another_token_is_counted_by_itself() {
+        let quotas = QuotaState::default();
+        let of = |token: &str| {
+            let account = Account::of(Some(&token.to_owned().into()));
+            assert!(!format!("{account:?}").contains(token));
+            quotas.budget_of(SourceName::Tushare, account, limits(0, 20))
+        };
+        assert_eq!(sent_at_once(&of("first")), 20);
+        assert_eq!(sent_at_once(&of("second")), 20);
+        assert_eq!(sent_at_once(&of("first ")), 0, "its requests are remembered");
+        for number in 0..50 {
+            of(&format!("token {number}"));
+        }
+        assert_eq!(lock(&quotas.0).values().map(Vec::len).max(), Some(MAX_ACCOUNTS));
     }
 }

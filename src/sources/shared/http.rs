@@ -1,5 +1,5 @@
 // Upstream: sources::eastmoney, sources::tushare, sources::yahoo
-// Downstream: actors, excerpt, kit, redact, sources
+// Downstream: actors, excerpt, kit, redact, sources, throttling
 // Role: HTTP client for vendors: bounded requests, classified errors, secrets removed from answers.
 
 use std::error::Error;
@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use crate::sources::SourceSetupError;
 use crate::sources::shared::excerpt::excerpt;
 use crate::sources::shared::redact::without_secret;
+use crate::sources::shared::throttling::is_throttling_page;
 
 /// A server that accepts no connection within this time counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -110,7 +111,13 @@ impl HttpClient {
     async fn send(&self, request: RequestBuilder) -> Result<String, SourceErrorKind> {
         let response = request.send().await.map_err(|error| self.kind_of(&error))?;
         if response.status().is_success() {
-            return self.text_of(self.read(response).await?);
+            let wait = retry_after(response.headers(), Utc::now());
+            let text = self.text_of(self.read(response).await?)?;
+            if is_throttling_page(&text) {
+                let message = format!("the answer has no data but says: {}", excerpt(&text));
+                return Err(SourceErrorKind::RateLimited { message, retry_after: wait });
+            }
+            return Ok(text);
         }
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.error_body(response).await;

@@ -14,6 +14,8 @@ pub(crate) mod day_note;
 pub(crate) mod excerpt;
 /// HTTP client with limits.
 pub(crate) mod http;
+/// Limits of one interface of a vendor.
+pub mod interface_limit;
 /// Rows of JSON answers.
 pub(crate) mod json_rows;
 /// Rate limiter for requests.
@@ -22,6 +24,8 @@ pub mod rate_limiter;
 pub(crate) mod reach;
 /// Removes secrets from texts.
 pub(crate) mod redact;
+/// Recognizes answers about too many requests.
+pub(crate) mod throttling;
 /// Parses the timestamp formats of vendors.
 pub mod timestamps;
 /// Units of volumes and amounts.

@@ -1,47 +1,35 @@
 // Upstream: sources::baostock, sources::databases, sources::eastmoney, sources::tdx, sources::tushare, sources::yahoo
-// Downstream: actors, budget, config
-// Role: Delays requests to a vendor: configured limits, the vendor's own limits, pauses after failures.
+// Downstream: actors, budget, config, interface_limit
+// Role: Delays requests to a vendor: the limits of each interface, concurrent requests, pauses after failures.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actors::ports::SourceErrorKind;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
-use crate::sources::shared::budget::{Allowance, Budget};
+use crate::sources::shared::budget::Budget;
+use crate::sources::shared::interface_limit::{Block, InterfaceLimit};
 
-/// The longest block. If a vendor limits requests by hour or day, one request per minute tests whether its limit was
-/// raised meanwhile.
-const MAX_BLOCK: Duration = Duration::from_secs(60);
-
-/// The rate limiter for all requests to a vendor. A rejected or failed request blocks the others too, so that
-/// concurrent fetches do not all run into the same limit or outage.
+/// The rate limiter for all requests to a vendor. A rejected request blocks the others to the same interface, and
+/// repeated failures block all, so that concurrent fetches do not all run into the same limit or outage.
 #[derive(Debug)]
 pub struct RateLimiter {
     budget: Budget,
     slots: Semaphore,
-    state: Mutex<State>,
-    throttled_ms: AtomicU64,
+    /// The interfaces used so far. Their names are constants, so there are few.
+    interfaces: Mutex<BTreeMap<&'static str, Arc<InterfaceLimit>>>,
+    outage: Mutex<Outage>,
     /// Whether another source has replaced this one.
     is_replaced: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    blocked: Option<Block>,
+struct Outage {
+    pause: Option<Block>,
     failures_in_a_row: u32,
-}
-
-#[derive(Debug, Clone)]
-struct Block {
-    ends_at: Instant,
-    /// The end of the vendor's rate-limit window, which may be later than `ends_at`.
-    window_ends: Instant,
-    message: String,
-    /// Whether the vendor requested the block, as opposed to failing.
-    is_limit: bool,
 }
 
 impl RateLimiter {
@@ -49,35 +37,47 @@ impl RateLimiter {
     pub fn new(budget: impl Into<Budget>) -> Self {
         let budget = budget.into();
         let slots = Semaphore::new(budget.limits.max_concurrent.max(1) as usize);
-        let (throttled_ms, is_replaced) = (AtomicU64::default(), watch::Sender::new(false));
-        Self { budget, slots, state: Mutex::default(), throttled_ms, is_replaced }
+        let (interfaces, outage, is_replaced) = (Mutex::default(), Mutex::default(), watch::Sender::new(false));
+        Self { budget, slots, interfaces, outage, is_replaced }
     }
 
-    /// Sends a request as soon as the limits allow it. A block is waited for if it ends within `max_wait`. Otherwise
-    /// the request fails at once with the vendor's own text, and the caller decides whether to retry. The configured
-    /// limit per minute is always waited for: less than a minute for each request that is already waiting.
+    /// Sends a request to a vendor that counts all requests together: see [`RateLimiter::pass_to`].
     pub async fn pass<T>(
         &self,
         max_wait: Duration,
         request: impl AsyncFnOnce() -> Result<T, SourceErrorKind>,
     ) -> Result<T, SourceErrorKind> {
+        self.pass_to(InterfaceLimit::ALL, max_wait, request).await
+    }
+
+    /// Sends a request to this interface as soon as the limits allow it. A block is waited for if it ends within
+    /// `max_wait`. Otherwise the request fails at once with the vendor's own text, and the caller decides whether to
+    /// retry. The configured limit per minute is always waited for: less than a minute for each request that is already
+    /// waiting.
+    pub async fn pass_to<T>(
+        &self,
+        interface: &'static str,
+        max_wait: Duration,
+        request: impl AsyncFnOnce() -> Result<T, SourceErrorKind>,
+    ) -> Result<T, SourceErrorKind> {
         let begun = Instant::now();
+        let interface = self.interface(interface);
         let mut is_replaced = self.is_replaced.subscribe();
         let slot = tokio::select! {
             biased;
             _ = is_replaced.wait_for(|is_replaced| *is_replaced) => Err(SourceErrorKind::Replaced),
-            slot = self.slot(max_wait) => slot,
+            slot = self.slot(&interface, max_wait) => slot,
         };
-        self.throttled_ms.fetch_add(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+        interface.waited(begun.elapsed());
         let _slot = slot?;
         let outcome = request().await;
-        self.record_outcome(outcome.as_ref().err());
+        self.record_outcome(&interface, outcome.as_ref().err());
         outcome
     }
 
-    /// The total time that requests have waited here.
-    pub fn throttled(&self) -> Duration {
-        Duration::from_millis(self.throttled_ms.load(Ordering::Relaxed))
+    /// The total time that requests have waited here, by interface.
+    pub fn throttled(&self) -> Vec<(&'static str, Duration)> {
+        lock(&self.interfaces).values().map(|interface| interface.throttled()).collect()
     }
 
     /// Stops sending. Requests that wait now or arrive later fail with [`SourceErrorKind::Replaced`].
@@ -85,18 +85,24 @@ impl RateLimiter {
         self.is_replaced.send_replace(true);
     }
 
-    async fn slot(&self, max_wait: Duration) -> Result<SemaphorePermit<'_>, SourceErrorKind> {
-        // The semaphore is never closed.
-        let slot = self.slots.acquire().await.map_err(|_closed| SourceErrorKind::Replaced)?;
-        self.wait(max_wait).await?;
-        Ok(slot)
+    fn interface(&self, name: &'static str) -> Arc<InterfaceLimit> {
+        let mut interfaces = lock(&self.interfaces);
+        let new = || Arc::new(InterfaceLimit::new(name, self.budget.clone()));
+        Arc::clone(interfaces.entry(name).or_insert_with(new))
     }
 
-    async fn wait(&self, max_wait: Duration) -> Result<(), SourceErrorKind> {
+    /// Waits for the request's turn, for the end of a block, and for the limits. Holds no slot meanwhile, so that an
+    /// interface at its limit does not delay others.
+    async fn slot(
+        &self,
+        interface: &InterfaceLimit,
+        max_wait: Duration,
+    ) -> Result<SemaphorePermit<'_>, SourceErrorKind> {
+        let _turn = interface.turn().await;
         let deadline = Instant::now() + max_wait;
         loop {
             // Another answer may start a new block while this request waits.
-            match self.block() {
+            match self.block(interface) {
                 Some(block) if block.ends_at <= deadline => {
                     tokio::time::sleep_until(block.ends_at).await;
                     continue;
@@ -104,77 +110,56 @@ impl RateLimiter {
                 Some(block) => return Err(block.error()),
                 None => {}
             }
-            match self.budget.take() {
-                Allowance::Sent => return Ok(()),
-                Allowance::NotBefore(time) => tokio::time::sleep_until(time).await,
-                Allowance::DayIsFull(retry_after) => {
-                    let per_day = self.budget.limits.per_day;
-                    let message = format!("not sent: the daily limit of {per_day} requests is used up");
-                    return Err(SourceErrorKind::RateLimited { message, retry_after });
-                }
+            // The semaphore is never closed.
+            let slot = self.slots.acquire().await.map_err(|_closed| SourceErrorKind::Replaced)?;
+            if self.block(interface).is_some() {
+                continue;
             }
+            let Some(time) = interface.take()? else { return Ok(slot) };
+            drop(slot);
+            tokio::time::sleep_until(time).await;
         }
     }
 
-    /// The current block, if any.
-    fn block(&self) -> Option<Block> {
-        let mut state = self.lock();
-        if state.blocked.as_ref().is_some_and(|block| block.ends_at <= Instant::now()) {
-            state.blocked = None;
-        }
-        state.blocked.clone()
+    /// The current block that ends last, if any.
+    fn block(&self, interface: &InterfaceLimit) -> Option<Block> {
+        let pause = {
+            let mut outage = lock(&self.outage);
+            outage.pause.take_if(|pause| pause.ends_at <= Instant::now());
+            outage.pause.clone()
+        };
+        interface.block().into_iter().chain(pause).max_by_key(|block| block.ends_at)
     }
 
     /// Updates the state from a request's outcome.
-    fn record_outcome(&self, error: Option<&SourceErrorKind>) {
+    fn record_outcome(&self, interface: &InterfaceLimit, error: Option<&SourceErrorKind>) {
         match error {
-            Some(SourceErrorKind::RateLimited { message, retry_after }) => {
-                self.start_block(message, *retry_after, true)
-            }
+            Some(SourceErrorKind::RateLimited { message, retry_after }) => interface.refuse(message, *retry_after),
             Some(
                 kind @ (SourceErrorKind::Unreachable(_) | SourceErrorKind::Timeout(_) | SourceErrorKind::Server(_)),
-            ) => {
-                let failures = {
-                    let mut state = self.lock();
-                    state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
-                    state.failures_in_a_row
-                };
-                if failures >= self.budget.limits.pause_after_failures {
-                    self.start_block(&kind.to_string(), Duration::from_millis(self.budget.limits.pause_ms), false);
-                    // After the pause, one more failure starts another one.
-                    self.lock().failures_in_a_row = self.budget.limits.pause_after_failures.saturating_sub(1);
-                }
-            }
-            _ => self.lock().failures_in_a_row = 0,
+            ) => self.record_failure(kind),
+            _ => lock(&self.outage).failures_in_a_row = 0,
         }
     }
 
-    /// Blocks requests for `retry_after`, at most a minute. Never shortens the current block.
-    fn start_block(&self, message: &str, retry_after: Duration, is_limit: bool) {
-        let now = Instant::now();
-        let ends_at = now + retry_after.min(MAX_BLOCK);
-        let window_ends = now.checked_add(retry_after).unwrap_or(ends_at);
-        let mut state = self.lock();
-        if state.blocked.as_ref().is_none_or(|block| block.ends_at < ends_at) {
-            state.blocked = Some(Block { ends_at, window_ends, message: message.to_owned(), is_limit });
+    fn record_failure(&self, kind: &SourceErrorKind) {
+        let limits = &self.budget.limits;
+        let mut outage = lock(&self.outage);
+        outage.failures_in_a_row = outage.failures_in_a_row.saturating_add(1);
+        if outage.failures_in_a_row < limits.pause_after_failures {
+            return;
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let pause = Block::after_failures(&kind.to_string(), Duration::from_millis(limits.pause_ms));
+        if outage.pause.as_ref().is_none_or(|current| current.ends_at < pause.ends_at) {
+            outage.pause = Some(pause);
+        }
+        // After the pause, one more failure starts another one.
+        outage.failures_in_a_row = limits.pause_after_failures.saturating_sub(1);
     }
 }
 
-impl Block {
-    fn error(&self) -> SourceErrorKind {
-        let text = &self.message;
-        if self.is_limit {
-            let retry_after = self.window_ends.saturating_duration_since(Instant::now());
-            let message = format!("not sent: the vendor rate-limited an earlier request: {text}");
-            return SourceErrorKind::RateLimited { message, retry_after };
-        }
-        SourceErrorKind::Unreachable(format!("not sent: the source is paused after repeated failures: {text}"))
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -204,7 +189,7 @@ mod tests {
             let in_a_minute = sent.iter().filter(|time| *time >= start && **time < *start + MINUTE).count();
             assert!(in_a_minute <= 100, "{in_a_minute}");
         }
-        assert!(begun.elapsed() < 5 * MINUTE + MINUTE / 6, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < 3 * MINUTE + MINUTE / 6, "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
@@ -228,8 +213,8 @@ mod tests {
         };
         assert!(message.contains("every hour 20 calls"), "{message}");
         assert!(retry_after > Duration::from_secs(3_500), "{retry_after:?}");
-        // The block itself lasts a minute only.
-        assert_eq!(limiter.pass(MINUTE, async || Ok(())).await, Ok(()));
+        // The block itself ends earlier than the window.
+        assert_eq!(limiter.pass(5 * MINUTE, async || Ok(())).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -293,5 +278,33 @@ mod tests {
             panic!("the daily limit must be reached");
         };
         assert!(message.contains("daily limit of 2 requests"), "{message}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn interface_at_its_limit_delays_no_other() {
+        let limiter = RateLimiter::new(RequestLimits { per_minute: 2, max_concurrent: 1, ..limits() });
+        let begun = Instant::now();
+        let send = async |interface| limiter.pass_to(interface, MINUTE, async || Ok(begun.elapsed().as_secs())).await;
+        let of_one = async { tokio::join!(send("daily"), send("daily"), send("daily"), send("daily")) };
+        let (one, other) = tokio::join!(of_one, send("stk_mins"));
+        assert_eq!((one, other), ((Ok(0), Ok(0), Ok(61), Ok(61)), Ok(0)));
+        let throttled: Vec<_> = limiter.throttled().iter().map(|(name, time)| (*name, time.as_secs())).collect();
+        assert_eq!(throttled, [("daily", 123), ("stk_mins", 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusal_blocks_its_interface_and_failures_all() {
+        let limiter = RateLimiter::new(limits());
+        let hourly = async || Err::<(), _>(limited("every hour 1 call", 3_600));
+        assert!(limiter.pass_to("stock_basic", Duration::ZERO, hourly).await.is_err());
+        let error = limiter.pass_to("stock_basic", Duration::ZERO, async || Ok(())).await.unwrap_err().to_string();
+        assert!(error.contains("to `stock_basic`: every hour"), "{error}");
+        assert_eq!(limiter.pass_to("daily", Duration::ZERO, async || Ok(())).await, Ok(()));
+        for _ in 0..3 {
+            let down = async || Err::<(), _>(SourceErrorKind::Unreachable("refused".into()));
+            assert!(limiter.pass_to("daily", Duration::ZERO, down).await.is_err());
+        }
+        let error = limiter.pass_to("stk_mins", Duration::ZERO, async || Ok(())).await.unwrap_err().to_string();
+        assert!(error.contains("paused"), "{error}");
     }
 }

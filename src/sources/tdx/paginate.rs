@@ -21,6 +21,8 @@ const OVERLAP: usize = 8;
 pub struct Pages {
     /// The bars of the range, oldest first.
     pub bars: Vec<FetchedBar>,
+    /// The days of the range with a daily bar without any trade, newest first: the security was suspended.
+    pub suspended: Vec<NaiveDate>,
     /// The last bar before the range, if there is one.
     pub before: Option<FetchedBar>,
     /// The oldest day among all bars read.
@@ -60,8 +62,10 @@ pub async fn bars(
                     continue;
                 }
             }
-            if is_traded(&bar, frequency) {
-                newest_first.push(bar);
+            match &bar.timestamp {
+                _ if is_traded(&bar, frequency) => newest_first.push(bar),
+                Field::Value(time) => pages.suspended.push(time.date()),
+                _ => {}
             }
         }
         if is_last || pages.before.is_some() {

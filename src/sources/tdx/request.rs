@@ -78,7 +78,7 @@ impl Security {
             "SH" => Market::Shanghai,
             other => {
                 let text = format!("TDX has only securities of Shanghai and Shenzhen, and {code} is of {other}");
-                return Err(SourceErrorKind::BadRequest(text));
+                return Err(SourceErrorKind::NotCovered(text));
             }
         };
         Ok(Self { code, market })

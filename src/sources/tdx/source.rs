@@ -6,9 +6,10 @@ use std::fmt;
 use std::time::Duration;
 
 use actors::domain::{
-    Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, Field, Frequency, SourceId, shanghai_clock,
+    Code, DateRange, DayNote, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, Field, Frequency, SourceId,
+    shanghai_clock,
 };
-use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
+use actors::ports::{BarRequest, MarketSource, NotedBars, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 
@@ -50,7 +51,7 @@ impl TdxSource {
         Ok(Answer::of(format!("{} has {count} securities of Shanghai", self.client.address())))
     }
 
-    async fn bars_of(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceErrorKind> {
+    async fn bars_of(&self, request: &BarRequest) -> Result<NotedBars, SourceErrorKind> {
         let BarRequest { code, frequency, range } = *request;
         let security = Security::of(code)?;
         let found = paginate::bars(&self.client, security, frequency, range).await?;
@@ -60,7 +61,14 @@ impl TdxSource {
         {
             return Err(reach::too_far_back(request, found.oldest));
         }
-        Ok(found.bars)
+        let notes = found.suspended.into_iter().map(DayNote::suspended).collect();
+        Ok(NotedBars { bars: found.bars, notes, ..NotedBars::default() })
+    }
+
+    /// The days of the day file without any trade.
+    async fn suspended_days(&self, code: Code, range: DateRange) -> Result<Vec<NaiveDate>, SourceErrorKind> {
+        let found = paginate::bars(&self.client, Security::of(code)?, Frequency::Day, range).await?;
+        Ok(found.suspended)
     }
 
     async fn ticks_of(&self, code: Code, day: NaiveDate) -> Result<Vec<FetchedTick>, SourceErrorKind> {
@@ -121,7 +129,7 @@ impl MarketSource for TdxSource {
         SourceId::TDX
     }
 
-    fn throttled(&self) -> Duration {
+    fn throttled(&self) -> Vec<(&'static str, Duration)> {
         self.client.limiter.throttled()
     }
 
@@ -130,8 +138,22 @@ impl MarketSource for TdxSource {
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
+        Ok(self.noted_bars(request).await?.bars)
+    }
+
+    async fn noted_bars(&self, request: &BarRequest) -> Result<NotedBars, SourceError> {
         let BarRequest { code, frequency, range } = request;
         self.with_request(self.bars_of(request).await, format!("{frequency} bars of {code} {range}"))
+    }
+
+    /// A server may also leave out the bar of a suspended day.
+    fn knows_all_suspensions(&self) -> bool {
+        false
+    }
+
+    async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
+        let suspended = self.suspended_days(code, range).await.map(Some);
+        self.with_request(suspended, format!("suspensions of {code} {range}"))
     }
 
     async fn ticks(&self, code: Code, day: NaiveDate) -> Result<Vec<FetchedTick>, SourceError> {

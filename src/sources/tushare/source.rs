@@ -44,10 +44,8 @@ pub struct TushareSource {
     transport: Transport,
     token: SecretString,
     timeout: Duration,
+    /// Tushare counts each interface separately.
     limiter: RateLimiter,
-    /// The rate limiter of optional interfaces. Tushare counts each interface separately, so it has its own budget,
-    /// which starts again at a reload.
-    optional_limiter: RateLimiter,
     /// Whether the account may not query suspensions. This is logged once and not tried again before a reload.
     no_suspensions: AtomicBool,
 }
@@ -67,9 +65,8 @@ impl TushareSource {
         let token = SecretString::from(token.ok_or(SourceSetupError::TokenMissing)?);
         let timeout = Duration::from_millis(section.timeout_ms);
         let transport = Transport::new(&section.url, section.timeout_ms, token.clone())?;
-        let budget = budget.into();
-        let (optional_limiter, limiter) = (RateLimiter::new(budget.limits), RateLimiter::new(budget));
-        Ok(Self { transport, token, timeout, limiter, optional_limiter, no_suspensions: AtomicBool::new(false) })
+        let limiter = RateLimiter::new(budget);
+        Ok(Self { transport, token, timeout, limiter, no_suspensions: AtomicBool::new(false) })
     }
 
     /// Probes the vendor and the token with the smallest call: one code on one day.
@@ -100,10 +97,8 @@ impl TushareSource {
                 AnswerError::Unreadable(reason) => SourceErrorKind::BadAnswer(reason),
             })
         };
-        match I::IS_OPTIONAL {
-            true => self.optional_limiter.pass(Duration::ZERO, request).await,
-            false => self.limiter.pass(self.timeout, request).await,
-        }
+        let max_wait = if I::IS_OPTIONAL { Duration::ZERO } else { self.timeout };
+        self.limiter.pass_to(I::NAME, max_wait, request).await
     }
 
     fn body<I: Interface>(&self, call: &I, offset: usize) -> Result<Vec<u8>, SourceErrorKind> {
@@ -188,13 +183,12 @@ impl MarketSource for TushareSource {
         SourceId::TUSHARE
     }
 
-    fn throttled(&self) -> Duration {
+    fn throttled(&self) -> Vec<(&'static str, Duration)> {
         self.limiter.throttled()
     }
 
     fn retire(&self) {
         self.limiter.retire();
-        self.optional_limiter.retire();
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {
@@ -208,7 +202,7 @@ impl MarketSource for TushareSource {
             None => Ok(self.rows(&Daily { code, range }, &about).await?.into_iter().collect()),
             Some(minutes) => {
                 let bars = self.rows(&StkMins { code, range, minutes }, &about).await?;
-                Ok(NotedBars { bars, notes: Vec::new() })
+                Ok(NotedBars { bars, ..NotedBars::default() })
             }
         }
     }

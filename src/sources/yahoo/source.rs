@@ -19,6 +19,7 @@ use crate::sources::SourceSetupError;
 use crate::sources::shared::budget::Budget;
 use crate::sources::shared::http::{HttpClient, HttpSettings};
 use crate::sources::shared::rate_limiter::RateLimiter;
+use crate::sources::shared::throttling::is_throttling_text;
 
 /// The name in configuration, logs and reports.
 const NAME: &str = "yahoo";
@@ -28,6 +29,9 @@ const ID: SourceId = SourceId::new(6).without_amounts().without_exact_prices();
 /// The request of a probe: a bank listed since 1991, on a trading day (2024-01-02 in Shanghai).
 const PROBED_SYMBOL: &str = "000001.SZ";
 const PROBED_PERIOD: Range<i64> = 1_704_124_800..1_704_211_200;
+
+/// The wait after a refusal in an answer with status 200, which names no time.
+const THROTTLING_WAIT: Duration = Duration::from_secs(60);
 
 /// Yahoo Finance as a source.
 pub struct YahooSource {
@@ -55,6 +59,9 @@ impl YahooSource {
         let request = async || {
             let body = self.http.get(url).await?;
             chart::parse(&body, symbol, interval).map_err(|error| match error {
+                ChartError::Refused(message) if is_throttling_text(&message) => {
+                    SourceErrorKind::RateLimited { message, retry_after: THROTTLING_WAIT }
+                }
                 ChartError::Refused(text) => SourceErrorKind::BadRequest(text),
                 ChartError::Unreadable(reason) => SourceErrorKind::BadAnswer(reason),
             })
@@ -92,7 +99,7 @@ fn symbol(code: Code) -> Result<String, SourceErrorKind> {
     match code.exchange() {
         "SH" => Ok(format!("{}.SS", code.digits())),
         "SZ" => Ok(format!("{}.SZ", code.digits())),
-        other => Err(SourceErrorKind::BadRequest(format!("Yahoo has no securities of the exchange {other}"))),
+        other => Err(SourceErrorKind::NotCovered(format!("Yahoo has no securities of the exchange {other}"))),
     }
 }
 
@@ -106,7 +113,7 @@ impl MarketSource for YahooSource {
         ID
     }
 
-    fn throttled(&self) -> Duration {
+    fn throttled(&self) -> Vec<(&'static str, Duration)> {
         self.limiter.throttled()
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::services::{host_and_port, required};
@@ -46,12 +47,20 @@ impl Database {
         ));
     }
 
+    /// Creates a table of adjustment factors with the columns of Ginkgo's, which deduplicates no INSERT.
+    pub fn create_factors(&self) {
+        self.query(
+            "CREATE TABLE adjustfactor (code String, foreadjustfactor Decimal(16,6), backadjustfactor Decimal(16,6), \
+             adjustfactor Decimal(16,6), uuid String, meta String, `desc` String, timestamp DateTime, source Int8) \
+             ENGINE = MergeTree ORDER BY (code, timestamp)",
+        );
+    }
+
     /// Runs a statement and returns the answer as tab-separated text.
     pub fn try_query(&self, sql: &str) -> Result<String, String> {
-        let client = blocking_client();
         let url = format!("{}/?database={}", self.url, self.name);
         let answer = block_on(async {
-            let answer = client.post(&url).body(sql.to_owned()).send().await.map_err(|error| error.to_string())?;
+            let answer = CLIENT.post(&url).body(sql.to_owned()).send().await.map_err(|error| error.to_string())?;
             let ok = answer.status().is_success();
             let text = answer.text().await.map_err(|error| error.to_string())?;
             if ok { Ok(text) } else { Err(text) }
@@ -96,8 +105,7 @@ impl Database {
     /// Number of statements on this database, by kind.
     pub fn statements(&self) -> BTreeMap<String, u64> {
         let url = format!("{}/_log?database={}", self.url, self.name);
-        let text =
-            block_on(async { blocking_client().get(&url).send().await?.text().await }).expect("the statement log");
+        let text = block_on(async { CLIENT.get(&url).send().await?.text().await }).expect("the statement log");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
@@ -105,7 +113,7 @@ impl Database {
     /// `mode=lost_answer` or `mode=delay&ms=…`.
     pub fn fault(&self, fault: &str, count: u32) {
         let url = format!("{}/_fault?{fault}&count={count}&database={}", self.url, self.name);
-        let ok = block_on(async { blocking_client().post(&url).send().await.map(|a| a.status().is_success()) });
+        let ok = block_on(async { CLIENT.post(&url).send().await.map(|a| a.status().is_success()) });
         assert!(ok.expect("an answer to the fault request"), "{fault}");
     }
 }
@@ -174,11 +182,13 @@ pub fn wait_for_rows(database: &Database, rows: u64, deadline: Duration) {
     wait_until(&format!("{rows} rows in {}", database.name), deadline, || database.count() >= rows);
 }
 
-fn blocking_client() -> reqwest::Client {
+/// Made once: a client takes longer to make than a statement to run. It keeps no connection, so that each runtime opens
+/// its own.
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
     // The client needs a crypto provider even for plain HTTP. A second installation fails, which is harmless.
     let _already_there = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("an HTTP client")
-}
+});
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)

@@ -96,14 +96,17 @@ fn kline(bar: &MinuteRow) -> String {
     format!("{time},{o},{c},{h},{l},{lots},{amount},0.10,0.00,0.00,0.01")
 }
 
-/// The response of `trends2`: one-minute bars of the last days, with a row for the opening auction.
-pub fn trends(dataset: &Dataset, params: &Params, minute_days: usize) -> String {
+/// The response of `trends2`: one-minute bars of the last days, with a row for the opening auction. With `zero_opens`
+/// those of all days but the newest have an open of 0.
+pub fn trends(dataset: &Dataset, params: &Params, minute_days: usize, zero_opens: bool) -> String {
     let Some((code, rows)) = security(dataset, params) else { return envelope(100, &Value::Null) };
     let days = param(params, "ndays").parse::<usize>().unwrap_or(1).min(minute_days);
+    let newest = rows.last().map(|row| row.date);
     let known = &rows[rows.len().saturating_sub(days)..];
     let trend = |bar: MinuteRow| {
         let [o, c, h, l, amount] = [bar.open, bar.close, bar.high(), bar.low(), bar.amount()].map(hundredths);
         let (time, lots) = (bar.end.format("%Y-%m-%d %H:%M"), bar.shares / 100);
+        let o = if zero_opens && Some(bar.end.date()) != newest { "0.00".to_owned() } else { o };
         format!("{time},{o},{c},{h},{l},{lots},{amount},{c}0")
     };
     let trends: Vec<String> = known.iter().flat_map(|row| minute_rows(row, 1, true)).map(trend).collect();

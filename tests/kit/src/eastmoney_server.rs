@@ -45,11 +45,13 @@ pub struct Options {
     pub page_size: usize,
     /// The number of trading days that have minute bars.
     pub minute_days: usize,
+    /// Whether 1-minute bars of all days but the newest have an open of 0, as the vendor's have.
+    pub zero_opens: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { port: 0, page_size: 100, minute_days: 5 }
+        Self { port: 0, page_size: 100, minute_days: 5, zero_opens: false }
     }
 }
 
@@ -150,7 +152,10 @@ impl State {
         let data = lock(&self.data);
         match url.path() {
             "/api/qt/stock/kline/get" => Some(eastmoney_data::klines(&data, &params, self.options.minute_days)),
-            "/api/qt/stock/trends2/get" => Some(eastmoney_data::trends(&data, &params, self.options.minute_days)),
+            "/api/qt/stock/trends2/get" => Some({
+                let Options { minute_days, zero_opens, .. } = self.options;
+                eastmoney_data::trends(&data, &params, minute_days, zero_opens)
+            }),
             "/api/qt/clist/get" => Some(eastmoney_data::list(&data, &params, self.options.page_size)),
             _ => None,
         }

@@ -1,9 +1,11 @@
 // Upstream: actors, data_worker
-// Downstream: none
+// Downstream: random
 // Role: Feeds parsers with many mutated, truncated and random inputs, the same in every run.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::random::Random;
 
 /// Number of inputs for each parser.
 pub const CASES: usize = 100_000;
@@ -60,24 +62,4 @@ fn changed(sample: &[u8], random: &mut Random) -> Vec<u8> {
         }
     }
     bytes
-}
-
-/// A SplitMix64 random number generator.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..self.below(most)).map(|_| self.next() as u8).collect()
-    }
 }

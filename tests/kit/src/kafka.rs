@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -81,15 +81,33 @@ impl Broker {
 
     /// Deletes a topic with all its records and creates it again, with the same name.
     pub fn create_again(&self, topic: &str, partitions: i32) {
-        let (admin, options, runtime) = self.admin();
-        for outcome in runtime.block_on(admin.delete_topics(&[topic], &options)).expect("topics") {
-            outcome.unwrap_or_else(|(topic, code)| panic!("deletion of {topic}: {code}"));
-        }
+        self.delete_topics(&[topic]);
+        self.wait_until_gone(topic);
+        self.create_topics(&[(topic, partitions)]);
+    }
+
+    /// Waits until the broker no longer lists a topic: the controller confirms the deletion before the broker has it,
+    /// and until then the broker takes records for it.
+    pub fn wait_until_gone(&self, topic: &str) {
         wait_until("the broker no longer lists the topic", Duration::from_secs(20), || {
             let metadata = self.producer.client().fetch_metadata(None, Duration::from_secs(20)).expect("metadata");
             metadata.topics().iter().all(|found| found.name() != topic)
         });
-        self.create_topics(&[(topic, partitions)]);
+    }
+
+    /// Deletes topics with all their records.
+    pub fn delete_topics(&self, topics: &[&str]) {
+        let (admin, options, runtime) = self.admin();
+        for outcome in runtime.block_on(admin.delete_topics(topics, &options)).expect("topics") {
+            outcome.unwrap_or_else(|(topic, code)| panic!("deletion of {topic}: {code}"));
+        }
+    }
+
+    /// Commits an offset for a group that has no members.
+    pub fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
+        self.consumer(group).commit(&list, CommitMode::Sync).expect("the offset is committed");
     }
 
     /// Deletes the records of a partition before this offset, as retention does.
@@ -129,6 +147,43 @@ impl Broker {
             }
         }
         self.producer.flush(Duration::from_secs(20)).expect("all records acknowledged");
+    }
+
+    /// A producer inside a transaction that holds these records of one partition. The transaction is open: the caller
+    /// commits or aborts it. Records of others behind it are held back too.
+    pub fn transaction(&self, topic: &str, values: &[Vec<u8>], partition: i32) -> BaseProducer {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &self.address)
+            .set("transactional.id", format!("{topic}.{partition}.test"))
+            .create()
+            .expect("a producer");
+        producer.init_transactions(Duration::from_secs(60)).expect("transactions");
+        producer.begin_transaction().expect("a transaction");
+        for value in values {
+            let record = BaseRecord::<(), [u8]>::to(topic).payload(value).partition(partition);
+            assert!(producer.send(record).is_ok(), "the record is queued");
+        }
+        producer.flush(Duration::from_secs(20)).expect("all records acknowledged");
+        producer
+    }
+
+    /// The number of offsets that are written in all partitions, also by transactions that are still open.
+    pub fn written(&self, topic: &str, partitions: i32) -> i64 {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.address)
+            .set("group.id", "reader")
+            .set("isolation.level", "read_uncommitted")
+            .create()
+            .expect("a consumer");
+        let end = |partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(20)).expect("an end").1;
+        (0..partitions).map(end).sum()
+    }
+
+    /// The end of each partition, also behind what no consumer receives.
+    pub fn ends(&self, topic: &str, partitions: i32) -> Vec<i64> {
+        let consumer = self.consumer("reader");
+        let end = |partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(20)).expect("an end").1;
+        (0..partitions).map(end).collect()
     }
 
     fn consumer(&self, group: &str) -> BaseConsumer {

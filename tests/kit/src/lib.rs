@@ -37,10 +37,16 @@ pub mod mysql;
 mod own_thread;
 /// A Prometheus server.
 pub mod prometheus;
+/// A TCP proxy that breaks connections.
+pub mod proxy;
+/// Random numbers from a seed.
+pub mod random;
 /// A private Redis server that a test can kill.
 pub mod redis;
 /// The environment of one test.
 pub mod scene;
+/// Damage to the broker's files.
+pub mod segment;
 /// Addresses of the real servers.
 pub mod services;
 /// Response bodies of the TDX server.
@@ -49,6 +55,7 @@ pub mod tdx_data;
 pub mod tdx_server;
 /// Daily bars that the protocol servers serve.
 pub mod tushare_data;
+mod tushare_limits;
 mod tushare_other;
 /// Tushare's protocol.
 pub mod tushare_protocol;

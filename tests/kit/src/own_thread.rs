@@ -1,4 +1,4 @@
-// Upstream: baostock_server, eastmoney_server, forwarder, tdx_server, tushare_server, yahoo_server
+// Upstream: many
 // Downstream: none
 // Role: Runs a server on its own thread and runtime until the handle is dropped, so that tests cannot block it.
 

@@ -11,11 +11,6 @@ use serde_json::{Map, Value, json};
 
 use crate::tushare_data::{DailyRow, Dataset};
 
-/// The vendor's text for too many calls per minute, with the number of allowed calls.
-pub fn minute_limit_text(calls: u32) -> String {
-    format!("抱歉，您每分钟最多访问该接口{calls}次，权限的具体详情访问：https://tushare.pro/document/1?doc_id=108。")
-}
-
 /// The vendor's text for an invalid token.
 pub const BAD_TOKEN_TEXT: &str = "您的token不对，请确认。";
 

@@ -1,5 +1,5 @@
 // Upstream: kit::bin::baostock_server, scene, tests::it
-// Downstream: fault, http_serving, own_thread, tushare_data, tushare_other, tushare_protocol
+// Downstream: many
 // Role: A local server that speaks Tushare's protocol; tests set its data and inject faults.
 
 use std::collections::HashMap;
@@ -20,9 +20,14 @@ use crate::fault::Faults;
 use crate::http_serving::{html, serve_connection};
 use crate::own_thread::ServerThread;
 pub use crate::tushare_data::{DailyRow, Dataset, codes, last_trading_days, trading_days};
+use crate::tushare_limits::limit_text;
+pub use crate::tushare_limits::{InterfaceLimit, Window};
 use crate::tushare_other;
 pub use crate::tushare_protocol::LabelForm;
-use crate::tushare_protocol::{BAD_TOKEN_TEXT, Call, DailyAnswers, minute_limit_text, refusal};
+use crate::tushare_protocol::{BAD_TOKEN_TEXT, Call, DailyAnswers, refusal};
+
+/// The interfaces that the server offers.
+pub const INTERFACES: [&str; 6] = ["daily", "adj_factor", "trade_cal", "stock_basic", "suspend_d", "stk_mins"];
 
 /// Fixed options of a server.
 #[derive(Debug, Clone)]
@@ -33,8 +38,8 @@ pub struct Options {
     pub token: String,
     /// A token that always gets the rate-limit error.
     pub limited_token: Option<String>,
-    /// Calls allowed per minute; further calls get the vendor's rate-limit error until the minute ends.
-    pub calls_per_minute: Option<u32>,
+    /// Limits of interfaces; further calls get the vendor's rate-limit error until the window ends.
+    pub limits: Vec<InterfaceLimit>,
 }
 
 impl Default for Options {
@@ -43,7 +48,7 @@ impl Default for Options {
             port: 0,
             token: TushareServer::TOKEN.to_owned(),
             limited_token: Some("tok-limited".to_owned()),
-            calls_per_minute: None,
+            limits: Vec::new(),
         }
     }
 }
@@ -74,7 +79,7 @@ pub enum Fault {
 impl Fault {
     /// The vendor's error for too many calls per minute.
     pub fn rate_limited() -> Self {
-        Self::Refused(40203, minute_limit_text(500))
+        Self::Refused(40203, limit_text(Window::Minute, 500))
     }
 }
 
@@ -94,6 +99,7 @@ struct Counters {
     requests: u64,
     rejected: u64,
     by_code: HashMap<String, u64>,
+    by_interface: HashMap<String, u64>,
     last_arrival: HashMap<String, Instant>,
     last: Received,
 }
@@ -103,7 +109,8 @@ struct State {
     data: Mutex<(Dataset, DailyAnswers)>,
     faults: Faults<Fault>,
     counters: Mutex<Counters>,
-    minute: Mutex<(Instant, u32)>,
+    /// The start of each limit's window and the calls in it, in the order of the options.
+    windows: Mutex<Vec<(Instant, u32)>>,
 }
 
 /// A running server; it stops when it is dropped.
@@ -124,12 +131,13 @@ impl TushareServer {
     /// Starts a server for `dataset`; it accepts connections when this returns.
     pub fn start_with(dataset: Dataset, options: Options) -> io::Result<Self> {
         let port = options.port;
+        let windows = Mutex::new(vec![(Instant::now(), 0); options.limits.len()]);
         let state = Arc::new(State {
             options,
             data: Mutex::new((dataset, DailyAnswers::default())),
             faults: Faults::default(),
             counters: Mutex::default(),
-            minute: Mutex::new((Instant::now(), 0)),
+            windows,
         });
         let of_thread = Arc::clone(&state);
         let server = ServerThread::serve("tushare-server", port, move |listener| accept(listener, of_thread))?;
@@ -198,6 +206,11 @@ impl TushareServer {
     /// Number of requests for exactly this security.
     pub fn requests_of(&self, code: &str) -> u64 {
         lock(&self.state.counters).by_code.get(code).copied().unwrap_or(0)
+    }
+
+    /// Number of requests to this interface.
+    pub fn requests_to(&self, interface: &str) -> u64 {
+        lock(&self.state.counters).by_interface.get(interface).copied().unwrap_or(0)
     }
 
     /// The time of the last request for exactly this security.
@@ -280,6 +293,9 @@ impl State {
         let mut counters = lock(&self.counters);
         counters.requests += 1;
         counters.last = received;
+        if let Ok(call) = call {
+            *counters.by_interface.entry(call.api_name.clone()).or_default() += 1;
+        }
         if let Ok(call) = call
             && let [code] = call.codes().as_slice()
         {
@@ -300,15 +316,13 @@ impl State {
     fn answer(&self, call: &Call, form: LabelForm) -> Response<Full<Bytes>> {
         let token = call.token.as_deref().unwrap_or_default();
         if self.options.limited_token.as_deref() == Some(token) {
-            return self.refuse(40203, &minute_limit_text(500));
+            return self.refuse(40203, &limit_text(Window::Minute, 500));
         }
         if token != self.options.token {
             return self.refuse(40101, BAD_TOKEN_TEXT);
         }
-        if let Some(calls) = self.options.calls_per_minute
-            && !self.within_limit(calls)
-        {
-            return self.refuse(40203, &minute_limit_text(calls));
+        if let Some(text) = self.exceeded_limit(&call.api_name) {
+            return self.refuse(40203, &text);
         }
         if call.api_name == "daily" {
             return json(self.daily(call, form));
@@ -325,13 +339,20 @@ impl State {
         answers.answer(dataset, call, form)
     }
 
-    fn within_limit(&self, calls: u32) -> bool {
-        let mut minute = lock(&self.minute);
-        if minute.0.elapsed() >= Duration::from_secs(60) {
-            *minute = (Instant::now(), 0);
+    /// Counts a call of this interface. The vendor's text if a limit of the interface is exceeded.
+    fn exceeded_limit(&self, interface: &str) -> Option<String> {
+        let mut windows = lock(&self.windows);
+        let limits = self.options.limits.iter().zip(windows.iter_mut());
+        for (limit, (begun, calls)) in limits.filter(|(limit, _)| limit.interface == interface) {
+            if begun.elapsed() >= limit.window.duration() {
+                (*begun, *calls) = (Instant::now(), 0);
+            }
+            *calls = calls.saturating_add(1);
+            if *calls > limit.calls {
+                return Some(limit.text());
+            }
         }
-        minute.1 = minute.1.saturating_add(1);
-        minute.1 <= calls
+        None
     }
 }
 

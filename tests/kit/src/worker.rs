@@ -14,6 +14,8 @@ pub struct Worker {
     child: Child,
     /// The file that receives its output.
     pub log: PathBuf,
+    /// The length of the file when this process started.
+    log_before: u64,
 }
 
 impl Worker {
@@ -25,6 +27,7 @@ impl Worker {
     /// Starts `program` with arguments and extra environment variables.
     pub fn spawn(program: &Path, arguments: &[&str], log: &Path, environment: &[(&str, &str)]) -> Self {
         let out = File::options().create(true).append(true).open(log).expect("a log file");
+        let log_before = out.metadata().expect("its length").len();
         let child = Command::new(program)
             .args(arguments)
             .envs(environment.iter().copied())
@@ -33,7 +36,7 @@ impl Worker {
             .stderr(out)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        Self { child, log: log.to_owned() }
+        Self { child, log: log.to_owned(), log_before }
     }
 
     /// Its process id.
@@ -66,6 +69,11 @@ impl Worker {
     /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("its exit status").is_none()
+    }
+
+    /// Whether it has written a line. Its first act is to receive signals; before that a signal kills it.
+    pub fn has_begun(&self) -> bool {
+        self.log.metadata().is_ok_and(|log| log.len() > self.log_before)
     }
 
     /// Its output so far.

@@ -1,20 +1,21 @@
 // Upstream: write
-// Downstream: domain, plan, ports
+// Downstream: batch_writer, domain, plan, ports
 // Role: Decides which row stays where two workers wrote the same key at the same moment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 
-use crate::batch_writer::bars::plan::WritePlan;
+use crate::batch_writer::bars::plan::{WritePlan, WriteUnit};
+use crate::batch_writer::looks::Verdict;
 use crate::domain::Code;
 use crate::domain::bar_identity::replacing_bar_uuid;
 use crate::domain::row_version::{RowVersion, order};
 use crate::ports::{IdentifiedBar, KeySpan, StoredBar, StoredKeys};
 
-/// The rows that a flush inserted. After the insertion the flush looks whether a key has several rows, until each has
-/// one.
+/// The rows that a flush inserted, in all its attempts. After the insertion the flush looks whether a key has several
+/// rows, until each has one.
 ///
 /// ClickHouse has no unique keys and no compare-and-set, so two workers can insert rows of one key, each before it sees
 /// the other's. The rule that makes them agree: the row with the highest version stays, and only its writer acts. That
@@ -22,27 +23,31 @@ use crate::ports::{IdentifiedBar, KeySpan, StoredBar, StoredKeys};
 /// after another with a higher version was inserted. The highest row of a key is never removed, and neither is the
 /// newest one, which is the row that a ReplacingMergeTree keeps when it merges. Each writer looks after its insertion,
 /// so the last of them sees all rows.
+#[derive(Clone, Default)]
 pub struct Contest {
-    ours: HashMap<(Code, NaiveDateTime), IdentifiedBar>,
+    /// The newest row of each key.
+    ours: HashMap<(Code, NaiveDateTime), Inserted>,
 }
 
-/// What to do after a look at the store.
-#[derive(Debug, PartialEq)]
-pub enum Verdict {
-    /// No key has several rows.
-    Settled,
-    /// The rows that stay are those of other workers, which will remove the rest.
-    Theirs,
-    /// Write these changes, then look again.
-    Ours(WritePlan),
-    /// The store holds fewer keys than were inserted, by this number.
-    Missing(u64),
+/// A row of an INSERT. A batch may hold tens of thousands of rows, so they are shared with the plan.
+#[derive(Clone)]
+struct Inserted {
+    rows: Arc<Vec<IdentifiedBar>>,
+    place: usize,
 }
 
 impl Contest {
-    /// The keys that a plan inserts.
-    pub fn new(plan: &WritePlan) -> Self {
-        Self { ours: plan.insert.iter().map(|row| ((row.bar.code, row.bar.timestamp), row.clone())).collect() }
+    /// Adds a plan that is about to be written.
+    pub fn wrote(&mut self, plan: &WritePlan) {
+        for (place, row) in plan.insert.iter().enumerate() {
+            self.ours.insert((row.bar.code, row.bar.timestamp), Inserted { rows: plan.insert.clone(), place });
+        }
+    }
+
+    /// Forgets the keys that are not in these units, because other workers write them now.
+    pub fn keep_only<'a>(&mut self, units: impl Iterator<Item = &'a WriteUnit>) {
+        let keys: HashSet<_> = units.flat_map(|unit| unit.rows.iter().map(|row| (row.code, row.timestamp))).collect();
+        self.ours.retain(|key, _| keys.contains(key));
     }
 
     /// The spans that contain all keys: one for each code.
@@ -58,11 +63,11 @@ impl Contest {
 
     /// Judges the rows of keys that have several. With `take_over` the flush also acts where the row of another worker
     /// has the highest version: that worker may be gone.
-    pub fn judge(&mut self, stored: StoredKeys, now: RowVersion, take_over: bool) -> Verdict {
+    pub fn judge(&mut self, stored: StoredKeys, now: RowVersion, take_over: bool) -> Verdict<WritePlan> {
         let StoredKeys { num_keys, copies } = stored;
         // The spans may contain other keys, but never fewer than were inserted.
         if let Some(missing) = (self.ours.len() as u64).checked_sub(num_keys).filter(|missing| *missing > 0) {
-            return Verdict::Missing(missing);
+            return Verdict::missing("table bar".to_owned(), missing);
         }
         let mut keys: BTreeMap<(Code, NaiveDateTime), Vec<StoredBar>> = BTreeMap::new();
         for copy in copies {
@@ -73,22 +78,28 @@ impl Contest {
         if keys.is_empty() {
             return Verdict::Settled;
         }
-        let mut plan = WritePlan::default();
-        let mut insert = Vec::new();
+        let (mut insert, mut remove) = (Vec::new(), Vec::new());
         for (key, copies) in keys {
-            let Some(ours) = self.ours.get_mut(&key) else { continue };
+            let Some(ours) = self.newest(&key) else { continue };
             let uuids = || copies.iter().map(|copy| copy.uuid.as_str());
             let is_ours = uuids().max_by_key(|uuid| order(uuid)) == Some(ours.uuid.as_str());
             if is_ours || take_over {
-                ours.uuid = replacing_bar_uuid(&ours.bar, now.above(uuids()));
-                insert.push(ours.clone());
-                plan.remove.extend(copies);
+                let uuid = replacing_bar_uuid(&ours.bar, now.above(uuids()));
+                insert.push(IdentifiedBar { bar: ours.bar.clone(), uuid });
+                remove.extend(copies);
             }
         }
         if insert.is_empty() {
             return Verdict::Theirs;
         }
-        plan.insert = Arc::new(insert);
+        let plan = WritePlan { insert: Arc::new(insert), remove: Arc::new(remove), counts: Vec::new() };
+        self.wrote(&plan);
         Verdict::Ours(plan)
+    }
+
+    /// The newest row that was inserted for a key.
+    fn newest(&self, key: &(Code, NaiveDateTime)) -> Option<&IdentifiedBar> {
+        let Inserted { rows, place } = self.ours.get(key)?;
+        rows.get(*place)
     }
 }

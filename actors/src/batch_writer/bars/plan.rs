@@ -48,7 +48,7 @@ pub struct WritePlan {
     /// Rows to insert. They are inserted first.
     pub insert: Arc<Vec<IdentifiedBar>>,
     /// Rows to remove after the insertion, so that a reader always finds the old or the new row.
-    pub remove: Vec<StoredBar>,
+    pub remove: Arc<Vec<StoredBar>>,
     /// Per unit: the counts of its rows.
     pub counts: Vec<TaskCounts>,
 }
@@ -59,9 +59,12 @@ pub fn plan(units: &[&WriteUnit], stored: Vec<StoredBar>, now: RowVersion) -> Wr
     let version = now.above(stored.iter().map(|row| row.uuid.as_str()));
     let mut view = View { codes: HashMap::new(), version };
     for row in stored {
-        view.codes.entry(row.code).or_default().entry(row.timestamp).or_default().stored.push(row.uuid);
+        let slot = view.codes.entry(row.code).or_default().entry(row.timestamp).or_default();
+        // Almost every key has one row; a growing vector would take room for four.
+        slot.stored.reserve_exact(1);
+        slot.stored.push(row.uuid);
     }
-    let mut remove = HashSet::new();
+    let mut remove = Vec::new();
     let counts = units
         .iter()
         .map(|unit| match unit.mode {
@@ -70,36 +73,43 @@ pub fn plan(units: &[&WriteUnit], stored: Vec<StoredBar>, now: RowVersion) -> Wr
         })
         .collect();
     let insert = Arc::new(view.into_planned());
-    let mut remove: Vec<StoredBar> = remove.into_iter().collect();
-    remove.sort_by(|a, b| (a.code, a.timestamp, &a.uuid).cmp(&(b.code, b.timestamp, &b.uuid)));
-    WritePlan { insert, remove, counts }
+    remove.sort_unstable_by(|a: &StoredBar, b| (a.code, a.timestamp, &a.uuid).cmp(&(b.code, b.timestamp, &b.uuid)));
+    // Copies of one row may share its UUID, and one statement removes them all.
+    remove.dedup();
+    WritePlan { insert, remove: Arc::new(remove), counts }
 }
 
 /// The rows of the store after the planned changes.
-struct View {
-    codes: HashMap<Code, BTreeMap<NaiveDateTime, Slot>>,
+struct View<'a> {
+    codes: HashMap<Code, BTreeMap<NaiveDateTime, Slot<'a>>>,
     /// The version of rows that replace others.
     version: RowVersion,
 }
 
 /// The rows of one key (code and timestamp).
 #[derive(Default)]
-struct Slot {
+struct Slot<'a> {
     /// UUIDs of the stored rows that stay.
     stored: Vec<String>,
     /// Whether the plan removes stored rows of this key.
     is_replaced: bool,
     /// The row to insert.
-    planned: Option<IdentifiedBar>,
+    planned: Option<Planned<'a>>,
 }
 
-impl Slot {
+/// A row to insert, and its UUID.
+struct Planned<'a> {
+    row: &'a Bar,
+    uuid: String,
+}
+
+impl<'a> Slot<'a> {
     fn is_empty(&self) -> bool {
         self.stored.is_empty() && self.planned.is_none()
     }
 
     /// Marks all stored rows of this key for removal and drops the planned row. Returns the number of removed rows.
-    fn clear(&mut self, code: Code, timestamp: NaiveDateTime, remove: &mut HashSet<StoredBar>) -> u64 {
+    fn clear(&mut self, code: Code, timestamp: NaiveDateTime, remove: &mut Vec<StoredBar>) -> u64 {
         self.planned = None;
         let num_removed = self.stored.len() as u64;
         self.is_replaced |= num_removed > 0;
@@ -110,7 +120,7 @@ impl Slot {
     /// Puts a fetched row into the slot. One stored row with the same values stays. In all other cases the fetched row
     /// is inserted and all stored rows are removed, also where one of several is the same: a row may only be removed by
     /// a writer that inserted a row with a higher version before. Otherwise two writers could remove each other's.
-    fn replace(&mut self, row: &Bar, version: RowVersion, remove: &mut HashSet<StoredBar>) -> TaskCounts {
+    fn replace(&mut self, row: &'a Bar, version: RowVersion, remove: &mut Vec<StoredBar>) -> TaskCounts {
         let uuid = bar_uuid(row);
         let is_unchanged = match (self.stored.as_slice(), &self.planned) {
             ([stored], None) => is_same_row(stored, &uuid),
@@ -128,14 +138,14 @@ impl Slot {
         TaskCounts { written, unchanged, replaced, ..TaskCounts::default() }
     }
 
-    fn plan_row(&mut self, row: &Bar, version: RowVersion) {
+    fn plan_row(&mut self, row: &'a Bar, version: RowVersion) {
         let uuid = if self.is_replaced { replacing_bar_uuid(row, version) } else { bar_uuid(row) };
-        self.planned = Some(IdentifiedBar { bar: row.clone(), uuid });
+        self.planned = Some(Planned { row, uuid });
     }
 }
 
-impl View {
-    fn insert_missing(&mut self, unit: &WriteUnit) -> TaskCounts {
+impl<'a> View<'a> {
+    fn insert_missing(&mut self, unit: &'a WriteUnit) -> TaskCounts {
         let version = self.version;
         let slots = self.codes.entry(unit.span.code).or_default();
         let mut counts = TaskCounts::default();
@@ -151,7 +161,7 @@ impl View {
         counts
     }
 
-    fn replace(&mut self, unit: &WriteUnit, remove: &mut HashSet<StoredBar>) -> TaskCounts {
+    fn replace(&mut self, unit: &'a WriteUnit, remove: &mut Vec<StoredBar>) -> TaskCounts {
         let (code, version) = (unit.span.code, self.version);
         let slots = self.codes.entry(code).or_default();
         let mut counts = TaskCounts::default();
@@ -172,10 +182,16 @@ impl View {
         counts
     }
 
+    /// The rows to insert, oldest day first. A server stores the partitions of an INSERT one after the other, in the
+    /// order of their first rows. If it stops in the middle, the newest days are missing, where the next increment
+    /// begins.
     fn into_planned(self) -> Vec<IdentifiedBar> {
-        // Sorted by key, as in the table. This makes the INSERT cheaper.
-        let mut codes: Vec<_> = self.codes.into_iter().collect();
-        codes.sort_unstable_by_key(|(code, _)| *code);
-        codes.into_iter().flat_map(|(_, slots)| slots.into_values().filter_map(|slot| slot.planned)).collect()
+        let slots = self.codes.into_values().flat_map(BTreeMap::into_values);
+        let mut planned: Vec<IdentifiedBar> = slots
+            .filter_map(|slot| slot.planned)
+            .map(|planned| IdentifiedBar { bar: planned.row.clone(), uuid: planned.uuid })
+            .collect();
+        planned.sort_unstable_by_key(|row| (row.bar.timestamp.date(), row.bar.code, row.bar.timestamp));
+        planned
     }
 }

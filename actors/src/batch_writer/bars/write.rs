@@ -1,27 +1,24 @@
 // Upstream: batch_writer, supervisor
 // Downstream: many
-// Role: Writes one batch of bars: reads stored keys, inserts new rows, removes replaced rows; retries until done.
+// Role: The write of one batch of bars: what it reads, plans, inserts and removes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::Datelike;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
-use crate::batch_writer::bars::contest::{Contest, Verdict};
+use crate::batch_writer::bars::contest::Contest;
 use crate::batch_writer::bars::plan::{WritePlan, WriteUnit, plan};
 use crate::batch_writer::bars::price_events::PriceEvents;
 use crate::batch_writer::buffer::Buffered;
-use crate::batch_writer::looks::Looks;
+use crate::batch_writer::looks::Verdict;
+use crate::batch_writer::write_path::{BatchJob, RowChange, WriteJob, WritePath, max_looked_up};
 use crate::domain::row_version::RowVersion;
 use crate::domain::{Frequency, TaskReport};
 use crate::market_cache::latest_times::LatestBars;
 use crate::pipeline::TaskGuard;
-use crate::ports::{
-    BarBatch, IdentifiedBar, KeySpan, Pinned, StoreError, StoreErrorClass, StoreSet, StoredKeys, Swappable,
-};
+use crate::ports::{IdentifiedBar, StoreError, StoreSet, StoredBar, Swappable};
 use crate::settings::{ActorSettings, ms};
-use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_counted, insert_token, read_until_answered};
+use crate::store_retry::{StoreOperation, StoreOutage, insert_counted};
 use crate::supervision::StatusBoard;
 
 /// The services that flushes share.
@@ -55,6 +52,7 @@ pub struct Flush {
     settings: Arc<ActorSettings>,
     frequency: Frequency,
     tasks: Vec<BufferedTask>,
+    contest: Contest,
 }
 
 impl Flush {
@@ -65,166 +63,35 @@ impl Flush {
         frequency: Frequency,
         tasks: Vec<BufferedTask>,
     ) -> Self {
-        Self { context, settings, frequency, tasks }
+        Self { context, settings, frequency, tasks, contest: Contest::default() }
     }
 
     /// Retries until all rows are stored. It never gives up, because the rows of the batch would be lost.
-    pub async fn run(mut self) {
-        let context = self.context.clone();
+    pub async fn run(self) {
+        let (context, settings) = (self.context.clone(), self.settings.clone());
         let _write_lock = context.write_lock.lock().await;
-        let settings = self.settings.clone();
-        // Shared by all iterations. Otherwise the back-off would restart with each plan while only reads succeed.
-        let mut writes = StoreTries::new(&context.outage, StoreOperation::writing("bars"), &settings);
-        let (plan, generation) = loop {
-            let stores = self.context.stores.pin();
-            // Drops tasks whose partition is assigned to another worker: that worker writes them. Also drops tasks that
-            // were planned from another store: a dropped task runs again and is planned from the new store.
-            self.tasks.retain(|task| !task.guard.is_lost() && task.guard.trace.store_generation == stores.generation);
-            if self.tasks.is_empty() {
-                return;
-            }
-            let Some(plan) = self.plan(&stores).await else { continue };
-            if self.insert(&plan, &stores, &mut writes).await == Step::Done
-                && self.remove(&plan, &stores, &mut writes).await == Step::Done
-                && self.confirm(&plan, &stores, &mut writes).await == Step::Done
-            {
-                break (plan, stores.generation);
-            }
-        };
-        writes.succeeded();
-        drop(writes);
-        self.settle(plan, generation).await;
+        let path = WritePath { stores: &context.stores, outage: &context.outage, settings: &settings };
+        path.write_batch(self).await;
     }
 
-    /// Whether the plan is outdated: a reload replaced the store, or a partition was assigned to another worker.
-    fn is_outdated(&self, stores: &Pinned<StoreSet>) -> bool {
-        self.context.stores.generation() != stores.generation || self.tasks.iter().any(|task| task.guard.is_lost())
+    /// Forgets what was written for tasks that are no longer in this batch.
+    fn keep_own_contest(&mut self) {
+        self.contest.keep_only(self.tasks.iter().map(|task| &task.unit));
+    }
+}
+
+impl BatchJob for Flush {
+    fn num_tasks(&self) -> usize {
+        self.tasks.len()
     }
 
-    /// Reads the stored keys and plans the write. Returns `None` if the flush has to start again.
-    async fn plan(&self, stores: &Pinned<StoreSet>) -> Option<WritePlan> {
-        let units: Vec<&WriteUnit> = self.tasks.iter().map(|task| &task.unit).collect();
-        let spans: Vec<_> = units.iter().map(|unit| unit.lookup()).collect();
-        let mut tries = self.reads();
-        loop {
-            match stores.bars.stored(self.frequency, &spans).await {
-                Ok(stored) => {
-                    tries.succeeded();
-                    return Some(plan(&units, stored, RowVersion::now()));
-                }
-                Err(error) => tries.wait_after(&error).await,
-            }
-            if self.is_outdated(stores) {
-                return None;
-            }
-        }
-    }
-
-    /// Inserts the rows of the plan. A retry sends the same rows with the same deduplication token.
-    async fn insert(&self, plan: &WritePlan, stores: &Pinned<StoreSet>, tries: &mut StoreTries<'_>) -> Step {
-        if plan.insert.is_empty() {
-            return Step::Done;
-        }
-        let whole = batch_of(plan.insert.clone());
-        let mut pending = vec![whole];
-        while let Some(batch) = pending.pop() {
-            if self.context.stores.generation() != stores.generation {
-                return Step::Replan;
-            }
-            let inserting = stores.bars.insert(&batch);
-            match insert_counted(&self.context.board, batch.rows.len(), inserting).await {
-                Ok(()) => {}
-                Err(error) if error.class == StoreErrorClass::TooManyPartitions && spans_years(&batch) => {
-                    tracing::info!(
-                        rows = batch.rows.len(),
-                        "the batch touches too many partitions and is split by year"
-                    );
-                    // The oldest years first, because a later incremental fetch starts at the newest stored day.
-                    pending.extend(split_by_year(&batch).into_iter().rev());
-                }
-                Err(error) => {
-                    tries.wait_after(&error).await;
-                    // Without deduplication, the table may already contain some partitions of the batch: read the
-                    // stored keys and plan again.
-                    if !stores.bars.deduplicates_retries() || self.is_outdated(stores) {
-                        return Step::Replan;
-                    }
-                    pending.push(batch);
-                }
-            }
-        }
-        Step::Done
-    }
-
-    fn reads(&self) -> StoreTries<'_> {
-        StoreTries::new(&self.context.outage, StoreOperation::reading("bars"), &self.settings)
-    }
-
-    /// Removes the replaced rows, also those of lost tasks, because their new rows are already inserted.
-    async fn remove(&self, plan: &WritePlan, stores: &Pinned<StoreSet>, tries: &mut StoreTries<'_>) -> Step {
-        if plan.remove.is_empty() {
-            return Step::Done;
-        }
-        while let Err(error) = stores.bars.remove(self.frequency, &plan.remove).await {
-            tries.wait_after(&error).await;
-            if self.context.stores.generation() != stores.generation {
-                return Step::Replan;
-            }
-        }
-        Step::Done
-    }
-
-    /// Looks whether other workers wrote the inserted keys at the same moment, until one row of each is left.
-    async fn confirm(&self, plan: &WritePlan, stores: &Pinned<StoreSet>, writes: &mut StoreTries<'_>) -> Step {
-        if plan.insert.is_empty() {
-            return Step::Done;
-        }
-        let mut contest = Contest::new(plan);
-        let spans = contest.spans();
-        let mut looks = Looks::default();
-        while looks.next() {
-            let Some(stored) = self.keys(&spans, stores).await else { return Step::Replan };
-            match contest.judge(stored, RowVersion::now(), looks.takes_over()) {
-                Verdict::Settled => return Step::Done,
-                Verdict::Missing(missing) => {
-                    writes.wait_after(&self.incomplete(missing, plan.insert.len())).await;
-                    return Step::Replan;
-                }
-                Verdict::Theirs => looks.pause().await,
-                Verdict::Ours(plan) => {
-                    tracing::info!(rows = plan.insert.len(), "another worker wrote the same rows; the newest stay");
-                    // Only a reload or the loss of a partition ends the step early; the next look finds out.
-                    if self.insert(&plan, stores, writes).await == Step::Done {
-                        self.remove(&plan, stores, writes).await;
-                    }
-                }
-            }
-        }
-        tracing::warn!(
-            looks = Looks::MAX,
-            "other workers keep writing the same rows; some may be stored twice until the next `force` of their range"
-        );
-        Step::Done
-    }
-
-    /// The server confirmed an INSERT and holds fewer rows. What is missing is unknown, so the batch is planned anew.
-    fn incomplete(&self, missing: u64, inserted: usize) -> StoreError {
-        StoreError {
-            store: format!("table bar, frequency {:?}", self.frequency),
-            operation: format!("insert {inserted} rows"),
-            class: StoreErrorClass::OutcomeUnknown,
-            reason: format!(
-                "the server confirmed the INSERT, and {missing} of its rows are not stored; check the engine, the sorting \
-                 key (code, timestamp, frequency) and the TTL of the table"
-            ),
-        }
-    }
-
-    /// The stored keys. Returns `None` if the store was replaced meanwhile.
-    async fn keys(&self, spans: &[KeySpan], stores: &Pinned<StoreSet>) -> Option<StoredKeys> {
-        let is_replaced = || self.context.stores.generation() != stores.generation;
-        let read = async || stores.bars.keys(self.frequency, spans).await;
-        read_until_answered(self.reads(), is_replaced, read).await.ok()
+    fn split_off(&mut self, place: usize) -> Self {
+        let tasks = self.tasks.split_off(place);
+        let (context, settings) = (self.context.clone(), self.settings.clone());
+        let mut rest = Self { context, settings, frequency: self.frequency, tasks, contest: self.contest.clone() };
+        self.keep_own_contest();
+        rest.keep_own_contest();
+        rest
     }
 
     async fn settle(mut self, plan: WritePlan, generation: u64) {
@@ -259,31 +126,67 @@ impl Flush {
     }
 }
 
-/// The result of one step of a flush.
-#[derive(PartialEq, Eq)]
-enum Step {
-    /// The step is complete.
-    Done,
-    /// The plan may be outdated: the flush reads the stored keys again.
-    Replan,
-}
+impl WriteJob for Flush {
+    type Stores = StoreSet;
+    type Plan = WritePlan;
+    type Change = RowChange<IdentifiedBar, StoredBar>;
 
-fn batch_of(rows: Arc<Vec<IdentifiedBar>>) -> BarBatch {
-    BarBatch { token: insert_token(), rows }
-}
-
-fn spans_years(batch: &BarBatch) -> bool {
-    let mut years = batch.rows.iter().map(|row| row.bar.timestamp.year());
-    let first = years.next();
-    years.any(|year| Some(year) != first)
-}
-
-fn split_by_year(batch: &BarBatch) -> Vec<BarBatch> {
-    let mut years: BTreeMap<i32, Vec<IdentifiedBar>> = BTreeMap::new();
-    for row in batch.rows.iter() {
-        years.entry(row.bar.timestamp.year()).or_default().push(row.clone());
+    fn operation(&self) -> StoreOperation {
+        StoreOperation::writing("bars")
     }
-    years.into_values().map(|rows| batch_of(Arc::new(rows))).collect()
+
+    fn retain(&mut self, generation: u64) -> bool {
+        let before = self.tasks.len();
+        self.tasks.retain(|task| task.guard.may_write_to(generation));
+        if self.tasks.len() < before {
+            self.keep_own_contest();
+        }
+        !self.tasks.is_empty()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.tasks.iter().any(|task| task.guard.is_lost())
+    }
+
+    async fn plan(&mut self, stores: &StoreSet) -> Result<WritePlan, StoreError> {
+        let units: Vec<&WriteUnit> = self.tasks.iter().map(|task| &task.unit).collect();
+        let spans: Vec<_> = units.iter().map(|unit| unit.lookup()).collect();
+        let stored =
+            stores.bars.stored(self.frequency, &spans, max_looked_up(self.tasks.len(), &self.settings)).await?;
+        let plan = plan(&units, stored, RowVersion::now());
+        self.contest.wrote(&plan);
+        Ok(plan)
+    }
+
+    fn changes(&self, plan: &WritePlan) -> Vec<Self::Change> {
+        [RowChange::insert(plan.insert.clone()), RowChange::remove(plan.remove.clone())].into_iter().flatten().collect()
+    }
+
+    async fn apply(&mut self, change: &Self::Change, stores: &StoreSet) -> Result<(), StoreError> {
+        match change {
+            RowChange::Insert(batch) => {
+                insert_counted(&self.context.board, batch.rows.len(), stores.bars.insert(batch)).await
+            }
+            RowChange::Remove(rows) => stores.bars.remove(self.frequency, rows).await,
+        }
+    }
+
+    async fn may_repeat(&self, change: &Self::Change, stores: &StoreSet) -> bool {
+        change.may_repeat(async || stores.bars.deduplicates_retries() && !self.is_lost()).await
+    }
+
+    fn split(&self, change: Self::Change) -> Vec<Self::Change> {
+        change.by_year(|row| row.bar.timestamp)
+    }
+
+    async fn look(&mut self, stores: &StoreSet, take_over: bool) -> Result<Verdict<WritePlan>, StoreError> {
+        let spans = self.contest.spans();
+        if spans.is_empty() {
+            return Ok(Verdict::Settled);
+        }
+        let stored = stores.bars.keys(self.frequency, &spans).await?;
+        Ok(self.contest.judge(stored, RowVersion::now(), take_over))
+    }
 }
 
 /// A task in the buffer.

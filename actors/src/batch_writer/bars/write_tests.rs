@@ -128,18 +128,3 @@ fn a_silent_broker_delays_no_write_and_doubles_no_update() {
         assert_eq!(keys, ["000001.SZ", "000002.SZ"], "each arrived once");
     });
 }
-
-#[test]
-fn rows_lost_by_a_confirmed_insert_are_inserted_again() {
-    World::run(async {
-        let world = World::start(ActorSettings::default());
-        world.running().await;
-        world.store.lose_rows(2);
-        world.offer(1, &[1000, 1010, 1020]);
-        world.feed.send(&full_command(&[1]));
-        world.until("the command", |world| world.feed.resolved().len() == 1).await;
-        assert_eq!(world.store.closes(1), [1000, 1010, 1020]);
-        let error = world.board.last_error().unwrap_or_default();
-        assert!(error.contains("2 of its rows are not stored"), "{error}");
-    });
-}

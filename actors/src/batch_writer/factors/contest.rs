@@ -14,14 +14,17 @@ use crate::ports::{FactorStore, SeriesEnds, StoreError, StoredFactor};
 /// The series that a flush wrote.
 ///
 /// The rows of a series depend on each other: `fore` on the last factor, `back` on the first one. So a series is right
-/// only as a whole, and of two answers one must stay whole. As with bars (`bars/contest.rs`), the writer of the row with
-/// the highest version acts: it writes its answer once more, on top of all rows that are stored, with a higher version.
-/// The others look again until the series is whole.
+/// only as a whole, and of two answers one must stay whole. As with bars (`bars/contest.rs`), the writer of the row
+/// with the highest version acts: it writes its answer once more, on top of all rows that are stored, with a higher
+/// version. The others look again until the series is whole.
+#[derive(Clone, Default)]
 pub struct SeriesContest {
     /// The UUIDs that this flush inserted, by code.
     ours: HashMap<Code, HashSet<String>>,
     /// The ends of each series as this flush left it.
     ends: HashMap<Code, SeriesEnds>,
+    /// The inserted days.
+    days: HashMap<Code, HashSet<NaiveDateTime>>,
     /// The series of which stored rows were replaced.
     rewritten: HashSet<Code>,
     /// The first inserted day of the others.
@@ -37,18 +40,21 @@ pub struct Contested {
     pub is_ours: bool,
 }
 
-impl SeriesContest {
-    /// The series that a plan writes.
-    pub fn new(plan: &FactorPlan) -> Self {
-        let mut contest = Self { ours: HashMap::new(), ends: HashMap::new(), rewritten: HashSet::new(), since: None };
-        contest.wrote(plan);
-        contest
-    }
+/// What a look found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The series that are not whole.
+    pub contested: Vec<Contested>,
+    /// Number of inserted days that are not stored.
+    pub missing: u64,
+}
 
-    /// Adds a further plan that was written.
+impl SeriesContest {
+    /// Adds a plan that is about to be written.
     pub fn wrote(&mut self, plan: &FactorPlan) {
         for row in &plan.insert {
             self.ours.entry(row.code).or_default().insert(row.uuid());
+            self.days.entry(row.code).or_default().insert(row.raw.timestamp);
         }
         let is_written = |code: &Code| self.ours.contains_key(code);
         self.ends.extend(plan.ends.iter().filter(|(code, _)| is_written(code)).map(|(code, ends)| (*code, *ends)));
@@ -57,12 +63,19 @@ impl SeriesContest {
         self.since = appended.map(|row| row.raw.timestamp).chain(self.since).min();
     }
 
-    /// Reads what is stored now and returns the series that are not whole.
-    pub async fn look(&self, store: &dyn FactorStore) -> Result<Vec<Contested>, StoreError> {
+    /// Forgets the series of other codes, because other workers write them now.
+    pub fn keep_only(&mut self, codes: &HashSet<Code>) {
+        self.ours.retain(|code, _| codes.contains(code));
+        self.days.retain(|code, _| codes.contains(code));
+        self.ends.retain(|code, _| codes.contains(code));
+    }
+
+    /// Reads what is stored now and returns the series that are not whole. It reads at most `max_rows` rows.
+    pub async fn look(&self, store: &dyn FactorStore, max_rows: usize) -> Result<Found, StoreError> {
         let mut codes: Vec<Code> = self.ends.keys().copied().collect();
         codes.sort_unstable();
         if codes.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Found::default());
         }
         let ends = store.ends(&codes).await?;
         let has_changed = |code: &&Code| {
@@ -70,20 +83,32 @@ impl SeriesContest {
             values(ends.get(*code)) != values(self.ends.get(*code))
         };
         let mut suspects: HashSet<Code> = codes.iter().filter(has_changed).copied().collect();
+        let mut missing = 0;
         let (rewritten, appended): (Vec<Code>, Vec<Code>) =
             codes.iter().partition(|code| self.rewritten.contains(code));
         for (codes, since) in [(rewritten, None), (appended, self.since)] {
-            if !codes.is_empty() {
-                suspects.extend(store.repeated(&codes, since).await?);
+            if codes.is_empty() {
+                continue;
+            }
+            let sizes = store.sizes(&codes, since).await?;
+            for code in codes {
+                let size = sizes.get(&code).copied().unwrap_or_default();
+                missing += self.num_days(code).saturating_sub(size.num_days);
+                if size.num_rows > size.num_days {
+                    suspects.insert(code);
+                }
             }
         }
-        suspects.retain(|code| self.ends.contains_key(code));
         if suspects.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Found { contested: Vec::new(), missing });
         }
         let mut suspects: Vec<Code> = suspects.into_iter().collect();
         suspects.sort_unstable();
-        Ok(self.judge(store.series(&suspects).await?))
+        Ok(Found { contested: self.judge(store.series(&suspects, max_rows).await?), missing })
+    }
+
+    fn num_days(&self, code: Code) -> u64 {
+        self.days.get(&code).map_or(0, |days| days.len() as u64)
     }
 
     fn judge(&self, stored: Vec<StoredFactor>) -> Vec<Contested> {

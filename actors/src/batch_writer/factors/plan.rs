@@ -17,9 +17,8 @@ pub struct FactorUnit {
     pub code: Code,
     /// Whether these rows replace the stored series or are added to it.
     pub mode: SyncMode,
-    /// The newest stored time before the request. Later rows than this and the answer's came from another worker since,
-    /// so a replacement leaves them.
-    pub known_until: NaiveDateTime,
+    /// A replacement leaves later rows than this: they came from another worker since the request.
+    pub removable_until: NaiveDateTime,
     /// The rows.
     pub rows: Vec<RawFactor>,
 }
@@ -31,6 +30,8 @@ pub struct FactorPlan {
     pub insert: Vec<AdjustFactor>,
     /// Rows to remove after the insertion of their replacements.
     pub remove: Vec<StoredFactor>,
+    /// The newest stored day of the series whose rows are replaced.
+    pub replaced_until: HashMap<Code, NaiveDateTime>,
     /// The ends of each series after the write.
     pub ends: HashMap<Code, SeriesEnds>,
     /// Per unit: the counts of its rows.
@@ -44,8 +45,8 @@ fn only_appends(unit: &FactorUnit, ends: &SeriesEnds) -> bool {
         && unit.rows.iter().all(|row| row.timestamp > ends.last_at && row.factor == ends.last)
 }
 
-/// The codes whose whole stored series must be read to plan these units. `contested` are codes that another worker wrote
-/// at the same moment.
+/// The codes whose whole stored series must be read to plan these units. `contested` are codes that another worker
+/// wrote at the same moment.
 pub fn codes_to_read(units: &[&FactorUnit], ends: &HashMap<Code, SeriesEnds>, contested: &HashSet<Code>) -> Vec<Code> {
     let mut seen = HashSet::new();
     let mut twice = contested.clone();
@@ -97,8 +98,21 @@ pub fn plan(
     for (code, rows) in wanted {
         replace(code, &rows, series.remove(&code).unwrap_or_default(), version, &mut result);
     }
-    result.insert.sort_by_key(|row| (row.code, row.raw.timestamp));
+    // Oldest day first, as with bars.
+    result.insert.sort_by_key(|row| (row.raw.timestamp, row.code));
+    let replaced = result.remove.iter().filter_map(|row| Some((row.code, ends.get(&row.code)?.last_at)));
+    result.replaced_until = replaced.collect();
     result
+}
+
+impl FactorPlan {
+    /// Whether a row is inserted after the removal: it is after the newest stored day of a replaced series. If the
+    /// worker crashes before that, the next increment requests the code again and finishes the replacement. With the
+    /// newest rows stored, old and new rows would stay side by side.
+    pub fn is_inserted_last(&self, row: &AdjustFactor) -> bool {
+        // A row with a version replaces a stored one, which another worker added since the ends were read.
+        row.version.is_none() && self.replaced_until.get(&row.code).is_some_and(|until| row.raw.timestamp > *until)
+    }
 }
 
 /// The raw factors of a series. Of several rows of a day, the one with the highest version counts.
@@ -113,13 +127,7 @@ fn merge_rows(unit: &FactorUnit, rows: &mut BTreeMap<NaiveDateTime, RawFactor>) 
     let mut counts = TaskCounts::default();
     if unit.mode == SyncMode::Replace {
         let fetched: HashSet<NaiveDateTime> = unit.rows.iter().map(|row| row.timestamp).collect();
-        let until = unit
-            .rows
-            .iter()
-            .map(|row| row.timestamp)
-            .max()
-            .map_or(unit.known_until, |newest| newest.max(unit.known_until));
-        rows.retain(|timestamp, _| fetched.contains(timestamp) || *timestamp > until);
+        rows.retain(|timestamp, _| fetched.contains(timestamp) || *timestamp > unit.removable_until);
     }
     for row in &unit.rows {
         match rows.insert(row.timestamp, *row) {
@@ -130,9 +138,9 @@ fn merge_rows(unit: &FactorUnit, rows: &mut BTreeMap<NaiveDateTime, RawFactor>) 
     counts
 }
 
-/// Plans the changes that turn the stored series into `rows`. The only stored row of a day stays if it is correct. In all
-/// other cases the day's row is inserted and its stored rows are removed: a row may only be removed by a writer that
-/// inserted one with a higher version before.
+/// Plans the changes that turn the stored series into `rows`. The only stored row of a day stays if it is correct. In
+/// all other cases the day's row is inserted and its stored rows are removed: a row may only be removed by a writer
+/// that inserted one with a higher version before.
 fn replace(
     code: Code,
     rows: &BTreeMap<NaiveDateTime, RawFactor>,
@@ -186,7 +194,7 @@ mod tests {
         FactorUnit {
             code: code(),
             mode,
-            known_until: NaiveDateTime::MAX,
+            removable_until: NaiveDateTime::MAX,
             rows: rows.iter().map(|(n, factor)| raw(*n, *factor)).collect(),
         }
     }
@@ -233,8 +241,8 @@ mod tests {
         let stored =
             plan(&[&unit(SyncMode::Replace, &[(1, 1), (2, 1), (3, 2)])], &HashMap::new(), vec![], RowVersion::now());
         let (ends, stored) = (stored.ends, as_stored(&stored.insert));
-        let days = |known_until| {
-            let older = FactorUnit { known_until, ..unit(SyncMode::Replace, &[(1, 1), (2, 1)]) };
+        let days = |removable_until| {
+            let older = FactorUnit { removable_until, ..unit(SyncMode::Replace, &[(1, 1), (2, 1)]) };
             let plan = plan(&[&older], &ends, stored.clone(), RowVersion::now());
             (plan.insert.len(), plan.remove.len())
         };

@@ -1,6 +1,6 @@
 // Upstream: batch_writer, supervisor
 // Downstream: many
-// Role: Writes one batch of factors: reads stored series, inserts rows, removes replaced rows; retries until done.
+// Role: The write of one batch of factors: what it reads, plans, inserts and removes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 use crate::batch_writer::buffer::Buffered;
-use crate::batch_writer::factors::contest::SeriesContest;
+use crate::batch_writer::factors::contest::{Found, SeriesContest};
 use crate::batch_writer::factors::plan::{FactorPlan, FactorUnit, codes_to_read, plan};
-use crate::batch_writer::looks::Looks;
+use crate::batch_writer::looks::Verdict;
+use crate::batch_writer::write_path::{BatchJob, RowChange, WriteJob, WritePath, max_looked_up};
 use crate::domain::row_version::RowVersion;
 use crate::domain::{AdjustFactor, Code, TaskReport};
 use crate::market_cache::latest_times::LatestTimes;
 use crate::pipeline::TaskGuard;
-use crate::ports::{FactorBatch, FactorStore, Pinned, SeriesEnds, StoreError, StoreSet, Swappable};
+use crate::ports::{FactorStore, StoreError, StoreSet, StoredFactor, Swappable};
 use crate::settings::ActorSettings;
-use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_once, insert_token};
+use crate::store_retry::{StoreOperation, StoreOutage, insert_counted};
 use crate::supervision::StatusBoard;
 
 /// A task in the buffer.
@@ -70,121 +71,57 @@ pub struct FactorFlush {
     context: Arc<FactorFlushContext>,
     settings: Arc<ActorSettings>,
     tasks: Vec<BufferedFactors>,
+    contest: SeriesContest,
 }
 
 impl FactorFlush {
     /// Creates a flush of these tasks.
     pub fn new(context: Arc<FactorFlushContext>, settings: Arc<ActorSettings>, tasks: Vec<BufferedFactors>) -> Self {
-        Self { context, settings, tasks }
+        Self { context, settings, tasks, contest: SeriesContest::default() }
     }
 
     /// Retries until all rows are stored.
-    pub async fn run(mut self) {
-        let context = self.context.clone();
+    pub async fn run(self) {
+        let (context, settings) = (self.context.clone(), self.settings.clone());
         let _write_lock = context.write_lock.lock().await;
-        let mut tries = StoreTries::new(&context.outage, StoreOperation::writing("factors"), &self.settings);
-        let (plan, generation) = loop {
-            let stores = self.context.stores.pin();
-            // Drops tasks whose partition is assigned to another worker: that worker writes them. Drops tasks that were
-            // fetched for what other stores lacked: they run again, on these.
-            self.tasks.retain(|task| !task.guard.is_lost() && task.guard.trace.store_generation == stores.generation);
-            if self.tasks.is_empty() {
-                return;
-            }
-            let plan = match self.write(&stores, &HashSet::new()).await {
-                Ok(plan) => plan,
-                Err(error) => {
-                    tries.wait_after(&error).await;
-                    continue;
-                }
-            };
-            if self.confirm(&plan, &stores, &mut tries).await {
-                break (plan, stores.generation);
-            }
-        };
-        tries.succeeded();
-        self.settle(plan, generation).await;
+        let path = WritePath { stores: &context.stores, outage: &context.outage, settings: &settings };
+        path.write_batch(self).await;
     }
 
-    /// Looks whether other workers wrote the same series at the same moment, until each is whole. Returns false if the
-    /// store was replaced meanwhile.
-    async fn confirm(&self, plan: &FactorPlan, stores: &Pinned<StoreSet>, tries: &mut StoreTries<'_>) -> bool {
-        let mut contest = SeriesContest::new(plan);
-        let mut looks = Looks::default();
-        while self.context.stores.generation() == stores.generation {
-            let contested = match contest.look(stores.factors.as_ref()).await {
-                Ok(contested) => contested,
-                Err(error) => {
-                    tries.wait_after(&error).await;
-                    continue;
-                }
-            };
-            if contested.is_empty() {
-                return true;
-            }
-            if !looks.next() {
-                tracing::warn!(
-                    looks = Looks::MAX,
-                    "other workers keep writing the same series; some may be mixed until the next `full` of their codes"
-                );
-                return true;
-            }
-            let ours = contested.iter().filter(|found| found.is_ours || looks.takes_over());
-            let ours: HashSet<Code> = ours.map(|found| found.code).collect();
-            if ours.is_empty() {
-                looks.pause().await;
-                continue;
-            }
-            tracing::info!(series = ours.len(), "another worker wrote the same series; the newest answer stays");
-            match self.write(stores, &ours).await {
-                Ok(plan) => contest.wrote(&plan),
-                Err(error) => tries.wait_after(&error).await,
-            }
-        }
-        false
+    /// Forgets what was written for tasks that are no longer in this batch.
+    fn keep_own_contest(&mut self) {
+        self.contest.keep_only(&self.tasks.iter().map(|task| task.unit.code).collect());
     }
 
-    /// Plans from the stored rows and writes the plan. Each attempt plans again, because a failed attempt may have
-    /// stored some rows. With `contested` codes, only these are written, and their whole series is compared.
-    async fn write(&self, stores: &StoreSet, contested: &HashSet<Code>) -> Result<FactorPlan, StoreError> {
-        let store = &stores.factors;
+    /// Plans from the stored rows. With `contested` codes, only these are written, and their whole series is compared.
+    async fn plan_of(&mut self, store: &dyn FactorStore, contested: &HashSet<Code>) -> Result<FactorPlan, StoreError> {
         let is_meant = |unit: &&FactorUnit| contested.is_empty() || contested.contains(&unit.code);
         let units: Vec<&FactorUnit> = self.tasks.iter().map(|task| &task.unit).filter(is_meant).collect();
         let mut codes: Vec<Code> = units.iter().map(|unit| unit.code).collect();
         codes.sort_unstable();
         codes.dedup();
         let ends = store.ends(&codes).await?;
+        let max_rows = max_looked_up(self.tasks.len(), &self.settings);
         let to_read = codes_to_read(&units, &ends, contested);
-        let stored = if to_read.is_empty() { Vec::new() } else { store.series(&to_read).await? };
+        let stored = if to_read.is_empty() { Vec::new() } else { store.series(&to_read, max_rows).await? };
         let plan = plan(&units, &ends, stored, RowVersion::now());
-        // If rows of a code are replaced, its rows after the newest stored day are inserted last. If the worker crashes
-        // before that, the next increment requests the code again and finishes the replacement. With the newest rows
-        let replaced: HashSet<Code> = plan.remove.iter().map(|row| row.code).collect();
-        let extends_series = |row: &AdjustFactor| {
-            let is_newest = |ends: &SeriesEnds| row.raw.timestamp > ends.last_at;
-            // A row with a version replaces a stored one, which another worker added since the ends were read.
-            row.version.is_none() && replaced.contains(&row.code) && ends.get(&row.code).is_some_and(is_newest)
-        };
-        let (last, first): (Vec<AdjustFactor>, Vec<AdjustFactor>) =
-            plan.insert.iter().cloned().partition(extends_series);
-        self.insert_all(store.as_ref(), &first).await?;
-        if !plan.remove.is_empty() {
-            store.remove(&plan.remove).await?;
-        }
-        self.insert_all(store.as_ref(), &last).await?;
+        self.contest.wrote(&plan);
         Ok(plan)
     }
+}
 
-    async fn insert_all(&self, store: &dyn FactorStore, rows: &[AdjustFactor]) -> Result<(), StoreError> {
-        for rows in rows.chunks(self.settings.batch.max_rows) {
-            self.insert(store, batch_of(rows)).await?;
-        }
-        Ok(())
+impl BatchJob for FactorFlush {
+    fn num_tasks(&self) -> usize {
+        self.tasks.len()
     }
 
-    async fn insert(&self, store: &dyn FactorStore, batch: FactorBatch) -> Result<(), StoreError> {
-        let deduplicates = async || Ok(store.deduplicates_retries());
-        insert_once(&self.context.board, batch.rows.len(), async || store.insert(&batch).await, deduplicates).await
+    fn split_off(&mut self, place: usize) -> Self {
+        let tasks = self.tasks.split_off(place);
+        let (context, settings) = (self.context.clone(), self.settings.clone());
+        let mut rest = Self { context, settings, tasks, contest: self.contest.clone() };
+        self.keep_own_contest();
+        rest.keep_own_contest();
+        rest
     }
 
     async fn settle(mut self, plan: FactorPlan, generation: u64) {
@@ -207,6 +144,74 @@ impl FactorFlush {
     }
 }
 
-fn batch_of(rows: &[AdjustFactor]) -> FactorBatch {
-    FactorBatch { token: insert_token(), rows: rows.to_vec() }
+impl WriteJob for FactorFlush {
+    type Stores = StoreSet;
+    type Plan = FactorPlan;
+    type Change = RowChange<AdjustFactor, StoredFactor>;
+
+    fn operation(&self) -> StoreOperation {
+        StoreOperation::writing("factors")
+    }
+
+    fn retain(&mut self, generation: u64) -> bool {
+        let before = self.tasks.len();
+        self.tasks.retain(|task| task.guard.may_write_to(generation));
+        if self.tasks.len() < before {
+            self.keep_own_contest();
+        }
+        !self.tasks.is_empty()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.tasks.iter().any(|task| task.guard.is_lost())
+    }
+
+    async fn plan(&mut self, stores: &StoreSet) -> Result<FactorPlan, StoreError> {
+        self.plan_of(stores.factors.as_ref(), &HashSet::new()).await
+    }
+
+    fn changes(&self, plan: &FactorPlan) -> Vec<Self::Change> {
+        let (last, first): (Vec<AdjustFactor>, Vec<AdjustFactor>) =
+            plan.insert.iter().cloned().partition(|row| plan.is_inserted_last(row));
+        let inserts = |rows: Vec<AdjustFactor>| {
+            let chunks = rows.chunks(self.settings.batch.max_rows).map(|rows| Arc::new(rows.to_vec()));
+            chunks.filter_map(RowChange::insert).collect::<Vec<_>>()
+        };
+        let mut changes = inserts(first);
+        changes.extend(RowChange::remove(plan.remove.clone()));
+        changes.extend(inserts(last));
+        changes
+    }
+
+    async fn apply(&mut self, change: &Self::Change, stores: &StoreSet) -> Result<(), StoreError> {
+        match change {
+            RowChange::Insert(batch) => {
+                insert_counted(&self.context.board, batch.rows.len(), stores.factors.insert(batch)).await
+            }
+            RowChange::Remove(rows) => stores.factors.remove(rows).await,
+        }
+    }
+
+    async fn may_repeat(&self, change: &Self::Change, stores: &StoreSet) -> bool {
+        change.may_repeat(async || stores.factors.deduplicates_retries() && !self.is_lost()).await
+    }
+
+    fn split(&self, change: Self::Change) -> Vec<Self::Change> {
+        change.by_year(|row| row.raw.timestamp)
+    }
+
+    async fn look(&mut self, stores: &StoreSet, take_over: bool) -> Result<Verdict<FactorPlan>, StoreError> {
+        let Found { contested, missing } =
+            self.contest.look(stores.factors.as_ref(), max_looked_up(self.tasks.len(), &self.settings)).await?;
+        if contested.is_empty() {
+            let store = || "table adjustfactor".to_owned();
+            return Ok(if missing > 0 { Verdict::missing(store(), missing) } else { Verdict::Settled });
+        }
+        let ours = contested.iter().filter(|found| found.is_ours || take_over);
+        let ours: HashSet<Code> = ours.map(|found| found.code).collect();
+        if ours.is_empty() {
+            return Ok(Verdict::Theirs);
+        }
+        Ok(Verdict::Ours(self.plan_of(stores.factors.as_ref(), &ours).await?))
+    }
 }

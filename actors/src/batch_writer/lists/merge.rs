@@ -1,15 +1,17 @@
 // Upstream: batch_writer, supervisor
-// Downstream: domain, pipeline, ports, settings, store_retry, supervision
-// Role: Merges a list into the reference store, with retries until it succeeds.
+// Downstream: many
+// Role: The merge of one list into the reference store.
 
 use std::sync::Arc;
 
+use crate::batch_writer::looks::Verdict;
+use crate::batch_writer::write_path::{WriteJob, WritePath, Written};
 use crate::domain::TaskReport;
 use crate::domain::reference_list::ValidList;
 use crate::pipeline::TaskGuard;
-use crate::ports::{MergeCounts, ReferenceStore, Swappable};
+use crate::ports::{MergeCounts, ReferenceStore, StoreError, Swappable};
 use crate::settings::ActorSettings;
-use crate::store_retry::{StoreOperation, StoreOutage, StoreTries};
+use crate::store_retry::{StoreOperation, StoreOutage};
 use crate::supervision::StatusBoard;
 
 /// The services that merges share.
@@ -26,26 +28,72 @@ impl MergeContext {
     /// Retries the merge until it succeeds, or the partition of the command is assigned to another worker. Where the
     /// table cannot hold the list, the task fails.
     pub async fn run(&self, list: &ValidList, guard: TaskGuard, mut report: TaskReport, settings: &ActorSettings) {
-        let mut tries = StoreTries::new(&self.outage, StoreOperation::writing("lists").giving_up(), settings);
-        while !guard.is_lost() {
-            let merged = match list {
-                ValidList::Stocks(stocks) => self.store.pin().merge_stocks(stocks).await,
-                ValidList::TradeDays(days) => self.store.pin().merge_trade_days(days).await,
-            };
-            match merged {
-                Ok(counts) => {
-                    tries.succeeded();
-                    self.board.progress.progressed();
-                    let MergeCounts { added, updated, unchanged } = counts;
-                    tracing::info!(added, updated, unchanged, "list merged");
-                    report.counts.written += added + updated;
-                    report.counts.replaced += updated;
-                    report.counts.unchanged += unchanged;
-                    return guard.done(report);
-                }
-                Err(error) if tries.gives_up_after(&error).await => return guard.failed(error, 1),
-                Err(_) => {}
+        let mut job = ListMerge { list, guard: &guard, counts: MergeCounts::default() };
+        let path = WritePath { stores: self.store.as_ref(), outage: &self.outage, settings };
+        let written = path.write(&mut job).await;
+        let MergeCounts { added, updated, unchanged } = job.counts;
+        match written {
+            Written::Stored { .. } => {
+                self.board.progress.progressed();
+                tracing::info!(added, updated, unchanged, "list merged");
+                report.counts.written += added + updated;
+                report.counts.replaced += updated;
+                report.counts.unchanged += unchanged;
+                guard.done(report);
             }
+            // A single task has no limit of rows, so it is never too large.
+            Written::Lost | Written::TooLarge => {}
+            Written::Unusable(error) => guard.failed(error, 1),
         }
+    }
+}
+
+/// The write of one list. Its store plans and merges in transactions, and one worker merges at a time, so nothing is
+/// left to confirm.
+struct ListMerge<'a> {
+    list: &'a ValidList,
+    guard: &'a TaskGuard,
+    counts: MergeCounts,
+}
+
+impl WriteJob for ListMerge<'_> {
+    type Stores = dyn ReferenceStore;
+    type Plan = ();
+    type Change = ();
+
+    fn operation(&self) -> StoreOperation {
+        StoreOperation::writing("lists").giving_up()
+    }
+
+    fn retain(&mut self, _: u64) -> bool {
+        !self.is_lost()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.guard.is_lost()
+    }
+
+    async fn plan(&mut self, _: &Self::Stores) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn changes(&self, (): &()) -> Vec<()> {
+        vec![()]
+    }
+
+    async fn apply(&mut self, (): &(), store: &Self::Stores) -> Result<(), StoreError> {
+        self.counts = match self.list {
+            ValidList::Stocks(stocks) => store.merge_stocks(stocks).await?,
+            ValidList::TradeDays(days) => store.merge_trade_days(days).await?,
+        };
+        Ok(())
+    }
+
+    async fn may_repeat(&self, (): &(), _: &Self::Stores) -> bool {
+        !self.is_lost()
+    }
+
+    async fn look(&mut self, _: &Self::Stores, _: bool) -> Result<Verdict<()>, StoreError> {
+        Ok(Verdict::Settled)
     }
 }

@@ -1,12 +1,13 @@
 // Upstream: write
-// Downstream: domain, plan, ports
+// Downstream: batch_writer, domain, plan, ports
 // Role: Finds days of ticks that two workers wrote at the same moment, and decides whose answer stays.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{NaiveDate, NaiveDateTime};
 
-use crate::batch_writer::ticks::plan::{TickPlan, TickUnit, by_day, in_version};
+use crate::batch_writer::looks::Verdict;
+use crate::batch_writer::ticks::plan::{TickPlan, TickUnit, by_day, in_version, stored_by_day};
 use crate::domain::Tick;
 use crate::domain::row_version::{RowName, RowVersion, order};
 use crate::ports::StoredTick;
@@ -15,9 +16,11 @@ use crate::ports::StoredTick;
 ///
 /// The ticks of a day are one answer of the vendor, so of two answers one must stay whole. As with bars
 /// (`bars/contest.rs`), the writer of the row with the highest version acts: it writes its answer once more, with a
-/// higher version, and then removes the rows it saw. The others look again until the day is one answer. A day only gains
-/// ticks during trading: rows after the last minute of an answer belong to a later answer, and are left to its writer.
+/// higher version, and then removes the rows it saw. The others look again until the day is one answer. A day only
+/// gains ticks during trading: rows after the last minute of an answer belong to a later answer, and are left to its
+/// writer.
 pub struct DayContest<'a> {
+    unit: &'a TickUnit,
     days: BTreeMap<NaiveDate, OurDay<'a>>,
 }
 
@@ -32,31 +35,10 @@ struct OurDay<'a> {
     inserted: HashSet<String>,
 }
 
-/// What to do after a look at the store.
-#[derive(Debug, PartialEq)]
-pub enum Verdict {
-    /// Each day is one answer.
-    Settled,
-    /// Another worker has to act.
-    Theirs,
-    /// Write these changes, then look again.
-    Ours(TickPlan),
-}
-
 impl<'a> DayContest<'a> {
-    /// The days that a plan writes.
-    pub fn new(unit: &'a TickUnit, plan: &TickPlan) -> Self {
-        let mut contest = Self { days: BTreeMap::new() };
-        for (day, ticks) in by_day(&unit.rows) {
-            let (Some(version), Some(last)) = (plan.days.get(&day), ticks.iter().map(|tick| tick.timestamp).max())
-            else {
-                continue;
-            };
-            let names = ticks.iter().map(|tick| tick.name()).collect();
-            contest.days.insert(day, OurDay { ticks, names, last, version: *version, inserted: HashSet::new() });
-        }
-        contest.wrote(plan);
-        contest
+    /// No written days yet.
+    pub fn new(unit: &'a TickUnit) -> Self {
+        Self { unit, days: BTreeMap::new() }
     }
 
     /// The first and the last written day; `None` if nothing was written.
@@ -64,8 +46,21 @@ impl<'a> DayContest<'a> {
         Some((*self.days.first_key_value()?.0, *self.days.last_key_value()?.0))
     }
 
-    /// Adds a plan that was written.
-    fn wrote(&mut self, plan: &TickPlan) {
+    /// Adds a plan that is about to be written.
+    pub fn wrote(&mut self, plan: &TickPlan) {
+        if plan.days.keys().any(|day| !self.days.contains_key(day)) {
+            for (day, ticks) in by_day(&self.unit.rows) {
+                let Some(last) = ticks.iter().map(|tick| tick.timestamp).max() else { continue };
+                if plan.days.contains_key(&day) {
+                    self.days.entry(day).or_insert_with(|| OurDay::new(ticks, last));
+                }
+            }
+        }
+        for (day, version) in &plan.days {
+            if let Some(day) = self.days.get_mut(day) {
+                day.version = *version;
+            }
+        }
         for row in &plan.insert {
             if let Some(day) = self.days.get_mut(&row.timestamp.date()) {
                 day.inserted.insert(row.uuid());
@@ -75,19 +70,20 @@ impl<'a> DayContest<'a> {
 
     /// Judges the stored rows of the days. With `take_over` the task also acts where another worker has to: it may be
     /// gone.
-    pub fn judge(&mut self, stored: Vec<StoredTick>, now: RowVersion, take_over: bool) -> Verdict {
-        let mut found: BTreeMap<NaiveDate, Vec<StoredTick>> = BTreeMap::new();
-        for row in stored {
-            found.entry(row.timestamp.date()).or_default().push(row);
-        }
+    pub fn judge(&mut self, stored: Vec<StoredTick>, now: RowVersion, take_over: bool) -> Verdict<TickPlan> {
+        let mut found = stored_by_day(stored);
         let mut plan = TickPlan::default();
-        let mut is_settled = true;
+        let (mut is_settled, mut missing) = (true, 0);
         for (day, ours) in &mut self.days {
             let rows = ours.without_later(found.remove(day).unwrap_or_default());
             if ours.is_settled(&rows) {
                 continue;
             }
             is_settled = false;
+            if let Some(number) = ours.missing(&rows) {
+                missing += number;
+                continue;
+            }
             if take_over || ours.has_highest(&rows) {
                 ours.version = now.above(rows.iter().map(|row| row.uuid.as_str()));
                 plan.insert.extend(ours.ticks.iter().map(|tick| in_version(tick, ours.version)));
@@ -95,18 +91,36 @@ impl<'a> DayContest<'a> {
                 plan.days.insert(*day, ours.version);
             }
         }
-        match (is_settled, plan.insert.is_empty()) {
+        if !plan.insert.is_empty() {
+            self.wrote(&plan);
+            return Verdict::Ours(plan);
+        }
+        match (is_settled, missing) {
             (true, _) => Verdict::Settled,
-            (false, true) => Verdict::Theirs,
-            (false, false) => {
-                self.wrote(&plan);
-                Verdict::Ours(plan)
-            }
+            (false, 0) => Verdict::Theirs,
+            (false, missing) => Verdict::missing(format!("tick table of {}", self.unit.code), missing),
         }
     }
 }
 
-impl OurDay<'_> {
+impl<'a> OurDay<'a> {
+    fn new(ticks: Vec<&'a Tick>, last: NaiveDateTime) -> Self {
+        let names = ticks.iter().map(|tick| tick.name()).collect();
+        Self { ticks, names, last, version: RowVersion::FIRST, inserted: HashSet::new() }
+    }
+
+    /// The number of ticks that are not stored, if all stored rows are those of this answer. Another worker removes
+    /// rows only after it inserted rows with a higher version, so the server did not store them.
+    fn missing(&self, rows: &[StoredTick]) -> Option<u64> {
+        let is_ours = |row: &StoredTick| {
+            RowVersion::of(&row.uuid) == self.version
+                && RowName::of(&row.uuid).is_some_and(|name| self.names.contains(&name))
+        };
+        let found: HashSet<&str> = rows.iter().map(|row| row.uuid.as_str()).collect();
+        let missing = self.names.len().checked_sub(found.len()).filter(|missing| *missing > 0)?;
+        (found.len() == rows.len() && rows.iter().all(is_ours)).then_some(missing as u64)
+    }
+
     /// The rows without those of a later answer.
     fn without_later(&self, mut rows: Vec<StoredTick>) -> Vec<StoredTick> {
         rows.retain(|row| row.timestamp <= self.last);

@@ -45,15 +45,21 @@ pub fn by_day(rows: &[Tick]) -> BTreeMap<NaiveDate, Vec<&Tick>> {
     days
 }
 
+/// The stored rows of each day.
+pub fn stored_by_day(rows: Vec<StoredTick>) -> BTreeMap<NaiveDate, Vec<StoredTick>> {
+    let mut days: BTreeMap<NaiveDate, Vec<StoredTick>> = BTreeMap::new();
+    for row in rows {
+        days.entry(row.timestamp.date()).or_default().push(row);
+    }
+    days
+}
+
 /// Plans the write. During trading a day only gains ticks. So a stored tick that was not fetched is either a row of the
 /// Python worker, or the fetched day is incomplete. Such rows are removed only if the fetch returned at least as many
 /// ticks as are stored. A day of which rows are removed is written whole, with the version `now` or the next one after
 /// the highest stored version: a row may only be removed by a writer that inserted rows with a higher version before.
 pub fn plan(unit: &TickUnit, stored: Vec<StoredTick>, now: RowVersion) -> TickPlan {
-    let mut known: BTreeMap<NaiveDate, Vec<StoredTick>> = BTreeMap::new();
-    for row in stored {
-        known.entry(row.timestamp.date()).or_default().push(row);
-    }
+    let mut known = stored_by_day(stored);
     let mut result = TickPlan::default();
     for (day, ticks) in by_day(&unit.rows) {
         let stored = StoredDay::of(known.remove(&day).unwrap_or_default(), &ticks);
@@ -102,7 +108,6 @@ impl StoredDay {
             has_others |= !fetched.contains(&name) || !matching.insert(name);
             own.entry(RowVersion::of(&row.uuid)).or_default().insert(name);
         }
-        matching.retain(|name| fetched.contains(name));
         let num_own = own.values().map(HashSet::len).max().unwrap_or_default();
         Self { rows, matching, num_foreign, num_own, has_others, versions: own.into_keys().collect() }
     }

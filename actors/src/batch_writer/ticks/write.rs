@@ -1,20 +1,21 @@
 // Upstream: batch_writer, supervisor
 // Downstream: many
-// Role: Writes the ticks of one task into the table of its security; retries until done.
+// Role: The write of the ticks of one task into the table of its security.
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use crate::batch_writer::looks::Looks;
-use crate::batch_writer::ticks::contest::{DayContest, Verdict};
+use crate::batch_writer::looks::Verdict;
+use crate::batch_writer::ticks::contest::DayContest;
 use crate::batch_writer::ticks::plan::{TickPlan, TickUnit, plan};
+use crate::batch_writer::write_path::{RowChange, WriteJob, WritePath, Written};
 use crate::domain::row_version::RowVersion;
 use crate::domain::{Code, DateRange, TaskReport, Tick};
 use crate::pipeline::TaskGuard;
-use crate::ports::{StoreError, StoreSet, Swappable, TickBatch, TickStore};
+use crate::ports::{StoreError, StoreSet, StoredTick, Swappable};
 use crate::settings::ActorSettings;
-use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, insert_once, insert_token};
+use crate::store_retry::{StoreOperation, StoreOutage, insert_counted};
 use crate::supervision::StatusBoard;
 
 /// Maximum number of concurrent writes. Each security has its own table, so tasks cannot share an INSERT; the server
@@ -36,103 +37,95 @@ impl TickWriter {
         Self { stores, outage, board, write_locks: Default::default() }
     }
 
-    /// Retries until all ticks are stored, or the partition of the command is assigned to another worker.
+    /// Retries until all ticks are stored, or the partition of the command is assigned to another worker. Where the
+    /// table of the security cannot be used, the task fails.
     pub async fn run(&self, unit: &TickUnit, guard: TaskGuard, mut report: TaskReport, settings: &ActorSettings) {
         let _write_lock = match self.write_locks.get(lock_index(unit.code)) {
             Some(lock) => Some(lock.lock().await),
             None => None,
         };
-        let mut tries = StoreTries::new(&self.outage, StoreOperation::writing("ticks").of(unit.code), settings);
-        // Each attempt plans again, because a failed attempt may have stored some rows.
-        let plan = loop {
-            let stores = self.stores.pin();
+        let max_rows = settings.batch.max_rows;
+        let mut job = TickWrite { writer: self, unit, guard: &guard, max_rows, contest: DayContest::new(unit) };
+        let path = WritePath { stores: &self.stores, outage: &self.outage, settings };
+        let plan = match path.write(&mut job).await {
+            Written::Stored { plan, .. } => plan,
             // If a reload replaced the store after the fetch was planned, the dropped guard makes the task run again.
-            if guard.is_lost() || guard.trace.store_generation != stores.generation {
-                return;
-            }
-            match self.write(stores.ticks.as_ref(), unit, settings).await {
-                Ok(plan) => break plan,
-                Err(error) if tries.gives_up_after(&error).await => return guard.failed(error, 1),
-                Err(_) => {}
-            }
+            // A single task has no limit of rows, so it is never too large.
+            Written::Lost | Written::TooLarge => return,
+            Written::Unusable(error) => return guard.failed(error, 1),
         };
-        tries.succeeded();
         self.board.counters.rows_written.add(plan.counts.written);
         self.board.progress.progressed();
         tracing::info!(code = %unit.code, inserted = plan.insert.len(), removed = plan.remove.len(), "ticks stored");
         report.counts.add(&plan.counts);
         guard.done(report);
     }
+}
 
-    /// Plans from the stored ticks and writes the plan. Returns it once each day is one answer.
-    async fn write(
-        &self,
-        store: &dyn TickStore,
-        unit: &TickUnit,
-        settings: &ActorSettings,
-    ) -> Result<TickPlan, StoreError> {
-        let days = || unit.rows.iter().map(|row| row.timestamp.date());
+/// The write of the ticks of one task.
+struct TickWrite<'a> {
+    writer: &'a TickWriter,
+    unit: &'a TickUnit,
+    guard: &'a TaskGuard,
+    max_rows: usize,
+    contest: DayContest<'a>,
+}
+
+impl WriteJob for TickWrite<'_> {
+    type Stores = StoreSet;
+    type Plan = TickPlan;
+    type Change = RowChange<Tick, StoredTick>;
+
+    fn operation(&self) -> StoreOperation {
+        StoreOperation::writing("ticks").of(self.unit.code)
+    }
+
+    fn retain(&mut self, generation: u64) -> bool {
+        self.guard.may_write_to(generation)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.guard.is_lost()
+    }
+
+    async fn plan(&mut self, stores: &StoreSet) -> Result<TickPlan, StoreError> {
+        let days = || self.unit.rows.iter().map(|row| row.timestamp.date());
         let (Some(start), Some(end)) = (days().min(), days().max()) else { return Ok(TickPlan::default()) };
-        let stored = store.stored(unit.code, DateRange { start, end }).await?;
-        let plan = plan(unit, stored, RowVersion::now());
-        self.execute(store, unit.code, &plan, settings).await?;
-        self.confirm(store, unit, &plan, settings).await?;
+        let stored = stores.ticks.stored(self.unit.code, DateRange { start, end }).await?;
+        let plan = plan(self.unit, stored, RowVersion::now());
+        self.contest.wrote(&plan);
         Ok(plan)
     }
 
-    /// Looks whether other workers wrote the same days at the same moment, until each is one answer.
-    async fn confirm(
-        &self,
-        store: &dyn TickStore,
-        unit: &TickUnit,
-        plan: &TickPlan,
-        settings: &ActorSettings,
-    ) -> Result<(), StoreError> {
-        let mut contest = DayContest::new(unit, plan);
-        let Some((start, end)) = contest.span() else { return Ok(()) };
-        let mut looks = Looks::default();
-        loop {
-            if !looks.next() {
-                tracing::warn!(
-                    code = %unit.code,
-                    looks = Looks::MAX,
-                    "other workers keep writing the same ticks; a day may be mixed until its next `overwrite`"
-                );
-                return Ok(());
+    fn changes(&self, plan: &TickPlan) -> Vec<Self::Change> {
+        let batches = whole_days(&plan.insert, self.max_rows).into_iter();
+        let inserts = batches.filter_map(|rows| RowChange::insert(Arc::new(rows.to_vec())));
+        inserts.chain(RowChange::remove(plan.remove.clone())).collect()
+    }
+
+    async fn apply(&mut self, change: &Self::Change, stores: &StoreSet) -> Result<(), StoreError> {
+        let code = self.unit.code;
+        match change {
+            RowChange::Insert(batch) => {
+                insert_counted(&self.writer.board, batch.rows.len(), stores.ticks.insert(code, batch)).await
             }
-            let stored = store.stored(unit.code, DateRange { start, end }).await?;
-            match contest.judge(stored, RowVersion::now(), looks.takes_over()) {
-                Verdict::Settled => return Ok(()),
-                Verdict::Theirs => looks.pause().await,
-                Verdict::Ours(plan) => {
-                    tracing::info!(code = %unit.code, days = plan.days.len(), "these days are written once more");
-                    self.execute(store, unit.code, &plan, settings).await?;
-                }
-            }
+            RowChange::Remove(rows) => stores.ticks.remove(code, rows).await,
         }
     }
 
-    async fn execute(
-        &self,
-        store: &dyn TickStore,
-        code: Code,
-        plan: &TickPlan,
-        settings: &ActorSettings,
-    ) -> Result<(), StoreError> {
-        for rows in whole_days(&plan.insert, settings.batch.max_rows) {
-            self.insert(store, code, batch_of(rows)).await?;
-        }
-        self.remove(store, code, plan).await
+    async fn may_repeat(&self, change: &Self::Change, stores: &StoreSet) -> bool {
+        let deduplicates = async || matches!(stores.ticks.deduplicates_retries(self.unit.code).await, Ok(true));
+        change.may_repeat(async || !self.is_lost() && deduplicates().await).await
     }
 
-    async fn remove(&self, store: &dyn TickStore, code: Code, plan: &TickPlan) -> Result<(), StoreError> {
-        if plan.remove.is_empty() { Ok(()) } else { store.remove(code, &plan.remove).await }
+    fn split(&self, change: Self::Change) -> Vec<Self::Change> {
+        change.by_year(|row| row.timestamp)
     }
 
-    async fn insert(&self, store: &dyn TickStore, code: Code, batch: TickBatch) -> Result<(), StoreError> {
-        let insert = async || store.insert(code, &batch).await;
-        let deduplicates = async || store.deduplicates_retries(code).await;
-        insert_once(&self.board, batch.rows.len(), insert, deduplicates).await
+    async fn look(&mut self, stores: &StoreSet, take_over: bool) -> Result<Verdict<TickPlan>, StoreError> {
+        let Some((start, end)) = self.contest.span() else { return Ok(Verdict::Settled) };
+        let stored = stores.ticks.stored(self.unit.code, DateRange { start, end }).await?;
+        Ok(self.contest.judge(stored, RowVersion::now(), take_over))
     }
 }
 
@@ -154,10 +147,6 @@ fn whole_days(ticks: &[Tick], max_rows: usize) -> Vec<&[Tick]> {
     }
     batches.extend(ticks.get(begin..end).filter(|rest| !rest.is_empty()));
     batches
-}
-
-fn batch_of(rows: &[Tick]) -> TickBatch {
-    TickBatch { token: insert_token(), rows: rows.to_vec() }
 }
 
 #[cfg(test)]

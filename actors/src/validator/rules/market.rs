@@ -4,7 +4,7 @@
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
-use crate::domain::price_limit::MarketBoard;
+use crate::domain::security_kind::SecurityKind;
 use crate::domain::{Anomaly, Bar, Code, DayNote, Frequency, Hundredths, KnownDays, Listing, Rule};
 use crate::settings::rules::{RuleAction, RuleSettings};
 
@@ -14,7 +14,7 @@ pub struct MarketRules<'a> {
     pub(crate) code: Code,
     pub(crate) known: &'a KnownDays,
     pub(crate) listing: Option<&'a Listing>,
-    pub(crate) board: Option<MarketBoard>,
+    pub(crate) kind: SecurityKind,
     /// The rules that are not ignored, in the order of their application.
     checks: Vec<(RuleAction, Rule, Check<'a>)>,
     pub(crate) previous: Option<Previous>,
@@ -62,7 +62,7 @@ impl<'a> MarketRules<'a> {
             code,
             known,
             listing: known.listing(code),
-            board: MarketBoard::of(code),
+            kind: SecurityKind::of(code),
             checks: with_action.filter(|(action, ..)| *action != RuleAction::Ignore).collect(),
             previous: known.close_before.map(|(date, close)| Previous::stored(date, close)),
             num_before: 0,
@@ -131,8 +131,8 @@ impl<'a> MarketRules<'a> {
     fn average_price(&mut self, bar: &Bar) -> Option<Finding> {
         let (lots, amount) = (i128::from(bar.volume), i128::from(bar.amount.0));
         let tolerance = i128::from(self.rules.average_price_tolerance_percent);
-        if amount == 0 && (lots == 0 || !bar.source.has_amounts()) {
-            return None; // no trade, or a source without amounts
+        if !self.kind.has_average_price() || amount == 0 && (lots == 0 || !bar.source.has_amounts()) {
+            return None; // no price of trades, no trade, or a source without amounts
         }
         // 0.01 thousand yuan for a lot of 100 shares is 10 fen a share. The factor 1,000 is 10 fen times 100 percent.
         let (high, low) = (i128::from(bar.high.0) + 1, i128::from(bar.low.0) - 1);

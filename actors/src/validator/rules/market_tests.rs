@@ -121,6 +121,36 @@ fn amount_and_volume_must_fit_the_prices() {
     assert_eq!(with(1, 96), [], "within the rounding tolerance");
 }
 
+/// The table of kinds in docs/operations.md, row by row.
+#[test]
+fn each_kind_of_security_is_judged_by_its_rules() {
+    let jump: Vec<Row> = QUIET.into_iter().chain([("2024-01-11", [915, 1_300, 910, 1_300], 100, 9_500)]).collect();
+    let [first, ..] = QUIET;
+    let wrong_unit = [(first.0, first.1, first.2, first.3 / 1_000)];
+    let kinds: [(&[&str], bool, bool); 5] = [
+        (&["600000.SH", "000001.SZ", "688981.SH", "689009.SH", "300750.SZ", "830799.BJ", "920799.BJ"], true, true),
+        (&["900901.SH", "200002.SZ"], false, true),
+        (&["510300.SH", "159915.SZ"], false, true),
+        (&["113050.SH", "123001.SZ"], false, false),
+        (&["000001.SH", "399001.SZ", "899050.BJ"], false, false),
+    ];
+    for (codes, has_limit, has_average) in kinds {
+        for code in codes {
+            let limit = if has_limit { only("2024-01-11", Rule::PriceLimit) } else { Vec::new() };
+            assert_eq!(days(code, &jump), limit, "{code}");
+            let average = if has_average { only("2024-01-02", Rule::AveragePrice) } else { Vec::new() };
+            assert_eq!(days(code, &wrong_unit), average, "{code}");
+        }
+    }
+}
+
+#[test]
+fn turnover_of_an_index_is_no_price() {
+    // The size of a usual day: 307,142,000 lots for 341,995,000 thousand yuan, at 2,962 points.
+    let day = ("2024-01-02", [297_228, 297_615, 296_207, 296_228], 307_142_000, 34_199_500_000);
+    assert_eq!(days("000001.SH", &[day]), []);
+}
+
 #[test]
 fn equal_days_one_after_the_other_are_stale() {
     let same = |day| (day, [915, 921, 908, 909], 702_300, 64_233_000);

@@ -16,6 +16,12 @@ use crate::validator::rules::market::{Finding, MarketRules};
 /// first day has no price limit, and no source reports which day that is.
 pub(crate) const DELISTING_DAYS: i64 = 30;
 
+/// Trading days without a row after which the next day is not checked. A share that is listed again, after a suspended
+/// listing or a restructuring, has no limit on its first day. A share that was only suspended has limits when it
+/// returns, and no source tells the two apart. The number is a choice: 002032.SZ had limits after 46 days in 2008, and
+/// 000792.SZ had none after more than a year in 2021.
+pub(crate) const LONG_SUSPENSION: usize = 60;
+
 /// Calendar days since the listing that certainly cover the first five trading days, including the longest holidays.
 pub(crate) const FIRST_CALENDAR_DAYS: i64 = 25;
 
@@ -67,11 +73,14 @@ impl MarketRules<'_> {
 
     /// The upper and lower limit of a day in percent; `None` if the day has no limits or they are unknown.
     fn limits(&self, day: NaiveDate, note: Option<&DayNote>, reference: &Option<Reference>) -> Option<(i64, i64)> {
-        let board = self.board?;
+        let board = self.kind.board()?;
         let special = note.and_then(|note| note.is_special);
         let is_special = special.unwrap_or_else(|| self.known.facts.is_named_special(self.code, day));
         let percent = board.limit_percent(day, is_special)?;
         let usual = Some((percent, percent));
+        if self.follows_long_suspension(day) || self.known.facts.is_named_delisting(self.code, day) {
+            return None;
+        }
         let listing = self.listing;
         let delisted = listing.and_then(|listing| listing.delisted);
         if delisted.is_some_and(|delisted| (delisted - day).num_days() <= DELISTING_DAYS) {
@@ -91,6 +100,28 @@ impl MarketRules<'_> {
             FirstDays::BoundToIssuePrice => {
                 let is_exact = matches!(reference, Some(Reference::Exact(_)));
                 (nth == 1 && is_exact).then_some(FirstDays::ISSUE_PERCENT)
+            }
+        }
+    }
+
+    /// Whether the security had no row, or was suspended by the source's account, on more than [`LONG_SUSPENSION`]
+    /// trading days before this one.
+    fn follows_long_suspension(&self, day: NaiveDate) -> bool {
+        let days = |start: Option<NaiveDate>| {
+            let range = start.zip(day.pred_opt()).map(|(start, end)| DateRange { start, end });
+            range.map_or(&[][..], |range| self.known.facts.calendar.trading_days(range))
+        };
+        match &self.previous {
+            Some(previous) => days(previous.date.succ_opt()).len() > LONG_SUSPENSION,
+            // Without an earlier row only the source's notes tell.
+            None => {
+                let notes = self.known.notes();
+                let first = notes.first().map(|note| note.day);
+                let is_suspended = |day: &&NaiveDate| {
+                    let place = notes.binary_search_by_key(*day, |note| note.day).ok();
+                    place.and_then(|place| notes.get(place)).is_some_and(|note| note.is_suspended)
+                };
+                days(first).iter().rev().take_while(is_suspended).count() > LONG_SUSPENSION
             }
         }
     }

@@ -117,6 +117,49 @@ fn first_days_have_no_limit_or_issue_price_limit() {
 }
 
 #[test]
+fn a_share_listed_again_has_no_limit_on_its_first_day() {
+    let code = "000792.SZ";
+    let again = |last: &str, next_high: i64| {
+        let notes = vec![note("2021-08-10", 884), note("2021-08-11", 3_290)];
+        let bars = [
+            bar(code, last, [880, 890, 870, 884]),
+            bar(code, "2021-08-10", [2_430, 4_390, 2_430, 3_290]),
+            bar(code, "2021-08-11", [3_290, next_high, 3_000, 3_200]),
+        ];
+        violation(old(code), notes, None, &bars)
+    };
+    assert_eq!(again("2020-05-21", 3_619), Vec::<String>::new(), "the listing was suspended for more than a year");
+    assert_eq!(again("2020-05-21", 3_620), ["2021-08-11 price_limit"], "10 % from the second day on");
+    assert_eq!(again("2021-05-14", 3_619), ["2021-08-10 price_limit"], "60 trading days are an ordinary suspension");
+    assert_eq!(again("2021-05-13", 3_619), Vec::<String>::new());
+}
+
+#[test]
+fn suspensions_that_the_source_reports_count_without_a_row() {
+    let code = "000792.SZ";
+    let broken = |num_suspended: usize| {
+        let range = DateRange { start: day("2021-01-04"), end: day("2021-08-09") };
+        let before = TradingCalendar::built_in().trading_days(range);
+        let suspended = before[before.len() - num_suspended..].iter().copied().map(DayNote::suspended);
+        let notes = suspended.chain([note("2021-08-10", 884)]).collect();
+        violation(old(code), notes, None, &[bar(code, "2021-08-10", [2_430, 4_390, 2_430, 3_290])])
+    };
+    assert_eq!(broken(61), Vec::<String>::new());
+    assert_eq!(broken(60), ["2021-08-10 price_limit"]);
+    assert_eq!(broken(0), ["2021-08-10 price_limit"]);
+}
+
+#[test]
+fn a_delisting_period_by_name_is_not_judged() {
+    let breaks = |name: &str, date: &str| {
+        breaks("600000.SH", date, listing("600000.SH", name, "1999-11-10", None), 1_000, [900, 950, 300, 310])
+    };
+    assert!(!breaks("退市浦发", "2026-07-09") && !breaks("浦发退", "2026-06-15"), "its first day has no limit");
+    assert!(breaks("*ST浦发", "2026-07-09"));
+    assert!(breaks("退市浦发", "2026-05-06"), "the name is of two months later");
+}
+
+#[test]
 fn warns_about_rows_outside_the_listing() {
     let facts = || listing("000005.SZ", "退市星源", "1990-12-10", Some("2024-04-26"));
     let flat = [100, 100, 100, 100];
