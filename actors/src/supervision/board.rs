@@ -14,7 +14,7 @@ use crate::supervision::metric_event::{CommandOutcome, MetricEvent, NoObserver, 
 use crate::supervision::progress::{Health, Progress};
 use crate::supervision::refused_sources::RefusedSources;
 
-/// Maximum length of the stored error text, in characters. It limits the size of the heartbeat.
+/// Maximum length of an error text, in characters. It limits the size of the heartbeat.
 const MAX_ERROR_CHARS: usize = 300;
 
 /// The status of the worker, shared by all actors. Every method is cheap and holds a lock only for the time of a copy.
@@ -164,13 +164,18 @@ impl StatusBoard {
     /// Counts an error and stores it as the last error.
     pub fn record_error(&self, error: &str) {
         self.counters.errors.add(1);
-        *lock(&self.last_error) = Some(error.chars().take(MAX_ERROR_CHARS).collect());
+        *lock(&self.last_error) = Some(shorten(error));
     }
 
-    /// The text of the last error.
+    /// Why the worker is unhealthy; while it is healthy, the text of the last error.
     pub fn last_error(&self) -> Option<String> {
-        lock(&self.last_error).clone()
+        let reason = lock(&self.health).reason().map(shorten);
+        reason.or_else(|| lock(&self.last_error).clone())
     }
+}
+
+fn shorten(error: &str) -> String {
+    error.chars().take(MAX_ERROR_CHARS).collect()
 }
 
 /// Locks a mutex. A poisoned lock is used as is, because its plain values are still valid after a panic.
@@ -195,6 +200,16 @@ mod tests {
         assert_eq!(board.health(Duration::from_secs(60), &feed), Health::Healthy);
         board.progress.expect_wait(Duration::from_secs(60));
         assert_eq!(board.health(at_once, &feed), Health::Healthy, "a known wait is not a stall");
+    }
+
+    #[test]
+    fn last_error_is_the_reason_while_unhealthy() {
+        let board = StatusBoard::default();
+        board.set_health(Health::SourceRefuses("12 fetches wait".to_owned()));
+        board.record_error("a dead letter");
+        assert_eq!(board.last_error().as_deref(), Some("12 fetches wait"));
+        board.set_health(Health::Healthy);
+        assert_eq!(board.last_error().as_deref(), Some("a dead letter"));
     }
 
     #[test]
