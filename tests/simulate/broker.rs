@@ -1,4 +1,4 @@
-// Upstream: checks, cluster, consumer, outbox, run
+// Upstream: checks, client, cluster, consumer, outbox, run
 // Downstream: data_worker
 // Role: A model of a Kafka broker: the partitions of one topic, committed offsets, and one consumer group.
 
@@ -43,7 +43,7 @@ pub enum GroupAnswer {
 }
 
 /// A committed offset.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Commit {
     /// The offset.
     pub offset: i64,
@@ -51,26 +51,13 @@ pub struct Commit {
     pub metadata: String,
 }
 
-/// A partition of an assignment.
-#[derive(Debug, Clone)]
-pub struct Assigned {
-    /// The number.
-    pub number: usize,
-    /// The committed offset, which may be of a topic that was deleted.
-    pub committed: Option<Commit>,
-    /// The offset after the last record.
-    pub end: i64,
-}
-
 /// Partitions and a generation of the group.
 #[derive(Debug, Clone)]
 pub struct GroupAssignment {
     /// The generation.
     pub generation: u64,
-    /// The id of the topic.
-    pub topic_id: String,
     /// The partitions.
-    pub partitions: Vec<Assigned>,
+    pub partitions: Vec<usize>,
 }
 
 /// The broker.
@@ -95,6 +82,8 @@ struct State {
     split: BTreeSet<String>,
     /// Members that cannot reach the broker until then.
     cut_off: BTreeMap<String, Instant>,
+    /// Members whose client receives nothing more.
+    deaf: BTreeSet<String>,
 }
 
 struct Member {
@@ -174,6 +163,21 @@ impl Broker {
         self.lock().cut_off.insert(member.to_owned(), Instant::now() + lasting);
     }
 
+    /// Delivers nothing to this member's client any more, without a word.
+    pub fn deafen(&self, member: &str) {
+        self.lock().deaf.insert(member.to_owned());
+    }
+
+    /// A new client of this member receives records.
+    pub fn hear(&self, member: &str) {
+        self.lock().deaf.remove(member);
+    }
+
+    /// Whether this member's client receives records.
+    pub fn delivers(&self, member: &str) -> bool {
+        self.answers(member) && !self.lock().deaf.contains(member)
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
         let mut state = self.lock();
@@ -214,17 +218,10 @@ impl Broker {
             }
             return None;
         }
-        let (generation, topic_id) = (state.generation, state.topic_id());
-        let State { members, committed, logs, .. } = &mut *state;
-        let member = members.get_mut(member)?;
+        let generation = state.generation;
+        let member = state.members.get_mut(member)?;
         member.heard = Instant::now();
-        let assigned = |number: &usize| Assigned {
-            number: *number,
-            committed: committed[*number].clone(),
-            end: end(&logs[*number]),
-        };
-        let partitions = member.partitions.iter().map(assigned).collect();
-        Some(GroupAssignment { generation, topic_id, partitions })
+        Some(GroupAssignment { generation, partitions: member.partitions.clone() })
     }
 
     /// Takes a sign of life.
@@ -242,13 +239,7 @@ impl Broker {
     }
 
     /// Commits offsets, unless the member has lost its partitions.
-    pub fn commit(
-        &self,
-        member: &str,
-        generation: u64,
-        metadata: &str,
-        positions: &BTreeMap<usize, i64>,
-    ) -> GroupAnswer {
+    pub fn commit(&self, member: &str, generation: u64, positions: &BTreeMap<usize, Commit>) -> GroupAnswer {
         if !self.answers(member) {
             return GroupAnswer::Silent;
         }
@@ -257,21 +248,29 @@ impl Broker {
         if state.generation != generation || !state.members.contains_key(member) {
             return GroupAnswer::Unknown;
         }
-        for (number, offset) in positions {
-            state.committed[*number] = Some(Commit { offset: *offset, metadata: metadata.to_owned() });
+        for (number, commit) in positions {
+            state.committed[*number] = Some(commit.clone());
         }
         GroupAnswer::Ok
     }
 
-    /// Up to `max` records of a partition from an offset on, or from the first one if the log ends before the offset,
-    /// as
+    /// The committed offset of a partition, which may be of a topic that was deleted.
+    pub fn committed(&self, partition: usize) -> Option<Commit> {
+        self.lock().committed[partition].clone()
+    }
+
+    /// The offset after the last record of a partition.
+    pub fn end(&self, partition: usize) -> i64 {
+        end(&self.lock().logs[partition])
+    }
+
+    /// The next record of a partition from an offset on, or the first one if the log ends before the offset, as
     /// `auto.offset.reset` wants it.
-    pub fn fetch(&self, partition: usize, from: i64, max: usize) -> Vec<Record> {
+    pub fn fetch(&self, partition: usize, from: i64) -> Option<Record> {
         let state = self.lock();
         let log = &state.logs[partition];
         let from = if from > end(log) { 0 } else { from };
-        let begin = log.partition_point(|record| record.offset < from);
-        log[begin..].iter().take(max).cloned().collect()
+        log.get(log.partition_point(|record| record.offset < from)).cloned()
     }
 
     /// Every partition's records and committed offset in them. An offset of a deleted topic is none.

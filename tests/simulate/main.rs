@@ -6,6 +6,7 @@
 
 mod broker;
 mod checks;
+mod client;
 mod clock;
 mod cluster;
 mod consumer;

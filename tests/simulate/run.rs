@@ -16,7 +16,7 @@ use crate::broker::Broker;
 use crate::checks::{CommittedWork, ResolvedAlerts, equal, no_copies, nothing_missing, only_answers, whole_or_nothing};
 use crate::clock;
 use crate::cluster::{Surroundings, Worker};
-use crate::consumer::{FETCHED, MAX_HELD};
+use crate::consumer::MAX_HELD;
 use crate::market::{Kind, Market, stored};
 use crate::outbox::SimulatedOutbox;
 use crate::scenario::{Event, Scenario, last_commands};
@@ -213,10 +213,9 @@ impl Run {
     fn check_bounds(&self) -> Result<(), String> {
         for (number, worker) in self.workers.iter().enumerate() {
             let Some(worker) = worker else { continue };
-            // One fetch goes beyond the limit.
-            let (held, limit) = (worker.feed.num_held(), MAX_HELD + FETCHED);
-            if held > limit {
-                return Err(format!("worker {number} holds {held} commands, more than {limit}"));
+            let held = worker.feed.num_held();
+            if held > MAX_HELD {
+                return Err(format!("worker {number} holds {held} commands, more than {MAX_HELD}"));
             }
         }
         Ok(())
@@ -269,6 +268,7 @@ impl Run {
             }
             Event::CutOff(number, lasting) => broker.cut_off(&name(number), lasting),
             Event::Silence(lasting) => broker.fall_silent(lasting),
+            Event::Deafen(number) => broker.deafen(&name(number)),
             Event::AddPartition => broker.add_partition(),
             Event::Recreate => broker.recreate(),
             Event::Outage(lasting) => {

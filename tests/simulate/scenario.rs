@@ -37,6 +37,8 @@ pub enum Event {
     Stop(usize, Duration),
     /// The broker is unreachable for one worker.
     CutOff(usize, Duration),
+    /// The client of a worker receives nothing more, although it is a member of the group.
+    Deafen(usize),
     /// The broker does not answer anybody.
     Silence(Duration),
     /// The topic gets another partition.
@@ -64,7 +66,7 @@ impl Event {
     pub fn interrupts(&self) -> bool {
         match self {
             Self::Kill(..) | Self::Stop(..) | Self::CutOff(..) | Self::Silence(_) | Self::AddPartition => true,
-            Self::Recreate | Self::Exchange => true,
+            Self::Recreate | Self::Exchange | Self::Deafen(_) => true,
             Self::Send { .. } | Self::Correct(..) | Self::Outage(_) | Self::ClockJump(..) => false,
             Self::Grow | Self::VendorHangs(_) | Self::VendorRefuses(_) | Self::Refuse(..) => false,
         }
@@ -204,7 +206,7 @@ fn command(random: &mut fastrand::Rng, num_codes: u32) -> String {
 fn fault(random: &mut fastrand::Rng, num_workers: usize) -> Event {
     let worker = random.usize(..num_workers);
     let lasting = Duration::from_millis(random.u64(200..15_000));
-    match random.u8(..18) {
+    match random.u8(..19) {
         0..=3 => Event::Kill(worker, lasting),
         4 | 5 => Event::Stop(worker, lasting),
         6 | 7 => Event::CutOff(worker, lasting),
@@ -213,9 +215,10 @@ fn fault(random: &mut fastrand::Rng, num_workers: usize) -> Event {
         10 => Event::Outage(lasting),
         11 => Event::VendorHangs(lasting * 10),
         12 => Event::Exchange,
-        17 => Event::Recreate,
         13 | 14 => Event::Refuse(Kind::ALL[random.usize(..3)], lasting * 4),
         15 => Event::VendorRefuses(lasting * 10),
+        16 => Event::Recreate,
+        17 => Event::Deafen(worker),
         _ => Event::ClockJump(worker, TimeDelta::milliseconds(random.i64(-20_000..20_000))),
     }
 }

@@ -2,7 +2,7 @@
 // Downstream: many
 // Role: The consumer thread and its callbacks, on librdkafka's in-process cluster and without one.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,13 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::adapters::kafka::consumer_context::{FeedShared, lock};
-use crate::adapters::kafka::consumer_thread::{ConsumerThread, FeedFigures};
+use crate::adapters::kafka::consumer_client::ConsumerClients;
+use crate::adapters::kafka::consumer_loop::ConsumerLoop;
+use crate::adapters::kafka::feed::spawn_consumer;
+use crate::adapters::kafka::feed_figures::FeedFigures;
+use crate::adapters::kafka::feed_shared::{FeedShared, lock};
 use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey, ReadFrom};
 use crate::adapters::kafka::membership_watch::MembershipWatch;
 use crate::adapters::kafka::reading_watch::ReadingWatch;
@@ -62,7 +66,8 @@ impl Handler<LogBroken> for Router {
 /// The shared state of a feed whose commands `deliveries` receives.
 struct Feed {
     shared: Arc<FeedShared>,
-    events: Sender<FeedEvent>,
+    events: UnboundedSender<FeedEvent>,
+    receiving: Option<UnboundedReceiver<FeedEvent>>,
     gate: IntakeGate,
     deliveries: Arc<Mutex<Vec<Delivery>>>,
     withdrawals: Arc<Mutex<u32>>,
@@ -79,10 +84,18 @@ fn feed() -> Feed {
         breaks: address.recipient(),
         gate: gate.clone(),
     };
-    let (events, receiving) = channel();
-    let intake = Intake::new(events.clone());
-    let shared = Arc::new(FeedShared::new(intake, receiving, receiver, Duration::from_secs(5)));
-    Feed { shared, events, gate, deliveries, withdrawals }
+    let (events, receiving) = unbounded_channel();
+    let shared = Arc::new(FeedShared::new(Intake::new(events.clone()), receiver));
+    Feed { shared, events, receiving: Some(receiving), gate, deliveries, withdrawals }
+}
+
+impl Feed {
+    /// The consumer that reads for this feed.
+    fn consumer(&mut self, config: KafkaSection, figures: &Arc<FeedFigures>) -> ConsumerLoop<ConsumerClients> {
+        let clients = ConsumerClients::new(config.clone(), "node", self.shared.clone());
+        let receiving = self.receiving.take().unwrap();
+        ConsumerLoop::new(config, clients, receiving, self.shared.clone(), figures.clone())
+    }
 }
 
 fn key() -> PartitionKey {
@@ -103,14 +116,15 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 
 #[actix_rt::test]
 async fn a_drain_ends_with_the_last_command_in_hand() {
-    let feed = feed();
+    let mut feed = feed();
+    let mut consumer = feed.consumer(KafkaSection::default(), &Arc::default());
     lock(&feed.shared.intake).assign(key(), ReadFrom::Beginning);
     let take = |offset| lock(&feed.shared.intake).take(command(offset)).delivery().unwrap();
     let (first, second) = (take(0), take(1));
     first.resolve();
     // Returned work does not hold up a rebalance either.
     drop(second);
-    feed.shared.drain(&[key()], TIMEOUT);
+    consumer.drain(&[key()], TIMEOUT).await;
     assert_eq!(lock(&feed.shared.intake).num_in_hand(&[key()]), 0);
     assert_eq!(lock(&feed.shared.intake).positions(&[key()]), [(key(), 1)]);
     until("the router is notified", || *feed.withdrawals.lock().unwrap() == 1).await;
@@ -118,20 +132,13 @@ async fn a_drain_ends_with_the_last_command_in_hand() {
 
 #[actix_rt::test]
 async fn a_drain_ends_at_its_deadline() {
-    let feed = feed();
+    let mut feed = feed();
+    let mut consumer = feed.consumer(KafkaSection::default(), &Arc::default());
     lock(&feed.shared.intake).assign(key(), ReadFrom::Beginning);
     let in_hand = lock(&feed.shared.intake).take(command(0)).delivery().unwrap();
-    feed.shared.drain(&[key()], Duration::from_millis(20));
+    consumer.drain(&[key()], Duration::from_millis(20)).await;
     assert_eq!(lock(&feed.shared.intake).num_in_hand(&[key()]), 1);
     assert!(!in_hand.assignment().is_held(), "no new work of it may begin");
-}
-
-#[actix_rt::test]
-async fn requests_wait_for_the_poll_loop() {
-    let feed = feed();
-    feed.events.send(FeedEvent::StopIntake).unwrap();
-    feed.shared.hear();
-    assert!(matches!(lock(&feed.shared.deferred).as_slice(), [FeedEvent::StopIntake]));
 }
 
 /// A cluster with records, and the consumer thread that reads them.
@@ -163,9 +170,8 @@ impl Running {
             max_unresolved,
             ..KafkaSection::default()
         };
-        let (feed, figures) = (feed(), Arc::new(FeedFigures::default()));
-        let thread = ConsumerThread::new(config.clone(), "node", feed.shared.clone(), figures.clone());
-        let thread = Some(std::thread::spawn(move || thread.run()));
+        let (mut feed, figures) = (feed(), Arc::new(FeedFigures::default()));
+        let thread = Some(spawn_consumer(feed.consumer(config.clone(), &figures)).unwrap());
         Self { feed, figures, config, thread, _cluster: cluster }
     }
 
@@ -258,7 +264,7 @@ async fn redelivers_what_is_returned() {
 
 #[actix_rt::test]
 async fn a_broker_that_is_away_is_unknown_and_no_fault() {
-    let feed = feed();
+    let mut feed = feed();
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic(TOPIC, 1, 1).unwrap();
     let address = cluster.bootstrap_servers();
@@ -283,8 +289,8 @@ async fn a_broker_that_is_away_is_unknown_and_no_fault() {
     until("the broker answers again", || figures.membership().unknown.is_none()).await;
     drop(watching);
     thread.join().unwrap();
-    feed.shared.hear();
-    assert!(lock(&feed.shared.deferred).is_empty(), "nothing is done while nothing is known");
+    let receiving = feed.receiving.as_mut().unwrap();
+    assert!(receiving.try_recv().is_err(), "nothing is done while nothing is known");
 }
 
 #[actix_rt::test]

@@ -1,17 +1,21 @@
-// Upstream: app, kafka
+// Upstream: app, consumer_tests, kafka
 // Downstream: many
 // Role: Implements the command feed: starts, stops and closes the consumer thread.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actors::ports::{CommandFeed, CommandReceiver, FeedError, FeedState, PartitionState};
 use async_trait::async_trait;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::adapters::kafka::consumer_context::{FeedShared, lock};
-use crate::adapters::kafka::consumer_thread::{ConsumerThread, FeedFigures, Membership};
+use crate::adapters::kafka::consumer_client::ConsumerClients;
+use crate::adapters::kafka::consumer_loop::ConsumerLoop;
+use crate::adapters::kafka::feed_figures::{FeedFigures, Membership};
+use crate::adapters::kafka::feed_shared::{FeedShared, lock};
 use crate::adapters::kafka::intake::{FeedEvent, Intake};
 use crate::adapters::kafka::membership_watch::MembershipWatch;
 use crate::adapters::kafka::orders::OrdersFault;
@@ -24,7 +28,7 @@ pub struct KafkaFeed {
     node_id: String,
     figures: Arc<FeedFigures>,
     /// Sends requests to the thread. `None` until it starts.
-    orders: Mutex<Option<Sender<FeedEvent>>>,
+    orders: Mutex<Option<UnboundedSender<FeedEvent>>>,
     /// State shared with the thread while it runs.
     shared: Mutex<Option<Arc<FeedShared>>>,
     /// Why operator orders are not heard, if so: a worker that cannot be ordered is not well either.
@@ -59,14 +63,11 @@ impl KafkaFeed {
 #[async_trait]
 impl CommandFeed for KafkaFeed {
     fn start(&self, receiver: CommandReceiver) -> Result<(), FeedError> {
-        let (orders, events) = channel();
-        let drain = Duration::from_millis(self.config.rebalance_drain_ms);
-        let shared = Arc::new(FeedShared::new(Intake::new(orders.clone()), events, receiver, drain));
-        let thread = ConsumerThread::new(self.config.clone(), &self.node_id, shared.clone(), self.figures.clone());
-        std::thread::Builder::new()
-            .name("kafka-consumer".to_owned())
-            .spawn(move || thread.run())
-            .map_err(|error| self.error("start", error))?;
+        let (orders, events) = unbounded_channel();
+        let shared = Arc::new(FeedShared::new(Intake::new(orders.clone()), receiver));
+        let clients = ConsumerClients::new(self.config.clone(), &self.node_id, shared.clone());
+        let consumer = ConsumerLoop::new(self.config.clone(), clients, events, shared.clone(), self.figures.clone());
+        spawn_consumer(consumer).map_err(|error| self.error("start", error))?;
         let watch = MembershipWatch {
             config: self.config.clone(),
             node_id: self.node_id.clone(),
@@ -138,4 +139,10 @@ impl CommandFeed for KafkaFeed {
             num_rebuilds: self.figures.num_rebuilds.load(Ordering::Relaxed),
         }
     }
+}
+
+/// Runs a consumer on a thread of its own, because the calls of its client block.
+pub(crate) fn spawn_consumer(consumer: ConsumerLoop<ConsumerClients>) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    std::thread::Builder::new().name("kafka-consumer".to_owned()).spawn(move || runtime.block_on(consumer.run()))
 }

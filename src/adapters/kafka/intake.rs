@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
-use std::time::Instant;
 
 use actors::domain::RawCommand;
 use actors::ports::{Assignment, Delivery, OldestCommand, PartitionState, Settlement, SettlementSink};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 
 use crate::adapters::kafka::watermark::Watermark;
 
@@ -23,7 +23,7 @@ pub fn names_of<'a>(keys: impl IntoIterator<Item = &'a PartitionKey>, max: usize
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-/// An event for the consumer thread.
+/// An event for the consumer's loop.
 #[derive(Debug)]
 pub enum FeedEvent {
     /// A delivery was settled.
@@ -132,7 +132,7 @@ impl Partition {
 /// Receives the settlements of one assignment of one partition.
 struct PartitionSink {
     generation: u64,
-    events: Sender<FeedEvent>,
+    events: UnboundedSender<FeedEvent>,
 }
 
 impl SettlementSink for PartitionSink {
@@ -173,7 +173,7 @@ impl Taken {
 
 /// All assigned partitions.
 pub struct Intake {
-    events: Sender<FeedEvent>,
+    events: UnboundedSender<FeedEvent>,
     next_generation: u64,
     partitions: BTreeMap<PartitionKey, Partition>,
     num_returned: usize,
@@ -181,7 +181,7 @@ pub struct Intake {
 
 impl Intake {
     /// An intake without partitions. Settlements are sent to `events`.
-    pub fn new(events: Sender<FeedEvent>) -> Self {
+    pub fn new(events: UnboundedSender<FeedEvent>) -> Self {
         Self { events, next_generation: 0, partitions: BTreeMap::new(), num_returned: 0 }
     }
 

@@ -2,9 +2,8 @@
 // Downstream: actors, intake
 // Role: Commands in process by partition: deliveries, redeliveries, positions, gaps and ends.
 
-use std::sync::mpsc::{Receiver, channel};
-
 use actors::domain::RawCommand;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::adapters::kafka::intake::{FeedEvent, Gap, Intake, MAX_GAPS, PartitionKey, ReadFrom, Taken, Waiting};
 
@@ -16,14 +15,14 @@ fn record(partition: i32, offset: i64) -> RawCommand {
     RawCommand { topic: "t".into(), partition, offset, key: None, payload: vec![], timestamp_ms: None }
 }
 
-fn intake() -> (Intake, Receiver<FeedEvent>) {
-    let (events, news) = channel();
+fn intake() -> (Intake, UnboundedReceiver<FeedEvent>) {
+    let (events, news) = unbounded_channel();
     let mut intake = Intake::new(events);
     intake.assign(key(0), ReadFrom::Beginning);
     (intake, news)
 }
 
-fn hear(intake: &mut Intake, news: &Receiver<FeedEvent>) {
+fn hear(intake: &mut Intake, news: &mut UnboundedReceiver<FeedEvent>) {
     while let Ok(FeedEvent::Settled { generation, partition, offset, settlement }) = news.try_recv() {
         intake.settle(generation, &partition, offset, settlement);
     }
@@ -31,9 +30,9 @@ fn hear(intake: &mut Intake, news: &Receiver<FeedEvent>) {
 
 #[test]
 fn redelivers_dropped_delivery_and_counts_crash() {
-    let (mut intake, news) = intake();
+    let (mut intake, mut news) = intake();
     drop(intake.take(record(0, 5)).delivery().unwrap());
-    hear(&mut intake, &news);
+    hear(&mut intake, &mut news);
     let again = intake.take_returned().pop().unwrap();
     assert_eq!((again.command().offset, again.num_crashes()), (5, 0));
     assert!(intake.take_returned().is_empty(), "it is redelivered once");
@@ -42,11 +41,11 @@ fn redelivers_dropped_delivery_and_counts_crash() {
         panic!("a handler panics");
     }));
     assert!(crash.is_err());
-    hear(&mut intake, &news);
+    hear(&mut intake, &mut news);
     let again = intake.take_returned().pop().unwrap();
     assert_eq!(again.num_crashes(), 1);
     again.resolve();
-    hear(&mut intake, &news);
+    hear(&mut intake, &mut news);
     assert_eq!(intake.positions_to_store(), [(key(0), 6)]);
     assert_eq!(intake.positions_to_store(), [], "a position is stored once");
 }
@@ -61,24 +60,24 @@ fn a_record_that_is_out_is_not_handed_out_twice() {
 
 #[test]
 fn one_unresolved_command_holds_all_that_follow() {
-    let (mut intake, news) = intake();
+    let (mut intake, mut news) = intake();
     let first = intake.take(record(0, 0)).delivery().unwrap();
     for offset in 1..=50 {
         intake.take(record(0, offset)).delivery().unwrap().resolve();
     }
-    hear(&mut intake, &news);
+    hear(&mut intake, &mut news);
     assert_eq!((intake.num_unresolved(), intake.num_held()), (1, 51));
     assert_eq!(intake.oldest().unwrap().command.offset, 0);
     first.resolve();
-    hear(&mut intake, &news);
+    hear(&mut intake, &mut news);
     assert_eq!((intake.num_held(), intake.oldest()), (0, None));
 }
 
 #[test]
 fn a_record_before_the_position_is_of_another_log() {
-    let (mut intake, news) = intake();
+    let (mut intake, mut news) = intake();
     intake.take(record(0, 7)).delivery().unwrap().resolve();
-    hear(&mut intake, &news);
+    hear(&mut intake, &mut news);
     assert!(matches!(intake.take(record(0, 3)), Taken::BeforePosition(8)));
     intake.lose(&[key(0)]);
     intake.assign(key(0), ReadFrom::Beginning);
@@ -87,7 +86,7 @@ fn a_record_before_the_position_is_of_another_log() {
 
 #[test]
 fn a_tail_without_records_is_passed_once_all_is_resolved() {
-    let (mut intake, news) = intake();
+    let (mut intake, mut news) = intake();
     let waiting = |intake: &Intake| intake.waiting().pop().unwrap();
     let before = waiting(&intake);
     assert_eq!(before.next, 0);
@@ -95,7 +94,7 @@ fn a_tail_without_records_is_passed_once_all_is_resolved() {
     let tail = waiting(&intake);
     assert!(!intake.pass_tail(&before, 3) && !intake.pass_tail(&tail, 3), "a command is held");
     delivery.resolve();
-    hear(&mut intake, &news);
+    hear(&mut intake, &mut news);
     assert!(intake.pass_tail(&tail, 3));
     assert_eq!(intake.positions_to_store(), [(key(0), 3)]);
     intake.lose(&[key(0)]);
@@ -122,7 +121,7 @@ fn gaps_are_noted_and_their_number_is_bounded() {
 
 #[test]
 fn messages_of_an_old_assignment_change_nothing() {
-    let (mut intake, news) = intake();
+    let (mut intake, mut news) = intake();
     let old = intake.take(record(0, 1)).delivery().unwrap();
     let assignment = old.assignment().clone();
     intake.lose(&[key(0)]);
@@ -130,20 +129,20 @@ fn messages_of_an_old_assignment_change_nothing() {
     intake.assign(key(0), ReadFrom::Beginning);
     let new = intake.take(record(0, 1)).delivery().unwrap();
     old.resolve();
-    hear(&mut intake, &news);
+    hear(&mut intake, &mut news);
     assert_eq!((intake.num_unresolved(), intake.positions_to_store()), (1, vec![]));
     drop(new);
 }
 
 #[test]
 fn revoked_partition_takes_no_returned_delivery() {
-    let (mut intake, news) = intake();
+    let (mut intake, mut news) = intake();
     let delivery = intake.take(record(0, 1)).delivery().unwrap();
     intake.withdraw(&[key(0)]);
     assert_eq!(intake.num_in_hand(&[key(0)]), 1);
     assert!(intake.take(record(0, 2)).delivery().is_none(), "nothing new begins");
     drop(delivery);
-    hear(&mut intake, &news);
+    hear(&mut intake, &mut news);
     assert_eq!(intake.num_in_hand(&[key(0)]), 0);
     assert!(intake.take_returned().is_empty());
     assert_eq!(intake.positions(&[key(0)]), []);

@@ -1,4 +1,4 @@
-// Upstream: consumer_context, tests::simulate
+// Upstream: feed_shared, log_start, tests::simulate
 // Downstream: none
 // Role: Decides whether a committed offset belongs to the log that the broker has now.
 

@@ -1,4 +1,4 @@
-// Upstream: admin_client, consumer_thread, orders, reading_watch
+// Upstream: admin_client, consumer_client, orders, reading_watch
 // Downstream: config, intake
 // Role: Finds out what follows an offset in a partition: a record, nothing, or what cannot be read.
 

@@ -4,15 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
+use tokio::sync::mpsc::UnboundedSender;
 
-use crate::adapters::kafka::consumer_context::{FeedShared, lock};
-use crate::adapters::kafka::consumer_thread::FeedFigures;
+use crate::adapters::kafka::feed_figures::FeedFigures;
+use crate::adapters::kafka::feed_shared::{FeedShared, lock};
 use crate::adapters::kafka::intake::{FeedEvent, PartitionKey};
 use crate::adapters::kafka::membership::{GroupView, Judgement, MembershipJudge, Remedy, Standing, partitions_of};
 use crate::adapters::kafka::reading_watch::ReadingWatch;
@@ -37,7 +38,7 @@ pub struct MembershipWatch {
     /// Receives the result.
     pub figures: Arc<FeedFigures>,
     /// Receives the remedies.
-    pub orders: Sender<FeedEvent>,
+    pub orders: UnboundedSender<FeedEvent>,
 }
 
 impl MembershipWatch {
@@ -85,23 +86,16 @@ impl MembershipWatch {
         }
     }
 
-    /// Orders a new start of each topic that was deleted and created again since its assignment, once for each id. The
-    /// old id stays with the partitions: until they are given up, their positions are committed as positions in the old
-    /// log.
+    /// Orders a new start of each topic that was deleted and created again since its assignment.
     fn compare_topics(&self, client: &BaseProducer, reported: &mut TopicIds) {
-        let assigned = lock(&self.shared.topic_ids).clone();
-        let topics: Vec<&str> = assigned.keys().map(AsRef::as_ref).collect();
+        let assigned: Vec<Arc<str>> = lock(&self.shared.topic_ids).keys().cloned().collect();
+        let topics: Vec<&str> = assigned.iter().map(AsRef::as_ref).collect();
         if topics.is_empty() {
             return;
         }
         // Without an answer nothing is known; the next question follows soon.
         let Ok(current) = topic_ids(client.client(), &topics, BROKER_ANSWER) else { return };
-        for (topic, id) in assigned {
-            let is_replaced = current.get(&topic).is_some_and(|current| *current != id);
-            if !is_replaced || reported.get(&topic) == Some(&id) {
-                continue;
-            }
-            reported.insert(topic.clone(), id);
+        for topic in self.shared.replaced_topics(&current, reported) {
             if self.orders.send(FeedEvent::TopicReplaced(topic)).is_err() {
                 tracing::debug!("the consumer thread has already ended");
             }

@@ -4,17 +4,25 @@
 
 //! Kafka.
 //!
-//! [`feed`] implements the command port, `consumer_thread` polls, and `consumer_context` handles rebalances. [`intake`]
-//! tracks the commands of each partition, and [`watermark`] computes the offset that is safe to commit.
+//! [`feed`] implements the command port, [`consumer_loop`] takes commands by a client of the consumer group
+//! ([`group_client`]; `consumer_client` is the one on librdkafka). [`intake`] tracks the commands of each partition, and
+//! [`watermark`] computes the offset that is safe to commit.
 
 /// The client of the command-line tools.
 pub mod admin_client;
-mod consumer_context;
+mod consumer_client;
+/// The consumer's loop.
+pub mod consumer_loop;
 #[cfg(test)]
 mod consumer_tests;
-mod consumer_thread;
 /// The consumer behind the port of the actors.
 pub mod feed;
+/// Figures of the consumer's loop.
+pub mod feed_figures;
+/// State that the consumer's loop shares.
+pub mod feed_shared;
+/// What the consumer's loop needs of a client.
+pub mod group_client;
 /// Commands in process, by partition.
 pub mod intake;
 #[cfg(test)]
@@ -22,6 +30,7 @@ mod intake_tests;
 /// The log that a committed offset belongs to.
 pub mod log_identity;
 mod log_probe;
+mod log_start;
 mod membership;
 mod membership_watch;
 /// Operator orders from the control topic.
@@ -33,7 +42,8 @@ pub mod parts_publisher;
 /// The connection test.
 pub mod probe;
 mod reading_watch;
-mod topic_ids;
+/// The ids of topics.
+pub mod topic_ids;
 mod topics;
 mod watchdog;
 /// The commit position of one partition.

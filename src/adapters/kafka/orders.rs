@@ -1,5 +1,5 @@
 // Upstream: app, feed, kafka
-// Downstream: actors, config, consumer_context, log_probe, topic_ids
+// Downstream: actors, config, feed_shared, log_probe, topic_ids
 // Role: Reads operator orders from the control topic, starting at the newest offset, in every instance.
 
 //! Operator orders.
@@ -19,7 +19,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::adapters::kafka::consumer_context::lock;
+use crate::adapters::kafka::feed_shared::lock;
 use crate::adapters::kafka::log_probe::{Following, LogProbe};
 use crate::adapters::kafka::topic_ids::topic_ids;
 use crate::config::KafkaSection;

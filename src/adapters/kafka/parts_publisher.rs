@@ -1,5 +1,5 @@
 // Upstream: cli, outbox, tests::simulate
-// Downstream: actors, config, consumer_context
+// Downstream: actors, config, feed_shared
 // Role: Publishes the parts of a split command, each once, also when the command is delivered again.
 
 use std::collections::HashSet;
@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use uuid::Uuid;
 
-use crate::adapters::kafka::consumer_context::lock;
+use crate::adapters::kafka::feed_shared::lock;
 use crate::config::KafkaSection;
 
 /// Timeout of each question to the broker, and the longest wait for the next record of the topic.

@@ -1,5 +1,5 @@
 // Upstream: consumer_tests, membership_watch
-// Downstream: config, consumer_context, intake, log_probe
+// Downstream: config, feed_shared, intake, log_probe
 // Role: Looks at partitions that do not move: passes ends without records, reports what cannot be read or was deleted.
 
 use std::collections::{BTreeMap, HashSet};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::adapters::kafka::consumer_context::{FeedShared, lock};
+use crate::adapters::kafka::feed_shared::{FeedShared, lock};
 use crate::adapters::kafka::intake::{Gap, PartitionKey, Waiting};
 use crate::adapters::kafka::log_probe::{Following, LogProbe};
 use crate::config::KafkaSection;

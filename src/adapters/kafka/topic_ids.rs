@@ -1,4 +1,4 @@
-// Upstream: consumer_context, membership_watch, orders
+// Upstream: many
 // Downstream: none
 // Role: Asks the broker for the ids of topics; the only unsafe code, because rdkafka has no call for it.
 

@@ -1,5 +1,5 @@
 // Upstream: admin_client, feed, probe
-// Downstream: config, consumer_context
+// Downstream: config, feed_shared
 // Role: The topics that a worker needs: creates its own where the broker allows it, and names those that are missing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
-use crate::adapters::kafka::consumer_context::lock;
+use crate::adapters::kafka::feed_shared::lock;
 use crate::config::KafkaSection;
 
 /// Timeout of each request to the broker.

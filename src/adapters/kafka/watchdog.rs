@@ -1,8 +1,10 @@
-// Upstream: consumer_thread
+// Upstream: consumer_loop
 // Downstream: none
 // Role: Detects a stalled consumer: one that receives nothing although its partitions hold more records.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Detects a stalled consumer. A consumer can stall permanently although its partitions hold more records (rust-rdkafka
 /// issue 638).
