@@ -334,6 +334,7 @@ impl Consumer {
                     key: None,
                     payload: record.payload.into_bytes(),
                     timestamp_ms: Some(record.arrived_ms),
+                    replay: None,
                 };
                 let taken = lock(&self.intake).take(command);
                 match taken {

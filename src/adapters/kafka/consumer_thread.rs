@@ -13,6 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 
+use crate::adapters::kafka::dead_letters::headers;
 use crate::adapters::kafka::consumer_context::{FeedContext, FeedShared, lock};
 use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey, Taken};
 use crate::adapters::kafka::log_probe::{Following, LogProbe};
@@ -288,6 +289,7 @@ impl ConsumerThread {
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().unwrap_or_default().to_vec(),
             timestamp_ms: message.timestamp().to_millis(),
+            replay: headers::mark_of(message),
         };
         let taken = lock(&self.shared.intake).take(command);
         match taken {

@@ -13,6 +13,8 @@ mod consumer_context;
 #[cfg(test)]
 mod consumer_tests;
 mod consumer_thread;
+/// The dead-letter topic.
+pub mod dead_letters;
 /// The consumer behind the port of the actors.
 pub mod feed;
 /// Commands in process, by partition.

@@ -17,6 +17,7 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use uuid::Uuid;
 
 use crate::adapters::kafka::consumer_context::lock;
+use crate::adapters::kafka::dead_letters::headers::with_mark;
 use crate::config::KafkaSection;
 
 /// Timeout of each question to the broker, and the longest wait for the next record of the topic.
@@ -168,7 +169,7 @@ impl PartsPublisher {
         part: &CommandPart,
         (identity, id): (&str, &str),
     ) -> KafkaResult<()> {
-        let mut headers = OwnedHeaders::new()
+        let mut headers = with_mark(OwnedHeaders::new(), command.replay.as_ref())
             .insert(Header { key: OF, value: Some(identity) })
             .insert(Header { key: FROM, value: Some(&command.to_string()) })
             .insert(Header { key: PART, value: Some(id) });
