@@ -278,9 +278,16 @@ impl Scene {
         });
     }
 
-    /// Dead letters so far.
+    /// The topic of dead letters.
+    pub fn dead_letter_topic(&self) -> String {
+        format!("{}.dlq", self.name)
+    }
+
+    /// Dead letters so far, without the records of replays.
     pub fn dead_letters(&self) -> Vec<Record> {
-        self.broker.records(&format!("{}.dlq", self.name), 1)
+        let mut records = self.broker.records(&self.dead_letter_topic(), 1);
+        records.retain(|record| record.headers.contains_key("dlq.topic"));
+        records
     }
 
     /// Notifications so far, as JSON.

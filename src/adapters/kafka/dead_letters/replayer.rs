@@ -28,6 +28,9 @@ const COMMIT_WAIT: Duration = Duration::from_secs(60);
 /// The broker aborts a transaction that is open for this long. Until then nobody reads what follows it.
 const TRANSACTION_MS: &str = "30000";
 
+/// The most commands of a transaction.
+const MAX_BATCH: usize = 100;
+
 /// A command to send again.
 #[derive(Debug, Clone)]
 pub struct Replay {
@@ -98,6 +101,11 @@ impl Replayer {
             producer.init_transactions(BROKER_ANSWER).map_err(ReplayError::NoTransactions)?;
         }
         Ok(Self { producer, runtime, dead_letter_topic: config.dead_letter_topic.clone(), in_transaction })
+    }
+
+    /// The most commands to send at once.
+    pub fn max_batch(&self) -> usize {
+        if self.in_transaction { MAX_BATCH } else { 1 }
     }
 
     /// Sends commands and returns where they are now. In a transaction all are sent or none.
