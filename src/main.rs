@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: app, backfill, cli, config, observability::telemetry, standalone
+// Downstream: many
 // Role: The program `data-worker`: parses arguments, loads the configuration and runs the subcommand.
 
 //! The program `data-worker`.

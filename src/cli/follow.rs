@@ -1,5 +1,5 @@
 // Upstream: gaps, send
-// Downstream: adapters::kafka, config
+// Downstream: adapters::kafka, adapters::kafka::dead_letters, config
 // Role: Follows sent commands, and the parts of split ones, to their ends: progress, row counts, failures, exit code.
 
 use std::collections::{BTreeMap, BTreeSet};

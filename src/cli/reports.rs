@@ -1,4 +1,4 @@
-// Upstream: main, quality
+// Upstream: cli::dlq, main, quality
 // Downstream: adapters::kafka, cli, config
 // Role: Implements `data-worker reports`, which prints quality reports and alerts from the notification topic.
 
@@ -197,7 +197,8 @@ mod tests {
             Record { position: position(), headers: Default::default(), payload: b"no JSON".to_vec() },
             record("data_collection_alert", 1, "ERROR"),
         ];
-        let options = |severity| ReportsOptions { config: None, follow: false, since: None, severity, job: None, json: false };
+        let options =
+            |severity| ReportsOptions { config: None, follow: false, since: None, severity, job: None, json: false };
         let text = options(Severity::Warning).text(&records);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");

@@ -1,5 +1,5 @@
 // Upstream: demonstration, outcome, standalone
-// Downstream: config, error
+// Downstream: adapters::kafka::dead_letters, config, error
 // Role: Reads the worker's notifications and dead letters from the broker.
 
 use std::collections::BTreeMap;

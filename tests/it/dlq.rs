@@ -40,7 +40,8 @@ fn commands(scene: &Scene) -> Vec<Record> {
 
 /// A dead letter of a command for this code, as a worker writes it.
 fn letter(scene: &Scene, offset: i64, code: &str, class: &str, job: &str) -> Record {
-    let payload = json!({"command": "bar_snapshot", "params": {"code": code}, "source": "night", "correlation_id": job});
+    let payload =
+        json!({"command": "bar_snapshot", "params": {"code": code}, "source": "night", "correlation_id": job});
     let headers = [
         ("dlq.reason", "the source does not answer".to_owned()),
         ("dlq.class", class.to_owned()),

@@ -1,5 +1,5 @@
 // Upstream: command_router, data_worker, domain, ports, simulation, tests::simulate
-// Downstream: none
+// Downstream: replay_mark
 // Role: The bytes of a command and its position in Kafka.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-// Upstream: none
+// Upstream: data_worker, domain, raw_command
 // Downstream: none
 // Role: The mark of a command that was sent again from its dead letter.
 

@@ -80,12 +80,15 @@ impl OpenJobs {
     pub fn take_ended(&mut self, now: Instant, quiet_for: Duration) -> Vec<EndedJob> {
         let is_over = |job: &OpenJob| job.quiet.is_some_and(|(at, _)| now.saturating_duration_since(at) >= quiet_for);
         let over = self.jobs.extract_if(|_, job| is_over(job));
-        let messages = over.filter(|(_, job)| job.summary.num_tasks() > 1 || job.summary.num_replayed > 0).map(|(key, job)| EndedJob {
-            key: key.as_ref().clone(),
-            since: job.since,
-            until: job.quiet.map_or_else(utc_now, |(_, at)| at),
-            summary: job.summary,
-        });
+        let messages =
+            over.filter(|(_, job)| job.summary.num_tasks() > 1 || job.summary.num_replayed > 0).map(|(key, job)| {
+                EndedJob {
+                    key: key.as_ref().clone(),
+                    since: job.since,
+                    until: job.quiet.map_or_else(utc_now, |(_, at)| at),
+                    summary: job.summary,
+                }
+            });
         messages.collect()
     }
 

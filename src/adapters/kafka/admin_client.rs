@@ -1,4 +1,4 @@
-// Upstream: cli
+// Upstream: adapters::kafka::dead_letters, cli, cli::dlq
 // Downstream: config, log_probe, topics
 // Role: Blocking Kafka client of the command-line tools: sends messages, reads topics, checks commits.
 
@@ -239,7 +239,10 @@ impl AdminClient {
     }
 
     /// The record at a position, if the topic still holds it.
-    pub fn record_at(&self, Position { topic, partition, offset }: &Position) -> Result<Option<OwnedMessage>, AdminClientError> {
+    pub fn record_at(
+        &self,
+        Position { topic, partition, offset }: &Position,
+    ) -> Result<Option<OwnedMessage>, AdminClientError> {
         let is_there = |span: &Span| span.partition == *partition && (span.from..span.to).contains(offset);
         if !self.spans(topic)?.iter().any(is_there) {
             return Ok(None);

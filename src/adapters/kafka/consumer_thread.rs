@@ -1,5 +1,5 @@
 // Upstream: consumer_tests, feed, membership_watch
-// Downstream: actors, config, consumer_context, intake, log_probe, watchdog
+// Downstream: many
 // Role: The consumer thread: polls, delivers commands, stores resolved offsets, pauses, redelivers and rebuilds.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,8 +13,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 
-use crate::adapters::kafka::dead_letters::headers;
 use crate::adapters::kafka::consumer_context::{FeedContext, FeedShared, lock};
+use crate::adapters::kafka::dead_letters::headers;
 use crate::adapters::kafka::intake::{FeedEvent, Intake, PartitionKey, Taken};
 use crate::adapters::kafka::log_probe::{Following, LogProbe};
 use crate::adapters::kafka::watchdog::Watchdog;

@@ -1,5 +1,5 @@
 // Upstream: app, kafka
-// Downstream: actors, config, parts_publisher
+// Downstream: actors, adapters::kafka::dead_letters, config, parts_publisher
 // Role: The producer: publishes notifications, price updates, command parts and dead letters.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 // Upstream: cli, outbox, tests::simulate
-// Downstream: actors, config, consumer_context
+// Downstream: actors, adapters::kafka::dead_letters, config, consumer_context
 // Role: Publishes the parts of a split command, each once, also when the command is delivered again.
 
 use std::collections::HashSet;

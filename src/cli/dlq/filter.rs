@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: list, replay, run, stats
+// Downstream: actors, cli, view
 // Role: Selects dead letters by class, code, sender and age.
 
 use actors::domain::Code;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: dlq
+// Downstream: many
 // Role: Implements `data-worker dlq list`.
 
 use std::ops::ControlFlow;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::ConfigFile;
+use super::config_file::ConfigFile;
 use super::filter::LetterFilter;
 use super::view::{LetterView, one_line};
 use crate::adapters::kafka::admin_client::AdminClient;

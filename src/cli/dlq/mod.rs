@@ -1,16 +1,12 @@
 // Upstream: main
-// Downstream: adapters::kafka::dead_letters, cli
+// Downstream: list, replay, show, stats
 // Role: Implements `data-worker dlq …`, which lists dead letters and sends their commands again.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
-use crate::adapters::kafka::admin_client::AdminClient;
-use crate::adapters::kafka::dead_letters::log::DeadLetterError;
-use crate::config::KafkaSection;
-
+mod config_file;
 mod filter;
 mod list;
 mod replay;
@@ -41,33 +37,5 @@ impl DlqCommand {
             Self::Replay(options) => options.file.clone().with_topic(|admin, kafka| options.run(admin, kafka)),
             Self::Stats(options) => options.file.clone().with_topic(|admin, kafka| options.run(admin, kafka)),
         }
-    }
-}
-
-/// The option that all subcommands have.
-#[derive(Debug, Clone, Args)]
-struct ConfigFile {
-    /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
-    #[arg(long)]
-    config: Option<PathBuf>,
-}
-
-impl ConfigFile {
-    /// Loads the configuration, connects and runs a subcommand.
-    fn with_topic(
-        self,
-        run: impl FnOnce(&AdminClient, &KafkaSection) -> Result<ExitCode, DeadLetterError>,
-    ) -> ExitCode {
-        let loaded = match super::load(self.config.as_deref()) {
-            Ok(loaded) => loaded,
-            Err(code) => return code,
-        };
-        let kafka = &loaded.settings.kafka;
-        let outcome =
-            AdminClient::new(kafka).map_err(DeadLetterError::from).and_then(|admin| run(&admin, kafka));
-        outcome.unwrap_or_else(|error| {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        })
     }
 }

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: dlq
+// Downstream: adapters::kafka, adapters::kafka::dead_letters, config, config_file, filter, run
 // Role: Implements `data-worker dlq replay`: selects dead letters and sends their commands again, each once.
 
 use std::ops::ControlFlow;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::ConfigFile;
+use super::config_file::ConfigFile;
 use super::filter::LetterFilter;
 use super::run::ReplayRun;
 use crate::adapters::kafka::admin_client::AdminClient;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: replay
+// Downstream: adapters::kafka, adapters::kafka::dead_letters, cli, filter, view
 // Role: One run of `data-worker dlq replay`: decides about each letter, sends in batches and reports what was sent.
 
 use std::collections::HashSet;
@@ -33,6 +33,8 @@ pub struct ReplayRun<'a> {
     num_passed: u64,
     num_refused: u64,
     error: Option<DeadLetterError>,
+    /// Whether letters that are still to come were given up.
+    is_stopped: bool,
     is_closed: bool,
 }
 
@@ -55,6 +57,7 @@ impl<'a> ReplayRun<'a> {
             num_passed: 0,
             num_refused: 0,
             error: None,
+            is_stopped: false,
             is_closed: false,
         }
     }
@@ -147,9 +150,9 @@ impl<'a> ReplayRun<'a> {
         let outcomes = match sent {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                let is_last = !matches!(error, ReplayError::Refused(_));
+                self.is_stopped |= !matches!(error, ReplayError::Refused(_));
                 let refused = batch.iter().try_for_each(|replay| self.refuse(replay.letter, &error.to_string()));
-                return if is_last { ControlFlow::Break(()) } else { refused };
+                return if self.is_stopped { ControlFlow::Break(()) } else { refused };
             }
         };
         self.num_replayed += batch.len() as u64;
@@ -181,6 +184,9 @@ impl<'a> ReplayRun<'a> {
         if self.num_refused > 0 {
             text.push_str(&format!(", {} not replayed", self.num_refused));
         }
+        if self.is_stopped {
+            text.push_str("; stopped, further letters were not tried");
+        }
         text + "\n"
     }
 }
@@ -196,9 +202,10 @@ fn line(replay: &Replay, outcome: &str) -> String {
 fn reason_of(state: LetterState) -> Option<String> {
     match state {
         LetterState::Open | LetterState::FailedAgain(_) => None,
-        LetterState::Replayed(replayed) => {
-            Some(format!("its command was replayed at {} (Shanghai); --again sends it once more", shanghai(replayed.time)))
-        }
+        LetterState::Replayed(replayed) => Some(format!(
+            "its command was replayed at {} (Shanghai); --again sends it once more",
+            shanghai(replayed.time)
+        )),
         LetterState::Unsure(replayed) => Some(format!(
             "a replay at {} (Shanghai) was interrupted, and its command may have been sent; --again sends it",
             shanghai(replayed.time)

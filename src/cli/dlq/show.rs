@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: dlq
+// Downstream: adapters::kafka, adapters::kafka::dead_letters, cli, config, config_file, view
 // Role: Implements `data-worker dlq show`.
 
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value;
 
-use super::ConfigFile;
+use super::config_file::ConfigFile;
 use super::view::{CommandView, LetterView, one_line, shanghai};
 use crate::adapters::kafka::admin_client::AdminClient;
 use crate::adapters::kafka::dead_letters::letter::LetterName;
@@ -80,7 +80,11 @@ fn page(view: &LetterView, payload: Result<Vec<u8>, String>, now: DateTime<Utc>)
         LetterState::FailedAgain(number) => format!("failed again after replay {number}"),
         LetterState::Replayed(replayed) => format!("replay {} at {}", replayed.number, shanghai(replayed.time)),
         LetterState::Unsure(replayed) => {
-            format!("replay {} at {} was interrupted: the command may have been sent", replayed.number, shanghai(replayed.time))
+            format!(
+                "replay {} at {} was interrupted: the command may have been sent",
+                replayed.number,
+                shanghai(replayed.time)
+            )
         }
     };
     let rows = [
@@ -113,7 +117,10 @@ fn page(view: &LetterView, payload: Result<Vec<u8>, String>, now: DateTime<Utc>)
 fn readable(payload: &[u8]) -> String {
     match serde_json::from_slice::<Value>(payload) {
         Ok(value) => serde_json::to_string_pretty(&value).unwrap_or_default(),
-        Err(_) => String::from_utf8_lossy(payload).chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect(),
+        Err(_) => String::from_utf8_lossy(payload)
+            .chars()
+            .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
+            .collect(),
     }
 }
 

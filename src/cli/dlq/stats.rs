@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: dlq
+// Downstream: many
 // Role: Implements `data-worker dlq stats`.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::ConfigFile;
+use super::config_file::ConfigFile;
 use super::filter::LetterFilter;
 use super::view::{LetterView, one_line, shanghai};
 use crate::adapters::kafka::admin_client::AdminClient;
@@ -62,9 +62,10 @@ impl Stats {
     }
 
     fn table(&self) -> String {
-        let times = self.oldest.zip(self.newest).map(|(oldest, newest)| {
-            format!(", from {} to {} (Shanghai)", shanghai(oldest), shanghai(newest))
-        });
+        let times = self
+            .oldest
+            .zip(self.newest)
+            .map(|(oldest, newest)| format!(", from {} to {} (Shanghai)", shanghai(oldest), shanghai(newest)));
         let mut text = format!("{} dead letters{}\n", self.num_letters, times.unwrap_or_default());
         for (kind, counts) in KINDS.iter().zip(&self.by) {
             let mut sorted: Vec<_> = counts.iter().collect();

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: filter, list, run, show, stats
+// Downstream: actors, adapters::kafka, adapters::kafka::dead_letters
 // Role: What the subcommands show of a dead letter: its command, sender, job, age and state.
 
 use actors::domain::shanghai_clock::wall_clock;

@@ -80,7 +80,7 @@ impl Scene {
         self
     }
 
-    /// Creates the stock list, which a command without codes covers.
+    /// Creates the stock list, which a command without codes covers, or adds to it.
     pub fn list_codes(&self, codes: &[String]) {
         create_stock_list(&self.name, codes);
     }

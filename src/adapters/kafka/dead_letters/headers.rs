@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: adapters::kafka, cli, letter, replay_record, replayer, standalone
+// Downstream: actors
 // Role: The headers of dead letters and replayed commands.
 
 use actors::domain::ReplayMark;

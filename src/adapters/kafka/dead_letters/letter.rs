@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: cli::dlq, log, replay_record, replayer
+// Downstream: actors, adapters::kafka, headers
 // Role: A dead letter: a command that could not be executed, with the reason.
 
 use std::fmt;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: cli::dlq
+// Downstream: adapters::kafka, letter, replay_record
 // Role: Reads the dead-letter topic: which letters there are, and which of them were replayed.
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: log, replayer
+// Downstream: headers, letter
 // Role: The record in the dead-letter topic that the command of a dead letter was sent again.
 
 use chrono::{DateTime, SecondsFormat, Utc};

@@ -1,5 +1,5 @@
-// Upstream: none
-// Downstream: none
+// Upstream: cli::dlq
+// Downstream: actors, adapters::kafka, config, headers, letter, replay_record
 // Role: Sends the commands of dead letters again, each together with the record that it was.
 
 use std::time::{Duration, Instant};
