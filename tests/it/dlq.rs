@@ -8,9 +8,13 @@ use kit::kafka::Record;
 use kit::scene::{PARTITIONS, Scene, TIMEOUT, needs_apache_kafka};
 use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::wait_until;
+use kit::worker::peak_memory_kib;
 use serde_json::{Value, json};
 
 use crate::main_job::{Market, PROGRAM, market};
+
+/// The most memory of the program in KiB: the client's own and a batch.
+const MAX_MEMORY: u64 = 96 * 1024;
 
 fn program(scene: &Scene, arguments: &[&str]) -> Command {
     let config = scene.write_config("operator");
@@ -236,6 +240,27 @@ fn of_two_replays_at_once_one_sends() {
     let first = first.wait_with_output().expect("ended");
     assert_eq!(first.status.code(), Some(1), "{first:?}");
     assert_eq!((commands(&scene).len(), listed(&scene, &[]).len()), (2, 0));
+}
+
+#[test]
+fn memory_does_not_grow_with_the_topic() {
+    if !needs_apache_kafka("transactions") {
+        return;
+    }
+    let (scene, codes) = with_letters("dlqlarge", 1);
+    let mut large = letter(&scene, 1, &codes[0], "bad_command", "evening");
+    for offset in 1..=200 {
+        large.value = vec![b'a' + u8::try_from(offset % 20).unwrap(); 900_000];
+        large.headers.insert("dlq.offset".to_owned(), offset.to_string());
+        scene.broker.send_record(&scene.dead_letter_topic(), &large);
+    }
+    // By then the 180 MB are read once and a batch is on its way.
+    let mut child = paused_replay(&scene);
+    let peak = peak_memory_kib(child.id());
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    assert!((1..MAX_MEMORY).contains(&peak), "peak memory {peak} KiB");
+    eprintln!("peak memory {} MiB", peak / 1024);
 }
 
 #[test]
