@@ -1,5 +1,5 @@
 // Upstream: operator
-// Downstream: app, backfill, cli, config, observability::telemetry, standalone
+// Downstream: many
 // Role: The program `data-worker`: parses arguments, loads the configuration and runs the subcommand.
 
 //! The program `data-worker`.
@@ -14,6 +14,7 @@ use data_worker::app::run;
 use data_worker::app::signals::StopSignals;
 use data_worker::backfill::BackfillOptions;
 use data_worker::cli::config::ConfigCommand;
+use data_worker::cli::dlq::DlqCommand;
 use data_worker::cli::gaps::GapsOptions;
 use data_worker::cli::health::HealthOptions;
 use data_worker::cli::manual::{CompletionsOptions, ManOptions};
@@ -56,6 +57,9 @@ enum Command {
     Quality(QualityOptions),
     /// Finds trading days without stored bars and rows that should not exist; repairs them with --fill.
     Gaps(GapsOptions),
+    /// Lists the commands that failed (dead letters), and sends them again.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Checks, shows or documents the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
         Command::Reports(options) => options.run(),
         Command::Quality(options) => options.run(),
         Command::Gaps(options) => options.run(),
+        Command::Dlq(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Backfill(options) => options.run(),
         Command::Standalone(options) => standalone::run(&options),

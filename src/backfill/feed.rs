@@ -129,6 +129,7 @@ impl PieceFeed {
                 key: None,
                 payload: piece.payload.clone().into_bytes(),
                 timestamp_ms: None,
+                replay: None,
             };
             let delivery = Delivery::new(Arc::new(command), Assignment::default(), num_crashes, self.clone());
             receiver.commands.do_send(CommandReceived(delivery));

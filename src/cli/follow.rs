@@ -1,5 +1,5 @@
 // Upstream: gaps, send
-// Downstream: adapters::kafka, config
+// Downstream: adapters::kafka, adapters::kafka::dead_letters, config
 // Role: Follows sent commands, and the parts of split ones, to their ends: progress, row counts, failures, exit code.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError, Mark, Position, Record};
+use crate::adapters::kafka::dead_letters::headers;
 use crate::adapters::kafka::parts_publisher;
 use crate::config::KafkaSection;
 
@@ -227,10 +228,14 @@ impl<'a> Follower<'a> {
     fn hear(&mut self) -> Result<(), AdminClientError> {
         let header = |record: &Record, name: &str| record.headers.get(name).cloned().unwrap_or_default();
         for record in self.admin.all_next(&mut self.dead_letters)? {
+            // The topic also holds records of replays.
+            if !record.headers.contains_key(headers::TOPIC) {
+                continue;
+            }
             let [topic, partition, offset] =
-                ["dlq.topic", "dlq.partition", "dlq.offset"].map(|name| header(&record, name));
+                [headers::TOPIC, headers::PARTITION, headers::OFFSET].map(|name| header(&record, name));
             let about = format!("{topic}[{partition}]@{offset}");
-            self.heard.letters.insert(about, (header(&record, "dlq.reason"), header(&record, "dlq.class")));
+            self.heard.letters.insert(about, (header(&record, headers::REASON), header(&record, headers::CLASS)));
         }
         for record in self.admin.all_next(&mut self.parts)? {
             if let Some(from) = record.headers.get(parts_publisher::FROM) {

@@ -14,6 +14,8 @@ mod ask;
 /// `data-worker config …`.
 pub mod config;
 mod connect;
+/// `data-worker dlq …`.
+pub mod dlq;
 mod follow;
 /// `data-worker gaps`.
 pub mod gaps;

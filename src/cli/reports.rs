@@ -1,4 +1,4 @@
-// Upstream: main, quality
+// Upstream: cli::dlq, main, quality
 // Downstream: adapters::kafka, cli, config
 // Role: Implements `data-worker reports`, which prints quality reports and alerts from the notification topic.
 
@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError, Record};
 use crate::config::KafkaSection;
@@ -56,6 +57,9 @@ pub struct ReportsOptions {
     /// Minimum severity of the messages.
     #[arg(long, value_enum, default_value = "info")]
     severity: Severity,
+    /// Only reports of this job, as `send` and `dlq replay` name it.
+    #[arg(long)]
+    job: Option<String>,
     /// Prints the original JSON messages, one per line.
     #[arg(long)]
     json: bool,
@@ -70,6 +74,14 @@ struct Message {
     source: String,
     severity: Severity,
     content: String,
+    #[serde(default)]
+    data: Value,
+}
+
+impl Message {
+    fn is_of_job(&self, id: &str) -> bool {
+        self.data.pointer("/job/id").and_then(Value::as_str) == Some(id)
+    }
 }
 
 /// Parses a time: a span before now, or a calendar day in Shanghai.
@@ -124,7 +136,8 @@ impl ReportsOptions {
             let message: Message = serde_json::from_slice(&record.payload).ok()?;
             let is_wanted = matches!(message.kind.as_str(), "data_quality_report" | "data_collection_alert")
                 && message.severity >= self.severity
-                && self.since.is_none_or(|since| message.timestamp >= since);
+                && self.since.is_none_or(|since| message.timestamp >= since)
+                && self.job.as_ref().is_none_or(|job| message.is_of_job(job));
             let line =
                 if self.json { String::from_utf8_lossy(&record.payload).into_owned() } else { message.to_string() };
             is_wanted.then_some((message.timestamp, line))
@@ -172,7 +185,7 @@ mod tests {
             position: position(),
             headers: Default::default(),
             payload: format!(
-                r#"{{"type":"{kind}","timestamp":"2024-01-31T12:00:{second:02}Z","source":"n1","severity":"{severity}","content":"c\n{second}"}}"#
+                r#"{{"type":"{kind}","timestamp":"2024-01-31T12:00:{second:02}Z","source":"n1","severity":"{severity}","content":"c\n{second}","data":{{"job":{{"id":"{second}"}}}}}}"#
             )
             .into_bytes(),
         }
@@ -184,7 +197,8 @@ mod tests {
             Record { position: position(), headers: Default::default(), payload: b"no JSON".to_vec() },
             record("data_collection_alert", 1, "ERROR"),
         ];
-        let options = |severity| ReportsOptions { config: None, follow: false, since: None, severity, json: false };
+        let options =
+            |severity| ReportsOptions { config: None, follow: false, since: None, severity, job: None, json: false };
         let text = options(Severity::Warning).text(&records);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
@@ -194,5 +208,7 @@ mod tests {
         );
         assert!(lines[1].contains("20:00:03  WARNING"), "{text}");
         assert_eq!(options(Severity::Info).text(&records).lines().count(), 3);
+        let of_job = |id: &str| ReportsOptions { job: Some(id.to_owned()), ..options(Severity::Info) }.text(&records);
+        assert_eq!((of_job("3").lines().count(), of_job("4").as_str()), (1, ""));
     }
 }

@@ -96,7 +96,8 @@ pub struct KafkaSection {
     /// be one of `command_topics`. Empty: the last of them.
     pub parts_topic: String,
     /// Whether the parts of a command are published in one transaction, so that each is published once also when a
-    /// worker dies or is taken for dead meanwhile. Switch it off for a broker without transactions.
+    /// worker dies or is taken for dead meanwhile; likewise the commands of `dlq replay` with the records that they were
+    /// replayed. Switch it off for a broker without transactions.
     pub parts_in_transaction: bool,
     /// Topic for dead letters: commands that cannot be executed.
     pub dead_letter_topic: String,

@@ -1,5 +1,5 @@
 // Upstream: demonstration, outcome, standalone
-// Downstream: config, error
+// Downstream: adapters::kafka::dead_letters, config, error
 // Role: Reads the worker's notifications and dead letters from the broker.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde::Deserialize;
 
+use crate::adapters::kafka::dead_letters::headers;
 use crate::config::KafkaSection;
 use crate::standalone::error::StandaloneError;
 
@@ -98,6 +99,10 @@ impl MessageReader {
         loop {
             let message = self.consumer.recv().await.map_err(StandaloneError::broker("read news"))?;
             if message.topic() == self.dead_letter_topic {
+                // The topic also holds records of replays.
+                if headers::text(&message, headers::TOPIC).is_none() {
+                    continue;
+                }
                 return Ok(PublishedMessage::DeadLetter(DeadLetterRecord::of(&message)));
             }
             match serde_json::from_slice(message.payload().unwrap_or_default()) {
@@ -114,9 +119,9 @@ impl DeadLetterRecord {
         let mut record = Self { payload: text(message.payload()), ..Self::default() };
         for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
             match header.key {
-                "dlq.class" => record.class = text(header.value),
-                "dlq.attempts" => record.attempts = text(header.value),
-                "dlq.reason" => record.reason = text(header.value),
+                headers::CLASS => record.class = text(header.value),
+                headers::ATTEMPTS => record.attempts = text(header.value),
+                headers::REASON => record.reason = text(header.value),
                 _ => {}
             }
         }

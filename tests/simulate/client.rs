@@ -210,6 +210,7 @@ impl State {
                 key: None,
                 payload: record.payload.into_bytes(),
                 timestamp_ms: Some(record.arrived_ms),
+                replay: None,
             });
         }
         None

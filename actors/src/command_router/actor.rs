@@ -210,13 +210,13 @@ impl CommandRouter {
         }
         let span = command.span(delivery.command());
         span.in_scope(|| tracing::debug!(tasks = num_tasks, "command begins"));
-        let part = self.job_part(command, work);
+        let part = self.job_part(command, work, delivery.command().replay.is_some());
         self.commands.insert(id, OpenCommand::new(delivery, command, span, part, num_tasks));
     }
 
-    fn job_part(&self, command: &ControlCommand, work: Work) -> JobPart {
-        let quality = &self.links.quality;
-        JobPart::begin(JobKey::of(command, work.command()), &quality.clone().recipient(), quality.clone().recipient())
+    fn job_part(&self, command: &ControlCommand, work: Work, is_replay: bool) -> JobPart {
+        let (quality, job) = (&self.links.quality, JobKey::of(command, work.command()));
+        JobPart::begin(job, is_replay, &quality.clone().recipient(), quality.clone().recipient())
     }
 
     /// Starts queued tasks while fetch slots are free.

@@ -21,7 +21,9 @@ impl ControlCommand {
     /// of the record is the id. The span has the level ERROR, so no level filter removes the ids.
     pub fn span(&self, place: &RawCommand) -> Span {
         let trace_id = self.trace_id.as_deref();
-        let span = tracing::error_span!("command", command = %place, command_id = tracing::field::Empty, trace_id);
+        let replay_of = place.replay.as_ref().map(|mark| mark.letter.as_str());
+        let span =
+            tracing::error_span!("command", command = %place, command_id = tracing::field::Empty, trace_id, replay_of);
         match &self.correlation_id {
             Some(id) => span.record("command_id", id.as_str()),
             None => span.record("command_id", tracing::field::display(place)),

@@ -58,6 +58,8 @@ pub mod random_id;
 pub mod raw_command;
 /// The stock list and the trading calendar, as fetched and as checked.
 pub mod reference_list;
+/// The mark of a command that was sent again from its dead letter.
+pub mod replay_mark;
 /// The versions of rows that replaced others.
 pub mod row_version;
 /// The kind of a security by its number.
@@ -101,6 +103,7 @@ pub use price_update::PriceUpdate;
 pub use quality_report::{CodeIssue, JobKey, QualityReport, StoredIssue};
 pub use quality_summary::{Affected, Delays, QualitySummary};
 pub use raw_command::RawCommand;
+pub use replay_mark::ReplayMark;
 pub use source_stats::{SourceFigures, SourceStats};
 pub use stock_info::{FetchedStock, Stock};
 pub use sync_record::SyncRecord;

@@ -176,13 +176,17 @@ impl QualityReport {
         let skipped = counts.num_skipped();
         let is_well = summary.num_failed == 0 && summary.num_refused == 0 && skipped == 0;
         let what = self.job.as_ref().map(|job| format!("job {job} finished: ")).unwrap_or_default();
+        let replayed = match summary.num_replayed {
+            0 => String::new(),
+            number => format!("; {number} commands replayed from dead letters"),
+        };
         let not_offered = match counts.not_offered {
             0 => String::new(),
             number => format!("; {number} tasks for securities that no configured source offers"),
         };
         let content = format!(
             "{what}{} tasks done, {} failed, {} commands refused; {} rows fetched, {} written, {} unchanged, {} skipped; \
-             {} expected, {} missing{not_offered}{}",
+             {} expected, {} missing{not_offered}{replayed}{}",
             summary.num_done,
             summary.num_failed,
             summary.num_refused,
@@ -252,6 +256,7 @@ impl QualityReport {
             "tasks_not_offered": counts.not_offered,
             "not_offered_codes": summary.not_offered.names(max_shown),
             "commands_refused": summary.num_refused,
+            "commands_replayed": summary.num_replayed,
             "sources": sources,
             "failed_codes": failed,
             "failed_codes_total": summary.failed.len(),

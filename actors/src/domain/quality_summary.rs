@@ -23,6 +23,8 @@ pub struct QualitySummary {
     pub num_failed: u64,
     /// Commands that were rejected.
     pub num_refused: u64,
+    /// Commands that were sent again from dead letters.
+    pub num_replayed: u64,
     /// Ginkgo's names of the executed commands.
     pub commands: BTreeSet<&'static str>,
     /// Row counts.

@@ -1,9 +1,11 @@
 // Upstream: command_router, data_worker, domain, ports, simulation, tests::simulate
-// Downstream: none
+// Downstream: replay_mark
 // Role: The bytes of a command and its position in Kafka.
 
 use std::fmt;
 use std::sync::Arc;
+
+use crate::domain::ReplayMark;
 
 /// The bytes of a command and its position in Kafka.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct RawCommand {
     pub payload: Vec<u8>,
     /// The record timestamp set by the broker or the producer, in Unix milliseconds.
     pub timestamp_ms: Option<i64>,
+    /// Whether it was sent again from a dead letter, and which.
+    pub replay: Option<ReplayMark>,
 }
 
 impl fmt::Display for RawCommand {

@@ -164,8 +164,15 @@ mod tests {
     }
 
     fn delivery(sink: &Arc<Heard>) -> Delivery {
-        let command =
-            RawCommand { topic: "t".into(), partition: 0, offset: 7, key: None, payload: vec![], timestamp_ms: None };
+        let command = RawCommand {
+            topic: "t".into(),
+            partition: 0,
+            offset: 7,
+            key: None,
+            payload: vec![],
+            timestamp_ms: None,
+            replay: None,
+        };
         Delivery::new(Arc::new(command), Assignment::default(), 0, sink.clone())
     }
 

@@ -245,7 +245,11 @@ impl Handler<JobCommandBegun> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: JobCommandBegun, _ctx: &mut Self::Context) {
-        self.jobs.begun(&message.0);
+        let JobCommandBegun { job, is_replay } = message;
+        self.jobs.begun(&job);
+        if is_replay {
+            self.add(&job, |summary, _| summary.num_replayed += 1);
+        }
     }
 }
 

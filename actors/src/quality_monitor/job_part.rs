@@ -16,10 +16,15 @@ pub struct JobPart {
 }
 
 impl JobPart {
-    /// Reports the begin of the command.
-    pub fn begin(job: JobKey, begun: &Recipient<JobCommandBegun>, ended: Recipient<JobCommandEnded>) -> Self {
+    /// Reports the begin of the command, and whether it was sent again from a dead letter.
+    pub fn begin(
+        job: JobKey,
+        is_replay: bool,
+        begun: &Recipient<JobCommandBegun>,
+        ended: Recipient<JobCommandEnded>,
+    ) -> Self {
         let job = Arc::new(job);
-        begun.do_send(JobCommandBegun(job.clone()));
+        begun.do_send(JobCommandBegun { job: job.clone(), is_replay });
         Self { job, ended }
     }
 

@@ -75,16 +75,20 @@ impl OpenJobs {
     }
 
     /// Removes and returns the jobs without an open command for this time. A job with a single task is removed but not
-    /// returned. Otherwise a sender that gives each command a new id would cause one report per command.
+    /// returned: otherwise a sender that gives each command a new id would cause one report per command. Commands that
+    /// were sent again from dead letters are looked for, so their jobs are always returned.
     pub fn take_ended(&mut self, now: Instant, quiet_for: Duration) -> Vec<EndedJob> {
         let is_over = |job: &OpenJob| job.quiet.is_some_and(|(at, _)| now.saturating_duration_since(at) >= quiet_for);
         let over = self.jobs.extract_if(|_, job| is_over(job));
-        let messages = over.filter(|(_, job)| job.summary.num_tasks() > 1).map(|(key, job)| EndedJob {
-            key: key.as_ref().clone(),
-            since: job.since,
-            until: job.quiet.map_or_else(utc_now, |(_, at)| at),
-            summary: job.summary,
-        });
+        let messages =
+            over.filter(|(_, job)| job.summary.num_tasks() > 1 || job.summary.num_replayed > 0).map(|(key, job)| {
+                EndedJob {
+                    key: key.as_ref().clone(),
+                    since: job.since,
+                    until: job.quiet.map_or_else(utc_now, |(_, at)| at),
+                    summary: job.summary,
+                }
+            });
         messages.collect()
     }
 
@@ -128,6 +132,16 @@ mod tests {
         let ended = jobs.take_ended(at(203), QUIET);
         assert_eq!((ended.len(), ended[0].summary.num_failed, &ended[0].key), (1, 2, job.as_ref()));
         assert!(jobs.take_ended(at(300), QUIET).is_empty(), "reported once");
+    }
+
+    #[test]
+    fn a_replayed_command_is_reported_even_alone() {
+        let (mut jobs, job, now) = (OpenJobs::default(), key("a"), Instant::now());
+        jobs.begun(&job);
+        jobs.summary(&job).unwrap().num_replayed += 1;
+        jobs.ended(&job, now);
+        let ended = jobs.take_ended(now + QUIET, QUIET);
+        assert_eq!((ended.len(), ended[0].summary.num_replayed), (1, 1));
     }
 
     #[test]

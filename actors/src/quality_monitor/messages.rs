@@ -116,7 +116,12 @@ pub struct PublishPending;
 /// A command of a job begins.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct JobCommandBegun(pub Arc<JobKey>);
+pub struct JobCommandBegun {
+    /// The job.
+    pub job: Arc<JobKey>,
+    /// Whether the command was sent again from a dead letter.
+    pub is_replay: bool,
+}
 
 /// A command of a job ended or was returned to the feed.
 #[derive(Message)]

@@ -62,6 +62,7 @@ impl ModelFeed {
             key: None,
             payload: payload.as_bytes().to_vec(),
             timestamp_ms: None,
+            replay: None,
         });
         drop(state);
         Self::deliver(&self.state, command);

@@ -1,14 +1,15 @@
-// Upstream: cli
+// Upstream: adapters::kafka::dead_letters, cli, cli::dlq
 // Downstream: config, log_probe, topics
 // Role: Blocking Kafka client of the command-line tools: sends messages, reads topics, checks commits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -57,6 +58,19 @@ pub struct Record {
     pub payload: Vec<u8>,
 }
 
+/// What a partition holds at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The first offset.
+    pub from: i64,
+    /// The offset after the last one.
+    pub to: i64,
+}
+
 /// A position in a topic: the next offset of each partition.
 #[derive(Debug, Clone)]
 pub struct Mark {
@@ -101,15 +115,16 @@ impl AdminClient {
 
     /// The current end of a topic.
     pub fn mark(&self, topic: &str) -> Result<Mark, AdminClientError> {
-        self.watermarks(topic, |(_, end)| end)
+        Ok(Mark { topic: topic.to_owned(), next: self.spans(topic)?.iter().map(|span| span.to).collect() })
     }
 
     /// The start of the retained records of a topic.
     pub fn oldest(&self, topic: &str) -> Result<Mark, AdminClientError> {
-        self.watermarks(topic, |(beginning, _)| beginning)
+        Ok(Mark { topic: topic.to_owned(), next: self.spans(topic)?.iter().map(|span| span.from).collect() })
     }
 
-    fn watermarks(&self, topic: &str, which: impl Fn((i64, i64)) -> i64) -> Result<Mark, AdminClientError> {
+    /// What the partitions of a topic hold now.
+    pub fn spans(&self, topic: &str) -> Result<Vec<Span>, AdminClientError> {
         let consumer = self.consumer()?;
         let metadata = consumer.fetch_metadata(Some(topic), BROKER_ANSWER)?;
         let found = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
@@ -118,9 +133,11 @@ impl AdminClient {
             let missing = MissingTopic { name: topic, settings: COMMAND_SETTINGS }.to_string();
             return Err(AdminClientError::NoTopic(needed.map_or(missing, |needed| needed.missing())));
         }
-        let offsets = (0..i32::try_from(found).unwrap_or(i32::MAX))
-            .map(|partition| Ok(which(consumer.fetch_watermarks(topic, partition, BROKER_ANSWER)?)));
-        Ok(Mark { topic: topic.to_owned(), next: offsets.collect::<KafkaResult<_>>()? })
+        let spans = (0..i32::try_from(found).unwrap_or(i32::MAX)).map(|partition| {
+            let (from, to) = consumer.fetch_watermarks(topic, partition, BROKER_ANSWER)?;
+            Ok(Span { topic: topic.to_owned(), partition, from, to })
+        });
+        Ok(spans.collect::<KafkaResult<_>>()?)
     }
 
     /// The records after a mark, up to the end of the topic.
@@ -189,6 +206,56 @@ impl AdminClient {
         Ok((records, Ok(())))
     }
 
+    /// Visits the records of a span one by one, until the visitor breaks. The client holds at most a few megabytes.
+    pub fn visit(
+        &self,
+        span: &Span,
+        mut visitor: impl FnMut(&BorrowedMessage<'_>) -> ControlFlow<()>,
+    ) -> Result<(), AdminClientError> {
+        if span.from >= span.to {
+            return Ok(());
+        }
+        let consumer = self.consumer()?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&span.topic, span.partition, Offset::Offset(span.from))?;
+        consumer.assign(&list)?;
+        let mut last_heard = Instant::now();
+        loop {
+            match consumer.poll(POLL) {
+                Some(Ok(message)) if message.offset() >= span.to => return Ok(()),
+                Some(Ok(message)) => {
+                    if visitor(&message).is_break() || message.offset() + 1 == span.to {
+                        return Ok(());
+                    }
+                    last_heard = Instant::now();
+                }
+                // What is left are transaction markers.
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+                Some(Err(error)) if !is_transient(&error) => return Err(error.into()),
+                Some(Err(_)) | None if last_heard.elapsed() < BROKER_ANSWER => {}
+                Some(Err(_)) | None => return Err(AdminClientError::NotRead(span.topic.clone())),
+            }
+        }
+    }
+
+    /// The record at a position, if the topic still holds it.
+    pub fn record_at(
+        &self,
+        Position { topic, partition, offset }: &Position,
+    ) -> Result<Option<OwnedMessage>, AdminClientError> {
+        let is_there = |span: &Span| span.partition == *partition && (span.from..span.to).contains(offset);
+        if !self.spans(topic)?.iter().any(is_there) {
+            return Ok(None);
+        }
+        let span = Span { topic: topic.clone(), partition: *partition, from: *offset, to: offset + 1 };
+        let mut found = None;
+        self.visit(&span, |message| {
+            found = Some(message.detach());
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
     /// Finds the partition that cannot be read: the error of a poll does not name it.
     fn what_is_wrong(&self, mark: &Mark, error: KafkaError) -> AdminClientError {
         let topic: Arc<str> = mark.topic.as_str().into();
@@ -237,6 +304,9 @@ impl AdminClient {
             .set("group.id", &self.section.group_id)
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
+            // What retention has deleted meanwhile is passed over.
+            .set("auto.offset.reset", "earliest")
+            .set("queued.max.messages.kbytes", "4096")
             .set("fetch.wait.max.ms", "10")
             .create()
     }

@@ -16,6 +16,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
+use crate::adapters::kafka::dead_letters::headers;
 use crate::adapters::kafka::feed_shared::{BrokerOffsets, FeedShared, lock};
 use crate::adapters::kafka::group_client::{CommittedOffset, GroupClient, GroupClients, Polled, Position, StartAt};
 use crate::adapters::kafka::intake::{PartitionKey, Waiting};
@@ -253,6 +254,7 @@ fn command_of(message: &BorrowedMessage<'_>) -> RawCommand {
         key: message.key().map(<[u8]>::to_vec),
         payload: message.payload().unwrap_or_default().to_vec(),
         timestamp_ms: message.timestamp().to_millis(),
+        replay: headers::mark_of(message),
     }
 }
 

@@ -103,7 +103,15 @@ fn key() -> PartitionKey {
 }
 
 fn command(offset: i64) -> RawCommand {
-    RawCommand { topic: TOPIC.into(), partition: 0, offset, key: None, payload: Vec::new(), timestamp_ms: None }
+    RawCommand {
+        topic: TOPIC.into(),
+        partition: 0,
+        offset,
+        key: None,
+        payload: Vec::new(),
+        timestamp_ms: None,
+        replay: None,
+    }
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {

@@ -12,7 +12,7 @@ fn key(partition: i32) -> PartitionKey {
 }
 
 fn record(partition: i32, offset: i64) -> RawCommand {
-    RawCommand { topic: "t".into(), partition, offset, key: None, payload: vec![], timestamp_ms: None }
+    RawCommand { topic: "t".into(), partition, offset, key: None, payload: vec![], timestamp_ms: None, replay: None }
 }
 
 fn intake() -> (Intake, UnboundedReceiver<FeedEvent>) {

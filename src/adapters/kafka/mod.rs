@@ -15,6 +15,8 @@ mod consumer_client;
 pub mod consumer_loop;
 #[cfg(test)]
 mod consumer_tests;
+/// The dead-letter topic.
+pub mod dead_letters;
 /// The consumer behind the port of the actors.
 pub mod feed;
 /// Figures of the consumer's loop.

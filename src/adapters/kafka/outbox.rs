@@ -1,5 +1,5 @@
 // Upstream: app, kafka
-// Downstream: actors, config, parts_publisher
+// Downstream: actors, adapters::kafka::dead_letters, config, parts_publisher
 // Role: The producer: publishes notifications, price updates, command parts and dead letters.
 
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use chrono::{SecondsFormat, Utc};
 use futures_util::future::try_join_all;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::adapters::kafka::dead_letters::headers::{self, with, with_mark};
 use crate::adapters::kafka::parts_publisher::{PartsPublisher, publish_on_thread};
 use crate::config::KafkaSection;
 
@@ -30,7 +31,8 @@ const CUT_BYTES: usize = 65_536;
 
 /// The worker's producer.
 ///
-/// A dead letter is the original record with unchanged key and value, so an operator can replay it by copying it back.
+/// A dead letter is the original record with unchanged key and value, so `data-worker dlq replay` can send it again. The
+/// dead letter of a command that was sent again carries its mark.
 /// The headers `dlq.reason`, `dlq.class`, `dlq.attempts`, `dlq.topic`, `dlq.partition`, `dlq.offset`, `dlq.node` and
 /// `dlq.time` describe the failure. If the headers make the record too large for the broker, the value is cut, and
 /// `dlq.cut_from` holds its original length in bytes. A dead letter must not block the partition, and the complete
@@ -112,19 +114,17 @@ impl Outbox for KafkaOutbox {
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), OutboxError> {
         let command = &letter.command;
         let texts = [
-            ("dlq.reason", letter.reason.clone()),
-            ("dlq.class", letter.class.to_owned()),
-            ("dlq.attempts", letter.attempts.to_string()),
-            ("dlq.topic", command.topic.to_string()),
-            ("dlq.partition", command.partition.to_string()),
-            ("dlq.offset", command.offset.to_string()),
-            ("dlq.node", self.node_id.clone()),
-            ("dlq.time", Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
+            (headers::REASON, letter.reason.clone()),
+            (headers::CLASS, letter.class.to_owned()),
+            (headers::ATTEMPTS, letter.attempts.to_string()),
+            (headers::TOPIC, command.topic.to_string()),
+            (headers::PARTITION, command.partition.to_string()),
+            (headers::OFFSET, command.offset.to_string()),
+            (headers::NODE, self.node_id.clone()),
+            (headers::TIME, Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
         ];
-        let mut headers = OwnedHeaders::new_with_capacity(texts.len());
-        for (key, value) in &texts {
-            headers = headers.insert(Header { key, value: Some(value.as_str()) });
-        }
+        let headers = with_mark(OwnedHeaders::new_with_capacity(texts.len()), command.replay.as_ref());
+        let headers = texts.iter().fold(headers, |headers, (key, value)| with(headers, key, value));
         let record = |payload, headers| {
             let record = FutureRecord::to(&self.dead_letter_topic).payload(payload).headers(headers);
             match &command.key {
@@ -136,7 +136,7 @@ impl Outbox for KafkaOutbox {
         let sent = match (self.try_send(record(whole, headers.clone())).await, whole.get(..CUT_BYTES)) {
             (Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)), Some(beginning)) => {
                 let length = whole.len().to_string();
-                let headers = headers.insert(Header { key: "dlq.cut_from", value: Some(length.as_str()) });
+                let headers = with(headers, headers::CUT_FROM, &length);
                 self.try_send(record(beginning, headers)).await
             }
             (sent, _) => sent,

@@ -1,5 +1,5 @@
 // Upstream: cli, outbox, tests::simulate
-// Downstream: actors, config, feed_shared
+// Downstream: actors, adapters::kafka::dead_letters, config, feed_shared
 // Role: Publishes the parts of a split command, each once, also when the command is delivered again.
 
 use std::collections::HashSet;
@@ -16,6 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use uuid::Uuid;
 
+use crate::adapters::kafka::dead_letters::headers::with_mark;
 use crate::adapters::kafka::feed_shared::lock;
 use crate::config::KafkaSection;
 
@@ -168,7 +169,7 @@ impl PartsPublisher {
         part: &CommandPart,
         (identity, id): (&str, &str),
     ) -> KafkaResult<()> {
-        let mut headers = OwnedHeaders::new()
+        let mut headers = with_mark(OwnedHeaders::new(), command.replay.as_ref())
             .insert(Header { key: OF, value: Some(identity) })
             .insert(Header { key: FROM, value: Some(&command.to_string()) })
             .insert(Header { key: PART, value: Some(id) });

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -147,6 +147,20 @@ impl Broker {
             }
         }
         self.producer.flush(Duration::from_secs(20)).expect("all records acknowledged");
+    }
+
+    /// Sends one record with its key and its headers to partition 0 and waits until the broker has acknowledged it.
+    pub fn send_record(&self, topic: &str, record: &Record) {
+        let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value.as_str()) })
+        });
+        let sent = BaseRecord::<[u8], [u8]>::to(topic).payload(&record.value).headers(headers).partition(0);
+        let sent = match &record.key {
+            Some(key) => sent.key(key.as_slice()),
+            None => sent,
+        };
+        assert!(self.producer.send(sent).is_ok(), "the record is queued");
+        self.producer.flush(Duration::from_secs(20)).expect("the record is acknowledged");
     }
 
     /// A producer inside a transaction that holds these records of one partition. The transaction is open: the caller

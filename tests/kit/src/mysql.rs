@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, Connection, Row};
 use crate::services::required;
 
 /// Ginkgo's stock list, with the columns of its model.
-const STOCK_INFO: &str = "CREATE TABLE stock_info (
+const STOCK_INFO: &str = "CREATE TABLE IF NOT EXISTS stock_info (
     code VARCHAR(32) NOT NULL, code_name VARCHAR(32) NOT NULL, industry VARCHAR(32) NOT NULL,
     currency TINYINT NOT NULL, market TINYINT NOT NULL, list_date DATETIME NOT NULL, delist_date DATETIME NOT NULL,
     uuid VARCHAR(32) NOT NULL, meta VARCHAR(255) NULL, `desc` VARCHAR(255) NULL,
@@ -19,7 +19,7 @@ const STOCK_INFO: &str = "CREATE TABLE stock_info (
 pub fn create_stock_list(database: &str, codes: &[String]) {
     block_on(async {
         let mut connection = connect().await;
-        run(&mut connection, &format!("CREATE DATABASE `{database}`")).await;
+        run(&mut connection, &format!("CREATE DATABASE IF NOT EXISTS `{database}`")).await;
         run(&mut connection, &format!("USE `{database}`")).await;
         run(&mut connection, STOCK_INFO).await;
         for (n, code) in codes.iter().enumerate() {
@@ -51,7 +51,7 @@ impl Tables {
         let tables = Self::of(database);
         block_on(async {
             let mut connection = connect().await;
-            run(&mut connection, &format!("CREATE DATABASE `{database}`")).await;
+            run(&mut connection, &format!("CREATE DATABASE IF NOT EXISTS `{database}`")).await;
         });
         tables
     }

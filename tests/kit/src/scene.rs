@@ -80,7 +80,7 @@ impl Scene {
         self
     }
 
-    /// Creates the stock list, which a command without codes covers.
+    /// Creates the stock list, which a command without codes covers, or adds to it.
     pub fn list_codes(&self, codes: &[String]) {
         create_stock_list(&self.name, codes);
     }
@@ -278,9 +278,16 @@ impl Scene {
         });
     }
 
-    /// Dead letters so far.
+    /// The topic of dead letters.
+    pub fn dead_letter_topic(&self) -> String {
+        format!("{}.dlq", self.name)
+    }
+
+    /// Dead letters so far, without the records of replays.
     pub fn dead_letters(&self) -> Vec<Record> {
-        self.broker.records(&format!("{}.dlq", self.name), 1)
+        let mut records = self.broker.records(&self.dead_letter_topic(), 1);
+        records.retain(|record| record.headers.contains_key("dlq.topic"));
+        records
     }
 
     /// Notifications so far, as JSON.

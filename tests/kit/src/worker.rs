@@ -92,9 +92,7 @@ impl Worker {
     }
 
     fn memory_kib(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0)
+        memory_kib(self.child.id(), name)
     }
 }
 
@@ -113,4 +111,15 @@ impl Drop for Worker {
             let _ended = self.child.wait();
         }
     }
+}
+
+/// Peak resident memory of a running process so far, in KiB.
+pub fn peak_memory_kib(process: u32) -> u64 {
+    memory_kib(process, "VmHWM:")
+}
+
+fn memory_kib(process: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0)
 }
