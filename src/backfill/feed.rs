@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actors::domain::{CommandPart, PriceUpdate, RawCommand};
+use actors::domain::{CommandPart, PriceUpdate, RawCommand, TraceIds};
 use actors::ports::{
     Assignment, CommandFeed, CommandReceived, CommandReceiver, DeadLetter, Delivery, FeedError, FeedState, OrderFeed,
     OrderReceived, Outbox, OutboxError, PartitionState, PartsOutcome, Settlement, SettlementSink,
@@ -130,6 +130,7 @@ impl PieceFeed {
                 payload: piece.payload.clone().into_bytes(),
                 timestamp_ms: None,
                 replay: None,
+                trace: TraceIds::default(),
             };
             let delivery = Delivery::new(Arc::new(command), Assignment::default(), num_crashes, self.clone());
             receiver.commands.do_send(CommandReceived(delivery));

@@ -63,6 +63,7 @@ mod sync_records;
 mod tdx_worker;
 mod ticks;
 mod topics;
+mod traces;
 mod tushare_limits;
 mod two_writers;
 mod unreadable;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::domain::RawCommand;
+use actors::domain::{RawCommand, TraceIds};
 use data_worker::adapters::kafka::group_client::{
     CommittedOffset, GroupClient, GroupClients, Polled, Position, StartAt,
 };
@@ -211,6 +211,7 @@ impl State {
                 payload: record.payload.into_bytes(),
                 timestamp_ms: Some(record.arrived_ms),
                 replay: None,
+                trace: TraceIds::default(),
             });
         }
         None

@@ -12,7 +12,7 @@ use tracing::{Instrument, Span};
 
 use crate::command_router::ignored_params::IgnoredParams;
 use crate::command_router::links::RouterLinks;
-use crate::command_router::open_command::{CommandId, OpenCommand, OpenTask, QueuedTask};
+use crate::command_router::open_command::{CommandId, OpenCommand, OpenTask, QueuedTask, unread_span};
 use crate::command_router::publisher::CommandPublisher;
 use crate::command_router::queue::TaskQueue;
 use crate::command_router::split::split;
@@ -22,13 +22,13 @@ use crate::domain::random_id::random_uuid;
 use crate::domain::reference_list::ListKind;
 use crate::domain::tick_backfill::{BackfillDays, next_part};
 use crate::domain::{
-    BarSnapshot, BarSync, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, JobKey, Stage,
-    Subject, SyncRecord, TaskCounts, TickCommand,
+    BarSnapshot, BarSync, Code, CodeSelection, CommandError, ControlCommand, FactorCommand, Instruction, RawCommand,
+    Stage, Subject, SyncRecord, TaskCounts, TickCommand,
 };
 use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks};
 use crate::pipeline::{TaskBuffered, TaskGuard, TaskId, TaskListener, TaskOutcome, TaskSettled, TaskTrace};
 use crate::ports::{CommandReceived, Delivery, PartitionsWithdrawn, SourceError, SourceErrorKind};
-use crate::quality_monitor::{CommandRefused, JobPart, Recorded, TaskFailed, TaskFinished};
+use crate::quality_monitor::{CommandRefused, JobCommandBegun, JobPart, Recorded, TaskFailed, TaskFinished};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::{CommandOutcome, MetricEvent, TaskEnd, Vitals};
 
@@ -82,10 +82,14 @@ impl CommandRouter {
     fn take(&mut self, delivery: Delivery, ctx: &mut Context<Self>) {
         if delivery.num_crashes() >= MAX_CRASHES {
             let reason = format!("the worker crashed {} times while processing this command", delivery.num_crashes());
+            let _logged_in = unread_span(delivery.command()).entered();
             return self.dead_letter(delivery, "crashed", reason, MAX_CRASHES);
         }
         match ControlCommand::parse(&delivery.command().payload) {
-            Err(error) => self.refuse(delivery, &error),
+            Err(error) => {
+                let _logged_in = unread_span(delivery.command()).entered();
+                self.refuse(delivery, &error);
+            }
             Ok(command) => self.begin_instruction(delivery, command, ctx),
         }
     }
@@ -210,13 +214,14 @@ impl CommandRouter {
         }
         let span = command.span(delivery.command());
         span.in_scope(|| tracing::debug!(tasks = num_tasks, "command begins"));
-        let part = self.job_part(command, work, delivery.command().replay.is_some());
+        let part = self.job_part(command, work, delivery.command());
         self.commands.insert(id, OpenCommand::new(delivery, command, span, part, num_tasks));
     }
 
-    fn job_part(&self, command: &ControlCommand, work: Work, is_replay: bool) -> JobPart {
-        let (quality, job) = (&self.links.quality, JobKey::of(command, work.command()));
-        JobPart::begin(job, is_replay, &quality.clone().recipient(), quality.clone().recipient())
+    fn job_part(&self, command: &ControlCommand, work: Work, raw: &RawCommand) -> JobPart {
+        let quality = &self.links.quality;
+        let begun = JobCommandBegun::of(command, work.command(), raw);
+        JobPart::begin(begun, &quality.clone().recipient(), quality.clone().recipient())
     }
 
     /// Starts queued tasks while fetch slots are free.
@@ -229,11 +234,13 @@ impl CommandRouter {
                 continue;
             };
             let (assignment, span) = (command.delivery.assignment().clone(), command.span.clone());
+            let ids = command.ids.clone();
             let id = TaskId(self.fresh_id());
             let QueuedTask { work, subject, range, backfill, .. } = task;
             self.tasks.insert(id, OpenTask { task, holds_slot: true, begun_at: Instant::now() });
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
-            let guard = TaskGuard::new(id, subject, assignment, listener, self.vitals.board().clone(), span);
+            let mut guard = TaskGuard::new(id, subject, assignment, listener, self.vitals.board().clone(), span);
+            guard.trace.ids = ids;
             let fetcher = &self.links.fetcher;
             match (subject, work) {
                 (Subject::Code(code), Work::Bars(BarSync { frequency, mode, .. })) => {

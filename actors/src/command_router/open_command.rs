@@ -9,7 +9,7 @@ use tracing::Span;
 
 use crate::command_router::work::Work;
 use crate::domain::tick_backfill::BackfillDays;
-use crate::domain::{ControlCommand, OpenRange, RawCommand, Subject, TaskCounts};
+use crate::domain::{ControlCommand, OpenRange, RawCommand, Subject, TaskCounts, TraceIds};
 use crate::ports::Delivery;
 use crate::quality_monitor::{CommandEnded, JobPart};
 
@@ -17,19 +17,35 @@ use crate::quality_monitor::{CommandEnded, JobPart};
 const MAX_NAMED_FAILURES: usize = 20;
 
 impl ControlCommand {
-    /// The span of all log messages about the command, with its ids. Without an id from the sender, the Kafka position
-    /// of the record is the id. The span has the level ERROR, so no level filter removes the ids.
+    /// The span of all log messages about the command, with its ids.
     pub fn span(&self, place: &RawCommand) -> Span {
-        let trace_id = self.trace_id.as_deref();
-        let replay_of = place.replay.as_ref().map(|mark| mark.letter.as_str());
-        let span =
-            tracing::error_span!("command", command = %place, command_id = tracing::field::Empty, trace_id, replay_of);
-        match &self.correlation_id {
-            Some(id) => span.record("command_id", id.as_str()),
-            None => span.record("command_id", tracing::field::display(place)),
-        };
-        span
+        command_span(place, self.correlation_id.as_deref(), &self.trace.or(&place.trace))
     }
+}
+
+/// The span of all log messages about a command that was not read as a command.
+pub fn unread_span(place: &RawCommand) -> Span {
+    command_span(place, None, &TraceIds::of_payload(&place.payload).or(&place.trace))
+}
+
+/// Without an id from the sender, the Kafka position of the record is the id. The span has the level ERROR, so no level
+/// filter removes the ids.
+fn command_span(place: &RawCommand, id: Option<&str>, TraceIds { trace, span }: &TraceIds) -> Span {
+    let (trace_id, span_id) = (trace.as_deref(), span.as_deref());
+    let replay_of = place.replay.as_ref().map(|mark| mark.letter.as_str());
+    let span = tracing::error_span!(
+        "command",
+        command = %place,
+        command_id = tracing::field::Empty,
+        trace_id,
+        span_id,
+        replay_of
+    );
+    match id {
+        Some(id) => span.record("command_id", id),
+        None => span.record("command_id", tracing::field::display(place)),
+    };
+    span
 }
 
 /// A command with unfinished tasks.
@@ -54,6 +70,8 @@ pub struct OpenCommand {
     pub failure_class: &'static str,
     /// The highest number of attempts of a task.
     pub attempts: u32,
+    /// Its trace ids.
+    pub ids: TraceIds,
     /// Time at which this worker received it.
     pub received_at: Instant,
     /// The correlation id under which the sender waits for the row counts, if it does.
@@ -63,8 +81,10 @@ pub struct OpenCommand {
 impl OpenCommand {
     /// A command whose tasks begin.
     pub fn new(delivery: Delivery, command: &ControlCommand, span: Span, part: JobPart, num_tasks: usize) -> Self {
+        let ids = command.trace.or(&delivery.command().trace);
         Self {
             delivery,
+            ids,
             span,
             part,
             issued_at: command.issued_at,

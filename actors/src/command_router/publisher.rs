@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::CommandPart;
+use crate::domain::{CommandPart, TraceIds};
 use crate::ports::{DeadLetter, Delivery, Outbox, PartsOutcome};
 use crate::quality_monitor::Recorded;
 use crate::settings::{ActorSettings, ms};
@@ -59,7 +59,9 @@ impl CommandPublisher {
         attempts: u32,
         is_recorded: Recorded,
     ) {
-        let letter = DeadLetter { command: delivery.command().clone(), reason, class, attempts };
+        let command = delivery.command().clone();
+        let trace = TraceIds::of_payload(&command.payload).or(&command.trace);
+        let letter = DeadLetter { command, reason, class, attempts, trace };
         let mut delays = store_delays(&self.settings);
         while let Err(error) = self.outbox.dead_letter(&letter).await {
             self.board.record_error(&error.to_string());

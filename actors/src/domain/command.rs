@@ -1,4 +1,4 @@
-// Upstream: command_router, command_tests, data_worker, domain, fetcher, quality_report
+// Upstream: many
 // Downstream: many
 // Role: Parses a control command, in both payload generations, into an instruction for the worker.
 
@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::command_params::ignored_params;
 use crate::domain::message::{bad_field, message_of, optional_text, shorten};
-use crate::domain::{Code, CommandError, Frequency, MAX_CODES, OpenRange, OrderKind, SyncMode, shanghai_clock};
+use crate::domain::{
+    Code, CommandError, Frequency, MAX_CODES, OpenRange, OrderKind, SyncMode, TraceIds, shanghai_clock,
+};
 
 /// Maximum of `days`, in trading days: longer than the exchanges have existed.
 const MAX_DAYS: u64 = 10_000;
@@ -34,8 +36,8 @@ pub struct ControlCommand {
     /// The id that all commands of the sender's job share (`correlation_id`, else `request_id`). A `message_id` is not
     /// used: it is unique to each message.
     pub job_id: Option<String>,
-    /// The sender's trace id.
-    pub trace_id: Option<String>,
+    /// The sender's trace ids.
+    pub trace: TraceIds,
     /// Whether the sender waits for the row counts of this command (`report_outcome`), as `data-worker send --wait`
     /// does.
     pub reports_outcome: bool,
@@ -139,7 +141,7 @@ impl ControlCommand {
             source: None,
             correlation_id: None,
             job_id: None,
-            trace_id: None,
+            trace: TraceIds::default(),
             reports_outcome: false,
             ignored: Vec::new(),
         }
@@ -167,6 +169,7 @@ impl ControlCommand {
             Some(id) => Some(id.clone()),
             None => optional_text(message, "message_id")?,
         };
+        let (trace_id, span_id) = (optional_text(message, "trace_id")?, optional_text(message, "span_id")?);
         let instruction = match name.as_str() {
             // Two names for the same command.
             "bar_snapshot" | "update_data" => Instruction::BarSnapshot(BarSnapshot::from_params(params)?),
@@ -183,7 +186,7 @@ impl ControlCommand {
             source: optional_text(message, "source")?,
             correlation_id,
             job_id,
-            trace_id: optional_text(message, "trace_id")?,
+            trace: TraceIds::new(trace_id.as_deref(), span_id.as_deref()),
             ignored: ignored_params(name, params),
             reports_outcome: message.get("report_outcome") == Some(&Value::Bool(true)),
         })

@@ -80,6 +80,8 @@ pub mod task_report;
 pub mod tick;
 /// The days of ticks that a task fetches.
 pub mod tick_backfill;
+/// The ids under which a sender follows a request.
+pub mod trace_ids;
 /// Days of the trading calendar.
 pub mod trade_day;
 /// The lifecycle and the status of the worker.
@@ -110,5 +112,6 @@ pub use sync_record::SyncRecord;
 pub use task::{Anomaly, DateRange, OpenRange, Rule, Stage, Subject, SyncMode, TaskCounts};
 pub use task_report::TaskReport;
 pub use tick::{FetchedTick, Tick};
+pub use trace_ids::TraceIds;
 pub use trade_day::{FetchedTradeDay, TradeDay};
 pub use worker_status::{Lifecycle, WorkerStatus};

@@ -1,12 +1,12 @@
 // Upstream: many
-// Downstream: bar, frequency
+// Downstream: bar, frequency, trace_ids
 // Role: The event for strategies and risk managers about a new bar: Ginkgo's PriceUpdateDTO.
 
 use chrono::NaiveDateTime;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Value, json};
 
-use crate::domain::{Bar, Hundredths};
+use crate::domain::{Bar, Hundredths, TraceIds};
 
 /// The value of `source` in events of this worker.
 const SOURCE: &str = "data_worker";
@@ -23,8 +23,8 @@ pub struct PriceUpdate {
 impl PriceUpdate {
     /// Creates the event for a stored bar. The fields are those of `PriceUpdateDTO`; fields that a bar does not have
     /// (bid and ask) are null. Units are those of the stored bar: prices in yuan, volume in lots, amount in thousand
-    /// yuan.
-    pub fn of(bar: &Bar) -> Self {
+    /// yuan. `ids` are those of the command that brought the bar.
+    pub fn of(bar: &Bar, ids: &TraceIds) -> Self {
         let payload = json!({
             "symbol": bar.code.as_str(),
             "timestamp": time(bar.timestamp),
@@ -39,8 +39,8 @@ impl PriceUpdate {
             "bid_volume": Value::Null,
             "ask_volume": Value::Null,
             "source": SOURCE,
-            "trace_id": Value::Null,
-            "span_id": Value::Null,
+            "trace_id": ids.trace.as_deref(),
+            "span_id": ids.span.as_deref(),
         });
         Self { key: bar.code.to_string(), payload: payload.to_string() }
     }
@@ -75,7 +75,7 @@ mod tests {
             amount: Hundredths(114_512_345),
             source: SourceId::TUSHARE,
         };
-        let update = PriceUpdate::of(&bar);
+        let update = PriceUpdate::of(&bar, &TraceIds::default());
         let expected = r#"{"symbol":"000001.SZ","timestamp":"2026-01-05T00:00:00","price":11.6,"bid_price":null,
             "ask_price":null,"open_price":11.5,"high_price":11.71,"low_price":11.49,"volume":987654,"amount":1145123.45,
             "bid_volume":null,"ask_volume":null,"source":"data_worker","trace_id":null,"span_id":null}"#;

@@ -1,4 +1,4 @@
-// Upstream: many
+// Upstream: data_worker, domain, ports, quality_monitor, simulation, supervisor
 // Downstream: many
 // Role: A quality report: the figures of an interval or a job, as a notification and as rows to store.
 
@@ -229,7 +229,7 @@ impl QualityReport {
         let failed: Vec<String> = summary.failed.keys().take(max_shown).map(Subject::to_string).collect();
         let examples: Vec<Value> = summary.shown_examples(max_shown).into_iter().map(anomaly_json).collect();
         let sources: BTreeMap<&str, Value> = summary.sources.iter().map(source_json).collect();
-        json!({
+        let mut data = json!({
             "report_id": self.id,
             "report_kind": self.kind(),
             "job": self.job.as_ref().map(|job| json!({"id": job.to_string(), "command": job.command, "sender": job.sender})),
@@ -272,7 +272,13 @@ impl QualityReport {
             "delay_seconds_p95": seconds(summary.delays.percentile(95)),
             "delay_seconds_max": seconds(summary.delays.longest()),
             "duration_seconds": self.duration().as_secs_f64(),
-        })
+        });
+        // The macro has no room for more fields.
+        if let Some(fields) = data.as_object_mut() {
+            let ids: Vec<&str> = summary.trace_ids.iter().map(AsRef::as_ref).collect();
+            fields.insert("trace_ids".to_owned(), ids.into());
+        }
+        data
     }
 }
 

@@ -3,6 +3,7 @@
 // Role: Accumulates task results of an interval or a job: rows, sources, delays, examples, affected codes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Anomaly, Rule, SourceStats, Subject, TaskCounts, TaskReport};
@@ -10,6 +11,9 @@ use crate::settings::{QualitySettings, ms};
 
 /// Maximum number of securities listed per kind of problem: all A-shares. Further ones are only counted.
 const MAX_NAMED: usize = 6_000;
+
+/// Maximum number of requests that are named: a job has one, an interval may have one a command.
+pub const MAX_TRACES: usize = 20;
 
 /// Maximum length of a failure reason kept per code, in characters.
 const MAX_REASON: usize = 200;
@@ -25,6 +29,8 @@ pub struct QualitySummary {
     pub num_refused: u64,
     /// Commands that were sent again from dead letters.
     pub num_replayed: u64,
+    /// The ids of the requests that the commands belong to, the first [`MAX_TRACES`] of them.
+    pub trace_ids: BTreeSet<Arc<str>>,
     /// Ginkgo's names of the executed commands.
     pub commands: BTreeSet<&'static str>,
     /// Row counts.
@@ -129,6 +135,13 @@ impl QualitySummary {
     /// Whether no task ended and no command was rejected.
     pub fn is_empty(&self) -> bool {
         self.num_tasks() == 0 && self.num_refused == 0
+    }
+
+    /// Adds the id of the request that a command belongs to.
+    pub fn note_trace(&mut self, id: Arc<str>) {
+        if self.trace_ids.len() < MAX_TRACES {
+            self.trace_ids.insert(id);
+        }
     }
 
     /// The number of ended tasks.

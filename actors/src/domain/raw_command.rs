@@ -1,11 +1,11 @@
-// Upstream: command_router, data_worker, domain, ports, simulation, tests::simulate
-// Downstream: replay_mark
+// Upstream: many
+// Downstream: replay_mark, trace_ids
 // Role: The bytes of a command and its position in Kafka.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::domain::ReplayMark;
+use crate::domain::{ReplayMark, TraceIds};
 
 /// The bytes of a command and its position in Kafka.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct RawCommand {
     pub timestamp_ms: Option<i64>,
     /// Whether it was sent again from a dead letter, and which.
     pub replay: Option<ReplayMark>,
+    /// The trace ids in its headers.
+    pub trace: TraceIds,
 }
 
 impl fmt::Display for RawCommand {

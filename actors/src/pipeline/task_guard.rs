@@ -8,7 +8,7 @@ use actix::prelude::*;
 use chrono::NaiveDateTime;
 use tracing::Span;
 
-use crate::domain::{OpenRange, SourceStats, Stage, Subject, TaskReport};
+use crate::domain::{OpenRange, SourceStats, Stage, Subject, TaskReport, TraceIds};
 use crate::ports::{Assignment, SourceError, StoreError};
 use crate::supervision::StatusBoard;
 
@@ -67,6 +67,8 @@ pub struct TaskTrace {
     pub rest: Option<OpenRange>,
     /// The newest timestamp of the rows that the run newly stored, Shanghai wall clock.
     pub newest_stored: Option<NaiveDateTime>,
+    /// The trace ids of its command.
+    pub ids: TraceIds,
 }
 
 /// A task run ended.

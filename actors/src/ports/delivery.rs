@@ -151,6 +151,7 @@ pub struct CommandReceiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::TraceIds;
     use crate::ports::IntakePause;
     use std::sync::Mutex;
 
@@ -172,6 +173,7 @@ mod tests {
             payload: vec![],
             timestamp_ms: None,
             replay: None,
+            trace: TraceIds::default(),
         };
         Delivery::new(Arc::new(command), Assignment::default(), 0, sink.clone())
     }

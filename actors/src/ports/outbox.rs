@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::domain::{CommandPart, PriceUpdate, RawCommand};
+use crate::domain::{CommandPart, PriceUpdate, RawCommand, TraceIds};
 
 /// A publisher of the worker's own messages.
 #[async_trait]
@@ -50,6 +50,8 @@ pub struct DeadLetter {
     pub class: &'static str,
     /// Number of attempts made.
     pub attempts: u32,
+    /// The trace ids of the command.
+    pub trace: TraceIds,
 }
 
 /// A message could not be published.

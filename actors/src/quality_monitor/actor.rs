@@ -245,10 +245,13 @@ impl Handler<JobCommandBegun> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: JobCommandBegun, _ctx: &mut Self::Context) {
-        let JobCommandBegun { job, is_replay } = message;
+        let JobCommandBegun { job, is_replay, trace_id } = message;
         self.jobs.begun(&job);
         if is_replay {
             self.add(&job, |summary, _| summary.num_replayed += 1);
+        }
+        if let Some(id) = trace_id {
+            self.add(&job, |summary, _| summary.note_trace(id.clone()));
         }
     }
 }

@@ -16,15 +16,14 @@ pub struct JobPart {
 }
 
 impl JobPart {
-    /// Reports the begin of the command, and whether it was sent again from a dead letter.
+    /// Reports the begin of the command.
     pub fn begin(
-        job: JobKey,
-        is_replay: bool,
-        begun: &Recipient<JobCommandBegun>,
+        begun: JobCommandBegun,
+        listener: &Recipient<JobCommandBegun>,
         ended: Recipient<JobCommandEnded>,
     ) -> Self {
-        let job = Arc::new(job);
-        begun.do_send(JobCommandBegun { job: job.clone(), is_replay });
+        let job = begun.job.clone();
+        listener.do_send(begun);
         Self { job, ended }
     }
 

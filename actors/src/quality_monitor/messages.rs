@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::domain::{JobKey, SourceStats, Subject, TaskCounts, TaskReport};
+use crate::domain::{ControlCommand, JobKey, RawCommand, SourceStats, Subject, TaskCounts, TaskReport};
 use crate::pipeline::TaskError;
 use crate::ports::StoreError;
 
@@ -121,6 +121,19 @@ pub struct JobCommandBegun {
     pub job: Arc<JobKey>,
     /// Whether the command was sent again from a dead letter.
     pub is_replay: bool,
+    /// The id of the request that it belongs to.
+    pub trace_id: Option<Arc<str>>,
+}
+
+impl JobCommandBegun {
+    /// The begin of this command, whose Ginkgo name is `name`.
+    pub fn of(command: &ControlCommand, name: &'static str, raw: &RawCommand) -> Self {
+        Self {
+            job: Arc::new(JobKey::of(command, name)),
+            is_replay: raw.replay.is_some(),
+            trace_id: command.trace.or(&raw.trace).trace,
+        }
+    }
 }
 
 /// A command of a job ended or was returned to the feed.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use async_trait::async_trait;
 
-use crate::domain::{OperatorOrder, RawCommand};
+use crate::domain::{OperatorOrder, RawCommand, TraceIds};
 use crate::ports::{
     Assignment, CommandFeed, CommandReceived, CommandReceiver, Delivery, FeedError, FeedState, OrderFeed,
     OrderReceived, PartitionState, PartitionsWithdrawn, Settlement, SettlementSink,
@@ -63,6 +63,7 @@ impl ModelFeed {
             payload: payload.as_bytes().to_vec(),
             timestamp_ms: None,
             replay: None,
+            trace: TraceIds::default(),
         });
         drop(state);
         Self::deliver(&self.state, command);

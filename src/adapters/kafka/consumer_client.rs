@@ -255,6 +255,7 @@ fn command_of(message: &BorrowedMessage<'_>) -> RawCommand {
         payload: message.payload().unwrap_or_default().to_vec(),
         timestamp_ms: message.timestamp().to_millis(),
         replay: headers::mark_of(message),
+        trace: headers::trace_of(message),
     }
 }
 

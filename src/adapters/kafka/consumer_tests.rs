@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler};
-use actors::domain::RawCommand;
+use actors::domain::{RawCommand, TraceIds};
 use actors::ports::{
     CommandReceived, CommandReceiver, Delivery, IntakeGate, IntakePause, LogBroken, PartitionsWithdrawn,
 };
@@ -111,6 +111,7 @@ fn command(offset: i64) -> RawCommand {
         payload: Vec::new(),
         timestamp_ms: None,
         replay: None,
+        trace: TraceIds::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 // Downstream: actors, intake
 // Role: Commands in process by partition: deliveries, redeliveries, positions, gaps and ends.
 
-use actors::domain::RawCommand;
+use actors::domain::{RawCommand, TraceIds};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::adapters::kafka::intake::{FeedEvent, Gap, Intake, MAX_GAPS, PartitionKey, ReadFrom, Taken, Waiting};
@@ -12,7 +12,16 @@ fn key(partition: i32) -> PartitionKey {
 }
 
 fn record(partition: i32, offset: i64) -> RawCommand {
-    RawCommand { topic: "t".into(), partition, offset, key: None, payload: vec![], timestamp_ms: None, replay: None }
+    RawCommand {
+        topic: "t".into(),
+        partition,
+        offset,
+        key: None,
+        payload: vec![],
+        timestamp_ms: None,
+        replay: None,
+        trace: TraceIds::default(),
+    }
 }
 
 fn intake() -> (Intake, UnboundedReceiver<FeedEvent>) {

@@ -16,7 +16,7 @@ use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::adapters::kafka::dead_letters::headers::{self, with, with_mark};
+use crate::adapters::kafka::dead_letters::headers::{self, with, with_mark, with_trace};
 use crate::adapters::kafka::parts_publisher::{PartsPublisher, publish_on_thread};
 use crate::config::KafkaSection;
 
@@ -32,7 +32,7 @@ const CUT_BYTES: usize = 65_536;
 /// The worker's producer.
 ///
 /// A dead letter is the original record with unchanged key and value, so `data-worker dlq replay` can send it again. The
-/// dead letter of a command that was sent again carries its mark.
+/// dead letter of a command that was sent again carries its mark, and that of a command with trace ids carries them.
 /// The headers `dlq.reason`, `dlq.class`, `dlq.attempts`, `dlq.topic`, `dlq.partition`, `dlq.offset`, `dlq.node` and
 /// `dlq.time` describe the failure. If the headers make the record too large for the broker, the value is cut, and
 /// `dlq.cut_from` holds its original length in bytes. A dead letter must not block the partition, and the complete
@@ -124,6 +124,7 @@ impl Outbox for KafkaOutbox {
             (headers::TIME, Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
         ];
         let headers = with_mark(OwnedHeaders::new_with_capacity(texts.len()), command.replay.as_ref());
+        let headers = with_trace(headers, &letter.trace);
         let headers = texts.iter().fold(headers, |headers, (key, value)| with(headers, key, value));
         let record = |payload, headers| {
             let record = FutureRecord::to(&self.dead_letter_topic).payload(payload).headers(headers);

@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use uuid::Uuid;
 
-use crate::adapters::kafka::dead_letters::headers::with_mark;
+use crate::adapters::kafka::dead_letters::headers::{with_mark, with_trace};
 use crate::adapters::kafka::feed_shared::lock;
 use crate::config::KafkaSection;
 
@@ -169,7 +169,7 @@ impl PartsPublisher {
         part: &CommandPart,
         (identity, id): (&str, &str),
     ) -> KafkaResult<()> {
-        let mut headers = with_mark(OwnedHeaders::new(), command.replay.as_ref())
+        let mut headers = with_trace(with_mark(OwnedHeaders::new(), command.replay.as_ref()), &command.trace)
             .insert(Header { key: OF, value: Some(identity) })
             .insert(Header { key: FROM, value: Some(&command.to_string()) })
             .insert(Header { key: PART, value: Some(id) });

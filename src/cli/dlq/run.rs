@@ -114,8 +114,8 @@ impl<'a> ReplayRun<'a> {
                 return ControlFlow::Break(());
             }
         };
-        let Letter { origin, key, .. } = view.letter;
-        let replay = Replay { letter: name, command_id, number, topic: origin.topic, key, payload };
+        let Letter { origin, key, trace, .. } = view.letter;
+        let replay = Replay { letter: name, command_id, number, trace, topic: origin.topic, key, payload };
         let num_bytes: usize = self.batch.iter().map(|waiting| waiting.payload.len()).sum();
         if num_bytes + replay.payload.len() > MAX_BATCH_BYTES {
             self.flush()?;

@@ -93,6 +93,7 @@ fn page(view: &LetterView, payload: Result<Vec<u8>, String>, now: DateTime<Utc>)
         ("command", command.to_string()),
         ("sender", one_line(&command.sender)),
         ("job", command.job.clone().unwrap_or_default()),
+        ("trace", letter.trace.trace.as_deref().map(one_line).unwrap_or_default()),
         ("class", one_line(&letter.class)),
         ("reason", letter.reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()),
         ("attempts", letter.attempts.to_string()),

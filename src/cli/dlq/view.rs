@@ -167,6 +167,8 @@ pub fn shanghai(time: DateTime<Utc>) -> String {
 pub mod tests {
     use chrono::TimeDelta;
 
+    use actors::domain::TraceIds;
+
     use super::*;
     use crate::adapters::kafka::admin_client::Position;
     use crate::adapters::kafka::dead_letters::letter::LetterName;
@@ -183,6 +185,7 @@ pub mod tests {
             time: None,
             cut_from: None,
             mark: None,
+            trace: TraceIds::default(),
             key: None,
             payload: payload.as_bytes().to_vec(),
         };

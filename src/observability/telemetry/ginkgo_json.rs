@@ -46,7 +46,8 @@ where
         if kept_back > 0 {
             fields.labels.insert("kept_back".to_owned(), kept_back.into());
         }
-        let trace_id = fields.labels.remove("trace_id");
+        let ids =
+            [("trace", "trace_id"), ("span", "span_id")].map(|(field, label)| (field, fields.labels.remove(label)));
         let mut line = json!({
             "@timestamp": Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
             "log": {
@@ -61,8 +62,9 @@ where
             "host": { "hostname": self.host },
             "ginkgo": { "log_category": "component" },
         });
-        if let (Some(line), Some(id)) = (line.as_object_mut(), trace_id) {
-            line.insert("trace".to_owned(), json!({ "id": id }));
+        if let Some(line) = line.as_object_mut() {
+            let known = ids.into_iter().filter_map(|(field, id)| Some((field.to_owned(), json!({ "id": id? }))));
+            line.extend(known);
         }
         writeln!(writer, "{line}")
     }

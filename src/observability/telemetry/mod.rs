@@ -242,11 +242,12 @@ mod tests {
     #[test]
     fn a_commands_ids_are_on_every_line_in_its_span() {
         let lines = logged("error", || {
-            let command = tracing::error_span!("command", command_id = "c1", trace_id = "t1");
+            let command = tracing::error_span!("command", command_id = "c1", trace_id = "t1", span_id = "s1");
             let _entered = command.entered();
             tracing::error!("failed");
         });
         assert_eq!((&lines[0]["trace"], &lines[0]["labels"]), (&json!({"id": "t1"}), &json!({"command_id": "c1"})));
+        assert_eq!(lines[0]["span"], json!({"id": "s1"}));
         assert!(logged("error", || tracing::error!("alone"))[0].get("trace").is_none());
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 
-use crate::domain::{Bar, Code, Frequency, PriceUpdate};
+use crate::domain::{Bar, Code, Frequency, PriceUpdate, TraceIds};
 use crate::market_cache::latest_times::LatestTimes;
 use crate::pipeline::BackgroundWriter;
 use crate::ports::IdentifiedBar;
@@ -25,13 +25,20 @@ impl PriceEvents {
 
     /// Publishes the newest inserted row of each code, unless a newer row is stored. Without the newest stored
     /// timestamp (the store does not answer), nothing is published. After a crash between insertion and publication,
-    /// the update is missing: the row is stored, so the next run does not insert it again.
-    pub async fn publish(&self, inserted: &[IdentifiedBar], latest: &LatestTimes, max_age: Duration) {
+    /// the update is missing: the row is stored, so the next run does not insert it again. `ids` are the trace ids of
+    /// the command for each code.
+    pub async fn publish(
+        &self,
+        inserted: &[IdentifiedBar],
+        ids: &HashMap<Code, TraceIds>,
+        latest: &LatestTimes,
+        max_age: Duration,
+    ) {
         for bar in newest_daily(inserted) {
             // The result is the same whether the cache was read before or after the insertion of these rows.
             let newest = latest.newest(bar.code, max_age).await.unwrap_or(Some(NaiveDateTime::MAX));
             if newest.is_none_or(|newest| bar.timestamp >= newest) {
-                self.updates.note(PriceUpdate::of(bar));
+                self.updates.note(PriceUpdate::of(bar, ids.get(&bar.code).unwrap_or(&TraceIds::default())));
             }
         }
     }

@@ -2,6 +2,7 @@
 // Downstream: many
 // Role: The write of one batch of bars: what it reads, plans, inserts and removes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
@@ -13,7 +14,7 @@ use crate::batch_writer::buffer::Buffered;
 use crate::batch_writer::looks::Verdict;
 use crate::batch_writer::write_path::{BatchJob, RowChange, WriteJob, WritePath, max_looked_up};
 use crate::domain::row_version::RowVersion;
-use crate::domain::{Frequency, TaskReport};
+use crate::domain::{Code, Frequency, TaskReport, TraceIds};
 use crate::market_cache::latest_times::LatestBars;
 use crate::pipeline::TaskGuard;
 use crate::ports::{IdentifiedBar, StoreError, StoreSet, StoredBar, Swappable};
@@ -74,6 +75,11 @@ impl Flush {
         path.write_batch(self).await;
     }
 
+    /// The trace ids of the command that asked last for each code.
+    fn trace_ids(&self) -> HashMap<Code, TraceIds> {
+        self.tasks.iter().map(|task| (task.unit.span.code, task.guard.trace.ids.clone())).collect()
+    }
+
     /// Forgets what was written for tasks that are no longer in this batch.
     fn keep_own_contest(&mut self) {
         self.contest.keep_only(self.tasks.iter().map(|task| &task.unit));
@@ -103,7 +109,8 @@ impl BatchJob for Flush {
         let latest = self.context.latest.of(self.frequency);
         if self.settings.events.price_update {
             let max_age = ms(self.settings.fetch.latest_refresh_ms);
-            self.context.events.publish(&plan.insert, &latest, max_age).await;
+            let ids = self.trace_ids();
+            self.context.events.publish(&plan.insert, &ids, &latest, max_age).await;
         }
         latest.advance(&stored, generation).await;
         let num_written: u64 = plan.counts.iter().map(|counts| counts.written).sum();

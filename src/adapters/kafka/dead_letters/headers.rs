@@ -2,7 +2,7 @@
 // Downstream: actors
 // Role: The headers of dead letters and replayed commands.
 
-use actors::domain::ReplayMark;
+use actors::domain::{ReplayMark, TraceIds};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 
 /// The topic of the failed command. Every dead letter has it, and no other record of the topic.
@@ -29,6 +29,13 @@ const MARK_LETTER: &str = "replay.letter";
 /// How often the command was replayed.
 const MARK_NUMBER: &str = "replay.number";
 
+/// The ids of a request, as Ginkgo names them.
+const TRACE_ID: &str = "trace_id";
+/// The id of the sender's step.
+const SPAN_ID: &str = "span_id";
+/// Both ids, as W3C Trace Context names them.
+const TRACEPARENT: &str = "traceparent";
+
 /// The longest name of a letter that is read: other clients may write anything.
 const MAX_NAME: usize = 64;
 
@@ -47,6 +54,22 @@ pub fn parsed<T: std::str::FromStr>(message: &impl Message, name: &str) -> Optio
 pub fn mark_of(message: &impl Message) -> Option<ReplayMark> {
     let letter = text(message, MARK_LETTER).filter(|letter| letter.len() <= MAX_NAME)?;
     Some(ReplayMark { letter, number: parsed(message, MARK_NUMBER)? })
+}
+
+/// The trace ids of a message.
+pub fn trace_of(message: &impl Message) -> TraceIds {
+    let named = TraceIds::new(text(message, TRACE_ID).as_deref(), text(message, SPAN_ID).as_deref());
+    let parent = text(message, TRACEPARENT).and_then(|header| TraceIds::of_traceparent(&header));
+    named.or(&parent.unwrap_or_default())
+}
+
+/// The headers with these trace ids, if there are some.
+pub fn with_trace(headers: OwnedHeaders, ids: &TraceIds) -> OwnedHeaders {
+    let ids = [(TRACE_ID, &ids.trace), (SPAN_ID, &ids.span)];
+    ids.into_iter().fold(headers, |headers, (key, id)| match id {
+        Some(id) => with(headers, key, id),
+        None => headers,
+    })
 }
 
 /// The headers with this mark, if there is one.

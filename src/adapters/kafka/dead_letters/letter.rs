@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use actors::domain::ReplayMark;
+use actors::domain::{ReplayMark, TraceIds};
 use chrono::{DateTime, Utc};
 use rdkafka::message::Message;
 use uuid::Uuid;
@@ -61,6 +61,8 @@ pub struct Letter {
     pub cut_from: Option<usize>,
     /// The mark of the failed command, if it was a replayed one.
     pub mark: Option<ReplayMark>,
+    /// The trace ids of the failed command.
+    pub trace: TraceIds,
     /// The key of the command.
     pub key: Option<Vec<u8>>,
     /// The payload of the command, or its beginning.
@@ -87,6 +89,7 @@ impl Letter {
             time: headers::parsed(message, headers::TIME).or(recorded),
             cut_from: headers::parsed(message, headers::CUT_FROM),
             mark: headers::mark_of(message),
+            trace: headers::trace_of(message),
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().unwrap_or_default().to_vec(),
         })

@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use actors::domain::ReplayMark;
 use actors::domain::clock::utc_now;
+use actors::domain::{ReplayMark, TraceIds};
 use futures_util::future::try_join_all;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -14,7 +14,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use uuid::Uuid;
 
 use crate::adapters::kafka::admin_client::Position;
-use crate::adapters::kafka::dead_letters::headers::with_mark;
+use crate::adapters::kafka::dead_letters::headers::{with_mark, with_trace};
 use crate::adapters::kafka::dead_letters::letter::LetterName;
 use crate::adapters::kafka::dead_letters::replay_record::ReplayRecord;
 use crate::config::KafkaSection;
@@ -40,6 +40,8 @@ pub struct Replay {
     pub command_id: Uuid,
     /// How often it is replayed, this time included.
     pub number: u32,
+    /// The trace ids of its dead letter.
+    pub trace: TraceIds,
     /// The topic that it is sent to.
     pub topic: String,
     /// Its key.
@@ -164,7 +166,7 @@ impl Replayer {
 
     async fn send_command(&self, replay: &Replay) -> KafkaResult<Position> {
         let mark = ReplayMark { letter: replay.letter.to_string(), number: replay.number };
-        let headers = with_mark(OwnedHeaders::new(), Some(&mark));
+        let headers = with_trace(with_mark(OwnedHeaders::new(), Some(&mark)), &replay.trace);
         let record = FutureRecord::to(&replay.topic).payload(replay.payload.as_slice()).headers(headers);
         match &replay.key {
             Some(key) => self.acknowledged(record.key(key.as_slice())).await,
