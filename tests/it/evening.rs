@@ -20,7 +20,7 @@ fn vendor(codes: &[String], days: &[chrono::NaiveDate]) -> TushareServer {
 }
 
 #[test]
-fn increments_of_5500_codes_take_at_most_60_calls() {
+fn increments_of_5500_codes_take_at_most_4_calls() {
     let codes = codes(5_500);
     let today = last_closed_day();
     let days = last_trading_days(today, 3);
@@ -40,10 +40,66 @@ fn increments_of_5500_codes_take_at_most_60_calls() {
     scene.wait_until_committed();
     let (calls, took) = (scene.source.requests() - before, begun.elapsed());
     scene.assert_exact(&codes);
-    assert!(calls <= 60, "{calls} calls for 2 days of 5,500 codes");
+    assert!(calls <= 4, "{calls} calls for 2 days of 5,500 codes");
     assert!(took < Duration::from_secs(60), "{took:?}");
     assert_eq!((scene.source.rejected(), scene.dead_letters().len()), (0, 0));
     println!("5,500 increments of 2 days: {calls} calls, {took:?}");
+}
+
+#[test]
+fn ten_missed_days_of_5500_codes_take_at_most_24_calls() {
+    let codes = codes(5_500);
+    let days = last_trading_days(last_closed_day(), 11);
+    let mut scene = Scene::with_source("missed", PROGRAM, vendor(&codes, &days[..1]));
+    let _worker = scene.start("n1");
+    let start = format!(r#""start_date":"{0}","end_date":"{0}""#, days[0].format("%Y%m%d"));
+    scene.send_snapshots(&codes, &start);
+    scene.wait_until_committed();
+    days[1..].iter().for_each(|day| scene.source.append_day(*day));
+    let before = scene.source.requests();
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    let calls = scene.source.requests() - before;
+    scene.assert_exact(&codes);
+    assert!(calls <= 24, "{calls} calls for 10 days of 5,500 codes");
+    assert_eq!((scene.source.rejected(), scene.dead_letters().len()), (0, 0));
+    println!("5,500 increments of 10 days: {calls} calls");
+}
+
+/// The stored raw factors by code and day.
+fn stored_factors(scene: &Scene) -> Vec<String> {
+    let sql = "SELECT code, toDate(timestamp), toFloat64(adjustfactor) FROM adjustfactor ORDER BY code, timestamp";
+    scene.database.query(sql).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn factor_increments_of_5500_codes_take_at_most_4_calls() {
+    let codes = codes(5_500);
+    let days = last_trading_days(last_closed_day(), 3);
+    let mut scene = Scene::with_source("evening_factors", PROGRAM, vendor(&codes, &days[..1]));
+    codes.iter().for_each(|code| scene.source.set_factor(code, days[0], 1.5));
+    scene.set("sources.tushare.requests_per_minute", 0);
+    let command = |code| format!(r#"{{"command":"adjustfactor","params":{{"code":"{code}"}}}}"#).into_bytes();
+    let commands: Vec<Vec<u8>> = codes.iter().map(command).collect();
+    let _worker = scene.start("n1");
+    scene.send(&commands);
+    scene.wait_until_committed();
+    assert_eq!(stored_factors(&scene).len(), 5_500);
+
+    days[1..].iter().for_each(|day| scene.source.append_day(*day));
+    scene.source.set_factor(&codes[7], days[2], 3.125);
+    let before = scene.source.requests();
+    scene.send(&commands);
+    scene.wait_until_committed();
+    let calls = scene.source.requests() - before;
+    let factor = |code: &String, day| if *code == codes[7] && day == days[2] { 3.125 } else { 1.5 };
+    let rows = |code| days.iter().map(move |day| format!("{code}\t{day}\t{}", factor(code, *day)));
+    let mut expected: Vec<String> = codes.iter().flat_map(rows).collect();
+    expected.sort_unstable();
+    assert!(stored_factors(&scene) == expected, "each code and day has the vendor's factor");
+    assert!(calls <= 4, "{calls} calls for 2 days of factors of 5,500 codes");
+    assert_eq!((scene.source.rejected(), scene.dead_letters().len()), (0, 0));
+    println!("5,500 increments of 2 days of factors: {calls} calls");
 }
 
 #[test]

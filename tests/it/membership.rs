@@ -27,7 +27,7 @@ fn assert_returns(name: &str, is_static: bool) {
     let Market { codes, data, .. } = market(40, 5);
     let mut scene = Scene::new(name, PROGRAM, data);
     scene.set("kafka.static_membership", is_static).set("heartbeat.interval_ms", 200);
-    let worker = scene.start_with("n1", &[("FAILPOINTS", "kafka::leaves=150*off->1*return")]);
+    let worker = scene.start_with("n1", &[("FAILPOINTS", "kafka::leaves=250*off->1*return")]);
     let address = address(&scene, "n1");
     wait_until("the worker says that it is no member", TIMEOUT, || is_unready(&address, "does not list this worker"));
     scene.wait_for_status("n1", "error");

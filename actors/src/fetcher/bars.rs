@@ -4,16 +4,14 @@
 
 use std::sync::Arc;
 
-use chrono::NaiveDate;
-
 use crate::domain::tick_backfill::trading_days;
-use crate::domain::{DateRange, FetchedBar, Field, Frequency, Stage, SyncMode, TaskReport, shanghai_clock};
+use crate::domain::{FetchedBar, Field, Frequency, Stage, TaskReport, shanghai_clock};
+use crate::fetcher::FetchBars;
+use crate::fetcher::cross_section::{Sharing, excludes_whole_days, increment_days};
 use crate::fetcher::parts::FetchParts;
 use crate::fetcher::plan::readable;
-use crate::fetcher::{FetchBars, cross_section};
 use crate::ports::{BarRequest, DataKind, MarketSource, NotedBars};
 use crate::settings::ActorSettings;
-use crate::supervision::StatusBoard;
 use crate::validator::ValidateBars;
 
 /// Plans, fetches, compares, and passes the rows to the Validator. Returns early if the partition of the command is
@@ -40,13 +38,17 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
         }
         None => None,
     };
-    let days = whole_days(&parts.board, &message, range, settings);
+    let is_daily = message.frequency == Frequency::Day;
+    let days = if is_daily { increment_days(message.mode, range) } else { None };
+    let (sections, sharing) = (&parts.cross_sections, Sharing { board: &parts.board, settings: &settings.fetch });
     let call = async |source: Arc<dyn MarketSource>| match &days {
-        Some(days) if source.has_day_bars(code) => match parts.cross_sections.bars(&source, code, days).await {
-            // A source may refuse requests for whole days but answer for one security.
-            Err(error) if cross_section::excludes_whole_days(&error.kind) => source.noted_bars(&request).await,
-            answer => answer,
-        },
+        Some(days) if source.has_day_bars(code) && sections.offers_bars(source.as_ref(), days, &sharing).await => {
+            match sections.bars(&source, code, days).await {
+                // A source may refuse requests for whole days but answer for one security.
+                Err(error) if excludes_whole_days(&error.kind) => source.noted_bars(&request).await,
+                answer => answer,
+            }
+        }
         _ => source.noted_bars(&request).await,
     };
     let fetched = parts.caller.fetch(kind, call, &mut message.guard).await;
@@ -71,19 +73,6 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     guard.enter(Stage::Checking);
     let span = plan.span_of(rows.iter().filter_map(|row| readable(&row.timestamp)).max());
     parts.validator.do_send(ValidateBars { guard, code, frequency, mode, range, span, source, rows, known, permit });
-}
-
-/// The days to fetch for all securities at once. `None` if there are too many days or too few waiting tasks.
-fn whole_days(
-    board: &StatusBoard,
-    message: &FetchBars,
-    range: DateRange,
-    settings: &ActorSettings,
-) -> Option<Vec<NaiveDate>> {
-    let min_tasks = settings.fetch.whole_days_from_tasks;
-    let has_enough_tasks = min_tasks > 0 && board.counters.tasks_in(Stage::Waiting).get() >= u64::from(min_tasks);
-    let is_daily_increment = message.frequency == Frequency::Day && message.mode == SyncMode::Incremental;
-    if has_enough_tasks && is_daily_increment { cross_section::days_of(range) } else { None }
 }
 
 /// Whether a bar has ended. The timestamp of a minute bar is its end; a bar that has not ended is incomplete and must

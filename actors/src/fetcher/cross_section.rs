@@ -1,32 +1,77 @@
-// Upstream: actor, bars, parts
-// Downstream: day_cache, domain, ports
-// Role: Fetches the bars of all securities of a day with one call and shares them among tasks.
+// Upstream: actor, bars, factors, parts
+// Downstream: day_cache, domain, ports, settings, supervision
+// Role: Fetches bars or factors of all securities of a day with one call and shares them among tasks.
 
-//! The increments of an evening all need the same one or two days. Code by code these are 5,500 calls; as whole days,
-//! one call per day.
+//! The increments of an evening all need the same one or two days; after an outage of the worker, some more. Code by code
+//! these are 5,500 calls; as whole days, one call per day.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::{Code, DateRange};
+use crate::domain::{Code, DateRange, FetchedFactor, Stage, SyncMode};
 use crate::fetcher::day_cache::{MAX_DAYS, SharedDays};
 use crate::ports::{MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
+use crate::settings::FetchSettings;
+use crate::supervision::StatusBoard;
 
-/// The bars of a day by code, or the error of a source that permanently refuses whole days.
-type Section = Result<Arc<HashMap<Code, NotedBars>>, SourceError>;
+/// What a day has for each code, or the error of a source that permanently refuses whole days.
+type Section<T> = Result<Arc<HashMap<Code, T>>, SourceError>;
 
 /// Recently fetched days.
 #[derive(Default)]
 pub struct CrossSections {
-    days: SharedDays<Section>,
+    bars: SharedDays<Section<NotedBars>>,
+    factors: SharedDays<Section<Vec<FetchedFactor>>>,
 }
 
-/// The trading days of a range. `None` if they are too many to be fetched as whole days, or if the range is outside the
-/// built-in calendar.
-pub fn days_of(range: DateRange) -> Option<Vec<NaiveDate>> {
+/// Time that a task waits for others that could share a day with it: the commands of an evening arrive one by one. It is
+/// short beside the answer of a vendor.
+const GATHERING: Duration = Duration::from_millis(100);
+
+/// Maximum number of waits, while more and more tasks come.
+const MAX_GATHERINGS: u32 = 10;
+
+/// Decides whether days are fetched for all securities at once.
+pub struct Sharing<'a> {
+    /// Counts the tasks that wait.
+    pub board: &'a StatusBoard,
+    /// Provides the number of tasks that are worth a whole day.
+    pub settings: &'a FetchSettings,
+}
+
+impl Sharing<'_> {
+    /// Whether whole days are worth their calls: many tasks wait that share them, or they are there already.
+    async fn is_worth_it(&self, are_there: impl Fn() -> bool) -> bool {
+        let min_tasks = u64::from(self.settings.whole_days_from_tasks);
+        let num_waiting = || self.board.counters.tasks_in(Stage::Waiting).get();
+        if min_tasks == 0 {
+            return false;
+        }
+        for _ in 0..MAX_GATHERINGS {
+            let before = num_waiting();
+            if before >= min_tasks || are_there() {
+                return true;
+            }
+            tokio::time::sleep(GATHERING).await;
+            if num_waiting() <= before {
+                break; // no more come
+            }
+        }
+        num_waiting() >= min_tasks || are_there()
+    }
+}
+
+/// The trading days of an increment. `None` if this is no increment, if there are too many days to be fetched as whole
+/// days, or if they are outside the built-in calendar.
+pub fn increment_days(mode: SyncMode, range: DateRange) -> Option<Vec<NaiveDate>> {
+    if mode == SyncMode::Incremental { days_of(range) } else { None }
+}
+
+fn days_of(range: DateRange) -> Option<Vec<NaiveDate>> {
     let calendar = TradingCalendar::built_in();
     let known = calendar.range()?;
     if !known.contains(range.start) || !known.contains(range.end) {
@@ -40,6 +85,16 @@ pub fn days_of(range: DateRange) -> Option<Vec<NaiveDate>> {
 const MAX_ATTEMPTS: u32 = 3;
 
 impl CrossSections {
+    /// Whether the bars of these days are fetched for all securities.
+    pub async fn offers_bars(&self, source: &dyn MarketSource, days: &[NaiveDate], sharing: &Sharing<'_>) -> bool {
+        sharing.is_worth_it(|| self.bars.has_all(source.name(), days)).await
+    }
+
+    /// Whether the factors of these days are fetched for all securities.
+    pub async fn offers_factors(&self, source: &dyn MarketSource, days: &[NaiveDate], sharing: &Sharing<'_>) -> bool {
+        sharing.is_worth_it(|| self.factors.has_all(source.name(), days)).await
+    }
+
     /// The bars of one security on these days. After a transient error, the next task that needs the day calls again. A
     /// permanent error is cached like an answer.
     pub async fn bars(
@@ -50,13 +105,29 @@ impl CrossSections {
     ) -> Result<NotedBars, SourceError> {
         let mut noted = NotedBars::default();
         for day in days {
-            let section = self.days.answer(source.name(), *day, async || fetch(source, *day).await).await??;
+            let section = self.bars.answer(source.name(), *day, async || bars_of(source, *day).await).await??;
             if let Some(NotedBars { bars, notes, .. }) = section.get(&code) {
                 noted.bars.extend_from_slice(bars);
                 noted.notes.extend_from_slice(notes);
             }
         }
         Ok(noted)
+    }
+
+    /// The factors of one security on these days, as [`Self::bars`].
+    pub async fn factors(
+        &self,
+        source: &Arc<dyn MarketSource>,
+        code: Code,
+        days: &[NaiveDate],
+    ) -> Result<Vec<FetchedFactor>, SourceError> {
+        let mut factors = Vec::new();
+        for day in days {
+            let ask = async || factors_of(source, *day).await;
+            let section = self.factors.answer(source.name(), *day, ask).await??;
+            factors.extend(section.get(&code).into_iter().flatten().cloned());
+        }
+        Ok(factors)
     }
 }
 
@@ -66,11 +137,44 @@ pub(super) fn excludes_whole_days(kind: &SourceErrorKind) -> bool {
     !(kind.is_transient() || kind.is_refused_login()) || matches!(kind, SourceErrorKind::BadAnswer(_))
 }
 
-async fn fetch(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section, SourceError> {
+async fn bars_of(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section<NotedBars>, SourceError> {
+    let NotedDay { bars, notes } = match whole_day(async || source.noted_day_bars(day).await).await? {
+        Ok(answer) => answer,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    tracing::info!(source = source.name(), %day, rows = bars.len(), "whole day of bars fetched for all securities");
+    let mut section: HashMap<Code, NotedBars> = HashMap::with_capacity(bars.len());
+    for (code, bar) in bars {
+        section.entry(code).or_default().bars.push(bar);
+    }
+    for (code, note) in notes {
+        section.entry(code).or_default().notes.push(note);
+    }
+    Ok(Ok(Arc::new(section)))
+}
+
+async fn factors_of(
+    source: &Arc<dyn MarketSource>,
+    day: NaiveDate,
+) -> Result<Section<Vec<FetchedFactor>>, SourceError> {
+    let factors = match whole_day(async || source.day_factors(day).await).await? {
+        Ok(answer) => answer,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    tracing::info!(source = source.name(), %day, rows = factors.len(), "whole day of factors fetched");
+    let mut section: HashMap<Code, Vec<FetchedFactor>> = HashMap::with_capacity(factors.len());
+    for (code, factor) in factors {
+        section.entry(code).or_default().push(factor);
+    }
+    Ok(Ok(Arc::new(section)))
+}
+
+/// Asks for a day, again while the answer is unreadable. The inner error is permanent: the source gives no whole days.
+async fn whole_day<T>(ask: impl AsyncFn() -> Result<T, SourceError>) -> Result<Result<T, SourceError>, SourceError> {
     let mut attempt = 1;
-    let NotedDay { bars, notes } = loop {
-        match source.noted_day_bars(day).await {
-            Ok(noted) => break noted,
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(Ok(answer)),
             Err(error) if !excludes_whole_days(&error.kind) => return Err(error),
             Err(error) if error.kind.is_transient() && attempt < MAX_ATTEMPTS => {
                 tracing::warn!(%error, attempt, "the answer of a whole day is unreadable; it is requested again");
@@ -81,16 +185,7 @@ async fn fetch(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section
                 return Ok(Err(error));
             }
         }
-    };
-    tracing::info!(source = source.name(), %day, rows = bars.len(), "whole day fetched for all securities");
-    let mut section: HashMap<Code, NotedBars> = HashMap::with_capacity(bars.len());
-    for (code, bar) in bars {
-        section.entry(code).or_default().bars.push(bar);
     }
-    for (code, note) in notes {
-        section.entry(code).or_default().notes.push(note);
-    }
-    Ok(Ok(Arc::new(section)))
 }
 
 #[cfg(test)]
@@ -158,13 +253,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn many_tasks_share_one_call_a_day_until_it_is_old() {
         let (vendor, source) = vendor(0);
-        let sections = Arc::new(CrossSections::default());
-        let tasks = (0..100).map(|n| {
-            let (sections, source) = (sections.clone(), source.clone());
-            tokio::spawn(async move { sections.bars(&source, code(n), &[day(2), day(3)]).await.unwrap().bars.len() })
-        });
-        for task in tasks.collect::<Vec<_>>() {
-            assert_eq!(task.await.unwrap(), 2);
+        let sections = CrossSections::default();
+        let days = [day(2), day(3)];
+        let tasks = (0..100).map(|n| sections.bars(&source, code(n), &days));
+        for answer in futures_util::future::join_all(tasks).await {
+            assert_eq!(answer.unwrap().bars.len(), 2);
         }
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 2);
         assert_eq!(
@@ -210,6 +303,30 @@ mod tests {
             }
             assert_eq!(vendor.calls.load(Ordering::SeqCst), calls, "tasks share the outcome");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_day_is_shared_by_many_tasks_and_by_the_last_ones() {
+        let (vendor, source) = vendor(0);
+        let (sections, board, days) = (CrossSections::default(), StatusBoard::default(), [day(2), day(3)]);
+        let settings = FetchSettings { whole_days_from_tasks: 20, ..FetchSettings::default() };
+        let sharing = Sharing { board: &board, settings: &settings };
+        let waiting = board.counters.tasks_in(Stage::Waiting);
+        assert!(!sections.offers_bars(source.as_ref(), &days, &sharing).await, "a task alone");
+        let soon = async { waiting.set(20) };
+        let (offers, ()) = tokio::join!(sections.offers_bars(source.as_ref(), &days, &sharing), soon);
+        assert!(offers, "others come within the time of gathering");
+        sections.bars(&source, code(1), &days).await.unwrap();
+        waiting.set(0);
+        assert!(sections.offers_bars(source.as_ref(), &days, &sharing).await, "the last tasks take what is there");
+        assert!(!sections.offers_bars(source.as_ref(), &[day(3), day(4)], &sharing).await, "one day is not there");
+        assert!(!sections.offers_factors(source.as_ref(), &days, &sharing).await, "bars are no factors");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(!sections.offers_bars(source.as_ref(), &days, &sharing).await, "a command later gets its own answer");
+        let off = FetchSettings { whole_days_from_tasks: 0, ..settings };
+        waiting.set(1_000);
+        assert!(!sections.offers_bars(source.as_ref(), &days, &Sharing { board: &board, settings: &off }).await);
+        assert_eq!(vendor.calls.load(Ordering::SeqCst), 2);
     }
 
     #[test]

@@ -16,9 +16,14 @@ use crate::ports::SourceError;
 /// newest day for hours after the close.
 pub const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// Maximum number of days in a range that are requested as whole days. Longer gaps are rare and requested code by code.
-/// The limit also bounds the memory: a day of the whole market takes about 1 MB.
-pub const MAX_DAYS: usize = 5;
+/// Maximum age of an answer that a task uses although few tasks wait: it is one of the last of an evening's. A command
+/// that comes alone later gets an answer of its own.
+const JUST_NOW: Duration = Duration::from_secs(10);
+
+/// Maximum number of days in a range that are requested as whole days: two weeks of trading and a holiday between them.
+/// Longer gaps are rare and requested code by code. The limit also bounds the memory: a day of the whole market takes
+/// about 1 MB.
+pub const MAX_DAYS: usize = 12;
 
 /// Maximum number of cached days.
 const MAX_CACHED: usize = 2 * MAX_DAYS;
@@ -49,6 +54,14 @@ impl<T: Clone> SharedDays<T> {
         ask: impl AsyncFnOnce() -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
         self.entry(source, day).get_or_try_init(|| ask()).await.cloned()
+    }
+
+    /// Whether all of these days were asked for just now, and there is one.
+    pub fn has_all(&self, source: &'static str, wanted: &[NaiveDate]) -> bool {
+        let days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there =
+            |day: &NaiveDate| days.get(&(source, *day)).is_some_and(|entry| entry.begun_at.elapsed() < JUST_NOW);
+        !wanted.is_empty() && wanted.iter().all(is_there)
     }
 
     fn entry(&self, source: &'static str, day: NaiveDate) -> Arc<OnceCell<T>> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::{Stage, TaskReport};
 use crate::fetcher::FetchFactors;
+use crate::fetcher::cross_section::{Sharing, excludes_whole_days, increment_days};
 use crate::fetcher::parts::FetchParts;
 use crate::fetcher::plan::{readable, removable_until};
 use crate::ports::{DataKind, MarketSource};
@@ -22,7 +23,20 @@ pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors,
     }
     let Some((range, known_until)) = plan else { return message.guard.done(TaskReport::default()) };
     let code = message.code;
-    let call = async |source: Arc<dyn MarketSource>| source.factors(code, range).await;
+    let days = increment_days(message.mode, range);
+    let (sections, sharing) = (&parts.cross_sections, Sharing { board: &parts.board, settings: &settings.fetch });
+    let call = async |source: Arc<dyn MarketSource>| match &days {
+        Some(days)
+            if source.has_day_factors(code) && sections.offers_factors(source.as_ref(), days, &sharing).await =>
+        {
+            match sections.factors(&source, code, days).await {
+                // A source may refuse requests for whole days but answer for one security.
+                Err(error) if excludes_whole_days(&error.kind) => source.factors(code, range).await,
+                answer => answer,
+            }
+        }
+        _ => source.factors(code, range).await,
+    };
     let (rows, source) = match parts.caller.fetch(DataKind::Factors, call, &mut message.guard).await {
         Ok(answer) => answer,
         Err(failed) => return parts.fail(message.guard, failed),

@@ -45,7 +45,7 @@ pub(crate) struct FetchParts {
     pub(crate) planner: FetchPlanner,
     /// Calls the sources.
     pub(crate) caller: SourceCaller,
-    /// Fetches whole days of bars for several tasks.
+    /// Fetches whole days for several tasks.
     pub(crate) cross_sections: CrossSections,
     /// Reads the data that rows are validated against.
     pub(crate) row_context: RowContextReader,

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 
 use crate::domain::{Code, DateRange};
-use crate::fetcher::day_cache::{MAX_DAYS, SharedDays};
+use crate::fetcher::day_cache::SharedDays;
 use crate::ports::{MarketSource, SourceError};
+
+/// Maximum number of days that are requested as whole days: a task alone makes so many calls in place of one.
+const MAX_DAYS: usize = 5;
 
 /// The codes that a source reports as suspended on a day; `None` if the source does not report suspensions; the error
 /// if it permanently refuses.

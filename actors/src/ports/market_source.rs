@@ -91,6 +91,18 @@ pub trait MarketSource: Send + Sync {
         Err(self.not_offered(DataKind::Factors))
     }
 
+    /// Whether the source supports [`Self::day_factors`] and would return the factor of this security.
+    fn has_day_factors(&self, code: Code) -> bool {
+        let _unused = code;
+        false
+    }
+
+    /// The raw adjustment factors of all securities on one day, in one call.
+    async fn day_factors(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedFactor)>, SourceError> {
+        let _unused = day;
+        Err(self.not_offered(DataKind::Factors))
+    }
+
     /// Every listed security.
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
         Err(self.not_offered(DataKind::Stocks))

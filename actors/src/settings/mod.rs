@@ -67,8 +67,8 @@ pub struct FetchSettings {
     /// distributed in the consumer group.
     #[schemars(range(min = 1, max = 12_000))]
     pub max_codes_per_command: usize,
-    /// Number of waiting tasks from which on incremental daily bars are fetched by day: one call per day returns the
-    /// bars of all securities, if the source supports it. 0 disables this.
+    /// Number of waiting tasks from which on increments of daily bars and of factors are fetched by day: one call per
+    /// day returns the rows of all securities, if the source supports it. 0 disables this.
     pub whole_days_from_tasks: u32,
     /// Number of days that the first fetch of a code's minute bars goes back if the command names no start. `full`
     /// fetches the whole history.

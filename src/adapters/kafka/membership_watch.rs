@@ -26,6 +26,10 @@ const BROKER_ANSWER: Duration = Duration::from_secs(5);
 /// The longest interval of the questions. Each is one request for the group and one for each topic.
 const MAX_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The interval until the worker was seen as a member, for at most a session: what leaves before it was seen is not
+/// missed.
+const FIRST_INTERVAL: Duration = Duration::from_millis(250);
+
 /// The watch over the membership of one worker. It asks on a thread and a client of its own: the client of the consumer
 /// is what may have failed, and its thread must poll.
 pub struct MembershipWatch {
@@ -63,9 +67,13 @@ impl MembershipWatch {
         let mut judge = MembershipJudge::new(session);
         let mut last = Standing::Sound;
         // A broker that does not describe the members of groups proves nothing: this worker must have been seen once.
-        let mut was_seen = false;
+        let (mut was_seen, begun) = (false, Instant::now());
         let mut reported = TopicIds::new();
-        while closed.recv_timeout(MAX_INTERVAL.min(session / 4)) == Err(RecvTimeoutError::Timeout) {
+        let interval = |was_seen: bool| match was_seen || begun.elapsed() > session {
+            true => MAX_INTERVAL.min(session / 4),
+            false => FIRST_INTERVAL,
+        };
+        while closed.recv_timeout(interval(was_seen)) == Err(RecvTimeoutError::Timeout) {
             // Before the first assignment the start of the worker waits for it and says so.
             if !self.figures.has_joined() {
                 continue;

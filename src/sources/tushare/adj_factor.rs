@@ -1,11 +1,12 @@
 // Upstream: source
 // Downstream: actors, interface, kit, sources::shared, table
-// Role: Tushare's interface `adj_factor`: adjustment factors of one security. Pure.
+// Role: Tushare's interface `adj_factor`: factors of one security, or of all securities on one day. Pure.
 
 //! One row per trading day, newest first (Tushare documentation).
 
-use actors::domain::{Code, DateRange, FetchedFactor};
-use serde_json::{Map, Value};
+use actors::domain::{Code, DateRange, FetchedFactor, Field};
+use chrono::NaiveDate;
+use serde_json::{Map, Value, json};
 
 use super::interface::{self, Interface};
 use super::table::{self, AnswerError, Page, Table, unreadable};
@@ -18,6 +19,12 @@ pub struct AdjFactor {
     pub code: Code,
     /// The range; both ends are included.
     pub range: DateRange,
+}
+
+/// Factors of all securities on one day.
+pub struct AdjFactorOfAll {
+    /// The day.
+    pub day: NaiveDate,
 }
 
 const COLUMNS: [&str; 3] = ["ts_code", "trade_date", "adj_factor"];
@@ -35,21 +42,62 @@ impl Interface for AdjFactor {
     fn parse(&self, body: &str) -> Result<Page<FetchedFactor>, AnswerError> {
         let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
         let factors = rows.iter().enumerate().map(|(number, row)| {
-            let [ts_code, trade_date, adj_factor] = *row;
+            let [ts_code, ..] = *row;
             if !cells::names(ts_code, self.code) {
                 let reason = format!("row {number} is of {}, but {} was requested", excerpt(ts_code), self.code);
                 return Err(unreadable("`items`", &reason, body));
             }
-            Ok(FetchedFactor { timestamp: cells::day(trade_date), factor: cells::number(adj_factor) })
+            Ok(factor(row))
         });
         Ok(Page { rows: factors.collect::<Result<_, _>>()?, has_more })
     }
 }
 
+impl Interface for AdjFactorOfAll {
+    type Row = (Code, FetchedFactor);
+    const NAME: &'static str = AdjFactor::NAME;
+    const COLUMNS: &'static [&'static str] = &COLUMNS;
+    const PAGE_ROWS: usize = AdjFactor::PAGE_ROWS;
+
+    fn params(&self) -> Map<String, Value> {
+        interface::params(json!({"trade_date": self.day.format("%Y%m%d").to_string()}))
+    }
+
+    /// Rows whose code is not an A-share's are skipped, because no request can name them.
+    fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError> {
+        let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
+        let factors = rows.iter().filter_map(|row| {
+            let Field::Value(code) = cells::text(row[0]) else { return None };
+            Some((code.parse().ok()?, factor(row)))
+        });
+        Ok(Page { rows: factors.collect(), has_more })
+    }
+}
+
+fn factor([_, trade_date, adj_factor]: &[&str; COLUMNS.len()]) -> FetchedFactor {
+    FetchedFactor { timestamp: cells::day(trade_date), factor: cells::number(adj_factor) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actors::domain::Field;
+
+    #[test]
+    fn a_day_has_the_factors_of_every_a_share() {
+        let call = AdjFactorOfAll { day: "2018-07-18".parse().unwrap() };
+        assert_eq!(call.params()["trade_date"], "20180718");
+        assert!(call.params().get("ts_code").is_none());
+        let body = r#"{"code":0,"data":{"fields":["ts_code","trade_date","adj_factor"],
+            "items":[["000001.SZ","20180718",108.031],["900901.SH","20180718",1.0],["no code","20180718",1],
+            ["920047.BJ","20180718",null]]}}"#;
+        let rows = call.parse(body).unwrap().rows;
+        let codes: Vec<String> = rows.iter().map(|(code, _)| code.to_string()).collect();
+        assert_eq!(codes, ["000001.SZ", "900901.SH", "920047.BJ"]);
+        assert_eq!(
+            (&rows[0].1.factor, &rows[2].1.factor),
+            (&Field::Value("108.031".parse().unwrap()), &Field::Missing)
+        );
+    }
 
     #[test]
     fn reads_exact_factors_and_rejects_other_securities() {

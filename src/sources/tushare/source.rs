@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::adj_factor::AdjFactor;
+use super::adj_factor::{AdjFactor, AdjFactorOfAll};
 use super::daily::{Daily, DailyOfAll};
 use super::error_text;
 use super::interface::Interface;
@@ -233,6 +233,14 @@ impl MarketSource for TushareSource {
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
         self.rows(&AdjFactor { code, range }, &format!(" {code} {range}")).await
+    }
+
+    fn has_day_factors(&self, _code: Code) -> bool {
+        true
+    }
+
+    async fn day_factors(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedFactor)>, SourceError> {
+        self.rows(&AdjFactorOfAll { day }, &format!(" for all securities on {day}")).await
     }
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {

@@ -66,7 +66,9 @@ fn open_days(dataset: &Dataset) -> BTreeSet<NaiveDate> {
 fn factors(dataset: &Dataset, call: &Call) -> Vec<Value> {
     let (first, last) = call.days();
     let mut rows = Vec::new();
-    for code in call.codes() {
+    let asked_for = call.codes();
+    let codes = if asked_for.is_empty() { dataset.codes().map(ToString::to_string).collect() } else { asked_for };
+    for code in codes {
         let asked = dataset.rows(&code).iter().rev().filter(|row| first <= row.date && row.date <= last);
         rows.extend(asked.map(|row| {
             let factor = dataset.factor(&code, row.date);
