@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::domain::tick_backfill::trading_days;
 use crate::domain::{FetchedBar, Field, Frequency, Stage, TaskReport, shanghai_clock};
 use crate::fetcher::FetchBars;
-use crate::fetcher::cross_section::{Sharing, excludes_whole_days, increment_days};
+use crate::fetcher::cross_section::{Sharing, increment_days, or_by_code};
 use crate::fetcher::parts::FetchParts;
 use crate::fetcher::plan::readable;
 use crate::ports::{BarRequest, DataKind, MarketSource, NotedBars};
@@ -43,11 +43,7 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     let (sections, sharing) = (&parts.cross_sections, Sharing { board: &parts.board, settings: &settings.fetch });
     let call = async |source: Arc<dyn MarketSource>| match &days {
         Some(days) if source.has_day_bars(code) && sections.offers_bars(source.as_ref(), days, &sharing).await => {
-            match sections.bars(&source, code, days).await {
-                // A source may refuse requests for whole days but answer for one security.
-                Err(error) if excludes_whole_days(&error.kind) => source.noted_bars(&request).await,
-                answer => answer,
-            }
+            or_by_code(sections.bars(&source, code, days).await, async || source.noted_bars(&request).await).await
         }
         _ => source.noted_bars(&request).await,
     };

@@ -131,9 +131,20 @@ impl CrossSections {
     }
 }
 
+/// The answer of whole days, or by code: a source may refuse requests for whole days but answer for one security.
+pub async fn or_by_code<T>(
+    by_day: Result<T, SourceError>,
+    by_code: impl AsyncFnOnce() -> Result<T, SourceError>,
+) -> Result<T, SourceError> {
+    match by_day {
+        Err(error) if excludes_whole_days(&error.kind) => by_code().await,
+        answer => answer,
+    }
+}
+
 /// Whether securities are requested one by one after this error of a whole day. After a refused login they are not: it
 /// would be refused again.
-pub(super) fn excludes_whole_days(kind: &SourceErrorKind) -> bool {
+fn excludes_whole_days(kind: &SourceErrorKind) -> bool {
     !(kind.is_transient() || kind.is_refused_login()) || matches!(kind, SourceErrorKind::BadAnswer(_))
 }
 

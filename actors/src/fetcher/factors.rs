@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::{Stage, TaskReport};
 use crate::fetcher::FetchFactors;
-use crate::fetcher::cross_section::{Sharing, excludes_whole_days, increment_days};
+use crate::fetcher::cross_section::{Sharing, increment_days, or_by_code};
 use crate::fetcher::parts::FetchParts;
 use crate::fetcher::plan::{readable, removable_until};
 use crate::ports::{DataKind, MarketSource};
@@ -29,11 +29,7 @@ pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors,
         Some(days)
             if source.has_day_factors(code) && sections.offers_factors(source.as_ref(), days, &sharing).await =>
         {
-            match sections.factors(&source, code, days).await {
-                // A source may refuse requests for whole days but answer for one security.
-                Err(error) if excludes_whole_days(&error.kind) => source.factors(code, range).await,
-                answer => answer,
-            }
+            or_by_code(sections.factors(&source, code, days).await, async || source.factors(code, range).await).await
         }
         _ => source.factors(code, range).await,
     };
