@@ -19,7 +19,7 @@ const MAX_NAMED_FAILURES: usize = 20;
 impl ControlCommand {
     /// The span of all log messages about the command, with its ids.
     pub fn span(&self, place: &RawCommand) -> Span {
-        command_span(place, self.correlation_id.as_deref(), &self.trace.or(&place.trace))
+        command_span(place, self.correlation_id.as_deref(), &self.trace_ids(place))
     }
 }
 
@@ -81,7 +81,7 @@ pub struct OpenCommand {
 impl OpenCommand {
     /// A command whose tasks begin.
     pub fn new(delivery: Delivery, command: &ControlCommand, span: Span, part: JobPart, num_tasks: usize) -> Self {
-        let ids = command.trace.or(&delivery.command().trace);
+        let ids = command.trace_ids(delivery.command());
         Self {
             delivery,
             ids,

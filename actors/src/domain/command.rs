@@ -11,7 +11,7 @@ use crate::domain::calendar::TradingCalendar;
 use crate::domain::command_params::ignored_params;
 use crate::domain::message::{bad_field, message_of, optional_text, shorten};
 use crate::domain::{
-    Code, CommandError, Frequency, MAX_CODES, OpenRange, OrderKind, SyncMode, TraceIds, shanghai_clock,
+    Code, CommandError, Frequency, MAX_CODES, OpenRange, OrderKind, RawCommand, SyncMode, TraceIds, shanghai_clock,
 };
 
 /// Maximum of `days`, in trading days: longer than the exchanges have existed.
@@ -36,8 +36,8 @@ pub struct ControlCommand {
     /// The id that all commands of the sender's job share (`correlation_id`, else `request_id`). A `message_id` is not
     /// used: it is unique to each message.
     pub job_id: Option<String>,
-    /// The sender's trace ids.
-    pub trace: TraceIds,
+    /// The sender's trace ids, in the message.
+    trace: TraceIds,
     /// Whether the sender waits for the row counts of this command (`report_outcome`), as `data-worker send --wait`
     /// does.
     pub reports_outcome: bool,
@@ -132,6 +132,11 @@ impl ControlCommand {
             Some(message) => Self::from_object(&message),
             None => Ok(Self::nothing_to_do()),
         }
+    }
+
+    /// The trace ids of the command: those in its message, else those in the headers of its record.
+    pub fn trace_ids(&self, record: &RawCommand) -> TraceIds {
+        self.trace.or(&record.trace)
     }
 
     fn nothing_to_do() -> Self {

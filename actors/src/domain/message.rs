@@ -1,4 +1,4 @@
-// Upstream: command, command_router, operator_order
+// Upstream: command, command_router, operator_order, trace_ids
 // Downstream: command_error
 // Role: Parses the fields of a control message.
 

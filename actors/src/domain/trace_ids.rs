@@ -1,10 +1,12 @@
 // Upstream: many
-// Downstream: none
+// Downstream: message
 // Role: The ids under which a sender follows a request through several programs.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+
+use crate::domain::message::message_of;
 
 /// The longest id that is passed on, in bytes. W3C trace ids have 32; a longer text is not an id, and log lines and
 /// headers repeat it.
@@ -48,7 +50,8 @@ impl TraceIds {
 
     /// The ids in the bytes of a message, which may be no command at all.
     pub fn of_payload(payload: &[u8]) -> Self {
-        serde_json::from_slice(payload).map(|message| Self::of_message(&message)).unwrap_or_default()
+        let message = message_of(payload).ok().flatten();
+        message.map(|message| Self::of_message(&message)).unwrap_or_default()
     }
 
     /// These ids; `others` if there is no trace id. A span belongs to the trace beside it.
@@ -88,6 +91,7 @@ mod tests {
         let body = TraceIds::of_payload(br#"{"trace_id":"t1","span_id":null}"#);
         let headers = TraceIds::new(Some("t2"), Some("s2"));
         assert_eq!(body.or(&headers), TraceIds::new(Some("t1"), None), "a span of another trace is none of this one");
+        assert_eq!(TraceIds::of_payload(br#""{\"trace_id\":\"t1\"}""#), body, "an object encoded once more");
         for nothing in ["no JSON", "7", r#"{"trace_id":7}"#, r#"{"trace_id":""}"#, r#"{"span_id":"s1"}"#] {
             assert_eq!(TraceIds::of_payload(nothing.as_bytes()).or(&headers), headers, "{nothing}");
         }

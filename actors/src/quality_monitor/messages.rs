@@ -131,7 +131,7 @@ impl JobCommandBegun {
         Self {
             job: Arc::new(JobKey::of(command, name)),
             is_replay: raw.replay.is_some(),
-            trace_id: command.trace.or(&raw.trace).trace,
+            trace_id: command.trace_ids(raw).trace,
         }
     }
 }

@@ -11,12 +11,12 @@ use actors::domain::{CommandPart, RawCommand};
 use actors::ports::PartsOutcome;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use uuid::Uuid;
 
-use crate::adapters::kafka::dead_letters::headers::{with_mark, with_trace};
+use crate::adapters::kafka::dead_letters::headers::{text, with, with_mark, with_trace};
 use crate::adapters::kafka::feed_shared::lock;
 use crate::config::KafkaSection;
 
@@ -169,12 +169,11 @@ impl PartsPublisher {
         part: &CommandPart,
         (identity, id): (&str, &str),
     ) -> KafkaResult<()> {
-        let mut headers = with_trace(with_mark(OwnedHeaders::new(), command.replay.as_ref()), &command.trace)
-            .insert(Header { key: OF, value: Some(identity) })
-            .insert(Header { key: FROM, value: Some(&command.to_string()) })
-            .insert(Header { key: PART, value: Some(id) });
+        let headers = with_trace(with_mark(OwnedHeaders::new(), command.replay.as_ref()), &command.trace);
+        let own = [(OF, identity), (FROM, &command.to_string()), (PART, id)];
+        let mut headers = own.into_iter().fold(headers, |headers, (key, value)| with(headers, key, value));
         if self.config.parts_in_transaction {
-            headers = headers.insert(Header { key: WHOLE, value: Some("true") });
+            headers = with(headers, WHOLE, "true");
         }
         let mut record = BaseRecord::to(self.config.topic_of_parts())
             .key(part.key.as_bytes())
@@ -303,14 +302,9 @@ fn read(consumer: &BaseConsumer, identity: &str, num_partitions: usize) -> Kafka
 }
 
 fn note(message: &BorrowedMessage<'_>, identity: &str, found: &mut Found) {
-    let Some(headers) = message.headers() else { return };
-    let text = |name| {
-        let header = headers.iter().find(|header| header.key == name)?;
-        std::str::from_utf8(header.value?).ok()
-    };
-    if text(OF) == Some(identity) {
-        found.parts.extend(text(PART).map(str::to_owned));
-        found.is_whole |= text(WHOLE).is_some();
+    if text(message, OF).as_deref() == Some(identity) {
+        found.parts.extend(text(message, PART));
+        found.is_whole |= text(message, WHOLE).is_some();
     }
 }
 
