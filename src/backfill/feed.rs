@@ -1,12 +1,13 @@
 // Upstream: backfill, progress
-// Downstream: actors, journal, pieces
+// Downstream: actors, journal, pieces, request
 // Role: Feeds the pieces of a backfill to the router in place of the Kafka consumer, and records their outcomes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actors::domain::{CommandPart, PriceUpdate, RawCommand, TraceIds};
+use actors::domain::{CommandPart, PriceUpdate, RawCommand, TraceIds, shanghai_clock};
+use actors::fetcher::request_plan::Way;
 use actors::ports::{
     Assignment, CommandFeed, CommandReceived, CommandReceiver, DeadLetter, Delivery, FeedError, FeedState, OrderFeed,
     OrderReceived, Outbox, OutboxError, PartitionState, PartsOutcome, Settlement, SettlementSink,
@@ -15,15 +16,20 @@ use async_trait::async_trait;
 
 use super::journal::Journal;
 use super::pieces::Piece;
+use super::request::{Kind, Request};
 
-/// Maximum number of pieces in progress: enough to keep 32 fetches busy, few enough that a kill repeats little work.
-const MAX_IN_PROGRESS: usize = 64;
+/// Maximum load of the pieces in progress: enough to keep 32 fetches busy, few enough that a kill repeats little work.
+const MAX_LOAD: usize = 64;
+
+/// The load of a piece with the days of all securities: the next one may begin while the rows of the last are written.
+const LOAD_BY_DAY: usize = 32;
 
 /// Interval at which the feed checks whether the intake gate is open again and whether it must stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The pieces and their outcomes. Serves as feed, outbox and settlement sink.
 pub struct PieceFeed {
+    request: Request,
     pieces: Vec<Piece>,
     state: Mutex<State>,
     changed: Condvar,
@@ -33,8 +39,11 @@ struct State {
     /// Pieces to feed, by number, each with the number of crashes during which it was in progress.
     queue: VecDeque<(usize, u32)>,
     crashes: BTreeMap<usize, u32>,
-    num_in_progress: usize,
+    /// The load of the pieces in progress.
+    load: usize,
     num_done: usize,
+    /// Calls of the pieces that are done or failed.
+    num_calls: usize,
     failures: BTreeMap<usize, String>,
     journal: Journal,
     journal_error: Option<String>,
@@ -44,12 +53,16 @@ struct State {
 /// Progress of a backfill.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BackfillProgress {
-    /// Pieces that are done, in this run or an earlier one.
+    /// Pieces that are done.
     pub num_done: usize,
     /// Pieces that failed permanently.
     pub num_failed: usize,
     /// All pieces.
     pub num_pieces: usize,
+    /// Planned calls of all pieces.
+    pub num_calls: usize,
+    /// Planned calls of the pieces that are done or failed.
+    pub num_calls_ended: usize,
 }
 
 impl BackfillProgress {
@@ -60,33 +73,39 @@ impl BackfillProgress {
 }
 
 impl PieceFeed {
-    /// Creates a feed of the pieces that are not done yet.
-    pub fn new(pieces: Vec<Piece>, journal: Journal, is_done: impl Fn(&Piece) -> bool) -> Arc<Self> {
-        let left = pieces.iter().enumerate().filter(|(_, piece)| !is_done(piece)).map(|(n, _)| (n, 0));
-        let queue: VecDeque<_> = left.collect();
+    /// Creates a feed of these pieces.
+    pub fn new(request: Request, pieces: Vec<Piece>, journal: Journal) -> Arc<Self> {
         let state = State {
-            num_done: pieces.len() - queue.len(),
-            queue,
+            num_done: 0,
+            num_calls: 0,
+            queue: (0..pieces.len()).map(|n| (n, 0)).collect(),
             crashes: BTreeMap::new(),
-            num_in_progress: 0,
+            load: 0,
             failures: BTreeMap::new(),
             journal,
             journal_error: None,
             stopped: false,
         };
-        Arc::new(Self { pieces, state: Mutex::new(state), changed: Condvar::new() })
+        Arc::new(Self { request, pieces, state: Mutex::new(state), changed: Condvar::new() })
     }
 
     /// The current progress.
     pub fn standing(&self) -> BackfillProgress {
         let state = self.lock();
-        BackfillProgress { num_done: state.num_done, num_failed: state.failures.len(), num_pieces: self.pieces.len() }
+        BackfillProgress {
+            num_done: state.num_done,
+            num_failed: state.failures.len(),
+            num_pieces: self.pieces.len(),
+            num_calls: self.pieces.iter().map(|piece| piece.num_calls).sum(),
+            num_calls_ended: state.num_calls,
+        }
     }
 
     /// The failed pieces with their reasons.
     pub fn failures(&self) -> Vec<(String, String)> {
         let state = self.lock();
-        let named = |(n, reason): (&usize, &String)| Some((self.pieces.get(*n)?.id.clone(), reason.clone()));
+        let name = |n: usize| Some(format!("{} {}", self.request.what(), self.pieces.get(n)?));
+        let named = |(n, reason): (&usize, &String)| Some((name(*n)?, reason.clone()));
         state.failures.iter().filter_map(named).collect()
     }
 
@@ -111,23 +130,22 @@ impl PieceFeed {
             if state.stopped {
                 return;
             }
-            let next = (state.num_in_progress < MAX_IN_PROGRESS && receiver.gate.is_open())
-                .then(|| state.queue.pop_front())
-                .flatten();
-            let Some((n, num_crashes)) = next else {
+            let next = state.queue.front().and_then(|(n, num_crashes)| Some((*n, *num_crashes, self.pieces.get(*n)?)));
+            let next = next.filter(|(_, _, piece)| state.load + load(piece) <= MAX_LOAD && receiver.gate.is_open());
+            let Some((n, num_crashes, piece)) = next else {
                 drop(self.changed.wait_timeout(state, POLL_INTERVAL));
                 continue;
             };
-            state.num_in_progress += 1;
+            state.queue.pop_front();
+            state.load += load(piece);
             state.crashes.insert(n, num_crashes);
             drop(state);
-            let Some(piece) = self.pieces.get(n) else { continue };
             let command = RawCommand {
                 topic: "backfill".into(),
                 partition: 0,
                 offset: i64::try_from(n).unwrap_or(i64::MAX),
                 key: None,
-                payload: piece.payload.clone().into_bytes(),
+                payload: piece.payload(&self.request).into_bytes(),
                 timestamp_ms: None,
                 replay: None,
                 trace: TraceIds::default(),
@@ -138,21 +156,28 @@ impl PieceFeed {
     }
 }
 
+fn load(piece: &Piece) -> usize {
+    if piece.way == Way::ByDay { LOAD_BY_DAY } else { 1 }
+}
+
 impl SettlementSink for PieceFeed {
     fn settled(&self, command: &RawCommand, settlement: Settlement) {
         let Ok(n) = usize::try_from(command.offset) else { return };
+        let Some(piece) = self.pieces.get(n) else { return };
         let mut state = self.lock();
-        state.num_in_progress = state.num_in_progress.saturating_sub(1);
+        state.load = state.load.saturating_sub(load(piece));
         let num_crashes = state.crashes.remove(&n).unwrap_or_default();
         match settlement {
-            Settlement::Resolved if state.failures.contains_key(&n) => {}
             Settlement::Resolved => {
-                state.num_done += 1;
-                if let Some(piece) = self.pieces.get(n)
-                    && let Err(error) = state.journal.note(piece)
-                {
-                    // The rows are stored. Without the journal entry the next run only fetches them again.
-                    state.journal_error.get_or_insert(error.to_string());
+                state.num_calls += piece.num_calls;
+                if !state.failures.contains_key(&n) {
+                    state.num_done += 1;
+                    // A day that is not over is not done.
+                    let is_over = self.request.kind == Kind::Adjustfactor || piece.range.end < shanghai_clock::today();
+                    if is_over && let Err(error) = state.journal.note(piece) {
+                        // The rows are stored. Without the journal entry the next run only fetches them again.
+                        state.journal_error.get_or_insert(error.to_string());
+                    }
                 }
             }
             Settlement::Returned { suspect } => state.queue.push_front((n, num_crashes + u32::from(suspect))),
@@ -193,7 +218,7 @@ impl CommandFeed for FeedPort {
         FeedState {
             joined: true,
             num_partitions: 1,
-            num_unresolved: self.0.lock().num_in_progress,
+            num_unresolved: self.0.lock().crashes.len(),
             ..FeedState::default()
         }
     }

@@ -273,7 +273,7 @@ impl Suspended {
             return Ok(());
         }
         loop {
-            let failed = match self.reported.among(&self.sources, code, &gaps.missing).await {
+            let failed = match self.reported.among(&self.sources, code, &gaps.missing, None).await {
                 Ok(Some(suspended)) => {
                     gaps.missing.retain(|day| suspended.binary_search(day).is_err());
                     return Ok(());

@@ -28,7 +28,7 @@ fn backfills_exact_ticks_once() {
     for again in [false, true] {
         let Ended { code, text, .. } = backfill.run();
         assert_eq!(code, Some(0), "{text}");
-        assert!(text.contains("4 of 4 parts done, 0 failed"), "two codes, two months: {text}");
+        assert!(text.contains("2 of 2 parts done, 0 failed"), "nine days of two codes: {text}");
         assert_eq!(text.contains("rows fetched, 0 stored"), again, "{text}");
         for code in &codes {
             let is_wanted = |day: NaiveDate| ("2024-01-25"..="2024-02-06").contains(&&*day.to_string());
@@ -70,7 +70,8 @@ fn all_uses_stock_list_and_force_replaces_rows() {
     let range = "--all --start 2024-01-22 --end 2024-02-23";
     let Ended { code, text, .. } = Backfill::with(&scene, range).run();
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.starts_with("11 codes, 2024-01-22..2024-02-23: 11 parts, 0 of them done before"), "{text}");
+    assert!(text.starts_with("11 codes, 2024-01-22..2024-02-23: 0 of 209 trading days"), "{text}");
+    assert!(text.contains("; 11 parts in 11 calls of tushare"), "{text}");
     scene.assert_exact(listed);
     let kept = "SELECT sum(records_written) FROM data_quality_report FINAL WHERE kind = 'interval'";
     assert_eq!(scene.database.query(kept).trim(), (11 * days.len()).to_string(), "the reports are stored");

@@ -5,9 +5,10 @@
 use std::time::{Duration, Instant};
 
 use kit::baostock_server::{BaoStockServer, Fault as BaoStockFault};
-use kit::scene::Scene;
-use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
+use kit::scene::{PARTITIONS, Scene, TIMEOUT, needs_apache_kafka};
+use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days, trading_days};
 use kit::tushare_server::{Fault, FaultDuration, InterfaceLimit, Options, TushareServer, Window};
+use kit::wait::wait_until;
 
 use crate::main_job::PROGRAM;
 
@@ -186,4 +187,89 @@ fn increment_handles_suspended_gapped_and_unknown_codes() {
     scene.wait_until_committed();
     scene.assert_exact(&codes);
     assert_eq!(scene.dead_letters().len(), 0);
+}
+
+/// A command for all listed securities and some months.
+const MONTHS: &str =
+    r#"{"command":"bar_snapshot","params":{"start_date":"20240101","end_date":"20240430"},"correlation_id":"months"}"#;
+
+/// Waits until as many records are committed as there are in the topic, which has the parts of a command, too.
+fn wait_until_parts_are_done(scene: &Scene, parts: i64) {
+    wait_until("all parts are done", TIMEOUT, || {
+        let committed: i64 = scene.committed().iter().sum();
+        committed > parts && committed == scene.broker.written(&scene.topic(), PARTITIONS)
+    });
+}
+
+#[test]
+fn months_of_all_codes_are_split_by_day_over_the_group() {
+    if !needs_apache_kafka("transactions") {
+        return;
+    }
+    let codes = codes(400);
+    let days = trading_days("2024-01-01".parse().unwrap(), "2024-04-30".parse().unwrap());
+    let mut scene = Scene::with_source("months", PROGRAM, vendor(&codes, &days));
+    scene.list_codes(&codes);
+    let _workers = ["n1", "n2"].map(|node| scene.start(node));
+    ["n1", "n2"].map(|node| scene.wait_for_status(node, "running"));
+    scene.send(&[MONTHS.as_bytes().to_vec()]);
+    wait_until_parts_are_done(&scene, 4);
+    scene.assert_exact(&codes);
+    let parts: Vec<serde_json::Value> = scene.broker.records(&scene.topic(), PARTITIONS)[..]
+        .iter()
+        .map(|record| serde_json::from_slice(&record.value).unwrap())
+        .filter(|message: &serde_json::Value| message["params"]["by_day"] == true)
+        .collect();
+    assert_eq!(parts.len(), 4, "78 days in parts of 20");
+    assert!(parts.iter().all(|part| part["params"]["codes"].as_array().unwrap().len() == 400));
+    // Each day, the suspensions of each part, and the day that showed that the source gives whole days.
+    let calls = scene.source.requests();
+    assert!(calls <= days.len() as u64 + 4 + 1, "{calls} calls for {} days of 400 codes", days.len());
+    assert_eq!((scene.source.rejected(), scene.dead_letters().len()), (0, 0));
+}
+
+#[test]
+fn months_are_split_by_code_if_whole_days_are_refused() {
+    let codes = codes(120);
+    let days = trading_days("2024-01-01".parse().unwrap(), "2024-04-30".parse().unwrap());
+    let mut scene = Scene::new("months_refused", PROGRAM, Dataset::generated(&codes, &days));
+    scene.list_codes(&codes);
+    scene.source.set_fault(Fault::NoWholeDays, FaultDuration::UntilCleared);
+    let _worker = scene.start("n1");
+    for round in 1..=2 {
+        let before = scene.source.requests();
+        scene.send(&[MONTHS.as_bytes().to_vec()]);
+        wait_until_parts_are_done(&scene, 3 * round);
+        let calls = scene.source.requests() - before;
+        // A code in one call. The refusal is remembered for the day.
+        let refusals = if round == 1 { 1 } else { 0 };
+        assert!((120 + refusals..=122 + refusals).contains(&calls), "round {round}: {calls} calls for 120 codes");
+    }
+    scene.assert_exact(&codes);
+    assert_eq!(scene.dead_letters().len(), 0);
+}
+
+#[test]
+fn an_evening_of_four_workers_takes_at_most_10_calls() {
+    let codes = codes(2_000);
+    let days = last_trading_days(last_closed_day(), 2);
+    let mut scene = Scene::with_source("evening_of_four", PROGRAM, vendor(&codes, &days[..1]));
+    let nodes = ["n1", "n2", "n3", "n4"];
+    let _workers = nodes.map(|node| scene.start(node));
+    nodes.map(|node| scene.wait_for_status(node, "running"));
+    let start = format!(r#""start_date":"{0}","end_date":"{0}""#, days[0].format("%Y%m%d"));
+    scene.send_snapshots(&codes, &start);
+    scene.wait_until_committed();
+    scene.source.append_day(days[1]);
+    let before = scene.source.requests();
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    let calls = scene.source.requests() - before;
+    scene.assert_exact(&codes);
+    assert!(calls <= 10, "{calls} calls for a day of 2,000 codes and four workers");
+    assert_eq!((scene.source.rejected(), scene.dead_letters().len()), (0, 0));
+    let log = |node: &&str| std::fs::read_to_string(scene.folder().join(format!("{node}.log"))).unwrap();
+    let num_sharing = nodes.iter().filter(|node| log(node).contains("whole day of bars fetched")).count();
+    assert_eq!(num_sharing, 4, "every worker had a part of the evening");
+    println!("an evening of four workers: {calls} calls");
 }

@@ -81,7 +81,7 @@ fn large_command_is_split_across_workers() {
     for node in ["n1", "n2", "n3"] {
         scene.wait_for_status(node, "running");
     }
-    scene.send(&[br#"{"command":"update_data","params":{"days":5},"correlation_id":"evening"}"#.to_vec()]);
+    scene.send(&[br#"{"command":"update_data","params":{"days":5,"full":true},"correlation_id":"evening"}"#.to_vec()]);
     scene.wait_until_all_is_committed();
     scene.assert_exact(&codes);
     scene.order("heartbeat_test", None, "counts");

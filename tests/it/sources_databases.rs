@@ -293,8 +293,9 @@ async fn read_own(vendor: SourceName, section: &SourcesSection) {
     assert_eq!((calendar.len(), num_open), (5, 4), "{vendor:?}");
 
     // One request returns all securities of a day if one table holds them.
-    assert_eq!(source.has_day_bars(code()), vendor != SourceName::Redis);
-    if source.has_day_bars(code()) {
+    let has_days = source.abilities(DataKind::Bars).rows_per_day_call.is_some();
+    assert_eq!(has_days, vendor != SourceName::Redis);
+    if has_days {
         let mut of_day = source.day_bars(day(1)).await.unwrap();
         of_day.sort_by_key(|(code, _)| *code);
         let expected = [(code(), own_bar(midnight(1), 1)), ("600000.SH".parse().unwrap(), own_bar(midnight(1), 0))];

@@ -339,26 +339,26 @@ async fn suspensions_are_listed_by_code_and_by_day() {
     let range = DateRange { start: day("2024-01-02"), end: day("2024-01-31") };
     let reported = source.suspensions(CODE.parse().unwrap(), range).await.unwrap();
     assert_eq!(reported, Some(vec![day("2024-01-04")]));
-    let reported = source.day_suspensions(day("2024-01-04")).await.unwrap().unwrap();
-    assert_eq!(reported.iter().map(|code| code.as_str()).collect::<Vec<_>>(), [other, CODE]);
-    assert_eq!(
-        source.day_suspensions(day("2024-01-05")).await.unwrap(),
-        Some(vec![]),
-        "a partial suspension and a resumption do not count"
-    );
+    let all = async |start, end| source.all_suspensions(DateRange { start: day(start), end: day(end) }).await.unwrap();
+    let reported = all("2024-01-02", "2024-01-31").await.unwrap();
+    let reported: Vec<String> = reported.iter().map(|(code, day)| format!("{code} {day}")).collect();
+    assert_eq!(reported, [format!("{other} 2024-01-04"), format!("{CODE} 2024-01-04")]);
+    let partial = all("2024-01-05", "2024-01-05").await;
+    assert_eq!(partial, Some(vec![]), "a partial suspension and a resumption do not count");
 }
 
 #[tokio::test]
 async fn forbidden_suspensions_are_asked_for_once() {
     let server = server();
     let source = source(&server);
-    let ask = async || source.day_suspensions(day("2024-01-04")).await;
+    let one_day = DateRange { start: day("2024-01-04"), end: day("2024-01-04") };
+    let ask = async || source.all_suspensions(one_day).await;
     // A rate limit on this interface does not block the others.
     server.set_fault(Fault::rate_limited(), FaultDuration::Next(1));
     assert!(matches!(ask().await.unwrap_err().kind, SourceErrorKind::RateLimited { .. }));
     assert_eq!(source.bars(&first_quarter()).await.unwrap().len(), 58);
     let of_another = connect(&section(server.url(), TOKEN));
-    let ask = async || of_another.day_suspensions(day("2024-01-04")).await;
+    let ask = async || of_another.all_suspensions(one_day).await;
     server.set_fault(Fault::Refused(40203, "抱歉，您没有接口访问权限".to_owned()), FaultDuration::Next(1));
     let before = server.requests();
     for _ in 0..3 {

@@ -15,7 +15,7 @@ use crate::command_router::links::RouterLinks;
 use crate::command_router::open_command::{CommandId, OpenCommand, OpenTask, QueuedTask, unread_span};
 use crate::command_router::publisher::CommandPublisher;
 use crate::command_router::queue::TaskQueue;
-use crate::command_router::split::split;
+use crate::command_router::split::CommandSplitter;
 use crate::command_router::work::Work;
 use crate::domain::clock::utc_now;
 use crate::domain::random_id::random_uuid;
@@ -28,7 +28,7 @@ use crate::domain::{
 use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks};
 use crate::pipeline::{TaskBuffered, TaskGuard, TaskId, TaskListener, TaskOutcome, TaskSettled, TaskTrace};
 use crate::ports::{CommandReceived, Delivery, PartitionsWithdrawn, SourceError, SourceErrorKind};
-use crate::quality_monitor::{CommandRefused, JobCommandBegun, JobPart, Recorded, TaskFailed, TaskFinished};
+use crate::quality_monitor::{JobCommandBegun, JobPart, Recorded, TaskFailed, TaskFinished};
 use crate::settings::{ActorSettings, ApplySettings, ms};
 use crate::supervision::{CommandOutcome, MetricEvent, TaskEnd, Vitals};
 
@@ -121,10 +121,8 @@ impl CommandRouter {
     }
 
     fn refuse_as(&self, delivery: Delivery, class: &'static str, reason: String) {
-        let is_recorded = Recorded::default();
-        self.links.quality.do_send(CommandRefused { reason: reason.clone(), is_recorded: is_recorded.clone() });
-        let recording = self.publisher().dead_letter(delivery, class, reason, 1, is_recorded);
-        actix_rt::spawn(recording.instrument(Span::current()));
+        let refusing = self.publisher().refuse(self.links.quality.clone(), delivery, class, reason);
+        actix_rt::spawn(refusing.instrument(Span::current()));
     }
 
     fn take_codes(
@@ -169,14 +167,10 @@ impl CommandRouter {
     }
 
     /// Splits a command with many codes into parts for the consumer group.
-    fn split(&self, delivery: Delivery, codes: &[Code]) {
+    fn split(&self, delivery: Delivery, work: Work, codes: &[Code]) {
         let max_codes = self.settings.fetch.max_codes_per_command;
-        match split(&delivery.command().payload, codes, max_codes, &delivery.command().to_string()) {
-            Ok(parts) => {
-                actix_rt::spawn(self.publisher().parts(delivery, parts).instrument(Span::current()));
-            }
-            Err(error) => self.refuse(delivery, &error),
-        }
+        let splitter = CommandSplitter { links: self.links.clone(), publisher: self.publisher(), max_codes };
+        actix_rt::spawn(splitter.split(delivery, work, codes.into()).instrument(Span::current()));
     }
 
     fn publisher(&self) -> CommandPublisher {
@@ -189,9 +183,9 @@ impl CommandRouter {
 
     /// Begins a command for codes, or splits it if it has too many.
     fn begin_codes(&mut self, delivery: Delivery, command: &ControlCommand, work: Work, codes: &[Code]) {
-        if codes.len() > self.settings.fetch.max_codes_per_command {
+        if codes.len() > self.settings.fetch.max_codes_per_command && !work.is_by_day() {
             let _logged_in = command.span(delivery.command()).entered();
-            return self.split(delivery, codes);
+            return self.split(delivery, work, codes);
         }
         let subjects: Vec<Subject> = codes.iter().copied().map(Subject::Code).collect();
         self.begin(delivery, command, work, &subjects);
@@ -243,8 +237,8 @@ impl CommandRouter {
             guard.trace.ids = ids;
             let fetcher = &self.links.fetcher;
             match (subject, work) {
-                (Subject::Code(code), Work::Bars(BarSync { frequency, mode, .. })) => {
-                    fetcher.do_send(FetchBars { guard, code, frequency, mode, range });
+                (Subject::Code(code), Work::Bars(BarSync { frequency, mode, by_day, .. })) => {
+                    fetcher.do_send(FetchBars { guard, code, frequency, mode, range, by_day });
                 }
                 (Subject::Code(code), Work::Factors(mode)) => fetcher.do_send(FetchFactors { guard, code, mode }),
                 (Subject::Code(code), Work::Ticks(tick)) => {

@@ -1,4 +1,4 @@
-// Upstream: actor, command_router, supervisor
+// Upstream: actor, command_router, split, supervisor
 // Downstream: domain, fetcher, pipeline, ports, quality_monitor
 // Role: The actors and services that the CommandRouter uses.
 

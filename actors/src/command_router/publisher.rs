@@ -1,12 +1,14 @@
-// Upstream: actor
+// Upstream: actor, split
 // Downstream: domain, ports, quality_monitor, settings, store_retry, supervision
 // Role: Publishes the parts or the dead letter of a command and resolves it after the broker's acknowledgement.
 
 use std::sync::Arc;
 
+use actix::Addr;
+
 use crate::domain::{CommandPart, TraceIds};
 use crate::ports::{DeadLetter, Delivery, Outbox, PartsOutcome};
-use crate::quality_monitor::Recorded;
+use crate::quality_monitor::{CommandRefused, QualityMonitor, Recorded};
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::store_delays;
 use crate::supervision::{CommandOutcome, MetricEvent, StatusBoard};
@@ -48,6 +50,13 @@ impl CommandPublisher {
         }
         self.board.observe(&MetricEvent::CommandEnded(CommandOutcome::Split));
         delivery.resolve();
+    }
+
+    /// Reports a command that cannot begin, and records its dead letter.
+    pub async fn refuse(self, quality: Addr<QualityMonitor>, delivery: Delivery, class: &'static str, reason: String) {
+        let is_recorded = Recorded::default();
+        quality.do_send(CommandRefused { reason: reason.clone(), is_recorded: is_recorded.clone() });
+        self.dead_letter(delivery, class, reason, 1, is_recorded).await;
     }
 
     /// Records a command in the dead-letter topic, then resolves it. Until the record is written, it stays unresolved.

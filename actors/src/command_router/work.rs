@@ -1,10 +1,10 @@
-// Upstream: actor, open_command, queue
+// Upstream: actor, open_command, queue, split
 // Downstream: domain, ports
 // Role: The kind of work of a task.
 
 use crate::domain::reference_list::ListKind;
 use crate::domain::tick_backfill::{part_until, parts_of};
-use crate::domain::{BarSync, OpenRange, SyncMode, TickSync, shanghai_clock};
+use crate::domain::{BarSync, Frequency, OpenRange, SyncMode, TickSync, shanghai_clock};
 use crate::ports::DataKind;
 
 /// The kind of work of a task.
@@ -60,6 +60,11 @@ impl Work {
             Self::List(ListKind::Stocks) => DataKind::Stocks,
             Self::List(ListKind::TradeDays) => DataKind::TradeDays,
         }
+    }
+
+    /// Whether the days are fetched for all securities of the command together, so that it is not split by code.
+    pub fn is_by_day(self) -> bool {
+        matches!(self, Self::Bars(BarSync { by_day: true, mode: SyncMode::Incremental, frequency: Frequency::Day, .. }))
     }
 
     /// The sync mode. A list is always replaced as a whole.

@@ -99,6 +99,16 @@ impl TradingCalendar {
         days
     }
 
+    /// Splits a range into parts of at most `days_per_part` days on which rows are expected. The parts cover the whole
+    /// range: days between two parts belong to the first of them.
+    pub fn cut(&self, range: DateRange, days_per_part: usize) -> Vec<DateRange> {
+        let days = self.expected_days(range);
+        let firsts: Vec<NaiveDate> = days.iter().step_by(days_per_part.max(1)).skip(1).copied().collect();
+        let starts = std::iter::once(range.start).chain(firsts.iter().copied());
+        let ends = firsts.iter().filter_map(NaiveDate::pred_opt).chain([range.end]);
+        starts.zip(ends).map(|(start, end)| DateRange { start, end }).collect()
+    }
+
     /// The last known trading day, if `range` goes beyond it.
     pub fn end_within(&self, range: DateRange) -> Option<NaiveDate> {
         self.days.last().copied().filter(|end| range.end > *end && is_weekday_between(*end, range.end))
@@ -148,6 +158,22 @@ fn is_weekday_between(end: NaiveDate, last: NaiveDate) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cuts_a_range_at_trading_days_without_gaps() {
+        let day = |text: &str| -> NaiveDate { text.parse().unwrap() };
+        let range = |start, end| DateRange { start: day(start), end: day(end) };
+        let cut = |range, days| TradingCalendar::built_in().cut(range, days);
+        // 2024-01-01 was a holiday; 6 and 7 January were a weekend.
+        let parts = cut(range("2024-01-01", "2024-01-10"), 4);
+        assert_eq!(parts, [range("2024-01-01", "2024-01-07"), range("2024-01-08", "2024-01-10")]);
+        assert_eq!(cut(range("2024-01-06", "2024-01-07"), 4), [range("2024-01-06", "2024-01-07")]);
+        assert_eq!(cut(range("2024-01-02", "2024-01-03"), 0).len(), 2);
+        let whole = range("1990-01-01", "2030-12-31");
+        let parts = cut(whole, 20);
+        assert!(parts.windows(2).all(|pair| pair[0].end.succ_opt() == Some(pair[1].start)));
+        assert_eq!((parts[0].start, parts[parts.len() - 1].end), (whole.start, whole.end));
+    }
 
     fn day(text: &str) -> NaiveDate {
         text.parse().unwrap()

@@ -11,7 +11,8 @@ use crate::domain::calendar::TradingCalendar;
 use crate::domain::command_params::ignored_params;
 use crate::domain::message::{bad_field, message_of, optional_text, shorten};
 use crate::domain::{
-    Code, CommandError, Frequency, MAX_CODES, OpenRange, OrderKind, RawCommand, SyncMode, TraceIds, shanghai_clock,
+    Code, CommandError, DateRange, Frequency, MAX_CODES, OpenRange, OrderKind, RawCommand, SyncMode, TraceIds,
+    shanghai_clock,
 };
 
 /// Maximum of `days`, in trading days: longer than the exchanges have existed.
@@ -84,6 +85,9 @@ pub struct BarSync {
     /// Whether the caller wants adjusted prices (`adjust_type` qfq or hfq). Bars are stored unadjusted and readers
     /// adjust them by the stored factors. So this flag makes the worker fetch the factors, too.
     pub adjusted: bool,
+    /// Whether the days are fetched for all of the command's securities together (`by_day`). Parts of a command for
+    /// many securities and backfills set it. Applies to daily bars that are inserted where they are missing.
+    pub by_day: bool,
 }
 
 /// The parameters of `adjustfactor`.
@@ -221,16 +225,17 @@ impl BarSync {
         if self.mode == SyncMode::Incremental && self.range.start.is_none() {
             return whole; // starts after the stored bars
         }
-        let (first, last) = (asked.start.unwrap_or(self.frequency.first_day()), asked.end.unwrap_or(today));
-        let starts: Vec<NaiveDate> = first.iter_days().step_by(days as usize).take_while(|day| *day <= last).collect();
-        if starts.is_empty() {
+        let (start, end) = (asked.start.unwrap_or(self.frequency.first_day()), asked.end.unwrap_or(today));
+        if start > end {
             return whole;
         }
-        let part = |(n, start): (usize, &NaiveDate)| OpenRange {
-            start: if n == 0 { asked.start } else { Some(*start) },
-            end: starts.get(n + 1).map_or(asked.end, NaiveDate::pred_opt),
+        let parts = TradingCalendar::built_in().cut(DateRange { start, end }, days);
+        let last = parts.len().saturating_sub(1);
+        let part = |(n, part): (usize, &DateRange)| OpenRange {
+            start: if n == 0 { asked.start } else { Some(part.start) },
+            end: if n == last { asked.end } else { Some(part.end) },
         };
-        starts.iter().enumerate().map(part).collect()
+        parts.iter().enumerate().map(part).collect()
     }
 }
 
@@ -241,6 +246,7 @@ impl BarSnapshot {
             frequency: frequency(params.get("frequency"))?,
             range: range(params)?,
             adjusted: is_adjusted(params.get("adjust_type"))?,
+            by_day: flag(params, "by_day", "params.by_day")?,
         };
         Ok(Self { codes: codes(params)?, bars })
     }

@@ -15,8 +15,8 @@ pub struct CommandForm {
     pub params: &'static [&'static str],
 }
 
-const BAR_PARAMS: [&str; 9] =
-    ["code", "codes", "full", "force", "frequency", "start_date", "end_date", "days", "adjust_type"];
+const BAR_PARAMS: [&str; 10] =
+    ["code", "codes", "full", "force", "frequency", "start_date", "end_date", "days", "adjust_type", "by_day"];
 
 /// All commands.
 pub const COMMANDS: [CommandForm; 6] = [

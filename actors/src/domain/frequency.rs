@@ -85,11 +85,11 @@ impl Frequency {
         }
     }
 
-    /// Maximum number of days whose minute bars one task fetches: as many as fit into one vendor response (8,000 rows
-    /// of Tushare's `stk_mins`), so that no fetch needs more memory. `None` for daily bars: one task fetches the whole
-    /// range.
-    pub fn days_per_task(self) -> Option<u32> {
-        Some(self.minutes()? * 31)
+    /// Maximum number of trading days whose minute bars one task fetches: as many as fit into one vendor response (8,000
+    /// rows of Tushare's `stk_mins`; a full one is followed by another call), so that no fetch needs more memory. `None`
+    /// for daily bars: one task fetches the whole range.
+    pub fn days_per_task(self) -> Option<usize> {
+        self.minutes().map(|_| 7_999 / self.most_bars(1))
     }
 
     /// The maximum number of bars in `days` days.

@@ -9,8 +9,10 @@ use actix::prelude::*;
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use crate::domain::DateRange;
 use crate::fetcher::bars::fetch_bars;
 use crate::fetcher::calendar_watch::{CHECK_INTERVAL, CalendarWatch};
+use crate::fetcher::command_plan::plan_command;
 use crate::fetcher::cross_check::CrossCheck;
 use crate::fetcher::cross_section::CrossSections;
 use crate::fetcher::factors::fetch_factors;
@@ -22,7 +24,7 @@ use crate::fetcher::source_caller::SourceCaller;
 use crate::fetcher::source_circuit::SourceCircuits;
 use crate::fetcher::suspensions::Suspensions;
 use crate::fetcher::ticks::fetch_ticks;
-use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, RefreshFacts};
+use crate::fetcher::{FetchBars, FetchFactors, FetchList, FetchTicks, PlanCommand, RefreshFacts};
 use crate::pipeline::RowBudget;
 use crate::ports::{MarketSources, Swappable};
 use crate::settings::{ActorSettings, ApplySettings, ms};
@@ -145,6 +147,15 @@ impl Handler<FetchList> for Fetcher {
     }
 }
 
+impl Handler<PlanCommand> for Fetcher {
+    type Result = ResponseFuture<Option<Vec<DateRange>>>;
+
+    fn handle(&mut self, message: PlanCommand, _ctx: &mut Self::Context) -> Self::Result {
+        let (parts, settings) = (self.parts.clone(), self.in_force());
+        Box::pin(async move { plan_command(&parts, message, &settings).await })
+    }
+}
+
 impl Handler<RefreshFacts> for Fetcher {
     type Result = ();
 
@@ -164,5 +175,6 @@ impl Handler<ApplySettings> for Fetcher {
         self.parts.row_budget.resize(message.0.batch.max_buffered_rows);
         self.settings.send_replace(message.0);
         self.parts.caller.reloaded();
+        self.parts.cross_sections.reloaded();
     }
 }

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use crate::domain::tick_backfill::trading_days;
-use crate::domain::{FetchedBar, Field, Frequency, Stage, TaskReport, shanghai_clock};
+use crate::domain::{FetchedBar, Field, Frequency, Stage, SyncMode, TaskReport, shanghai_clock};
 use crate::fetcher::FetchBars;
-use crate::fetcher::cross_section::{Sharing, increment_days, or_by_code};
+use crate::fetcher::cross_section::or_by_code;
 use crate::fetcher::parts::FetchParts;
 use crate::fetcher::plan::readable;
 use crate::ports::{BarRequest, DataKind, MarketSource, NotedBars};
@@ -38,11 +38,14 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
         }
         None => None,
     };
-    let is_daily = message.frequency == Frequency::Day;
-    let days = if is_daily { increment_days(message.mode, range) } else { None };
-    let (sections, sharing) = (&parts.cross_sections, Sharing { board: &parts.board, settings: &settings.fetch });
+    let is_increment = message.frequency == Frequency::Day && message.mode == SyncMode::Incremental;
+    let days = if is_increment { parts.whole_days(range, settings).await } else { None };
+    let by_day = message.by_day && days.is_some();
+    let (sections, sharing) = (&parts.cross_sections, parts.sharing(&settings.fetch, by_day));
     let call = async |source: Arc<dyn MarketSource>| match &days {
-        Some(days) if source.has_day_bars(code) && sections.offers_bars(source.as_ref(), days, &sharing).await => {
+        Some(days)
+            if source.covers_in_whole_days(code) && sections.offers_bars(source.as_ref(), days, &sharing).await =>
+        {
             or_by_code(sections.bars(&source, code, days).await, async || source.noted_bars(&request).await).await
         }
         _ => source.noted_bars(&request).await,
@@ -55,7 +58,7 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     message.guard.trace.sources.rows_came(rows.len());
     rows.retain(|row| is_over(row, message.frequency));
     parts.board.counters.rows_fetched.add(rows.len() as u64);
-    let mut known = parts.row_context.known_days(&request, &rows, notes, settings).await;
+    let mut known = parts.row_context.known_days(&request, &rows, notes, by_day, settings).await;
     known.not_offered = not_offered;
     let permit = match reserved {
         Some(permit) => Some(permit),

@@ -1,31 +1,40 @@
 // Upstream: actor, bars, factors, parts
-// Downstream: day_cache, domain, ports, settings, supervision
+// Downstream: by_code, day_cache, domain, ports, settings, supervision
 // Role: Fetches bars or factors of all securities of a day with one call and shares them among tasks.
 
 //! The increments of an evening all need the same one or two days; after an outage of the worker, some more. Code by code
 //! these are 5,500 calls; as whole days, one call per day.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::NaiveDate;
+use futures_util::StreamExt;
 
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::{Code, DateRange, FetchedFactor, Stage, SyncMode};
-use crate::fetcher::day_cache::{MAX_DAYS, SharedDays};
-use crate::ports::{MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
+use crate::domain::{Code, DateRange, DayNote, FetchedBar, FetchedFactor, Stage, shanghai_clock};
+use crate::fetcher::by_code::ByCode;
+use crate::fetcher::day_cache::{MAX_DAYS, Shared, SharedDays, answer_of};
+use crate::ports::{DataKind, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
 use crate::settings::FetchSettings;
 use crate::supervision::StatusBoard;
 
-/// What a day has for each code, or the error of a source that permanently refuses whole days.
-type Section<T> = Result<Arc<HashMap<Code, T>>, SourceError>;
+/// A day of all securities, or the error of a source that permanently refuses whole days.
+type Section<T> = Result<Arc<T>, SourceError>;
+
+/// The bars of a day and the source's notes on it.
+struct DayBars {
+    bars: ByCode<FetchedBar>,
+    notes: ByCode<DayNote>,
+}
 
 /// Recently fetched days.
 #[derive(Default)]
 pub struct CrossSections {
-    bars: SharedDays<Section<NotedBars>>,
-    factors: SharedDays<Section<Vec<FetchedFactor>>>,
+    bars: SharedDays<Section<DayBars>>,
+    factors: SharedDays<Section<ByCode<FetchedFactor>>>,
+    /// The sources that refused whole days of a kind, and the Shanghai day on which they did.
+    refusals: Mutex<Vec<(&'static str, DataKind, NaiveDate)>>,
 }
 
 /// Time that a task waits for others that could share a day with it: the commands of an evening arrive one by one. It is
@@ -35,12 +44,17 @@ const GATHERING: Duration = Duration::from_millis(100);
 /// Maximum number of waits, while more and more tasks come.
 const MAX_GATHERINGS: u32 = 10;
 
+/// Maximum number of days that are requested at the same time: the answer of a day takes a vendor up to a second.
+const MAX_CALLS_AT_ONCE: usize = 4;
+
 /// Decides whether days are fetched for all securities at once.
 pub struct Sharing<'a> {
     /// Counts the tasks that wait.
     pub board: &'a StatusBoard,
     /// Provides the number of tasks that are worth a whole day.
     pub settings: &'a FetchSettings,
+    /// Whether the command was planned by day, because it names so many securities.
+    pub is_planned: bool,
 }
 
 impl Sharing<'_> {
@@ -48,8 +62,8 @@ impl Sharing<'_> {
     async fn is_worth_it(&self, are_there: impl Fn() -> bool) -> bool {
         let min_tasks = u64::from(self.settings.whole_days_from_tasks);
         let num_waiting = || self.board.counters.tasks_in(Stage::Waiting).get();
-        if min_tasks == 0 {
-            return false;
+        if self.is_planned || min_tasks == 0 {
+            return self.is_planned;
         }
         for _ in 0..MAX_GATHERINGS {
             let before = num_waiting();
@@ -65,20 +79,16 @@ impl Sharing<'_> {
     }
 }
 
-/// The trading days of an increment. `None` if this is no increment, if there are too many days to be fetched as whole
-/// days, or if they are outside the built-in calendar.
-pub fn increment_days(mode: SyncMode, range: DateRange) -> Option<Vec<NaiveDate>> {
-    if mode == SyncMode::Incremental { days_of(range) } else { None }
-}
-
-fn days_of(range: DateRange) -> Option<Vec<NaiveDate>> {
-    let calendar = TradingCalendar::built_in();
-    let known = calendar.range()?;
-    if !known.contains(range.start) || !known.contains(range.end) {
+/// The days of a range on which rows are expected. `None` if there are too many to be fetched as whole days. A call for
+/// a probable trading day that is a holiday returns no rows.
+pub fn whole_days(range: DateRange, calendar: &TradingCalendar) -> Option<Vec<NaiveDate>> {
+    // Counted first: a range of decades has thousands of days.
+    let known = calendar.trading_days(range).len();
+    if known > MAX_DAYS || range.start > range.end {
         return None;
     }
-    let days = calendar.trading_days(range);
-    (days.len() <= MAX_DAYS).then(|| days.to_vec())
+    let days = calendar.expected_days(range);
+    (days.len() <= MAX_DAYS).then_some(days)
 }
 
 /// Maximum number of requests for a day whose answers are unreadable.
@@ -87,12 +97,25 @@ const MAX_ATTEMPTS: u32 = 3;
 impl CrossSections {
     /// Whether the bars of these days are fetched for all securities.
     pub async fn offers_bars(&self, source: &dyn MarketSource, days: &[NaiveDate], sharing: &Sharing<'_>) -> bool {
-        sharing.is_worth_it(|| self.bars.has_all(source.name(), days)).await
+        self.offers(source, DataKind::Bars) && sharing.is_worth_it(|| self.bars.has_all(source.name(), days)).await
     }
 
     /// Whether the factors of these days are fetched for all securities.
     pub async fn offers_factors(&self, source: &dyn MarketSource, days: &[NaiveDate], sharing: &Sharing<'_>) -> bool {
-        sharing.is_worth_it(|| self.factors.has_all(source.name(), days)).await
+        self.offers(source, DataKind::Factors)
+            && sharing.is_worth_it(|| self.factors.has_all(source.name(), days)).await
+    }
+
+    /// Whether the source may be asked for whole days of this kind today. An account that may not ask for them today
+    /// is not asked again before the next day or a reload.
+    pub fn offers(&self, source: &dyn MarketSource, kind: DataKind) -> bool {
+        let today = shanghai_clock::today();
+        source.abilities(kind).rows_per_day_call.is_some() && !self.refusals().contains(&(source.name(), kind, today))
+    }
+
+    /// Forgets refusals, because a reload may have exchanged a source or its account.
+    pub fn reloaded(&self) {
+        self.refusals().clear();
     }
 
     /// The bars of one security on these days. After a transient error, the next task that needs the day calls again. A
@@ -103,13 +126,11 @@ impl CrossSections {
         code: Code,
         days: &[NaiveDate],
     ) -> Result<NotedBars, SourceError> {
+        let shared = self.bars.of_days(source.name(), days);
         let mut noted = NotedBars::default();
-        for day in days {
-            let section = self.bars.answer(source.name(), *day, async || bars_of(source, *day).await).await??;
-            if let Some(NotedBars { bars, notes, .. }) = section.get(&code) {
-                noted.bars.extend_from_slice(bars);
-                noted.notes.extend_from_slice(notes);
-            }
+        for section in self.sections(DataKind::Bars, shared, async |day| bars_of(source, day).await).await? {
+            noted.bars.extend(section.bars.of(code).cloned());
+            noted.notes.extend(section.notes.of(code).copied());
         }
         Ok(noted)
     }
@@ -121,13 +142,43 @@ impl CrossSections {
         code: Code,
         days: &[NaiveDate],
     ) -> Result<Vec<FetchedFactor>, SourceError> {
-        let mut factors = Vec::new();
-        for day in days {
-            let ask = async || factors_of(source, *day).await;
-            let section = self.factors.answer(source.name(), *day, ask).await??;
-            factors.extend(section.get(&code).into_iter().flatten().cloned());
+        let shared = self.factors.of_days(source.name(), days);
+        let sections = self.sections(DataKind::Factors, shared, async |day| factors_of(source, day).await).await?;
+        Ok(sections.iter().flat_map(|section| section.of(code)).cloned().collect())
+    }
+
+    /// The sections of these days in their order. Some are requested at the same time.
+    async fn sections<T>(
+        &self,
+        kind: DataKind,
+        shared: Vec<(NaiveDate, Shared<Section<T>>)>,
+        ask: impl AsyncFn(NaiveDate) -> Result<Section<T>, SourceError>,
+    ) -> Result<Vec<Arc<T>>, SourceError> {
+        let answer = async |(day, shared): &(NaiveDate, Shared<Section<T>>)| answer_of(shared, || ask(*day)).await;
+        let mut answers = futures_util::stream::iter(&shared).map(answer).buffered(MAX_CALLS_AT_ONCE);
+        let mut sections = Vec::with_capacity(shared.len());
+        while let Some(answered) = answers.next().await {
+            let section = answered?.inspect_err(|error| self.note_refusal(kind, error))?;
+            sections.push(section);
         }
-        Ok(factors)
+        Ok(sections)
+    }
+
+    fn note_refusal(&self, kind: DataKind, error: &SourceError) {
+        if matches!(error.kind, SourceErrorKind::BadAnswer(_)) {
+            return; // it may be readable for another day
+        }
+        let (refusal, today) = ((error.source_name, kind, shanghai_clock::today()), shanghai_clock::today());
+        let mut refusals = self.refusals();
+        refusals.retain(|(_, _, day)| *day == today);
+        if !refusals.contains(&refusal) {
+            tracing::warn!(%error, "the source gives no whole days; until tomorrow securities are requested one by one");
+            refusals.push(refusal);
+        }
+    }
+
+    fn refusals(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, DataKind, NaiveDate)>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,36 +199,25 @@ fn excludes_whole_days(kind: &SourceErrorKind) -> bool {
     !(kind.is_transient() || kind.is_refused_login()) || matches!(kind, SourceErrorKind::BadAnswer(_))
 }
 
-async fn bars_of(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section<NotedBars>, SourceError> {
+async fn bars_of(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section<DayBars>, SourceError> {
     let NotedDay { bars, notes } = match whole_day(async || source.noted_day_bars(day).await).await? {
         Ok(answer) => answer,
         Err(refusal) => return Ok(Err(refusal)),
     };
     tracing::info!(source = source.name(), %day, rows = bars.len(), "whole day of bars fetched for all securities");
-    let mut section: HashMap<Code, NotedBars> = HashMap::with_capacity(bars.len());
-    for (code, bar) in bars {
-        section.entry(code).or_default().bars.push(bar);
-    }
-    for (code, note) in notes {
-        section.entry(code).or_default().notes.push(note);
-    }
-    Ok(Ok(Arc::new(section)))
+    Ok(Ok(Arc::new(DayBars { bars: ByCode::new(bars), notes: ByCode::new(notes) })))
 }
 
 async fn factors_of(
     source: &Arc<dyn MarketSource>,
     day: NaiveDate,
-) -> Result<Section<Vec<FetchedFactor>>, SourceError> {
+) -> Result<Section<ByCode<FetchedFactor>>, SourceError> {
     let factors = match whole_day(async || source.day_factors(day).await).await? {
         Ok(answer) => answer,
         Err(refusal) => return Ok(Err(refusal)),
     };
     tracing::info!(source = source.name(), %day, rows = factors.len(), "whole day of factors fetched");
-    let mut section: HashMap<Code, Vec<FetchedFactor>> = HashMap::with_capacity(factors.len());
-    for (code, factor) in factors {
-        section.entry(code).or_default().push(factor);
-    }
-    Ok(Ok(Arc::new(section)))
+    Ok(Ok(Arc::new(ByCode::new(factors))))
 }
 
 /// Asks for a day, again while the answer is unreadable. The inner error is permanent: the source gives no whole days.
@@ -191,10 +231,7 @@ async fn whole_day<T>(ask: impl AsyncFn() -> Result<T, SourceError>) -> Result<R
                 tracing::warn!(%error, attempt, "the answer of a whole day is unreadable; it is requested again");
                 attempt += 1;
             }
-            Err(error) => {
-                tracing::warn!(%error, "the source gives no whole days; securities are requested one by one");
-                return Ok(Err(error));
-            }
+            Err(error) => return Ok(Err(error)),
         }
     }
 }
@@ -203,7 +240,8 @@ async fn whole_day<T>(ask: impl AsyncFn() -> Result<T, SourceError>) -> Result<R
 mod tests {
     use super::*;
     use crate::domain::{FetchedBar, Field, SourceId};
-    use crate::fetcher::day_cache::MAX_AGE;
+    use crate::fetcher::day_cache::MAX_AGE_OF_EARLIER_DAYS;
+    use crate::ports::Abilities;
     use async_trait::async_trait;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -222,6 +260,10 @@ mod tests {
 
         fn id(&self) -> SourceId {
             SourceId::OTHER
+        }
+
+        fn abilities(&self, _kind: DataKind) -> Abilities {
+            Abilities { rows_per_day_call: Some(6_000), ..Abilities::default() }
         }
 
         async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
@@ -276,7 +318,7 @@ mod tests {
             [],
             "a code without a bar that day"
         );
-        tokio::time::advance(MAX_AGE).await;
+        tokio::time::advance(MAX_AGE_OF_EARLIER_DAYS).await;
         sections.bars(&source, code(1), &[day(2)]).await.unwrap();
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 3);
     }
@@ -300,8 +342,25 @@ mod tests {
             assert!(sections.bars(&source, code(n), &[day(2)]).await.is_err());
         }
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 1);
-        tokio::time::advance(MAX_AGE).await;
+        tokio::time::advance(MAX_AGE_OF_EARLIER_DAYS).await;
         assert_eq!(sections.bars(&source, code(1), &[day(2)]).await.unwrap().bars.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_refuses_days_is_asked_again_tomorrow() {
+        let (vendor, source) = vendor_that_fails(1, SourceErrorKind::Forbidden("no days".into()));
+        let sections = CrossSections::default();
+        assert!(sections.offers(source.as_ref(), DataKind::Bars));
+        assert!(sections.bars(&source, code(1), &[day(2), day(3)]).await.is_err());
+        assert!(!sections.offers(source.as_ref(), DataKind::Bars));
+        assert!(sections.offers(source.as_ref(), DataKind::Factors), "it may give days of factors");
+        sections.refusals()[0].2 = shanghai_clock::today().pred_opt().unwrap();
+        assert!(sections.offers(source.as_ref(), DataKind::Bars), "tomorrow");
+        sections.note_refusal(DataKind::Bars, &source.not_offered(DataKind::Bars));
+        assert!(!sections.offers(source.as_ref(), DataKind::Bars));
+        sections.reloaded();
+        assert!(sections.offers(source.as_ref(), DataKind::Bars), "a reload may have exchanged the account");
+        assert!(vendor.calls.load(Ordering::SeqCst) <= 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -321,7 +380,7 @@ mod tests {
         let (vendor, source) = vendor(0);
         let (sections, board, days) = (CrossSections::default(), StatusBoard::default(), [day(2), day(3)]);
         let settings = FetchSettings { whole_days_from_tasks: 20, ..FetchSettings::default() };
-        let sharing = Sharing { board: &board, settings: &settings };
+        let sharing = Sharing { board: &board, settings: &settings, is_planned: false };
         let waiting = board.counters.tasks_in(Stage::Waiting);
         assert!(!sections.offers_bars(source.as_ref(), &days, &sharing).await, "a task alone");
         let soon = async { waiting.set(20) };
@@ -336,17 +395,25 @@ mod tests {
         assert!(!sections.offers_bars(source.as_ref(), &days, &sharing).await, "a command later gets its own answer");
         let off = FetchSettings { whole_days_from_tasks: 0, ..settings };
         waiting.set(1_000);
-        assert!(!sections.offers_bars(source.as_ref(), &days, &Sharing { board: &board, settings: &off }).await);
+        let off = Sharing { settings: &off, ..sharing };
+        assert!(!sections.offers_bars(source.as_ref(), &days, &off).await);
+        let planned = Sharing { is_planned: true, ..off };
+        assert!(sections.offers_bars(source.as_ref(), &[day(9)], &planned).await, "the command was planned so");
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 2);
     }
 
     #[test]
     fn fetches_whole_days_only_for_few_trading_days() {
-        let range = |start, end| DateRange { start: day(start), end: day(end) };
-        assert_eq!(days_of(range(5, 9)), Some(vec![day(5), day(8), day(9)]));
-        assert_eq!(days_of(range(6, 7)), Some(vec![]), "a weekend");
-        assert_eq!(days_of(range(1, 31)), None);
-        let beyond = DateRange { start: day(1), end: NaiveDate::from_ymd_opt(2999, 1, 1).unwrap() };
-        assert_eq!(days_of(beyond), None);
+        let days = |start: &str, end: &str| {
+            let range = DateRange { start: start.parse().unwrap(), end: end.parse().unwrap() };
+            whole_days(range, TradingCalendar::built_in()).map(|days| days.len())
+        };
+        assert_eq!(days("2024-01-05", "2024-01-09"), Some(3));
+        assert_eq!(days("2024-01-06", "2024-01-07"), Some(0), "a weekend");
+        assert_eq!(days("2024-01-01", "2024-01-29"), Some(20));
+        assert_eq!(days("2024-01-01", "2024-01-30"), None);
+        assert_eq!(days("2998-12-29", "2999-01-04"), Some(5), "weekdays beyond the calendar are probable trading days");
+        assert_eq!(days("2024-01-01", "2999-01-01"), None);
+        assert_eq!(days("2024-01-09", "2024-01-05"), None);
     }
 }

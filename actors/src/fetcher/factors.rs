@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Stage, TaskReport};
+use crate::domain::{Stage, SyncMode, TaskReport};
 use crate::fetcher::FetchFactors;
-use crate::fetcher::cross_section::{Sharing, increment_days, or_by_code};
+use crate::fetcher::cross_section::or_by_code;
 use crate::fetcher::parts::FetchParts;
 use crate::fetcher::plan::{readable, removable_until};
 use crate::ports::{DataKind, MarketSource};
@@ -23,11 +23,12 @@ pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors,
     }
     let Some((range, known_until)) = plan else { return message.guard.done(TaskReport::default()) };
     let code = message.code;
-    let days = increment_days(message.mode, range);
-    let (sections, sharing) = (&parts.cross_sections, Sharing { board: &parts.board, settings: &settings.fetch });
+    let is_increment = message.mode == SyncMode::Incremental;
+    let days = if is_increment { parts.whole_days(range, settings).await } else { None };
+    let (sections, sharing) = (&parts.cross_sections, parts.sharing(&settings.fetch, false));
     let call = async |source: Arc<dyn MarketSource>| match &days {
         Some(days)
-            if source.has_day_factors(code) && sections.offers_factors(source.as_ref(), days, &sharing).await =>
+            if source.covers_in_whole_days(code) && sections.offers_factors(source.as_ref(), days, &sharing).await =>
         {
             or_by_code(sections.factors(&source, code, days).await, async || source.factors(code, range).await).await
         }

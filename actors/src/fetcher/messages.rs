@@ -2,11 +2,13 @@
 // Downstream: domain, pipeline
 // Role: Messages to the Fetcher.
 
+use std::sync::Arc;
+
 use actix::prelude::*;
 
 use crate::domain::reference_list::ListKind;
 use crate::domain::tick_backfill::BackfillDays;
-use crate::domain::{Code, Frequency, OpenRange, SyncMode};
+use crate::domain::{BarSync, Code, DateRange, Frequency, OpenRange, SyncMode};
 use crate::pipeline::TaskGuard;
 
 /// Fetches the bars of one code. The CommandRouter limits the number of concurrent fetches.
@@ -23,6 +25,8 @@ pub struct FetchBars {
     pub mode: SyncMode,
     /// The requested days.
     pub range: OpenRange,
+    /// Whether the days are fetched for all securities together, because the command names so many of them.
+    pub by_day: bool,
 }
 
 /// Fetches the adjustment factors of one code.
@@ -61,6 +65,17 @@ pub struct FetchList {
     pub guard: TaskGuard,
     /// The list to fetch.
     pub kind: ListKind,
+}
+
+/// Asks whether a command for many securities is requested by day. The answer is the ranges of days of its parts, or
+/// `None` if it is split by code.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Vec<DateRange>>")]
+pub struct PlanCommand {
+    /// The securities.
+    pub codes: Arc<[Code]>,
+    /// The requested bars.
+    pub bars: BarSync,
 }
 
 /// Reads listings and trading calendar again.

@@ -4,7 +4,7 @@
 
 //! The Fetcher: fetches a task's rows from a market data source.
 //!
-//! `plan` determines the days to request. `source_caller` calls the sources. `row_context` reads the data that rows are
+//! `request_plan` finds the fewest calls for a command. `plan` determines the days that a task requests. `source_caller` calls the sources. `row_context` reads the data that rows are
 //! validated against. `cross_check` compares rows with another source. `bars`, `factors`, `ticks` and `lists` combine
 //! these steps.
 
@@ -12,8 +12,12 @@
 mod actor;
 /// Fetches bars.
 mod bars;
+/// Rows of a whole day by security.
+mod by_code;
 /// Requests a trading calendar that ends soon.
 mod calendar_watch;
+/// Plans a command for many securities.
+mod command_plan;
 /// Compares the bars of two sources.
 mod comparison;
 /// Fetches bars from a second source for comparison.
@@ -32,6 +36,8 @@ mod messages;
 mod parts;
 /// Determines the days to request.
 mod plan;
+/// The fewest calls for some securities and days.
+pub mod request_plan;
 /// Reads the data that rows are validated against.
 mod row_context;
 /// Attempts, back-off and fallback sources.
@@ -49,5 +55,5 @@ mod ticks;
 
 pub use actor::Fetcher;
 pub use calendar_watch::CalendarWatch;
-pub use messages::{FetchBars, FetchFactors, FetchList, FetchTicks, RefreshFacts};
+pub use messages::{FetchBars, FetchFactors, FetchList, FetchTicks, PlanCommand, RefreshFacts};
 pub use parts::StoredData;

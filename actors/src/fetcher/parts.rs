@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
+use chrono::NaiveDate;
 
-use crate::domain::{TaskCounts, TaskReport};
+use crate::domain::{DateRange, TaskCounts, TaskReport};
 use crate::fetcher::cross_check::CrossCheck;
-use crate::fetcher::cross_section::CrossSections;
+use crate::fetcher::cross_section::{CrossSections, Sharing, whole_days};
 use crate::fetcher::plan::FetchPlanner;
 use crate::fetcher::row_context::RowContextReader;
 use crate::fetcher::source_caller::{FetchFailed, NotFetched, SourceCaller};
@@ -17,6 +18,7 @@ use crate::market_cache::last_closes::LastCloses;
 use crate::market_cache::latest_times::{LatestBars, LatestTimes};
 use crate::pipeline::{RowBudget, TaskGuard};
 use crate::ports::{SourceErrorKind, StoreSet, Swappable};
+use crate::settings::{ActorSettings, FetchSettings};
 use crate::store_retry::StoreOutage;
 use crate::supervision::StatusBoard;
 use crate::validator::Validator;
@@ -60,6 +62,16 @@ pub(crate) struct FetchParts {
 }
 
 impl FetchParts {
+    /// The trading days of a range, if they are few enough to be fetched as whole days.
+    pub(crate) async fn whole_days(&self, range: DateRange, settings: &ActorSettings) -> Option<Vec<NaiveDate>> {
+        whole_days(range, &self.row_context.facts(settings).await.calendar)
+    }
+
+    /// Decides for a task whether it shares whole days with others.
+    pub(crate) fn sharing<'a>(&'a self, settings: &'a FetchSettings, is_planned: bool) -> Sharing<'a> {
+        Sharing { board: &self.board, settings, is_planned }
+    }
+
     /// Ends a task that no source answered. What no configured source offers for this kind of security is no failure.
     pub(crate) fn fail(&self, guard: TaskGuard, failed: NotFetched) {
         let FetchFailed { error, attempts } = match failed {

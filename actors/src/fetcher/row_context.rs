@@ -43,12 +43,13 @@ impl RowContextReader {
     }
 
     /// Collects the data that these bars are validated against. Suspensions are requested only if days are missing.
-    /// Factors are read only if a price jumps from one day to the next.
+    /// Factors are read only if a price jumps from one day to the next. `by_day`: many tasks request the same days.
     pub(crate) async fn known_days(
         &self,
         request: &BarRequest,
         bars: &[FetchedBar],
         mut notes: Vec<DayNote>,
+        by_day: bool,
         settings: &ActorSettings,
     ) -> KnownDays {
         let BarRequest { code, frequency, range } = *request;
@@ -59,7 +60,7 @@ impl RowContextReader {
         let (calendar, listing) = (&facts.calendar, facts.listing(code));
         let requested = RequestedDays { range, frequency, calendar, listing, suspended: &suspended };
         let missing = requested.missing_days(&days(bars), shanghai_clock::now());
-        let reported = self.suspended_days(code, &missing, settings).await;
+        let reported = self.suspended_days(code, &missing, by_day.then_some(range), settings).await;
         notes.extend(reported.into_iter().map(DayNote::suspended));
         let mut known = KnownDays::new(facts, notes, None);
         if frequency == Frequency::Day {
@@ -87,11 +88,12 @@ impl RowContextReader {
     }
 
     /// The days among `missing` on which a source of daily bars reports a suspension. Without an answer they count as
-    /// missing.
+    /// missing. `shared` is the range of days that many tasks request together.
     pub(crate) async fn suspended_days(
         &self,
         code: Code,
         missing: &[NaiveDate],
+        shared: Option<DateRange>,
         settings: &ActorSettings,
     ) -> Vec<NaiveDate> {
         if missing.is_empty() || !settings.quality.ask_suspensions {
@@ -99,7 +101,7 @@ impl RowContextReader {
         }
         let mut sources = self.sources.pin().of(DataKind::Bars);
         sources.retain(|source| !self.circuits.is_open(source.name()));
-        let reported = self.suspensions.among(&sources, code, missing).await;
+        let reported = self.suspensions.among(&sources, code, missing, shared).await;
         reported.map(Option::unwrap_or_default).unwrap_or_else(|error| {
             tracing::debug!(%code, %error, "suspensions not available; missing days count as missing");
             Vec::new()

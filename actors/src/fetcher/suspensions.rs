@@ -8,18 +8,19 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 
 use crate::domain::{Code, DateRange};
-use crate::fetcher::day_cache::SharedDays;
+use crate::fetcher::day_cache::{SharedDays, answer_of};
 use crate::ports::{MarketSource, SourceError};
 
 /// Maximum number of days that are requested as whole days: a task alone makes so many calls in place of one.
 const MAX_DAYS: usize = 5;
 
-/// The codes that a source reports as suspended on a day; `None` if the source does not report suspensions; the error
-/// if it permanently refuses.
-type SuspensionAnswer = Result<Option<Arc<HashSet<Code>>>, SourceError>;
+/// The suspensions that a source reports in some days; `None` if the source does not report suspensions; the error if
+/// it permanently refuses.
+type SuspensionAnswer = Result<Option<Arc<HashSet<(Code, NaiveDate)>>>, SourceError>;
 
 /// Requests suspensions. A few days are requested as whole days, so that the tasks of an evening share the answers;
-/// many days are requested code by code, and so are a few if the source has no answer for a whole day.
+/// many days are requested code by code, and so are a few if the source has no answer for a whole day. Tasks that were
+/// planned by day share one answer for all their days.
 #[derive(Default)]
 pub struct Suspensions {
     days: SharedDays<SuspensionAnswer>,
@@ -28,16 +29,18 @@ pub struct Suspensions {
 impl Suspensions {
     /// The days among `days`, in order, on which the security was suspended, as the first source that reports
     /// suspensions says. One that does not know all of them decides only if it has one. `None` if no source reports
-    /// any. If no source answers and some fail, returns the first error.
+    /// any. If no source answers and some fail, returns the first error. `shared` is the range of days that many tasks
+    /// request together.
     pub async fn among(
         &self,
         sources: &[Arc<dyn MarketSource>],
         code: Code,
         days: &[NaiveDate],
+        shared: Option<DateRange>,
     ) -> Result<Option<Vec<NaiveDate>>, SourceError> {
         let (mut failed, mut nothing) = (None, None);
         for source in sources {
-            match self.reported(source, code, days).await {
+            match self.reported(source, code, days, shared).await {
                 Ok(Some(suspended)) if suspended.is_empty() && !source.knows_all_suspensions() => {
                     nothing = Some(suspended);
                 }
@@ -54,34 +57,46 @@ impl Suspensions {
         source: &Arc<dyn MarketSource>,
         code: Code,
         days: &[NaiveDate],
+        shared: Option<DateRange>,
     ) -> Result<Option<Vec<NaiveDate>>, SourceError> {
         let Some((start, end)) = days.first().copied().zip(days.last().copied()) else { return Ok(None) };
-        let of_code = async || {
-            let reported = source.suspensions(code, DateRange { start, end }).await?;
-            Ok(reported.map(|reported| {
-                let reported: HashSet<NaiveDate> = reported.into_iter().collect();
-                days.iter().copied().filter(|day| reported.contains(day)).collect()
-            }))
+        let ranges: Vec<DateRange> = match shared {
+            Some(range) => vec![range],
+            None if days.len() <= MAX_DAYS => days.iter().map(|day| DateRange { start: *day, end: *day }).collect(),
+            None => return of_code(source, code, days, DateRange { start, end }).await,
         };
-        if days.len() > MAX_DAYS {
-            return of_code().await;
-        }
         let mut suspended = Vec::new();
-        for day in days {
-            match self.days.answer(source.name(), *day, async || ask(source, *day).await).await?? {
-                Some(codes) if codes.contains(&code) => suspended.push(*day),
-                Some(_) => {}
-                None => return of_code().await,
+        for range in ranges {
+            let answer = self.days.of_range(source.name(), range);
+            match answer_of(&answer, async || ask(source, range).await).await?? {
+                Some(all) => suspended.extend(days.iter().filter(|day| all.contains(&(code, **day)))),
+                // Thousands of tasks share the days. A call for each of them would cost more than all bars.
+                None if shared.is_some() => return Ok(None),
+                None => return of_code(source, code, days, DateRange { start, end }).await,
             }
         }
         Ok(Some(suspended))
     }
 }
 
-/// Requests the suspensions of a day. A permanent error is cached like an answer; a transient error is not cached.
-async fn ask(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<SuspensionAnswer, SourceError> {
-    match source.day_suspensions(day).await {
-        Ok(reported) => Ok(Ok(reported.map(|codes| Arc::new(codes.into_iter().collect())))),
+/// Requests the suspensions of one security.
+async fn of_code(
+    source: &Arc<dyn MarketSource>,
+    code: Code,
+    days: &[NaiveDate],
+    range: DateRange,
+) -> Result<Option<Vec<NaiveDate>>, SourceError> {
+    let reported = source.suspensions(code, range).await?;
+    Ok(reported.map(|reported| {
+        let reported: HashSet<NaiveDate> = reported.into_iter().collect();
+        days.iter().copied().filter(|day| reported.contains(day)).collect()
+    }))
+}
+
+/// Requests the suspensions of all securities. A permanent error is cached like an answer; a transient error is not.
+async fn ask(source: &Arc<dyn MarketSource>, range: DateRange) -> Result<SuspensionAnswer, SourceError> {
+    match source.all_suspensions(range).await {
+        Ok(reported) => Ok(Ok(reported.map(|suspended| Arc::new(suspended.into_iter().collect())))),
         Err(error) if error.kind.is_transient() => Err(error),
         Err(error) => Ok(Err(error)),
     }
@@ -124,11 +139,12 @@ mod tests {
             self.answer()
         }
 
-        async fn day_suspensions(&self, day: NaiveDate) -> Result<Option<Vec<Code>>, SourceError> {
+        async fn all_suspensions(&self, range: DateRange) -> Result<Option<Vec<(Code, NaiveDate)>>, SourceError> {
             tokio::task::yield_now().await;
-            let is_day = |reported: &NaiveDate| *reported == day;
-            let of_day = |days: Vec<NaiveDate>| days.into_iter().filter(is_day).map(|_| code(0)).collect();
-            self.answer().map(|reported| reported.map(of_day))
+            let of_days = |days: Vec<NaiveDate>| {
+                days.into_iter().filter(|day| range.contains(*day)).map(|day| (code(0), day)).collect()
+            };
+            self.answer().map(|reported| reported.map(of_days))
         }
     }
 
@@ -151,7 +167,7 @@ mod tests {
             ([vendor.clone()], Arc::new(Suspensions::default()));
         let tasks = (0..100).map(|n| {
             let (sources, suspensions) = (sources.clone(), suspensions.clone());
-            tokio::spawn(async move { suspensions.among(&sources, code(n), &[day(2), day(3)]).await.unwrap() })
+            tokio::spawn(async move { suspensions.among(&sources, code(n), &[day(2), day(3)], None).await.unwrap() })
         });
         for (n, task) in tasks.collect::<Vec<_>>().into_iter().enumerate() {
             assert_eq!(task.await.unwrap(), Some(if n == 0 { vec![day(3)] } else { vec![] }));
@@ -164,7 +180,7 @@ mod tests {
         let vendor = vendor("reporting", Ok(Some((1..=31).map(day).collect())));
         let sources: [Arc<dyn MarketSource>; 1] = [vendor.clone()];
         let missing: Vec<NaiveDate> = (8..=19).map(day).collect();
-        assert_eq!(Suspensions::default().among(&sources, code(7), &missing).await, Ok(Some(missing)));
+        assert_eq!(Suspensions::default().among(&sources, code(7), &missing, None).await, Ok(Some(missing)));
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 1);
     }
 
@@ -193,12 +209,29 @@ mod tests {
     #[tokio::test]
     async fn a_source_without_whole_days_is_asked_by_code() {
         let sources: [Arc<dyn MarketSource>; 1] = [Arc::new(ByCode)];
-        let suspended = Suspensions::default().among(&sources, code(0), &[day(2), day(3)]).await;
+        let suspended = Suspensions::default().among(&sources, code(0), &[day(2), day(3)], None).await;
         assert_eq!(suspended, Ok(Some(vec![day(2)])));
         let other = vendor("reporting", Ok(Some(vec![day(3)])));
         let both: [Arc<dyn MarketSource>; 2] = [Arc::new(ByCode), other];
-        assert_eq!(Suspensions::default().among(&both, code(0), &[day(3)]).await, Ok(Some(vec![day(3)])));
-        assert_eq!(Suspensions::default().among(&sources, code(0), &[day(3)]).await, Ok(Some(vec![])), "it answered");
+        assert_eq!(Suspensions::default().among(&both, code(0), &[day(3)], None).await, Ok(Some(vec![day(3)])));
+        assert_eq!(
+            Suspensions::default().among(&sources, code(0), &[day(3)], None).await,
+            Ok(Some(vec![])),
+            "it answered"
+        );
+    }
+
+    #[tokio::test]
+    async fn tasks_planned_by_day_share_one_answer_for_all_days() {
+        let vendor = vendor("reporting", Ok(Some((8..=12).map(day).collect())));
+        let sources: [Arc<dyn MarketSource>; 2] = [Arc::new(ByCode), vendor.clone()];
+        let (suspensions, all) = (Suspensions::default(), DateRange { start: day(1), end: day(31) });
+        let missing: Vec<NaiveDate> = (8..=19).map(day).collect();
+        for n in 0..100 {
+            let expected = if n == 0 { missing[..5].to_vec() } else { Vec::new() };
+            assert_eq!(suspensions.among(&sources, code(n), &missing, Some(all)).await, Ok(Some(expected)), "{n}");
+        }
+        assert_eq!(vendor.calls.load(Ordering::SeqCst), 1, "and the source without whole days is not asked by code");
     }
 
     #[tokio::test]
@@ -208,11 +241,11 @@ mod tests {
         let sources: [Arc<dyn MarketSource>; 3] = [forbidden.clone(), silent, reporting];
         let suspensions = Suspensions::default();
         let second = [day(2)];
-        assert_eq!(suspensions.among(&sources, code(0), &second).await, Ok(Some(vec![day(2)])));
-        assert_eq!(suspensions.among(&sources[1..2], code(0), &second).await, Ok(None));
-        let refused = suspensions.among(&sources[..2], code(0), &second).await.unwrap_err();
+        assert_eq!(suspensions.among(&sources, code(0), &second, None).await, Ok(Some(vec![day(2)])));
+        assert_eq!(suspensions.among(&sources[1..2], code(0), &second, None).await, Ok(None));
+        let refused = suspensions.among(&sources[..2], code(0), &second, None).await.unwrap_err();
         assert!(refused.to_string().contains("no points"), "{refused}");
         assert_eq!(forbidden.calls.load(Ordering::SeqCst), 1, "a permanent refusal costs one call");
-        assert_eq!(suspensions.among(&sources[2..], code(0), &[]).await, Ok(None), "no days to request");
+        assert_eq!(suspensions.among(&sources[2..], code(0), &[], None).await, Ok(None), "no days to request");
     }
 }

@@ -73,7 +73,7 @@ pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, setting
         None => ExpectedRows::default(),
         Some(requested) => {
             let missing = requested.missing_days(&present, shanghai_clock::now());
-            let suspended = parts.row_context.suspended_days(code, &missing, settings).await;
+            let suspended = parts.row_context.suspended_days(code, &missing, None, settings).await;
             RequestedDays { suspended: &suspended, ..requested }.expect(&present, shanghai_clock::now())
         }
     };

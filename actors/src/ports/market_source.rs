@@ -45,13 +45,19 @@ pub trait MarketSource: Send + Sync {
         Ok(NotedBars { bars: self.bars(request).await?, ..NotedBars::default() })
     }
 
-    /// Whether the source supports [`Self::day_bars`] and would return the bar of this security.
-    fn has_day_bars(&self, code: Code) -> bool {
-        let _unused = code;
-        false
+    /// What one call can return, for whoever plans calls.
+    fn abilities(&self, kind: DataKind) -> Abilities {
+        let _unused = kind;
+        Abilities::default()
     }
 
-    /// The bars of all securities on one day, in one call.
+    /// Whether whole days contain this security, where the source gives them.
+    fn covers_in_whole_days(&self, code: Code) -> bool {
+        let _unused = code;
+        true
+    }
+
+    /// The bars of all securities on one day.
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
         let _unused = day;
         Err(self.not_offered(DataKind::Bars))
@@ -73,9 +79,10 @@ pub trait MarketSource: Send + Sync {
         true
     }
 
-    /// All securities that were suspended for the whole day, in one call; `None` if the source does not provide this.
-    async fn day_suspensions(&self, day: NaiveDate) -> Result<Option<Vec<Code>>, SourceError> {
-        let _unused = day;
+    /// The securities that were suspended all day, with the day, in one call for all securities and days; `None` if the
+    /// source does not provide this.
+    async fn all_suspensions(&self, range: DateRange) -> Result<Option<Vec<(Code, NaiveDate)>>, SourceError> {
+        let _unused = range;
         Ok(None)
     }
 
@@ -89,12 +96,6 @@ pub trait MarketSource: Send + Sync {
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
         let _unused = (code, range);
         Err(self.not_offered(DataKind::Factors))
-    }
-
-    /// Whether the source supports [`Self::day_factors`] and would return the factor of this security.
-    fn has_day_factors(&self, code: Code) -> bool {
-        let _unused = code;
-        false
     }
 
     /// The raw adjustment factors of all securities on one day, in one call.
@@ -116,6 +117,24 @@ pub trait MarketSource: Send + Sync {
     /// The error for data that the source does not have.
     fn not_offered(&self, kind: DataKind) -> SourceError {
         SourceError { source_name: self.name(), request: kind.to_string(), kind: SourceErrorKind::NotOffered(kind) }
+    }
+}
+
+/// What one call to a source can return for a kind of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// Maximum number of rows in an answer for one security. Further rows take further calls.
+    pub rows_per_call: usize,
+    /// Maximum number of rows in an answer for all securities of one day; `None` if there is no such call.
+    pub rows_per_day_call: Option<usize>,
+    /// Maximum number of calls per minute; 0 if there is no limit.
+    pub calls_per_minute: u32,
+}
+
+impl Default for Abilities {
+    /// Calls for one security, with any number of rows.
+    fn default() -> Self {
+        Self { rows_per_call: usize::MAX, rows_per_day_call: None, calls_per_minute: 0 }
     }
 }
 

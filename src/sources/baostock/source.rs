@@ -9,7 +9,7 @@ use std::time::Duration;
 use actors::domain::{
     Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId, shanghai_clock,
 };
-use actors::ports::{BarRequest, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
+use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use secrecy::{ExposeSecret, SecretString};
@@ -232,7 +232,13 @@ impl MarketSource for BaoStockSource {
         Ok(self.rows(query, &format!("{code} {frequency} {range}")).await?.into_iter().collect())
     }
 
-    fn has_day_bars(&self, code: Code) -> bool {
+    fn abilities(&self, kind: DataKind) -> Abilities {
+        // The answer for a whole day has no pages.
+        let rows_per_day_call = (kind == DataKind::Bars).then_some(usize::MAX);
+        Abilities { rows_per_call: PAGE_ROWS, rows_per_day_call, calls_per_minute: self.limiter.calls_per_minute() }
+    }
+
+    fn covers_in_whole_days(&self, code: Code) -> bool {
         baostock_code(code).is_ok()
     }
 
@@ -245,16 +251,21 @@ impl MarketSource for BaoStockSource {
     }
 
     async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
-        if !self.has_day_bars(code) {
+        if !self.covers_in_whole_days(code) {
             return Ok(None);
         }
         let noted = self.noted_bars(&BarRequest { code, frequency: Frequency::Day, range }).await?;
         Ok(Some(noted.notes.into_iter().filter(|note| note.is_suspended).map(|note| note.day).collect()))
     }
 
-    async fn day_suspensions(&self, day: NaiveDate) -> Result<Option<Vec<Code>>, SourceError> {
-        let noted = self.noted_day_bars(day).await?;
-        Ok(Some(noted.notes.into_iter().filter(|(_, note)| note.is_suspended).map(|(code, _)| code).collect()))
+    async fn all_suspensions(&self, range: DateRange) -> Result<Option<Vec<(Code, NaiveDate)>>, SourceError> {
+        // Each day of bars notes its suspensions. Asked for several days, this would be a call for each of them again.
+        if range.start != range.end {
+            return Ok(None);
+        }
+        let noted = self.noted_day_bars(range.start).await?;
+        let suspended = noted.notes.into_iter().filter(|(_, note)| note.is_suspended);
+        Ok(Some(suspended.map(|(code, note)| (code, note.day)).collect()))
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actors::domain::{
     Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field, Frequency, SourceId,
 };
-use actors::ports::{BarRequest, DataKind, MarketSource, SourceError, SourceErrorKind};
+use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime};
 
@@ -270,8 +270,10 @@ impl<D: Database> MarketSource for DatabaseSource<D> {
         .await
     }
 
-    fn has_day_bars(&self, _code: Code) -> bool {
-        self.holds_all_in_one_table()
+    fn abilities(&self, kind: DataKind) -> Abilities {
+        let has_days = kind == DataKind::Bars && self.holds_all_in_one_table();
+        let calls_per_minute = self.limiter.calls_per_minute();
+        Abilities { rows_per_day_call: has_days.then_some(usize::MAX), calls_per_minute, ..Abilities::default() }
     }
 
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {

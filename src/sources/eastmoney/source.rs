@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, FetchedBar, FetchedStock, Field, Frequency, SourceId};
-use actors::ports::{BarRequest, MarketSource, NotedBars, SourceError, SourceErrorKind};
+use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, NotedBars, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 
@@ -179,6 +179,10 @@ impl MarketSource for EastMoneySource {
 
     fn retire(&self) {
         self.limiter.retire();
+    }
+
+    fn abilities(&self, _kind: DataKind) -> Abilities {
+        Abilities { calls_per_minute: self.limiter.calls_per_minute(), ..Abilities::default() }
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {

@@ -80,6 +80,11 @@ impl RateLimiter {
         lock(&self.interfaces).values().map(|interface| interface.throttled()).collect()
     }
 
+    /// The configured number of calls per minute to an interface; 0 if there is no limit.
+    pub fn calls_per_minute(&self) -> u32 {
+        self.budget.limits.per_minute
+    }
+
     /// Stops sending. Requests that wait now or arrive later fail with [`SourceErrorKind::Replaced`].
     pub fn retire(&self) {
         self.is_replaced.send_replace(true);

@@ -9,7 +9,7 @@ use actors::domain::{
     Code, DateRange, DayNote, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, Field, Frequency, SourceId,
     shanghai_clock,
 };
-use actors::ports::{BarRequest, MarketSource, NotedBars, SourceError, SourceErrorKind};
+use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, NotedBars, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 
@@ -135,6 +135,11 @@ impl MarketSource for TdxSource {
 
     fn retire(&self) {
         self.client.limiter.retire();
+    }
+
+    fn abilities(&self, _kind: DataKind) -> Abilities {
+        // Pages are counted from the newest bar back, so several requests for older days would read these again.
+        Abilities { calls_per_minute: self.client.limiter.calls_per_minute(), ..Abilities::default() }
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
-use actors::ports::{BarRequest, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
+use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use secrecy::{ExposeSecret, SecretString};
@@ -207,8 +207,14 @@ impl MarketSource for TushareSource {
         }
     }
 
-    fn has_day_bars(&self, _code: Code) -> bool {
-        true
+    fn abilities(&self, kind: DataKind) -> Abilities {
+        let (rows_per_call, rows_per_day_call) = match kind {
+            DataKind::Bars => (Daily::PAGE_ROWS, Some(DailyOfAll::PAGE_ROWS)),
+            DataKind::Factors => (AdjFactor::PAGE_ROWS, Some(AdjFactorOfAll::PAGE_ROWS)),
+            DataKind::MinuteBars => (StkMins::PAGE_ROWS, None),
+            DataKind::Ticks | DataKind::Stocks | DataKind::TradeDays => (usize::MAX, None),
+        };
+        Abilities { rows_per_call, rows_per_day_call, calls_per_minute: self.limiter.calls_per_minute() }
     }
 
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
@@ -225,18 +231,14 @@ impl MarketSource for TushareSource {
         Ok(suspended_days.map(|rows| rows.into_iter().filter(|(of, _)| *of == code).map(|(_, day)| day).collect()))
     }
 
-    async fn day_suspensions(&self, day: NaiveDate) -> Result<Option<Vec<Code>>, SourceError> {
-        let call = SuspendD { code: None, range: DateRange { start: day, end: day } };
-        let suspended_days = self.suspended(&call, &format!(" for all securities on {day}")).await?;
-        Ok(suspended_days.map(|rows| rows.into_iter().filter(|(_, of)| *of == day).map(|(code, _)| code).collect()))
+    async fn all_suspensions(&self, range: DateRange) -> Result<Option<Vec<(Code, NaiveDate)>>, SourceError> {
+        let call = SuspendD { code: None, range };
+        let suspended_days = self.suspended(&call, &format!(" for all securities {range}")).await?;
+        Ok(suspended_days.map(|rows| rows.into_iter().filter(|(_, day)| range.contains(*day)).collect()))
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
         self.rows(&AdjFactor { code, range }, &format!(" {code} {range}")).await
-    }
-
-    fn has_day_factors(&self, _code: Code) -> bool {
-        true
     }
 
     async fn day_factors(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedFactor)>, SourceError> {

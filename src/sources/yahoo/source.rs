@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use actors::domain::{Code, FetchedBar, Frequency, SourceId, shanghai_clock};
-use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
+use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use reqwest::Url;
 
@@ -119,6 +119,10 @@ impl MarketSource for YahooSource {
 
     fn retire(&self) {
         self.limiter.retire();
+    }
+
+    fn abilities(&self, _kind: DataKind) -> Abilities {
+        Abilities { calls_per_minute: self.limiter.calls_per_minute(), ..Abilities::default() }
     }
 
     async fn bars(&self, request: &BarRequest) -> Result<Vec<FetchedBar>, SourceError> {

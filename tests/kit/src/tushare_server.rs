@@ -74,6 +74,8 @@ pub enum Fault {
     Body(String),
     /// Sends no answer until the fault is cleared, then closes the connection.
     Hang,
+    /// Refuses calls for all securities of a day; the account may only ask for single ones.
+    NoWholeDays,
 }
 
 impl Fault {
@@ -276,6 +278,11 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
             let half: String = whole.chars().take(whole.chars().count() / 2).collect();
             Ok(state.reject(json(half)))
         }
+        Some(Fault::NoWholeDays) if call.api_name == "daily" && call.codes().is_empty() => Ok(state.refuse(
+            40203,
+            "抱歉，您没有接口访问权限，权限的具体详情访问：https://tushare.pro/document/1?doc_id=108。",
+        )),
+        Some(Fault::NoWholeDays) => Ok(state.answer(&call, LabelForm::Text)),
         Some(Fault::Refused(code, text)) => Ok(state.refuse(code, &text)),
         Some(Fault::Body(body)) => Ok(state.reject(json(body))),
         Some(Fault::Html) => Ok(state.reject(html(200, None))),
