@@ -111,22 +111,26 @@ mod tests {
         Done { codes: codes.iter().map(|n| code(*n)).collect(), range }
     }
 
-    fn left_of(codes: &[u32], done: &[Done]) -> Vec<(Vec<Code>, Vec<Range<usize>>)> {
+    /// Securities with the ends of the runs that are left.
+    type Left = (Vec<Code>, Vec<(usize, usize)>);
+
+    fn left_of(codes: &[u32], done: &[Done]) -> Vec<Left> {
         let codes: Vec<Code> = codes.iter().map(|n| code(*n)).collect();
-        left(&codes, &units(), done).into_iter().map(|group| (group.codes.to_vec(), group.runs)).collect()
+        let ends = |group: &Group| group.runs.iter().map(|run| (run.start, run.end)).collect();
+        left(&codes, &units(), done).into_iter().map(|group| (group.codes.to_vec(), ends(&group))).collect()
     }
 
     #[test]
     fn a_new_security_is_left_alone() {
         let all = [done(&[1, 2, 3], 0, 59), done(&[1, 2, 3], 60, 99)];
         assert_eq!(left_of(&[1, 2, 3], &all), []);
-        assert_eq!(left_of(&[1, 4, 2, 3], &all), [(vec![code(4)], vec![0..100])]);
+        assert_eq!(left_of(&[1, 4, 2, 3], &all), [(vec![code(4)], vec![(0, 100)])]);
     }
 
     #[test]
     fn groups_have_the_same_units_left() {
         let some = [done(&[1, 2, 9], 0, 9), done(&[1, 2], 20, 70), done(&[3], 0, 99)];
-        let expected = [(vec![code(4), code(5)], vec![0..100]), (vec![code(1), code(2)], vec![10..20, 71..100])];
+        let expected = [(vec![code(4), code(5)], vec![(0, 100)]), (vec![code(1), code(2)], vec![(10, 20), (71, 100)])];
         assert_eq!(left_of(&[4, 1, 2, 3, 5], &some), expected);
     }
 
@@ -135,6 +139,6 @@ mod tests {
         let mut part = done(&[1], 3, 5);
         part.range.start = part.range.start.succ_opt().unwrap();
         part.range.end = part.range.end.pred_opt().unwrap();
-        assert_eq!(left_of(&[1], &[part]), [(vec![code(1)], vec![0..4, 5..100])]);
+        assert_eq!(left_of(&[1], &[part]), [(vec![code(1)], vec![(0, 4), (5, 100)])]);
     }
 }

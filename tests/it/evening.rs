@@ -211,7 +211,7 @@ fn months_of_all_codes_are_split_by_day_over_the_group() {
     let mut scene = Scene::with_source("months", PROGRAM, vendor(&codes, &days));
     scene.list_codes(&codes);
     let _workers = ["n1", "n2"].map(|node| scene.start(node));
-    ["n1", "n2"].map(|node| scene.wait_for_status(node, "running"));
+    ["n1", "n2"].iter().for_each(|node| scene.wait_for_status(node, "running"));
     scene.send(&[MONTHS.as_bytes().to_vec()]);
     wait_until_parts_are_done(&scene, 4);
     scene.assert_exact(&codes);
@@ -256,7 +256,7 @@ fn an_evening_of_four_workers_takes_at_most_10_calls() {
     let mut scene = Scene::with_source("evening_of_four", PROGRAM, vendor(&codes, &days[..1]));
     let nodes = ["n1", "n2", "n3", "n4"];
     let _workers = nodes.map(|node| scene.start(node));
-    nodes.map(|node| scene.wait_for_status(node, "running"));
+    nodes.iter().for_each(|node| scene.wait_for_status(node, "running"));
     let start = format!(r#""start_date":"{0}","end_date":"{0}""#, days[0].format("%Y%m%d"));
     scene.send_snapshots(&codes, &start);
     scene.wait_until_committed();
