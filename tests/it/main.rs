@@ -49,6 +49,7 @@ mod secrets;
 mod secure_failover;
 mod secure_kafka;
 mod secure_servers;
+mod secure_sources;
 mod send;
 mod signals;
 mod source_pairs;

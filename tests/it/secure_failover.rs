@@ -1,15 +1,15 @@
 // Upstream: none
-// Downstream: kit, main_job, secure_servers
+// Downstream: kit, main_job
 // Role: Tests the death of one of several servers in mid-run: a Redis master under Sentinels, a ClickHouse host.
 
 use kit::certificates::{Authority, Validity};
 use kit::scene::{Scene, TIMEOUT};
 use kit::secure_redis::SentinelSet;
+use kit::secure_stack::clickhouse_address;
 use kit::tls_front::TlsFront;
 use kit::wait::{wait_for, wait_until};
 
 use crate::main_job::{Market, PROGRAM, market};
-use crate::secure_servers::clickhouse_address;
 
 #[test]
 fn heartbeats_follow_a_failover_of_sentinels() {

@@ -1,13 +1,12 @@
-// Upstream: secure_failover
+// Upstream: none
 // Downstream: kit, main_job, secure_kafka
 // Role: Tests TLS and logins on all servers at once: the main job is exact, and the check tells of each server.
 
 use kit::certificates::{Authority, Identity, Validity};
 use kit::scene::{Scene, TIMEOUT, needs_apache_kafka};
-use kit::secure_kafka::{self, SecureKafka};
 use kit::secure_mariadb::{self, SecureMariaDb};
 use kit::secure_redis::{self, SecureRedis};
-use kit::services::required;
+use kit::secure_stack::{SECRETS, SecureStack, clickhouse_address};
 use kit::tls_front::TlsFront;
 use kit::tushare_server::TushareServer;
 use kit::wait::wait_until;
@@ -15,42 +14,17 @@ use kit::wait::wait_until;
 use crate::main_job::{Market, PROGRAM, market};
 use crate::secure_kafka::{check_servers, line_of, run};
 
-/// `host:port` of the shared ClickHouse engine.
-pub fn clickhouse_address() -> String {
-    required("TEST_CLICKHOUSE_URL").trim_start_matches("http://").to_owned()
-}
-
 #[test]
 fn main_job_is_exact_with_tls_on_all_servers() {
     if !needs_apache_kafka("TLS and SASL listeners") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new(folder.path(), "ca");
-    let (good, soon) = (authority.server("good", Validity::NOW), authority.server("soon", Validity::for_days(5)));
-    let client = authority.client("worker", Validity::NOW);
-    let broker = SecureKafka::start(folder.path(), &authority);
-    let redis = SecureRedis::start(folder.path(), &authority, &soon, true);
-    let mariadb = SecureMariaDb::start(folder.path(), &authority, &good);
-    let front = TlsFront::start(clickhouse_address(), &good, Some(&authority));
+    let stack = SecureStack::start(folder.path());
     let Market { codes, data, .. } = market(30, 5);
     let source = TushareServer::start(data).unwrap();
-    let mut scene = Scene::on_broker("securall", PROGRAM, source, &broker.address());
-    mariadb.create(&scene.name, &authority);
-    for section in ["kafka", "redis", "clickhouse", "mysql"] {
-        scene.set(&format!("{section}.ca_file"), authority.ca_file.display());
-        scene.set(&format!("{section}.certificate_file"), client.certificate.display());
-        scene.set(&format!("{section}.key_file"), client.key.display());
-    }
-    scene.set("kafka.brokers", format!("[\"127.0.0.1:{}\"]", broker.sasl_ssl));
-    scene.set("kafka.security.protocol", "sasl_ssl").set("kafka.sasl.mechanism", "SCRAM-SHA-512");
-    scene.set("kafka.sasl.user", secure_kafka::USER).set("kafka.sasl.password", secure_kafka::PASSWORD);
-    scene.set("redis.port", redis.port()).set("redis.tls", true);
-    scene.set("redis.user", secure_redis::USER).set("redis.password", secure_redis::PASSWORD);
-    scene.set("clickhouse.port", front.address().port()).set("clickhouse.tls", true);
-    scene.set("clickhouse.settings", "[max_threads=2]");
-    scene.set("mysql.port", mariadb.port).set("mysql.tls", "verify_identity");
-    scene.set("mysql.user", secure_mariadb::CERTIFIED_USER).set("mysql.password", secure_mariadb::PASSWORD);
+    let mut scene = Scene::on_broker("securall", PROGRAM, source, &stack.kafka.address());
+    stack.protect(&mut scene);
 
     let (code, text) = check_servers(&scene, "check");
     assert_eq!(code, Some(0), "{text}");
@@ -69,9 +43,9 @@ fn main_job_is_exact_with_tls_on_all_servers() {
     scene.wait_until_committed();
     scene.assert_exact(&codes);
     assert_eq!(scene.dead_letters().len(), 0);
-    assert!(front.num_sessions() > 0);
+    assert!(stack.front.num_sessions() > 0);
     let log = worker.log_text() + &text;
-    for secret in [secure_kafka::PASSWORD, secure_redis::PASSWORD, secure_mariadb::PASSWORD, "PRIVATE KEY"] {
+    for secret in SECRETS {
         assert!(!log.contains(secret), "a secret is shown");
     }
 }

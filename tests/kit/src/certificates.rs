@@ -1,4 +1,4 @@
-// Upstream: secure_kafka, secure_mariadb, secure_redis, tests::it, tls_front
+// Upstream: secure_kafka, secure_mariadb, secure_redis, secure_stack, tests::it, tls_front
 // Downstream: none
 // Role: A certificate authority of a test: makes PEM files of servers and clients, valid, expired or for other names.
 

@@ -53,6 +53,8 @@ pub mod secure_kafka;
 pub mod secure_mariadb;
 /// Private Redis servers with TLS, users and Sentinels.
 pub mod secure_redis;
+/// All servers with TLS and logins.
+pub mod secure_stack;
 /// Damage to the broker's files.
 pub mod segment;
 /// Addresses of the real servers.

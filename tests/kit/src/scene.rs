@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline, tests::it
+// Upstream: benches::pipeline, secure_stack, tests::it
 // Downstream: many
 // Role: The environment of one test on the real servers: topics, group, database, source, configuration, workers.
 

@@ -1,4 +1,4 @@
-// Upstream: tests::it
+// Upstream: secure_stack, tests::it
 // Downstream: certificates, services, wait
 // Role: A private Apache Kafka with TLS and SASL listeners, which a test can restart.
 

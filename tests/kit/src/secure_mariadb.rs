@@ -1,4 +1,4 @@
-// Upstream: tests::it
+// Upstream: secure_stack, tests::it
 // Downstream: certificates, services, wait
 // Role: A private MariaDB that requires TLS.
 

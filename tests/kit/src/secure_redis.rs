@@ -1,4 +1,4 @@
-// Upstream: tests::it
+// Upstream: secure_stack, tests::it
 // Downstream: certificates, services, wait
 // Role: Private Redis servers with TLS and ACL, and a master with a replica and Sentinels.
 

@@ -1,4 +1,4 @@
-// Upstream: tests::it
+// Upstream: secure_stack, tests::it
 // Downstream: certificates, own_thread
 // Role: Ends TLS in front of a plain server, and asks for client certificates if wanted.
 
