@@ -80,8 +80,9 @@ fn offering(kind: DataKind) -> String {
 /// A warning for each source that is the table into which the worker itself writes.
 fn own_stores(settings: &Settings) -> Vec<String> {
     let Settings { clickhouse, mysql, sources, .. } = settings;
-    let is_own_clickhouse = (&sources.clickhouse.host, sources.clickhouse.port, &sources.clickhouse.database)
-        == (&clickhouse.host, clickhouse.port, &clickhouse.database);
+    let source = format!("{}:{}", sources.clickhouse.host, sources.clickhouse.port);
+    let is_own_clickhouse = sources.clickhouse.database == clickhouse.database
+        && clickhouse.address().split(',').any(|address| address == source);
     let is_own_mysql = (&sources.mysql.host, sources.mysql.port, &sources.mysql.database)
         == (&mysql.host, mysql.port, &mysql.database);
     let mut warnings = Vec::new();

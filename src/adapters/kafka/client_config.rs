@@ -60,7 +60,10 @@ pub fn advice(text: &str) -> Option<&'static str> {
         ("certificate has expired", "the broker's certificate has expired: renew it (its CA is in kafka.ca_file)"),
         ("certificate is not yet valid", "the broker's certificate is not yet valid: see its dates and the clock"),
         ("mismatch", "the broker's certificate is for another name: see kafka.host or kafka.brokers"),
-        ("certificate verify failed", "the broker's certificate is of another CA: see kafka.ca_file"),
+        (
+            "certificate verify failed",
+            "the broker's certificate cannot be verified: see kafka.ca_file, its name and its dates",
+        ),
         (
             "certificate required",
             "the broker asks for a client certificate: see kafka.certificate_file and kafka.key_file",

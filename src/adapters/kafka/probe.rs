@@ -112,5 +112,10 @@ fn describe(
             None => answer.with_fault(topic.missing()),
         };
     }
+    let found = metadata.topics().iter().filter(|topic| needed.iter().any(|needed| needed.name == topic.name()));
+    let found: Vec<String> = found.map(|topic| format!("{} ({})", topic.name(), topic.partitions().len())).collect();
+    if !found.is_empty() {
+        answer = answer.with(format!("topics with their partitions: {}", found.join(", ")));
+    }
     if missing.is_empty() { answer.with("all topics exist") } else { answer }
 }

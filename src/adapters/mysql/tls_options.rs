@@ -59,8 +59,8 @@ pub fn explain(section: &str, error: &sqlx::Error) -> String {
         .map(|error| error.number());
     match number {
         Some(1045) => format!(
-            "{text}; check {section}.user and {section}.password; a user may need TLS or a client certificate \
-             ({section}.tls, {section}.certificate_file)"
+            "{text}; check {section}.user and {section}.password; if the server or the user requires TLS or a client \
+             certificate, set {section}.tls and {section}.certificate_file"
         ),
         Some(1044 | 1049) => format!("{text}; check {section}.database and the rights of {section}.user"),
         _ if matches!(error, sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::NotFound) => {

@@ -187,6 +187,11 @@ impl RedisServer {
         if self.tls.is_none() && (error.is_connection_dropped() || text.contains("unexpected end of file")) {
             return format!("{text}; if the server uses TLS on this port, set {section}.tls");
         }
+        if self.tls.is_some() && error.is_timeout() {
+            return format!(
+                "{text}; if the server does not use TLS on this port, see {section}.tls and {section}.port"
+            );
+        }
         with_advice(section, text)
     }
 }

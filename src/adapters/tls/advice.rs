@@ -1,4 +1,4 @@
-// Upstream: adapters::clickhouse, adapters::mysql, adapters::redis, sources::databases
+// Upstream: adapters::clickhouse, adapters::mysql, adapters::redis, inspect, sources::databases
 // Downstream: none
 // Role: Finds the setting to change for an error of a TLS connection, by the text of the error.
 
@@ -12,7 +12,12 @@ pub fn advice(section: &str, text: &str) -> Option<String> {
     } else if found("not valid yet") || found("NotValidYet") {
         "the server's certificate is not yet valid: see its dates and the clock".to_owned()
     } else if found("not valid for name") || found("NotValidForName") {
-        format!("the server's certificate is for another name: see {section}.host")
+        let list = match section {
+            "kafka" => " and kafka.brokers",
+            "clickhouse" => " and clickhouse.hosts",
+            _ => "",
+        };
+        format!("the server's certificate is for another name: see {section}.host{list}")
     } else if found("UnknownIssuer") {
         format!("the server's certificate is of another CA: see {section}.ca_file")
     } else if found("invalid peer certificate") {

@@ -104,6 +104,14 @@ impl TlsFiles {
         building.await.unwrap_or_else(|error| Err(TlsError::Library(section, error.to_string())))
     }
 
+    /// What verifies a server's certificate.
+    pub async fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+        let files = self.clone();
+        let section = self.section;
+        let building = tokio::task::spawn_blocking(move || files.verifier_of(&files.read_blocking()?));
+        building.await.unwrap_or_else(|error| Err(TlsError::Library(section, error.to_string())))
+    }
+
     /// The first client certificate, in DER form.
     pub async fn own_certificate(&self) -> Option<CertificateDer<'static>> {
         let (certificate, _) = self.read().await.ok()?.client?;
@@ -137,22 +145,27 @@ impl TlsFiles {
 
     fn build(&self) -> Result<ClientConfig, TlsError> {
         let pem = self.read_blocking()?;
+        let verifier = self.verifier_of(&pem)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = match &pem.ca {
-            Some(ca) => Arc::new(self.roots(ca)?),
-            None => system_roots().filter(|roots| !roots.is_empty()).ok_or(TlsError::NoRoots(self.section))?,
-        };
-        let library = |error: &dyn ToString| TlsError::Library(self.section, error.to_string());
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder =
-            builder.map_err(|error| library(&error))?.with_webpki_verifier(verifier.map_err(|error| library(&error))?);
+            builder.map_err(|error| TlsError::Library(self.section, error.to_string()))?.with_webpki_verifier(verifier);
         let Some((certificate, key)) = &pem.client else { return Ok(builder.with_no_client_auth()) };
         let chain = self.certificates("certificate_file", &self.certificate, certificate)?;
         let key = PrivateKeyDer::from_pem_slice(key.expose_secret())
             .map_err(|_| TlsError::NoKey { setting: self.setting("key_file"), path: self.key.clone() })?;
         let with_client = builder.with_client_auth_cert(chain, key);
         with_client.map_err(|error| TlsError::Client { section: self.section, error })
+    }
+
+    fn verifier_of(&self, pem: &Pem) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+        let roots = match &pem.ca {
+            Some(ca) => Arc::new(self.roots(ca)?),
+            None => system_roots().filter(|roots| !roots.is_empty()).ok_or(TlsError::NoRoots(self.section))?,
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+        verifier.map_err(|error| TlsError::Library(self.section, error.to_string()))
     }
 
     fn roots(&self, ca: &[u8]) -> Result<RootCertStore, TlsError> {

@@ -1,5 +1,5 @@
 // Upstream: app
-// Downstream: files, x509
+// Downstream: advice, files, x509
 // Role: Asks a server for its TLS version and certificate, whether or not the certificate can be trusted.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,8 +14,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::adapters::tls::advice::with_advice;
 use crate::adapters::tls::files::TlsFiles;
 use crate::adapters::tls::x509::CertificateFacts;
+
+/// A server's certificate, followed by those of its CAs.
+type Chain = Vec<CertificateDer<'static>>;
 
 /// How TLS begins on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,24 +39,49 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Maximum length of MySQL's greeting.
 const MAX_GREETING: usize = 4_096;
 
-/// The facts about TLS of a server for an operator. They contain what is wrong with the dates of the server's and of
-/// the client's certificate, and the warning that one of them ends soon.
-pub async fn inspect(host: &str, port: u16, files: &TlsFiles, begin: Begin) -> Vec<String> {
+/// What a server presents.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inspection {
+    /// The facts for an operator. They contain what is wrong with the dates of the server's and of the client's
+    /// certificate, and the warning that one of them ends soon.
+    pub facts: Vec<String>,
+    /// Why the certificate cannot be verified, with the setting to change. A client that does not verify takes it.
+    pub problem: Option<String>,
+    /// Whether the server has shown a certificate, so that it uses TLS.
+    pub has_tls: bool,
+}
+
+/// Asks a server.
+pub async fn inspect(host: &str, port: u16, files: &TlsFiles, begin: Begin) -> Inspection {
     let asked = tokio::time::timeout(DEADLINE, ask(host, port, begin)).await;
-    let mut facts = match asked.unwrap_or_else(|_| Err(format!("no answer within {DEADLINE:?}"))) {
-        Ok((version, certificate)) => vec![describe(&version, &certificate)],
-        Err(reason) => vec![format!("the certificate of {host}:{port} cannot be seen: {reason}")],
-    };
+    let mut found = Inspection::default();
+    match asked.unwrap_or_else(|_| Err(format!("no answer within {DEADLINE:?}"))) {
+        Ok((version, chain)) => {
+            found.has_tls = true;
+            found.facts.extend(chain.first().map(|certificate| describe(&version, certificate)));
+            found.problem = verify(host, files, &chain).await.err();
+        }
+        Err(reason) => found.facts.push(format!("the certificate of {host}:{port} cannot be seen: {reason}")),
+    }
     if let Some(own) = files.own_certificate().await.as_ref().and_then(CertificateFacts::of)
         && let Some(warning) = own.warning(Utc::now())
     {
-        facts.push(format!(
+        found.facts.push(format!(
             "the client certificate ({}.certificate_file) of {}: {warning}",
             files.section(),
             own.subject
         ));
     }
-    facts
+    found
+}
+
+/// Verifies a chain as a client does.
+async fn verify(host: &str, files: &TlsFiles, chain: &[CertificateDer<'static>]) -> Result<(), String> {
+    let verifier = files.verifier().await.map_err(|error| error.to_string())?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    let Some((certificate, intermediates)) = chain.split_first() else { return Ok(()) };
+    let verified = verifier.verify_server_cert(certificate, intermediates, &name, &[], UnixTime::now());
+    verified.map(drop).map_err(|error| with_advice(files.section(), error.to_string()))
 }
 
 fn describe(version: &str, certificate: &CertificateDer<'_>) -> String {
@@ -67,13 +96,13 @@ fn describe(version: &str, certificate: &CertificateDer<'_>) -> String {
     }
 }
 
-async fn ask(host: &str, port: u16, begin: Begin) -> Result<(String, CertificateDer<'static>), String> {
+async fn ask(host: &str, port: u16, begin: Begin) -> Result<(String, Chain), String> {
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
     let mut stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
     if begin == Begin::AfterMySqlGreeting {
         begin_mysql(&mut stream).await?;
     }
-    let seen = Arc::new(Seen { certificate: Mutex::default(), provider: rustls::crypto::ring::default_provider() });
+    let seen = Arc::new(Seen { chain: Mutex::default(), provider: rustls::crypto::ring::default_provider() });
     let config = ClientConfig::builder_with_provider(Arc::new(seen.provider.clone()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -81,17 +110,17 @@ async fn ask(host: &str, port: u16, begin: Begin) -> Result<(String, Certificate
         .with_custom_certificate_verifier(seen.clone())
         .with_no_client_auth();
     let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    let certificate = seen.certificate.lock().unwrap_or_else(PoisonError::into_inner).take();
-    match (connected, certificate) {
-        (Ok(stream), Some(certificate)) => {
+    let chain = std::mem::take(&mut *seen.chain.lock().unwrap_or_else(PoisonError::into_inner));
+    match (connected, chain) {
+        (Ok(stream), chain) if !chain.is_empty() => {
             let version = stream.get_ref().1.protocol_version();
             let version = version.and_then(|version| version.as_str()).unwrap_or("TLS").replace('_', ".");
-            Ok((version, certificate))
+            Ok((version, chain))
         }
         // A server that asks for a client certificate has shown its own before it refuses.
-        (Err(_), Some(certificate)) => Ok(("TLS".to_owned(), certificate)),
-        (Err(error), None) => Err(error.to_string()),
-        (Ok(_), None) => Err("the server has shown no certificate".to_owned()),
+        (Err(_), chain) if !chain.is_empty() => Ok(("TLS".to_owned(), chain)),
+        (Err(error), _) => Err(error.to_string()),
+        (Ok(_), _) => Err("the server has shown no certificate".to_owned()),
     }
 }
 
@@ -124,10 +153,10 @@ async fn begin_mysql(stream: &mut TcpStream) -> Result<(), String> {
     stream.write_all(&request).await.map_err(failed)
 }
 
-/// Takes any certificate and keeps it. Nothing is sent on such a connection.
+/// Takes any chain and keeps it. Nothing is sent on such a connection.
 #[derive(Debug)]
 struct Seen {
-    certificate: Mutex<Option<CertificateDer<'static>>>,
+    chain: Mutex<Chain>,
     provider: CryptoProvider,
 }
 
@@ -135,13 +164,14 @@ impl ServerCertVerifier for Seen {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let mut seen = self.certificate.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = Some(end_entity.clone().into_owned());
+        let all = std::iter::once(end_entity).chain(intermediates);
+        let mut seen = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = all.map(|certificate| certificate.clone().into_owned()).collect();
         Ok(ServerCertVerified::assertion())
     }
 
