@@ -48,6 +48,7 @@ mod reload_sources;
 mod secrets;
 mod secure_failover;
 mod secure_kafka;
+mod secure_reload;
 mod secure_servers;
 mod secure_sources;
 mod send;

@@ -87,6 +87,8 @@ pub fn advice(text: &str) -> Option<&'static str> {
         ("Connection refused", "nothing listens there: see kafka.host, kafka.port or kafka.brokers"),
         ("Failed to resolve", "there is no such host: see kafka.host or kafka.brokers"),
         ("SSL handshake failed", "see kafka.security.protocol and the port"),
+        // A broker that requires a login closes the connection of a client that does not log in.
+        ("BrokerTransportFailure", OTHER_PROTOCOL),
     ];
     let text = text.to_lowercase();
     ADVICE.iter().find(|(part, _)| text.contains(&part.to_lowercase())).map(|(_, advice)| *advice)

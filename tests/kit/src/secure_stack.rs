@@ -48,15 +48,35 @@ impl SecureStack {
 
     /// Makes the workers of a scene use these servers. The scene itself uses the plain listener of the broker.
     pub fn protect(&self, scene: &mut Scene) {
-        self.mariadb.create(&scene.name, &self.authority);
-        for section in ["kafka", "redis", "clickhouse", "mysql"] {
-            scene.set(&format!("{section}.ca_file"), self.authority.ca_file.display());
-            scene.set(&format!("{section}.certificate_file"), self.client.certificate.display());
-            scene.set(&format!("{section}.key_file"), self.client.key.display());
-        }
+        self.protect_kafka(scene);
+        self.protect_stores(scene);
+    }
+
+    /// The file with the certificate of the authority.
+    pub fn ca_file(&self) -> &Path {
+        &self.authority.ca_file
+    }
+
+    fn use_files(&self, scene: &mut Scene, section: &str) {
+        scene.set(&format!("{section}.ca_file"), self.authority.ca_file.display());
+        scene.set(&format!("{section}.certificate_file"), self.client.certificate.display());
+        scene.set(&format!("{section}.key_file"), self.client.key.display());
+    }
+
+    /// The same for Kafka alone.
+    pub fn protect_kafka(&self, scene: &mut Scene) {
+        self.use_files(scene, "kafka");
         scene.set("kafka.brokers", format!("[\"127.0.0.1:{}\"]", self.kafka.sasl_ssl));
         scene.set("kafka.security.protocol", "sasl_ssl").set("kafka.sasl.mechanism", "SCRAM-SHA-512");
         scene.set("kafka.sasl.user", secure_kafka::USER).set("kafka.sasl.password", secure_kafka::PASSWORD);
+    }
+
+    /// The same for Redis, ClickHouse and MySQL.
+    pub fn protect_stores(&self, scene: &mut Scene) {
+        self.mariadb.create(&scene.name, &self.authority);
+        for section in ["redis", "clickhouse", "mysql"] {
+            self.use_files(scene, section);
+        }
         scene.set("redis.port", self.redis.port()).set("redis.tls", true);
         scene.set("redis.user", secure_redis::USER).set("redis.password", secure_redis::PASSWORD);
         scene.set("clickhouse.port", self.front.address().port()).set("clickhouse.tls", true);
