@@ -66,3 +66,30 @@ fn second_clickhouse_host_takes_over_in_mid_run() {
     assert!(worker.log_text().contains("connected to the next of clickhouse.hosts"));
     assert_eq!(scene.dead_letters().len(), 0);
 }
+
+#[test]
+fn a_renewed_ca_file_needs_no_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| Authority::new(folder.path(), name));
+    let front = |authority: &Authority, name| {
+        TlsFront::start(clickhouse_address(), &authority.server(name, Validity::NOW), None)
+    };
+    let (first, second) = (front(&old, "first"), front(&new, "second"));
+    let file = folder.path().join("trusted.pem");
+    std::fs::copy(&old.ca_file, &file).unwrap();
+    let Market { codes, data, .. } = market(12, 3);
+    let mut scene = Scene::new("renewed", PROGRAM, data);
+    let hosts = [&first, &second].map(|front| format!("\"{}\"", front.address())).join(", ");
+    scene.set("clickhouse.hosts", format!("[{hosts}]")).set("clickhouse.tls", true);
+    scene.set("clickhouse.ca_file", file.display());
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send_snapshots(&codes[..4], "");
+    scene.wait_until_committed();
+    std::fs::copy(&new.ca_file, &file).unwrap();
+    drop(first);
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert!(second.num_sessions() > 0);
+}

@@ -161,7 +161,15 @@ fn check_names_each_kafka_mistake_and_its_setting() {
     assert!(code == Some(0) && line_of(&text, "Kafka").starts_with("ok"), "{text}");
 
     type Case<'a> = (&'a str, Box<dyn Fn(&mut Scene) + 'a>, &'a [&'a str]);
-    let cases: [Case<'_>; 12] = [
+    let cases: [Case<'_>; 13] = [
+        (
+            "systemca",
+            Box::new(|s| {
+                use_tls(s, "ssl", broker.ssl, &authority);
+                s.set("kafka.ca_file", "\"\"");
+            }),
+            &["kafka.ca_file"],
+        ),
         ("ca", Box::new(|s| use_tls(s, "ssl", broker.ssl, &other)), &["kafka.ca_file"]),
         ("expired", Box::new(|s| use_tls(s, "ssl", broker.expired, &authority)), &["expired"]),
         ("name", Box::new(|s| use_tls(s, "ssl", broker.other_name, &authority)), &["another name", "kafka.brokers"]),

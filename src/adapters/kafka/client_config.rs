@@ -56,7 +56,6 @@ pub fn advice(text: &str) -> Option<&'static str> {
     const ADVICE: &[(&str, &str)] = &[
         ("connecting to a PLAINTEXT broker listener", NO_TLS),
         ("connecting to a SSL listener", OTHER_PROTOCOL),
-        ("ApiVersion", OTHER_PROTOCOL),
         ("certificate has expired", "the broker's certificate has expired: renew it (its CA is in kafka.ca_file)"),
         ("certificate is not yet valid", "the broker's certificate is not yet valid: see its dates and the clock"),
         ("mismatch", "the broker's certificate is for another name: see kafka.host or kafka.brokers"),
@@ -87,6 +86,8 @@ pub fn advice(text: &str) -> Option<&'static str> {
         ("Connection refused", "nothing listens there: see kafka.host, kafka.port or kafka.brokers"),
         ("Failed to resolve", "there is no such host: see kafka.host or kafka.brokers"),
         ("SSL handshake failed", "see kafka.security.protocol and the port"),
+        // After the alerts: this word is also the state in which they arrive.
+        ("ApiVersion", OTHER_PROTOCOL),
         // A broker that requires a login closes the connection of a client that does not log in.
         ("BrokerTransportFailure", OTHER_PROTOCOL),
     ];
@@ -133,6 +134,15 @@ mod tests {
             assert_eq!(client.get(name), Some(value), "{name}");
         }
         assert!(!format!("{client:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn an_alert_is_named_before_the_state_it_arrives_in() {
+        let alert =
+            "Receive failed: tls alert bad certificate: SSL alert number 42 (after 0ms in state APIVERSION_QUERY)";
+        assert_eq!(advice(alert), Some(REFUSED_CLIENT));
+        assert_eq!(advice("Disconnected while requesting ApiVersion"), Some(OTHER_PROTOCOL));
+        assert_eq!(advice("Local: Timed out"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 // Downstream: certificates, services, wait
 // Role: Private Redis servers with TLS and ACL, and a master with a replica and Sentinels.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -87,7 +87,6 @@ pub struct SentinelSet {
     master: Option<Server>,
     replica: Server,
     sentinels: Vec<Server>,
-    _folder: PathBuf,
 }
 
 impl SentinelSet {
@@ -112,7 +111,7 @@ impl SentinelSet {
             info(replica_port, "replication").contains("master_link_status:up")
         });
         let sentinels: Vec<Server> = (0..3).map(|_| sentinel(folder, master_port)).collect();
-        let set = Self { master: Some(master), replica, sentinels, _folder: folder.to_owned() };
+        let set = Self { master: Some(master), replica, sentinels };
         for sentinel in &set.sentinels {
             wait_until("the Sentinel knows the replica and the others", Duration::from_secs(30), || {
                 let info = info(sentinel.port, "sentinel");
