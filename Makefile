@@ -104,10 +104,10 @@ compose:
 rust:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust (rust-version in Cargo.toml), see rustup or your distribution' >&2; exit 1; }
 
-# Packages required to build librdkafka; installed only if something is missing.
+# Packages required to build librdkafka and OpenSSL; installed only if something is missing.
 build-packages:
-	@if ! { command -v cc && command -v c++ && command -v pkg-config && echo '#include <zlib.h>' | cc -E -; } >/dev/null 2>&1; then \
-	  command -v apt-get >/dev/null || { echo 'needed: a C and C++ compiler, make, pkg-config, zlib headers' >&2; exit 1; }; \
+	@if ! { command -v cc && command -v c++ && command -v pkg-config && command -v make && command -v perl && echo '#include <zlib.h>' | cc -E -; } >/dev/null 2>&1; then \
+	  command -v apt-get >/dev/null || { echo 'needed: a C and C++ compiler, make, perl, pkg-config, zlib headers' >&2; exit 1; }; \
 	  sudo=; if ((EUID)); then sudo=sudo; fi; \
-	  $$sudo apt-get update && $$sudo apt-get install -y --no-install-recommends gcc g++ make pkg-config zlib1g-dev; \
+	  $$sudo apt-get update && $$sudo apt-get install -y --no-install-recommends gcc g++ make perl pkg-config zlib1g-dev; \
 	fi

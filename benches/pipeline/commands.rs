@@ -1,4 +1,4 @@
-// Upstream: latency, main
+// Upstream: encrypted, latency, main
 // Downstream: figure, kit
 // Role: Measures whole runs: from commands in Kafka to stored rows and committed offsets.
 
@@ -42,7 +42,8 @@ pub fn measure() -> Vec<Figure> {
     [a_year_of_three_hundred_codes(), an_evening()].into_iter().flatten().collect()
 }
 
-fn run(scene: &mut Scene, codes: &[String], rows: u64) -> f64 {
+/// Sends a command for each code and waits until this many rows are stored; returns the seconds.
+pub fn run(scene: &mut Scene, codes: &[String], rows: u64) -> f64 {
     // Poll from another database, so that the polls do not count as statements of the worker.
     let outside = Database { url: scene.database.url.clone(), name: "default".to_owned() };
     let sql = format!("SELECT count() FROM `{}`.bar", scene.name);

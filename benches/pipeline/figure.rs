@@ -1,4 +1,4 @@
-// Upstream: commands, latency, main, write_path
+// Upstream: commands, encrypted, latency, main, write_path
 // Downstream: none
 // Role: Declares one row of the table of measurements.
 

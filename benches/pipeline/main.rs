@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: commands, figure, latency, write_path
+// Downstream: commands, encrypted, figure, latency, write_path
 // Role: Measures the worker against the real servers and prints one table; it asserts nothing about time.
 
 //! `make bench` runs it. docs/benchmarks.md contains the results and compares them with other figures.
@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod commands;
+mod encrypted;
 mod figure;
 mod latency;
 mod write_path;
@@ -19,8 +20,12 @@ type Measurement = (&'static str, fn() -> Vec<Figure>);
 /// Measures all groups, or only the named ones: `cargo bench --bench pipeline -- commands`.
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let all: [Measurement; 3] =
-        [("write_path", write_path::measure), ("commands", commands::measure), ("latency", latency::measure)];
+    let all: [Measurement; 4] = [
+        ("write_path", write_path::measure),
+        ("commands", commands::measure),
+        ("encrypted", encrypted::measure),
+        ("latency", latency::measure),
+    ];
     println!("| figure | measured | goal |\n|---|---|---|");
     for (name, measure) in all {
         if named.is_empty() || named.iter().any(|wanted| wanted == name) {

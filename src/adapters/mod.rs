@@ -18,3 +18,5 @@ pub mod probe;
 pub mod redis;
 /// All stores in one SQLite file, for the standalone worker.
 pub mod sqlite;
+/// TLS of the clients.
+pub mod tls;

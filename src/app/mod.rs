@@ -8,6 +8,7 @@
 pub mod config_reader;
 /// Runs a worker from start to exit code.
 pub mod run;
+mod server_probes;
 /// Builds every adapter.
 pub mod service_hub;
 /// The adapters that a reload may exchange.

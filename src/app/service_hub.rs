@@ -14,24 +14,21 @@ use actors::ports::{
 use actors::supervisor::{Placement, WorkerParts};
 use futures_util::FutureExt;
 
-use crate::adapters::clickhouse::probe as clickhouse_probe;
 use crate::adapters::clickhouse::reports::ClickHouseReports;
 use crate::adapters::clickhouse::stored_days::ClickHouseDays;
-use crate::adapters::kafka;
 use crate::adapters::kafka::feed::KafkaFeed;
 use crate::adapters::kafka::orders::KafkaOrders;
 use crate::adapters::kafka::outbox::KafkaOutbox;
 use crate::adapters::memory::MemoryHeartbeats;
 use crate::adapters::mysql::store::MySqlReference;
 use crate::adapters::probe::Probe;
-use crate::adapters::redis::heartbeat::RedisHeartbeats;
 use crate::adapters::sqlite::store::SqliteStore;
 use crate::app::config_reader::{ConfigPlace, ConfigReader, NothingToReload};
+use crate::app::server_probes;
 use crate::app::services::{ServiceError, Services, build_sources};
 use crate::config::{Loaded, Settings};
 use crate::observability::http::StoreQuestion;
 use crate::observability::telemetry::Telemetry;
-use crate::sources;
 use crate::sources::shared::budget::QuotaState;
 
 /// The adapters of one worker.
@@ -161,33 +158,7 @@ impl ServiceHub {
 
     /// A probe of each configured server, in the order of the settings.
     pub fn probes(settings: &Settings) -> Vec<Probe> {
-        let Settings { kafka, redis, clickhouse, mysql, sources, worker, .. } = settings.clone();
-        let at = |kind: &str, host: &str, port: u16| format!("{kind} {host}:{port}");
-        let probe = |target, run| Probe { target, run };
-        let servers = vec![
-            probe(at("Kafka", &kafka.host, kafka.port), async move { kafka::probe::probe(&kafka).await }.boxed()),
-            probe(
-                at("Redis", &redis.host, redis.port),
-                async move {
-                    let heartbeats = RedisHeartbeats::new(&redis, &worker.node_id).map_err(|error| error.reason)?;
-                    heartbeats.probe().await
-                }
-                .boxed(),
-            ),
-            probe(
-                at("ClickHouse", &clickhouse.host, clickhouse.port),
-                async move { clickhouse_probe::probe(&clickhouse).await.map_err(|error| error.reason) }.boxed(),
-            ),
-            probe(
-                at("MySQL", &mysql.host, mysql.port),
-                async move { MySqlReference::new(&mysql).probe().await }.boxed(),
-            ),
-        ];
-        let sources = sources.required().into_iter().map(|name| {
-            let section = sources.clone();
-            probe(section.place(name), async move { sources::probe(&section, name).await }.boxed())
-        });
-        servers.into_iter().chain(sources).collect()
+        server_probes::probes(settings)
     }
 
     /// A function that checks whether the active store answers.

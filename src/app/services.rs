@@ -53,7 +53,6 @@ impl Services {
         let quotas = Arc::new(QuotaState::default());
         let sources = build_sources(settings, &quotas)?;
         let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
-        let heartbeats = heartbeats.map_err(ServiceError::of("Redis client"))?;
         Ok(Self {
             stores: Swappable::new(Arc::new(build_stores(settings))),
             sources: Swappable::new(sources),
@@ -95,7 +94,6 @@ impl Services {
         });
         let heartbeats = probed(is_changed("redis"), "redis", async {
             let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
-            let heartbeats = heartbeats.map_err(|error| error.to_string())?;
             heartbeats.probe().await.map(|_| Arc::new(heartbeats) as Arc<dyn HeartbeatStore>)
         });
         match tokio::join!(stores, sources, reference, heartbeats) {

@@ -1,5 +1,5 @@
 // Upstream: config, load
-// Downstream: actors, observability::telemetry, sections, source_name, source_sections, sources::databases
+// Downstream: many
 // Role: Checks settings, alone and in combination, beyond their types.
 
 use actors::ports::DataKind;
@@ -9,6 +9,7 @@ use crate::observability::telemetry;
 use crate::sources::databases::mapping_problems;
 
 use super::sections::{KafkaSection, Settings};
+use super::security_checks;
 use super::source_name::SourceName;
 use super::source_sections::SourcesSection;
 
@@ -29,6 +30,7 @@ pub fn problems(settings: &Settings) -> Vec<Finding> {
     }
     servers(settings, &mut findings);
     kafka(&settings.kafka, &mut findings);
+    findings.0.extend(security_checks::problems(settings));
     sources(&settings.sources, &mut findings);
     for problem in out_of_range(settings).into_iter().chain(settings.actor_settings().conflicts()) {
         findings.0.push((problem.field, format!("it is {}, but {}", problem.found, problem.must)));
@@ -49,6 +51,7 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
+    warnings.extend(security_checks::warnings(settings));
     warnings.extend(own_stores(settings));
     warnings.extend(kinds_without_source(&settings.sources));
     warnings
@@ -77,8 +80,9 @@ fn offering(kind: DataKind) -> String {
 /// A warning for each source that is the table into which the worker itself writes.
 fn own_stores(settings: &Settings) -> Vec<String> {
     let Settings { clickhouse, mysql, sources, .. } = settings;
-    let is_own_clickhouse = (&sources.clickhouse.host, sources.clickhouse.port, &sources.clickhouse.database)
-        == (&clickhouse.host, clickhouse.port, &clickhouse.database);
+    let source = format!("{}:{}", sources.clickhouse.host, sources.clickhouse.port);
+    let is_own_clickhouse = sources.clickhouse.database == clickhouse.database
+        && clickhouse.address().split(',').any(|address| address == source);
     let is_own_mysql = (&sources.mysql.host, sources.mysql.port, &sources.mysql.database)
         == (&mysql.host, mysql.port, &mysql.database);
     let mut warnings = Vec::new();

@@ -21,7 +21,7 @@ const SKIP_GUARD: &str = "GINKGO_SKIP_CLUSTER_GUARD";
 const PORTS: [&str; 2] = ["clickhouse.port", "mysql.port"];
 
 /// Hosts to which the host guard applies.
-const HOSTS: [&str; 2] = ["clickhouse.host", "mysql.host"];
+const HOSTS: [&str; 3] = ["clickhouse.host", "clickhouse.hosts", "mysql.host"];
 
 const PRODUCTION: &str = "PRODUCTION";
 const DEVELOPMENT: &str = "DEVELOPMENT";
@@ -97,7 +97,7 @@ impl Cluster {
         };
         let hosts = HOSTS.into_iter().filter_map(|path| Some((path, settings.get(path)?)));
         let forbidden = hosts.filter(|(_, entry)| {
-            self.is_guarded && entry.value.to_string().trim().to_ascii_lowercase().ends_with(wrong_end)
+            self.is_guarded && hosts_of(&entry.value).iter().any(|host| host.ends_with(wrong_end))
         });
         forbidden
             .map(|(path, entry)| Problem {
@@ -112,6 +112,18 @@ impl Cluster {
                 ),
             })
             .collect()
+    }
+}
+
+/// The hosts in a value, in lower case: a host, or a list of `host:port`.
+fn hosts_of(value: &ValueKind) -> Vec<String> {
+    let name = |text: &str| {
+        let bare = text.trim().to_ascii_lowercase();
+        bare.rsplit_once(':').map_or(bare.as_str(), |(host, _)| host).to_owned()
+    };
+    match value {
+        ValueKind::Array(items) => items.iter().map(|item| name(&item.kind.to_string())).collect(),
+        other => vec![other.to_string().trim().to_ascii_lowercase()],
     }
 }
 

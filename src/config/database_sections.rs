@@ -1,12 +1,15 @@
-// Upstream: config, source_sections, sources::databases, tests::it
-// Downstream: masked, units
+// Upstream: many
+// Downstream: masked, security_sections, units
 // Role: Settings of databases as sources: server, login, tables and columns.
+
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::config::masked::masked;
+use crate::config::security_sections::{MySqlTls, SentinelSection};
 use crate::config::{AmountUnit, VolumeUnit};
 
 /// How the data of a database differ from Ginkgo's schema.
@@ -111,6 +114,14 @@ pub struct ClickHouseSourceSection {
     pub password: Option<SecretString>,
     /// Database with the tables.
     pub database: String,
+    /// Whether connections use TLS (HTTPS).
+    pub tls: bool,
+    /// File with the CA certificates (PEM) that the server's certificate is verified by. Empty: those of the system.
+    pub ca_file: PathBuf,
+    /// File with the client certificate and its chain (PEM), if the server asks for one.
+    pub certificate_file: PathBuf,
+    /// File with the private key (PEM) of the client certificate.
+    pub key_file: PathBuf,
     /// Timeout of one request.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
@@ -134,6 +145,10 @@ impl Default for ClickHouseSourceSection {
             user: "default".into(),
             password: None,
             database: "ginkgo".into(),
+            tls: false,
+            ca_file: PathBuf::new(),
+            certificate_file: PathBuf::new(),
+            key_file: PathBuf::new(),
             timeout_ms: 60_000,
             requests_per_minute: 0,
             requests_per_day: 0,
@@ -160,6 +175,14 @@ pub struct MySqlSourceSection {
     pub password: Option<SecretString>,
     /// Database with the tables.
     pub database: String,
+    /// TLS of the connections.
+    pub tls: MySqlTls,
+    /// File with the CA certificates (PEM) that the server's certificate is verified by. Empty: those of the system.
+    pub ca_file: PathBuf,
+    /// File with the client certificate and its chain (PEM), if the server asks for one.
+    pub certificate_file: PathBuf,
+    /// File with the private key (PEM) of the client certificate.
+    pub key_file: PathBuf,
     /// Timeout of one request, including the connection attempt.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
@@ -183,6 +206,10 @@ impl Default for MySqlSourceSection {
             user: "root".into(),
             password: None,
             database: "ginkgo".into(),
+            tls: MySqlTls::default(),
+            ca_file: PathBuf::new(),
+            certificate_file: PathBuf::new(),
+            key_file: PathBuf::new(),
             timeout_ms: 30_000,
             requests_per_minute: 0,
             requests_per_day: 0,
@@ -215,6 +242,10 @@ pub struct MongoDbSourceSection {
     pub database: String,
     /// Meaning of values of MongoDB's date type.
     pub dates: MongoDates,
+    /// File with the CA certificates (PEM) that the server's certificate is verified by. Empty: those of the system.
+    pub ca_file: PathBuf,
+    /// File with the client certificate and its private key (PEM, both in one file), if the server asks for one.
+    pub certificate_file: PathBuf,
     /// Timeout of one request, including the connection attempt.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
@@ -252,6 +283,8 @@ impl Default for MongoDbSourceSection {
             tls: false,
             database: "ginkgo".into(),
             dates: MongoDates::Instants,
+            ca_file: PathBuf::new(),
+            certificate_file: PathBuf::new(),
             timeout_ms: 30_000,
             requests_per_minute: 0,
             requests_per_day: 0,
@@ -278,6 +311,14 @@ pub struct RedisSourceSection {
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
+    /// Whether connections use TLS, those to Sentinels too.
+    pub tls: bool,
+    /// File with the CA certificates (PEM) that the server's certificate is verified by. Empty: those of the system.
+    pub ca_file: PathBuf,
+    /// File with the client certificate and its chain (PEM), if the server asks for one.
+    pub certificate_file: PathBuf,
+    /// File with the private key (PEM) of the client certificate.
+    pub key_file: PathBuf,
     /// Timeout of one request, including the connection attempt.
     #[schemars(range(min = 100, max = 600_000))]
     pub timeout_ms: u64,
@@ -291,6 +332,8 @@ pub struct RedisSourceSection {
     /// How its data differ from the layout in docs/operations.md.
     #[serde(rename = "shape")]
     pub mapping: MappingSection,
+    /// Sentinels that name the master.
+    pub sentinel: SentinelSection,
 }
 
 impl Default for RedisSourceSection {
@@ -301,11 +344,16 @@ impl Default for RedisSourceSection {
             database: 0,
             user: String::new(),
             password: None,
+            tls: false,
+            ca_file: PathBuf::new(),
+            certificate_file: PathBuf::new(),
+            key_file: PathBuf::new(),
             timeout_ms: 15_000,
             requests_per_minute: 0,
             requests_per_day: 0,
             max_concurrent: 8,
             mapping: MappingSection::default(),
+            sentinel: SentinelSection::default(),
         }
     }
 }

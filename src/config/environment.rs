@@ -196,7 +196,8 @@ fn read_secret(path: &str) -> std::io::Result<String> {
     if text.len() as u64 > MAX_SECRET_BYTES {
         return Err(std::io::Error::other(format!("it is larger than {MAX_SECRET_BYTES} bytes")));
     }
-    Ok(text.trim().to_owned())
+    // Some editors begin a file with a byte order mark, which no server takes as part of a password.
+    Ok(text.trim_start_matches('\u{feff}').trim().to_owned())
 }
 
 fn problem(name: String, key: &Key, reason: String) -> Problem {
@@ -273,6 +274,8 @@ mod tests {
         let file = ("GINKGO_CLICKHOUSE_PASSWORD_FILE", path.to_str().unwrap());
         let password = |variables: &[(&str, &str)]| text(&read(variables).0, "clickhouse.password");
         assert_eq!(password(&[file]), "from file");
+        std::fs::write(&path, "\u{feff}from file\r\n").unwrap();
+        assert_eq!(password(&[file]), "from file", "without the byte order mark");
         assert_eq!(password(&[file, ("GINKGO_CLICKHOUSE_PASSWORD", "direct")]), "direct");
         assert_eq!(password(&[("GINKGO_CLICKHOUSE_PASSWORD", "\"\"")]), "", "an unset password in Docker Compose");
         std::fs::write(&path, "x".repeat(5_000)).unwrap();

@@ -91,7 +91,7 @@ pub fn nearest(path: &str) -> Option<&'static str> {
 }
 
 fn is_secret(path: &str) -> bool {
-    matches!(last_segment(path), "password" | "token")
+    matches!(last_segment(path), "password" | "key_password" | "token")
 }
 
 fn last_segment(path: &str) -> &str {
@@ -120,7 +120,10 @@ mod tests {
     fn a_secret_is_known_by_its_name() {
         let secrets: Vec<&str> = keys().iter().filter(|key| key.secret).map(|key| key.path.as_str()).collect();
         let expected = [
+            "kafka.key_password",
+            "kafka.sasl.password",
             "redis.password",
+            "redis.sentinel.password",
             "clickhouse.password",
             "mysql.password",
             "sources.baostock.password",
@@ -128,6 +131,7 @@ mod tests {
             "sources.mongodb.password",
             "sources.mysql.password",
             "sources.redis.password",
+            "sources.redis.sentinel.password",
             "sources.tushare.token",
         ];
         assert_eq!(secrets, expected);

@@ -1,4 +1,4 @@
-// Upstream: database_sections, sections, source_sections
+// Upstream: database_sections, sections, security_sections, source_sections
 // Downstream: none
 // Role: Serializes secrets as `***`.
 

@@ -16,6 +16,8 @@ pub mod environment;
 mod file;
 /// Ginkgo's own configuration files.
 mod ginkgo;
+/// Further properties of librdkafka.
+pub mod kafka_properties;
 /// The list of all settings.
 pub mod keys;
 /// The kind of value of a setting.
@@ -28,12 +30,18 @@ pub mod load;
 mod masked;
 /// Problems of a configuration.
 pub mod problem;
+/// Further settings of ClickHouse's statements.
+pub mod query_settings;
 /// Generated texts: the default file and the documentation page.
 pub mod reference;
 /// Properties of settings, derived from their types.
 mod schema;
 /// Sections of settings.
 pub mod sections;
+/// Checks of addresses, files and logins of servers.
+mod security_checks;
+/// Sections of settings about encryption and logins.
+mod security_sections;
 /// Names of market data sources.
 mod source_name;
 /// Settings of market data sources.
@@ -59,6 +67,10 @@ pub use problem::{ConfigProblems, Place, Problem};
 pub use sections::{
     ClickHouseSection, Compression, HttpSection, KafkaSection, LogFormat, LogSection, MySqlSection, RedisSection,
     Settings, WorkerSection,
+};
+pub use security_checks::split_address;
+pub use security_sections::{
+    KafkaSaslSection, KafkaSecuritySection, MySqlTls, SaslMechanism, SecurityProtocol, SentinelSection,
 };
 pub use source_name::SourceName;
 pub use source_sections::*;

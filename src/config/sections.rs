@@ -1,5 +1,5 @@
 // Upstream: many
-// Downstream: actors, masked, source_sections
+// Downstream: actors, masked, security_sections, source_sections
 // Role: Declares every setting outside the actors with its default and meaning; the name includes the unit.
 
 use crate::config::masked::masked;
@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::security_sections::{KafkaSaslSection, KafkaSecuritySection, MySqlTls, SentinelSection};
 use super::source_sections::SourcesSection;
 
 /// All settings of a worker, in the structure of `data_worker.yml`.
@@ -85,6 +86,8 @@ pub struct KafkaSection {
     /// Port of the broker.
     #[schemars(range(min = 1))]
     pub port: u16,
+    /// Brokers to begin with, as `host:port`; one that answers is enough. Empty: `host` and `port`.
+    pub brokers: Vec<String>,
     /// Consumer group; the workers of one group share the commands.
     pub group_id: String,
     /// Topics with commands.
@@ -129,6 +132,23 @@ pub struct KafkaSection {
     /// The worker rebuilds a consumer that receives nothing for this long although its partitions hold more records.
     #[schemars(range(min = 1_000, max = 86_400_000))]
     pub stall_after_ms: u64,
+    /// File with the CA certificates (PEM) that the brokers' certificates are verified by. Empty: those of the system.
+    pub ca_file: PathBuf,
+    /// File with the client certificate and its chain (PEM), if the brokers ask for one.
+    pub certificate_file: PathBuf,
+    /// File with the private key (PEM) of the client certificate.
+    pub key_file: PathBuf,
+    /// Password of the private key, if it is encrypted.
+    #[serde(serialize_with = "masked")]
+    #[schemars(with = "Option<String>")]
+    pub key_password: Option<SecretString>,
+    /// Further properties of librdkafka, as `name=value`, such as `client.rack=eu-1a`; they take precedence over what
+    /// the worker chooses. Those on which its guarantees depend are refused.
+    pub properties: Vec<String>,
+    /// Encryption and login.
+    pub security: KafkaSecuritySection,
+    /// Login, for the protocols `sasl_plaintext` and `sasl_ssl`.
+    pub sasl: KafkaSaslSection,
 }
 
 impl Default for KafkaSection {
@@ -136,6 +156,7 @@ impl Default for KafkaSection {
         Self {
             host: "localhost".into(),
             port: 9092,
+            brokers: Vec::new(),
             group_id: "data_worker_group".into(),
             command_topics: vec!["ginkgo.live.control.commands".into(), "ginkgo.data.commands".into()],
             control_topic: "ginkgo.live.control.commands".into(),
@@ -152,14 +173,21 @@ impl Default for KafkaSection {
             rebalance_drain_ms: 10_000,
             commit_interval_ms: 1_000,
             stall_after_ms: 60_000,
+            ca_file: PathBuf::new(),
+            certificate_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+            key_password: None,
+            properties: Vec::new(),
+            security: KafkaSecuritySection::default(),
+            sasl: KafkaSaslSection::default(),
         }
     }
 }
 
 impl KafkaSection {
-    /// The address of the broker, `host:port`, as librdkafka expects it.
+    /// The addresses of the brokers to begin with, `host:port`, separated by commas, as librdkafka expects them.
     pub fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        if self.brokers.is_empty() { format!("{}:{}", self.host, self.port) } else { self.brokers.join(",") }
     }
 
     /// The topic to which the parts of a command for many codes are published.
@@ -182,12 +210,24 @@ pub struct RedisSection {
     pub port: u16,
     /// Number of the Redis database.
     pub database: u8,
+    /// ACL user. Empty: the default user.
+    pub user: String,
     /// Password, if the server requires one.
     #[serde(serialize_with = "masked")]
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
     /// Prefix of the heartbeat's key; `:` and the node id follow.
     pub key_prefix: String,
+    /// Whether connections use TLS, those to Sentinels too.
+    pub tls: bool,
+    /// File with the CA certificates (PEM) that the server's certificate is verified by. Empty: those of the system.
+    pub ca_file: PathBuf,
+    /// File with the client certificate and its chain (PEM), if the server asks for one.
+    pub certificate_file: PathBuf,
+    /// File with the private key (PEM) of the client certificate.
+    pub key_file: PathBuf,
+    /// Sentinels that name the master.
+    pub sentinel: SentinelSection,
 }
 
 impl Default for RedisSection {
@@ -196,8 +236,14 @@ impl Default for RedisSection {
             host: "localhost".into(),
             port: 6379,
             database: 0,
+            user: String::new(),
             password: None,
             key_prefix: "heartbeat:data_worker".into(),
+            tls: false,
+            ca_file: PathBuf::new(),
+            certificate_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+            sentinel: SentinelSection::default(),
         }
     }
 }
@@ -208,9 +254,11 @@ impl Default for RedisSection {
 pub struct ClickHouseSection {
     /// Host of the ClickHouse server.
     pub host: String,
-    /// Port of the server's HTTP interface.
+    /// Port of the server's HTTP interface; with TLS usually 8443.
     #[schemars(range(min = 1))]
     pub port: u16,
+    /// Servers with the same data, as `host:port`, tried in turn; one that answers is kept to. Empty: `host` and `port`.
+    pub hosts: Vec<String>,
     /// User. Must be allowed to read, to write, and to create the database and the tables if they are missing.
     pub user: String,
     /// Password, if the server requires one.
@@ -225,6 +273,17 @@ pub struct ClickHouseSection {
     /// Timeout of one statement.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub timeout_ms: u64,
+    /// Whether connections use TLS (HTTPS).
+    pub tls: bool,
+    /// File with the CA certificates (PEM) that the server's certificate is verified by. Empty: those of the system.
+    pub ca_file: PathBuf,
+    /// File with the client certificate and its chain (PEM), if the server asks for one.
+    pub certificate_file: PathBuf,
+    /// File with the private key (PEM) of the client certificate.
+    pub key_file: PathBuf,
+    /// Further settings of each statement, as `name=value`, such as `insert_quorum=2`. Those on which the worker's
+    /// guarantees depend are refused.
+    pub settings: Vec<String>,
 }
 
 /// Compression between worker and ClickHouse.
@@ -242,12 +301,25 @@ impl Default for ClickHouseSection {
         Self {
             host: "localhost".into(),
             port: 8123,
+            hosts: Vec::new(),
             user: "default".into(),
             password: None,
             database: "ginkgo".into(),
             compression: Compression::None,
             timeout_ms: 60_000,
+            tls: false,
+            ca_file: PathBuf::new(),
+            certificate_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+            settings: Vec::new(),
         }
+    }
+}
+
+impl ClickHouseSection {
+    /// The addresses of the servers, `host:port`, separated by commas.
+    pub fn address(&self) -> String {
+        if self.hosts.is_empty() { format!("{}:{}", self.host, self.port) } else { self.hosts.join(",") }
     }
 }
 
@@ -271,6 +343,14 @@ pub struct MySqlSection {
     /// Timeout of one statement.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub timeout_ms: u64,
+    /// TLS of the connections.
+    pub tls: MySqlTls,
+    /// File with the CA certificates (PEM) for `verify_ca` and `verify_identity`. Empty: those of the system.
+    pub ca_file: PathBuf,
+    /// File with the client certificate and its chain (PEM), if the server asks for one.
+    pub certificate_file: PathBuf,
+    /// File with the private key (PEM) of the client certificate.
+    pub key_file: PathBuf,
 }
 
 impl Default for MySqlSection {
@@ -282,6 +362,10 @@ impl Default for MySqlSection {
             password: None,
             database: "ginkgo".into(),
             timeout_ms: 30_000,
+            tls: MySqlTls::default(),
+            ca_file: PathBuf::new(),
+            certificate_file: PathBuf::new(),
+            key_file: PathBuf::new(),
         }
     }
 }

@@ -1,5 +1,5 @@
 // Upstream: demonstration, outcome, standalone
-// Downstream: adapters::kafka::dead_letters, config, error
+// Downstream: adapters::kafka, adapters::kafka::dead_letters, config, error
 // Role: Reads the worker's notifications and dead letters from the broker.
 
 use std::collections::BTreeMap;
@@ -8,9 +8,10 @@ use std::fmt;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use serde::Deserialize;
 
+use crate::adapters::kafka::client_config::client_config;
 use crate::adapters::kafka::dead_letters::headers;
 use crate::config::KafkaSection;
 use crate::standalone::error::StandaloneError;
@@ -76,13 +77,13 @@ impl MessageReader {
     /// Creates the consumer, which connects in the background.
     pub fn open(kafka: &KafkaSection) -> Result<Self, StandaloneError> {
         let open = || -> Result<StreamConsumer, KafkaError> {
-            let consumer: StreamConsumer = ClientConfig::new()
-                .set("bootstrap.servers", kafka.address())
+            let own = [
                 // librdkafka requires a group id; the reader does not join the group and commits nothing.
-                .set("group.id", "standalone_news")
-                .set("enable.auto.commit", "false")
-                .set("fetch.wait.max.ms", "100")
-                .create()?;
+                ("group.id", "standalone_news"),
+                ("enable.auto.commit", "false"),
+                ("fetch.wait.max.ms", "100"),
+            ];
+            let consumer: StreamConsumer = client_config(kafka, "data-worker.news", &own).create()?;
             let mut topics = TopicPartitionList::new();
             for topic in [&kafka.dead_letter_topic, &kafka.notification_topic] {
                 topics.add_partition_offset(topic, 0, Offset::Beginning)?;

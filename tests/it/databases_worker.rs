@@ -1,4 +1,4 @@
-// Upstream: reload_servers
+// Upstream: reload_servers, secure_sources
 // Downstream: actors, data_worker, kit, main_job, user_database
 // Role: Tests the worker with another Ginkgo's database of each kind as its only source: every row is exact.
 

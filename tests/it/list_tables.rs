@@ -27,6 +27,7 @@ fn section(database: &str, port: u16, timeout_ms: u64) -> MySqlSection {
         password: Some(required("TEST_MYSQL_PASSWORD").into()),
         database: database.to_owned(),
         timeout_ms,
+        ..MySqlSection::default()
     }
 }
 

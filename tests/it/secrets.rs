@@ -322,7 +322,8 @@ fn no_secret_is_anywhere_while_everything_goes_wrong() {
         output_of(&servers.scene, &mut said, command);
     }
     break_files(&servers.scene, &mut said);
-    for path in secret_settings() {
+    // A change of those of Kafka needs a restart, before which no other is tried.
+    for path in secret_settings().into_iter().filter(|path| !path.starts_with("kafka.")) {
         servers.scene.set(path, format!("\"{}-wrong\"", secret(path)));
     }
     servers.scene.write_config("n1");

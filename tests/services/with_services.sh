@@ -169,6 +169,7 @@ mysql_answers() { MYSQL_PWD=$TEST_MYSQL_PASSWORD mariadb --no-defaults -h 127.0.
 export TEST_KAFKA_BROKER=127.0.0.1:$kafka_port
 export TEST_KAFKA_KIND=$kind
 export TEST_KAFKA_DATA=$data/kafka
+export TEST_KAFKA_JARS=$dir/kafka # Apache Kafka only: for brokers that a test starts itself
 export TEST_NOT_RUN=$data/not_run # tests that need more than the fallback broker add their names
 export TEST_KAFKA_PROXIED_BROKER=127.0.0.1:$proxied_port # Apache Kafka only
 export TEST_KAFKA_PROXY_PORT=$proxy_port

@@ -58,10 +58,13 @@ fn code_of(text: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
-/// Whether the connection was refused, so that nothing was sent.
+/// Whether there was no connection, so that nothing was sent.
 fn is_refused(error: &Error) -> bool {
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(found) = cause {
+        if found.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect()) {
+            return true;
+        }
         if let Some(io) = found.downcast_ref::<std::io::Error>()
             && io.kind() == ErrorKind::ConnectionRefused
         {

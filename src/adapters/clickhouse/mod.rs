@@ -7,10 +7,14 @@
 //! [`bars`], [`factors`], [`ticks`] and [`reports`] implement the ports on top of `table`. [`schema`] defines the
 //! columns, [`rows`] encodes rows as RowBinary, [`clock`] converts time zones, and [`errors`] classifies errors.
 
+/// What to change, by the text of an error.
+mod advice;
 /// Bars.
 pub mod bars;
 /// Conversion between wall clock and epoch.
 pub mod clock;
+/// Connections to the servers.
+pub mod connector;
 /// Classification of errors.
 pub mod errors;
 /// Adjustment factors.

@@ -1,10 +1,11 @@
 // Upstream: app
-// Downstream: actors, adapters, config, schema, table
+// Downstream: actors, adapters, advice, config, schema, table
 // Role: Checks a ClickHouse server for `config check --connect`: its version and every table that the worker writes.
 
 use actors::domain::Code;
 use actors::ports::StoreError;
 
+use crate::adapters::clickhouse::advice::explain;
 use crate::adapters::clickhouse::schema::{ADJUSTFACTOR, BAR, DATA_QUALITY_REPORT, TICK_ENDING, engine_problem};
 use crate::adapters::clickhouse::table::Table;
 use crate::adapters::probe::Answer;
@@ -13,8 +14,13 @@ use crate::config::ClickHouseSection;
 /// Maximum number of tables of ticks that are named.
 const MAX_NAMED: usize = 3;
 
-/// Checks the version of the server and the existing tables. Creates nothing.
-pub async fn probe(config: &ClickHouseSection) -> Result<Answer, StoreError> {
+/// Checks the version of the server and the existing tables. Creates nothing. The error names what to change, if that
+/// is known.
+pub async fn probe(config: &ClickHouseSection) -> Result<Answer, String> {
+    check(config).await.map_err(|error| explain(config, error.reason))
+}
+
+async fn check(config: &ClickHouseSection) -> Result<Answer, StoreError> {
     let bars = Table::new(config, BAR);
     let mut answer = bars.probe().await?;
     for schema in [ADJUSTFACTOR, DATA_QUALITY_REPORT] {

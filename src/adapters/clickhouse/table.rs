@@ -1,5 +1,5 @@
 // Upstream: bars, factors, probe, reports, stored_days, ticks
-// Downstream: actors, adapters, clock, config, errors, schema
+// Downstream: many
 // Role: Accesses one ClickHouse table: creates and checks it, inserts and deletes rows, with a timeout per request.
 
 use std::sync::{PoisonError, RwLock};
@@ -12,10 +12,11 @@ use bytes::Bytes;
 use secrecy::ExposeSecret;
 
 use crate::adapters::clickhouse::clock::TableClock;
+use crate::adapters::clickhouse::connector;
 use crate::adapters::clickhouse::errors::{Effect, classify, text_of};
 use crate::adapters::clickhouse::schema::{FoundColumn, TableSchema, deduplicates, identifier};
 use crate::adapters::probe::Answer;
-use crate::config::{ClickHouseSection, Compression};
+use crate::config::{ClickHouseSection, Compression, query_settings};
 
 /// The first ClickHouse version whose lightweight DELETE is not experimental; the worker removes replaced rows with it.
 const OLDEST_VERSION: (u32, u32) = (23, 3);
@@ -61,19 +62,21 @@ impl Table {
             Compression::None => ::clickhouse::Compression::None,
             Compression::Lz4 => ::clickhouse::Compression::Lz4,
         };
-        let mut client = Client::default()
+        let mut client = connector::client(config)
             .with_compression(compression)
-            .with_url(format!("http://{}:{}", config.host, config.port))
             .with_user(&config.user)
             // The worker checks the schema at startup, and each statement has an explicit column list.
             .with_validation(false);
         if let Some(password) = &config.password {
             client = client.with_password(password.expose_secret());
         }
+        for (name, value) in config.settings.iter().filter_map(|entry| query_settings::split(entry)) {
+            client = client.with_setting(name, value);
+        }
         Self {
             client: client.clone().with_database(&config.database),
             server: client,
-            address: format!("ClickHouse {}:{}", config.host, config.port),
+            address: format!("ClickHouse {}", config.address()),
             database: config.database.clone(),
             timeout: Duration::from_millis(config.timeout_ms),
             insert: schema.insert(&config.database),

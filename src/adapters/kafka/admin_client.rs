@@ -1,5 +1,5 @@
 // Upstream: adapters::kafka::dead_letters, cli, cli::dlq
-// Downstream: config, log_probe, topics
+// Downstream: client_config, config, log_probe, topics
 // Role: Blocking Kafka client of the command-line tools: sends messages, reads topics, checks commits.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::adapters::kafka::client_config::client_config;
 use crate::adapters::kafka::log_probe::{LogProbe, is_transient};
 use crate::adapters::kafka::topics::{COMMAND_SETTINGS, MissingTopic, NeededTopic};
 use crate::config::KafkaSection;
@@ -92,16 +93,11 @@ pub struct AdminClient {
 impl AdminClient {
     /// Connects in the background.
     pub fn new(section: &KafkaSection) -> Result<Self, AdminClientError> {
-        let mut client = ClientConfig::new();
-        client
-            .set("bootstrap.servers", section.address())
-            .set("client.id", "data-worker.send")
-            .set("allow.auto.create.topics", "false");
+        let config = |own: &[(&str, &str)]| client_config(section, "data-worker.send", own);
+        let client = config(&[("allow.auto.create.topics", "false")]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut producing = client.clone();
         // Each message is sent alone and awaited, so there is nothing to batch.
-        producing.set("linger.ms", "0").set("acks", "all").set("message.timeout.ms", "10000");
-        let producer = producing.create()?;
+        let producer = config(&[("linger.ms", "0"), ("acks", "all"), ("message.timeout.ms", "10000")]).create()?;
         Ok(Self { section: section.clone(), client, producer, runtime })
     }
 

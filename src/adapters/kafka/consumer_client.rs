@@ -16,6 +16,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
+use crate::adapters::kafka::client_config::client_config;
 use crate::adapters::kafka::dead_letters::headers;
 use crate::adapters::kafka::feed_shared::{BrokerOffsets, FeedShared, lock};
 use crate::adapters::kafka::group_client::{CommittedOffset, GroupClient, GroupClients, Polled, Position, StartAt};
@@ -39,30 +40,29 @@ pub struct ConsumerClients {
 impl ConsumerClients {
     /// Configures the clients: offsets are stored explicitly and committed in the background; buffers are small.
     pub fn new(config: KafkaSection, node_id: &str, shared: Arc<FeedShared>) -> Self {
-        let mut client = ClientConfig::new();
-        client
-            .set("bootstrap.servers", config.address())
-            .set("group.id", &config.group_id)
-            .set("client.id", node_id)
-            .set("auto.offset.reset", "earliest")
-            .set("enable.auto.commit", "true")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.commit.interval.ms", config.commit_interval_ms.to_string())
-            .set("enable.partition.eof", "false")
+        let own = [
+            ("group.id", config.group_id.as_str()),
+            ("auto.offset.reset", "earliest"),
+            ("enable.auto.commit", "true"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.commit.interval.ms", &config.commit_interval_ms.to_string()),
+            ("enable.partition.eof", "false"),
             // Eager assignment: commits and cooperative rebalances conflict in librdkafka (its issue 4059).
-            .set("partition.assignment.strategy", "range,roundrobin")
-            .set("session.timeout.ms", config.session_timeout_ms.to_string())
-            .set("heartbeat.interval.ms", (config.session_timeout_ms / 10).max(100).to_string())
-            .set("max.poll.interval.ms", "300000")
+            ("partition.assignment.strategy", "range,roundrobin"),
+            ("session.timeout.ms", &config.session_timeout_ms.to_string()),
+            ("heartbeat.interval.ms", &(config.session_timeout_ms / 10).max(100).to_string()),
+            ("max.poll.interval.ms", "300000"),
             // Commands are small. These limits keep the prefetched records within a few megabytes.
-            .set("queued.max.messages.kbytes", "2048")
-            .set("fetch.message.max.bytes", "262144")
-            .set("fetch.wait.max.ms", "100")
-            .set("statistics.interval.ms", "5000")
-            .set("allow.auto.create.topics", "false")
+            ("queued.max.messages.kbytes", "2048"),
+            ("fetch.message.max.bytes", "262144"),
+            ("fetch.wait.max.ms", "100"),
+            ("statistics.interval.ms", "5000"),
+            ("allow.auto.create.topics", "false"),
             // Detects topics created after the start within seconds.
-            .set("topic.metadata.refresh.interval.ms", "5000")
-            .set("reconnect.backoff.max.ms", "5000");
+            ("topic.metadata.refresh.interval.ms", "5000"),
+            ("reconnect.backoff.max.ms", "5000"),
+        ];
+        let mut client = client_config(&config, node_id, &own);
         if config.static_membership {
             client.set("group.instance.id", node_id);
         }

@@ -55,7 +55,7 @@ impl KafkaFeed {
     }
 
     fn error(&self, what: &'static str, reason: impl std::fmt::Display) -> FeedError {
-        let feed = format!("{}:{} group {}", self.config.host, self.config.port, self.config.group_id);
+        let feed = format!("{} group {}", self.config.address(), self.config.group_id);
         FeedError { feed, what, reason: reason.to_string() }
     }
 }

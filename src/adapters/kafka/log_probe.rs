@@ -1,5 +1,5 @@
 // Upstream: admin_client, consumer_client, orders, reading_watch
-// Downstream: config, intake
+// Downstream: client_config, config, intake
 // Role: Finds out what follows an offset in a partition: a record, nothing, or what cannot be read.
 
 use std::time::{Duration, Instant};
@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
+use crate::adapters::kafka::client_config::client_config;
 use crate::adapters::kafka::intake::PartitionKey;
 use crate::config::KafkaSection;
 
@@ -38,20 +39,18 @@ impl LogProbe {
     /// Connects in the background. The client is no member of the group, although it has the name: where names of
     /// groups are restricted, another one would not be allowed.
     pub fn new(config: &KafkaSection, client_id: &str) -> KafkaResult<Self> {
-        let consumer = ClientConfig::new()
-            .set("bootstrap.servers", config.address())
-            .set("group.id", &config.group_id)
-            .set("client.id", client_id)
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
-            .set("enable.partition.eof", "true")
-            .set("allow.auto.create.topics", "false")
-            .set("fetch.wait.max.ms", "10")
+        let own = [
+            ("group.id", config.group_id.as_str()),
+            ("enable.auto.commit", "false"),
+            ("auto.offset.reset", "earliest"),
+            ("enable.partition.eof", "true"),
+            ("allow.auto.create.topics", "false"),
+            ("fetch.wait.max.ms", "10"),
             // One record is enough.
-            .set("queued.max.messages.kbytes", "1024")
-            .set("fetch.message.max.bytes", "65536")
-            .create()?;
-        Ok(Self { consumer })
+            ("queued.max.messages.kbytes", "1024"),
+            ("fetch.message.max.bytes", "65536"),
+        ];
+        Ok(Self { consumer: client_config(config, client_id, &own).create()? })
     }
 
     /// The first record that a partition holds, and its end.

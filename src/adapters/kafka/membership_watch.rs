@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::adapters::kafka::client_config::client_config;
 use crate::adapters::kafka::feed_figures::FeedFigures;
 use crate::adapters::kafka::feed_shared::{FeedShared, lock};
 use crate::adapters::kafka::intake::{FeedEvent, PartitionKey};
@@ -48,12 +48,9 @@ pub struct MembershipWatch {
 impl MembershipWatch {
     /// Asks at an interval until the sender of `closed` is dropped.
     pub fn run(self, closed: &Receiver<()>) {
-        let client = ClientConfig::new()
-            .set("bootstrap.servers", self.config.address())
-            .set("client.id", format!("{}.membership", self.node_id))
-            .set("allow.auto.create.topics", "false")
-            .create();
-        let client: BaseProducer = match client {
+        let client_id = format!("{}.membership", self.node_id);
+        let client = client_config(&self.config, &client_id, &[("allow.auto.create.topics", "false")]);
+        let client: BaseProducer = match client.create() {
             Ok(client) => client,
             Err(error) => {
                 tracing::error!(%error, "cannot create the client that watches the membership");

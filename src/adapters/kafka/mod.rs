@@ -10,6 +10,8 @@
 
 /// The client of the command-line tools.
 pub mod admin_client;
+/// The configuration that all clients share.
+pub mod client_config;
 mod consumer_client;
 /// The consumer's loop.
 pub mod consumer_loop;

@@ -1,5 +1,5 @@
 // Upstream: app, feed, kafka
-// Downstream: actors, config, feed_shared, log_probe, topic_ids
+// Downstream: actors, client_config, config, feed_shared, log_probe, topic_ids
 // Role: Reads operator orders from the control topic, starting at the newest offset, in every instance.
 
 //! Operator orders.
@@ -19,6 +19,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::adapters::kafka::client_config::client_config;
 use crate::adapters::kafka::feed_shared::lock;
 use crate::adapters::kafka::log_probe::{Following, LogProbe};
 use crate::adapters::kafka::topic_ids::topic_ids;
@@ -66,19 +67,18 @@ impl KafkaOrders {
 
 impl OrderFeed for KafkaOrders {
     fn start(&self, receiver: Recipient<OrderReceived>) -> Result<(), FeedError> {
-        let mut client = ClientConfig::new();
-        client
-            .set("bootstrap.servers", self.config.address())
-            .set("client.id", format!("{}.orders", self.node_id))
+        let own = [
             // librdkafka requires a group name. The reader never joins the group and never commits.
-            .set("group.id", format!("{}.orders.{}", self.config.group_id, self.node_id))
-            .set("enable.auto.commit", "false")
+            ("group.id", &*format!("{}.orders.{}", self.config.group_id, self.node_id)),
+            ("enable.auto.commit", "false"),
             // Each partition gets its offset; this is for one that the broker no longer has: what is left is read.
-            .set("auto.offset.reset", "earliest")
-            .set("allow.auto.create.topics", "false")
+            ("auto.offset.reset", "earliest"),
+            ("allow.auto.create.topics", "false"),
             // Orders are rare and small.
-            .set("queued.max.messages.kbytes", "1024")
-            .set("fetch.message.max.bytes", "65536");
+            ("queued.max.messages.kbytes", "1024"),
+            ("fetch.message.max.bytes", "65536"),
+        ];
+        let client = client_config(&self.config, &format!("{}.orders", self.node_id), &own);
         let topic = self.config.control_topic.clone();
         let (hearing, closed) = (self.hearing.clone(), self.closed.clone());
         let (config, fault) = (self.config.clone(), self.fault.clone());
@@ -98,7 +98,7 @@ impl OrderFeed for KafkaOrders {
         };
         let spawned = std::thread::Builder::new().name("kafka-orders".to_owned()).spawn(move || reader.run(&client));
         spawned.map(drop).map_err(|error| FeedError {
-            feed: format!("{}:{} topic {}", self.config.host, self.config.port, self.config.control_topic),
+            feed: format!("{} topic {}", self.config.address(), self.config.control_topic),
             what: "start",
             reason: error.to_string(),
         })

@@ -1,5 +1,5 @@
 // Upstream: app, kafka
-// Downstream: actors, adapters::kafka::dead_letters, config, parts_publisher
+// Downstream: actors, adapters::kafka::dead_letters, client_config, config, parts_publisher
 // Role: The producer: publishes notifications, price updates, command parts and dead letters.
 
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use actors::ports::{DeadLetter, Outbox, OutboxError, PartsOutcome};
 use async_trait::async_trait;
 use chrono::{SecondsFormat, Utc};
 use futures_util::future::try_join_all;
-use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::adapters::kafka::client_config::client_config;
 use crate::adapters::kafka::dead_letters::headers::{self, with, with_mark, with_trace};
 use crate::adapters::kafka::parts_publisher::{PartsPublisher, publish_on_thread};
 use crate::config::KafkaSection;
@@ -50,17 +50,16 @@ pub struct KafkaOutbox {
 impl KafkaOutbox {
     /// Connects in the background. Fails only for settings that librdkafka rejects.
     pub fn new(config: &KafkaSection, node_id: &str) -> Result<Self, KafkaError> {
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", config.address())
-            .set("client.id", node_id)
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("message.timeout.ms", "10000")
-            .set("message.max.bytes", MAX_MESSAGE_BYTES)
-            .set("linger.ms", "5")
-            .set("queue.buffering.max.messages", "10000")
-            .set("queue.buffering.max.kbytes", "4096")
-            .create()?;
+        let own = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("message.timeout.ms", "10000"),
+            ("message.max.bytes", MAX_MESSAGE_BYTES),
+            ("linger.ms", "5"),
+            ("queue.buffering.max.messages", "10000"),
+            ("queue.buffering.max.kbytes", "4096"),
+        ];
+        let producer = client_config(config, node_id, &own).create()?;
         Ok(Self {
             producer,
             node_id: node_id.to_owned(),

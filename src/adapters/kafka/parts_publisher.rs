@@ -1,5 +1,5 @@
 // Upstream: cli, outbox, tests::simulate
-// Downstream: actors, adapters::kafka::dead_letters, config, feed_shared
+// Downstream: actors, adapters::kafka::dead_letters, client_config, config, feed_shared
 // Role: Publishes the parts of a split command, each once, also when the command is delivered again.
 
 use std::collections::HashSet;
@@ -13,9 +13,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use uuid::Uuid;
 
+use crate::adapters::kafka::client_config::client_config;
 use crate::adapters::kafka::dead_letters::headers::{text, with, with_mark, with_trace};
 use crate::adapters::kafka::feed_shared::lock;
 use crate::config::KafkaSection;
@@ -145,15 +146,14 @@ impl PartsPublisher {
     }
 
     fn producer(&self, command: &RawCommand) -> KafkaResult<BaseProducer<Deliveries>> {
-        let mut client = ClientConfig::new();
-        client
-            .set("bootstrap.servers", self.config.address())
-            .set("client.id", format!("{}.parts", self.node_id))
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("message.timeout.ms", "10000")
-            .set("message.max.bytes", "4000000")
-            .set("linger.ms", "5");
+        let own = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("message.timeout.ms", "10000"),
+            ("message.max.bytes", "4000000"),
+            ("linger.ms", "5"),
+        ];
+        let mut client = client_config(&self.config, &format!("{}.parts", self.node_id), &own);
         if self.config.parts_in_transaction {
             let RawCommand { topic, partition, .. } = command;
             let id = format!("{}.parts.{topic}.{partition}", self.config.group_id);
@@ -217,18 +217,17 @@ impl PartsPublisher {
     }
 
     fn consumer(&self, isolation: &str) -> KafkaResult<BaseConsumer> {
-        ClientConfig::new()
-            .set("bootstrap.servers", self.config.address())
-            .set("group.id", &self.config.group_id)
-            .set("client.id", format!("{}.parts", self.node_id))
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
-            .set("enable.partition.eof", "true")
-            .set("allow.auto.create.topics", "false")
-            .set("isolation.level", isolation)
-            .set("fetch.wait.max.ms", "10")
-            .set("queued.max.messages.kbytes", "4096")
-            .create()
+        let own = [
+            ("group.id", self.config.group_id.as_str()),
+            ("enable.auto.commit", "false"),
+            ("auto.offset.reset", "earliest"),
+            ("enable.partition.eof", "true"),
+            ("allow.auto.create.topics", "false"),
+            ("isolation.level", isolation),
+            ("fetch.wait.max.ms", "10"),
+            ("queued.max.messages.kbytes", "4096"),
+        ];
+        client_config(&self.config, &format!("{}.parts", self.node_id), &own).create()
     }
 }
 

@@ -1,18 +1,18 @@
 // Upstream: app
-// Downstream: adapters, config, topics
+// Downstream: adapters, client_config, config, topics
 // Role: Tests the connection to the Kafka cluster and lists brokers and missing topics.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 
+use crate::adapters::kafka::client_config::{advice, client_config};
 use crate::adapters::kafka::topics::{NeededTopic, topics_client};
 use crate::adapters::probe::{Answer, DEADLINE};
 use crate::config::KafkaSection;
@@ -26,7 +26,8 @@ const LISTEN: Duration = Duration::from_millis(20);
 /// Maximum number of brokers in the output; a cluster may have hundreds.
 const MAX_NAMED: usize = 3;
 
-/// Keeps the last error message of librdkafka: an error code alone does not contain the reason.
+/// Keeps the last error message of librdkafka, or the last one whose cause is known: an error code alone does not
+/// contain the reason.
 #[derive(Default)]
 struct LastWords(Mutex<Option<String>>);
 
@@ -35,7 +36,10 @@ impl ClientContext for LastWords {
         if (level as i32) <= RDKafkaLogLevel::Error as i32 {
             // The message starts with a thread name in brackets.
             let words = message.split_once("]: ").map_or(message, |(_, words)| words);
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.to_owned());
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if advice(words).is_some() || kept.as_deref().and_then(advice).is_none() {
+                *kept = Some(words.to_owned());
+            }
         }
     }
 
@@ -58,10 +62,9 @@ pub async fn probe(section: &KafkaSection) -> Result<Answer, String> {
 }
 
 fn ask(section: &KafkaSection) -> Result<Answer, String> {
-    let client: BaseProducer<LastWords> = ClientConfig::new()
-        .set("bootstrap.servers", section.address())
+    let client: BaseProducer<LastWords> = client_config(section, "data-worker.check", &[])
         .create_with_context(LastWords::default())
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| with_advice(error.to_string()))?;
     match client.client().fetch_metadata(None, WAIT) {
         Ok(metadata) => {
             let topics = topics_client(section, "data-worker.check");
@@ -70,8 +73,16 @@ fn ask(section: &KafkaSection) -> Result<Answer, String> {
         Err(error) => {
             client.poll(LISTEN);
             let last_words = client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            Err(last_words.unwrap_or_else(|| error.to_string()))
+            Err(with_advice(last_words.unwrap_or_else(|| error.to_string())))
         }
+    }
+}
+
+/// An error with the setting to change, if that is known.
+fn with_advice(error: String) -> String {
+    match advice(&error) {
+        Some(advice) => format!("{advice} ({error})"),
+        None => error,
     }
 }
 
@@ -100,6 +111,11 @@ fn describe(
             }
             None => answer.with_fault(topic.missing()),
         };
+    }
+    let found = metadata.topics().iter().filter(|topic| needed.iter().any(|needed| needed.name == topic.name()));
+    let found: Vec<String> = found.map(|topic| format!("{} ({})", topic.name(), topic.partitions().len())).collect();
+    if !found.is_empty() {
+        answer = answer.with(format!("topics with their partitions: {}", found.join(", ")));
     }
     if missing.is_empty() { answer.with("all topics exist") } else { answer }
 }

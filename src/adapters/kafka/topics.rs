@@ -1,5 +1,5 @@
 // Upstream: admin_client, feed, probe
-// Downstream: config, feed_shared
+// Downstream: client_config, config, feed_shared
 // Role: The topics that a worker needs: creates its own where the broker allows it, and names those that are missing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
+use crate::adapters::kafka::client_config::client_config;
 use crate::adapters::kafka::feed_shared::lock;
 use crate::config::KafkaSection;
 
@@ -143,12 +144,7 @@ fn create(client: &ClientConfig, name: &str, own: OwnTopic, only_try: bool) -> R
 
 /// The client of questions about topics.
 pub fn topics_client(config: &KafkaSection, client_id: &str) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client
-        .set("bootstrap.servers", config.address())
-        .set("client.id", client_id)
-        .set("allow.auto.create.topics", "false");
-    client
+    client_config(config, client_id, &[("allow.auto.create.topics", "false")])
 }
 
 /// Looks at the topics of one worker as long as it runs.

@@ -18,6 +18,8 @@ mod stock_info;
 pub mod store;
 /// Records of finished tasks.
 mod sync_record;
+/// TLS of a connection.
+pub mod tls_options;
 /// The table of the trading calendar.
 mod trade_day;
 

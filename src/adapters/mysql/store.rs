@@ -17,6 +17,7 @@ use sqlx::{ConnectOptions, MySql, MySqlConnection, Row};
 
 use crate::adapters::mysql::error::MySqlError;
 use crate::adapters::mysql::session::{Session, within};
+use crate::adapters::mysql::tls_options::{explain, protect};
 use crate::adapters::mysql::{stock_info, sync_record, trade_day};
 use crate::adapters::probe::Answer;
 use crate::config::MySqlSection;
@@ -60,7 +61,7 @@ impl MySqlReference {
         let pool = MySqlPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             .acquire_timeout(timeout)
-            .connect_lazy_with(options);
+            .connect_lazy_with(protect(options, config));
         let store = format!("MySQL {}:{} database {}", config.host, config.port, config.database);
         Self { pool, store, timeout, has_sync_records: AtomicBool::new(false) }
     }
@@ -68,7 +69,7 @@ impl MySqlReference {
     /// Checks the version of the server and whether the table exists.
     pub async fn probe(&self) -> Result<Answer, String> {
         // Not from the pool: it retries until its own timeout and then discards the reason.
-        let mut connection = self.pool.connect_options().connect().await.map_err(|error| error.to_string())?;
+        let mut connection = self.pool.connect_options().connect().await.map_err(|error| explain("mysql", &error))?;
         let version: String = sqlx::query_scalar("SELECT VERSION()")
             .fetch_one(&mut connection)
             .await

@@ -1,16 +1,17 @@
 // Upstream: cli
-// Downstream: config, heartbeat
+// Downstream: config, server
 // Role: Reads the heartbeats of all workers from Redis.
 
 use std::time::Duration;
 
-use redis::RedisError;
-
-use crate::adapters::redis::heartbeat::{connect, explain, open};
+use crate::adapters::redis::server::{ConnectError, RedisServer};
 use crate::config::RedisSection;
 
 /// Maximum number of workers read; far more than one set of topics can serve.
 const MAX_WORKERS: usize = 1_000;
+
+/// Timeout of a connection attempt and of one answer.
+const STEP_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Timeout for reading all heartbeats.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -28,17 +29,18 @@ pub struct FoundHeartbeat {
 
 /// All heartbeats, ordered by node id. The error contains the address and the reason.
 pub async fn heartbeats(section: &RedisSection) -> Result<Vec<FoundHeartbeat>, String> {
-    let at = format!("redis://{}:{}/{}", section.host, section.port, section.database);
-    let reading = tokio::time::timeout(DEADLINE, read(section)).await;
+    let server = RedisServer::from(section);
+    let at = server.to_string();
+    let reading = tokio::time::timeout(DEADLINE, read(&server, section)).await;
     match reading {
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => Err(format!("{at}: {}", explain(&error))),
+        Ok(Err(error)) => Err(format!("{at}: {}", server.explain(&error))),
         Err(_) => Err(format!("{at}: no answer within {DEADLINE:?}")),
     }
 }
 
-async fn read(section: &RedisSection) -> Result<Vec<FoundHeartbeat>, RedisError> {
-    let mut connection = connect(&open(section)?).await?;
+async fn read(server: &RedisServer, section: &RedisSection) -> Result<Vec<FoundHeartbeat>, ConnectError> {
+    let mut connection = server.connect(STEP_DEADLINE).await?;
     let prefix = format!("{}:", section.key_prefix);
     let (mut cursor, mut keys) = (0_u64, Vec::new());
     loop {

@@ -1,5 +1,5 @@
-// Upstream: app, fleet, redis, tests::it
-// Downstream: actors, adapters, config
+// Upstream: app, redis, tests::it
+// Downstream: actors, adapters, config, server
 // Role: Writes the heartbeat of a worker to Redis, as a key with a time to live.
 
 use std::fmt;
@@ -9,14 +9,11 @@ use std::time::Duration;
 use actors::ports::{HeartbeatError, HeartbeatStore};
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, FromRedisValue, InfoDict, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisError,
-};
-use secrecy::ExposeSecret;
+use redis::{FromRedisValue, InfoDict, Pipeline, RedisError};
 use tokio::sync::Mutex;
 
 use crate::adapters::probe::Answer;
+use crate::adapters::redis::server::{ConnectError, RedisServer};
 use crate::config::RedisSection;
 
 /// The oldest supported Redis version. Older versions have received no fixes since 2020.
@@ -34,7 +31,7 @@ const STEP_DEADLINE: Duration = Duration::from_secs(1);
 /// The first heartbeat opens the connection. A failed connection is dropped. A call whose existing connection is
 /// broken, for example after a server restart, retries once on a new connection.
 pub struct RedisHeartbeats {
-    client: Client,
+    server: RedisServer,
     key: String,
     /// Beginning of the keys of claims. Readers of heartbeats search for `<prefix>:*`, which does not match it.
     claims: String,
@@ -64,24 +61,29 @@ impl fmt::Debug for RedisHeartbeats {
 
 impl RedisHeartbeats {
     /// The heartbeat of the worker `node_id`.
-    pub fn new(section: &RedisSection, node_id: &str) -> Result<Self, HeartbeatError> {
+    pub fn new(section: &RedisSection, node_id: &str) -> Self {
         let key = format!("{}:{node_id}", section.key_prefix);
-        let store = format!("redis://{}:{}/{} key {key}", section.host, section.port, section.database);
-        let client = open(section).map_err(|error| HeartbeatError { store: store.clone(), reason: explain(&error) })?;
-        Ok(Self {
-            client,
+        let server = RedisServer::from(section);
+        let store = format!("{server} key {key}");
+        Self {
+            server,
             key,
             claims: format!("{}.claim", section.key_prefix),
             store,
             connection: Mutex::new(None),
             written: std::sync::Mutex::default(),
-        })
+        }
+    }
+
+    /// The address of the server, which a Sentinel names if there are any.
+    pub async fn address(&self) -> Result<(String, u16), String> {
+        self.server.address(STEP_DEADLINE).await.map_err(|error| self.server.explain(&error))
     }
 
     async fn call<T: FromRedisValue>(&self, commands: Pipeline) -> Result<T, HeartbeatError> {
         let reason = match tokio::time::timeout(DEADLINE, self.try_call(&commands)).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => explain(&error),
+            Ok(Err(error)) => self.server.explain(&error),
             Err(_) => format!("no answer within {DEADLINE:?}"),
         };
         Err(HeartbeatError { store: self.store.clone(), reason })
@@ -99,8 +101,9 @@ impl RedisHeartbeats {
 
     /// Tests the server: logs in, sends PING and reads the version.
     pub async fn probe(&self) -> Result<Answer, String> {
-        let mut connection = connect(&self.client).await.map_err(|error| explain(&error))?;
-        redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| explain(&error))?;
+        let explain = |error: ConnectError| self.server.explain(&error);
+        let mut connection = self.server.connect(STEP_DEADLINE).await.map_err(explain)?;
+        redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| explain(error.into()))?;
         let info: Result<InfoDict, RedisError> = redis::cmd("INFO").arg("server").query_async(&mut connection).await;
         Ok(match info.map(|info| info.get::<String>("redis_version")) {
             Ok(Some(version)) => Answer::default().with_version("Redis", &version, OLDEST_VERSION),
@@ -110,7 +113,7 @@ impl RedisHeartbeats {
         })
     }
 
-    async fn try_call<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, RedisError> {
+    async fn try_call<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, ConnectError> {
         let mut kept = self.connection.lock().await;
         // Taken out, so that a connection is not reused after its call failed or was cancelled.
         if let Some(mut connection) = kept.take()
@@ -119,7 +122,7 @@ impl RedisHeartbeats {
             *kept = Some(connection);
             return Ok(answer);
         }
-        let mut connection = connect(&self.client).await?;
+        let mut connection = self.server.connect(STEP_DEADLINE).await?;
         let answer = commands.query_async(&mut connection).await?;
         *kept = Some(connection);
         Ok(answer)
@@ -161,34 +164,5 @@ impl HeartbeatStore for RedisHeartbeats {
         // The answer is OK, or nil if the key exists.
         let (answer,): (Option<String>,) = self.call(claim).await?;
         Ok(answer.is_some())
-    }
-}
-
-/// A client for the configured server, not yet connected.
-pub(super) fn open(section: &RedisSection) -> Result<Client, RedisError> {
-    let mut login = RedisConnectionInfo::default().set_db(section.database.into());
-    if let Some(password) = &section.password {
-        login = login.set_password(password.expose_secret());
-    }
-    let address = ConnectionAddr::Tcp(section.host.clone(), section.port).into_connection_info()?;
-    Client::open(address.set_redis_settings(login))
-}
-
-/// Opens a connection with a timeout for each step.
-pub(super) async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(STEP_DEADLINE))
-        .set_response_timeout(Some(STEP_DEADLINE));
-    client.get_multiplexed_async_connection_with_config(&config).await
-}
-
-/// The error text, with a hint for authentication errors.
-pub(super) fn explain(error: &RedisError) -> String {
-    match error.code() {
-        Some("WRONGPASS" | "NOAUTH" | "NOPERM") => format!("{error}; check redis.password in the configuration"),
-        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
-            format!("{error}; check redis.password in the configuration")
-        }
-        _ => error.to_string(),
     }
 }

@@ -9,4 +9,7 @@ pub mod fleet;
 /// Writes the heartbeat of this worker.
 pub mod heartbeat;
 
+/// Connections to the server.
+pub mod server;
+
 pub use heartbeat::RedisHeartbeats;

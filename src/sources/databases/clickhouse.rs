@@ -13,7 +13,9 @@ use super::json;
 use super::pattern::Pattern;
 use super::query::{Query, Wanted};
 use super::rows::Rows;
+use crate::adapters::clickhouse::connector::source_client;
 use crate::adapters::clickhouse::errors::{Effect, classify, text_of};
+use crate::adapters::tls::advice::with_advice;
 use crate::config::ClickHouseSourceSection;
 use crate::sources::shared::excerpt::excerpt;
 
@@ -26,8 +28,7 @@ pub struct ClickHouseDatabase {
 impl ClickHouseDatabase {
     /// Creates the client. It connects on first use.
     pub fn new(section: &ClickHouseSourceSection) -> Self {
-        let mut client = Client::default()
-            .with_url(format!("http://{}:{}", section.host, section.port))
+        let mut client = source_client(section)
             .with_user(&section.user)
             .with_database(&section.database)
             .with_compression(::clickhouse::Compression::None)
@@ -113,7 +114,7 @@ fn take(line: &[u8], table: &str, rows: &mut Rows<'_>) -> Result<(), DatabaseErr
 
 /// Maps a client error to a database error.
 fn meaning(error: &Error, table: &str) -> DatabaseError {
-    let reason = excerpt(&text_of(error));
+    let reason = excerpt(&with_advice("sources.clickhouse", text_of(error)));
     if matches!(error, Error::Network(_) | Error::NotEnoughData) {
         return DatabaseError::Unreachable(reason);
     }

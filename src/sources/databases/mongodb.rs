@@ -3,6 +3,7 @@
 // Role: Reads market data from a user's MongoDB.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ::mongodb::bson::{Bson, DateTime, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
@@ -48,7 +49,11 @@ impl MongoDbDatabase {
         options.retry_reads = Some(false);
         options.app_name = Some("ginkgo-data-worker".to_owned());
         if section.tls {
-            options.tls = Some(Tls::Enabled(TlsOptions::default()));
+            let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+            let mut tls = TlsOptions::default();
+            tls.ca_file_path = file(&section.ca_file);
+            tls.cert_key_file_path = file(&section.certificate_file);
+            options.tls = Some(Tls::Enabled(tls));
         }
         if !section.user.is_empty() {
             let mut login = Credential::default();

@@ -15,6 +15,7 @@ use super::errors::DatabaseError;
 use super::pattern::Pattern;
 use super::query::{Query, Wanted};
 use super::rows::{Cell, Rows};
+use crate::adapters::mysql::tls_options::{explain, protect_source};
 use crate::config::{MySqlSourceSection, TimeZone};
 use crate::sources::shared::excerpt::excerpt;
 
@@ -44,7 +45,7 @@ impl MySqlDatabase {
         if let Some(password) = &section.password {
             options = options.password(password.expose_secret());
         }
-        Self { options, idle: Mutex::default() }
+        Self { options: protect_source(options, section), idle: Mutex::default() }
     }
 
     async fn connection(&self) -> Result<MySqlConnection, sqlx::Error> {
@@ -125,7 +126,7 @@ fn cells(row: &MySqlRow) -> Result<Vec<Cell<'_>>, sqlx::Error> {
 
 /// Maps a client error to a database error. The states are those of the SQL standard and of MySQL's error reference.
 fn meaning(error: &sqlx::Error, table: &str) -> DatabaseError {
-    let reason = excerpt(&error.to_string());
+    let reason = excerpt(&explain("sources.mysql", error));
     let Some(answer) = error.as_database_error() else {
         return match error {
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) => DatabaseError::Unreachable(reason),

@@ -11,11 +11,7 @@ use std::time::Duration;
 
 use actors::ports::DataKind;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
-    RedisConnectionInfo, RedisError,
-};
-use secrecy::ExposeSecret;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError};
 use tokio::sync::Mutex;
 
 use super::database::{Database, Found};
@@ -25,6 +21,7 @@ use super::pattern::Pattern;
 use super::query::Query;
 use super::rows::Rows;
 use super::times::midnight;
+use crate::adapters::redis::server::{ConnectError, RedisServer};
 use crate::config::RedisSourceSection;
 use crate::sources::shared::excerpt::excerpt;
 
@@ -36,55 +33,46 @@ const DAY_S: i64 = 86_400;
 
 /// A client of a user's Redis.
 pub struct RedisDatabase {
-    client: Client,
+    server: RedisServer,
     timeout: Duration,
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl RedisDatabase {
     /// Creates the client. It connects on first use.
-    pub fn new(section: &RedisSourceSection) -> Result<Self, RedisError> {
-        let mut login = RedisConnectionInfo::default().set_db(section.database.into());
-        if !section.user.is_empty() {
-            login = login.set_username(&section.user);
-        }
-        if let Some(password) = &section.password {
-            login = login.set_password(password.expose_secret());
-        }
-        let address = ConnectionAddr::Tcp(section.host.clone(), section.port).into_connection_info()?;
-        let client = Client::open(address.set_redis_settings(login))?;
-        Ok(Self { client, timeout: Duration::from_millis(section.timeout_ms), connection: Mutex::default() })
+    pub fn new(section: &RedisSourceSection) -> Self {
+        let timeout = Duration::from_millis(section.timeout_ms);
+        Self { server: RedisServer::from(section), timeout, connection: Mutex::default() }
     }
 
-    async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
+    async fn connection(&self) -> Result<MultiplexedConnection, ConnectError> {
         let mut kept = self.connection.lock().await;
         if let Some(connection) = &*kept {
             return Ok(connection.clone());
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout));
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let connection = self.server.connect(self.timeout).await?;
         Ok(kept.insert(connection).clone())
     }
 
     async fn ask<T: FromRedisValue>(&self, key: &str, command: &Cmd) -> Result<T, DatabaseError> {
         let outcome = match self.connection().await {
-            Ok(mut connection) => command.query_async(&mut connection).await,
+            Ok(mut connection) => command.query_async(&mut connection).await.map_err(ConnectError::from),
             Err(error) => Err(error),
         };
-        let error = match outcome {
+        let explained = match outcome {
             Ok(answer) => return Ok(answer),
-            Err(error) => error,
+            Err(error) => (excerpt(&self.server.explain(&error)), error),
+        };
+        let (reason, ConnectError::Redis(error)) = explained else {
+            return Err(DatabaseError::Unreachable(explained.0));
         };
         if error.is_connection_dropped() || error.is_timeout() || error.is_io_error() {
             *self.connection.lock().await = None;
         }
-        Err(self.meaning(&error, key))
+        Err(self.meaning(&error, reason, key))
     }
 
-    fn meaning(&self, error: &RedisError, key: &str) -> DatabaseError {
-        let reason = excerpt(&error.to_string());
+    fn meaning(&self, error: &RedisError, reason: String, key: &str) -> DatabaseError {
         match error.code() {
             Some("WRONGPASS" | "NOAUTH") => DatabaseError::Login(reason),
             Some("NOPERM") => DatabaseError::Access(reason),

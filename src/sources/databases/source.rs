@@ -104,9 +104,7 @@ pub fn redis(sources: &SourcesSection, quotas: &QuotaState) -> Result<DatabaseSo
         timeout_ms: section.timeout_ms,
         budget: quotas.budget(SourceName::Redis, section.limits(sources)),
     };
-    let database = RedisDatabase::new(section)
-        .map_err(|error| SourceSetupError::Client { section: "redis", reason: error.to_string() })?;
-    DatabaseSource::new(sources, part, database)
+    DatabaseSource::new(sources, part, RedisDatabase::new(section))
 }
 
 /// Checks the mappings of all database sections. Returns each section with an invalid mapping, and the reason.

@@ -181,6 +181,15 @@ impl Broker {
         producer
     }
 
+    /// Waits until all partitions of a topic have a leader, as after a restart of the broker.
+    pub fn wait_until_readable(&self, topic: &str, partitions: i32) {
+        let consumer = self.consumer("reader");
+        wait_until("all partitions have a leader", Duration::from_secs(60), || {
+            (0..partitions)
+                .all(|partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(20)).is_ok())
+        });
+    }
+
     /// The number of offsets that are written in all partitions, also by transactions that are still open.
     pub fn written(&self, topic: &str, partitions: i32) -> i64 {
         let consumer: BaseConsumer = ClientConfig::new()

@@ -10,6 +10,8 @@ pub mod arguments;
 mod baostock_data;
 /// A server that speaks BaoStock's protocol.
 pub mod baostock_server;
+/// Certificates of servers and clients.
+pub mod certificates;
 /// Queries and fault injection for ClickHouse.
 pub mod clickhouse;
 /// Response bodies of the EastMoney server.
@@ -45,6 +47,14 @@ pub mod random;
 pub mod redis;
 /// The environment of one test.
 pub mod scene;
+/// A private Kafka with TLS and logins.
+pub mod secure_kafka;
+/// A private MariaDB that requires TLS.
+pub mod secure_mariadb;
+/// Private Redis servers with TLS, users and Sentinels.
+pub mod secure_redis;
+/// All servers with TLS and logins.
+pub mod secure_stack;
 /// Damage to the broker's files.
 pub mod segment;
 /// Addresses of the real servers.
@@ -53,6 +63,8 @@ pub mod services;
 pub mod tdx_data;
 /// A server that speaks TDX's protocol.
 pub mod tdx_server;
+/// Ends TLS in front of a plain server.
+pub mod tls_front;
 /// Daily bars that the protocol servers serve.
 pub mod tushare_data;
 mod tushare_limits;

@@ -1,4 +1,4 @@
-// Upstream: benches::pipeline, tests::it
+// Upstream: benches::pipeline, secure_stack, tests::it
 // Downstream: many
 // Role: The environment of one test on the real servers: topics, group, database, source, configuration, workers.
 
@@ -55,8 +55,13 @@ impl Scene {
 
     /// Like [`Self::new`], with an existing server as the source.
     pub fn with_source(name: &str, program: &str, source: TushareServer) -> Self {
+        Self::on_broker(name, program, source, &required("TEST_KAFKA_BROKER"))
+    }
+
+    /// Like [`Self::with_source`], on another broker.
+    pub fn on_broker(name: &str, program: &str, source: TushareServer, broker: &str) -> Self {
         let name = unique(name);
-        let broker = Broker::connect(&required("TEST_KAFKA_BROKER"));
+        let broker = Broker::connect(broker);
         let topics = TOPICS.map(|(topic, partitions)| (format!("{name}.{topic}"), partitions));
         broker.create_topics(&topics.each_ref().map(|(topic, partitions)| (topic.as_str(), *partitions)));
         let database = Database::shared(&name);

@@ -1,4 +1,4 @@
-// Upstream: kit::bin::baostock_server, scene, tests::it
+// Upstream: benches::pipeline, kit::bin::baostock_server, scene, tests::it
 // Downstream: many
 // Role: A local server that speaks Tushare's protocol; tests set its data and inject faults.
 

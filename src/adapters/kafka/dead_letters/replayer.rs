@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use actors::domain::clock::utc_now;
 use actors::domain::{ReplayMark, TraceIds};
 use futures_util::future::try_join_all;
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use uuid::Uuid;
 
 use crate::adapters::kafka::admin_client::Position;
+use crate::adapters::kafka::client_config::client_config;
 use crate::adapters::kafka::dead_letters::headers::{with_mark, with_trace};
 use crate::adapters::kafka::dead_letters::letter::LetterName;
 use crate::adapters::kafka::dead_letters::replay_record::ReplayRecord;
@@ -80,17 +80,17 @@ impl Replayer {
     /// Connects, and shuts out those who replay at the same time.
     pub fn begin(config: &KafkaSection) -> Result<Self, ReplayError> {
         let in_transaction = config.parts_in_transaction;
-        let mut client = ClientConfig::new();
-        client
-            .set("bootstrap.servers", config.address())
-            .set("client.id", "data-worker.dlq")
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("message.timeout.ms", "10000")
-            .set("message.max.bytes", "4000000")
-            // The longest command fits with its mark: the broker limits the compressed length.
-            .set("compression.type", "gzip")
-            .set("linger.ms", "5");
+        let own = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("message.timeout.ms", "10000"),
+            ("message.max.bytes", "4000000"),
+            ("linger.ms", "5"),
+        ];
+        let mut client = client_config(config, "data-worker.dlq", &own);
+        // Whatever kafka.properties say: the longest command fits with its mark, as the broker limits the compressed
+        // length.
+        client.set("compression.type", "gzip");
         if in_transaction {
             client
                 .set("transactional.id", format!("{}.replays", config.group_id))

@@ -1,0 +1,95 @@
+// Upstream: none
+// Downstream: kit, main_job
+// Role: Tests the death of one of several servers in mid-run: a Redis master under Sentinels, a ClickHouse host.
+
+use kit::certificates::{Authority, Validity};
+use kit::scene::{Scene, TIMEOUT};
+use kit::secure_redis::SentinelSet;
+use kit::secure_stack::clickhouse_address;
+use kit::tls_front::TlsFront;
+use kit::wait::{wait_for, wait_until};
+
+use crate::main_job::{Market, PROGRAM, market};
+
+#[test]
+fn heartbeats_follow_a_failover_of_sentinels() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut servers = SentinelSet::start(folder.path());
+    let Market { codes, data, .. } = market(12, 3);
+    let mut scene = Scene::new("sentinel", PROGRAM, data);
+    scene.redis_url = servers.master_url();
+    scene.set("redis.sentinel.master", SentinelSet::MASTER);
+    scene.set(
+        "redis.sentinel.nodes",
+        format!("[{}]", servers.nodes().iter().map(|node| format!("\"{node}\"")).collect::<Vec<_>>().join(", ")),
+    );
+    // Not the master: the Sentinels alone name it.
+    scene.set("redis.port", 1).set("heartbeat.interval_ms", 500).set("heartbeat.ttl_ms", 5_000);
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send_snapshots(&codes, "");
+    servers.kill_master();
+    servers.wait_for_promotion();
+    scene.redis_url = servers.replica_url();
+    let beat = || scene.heartbeat("n1").map(|(beat, _)| beat);
+    let first = wait_for("a heartbeat on the new master", TIMEOUT, beat);
+    wait_until("a later heartbeat on the new master", TIMEOUT, || beat().is_some_and(|beat| beat != first));
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+}
+
+#[test]
+fn second_clickhouse_host_takes_over_in_mid_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    let identity = authority.server("good", Validity::NOW);
+    let [first, second] = [(); 2].map(|()| TlsFront::start(clickhouse_address(), &identity, None));
+    let Market { codes, data, last_day } = market(60, 5);
+    let mut scene = Scene::new("twohosts", PROGRAM, data);
+    let hosts = [&first, &second].map(|front| format!("\"{}\"", front.address())).join(", ");
+    scene.set("clickhouse.hosts", format!("[{hosts}]")).set("clickhouse.tls", true);
+    scene.set("clickhouse.ca_file", authority.ca_file.display());
+    scene.set("fetch.max_in_flight", 4).set("batch.flush_interval_ms", 50);
+    let worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send_snapshots(&codes[..20], "");
+    scene.wait_until_committed();
+    assert_eq!(second.num_sessions(), 0, "the first host answers and is kept to");
+    scene.send_snapshots(&codes[20..], "");
+    wait_until("some of the rows are written", TIMEOUT, || scene.database.count() > 25 * 5);
+    drop(first);
+    scene.source.append_day(last_day);
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert!(second.num_sessions() > 0);
+    assert!(worker.log_text().contains("connected to the next of clickhouse.hosts"));
+    assert_eq!(scene.dead_letters().len(), 0);
+}
+
+#[test]
+fn a_renewed_ca_file_needs_no_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| Authority::new(folder.path(), name));
+    let front = |authority: &Authority, name| {
+        TlsFront::start(clickhouse_address(), &authority.server(name, Validity::NOW), None)
+    };
+    let (first, second) = (front(&old, "first"), front(&new, "second"));
+    let file = folder.path().join("trusted.pem");
+    std::fs::copy(&old.ca_file, &file).unwrap();
+    let Market { codes, data, .. } = market(12, 3);
+    let mut scene = Scene::new("renewed", PROGRAM, data);
+    let hosts = [&first, &second].map(|front| format!("\"{}\"", front.address())).join(", ");
+    scene.set("clickhouse.hosts", format!("[{hosts}]")).set("clickhouse.tls", true);
+    scene.set("clickhouse.ca_file", file.display());
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    scene.send_snapshots(&codes[..4], "");
+    scene.wait_until_committed();
+    std::fs::copy(&new.ca_file, &file).unwrap();
+    drop(first);
+    scene.send_snapshots(&codes, "");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert!(second.num_sessions() > 0);
+}
