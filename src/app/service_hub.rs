@@ -22,6 +22,7 @@ use crate::adapters::kafka::outbox::KafkaOutbox;
 use crate::adapters::memory::MemoryHeartbeats;
 use crate::adapters::mysql::store::MySqlReference;
 use crate::adapters::probe::Probe;
+use crate::adapters::redis::request_counts::Priority;
 use crate::adapters::sqlite::store::SqliteStore;
 use crate::app::config_reader::{ConfigPlace, ConfigReader, NothingToReload};
 use crate::app::server_probes;
@@ -54,7 +55,7 @@ impl ServiceHub {
         let settings = &loaded.settings;
         let node_id = &settings.worker.node_id;
         let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
-        let services = Services::build(settings)?;
+        let services = Services::build(settings, Priority::Worker)?;
         let config = Arc::new(ConfigReader::new(place, loaded.clone(), services.clone(), telemetry));
         let orders = KafkaOrders::new(&settings.kafka, node_id);
         let parts = WorkerParts {
@@ -85,7 +86,7 @@ impl ServiceHub {
         orders: Arc<dyn OrderFeed>,
         outbox: Arc<dyn Outbox>,
     ) -> Result<WorkerParts, ServiceError> {
-        let services = Services::build(settings)?;
+        let services = Services::build(settings, Priority::Background)?;
         Ok(WorkerParts {
             identity: identity(settings),
             feed,

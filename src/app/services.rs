@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::domain::random_id::random_uuid;
 use actors::ports::{HeartbeatStore, MarketSources, ReferenceStore, StoreSet, Swappable};
 
 use crate::adapters::clickhouse::bars::ClickHouseBars;
@@ -13,6 +14,7 @@ use crate::adapters::clickhouse::reports::ClickHouseReports;
 use crate::adapters::clickhouse::ticks::ClickHouseTicks;
 use crate::adapters::mysql::store::MySqlReference;
 use crate::adapters::redis::heartbeat::RedisHeartbeats;
+use crate::adapters::redis::request_counts::{Priority, RequestCounts};
 use crate::app::source_change::concerned;
 use crate::config::{Settings, SourcesSection};
 use crate::sources::shared::budget::QuotaState;
@@ -44,19 +46,29 @@ pub struct Services {
     pub(super) sources: Arc<Swappable<dyn MarketSources>>,
     /// Request counts of vendors. New sources continue from these counts.
     quotas: Arc<QuotaState>,
+    /// The name of this process in the common counts of requests.
+    member: Arc<str>,
+    priority: Priority,
     pub(super) reference: Arc<Swappable<dyn ReferenceStore>>,
     pub(super) heartbeats: Arc<Swappable<dyn HeartbeatStore>>,
 }
 
 impl Services {
-    pub(super) fn build(settings: &Settings) -> Result<Self, ServiceError> {
+    /// Builds all backends. Their requests to vendors are counted together with those of other workers; `priority` says
+    /// whose come first.
+    pub(super) fn build(settings: &Settings, priority: Priority) -> Result<Self, ServiceError> {
         let quotas = Arc::new(QuotaState::default());
+        // Two processes may have the same `worker.node_id`.
+        let member: Arc<str> = format!("{}-{}", settings.worker.node_id, random_uuid().simple()).into();
+        quotas.share(RequestCounts::new(&settings.redis, &member, priority));
         let sources = build_sources(settings, &quotas)?;
         let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
         Ok(Self {
             stores: Swappable::new(Arc::new(build_stores(settings))),
             sources: Swappable::new(sources),
             quotas,
+            member,
+            priority,
             reference: Swappable::new(Arc::new(MySqlReference::new(&settings.mysql))),
             heartbeats: Swappable::new(Arc::new(heartbeats)),
         })
@@ -98,7 +110,10 @@ impl Services {
         });
         match tokio::join!(stores, sources, reference, heartbeats) {
             (Ok(stores), Ok(sources), Ok(reference), Ok(heartbeats)) => {
-                Ok(Exchange { services: self.clone(), stores, sources, reference, heartbeats })
+                // Counts in another Redis are others, and the members must be known there.
+                let counts = || RequestCounts::new(&settings.redis, &self.member, self.priority);
+                let counts = heartbeats.is_some().then(counts);
+                Ok(Exchange { services: self.clone(), stores, sources, reference, heartbeats, counts })
             }
             (stores, sources, reference, heartbeats) => {
                 let reasons = [stores.err(), sources.err(), reference.err(), heartbeats.err()];
@@ -174,12 +189,16 @@ pub struct Exchange {
     sources: Option<Arc<dyn MarketSources>>,
     reference: Option<Arc<dyn ReferenceStore>>,
     heartbeats: Option<Arc<dyn HeartbeatStore>>,
+    counts: Option<Arc<RequestCounts>>,
 }
 
 impl Exchange {
     /// Makes the new backends active.
     pub fn install(self) {
-        let Self { services, stores, sources, reference, heartbeats } = self;
+        let Self { services, stores, sources, reference, heartbeats, counts } = self;
+        if let Some(counts) = counts {
+            services.quotas.share(counts);
+        }
         if let Some(stores) = stores {
             services.stores.exchange(stores);
         }

@@ -234,15 +234,20 @@ pub struct RequestLimits {
     pub pause_after_failures: u32,
     /// Duration of that pause in milliseconds.
     pub pause_ms: u64,
+    /// Whether all workers with the same account share these limits.
+    pub is_shared: bool,
 }
 
-/// Each vendor's section has the same three limits; the pause settings are shared by all vendors.
+/// Each vendor's section has the same three limits; the pause settings are shared by all vendors. A vendor counts the
+/// requests of all workers together; a database does not count.
 macro_rules! limits {
-    ($($section:ident),*) => {$(
+    ($($section:ident { shared: |$of:ident| $is_shared:expr }),* $(,)?) => {$(
         impl $section {
             /// The limits of requests to this vendor.
             pub fn limits(&self, sources: &SourcesSection) -> RequestLimits {
+                let $of = self;
                 RequestLimits {
+                    is_shared: $is_shared,
                     per_minute: self.requests_per_minute,
                     per_day: self.requests_per_day,
                     max_concurrent: self.max_concurrent,
@@ -255,15 +260,15 @@ macro_rules! limits {
 }
 
 limits!(
-    BaoStockSection,
-    ClickHouseSourceSection,
-    EastMoneySection,
-    MongoDbSourceSection,
-    MySqlSourceSection,
-    RedisSourceSection,
-    TdxSection,
-    TushareSection,
-    YahooSection
+    BaoStockSection { shared: |section| section.shared_budget },
+    ClickHouseSourceSection { shared: |_section| false },
+    EastMoneySection { shared: |section| section.shared_budget },
+    MongoDbSourceSection { shared: |_section| false },
+    MySqlSourceSection { shared: |_section| false },
+    RedisSourceSection { shared: |_section| false },
+    TdxSection { shared: |section| section.shared_budget },
+    TushareSection { shared: |section| section.shared_budget },
+    YahooSection { shared: |section| section.shared_budget },
 );
 
 /// BaoStock.
@@ -285,6 +290,8 @@ pub struct BaoStockSection {
     pub requests_per_minute: u32,
     /// Maximum number of requests and logins per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
+    /// Whether all workers with the same account share these limits. They count their requests together in Redis.
+    pub shared_budget: bool,
     /// Maximum number of connections, each with one request at a time. The vendor counts the logins of an account.
     #[schemars(range(min = 1, max = 100))]
     pub max_concurrent: u32,
@@ -299,6 +306,7 @@ impl Default for BaoStockSection {
             timeout_ms: 30_000,
             requests_per_minute: 0,
             requests_per_day: 0,
+            shared_budget: true,
             max_concurrent: 2,
         }
     }
@@ -324,6 +332,8 @@ pub struct EastMoneySection {
     pub requests_per_minute: u32,
     /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
+    /// Whether all workers with the same account share these limits. They count their requests together in Redis.
+    pub shared_budget: bool,
     /// Maximum number of concurrent requests.
     #[schemars(range(min = 1, max = 1_000))]
     pub max_concurrent: u32,
@@ -339,6 +349,7 @@ impl Default for EastMoneySection {
             // Users report a block after about 200 consecutive requests.
             requests_per_minute: 60,
             requests_per_day: 0,
+            shared_budget: true,
             max_concurrent: 2,
         }
     }
@@ -357,6 +368,8 @@ pub struct TdxSection {
     pub requests_per_minute: u32,
     /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
+    /// Whether all workers with the same account share these limits. They count their requests together in Redis.
+    pub shared_budget: bool,
     /// Maximum number of concurrent requests, each on its own connection.
     #[schemars(range(min = 1, max = 100))]
     pub max_concurrent: u32,
@@ -372,6 +385,7 @@ impl Default for TdxSection {
             // The vendor publishes no limit. The worker limits itself so that the vendor has no reason to set one.
             requests_per_minute: 1_200,
             requests_per_day: 0,
+            shared_budget: true,
             max_concurrent: 4,
         }
     }
@@ -409,6 +423,8 @@ pub struct TushareSection {
     pub requests_per_minute: u32,
     /// Maximum number of requests per calendar day in Shanghai to each interface; 0: the worker sets no limit.
     pub requests_per_day: u32,
+    /// Whether all workers with the same account share these limits. They count their requests together in Redis.
+    pub shared_budget: bool,
     /// Maximum number of concurrent requests to all interfaces together.
     #[schemars(range(min = 1, max = 1_000))]
     pub max_concurrent: u32,
@@ -422,6 +438,7 @@ impl Default for TushareSection {
             timeout_ms: 30_000,
             requests_per_minute: 500,
             requests_per_day: 0,
+            shared_budget: true,
             max_concurrent: 32,
         }
     }
@@ -456,6 +473,8 @@ pub struct YahooSection {
     pub requests_per_minute: u32,
     /// Maximum number of requests per calendar day in Shanghai; 0: the worker sets no limit.
     pub requests_per_day: u32,
+    /// Whether all workers with the same account share these limits. They count their requests together in Redis.
+    pub shared_budget: bool,
     /// Maximum number of concurrent requests.
     #[schemars(range(min = 1, max = 1_000))]
     pub max_concurrent: u32,
@@ -469,6 +488,7 @@ impl Default for YahooSection {
             timeout_ms: 30_000,
             requests_per_minute: 60,
             requests_per_day: 0,
+            shared_budget: true,
             max_concurrent: 2,
         }
     }

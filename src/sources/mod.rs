@@ -48,8 +48,10 @@ macro_rules! with_source {
         let (section, quotas): (&SourcesSection, &QuotaState) = ($section, $quotas);
         match $name {
             SourceName::BaoStock => {
-                let $source =
-                    BaoStockSource::new(&section.baostock, quotas.budget($name, section.baostock.limits(section)));
+                let $source = BaoStockSource::new(
+                    &section.baostock,
+                    quotas.budget_of($name, Account::of(&section.place($name), None), section.baostock.limits(section)),
+                );
                 $work
             }
             SourceName::ClickHouse => {
@@ -57,8 +59,14 @@ macro_rules! with_source {
                 $work
             }
             SourceName::EastMoney => {
-                let $source =
-                    EastMoneySource::new(&section.eastmoney, quotas.budget($name, section.eastmoney.limits(section)));
+                let $source = EastMoneySource::new(
+                    &section.eastmoney,
+                    quotas.budget_of(
+                        $name,
+                        Account::of(&section.place($name), None),
+                        section.eastmoney.limits(section),
+                    ),
+                );
                 $work
             }
             SourceName::Files => {
@@ -78,17 +86,23 @@ macro_rules! with_source {
                 $work
             }
             SourceName::Tdx => {
-                let $source = TdxSource::new(&section.tdx, quotas.budget($name, section.tdx.limits(section)));
+                let $source = TdxSource::new(
+                    &section.tdx,
+                    quotas.budget_of($name, Account::of(&section.place($name), None), section.tdx.limits(section)),
+                );
                 $work
             }
             SourceName::Tushare => {
-                let account = Account::of(section.tushare.token.as_ref());
+                let account = Account::of(&section.place($name), section.tushare.token.as_ref());
                 let budget = quotas.budget_of($name, account, section.tushare.limits(section));
                 let $source = TushareSource::new(&section.tushare, budget);
                 $work
             }
             SourceName::Yahoo => {
-                let $source = YahooSource::new(&section.yahoo, quotas.budget($name, section.yahoo.limits(section)));
+                let $source = YahooSource::new(
+                    &section.yahoo,
+                    quotas.budget_of($name, Account::of(&section.place($name), None), section.yahoo.limits(section)),
+                );
                 $work
             }
         }

@@ -178,6 +178,7 @@ fn year_of_all_codes_is_fetched_by_day_and_survives_a_kill() {
         "by day: 255 calls, less than 1 min",
         "chosen: 255 calls",
         "0 parts by code, 13 by day",
+        "at most 1331000 rows, about 49 MB on disk",
     ] {
         assert!(estimate.text.contains(line), "{line:?} in {}", estimate.text);
     }

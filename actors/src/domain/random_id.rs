@@ -1,4 +1,4 @@
-// Upstream: command_router, quality_report, row_version, store_retry, tests::simulate
+// Upstream: command_router, data_worker, quality_report, row_version, store_retry, tests::simulate
 // Downstream: none
 // Role: Random UUIDs. A simulation makes them follow from its seed.
 

@@ -9,6 +9,8 @@ pub mod fleet;
 /// Writes the heartbeat of this worker.
 pub mod heartbeat;
 
+/// Requests to vendors, counted for all workers together.
+pub mod request_counts;
 /// Connections to the server.
 pub mod server;
 

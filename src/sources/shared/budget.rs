@@ -1,9 +1,9 @@
 // Upstream: many
-// Downstream: actors, config
-// Role: A source's request limits and the requests already counted against them.
+// Downstream: actors, adapters::redis, config, group_share
+// Role: A source's request limits and the requests already counted against them, here and in the whole group.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,8 +11,11 @@ use actors::domain::shanghai_clock;
 use chrono::{NaiveDate, NaiveTime};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
+use uuid::Uuid;
 
+use crate::adapters::redis::request_counts::{Answer, Question, RequestCounts, Verdict};
 use crate::config::{RequestLimits, SourceName};
+use crate::sources::shared::group_share::GroupShare;
 
 /// The period in which the requests of a minute are sent. The margin of 3 % is for requests that take different times
 /// to the vendor, which counts them when they arrive.
@@ -22,23 +25,35 @@ const MAX_ACCOUNTS: usize = 4;
 
 /// The account that a vendor counts requests for. It holds a hash and never the token itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Account(u64);
+pub struct Account(Uuid);
 
 impl Account {
-    /// The account of this token.
-    pub fn of(token: Option<&SecretString>) -> Self {
-        let mut hasher = DefaultHasher::new();
-        token.map(|token| token.expose_secret().trim()).hash(&mut hasher);
-        Self(hasher.finish())
+    /// The account with this token at this place. All workers derive the same from them.
+    pub fn of(place: &str, token: Option<&SecretString>) -> Self {
+        let place = Uuid::new_v5(&Uuid::NAMESPACE_OID, place.as_bytes());
+        let of = |token: &SecretString| Uuid::new_v5(&place, token.expose_secret().trim().as_bytes());
+        Self(token.map_or(place, of))
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.simple())
     }
 }
 
 /// The requests counted for each source and account. It outlives the sources, because a vendor does not reset its
 /// counters when the worker reloads its configuration.
 #[derive(Debug, Default)]
-pub struct QuotaState(Mutex<BTreeMap<SourceName, Vec<(Account, SharedCounts)>>>);
+pub struct QuotaState {
+    accounts: Mutex<BTreeMap<SourceName, Vec<(Account, SharedCounts)>>>,
+    group: Group,
+}
 
 type SharedCounts = Arc<Mutex<Counts>>;
+
+/// The counts of the group; a reload may exchange them.
+type Group = Arc<Mutex<Option<Arc<RequestCounts>>>>;
 
 impl QuotaState {
     /// The budget of a source that has one account: these limits, with the requests counted so far.
@@ -48,17 +63,24 @@ impl QuotaState {
 
     /// The budget of an account: these limits, with the requests counted so far.
     pub fn budget_of(&self, name: SourceName, account: Account, limits: RequestLimits) -> Budget {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.accounts);
         let accounts = state.entry(name).or_default();
+        let key: Arc<str> = format!("{}:{account}", name.as_str()).into();
+        let (group, minute) = (Arc::clone(&self.group), MINUTE);
         if let Some((_, counts)) = accounts.iter().find(|(known, _)| *known == account) {
-            return Budget { limits, counts: Arc::clone(counts) };
+            return Budget { limits, minute, key, counts: Arc::clone(counts), group };
         }
         if accounts.len() >= MAX_ACCOUNTS {
             accounts.remove(0);
         }
         let counts = SharedCounts::default();
         accounts.push((account, Arc::clone(&counts)));
-        Budget { limits, counts }
+        Budget { limits, minute, key, counts, group }
+    }
+
+    /// Counts requests together with the other workers of these counts from now on.
+    pub fn share(&self, counts: Arc<RequestCounts>) {
+        *lock(&self.group) = Some(counts);
     }
 }
 
@@ -68,7 +90,11 @@ impl QuotaState {
 pub struct Budget {
     /// The limits.
     pub limits: RequestLimits,
+    minute: Duration,
+    /// Source and account in the counts of the group.
+    key: Arc<str>,
     counts: SharedCounts,
+    group: Group,
 }
 
 /// The requests counted so far, by interface. Interfaces have constant names, so there are few.
@@ -82,6 +108,8 @@ struct Spent {
     /// The Shanghai day that `sent_today` counts.
     day: Option<NaiveDate>,
     sent_today: u32,
+    /// What the group leaves to this worker.
+    share: GroupShare,
 }
 
 /// Whether a request may be sent.
@@ -96,37 +124,125 @@ pub enum Allowance {
 }
 
 impl From<RequestLimits> for Budget {
-    /// A budget without counted requests.
+    /// A budget without counted requests and without a group.
     fn from(limits: RequestLimits) -> Self {
-        Self { limits, counts: SharedCounts::default() }
+        let (counts, group) = (SharedCounts::default(), Group::default());
+        Self { limits, minute: MINUTE, key: "alone".into(), counts, group }
     }
 }
 
 impl Budget {
-    /// Takes one request to this interface from the budget. No period of a minute has more requests than allowed.
-    pub fn take(&self, interface: &'static str) -> Allowance {
-        let (now, today, limits) = (Instant::now(), shanghai_clock::today(), &self.limits);
+    /// The same budget with another period in place of a minute, for tests with real time.
+    pub fn with_period(self, minute: Duration) -> Self {
+        Self { minute, ..self }
+    }
+}
+
+impl Spent {
+    /// Drops what is older than a minute or of another day.
+    fn forget(&mut self, now: Instant, today: NaiveDate, minute: Duration) {
+        if self.day != Some(today) {
+            (self.day, self.sent_today) = (Some(today), 0);
+        }
+        while self.sent.front().is_some_and(|time| now.duration_since(*time) >= minute) {
+            self.sent.pop_front();
+        }
+    }
+
+    fn num_sent(&self) -> u32 {
+        u32::try_from(self.sent.len()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Budget {
+    /// Takes one request to this interface from the budget. No period of a minute has more requests than allowed, by
+    /// all workers of the group together. Without their counts each worker has its share.
+    ///
+    /// Requests to one interface are taken one after the other: see `InterfaceLimit::turn`.
+    pub async fn take(&self, interface: &'static str) -> Allowance {
+        if let Some(refusal) = self.refusal(interface) {
+            return refusal;
+        }
+        if let Some(counts) = self.shared_counts() {
+            let answer = counts.take(&self.question(interface)).await;
+            let mut spent = lock(&self.counts);
+            let spent = spent.entry(interface).or_default();
+            match answer {
+                Ok(Answer { verdict, num_sent, num_members }) => {
+                    spent.share.answered(num_sent, num_members, Instant::now());
+                    match verdict {
+                        Verdict::Taken => {}
+                        Verdict::Wait(wait) => return Allowance::NotBefore(Instant::now() + wait),
+                        Verdict::DayIsFull => return Allowance::DayIsFull(until_midnight()),
+                    }
+                }
+                Err(error) => {
+                    if spent.share.failed(spent.num_sent(), self.limits.per_minute, Instant::now()) {
+                        tracing::warn!(account = %self.key, interface, %error, "the counts of requests are not shared now");
+                    }
+                }
+            }
+        }
+        // The share of an outage may be smaller than the whole.
+        if let Some(refusal) = self.refusal(interface) {
+            return refusal;
+        }
+        self.record(interface);
+        Allowance::Sent
+    }
+
+    /// Tells the group that this worker uses the interface, and asks how many do.
+    pub async fn register(&self, interface: &'static str) {
+        let Some(counts) = self.shared_counts() else { return };
+        let answer = counts.look(&self.question(interface)).await;
+        if let Ok(Answer { num_sent, num_members, .. }) = answer {
+            let mut spent = lock(&self.counts);
+            spent.entry(interface).or_default().share.answered(num_sent, num_members, Instant::now());
+        }
+    }
+
+    /// Whether the group has a part in this budget.
+    pub fn is_shared(&self) -> bool {
+        self.limits.is_shared && (self.limits.per_minute > 0 || self.limits.per_day > 0)
+    }
+
+    fn shared_counts(&self) -> Option<Arc<RequestCounts>> {
+        lock(&self.group).clone().filter(|_| self.is_shared())
+    }
+
+    fn question(&self, interface: &'static str) -> Question<'_> {
+        let RequestLimits { per_minute, per_day, .. } = self.limits;
+        let (account, window, day) = (&*self.key, self.minute, shanghai_clock::today());
+        Question { account, interface, per_minute, per_day, window, day }
+    }
+
+    /// Why a request may not be sent now, by this worker's own counts and its share.
+    fn refusal(&self, interface: &'static str) -> Option<Allowance> {
+        let (now, limits) = (Instant::now(), &self.limits);
         let mut counts = lock(&self.counts);
         let spent = counts.entry(interface).or_default();
-        if spent.day != Some(today) {
-            (spent.day, spent.sent_today) = (Some(today), 0);
-        }
+        spent.forget(now, shanghai_clock::today(), self.minute);
         if limits.per_day > 0 && spent.sent_today >= limits.per_day {
-            return Allowance::DayIsFull(until_midnight());
+            return Some(Allowance::DayIsFull(until_midnight()));
         }
-        while spent.sent.front().is_some_and(|time| now.duration_since(*time) >= MINUTE) {
-            spent.sent.pop_front();
+        if limits.per_minute == 0 {
+            return None;
         }
-        if limits.per_minute > 0 {
-            // A reload may have lowered the limit below what is sent.
-            let place = spent.sent.len().checked_sub(limits.per_minute as usize);
-            if let Some(time) = place.and_then(|place| spent.sent.get(place)) {
-                return Allowance::NotBefore(*time + MINUTE);
-            }
-            spent.sent.push_back(now);
+        let limit = spent.share.limit(limits.per_minute, now, self.minute);
+        // A reload may have lowered the limit below what is sent.
+        let place = spent.sent.len().checked_sub(limit as usize)?;
+        let due = spent.sent.get(place).map_or(now + Duration::from_secs(1), |time| *time + self.minute);
+        Some(Allowance::NotBefore(due))
+    }
+
+    fn record(&self, interface: &'static str) {
+        let mut counts = lock(&self.counts);
+        let spent = counts.entry(interface).or_default();
+        spent.forget(Instant::now(), shanghai_clock::today(), self.minute);
+        if self.limits.per_minute > 0 {
+            spent.sent.push_back(Instant::now());
         }
         spent.sent_today = spent.sent_today.saturating_add(1);
-        Allowance::Sent
     }
 }
 
@@ -145,16 +261,27 @@ mod tests {
     use super::*;
 
     fn limits(per_minute: u32, per_day: u32) -> RequestLimits {
-        RequestLimits { per_minute, per_day, max_concurrent: 1, pause_after_failures: 3, pause_ms: 1_000 }
+        RequestLimits {
+            per_minute,
+            per_day,
+            max_concurrent: 1,
+            pause_after_failures: 3,
+            pause_ms: 1_000,
+            is_shared: true,
+        }
     }
 
     /// The number of requests to this interface that may be sent at once.
-    fn sent_to(budget: &Budget, interface: &'static str) -> usize {
-        (0..1_000).take_while(|_| budget.take(interface) == Allowance::Sent).count()
+    async fn sent_to(budget: &Budget, interface: &'static str) -> usize {
+        let mut count = 0;
+        while count < 1_000 && budget.take(interface).await == Allowance::Sent {
+            count += 1;
+        }
+        count
     }
 
-    fn sent_at_once(budget: &Budget) -> usize {
-        sent_to(budget, "daily")
+    async fn sent_at_once(budget: &Budget) -> usize {
+        sent_to(budget, "daily").await
     }
 
     #[tokio::test(start_paused = true)]
@@ -163,7 +290,7 @@ mod tests {
         let begun = Instant::now();
         let mut sent: Vec<Instant> = Vec::new();
         while begun.elapsed() < 10 * MINUTE {
-            match budget.take("daily") {
+            match budget.take("daily").await {
                 Allowance::Sent => sent.push(Instant::now()),
                 Allowance::NotBefore(time) => tokio::time::sleep_until(time).await,
                 Allowance::DayIsFull(_) => panic!("no limit of a day"),
@@ -181,50 +308,50 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_interface_has_the_whole_limit() {
         let budget = Budget::from(limits(100, 150));
-        assert_eq!((sent_to(&budget, "daily"), sent_to(&budget, "stk_mins")), (100, 100));
+        assert_eq!((sent_to(&budget, "daily").await, sent_to(&budget, "stk_mins").await), (100, 100));
         tokio::time::advance(MINUTE).await;
-        assert_eq!((sent_to(&budget, "daily"), sent_to(&budget, "adj_factor")), (50, 100));
-        assert!(matches!(budget.take("daily"), Allowance::DayIsFull(_)));
-        assert!(matches!(budget.take("adj_factor"), Allowance::NotBefore(_)));
+        assert_eq!((sent_to(&budget, "daily").await, sent_to(&budget, "adj_factor").await), (50, 100));
+        assert!(matches!(budget.take("daily").await, Allowance::DayIsFull(_)));
+        assert!(matches!(budget.take("adj_factor").await, Allowance::NotBefore(_)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn reload_keeps_the_count_of_the_minute() {
         let quotas = QuotaState::default();
         let of = |name, per_minute| quotas.budget(name, limits(per_minute, 0));
-        assert_eq!(sent_at_once(&of(SourceName::Tushare, 100)), 100);
-        assert!(matches!(of(SourceName::Tushare, 100).take("daily"), Allowance::NotBefore(_)), "it is spent");
-        assert_eq!(sent_at_once(&of(SourceName::Yahoo, 100)), 100, "other sources have their own");
-        assert_eq!(sent_at_once(&of(SourceName::Tushare, 150)), 50, "a higher limit applies at once");
-        assert_eq!(sent_at_once(&of(SourceName::Tushare, 50)), 0, "so does a lower one");
+        assert_eq!(sent_at_once(&of(SourceName::Tushare, 100)).await, 100);
+        assert!(matches!(of(SourceName::Tushare, 100).take("daily").await, Allowance::NotBefore(_)), "it is spent");
+        assert_eq!(sent_at_once(&of(SourceName::Yahoo, 100)).await, 100, "other sources have their own");
+        assert_eq!(sent_at_once(&of(SourceName::Tushare, 150)).await, 50, "a higher limit applies at once");
+        assert_eq!(sent_at_once(&of(SourceName::Tushare, 50)).await, 0, "so does a lower one");
         tokio::time::advance(MINUTE).await;
-        assert_eq!(sent_at_once(&of(SourceName::Tushare, 50)), 50);
+        assert_eq!(sent_at_once(&of(SourceName::Tushare, 50)).await, 50);
     }
 
-    #[test]
-    fn reload_keeps_the_count_of_the_day() {
+    #[tokio::test]
+    async fn reload_keeps_the_count_of_the_day() {
         let quotas = QuotaState::default();
         let of = |per_day| quotas.budget(SourceName::Tushare, limits(0, per_day));
-        assert_eq!(sent_at_once(&of(20)), 20);
-        let full = of(20).take("daily");
+        assert_eq!(sent_at_once(&of(20)).await, 20);
+        let full = of(20).take("daily").await;
         assert!(matches!(full, Allowance::DayIsFull(left) if left <= Duration::from_secs(86_400)), "{full:?}");
-        assert_eq!(sent_at_once(&of(25)), 5, "a higher limit applies at once");
+        assert_eq!(sent_at_once(&of(25)).await, 5, "a higher limit applies at once");
     }
 
-    #[test]
-    fn another_token_is_counted_by_itself() {
+    #[tokio::test]
+    async fn another_token_is_counted_by_itself() {
         let quotas = QuotaState::default();
         let of = |token: &str| {
-            let account = Account::of(Some(&token.to_owned().into()));
+            let account = Account::of("place", Some(&token.to_owned().into()));
             assert!(!format!("{account:?}").contains(token));
             quotas.budget_of(SourceName::Tushare, account, limits(0, 20))
         };
-        assert_eq!(sent_at_once(&of("first")), 20);
-        assert_eq!(sent_at_once(&of("second")), 20);
-        assert_eq!(sent_at_once(&of("first ")), 0, "its requests are remembered");
+        assert_eq!(sent_at_once(&of("first")).await, 20);
+        assert_eq!(sent_at_once(&of("second")).await, 20);
+        assert_eq!(sent_at_once(&of("first ")).await, 0, "its requests are remembered");
         for number in 0..50 {
             of(&format!("token {number}"));
         }
-        assert_eq!(lock(&quotas.0).values().map(Vec::len).max(), Some(MAX_ACCOUNTS));
+        assert_eq!(lock(&quotas.accounts).values().map(Vec::len).max(), Some(MAX_ACCOUNTS));
     }
 }

@@ -3,7 +3,7 @@
 // Role: The limits of one interface of a vendor: the requests that are allowed, and the vendor's last refusal.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actors::ports::SourceErrorKind;
@@ -15,6 +15,9 @@ use crate::sources::shared::budget::{Allowance, Budget};
 const MIN_BLOCK: Duration = Duration::from_secs(60);
 /// The longest block. After it, one request tests whether the limit of a day was raised.
 const MAX_BLOCK: Duration = Duration::from_secs(1_800);
+
+/// Interval of the registration with the group. A worker that has not asked for 45 s is no member.
+const REGISTRATION: Duration = Duration::from_secs(15);
 
 /// The limits of one interface. A vendor that counts its interfaces separately refuses each with its own words.
 #[derive(Debug)]
@@ -60,8 +63,8 @@ impl InterfaceLimit {
     }
 
     /// Takes a request from the budget. Otherwise the time to wait for, or an error if the day's requests are used up.
-    pub fn take(&self) -> Result<Option<Instant>, SourceErrorKind> {
-        match self.budget.take(self.name) {
+    pub async fn take(&self) -> Result<Option<Instant>, SourceErrorKind> {
+        match self.budget.take(self.name).await {
             Allowance::Sent => Ok(None),
             Allowance::NotBefore(time) => Ok(Some(time)),
             Allowance::DayIsFull(retry_after) => {
@@ -70,6 +73,22 @@ impl InterfaceLimit {
                 Err(SourceErrorKind::RateLimited { message, retry_after })
             }
         }
+    }
+
+    /// Registers this worker with its group from time to time, also while it sends nothing: each must know how many use
+    /// the interface when their common counts are lost. Ends with the interface.
+    pub fn keep_registered(self: &Arc<Self>) {
+        if !self.budget.is_shared() {
+            return;
+        }
+        let interface = Arc::downgrade(self);
+        tokio::spawn(async move {
+            while let Some(interface) = interface.upgrade() {
+                interface.budget.register(interface.name).await;
+                drop(interface);
+                tokio::time::sleep(REGISTRATION).await;
+            }
+        });
     }
 
     /// The block after the vendor's refusal, if it has not ended.

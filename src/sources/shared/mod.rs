@@ -12,6 +12,8 @@ pub(crate) mod cells;
 pub(crate) mod day_note;
 /// Shortens texts for error messages.
 pub(crate) mod excerpt;
+/// A worker's share while the counts of its group cannot be asked.
+mod group_share;
 /// HTTP client with limits.
 pub(crate) mod http;
 /// Limits of one interface of a vendor.

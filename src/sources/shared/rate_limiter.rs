@@ -92,7 +92,11 @@ impl RateLimiter {
 
     fn interface(&self, name: &'static str) -> Arc<InterfaceLimit> {
         let mut interfaces = lock(&self.interfaces);
-        let new = || Arc::new(InterfaceLimit::new(name, self.budget.clone()));
+        let new = || {
+            let interface = Arc::new(InterfaceLimit::new(name, self.budget.clone()));
+            interface.keep_registered();
+            interface
+        };
         Arc::clone(interfaces.entry(name).or_insert_with(new))
     }
 
@@ -120,7 +124,7 @@ impl RateLimiter {
             if self.block(interface).is_some() {
                 continue;
             }
-            let Some(time) = interface.take()? else { return Ok(slot) };
+            let Some(time) = interface.take().await? else { return Ok(slot) };
             drop(slot);
             tokio::time::sleep_until(time).await;
         }
@@ -175,7 +179,14 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn limits() -> RequestLimits {
-        RequestLimits { per_minute: 0, per_day: 0, max_concurrent: 4, pause_after_failures: 3, pause_ms: 10_000 }
+        RequestLimits {
+            per_minute: 0,
+            per_day: 0,
+            max_concurrent: 4,
+            pause_after_failures: 3,
+            pause_ms: 10_000,
+            is_shared: false,
+        }
     }
 
     fn limited(text: &str, seconds: u64) -> SourceErrorKind {
