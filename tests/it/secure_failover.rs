@@ -1,20 +1,22 @@
 // Upstream: none
-// Downstream: kit, main_job
+// Downstream: kit, main_job, secure_kafka
 // Role: Tests the death of one of several servers in mid-run: a Redis master under Sentinels, a ClickHouse host.
 
 use kit::certificates::{Authority, Validity};
 use kit::scene::{Scene, TIMEOUT};
-use kit::secure_redis::SentinelSet;
+use kit::secure_redis::{PASSWORD, SENTINEL_PASSWORD, SentinelSet};
 use kit::secure_stack::clickhouse_address;
 use kit::tls_front::TlsFront;
 use kit::wait::{wait_for, wait_until};
 
 use crate::main_job::{Market, PROGRAM, market};
+use crate::secure_kafka::{check_servers, line_of};
 
 #[test]
 fn heartbeats_follow_a_failover_of_sentinels() {
     let folder = tempfile::tempdir().unwrap();
-    let mut servers = SentinelSet::start(folder.path());
+    let authority = Authority::new(folder.path(), "ca");
+    let mut servers = SentinelSet::start(folder.path(), &authority, &authority.server("good", Validity::NOW));
     let Market { codes, data, .. } = market(12, 3);
     let mut scene = Scene::new("sentinel", PROGRAM, data);
     scene.redis_url = servers.master_url();
@@ -23,8 +25,19 @@ fn heartbeats_follow_a_failover_of_sentinels() {
         "redis.sentinel.nodes",
         format!("[{}]", servers.nodes().iter().map(|node| format!("\"{node}\"")).collect::<Vec<_>>().join(", ")),
     );
+    scene.set("redis.tls", true).set("redis.ca_file", authority.ca_file.display());
+    scene.set("redis.password", PASSWORD).set("redis.sentinel.password", SENTINEL_PASSWORD);
     // Not the master: the Sentinels alone name it.
     scene.set("redis.port", 1).set("heartbeat.interval_ms", 500).set("heartbeat.ttl_ms", 5_000);
+    scene.list_codes(&[]);
+    let (code, text) = check_servers(&scene, "right");
+    let line = line_of(&text, "Redis");
+    assert!(code == Some(0) && line.contains("the master is 127.0.0.1:") && line.contains("CN=good"), "{text}");
+    scene.set("redis.sentinel.password", "wrong");
+    let (_, text) = check_servers(&scene, "wrong");
+    let line = line_of(&text, "Redis");
+    assert!(line.starts_with("FAILED") && line.contains("redis.sentinel.password"), "{line}");
+    scene.set("redis.sentinel.password", SENTINEL_PASSWORD);
     let _worker = scene.start("n1");
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes, "");

@@ -1,4 +1,4 @@
-// Upstream: secure_servers, secure_sources
+// Upstream: secure_failover, secure_servers, secure_sources
 // Downstream: kit, main_job
 // Role: Tests Kafka with TLS, mutual TLS and SCRAM: the main job on each listener, and each mistake named.
 
@@ -71,6 +71,8 @@ fn main_job_is_exact_on_every_protected_listener() {
             Box::new(|scene| {
                 use_tls(scene, "ssl", mutual, &authority);
                 use_certificate(scene, &client);
+                scene.set("kafka.key_file", client.encrypted_key(PASSWORD).display());
+                scene.set("kafka.key_password", PASSWORD);
             }),
         ),
         (
@@ -161,7 +163,17 @@ fn check_names_each_kafka_mistake_and_its_setting() {
     assert!(code == Some(0) && line_of(&text, "Kafka").starts_with("ok"), "{text}");
 
     type Case<'a> = (&'a str, Box<dyn Fn(&mut Scene) + 'a>, &'a [&'a str]);
-    let cases: [Case<'_>; 13] = [
+    let cases: [Case<'_>; 14] = [
+        (
+            "keypassword",
+            Box::new(|s| {
+                use_tls(s, "ssl", broker.mutual, &authority);
+                use_certificate(s, &client);
+                s.set("kafka.key_file", client.encrypted_key(PASSWORD).display());
+                s.set("kafka.key_password", "wrong");
+            }),
+            &["kafka.key_password"],
+        ),
         (
             "systemca",
             Box::new(|s| {

@@ -120,7 +120,7 @@ build_ferretdb() { # runs in parallel with the other installations; takes 1.5 mi
   rm -rf "$dir/go"
 }
 
-apt_install gcc g++ make perl pkg-config zlib1g-dev redis-server mariadb-server python3 python3-venv curl kcat prometheus
+apt_install gcc g++ make perl pkg-config zlib1g-dev redis-server mariadb-server openssl python3 python3-venv curl kcat prometheus
 
 stamp=chdb-core==26.9.0
 if [[ $(cat "$dir/venv/installed" 2>/dev/null) != "$stamp" ]]; then

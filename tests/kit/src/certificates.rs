@@ -3,6 +3,7 @@
 // Role: A certificate authority of a test: makes PEM files of servers and clients, valid, expired or for other names.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -40,6 +41,23 @@ pub struct Identity {
     pub key: PathBuf,
     /// Key and certificate in one file, as Kafka wants them.
     pub both: PathBuf,
+}
+
+impl Identity {
+    /// A file with the private key, encrypted with a password.
+    pub fn encrypted_key(&self, password: &str) -> PathBuf {
+        let file = self.key.with_extension("encrypted");
+        let made = Command::new("openssl")
+            .args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "env:KEY_PASSWORD", "-in"])
+            .arg(&self.key)
+            .arg("-out")
+            .arg(&file)
+            .env("KEY_PASSWORD", password)
+            .output()
+            .expect("openssl");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        file
+    }
 }
 
 /// A certificate authority with its files in a folder.

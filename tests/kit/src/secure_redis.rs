@@ -82,11 +82,27 @@ impl SecureRedis {
     }
 }
 
-/// A master, its replica and three Sentinels.
+/// A master, its replica and three Sentinels, all with TLS and passwords. They have plain ports too, for the test
+/// itself; among each other they use TLS.
 pub struct SentinelSet {
     master: Option<Server>,
     replica: Server,
-    sentinels: Vec<Server>,
+    /// Each with its port for TLS.
+    sentinels: Vec<(Server, u16)>,
+}
+
+/// Password of the Sentinels.
+pub const SENTINEL_PASSWORD: &str = "St-secret-1";
+
+/// Settings of TLS that servers and Sentinels share, as they are in a configuration file.
+fn tls_settings(port: u16, authority: &Authority, identity: &Identity) -> String {
+    format!(
+        "bind 127.0.0.1\ntls-port {port}\ntls-replication yes\ntls-auth-clients no\ntls-cert-file {}\n\
+         tls-key-file {}\ntls-ca-cert-file {}\n",
+        identity.certificate.display(),
+        identity.key.display(),
+        authority.ca_file.display()
+    )
 }
 
 impl SentinelSet {
@@ -94,52 +110,57 @@ impl SentinelSet {
     pub const MASTER: &'static str = "mymaster";
 
     /// Starts all five and waits until each Sentinel knows the replica and the other Sentinels.
-    pub fn start(folder: &Path) -> Self {
-        let (master_port, replica_port) = (free_port(), free_port());
-        let plain = |port: u16| {
-            let mut arguments = words(&format!("--bind 127.0.0.1 --port {port} --appendonly no"));
-            arguments.extend(["--save".to_owned(), String::new()]);
-            arguments.extend(["--repl-diskless-sync-delay".to_owned(), "0".to_owned()]);
-            arguments
+    pub fn start(folder: &Path, authority: &Authority, identity: &Identity) -> Self {
+        let (master_tls, replica_tls) = (free_port(), free_port());
+        let start = |name: &str, tls_port: u16, more: &str| {
+            let port = free_port();
+            let tls = tls_settings(tls_port, authority, identity);
+            let text = format!(
+                "{tls}port {port}\ndir {}\nsave \"\"\nappendonly no\nrepl-diskless-sync-delay 0\n\
+                 requirepass {PASSWORD}\nmasterauth {PASSWORD}\n{more}",
+                folder.display()
+            );
+            let file = folder.join(format!("{name}.conf"));
+            std::fs::write(&file, text).expect("the server's file");
+            let server = Server::start(&[file.display().to_string()], port);
+            wait_for_answer(port, PASSWORD);
+            server
         };
-        let master = Server::start(&plain(master_port), master_port);
-        wait_for_answer(master_port);
-        let following = ["--replicaof".to_owned(), "127.0.0.1".to_owned(), master_port.to_string()];
-        let replica = Server::start(&[plain(replica_port), following.into()].concat(), replica_port);
-        wait_for_answer(replica_port);
+        let master = start("master", master_tls, "");
+        let replica = start("replica", replica_tls, &format!("replicaof 127.0.0.1 {master_tls}\n"));
         wait_until("the replica follows the master", Duration::from_secs(20), || {
-            info(replica_port, "replication").contains("master_link_status:up")
+            info(replica.port, PASSWORD, "replication").contains("master_link_status:up")
         });
-        let sentinels: Vec<Server> = (0..3).map(|_| sentinel(folder, master_port)).collect();
-        let set = Self { master: Some(master), replica, sentinels };
-        for sentinel in &set.sentinels {
+        let sentinels = (0..3).map(|_| sentinel(folder, master_tls, authority, identity));
+        let set = Self { master: Some(master), replica, sentinels: sentinels.collect() };
+        for (sentinel, _) in &set.sentinels {
             wait_until("the Sentinel knows the replica and the others", Duration::from_secs(30), || {
-                let info = info(sentinel.port, "sentinel");
+                let info = info(sentinel.port, SENTINEL_PASSWORD, "sentinel");
                 info.contains("slaves=1") && info.contains("sentinels=3")
             });
         }
         set
     }
 
-    /// The Sentinels, as `host:port`.
+    /// The Sentinels with TLS, as `host:port`.
     pub fn nodes(&self) -> Vec<String> {
-        self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect()
+        self.sentinels.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect()
     }
 
-    /// The address of the replica, `redis://127.0.0.1:port/0`.
+    /// The plain address of the replica.
     pub fn replica_url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.replica.port)
+        url(self.replica.port, PASSWORD)
     }
 
-    /// The address of the master.
+    /// The plain address of the master.
     pub fn master_url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.master.as_ref().expect("a running master").port)
+        url(self.master.as_ref().expect("a running master").port, PASSWORD)
     }
 
     /// Kills the master, and the first Sentinel with it, as when a machine dies.
     pub fn kill_master(&mut self) {
         self.master = None;
-        if let Some(sentinel) = self.sentinels.first_mut() {
+        if let Some((sentinel, _)) = self.sentinels.first_mut() {
             sentinel.kill();
         }
     }
@@ -147,35 +168,40 @@ impl SentinelSet {
     /// Waits until the replica is the master.
     pub fn wait_for_promotion(&self) {
         wait_until("the replica is promoted", Duration::from_secs(60), || {
-            info(self.replica.port, "replication").contains("role:master")
+            info(self.replica.port, PASSWORD, "replication").contains("role:master")
         });
     }
 }
 
-fn sentinel(folder: &Path, master_port: u16) -> Server {
-    let port = free_port();
+fn sentinel(folder: &Path, master_port: u16, authority: &Authority, identity: &Identity) -> (Server, u16) {
+    let (port, tls_port) = (free_port(), free_port());
     let file = folder.join(format!("sentinel-{port}.conf"));
-    let name = SentinelSet::MASTER;
+    let (name, tls) = (SentinelSet::MASTER, tls_settings(tls_port, authority, identity));
     let text = format!(
-        "bind 127.0.0.1\nport {port}\ndir {}\nsentinel monitor {name} 127.0.0.1 {master_port} 2\n\
+        "{tls}port {port}\ndir {}\nrequirepass {SENTINEL_PASSWORD}\nsentinel sentinel-pass {SENTINEL_PASSWORD}\n\
+         sentinel monitor {name} 127.0.0.1 {master_port} 2\nsentinel auth-pass {name} {PASSWORD}\n\
          sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 5000\n",
         folder.display()
     );
     std::fs::write(&file, text).expect("the Sentinel's file");
     // redis-sentinel is the same program.
     let server = Server::start(&[file.display().to_string(), "--sentinel".to_owned()], port);
-    wait_for_answer(port);
-    server
+    wait_for_answer(port, SENTINEL_PASSWORD);
+    (server, tls_port)
 }
 
-fn wait_for_answer(port: u16) {
-    let client = redis::Client::open(format!("redis://127.0.0.1:{port}/0")).expect("an address");
+fn url(port: u16, password: &str) -> String {
+    format!("redis://:{password}@127.0.0.1:{port}/0")
+}
+
+fn wait_for_answer(port: u16, password: &str) {
+    let client = redis::Client::open(url(port, password)).expect("an address");
     wait_until("the private Redis answers", Duration::from_secs(10), || client.get_connection().is_ok());
 }
 
-fn info(port: u16, section: &str) -> String {
+fn info(port: u16, password: &str, section: &str) -> String {
     let ask = || -> redis::RedisResult<String> {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{port}/0"))?;
+        let client = redis::Client::open(url(port, password))?;
         redis::cmd("INFO").arg(section).query(&mut client.get_connection()?)
     };
     ask().unwrap_or_default()
