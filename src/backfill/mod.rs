@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::System;
-use actors::domain::{Code, DateRange, Frequency, shanghai_clock};
+use actors::domain::{Code, DateRange, Frequency, counted_len, shanghai_clock};
 use actors::supervision::StatusBoard;
 use actors::supervisor::ExitReport;
 use chrono::NaiveDate;
@@ -25,6 +25,7 @@ use self::progress::Progress;
 use crate::app::run;
 use crate::app::service_hub::ServiceHub;
 use crate::app::signals::StopSignals;
+use crate::cli::days::day;
 use crate::config::{self, Environment, LogFormat, LogSection, Settings};
 use crate::observability::telemetry;
 use crate::observability::telemetry::JsonTo;
@@ -42,16 +43,22 @@ type Refusal = String;
 #[derive(Debug, clap::Args)]
 pub struct BackfillOptions {
     /// Securities, such as 000001.SZ,600000.SH.
-    #[arg(long, value_delimiter = ',', required_unless_present = "all", conflicts_with = "all")]
+    #[arg(
+        long,
+        visible_alias = "code",
+        value_delimiter = ',',
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
     codes: Vec<String>,
     /// All securities in MySQL's stock_info.
     #[arg(long)]
     all: bool,
-    /// First day, YYYY-MM-DD.
-    #[arg(long)]
+    /// First day, such as 2024-01-31 or 20240131.
+    #[arg(long, value_parser = day)]
     start: NaiveDate,
-    /// Last day, YYYY-MM-DD; default: today.
-    #[arg(long)]
+    /// Last day, such as 2024-01-31 or 20240131; default: today.
+    #[arg(long, value_parser = day)]
     end: Option<NaiveDate>,
     /// Frequency of bars: 1d, 1m, 5m, 15m, 30m or 60m.
     #[arg(long, default_value = "1d")]
@@ -123,9 +130,9 @@ impl BackfillOptions {
         let (journal, done) = Journal::open(state, &pieces)
             .map_err(|error| format!("the journal in {} cannot be used: {error}; see --state", state.display()))?;
         println!(
-            "{} codes, {range}: {} parts, {} of them done before; journal {}",
-            request.codes.len(),
-            pieces.len(),
+            "{}, {range}: {}, {} of them done before; journal {}",
+            counted_len(request.codes.len(), "code"),
+            counted_len(pieces.len(), "part"),
             done.len(),
             journal.path().display()
         );

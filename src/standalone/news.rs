@@ -30,7 +30,7 @@ pub struct Notice {
     /// The type of the notification.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `INFO`, `WARN` or `ERROR`.
+    /// `INFO`, `WARNING` or `ERROR`.
     pub level: String,
     /// The text.
     pub content: String,
@@ -182,7 +182,7 @@ mod tests {
     fn reports_add_up_and_other_messages_count_nothing() {
         let mut tally = MessageTotals::default();
         tally.add(notice(
-            r#"{"type":"data_quality_report","level":"WARN","content":"c","data":{"report_id":"x","tasks_done":2,
+            r#"{"type":"data_quality_report","level":"WARNING","content":"c","data":{"report_id":"x","tasks_done":2,
                "tasks_failed":1,"commands_refused":1,"skipped_by_rule":{"missing_value":3}}}"#,
         ));
         tally.add(notice(

@@ -249,10 +249,11 @@ fn status_lists_workers_and_marks_silent_ones() {
     scene.wait_until_committed();
     let table = program(&scene, &["status"]);
     let lines: Vec<String> = text(&table.stdout).lines().map(str::to_owned).collect();
-    assert_eq!((table.status.code(), lines.len()), (Some(0), 3), "{table:?}");
-    assert!(lines[0].starts_with("NODE  STATE    HTTP"), "{lines:?}");
-    for (line, node) in lines[1..].iter().zip(["n1", "n2"]) {
-        assert!(line.starts_with(&format!("{node}    running  ok")), "{lines:?}");
+    assert_eq!((table.status.code(), lines.len()), (Some(0), 5), "{table:?}");
+    assert!(lines[0].starts_with("  STATE    ") && lines[0].contains("PARTS  LAG  OPEN  DONE"), "{lines:?}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "a terminal has 80 columns: {lines:?}");
+    for (block, node) in lines[1..].chunks(2).zip(["n1", "n2"]) {
+        assert!(block[0] == node && block[1].starts_with("  running  "), "{lines:?}");
     }
     second.signal("STOP");
     let json = program(&scene, &["status", "--json"]);

@@ -148,7 +148,7 @@ fn stays_and_serves_commands_until_stopped() {
     let stored = "SELECT timestamp, open, high, low, close, volume, amount FROM bar WHERE code = '600000.SH'";
     let expected = "2024-01-02 00:00:00 7.50 7.75 7.25 7.50 1234 925.50";
     wait_until("the new row", TIMEOUT, || rows(&database, stored) == [expected]);
-    let line = "1 tasks done, 0 failed, 0 commands refused; 1 rows fetched, 1 written, 0 unchanged, 0 skipped";
+    let line = "1 task done, 0 failed, 0 commands refused; 1 row fetched, 1 written, 0 unchanged, 0 skipped";
     wait_until("the summary line", TIMEOUT, || worker.log_text().contains(line));
 
     assert!(worker.is_running());

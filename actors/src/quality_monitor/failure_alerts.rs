@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use serde_json::json;
 
-use crate::domain::{Level, Notification, Subject};
+use crate::domain::{Level, Notification, Subject, counted};
 use crate::ports::{SourceError, SourceErrorKind};
 use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
 use crate::quality_monitor::{StoreFailing, StoreRecovered};
@@ -239,7 +239,7 @@ impl StoreAlerts {
 /// The alert on all commands rejected since the last alert. The dead letters of `num_unrecorded` of them are not
 /// recorded yet: the offsets of their partitions stand still.
 pub fn refusal_alert(num_refused: u64, num_unrecorded: u64, reason: &str) -> Notification {
-    let commands = |number: u64| if number == 1 { "1 command".to_owned() } else { format!("{number} commands") };
+    let commands = |number: u64| counted(number, "command");
     let refused = commands(num_refused);
     let content = match num_unrecorded {
         0 => format!("{refused} rejected and recorded as dead letters, last reason: {reason}"),

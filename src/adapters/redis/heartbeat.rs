@@ -189,6 +189,7 @@ pub(super) fn explain(error: &RedisError) -> String {
         _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
             format!("{error}; check redis.password in the configuration")
         }
+        _ if error.is_io_error() => format!("{error}; check redis.host and redis.port in the configuration"),
         _ => error.to_string(),
     }
 }
