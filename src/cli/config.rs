@@ -143,7 +143,7 @@ fn table(loaded: &Loaded, selected: &Selected) -> String {
 }
 
 /// Maximum width of the value column; a longer value shifts only its own line.
-const MAX_VALUE_WIDTH: usize = 40;
+const MAX_VALUE_WIDTH: usize = 20;
 
 fn value(settings: &Settings, key: &Key) -> String {
     // Serialization masks secrets.

@@ -40,6 +40,9 @@ pub struct StatusOptions {
     /// Prints JSON with all details instead of a table.
     #[arg(long)]
     json: bool,
+    /// Asks the one worker at this address over HTTP, such as 127.0.0.1:9464, and not Redis.
+    #[arg(long)]
+    address: Option<String>,
 }
 
 impl StatusOptions {
@@ -62,7 +65,11 @@ impl StatusOptions {
     async fn show(&self, redis: &RedisSection) -> Result<ExitCode, String> {
         let client = ask::client()?;
         loop {
-            match look(redis, &client).await {
+            let found = match &self.address {
+                Some(address) => look_at(&client, address).await.map(|worker| vec![worker]),
+                None => look(redis, &client).await,
+            };
+            match found {
                 Ok(workers) => {
                     let printed = self.tell(&workers, redis);
                     if !self.watch || printed != ExitCode::SUCCESS {
@@ -108,6 +115,35 @@ async fn look(redis: &RedisSection, client: &Client) -> Result<Vec<SeenWorker>, 
         SeenWorker { heartbeat, beat, own }
     });
     Ok(asked.buffered(ASKED_AT_ONCE).collect().await)
+}
+
+/// The one worker at an address. What a heartbeat would contain is taken from its answer.
+async fn look_at(client: &Client, address: &str) -> Result<SeenWorker, String> {
+    let base = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let own = own_word(client, base.trim_end_matches('/')).await?;
+    let age = own.get("heartbeat_age_seconds").and_then(Value::as_f64).unwrap_or(0.0);
+    let beat_at = shanghai_clock::now() - chrono::Duration::milliseconds((age * 1_000.0) as i64);
+    let of = |pointer: &str| own.pointer(pointer).cloned().unwrap_or_default();
+    let beat = json!({
+        "status": of("/status"),
+        "timestamp": beat_at.format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
+        "node_id": of("/node_id"),
+        "stats": {
+            "host": of("/host"),
+            "http_address": base,
+            "uptime_seconds": of("/uptime_seconds"),
+            "commands_unresolved": of("/commands/unresolved"),
+            "messages_processed": of("/commands/resolved"),
+            "bars_written": of("/rows/written"),
+            "errors": of("/errors/count"),
+            "actor_restarts": of("/supervision/restarts"),
+            "last_error": of("/errors/last"),
+            "last_error_age_seconds": of("/errors/last_age_seconds"),
+        },
+    });
+    let node_id = own.get("node_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let heartbeat = FoundHeartbeat { node_id, value: beat.to_string(), ttl: Duration::ZERO };
+    Ok(SeenWorker { heartbeat, beat, own: Ok(own) })
 }
 
 async fn own_word(client: &Client, address: &str) -> Result<Value, String> {

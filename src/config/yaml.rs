@@ -73,8 +73,9 @@ pub fn problem(path: &Path, line: Option<usize>, key: Option<&str>, reason: Stri
 /// form of its own.
 fn duplicate_problem(path: &Path, text: &str, message: &str) -> Option<Problem> {
     let (key, first, second) = lines_of_keys(text).1.filter(|_| message.contains("duplicated key"))?;
-    let reason = format!("it is set in line {first} already; a section has each key once, so merge the two");
-    Some(problem(path, Some(second), Some(&key), reason))
+    // The problem is one of the whole file, so the key is part of the reason.
+    let reason = format!("{key}: it is set in line {first} already; a section has each key once, so merge the two");
+    Some(problem(path, Some(second), None, reason))
 }
 
 /// Extracts the line from the parser's message, which ends with `at byte N line N column N`.

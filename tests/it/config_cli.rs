@@ -360,11 +360,11 @@ fn broken_file_is_logged_and_defaults_apply() {
     for (name, text, ttl, problem) in [
         // Nothing of a file that is no YAML counts: the default is 30 s.
         ("syntax", "heartbeat:\n  ttl_ms: 7000\n interval_ms: 500\n", 25..=30, "syntax.yml, line 3: invalid YAML: "),
-        // One wrong value falls back alone: the 7 s of the file apply, with the default interval of 3 s.
+        // One wrong value falls back alone: the 60 s of the file apply.
         (
             "value",
-            "heartbeat:\n  ttl_ms: 7000\n  interval_ms: often\n",
-            1..=7,
+            "heartbeat:\n  ttl_ms: 60000\n  interval_ms: often\n",
+            45..=60,
             "value.yml, line 3: heartbeat.interval_ms: it must be a whole number, at least 100, but is \\\"often\\\"",
         ),
     ] {

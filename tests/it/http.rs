@@ -158,7 +158,7 @@ fn not_ready_without_redis_while_watch_continues() {
         .spawn()
         .unwrap();
     let shown = || std::fs::read_to_string(&seen).unwrap();
-    let tables = |text: &str| text.lines().filter(|line| line.starts_with("n1    running  ok")).count();
+    let tables = |text: &str| text.lines().filter(|line| line.starts_with("  running  ")).count();
     wait_until("two tables of `status --watch`", TIMEOUT, || tables(&shown()) >= 2);
 
     let port = redis.kill();
@@ -168,6 +168,7 @@ fn not_ready_without_redis_while_watch_continues() {
     });
     assert_eq!(get(&address, "/healthz").status, 200, "a restart would not bring Redis back");
     assert!(shown().contains(&format!("redis://127.0.0.1:{port}")), "`status --watch` names it: {}", shown());
+    wait_until("the settings to check", TIMEOUT, || shown().contains("check redis.host and redis.port"));
     let looks = tables(&shown());
 
     let _redis = PrivateRedis::start_on(port);

@@ -172,7 +172,7 @@ impl Shutdown {
             }
             if last_logged.elapsed() >= Duration::from_secs(5) {
                 last_logged = Instant::now();
-                tracing::info!(unfinished, left = ?(deadline - begun.elapsed()), "draining");
+                tracing::info!(unfinished, left = ?(deadline - begun.elapsed()), "the worker finishes its work in progress");
             }
             actix_rt::time::sleep(POLL_INTERVAL).await;
         }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, FetchedBar, FetchedStock, Field, Frequency, SourceId};
-use actors::ports::{BarRequest, MarketSource, NotedBars, SourceError, SourceErrorKind};
+use actors::ports::{BarRequest, InterfaceFigures, MarketSource, NotedBars, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 
@@ -173,8 +173,8 @@ impl MarketSource for EastMoneySource {
         SourceId::OTHER
     }
 
-    fn throttled(&self) -> Vec<(&'static str, Duration)> {
-        self.limiter.throttled()
+    fn interface_figures(&self) -> Vec<InterfaceFigures> {
+        self.limiter.figures()
     }
 
     fn retire(&self) {
