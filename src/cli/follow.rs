@@ -348,10 +348,12 @@ fn mark_of_own(admin: &AdminClient, topic: &str) -> Result<Mark, AdminClientErro
                     eprintln!("{reason}; waiting for a worker to create it, at most {} s", TOPIC_WAIT.as_secs());
                     is_waiting = true;
                 }
-                std::thread::sleep(POLL_INTERVAL);
             }
+            // A topic that was just created has no leader for a moment.
+            Err(AdminClientError::Kafka(_)) if is_waiting && Instant::now() < deadline => {}
             marked => return marked,
         }
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 

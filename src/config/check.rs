@@ -189,7 +189,10 @@ fn servers(settings: &Settings, findings: &mut Findings) {
     }
     for (path, host) in hosts {
         let port = path.replace(".host", ".port");
-        findings.0.extend(host_names::problem(host, &port).map(|reason| (path.to_owned(), reason)));
+        // librdkafka takes several brokers, of which the port belongs to the last.
+        let mut names = if path == "kafka.host" { host.split(',').collect() } else { vec![host.as_str()] }.into_iter();
+        let problem = names.find_map(|name| host_names::problem(name, &port));
+        findings.0.extend(problem.map(|reason| (path.to_owned(), reason)));
     }
     findings.text("redis.key_prefix", &redis.key_prefix);
     findings.text("clickhouse.user", &clickhouse.user);
@@ -375,6 +378,15 @@ mod tests {
             assert_eq!(found, path);
             assert!(reason.contains(part), "{path}: {reason}");
         }
+    }
+
+    #[test]
+    fn kafka_may_have_several_brokers() {
+        let mut settings = sound();
+        settings.kafka.host = "kafka1,kafka2".into();
+        assert_eq!(problems(&settings), []);
+        let (path, reason) = complaint(|s| s.kafka.host = "kafka1:9092,kafka2".into());
+        assert!(path == "kafka.host" && reason.contains("\"kafka1\"; the port is kafka.port"), "{reason}");
     }
 
     #[test]
