@@ -126,4 +126,6 @@ fn the_first_send_waits_for_topics_that_a_worker_creates() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(said.contains("done: 3 fetched, 3 written"), "{said}");
+    let alerts = scene.notifications_with("alert_type", "worker_error");
+    assert!(alerts.is_empty(), "a topic that is about to be created is no fault: {alerts:?}");
 }
