@@ -38,7 +38,7 @@ crash-test: rust ## runs N=… rounds of kills and of broken connections under l
 	CRASH_ROUNDS=$${N:-30} CRASH_SEED=$${SEED:-$$(date +%s)} \
 	  $(SERVICES)/with_services.sh cargo test --workspace --features failpoints $(CARGO_FLAGS) --test it -- crash:: --nocapture
 
-services: ## starts the test servers and prints their addresses, until Ctrl-C
+services: ## starts the test servers with topics, prints a configuration file for them, until Ctrl-C
 	@$(SERVICES)/install.sh
 	@$(SERVICES)/with_services.sh --print-env
 

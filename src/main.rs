@@ -22,7 +22,7 @@ use data_worker::cli::quality::QualityOptions;
 use data_worker::cli::reports::ReportsOptions;
 use data_worker::cli::send::SendOptions;
 use data_worker::cli::status::StatusOptions;
-use data_worker::config::{self, ConfigProblems, Environment, Fallback, LogSection};
+use data_worker::config::{self, ConfigProblems, Environment, Fallback, Loaded, LogSection};
 use data_worker::observability::telemetry;
 use data_worker::standalone;
 
@@ -44,6 +44,10 @@ enum Command {
         /// The node id of this worker; overrides worker.node_id.
         #[arg(long)]
         node_id: Option<String>,
+        /// Refuses to start (exit code 1) if anything in the configuration is wrong, or the named file does not exist.
+        /// Without it wrong settings fall back to their defaults.
+        #[arg(long)]
+        strict: bool,
     },
     /// Sends a command or an operator order to the workers and tracks its outcome.
     Send(SendOptions),
@@ -76,8 +80,8 @@ enum Command {
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _faults = fail::FailScenario::setup();
-    match Arguments::parse().command.unwrap_or(Command::Run { config: None, node_id: None }) {
-        Command::Run { config, node_id } => run_worker(config, node_id),
+    match Arguments::parse().command.unwrap_or(Command::Run { config: None, node_id: None, strict: false }) {
+        Command::Run { config, node_id, strict } => run_worker(config, node_id, strict),
         Command::Send(options) => options.run(),
         Command::Health(options) => options.run(),
         Command::Status(options) => options.run(),
@@ -93,14 +97,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
+fn run_worker(file: Option<PathBuf>, node_id: Option<String>, strict: bool) -> ExitCode {
     let system = System::new();
     let signals = system.block_on(async { StopSignals::listen() });
     let mut environment = Environment::of_process();
     if let Some(node_id) = node_id {
         environment.set("worker.node_id", &node_id);
     }
-    let configuration = config::load_or_defaults(file.as_deref(), &environment);
+    let configuration = if strict {
+        config::load_strictly(file.as_deref(), &environment).map(|loaded| Fallback { loaded, problems: None })
+    } else {
+        config::load_or_defaults(file.as_deref(), &environment)
+    };
     let log =
         configuration.as_ref().map_or_else(|_| LogSection::default(), |usable| usable.loaded.settings.log.clone());
     let telemetry = match telemetry::start(&log, telemetry::JsonTo::Output) {
@@ -112,25 +120,39 @@ fn run_worker(file: Option<PathBuf>, node_id: Option<String>) -> ExitCode {
     };
     let code = match configuration {
         Ok(Fallback { loaded, problems }) => {
-            for warning in &loaded.warnings {
-                tracing::warn!(warning, "configuration warning");
-            }
-            if let Some(problems) = problems {
-                log_each(&problems);
-                tracing::error!("the configuration is invalid; the worker starts without the invalid parts");
-            }
-            let origin = loaded.origin.as_deref().map(|path| tracing::field::display(path.display()));
-            tracing::info!(file = origin, "configuration loaded");
+            log_configuration(&loaded, problems.as_ref());
             run::run(&system, signals, loaded, ConfigPlace { file, environment }, telemetry.clone())
         }
         Err(problems) => {
             log_each(&problems);
-            tracing::error!("the worker does not start: with this configuration it could write to the wrong store");
+            tracing::error!("{}", if strict { REFUSED_STRICTLY } else { REFUSED_HOST });
             ExitCode::FAILURE
         }
     };
     telemetry.close();
     code
+}
+
+const REFUSED_STRICTLY: &str = "the worker does not start: the configuration is invalid, and --strict refuses it";
+
+const REFUSED_HOST: &str = "the worker does not start: with this configuration it could write to the wrong store";
+
+fn log_configuration(loaded: &Loaded, problems: Option<&ConfigProblems>) {
+    for warning in &loaded.warnings {
+        tracing::warn!(warning, "configuration warning");
+    }
+    for doubt in &loaded.doubts {
+        tracing::warn!(warning = %doubt, "configuration warning");
+    }
+    if let Some(problems) = problems {
+        log_each(problems);
+        tracing::error!(
+            "the configuration is invalid; the worker starts with what is valid: each wrong setting falls back to the \
+             next place that sets it, or to its default (`run --strict` refuses to start)"
+        );
+    }
+    let origin = loaded.origin.as_deref().map(|path| tracing::field::display(path.display()));
+    tracing::info!(file = origin, "configuration loaded");
 }
 
 fn log_each(problems: &ConfigProblems) {

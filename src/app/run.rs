@@ -17,7 +17,7 @@ use crate::app::service_hub::ServiceHub;
 use crate::app::services::ServiceError;
 use crate::app::signals::StopSignals;
 use crate::config::{FileWatch, Loaded};
-use crate::observability::http::{Answers, HttpError, HttpServer, Serving, StoreCheck};
+use crate::observability::http::{HttpError, HttpServer, Serving};
 use crate::observability::metrics::{Exposition, Metrics};
 use crate::observability::telemetry::Telemetry;
 use crate::observability::worker_view::WorkerView;
@@ -87,7 +87,7 @@ impl WorkerSetup {
             sources: parts.sources.clone(),
         };
         let page = Exposition::new(&metrics, view.clone());
-        let serving = server.start(Answers::new(view, page, StoreCheck::new(hub.store_question())))?;
+        let serving = server.start(hub.answers(view, page))?;
         Ok(Self { parts, board, serving: Some(serving) })
     }
 }

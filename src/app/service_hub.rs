@@ -28,14 +28,28 @@ use crate::app::config_reader::{ConfigPlace, ConfigReader, NothingToReload};
 use crate::app::server_probes;
 use crate::app::services::{ServiceError, Services, build_sources};
 use crate::config::{Loaded, Settings};
-use crate::observability::http::StoreQuestion;
+use crate::observability::http::{Answers, StoreCheck, StoreQuestion};
+use crate::observability::metrics::Exposition;
 use crate::observability::telemetry::Telemetry;
+use crate::observability::worker_view::WorkerView;
 use crate::sources::shared::budget::QuotaState;
 
 /// The adapters of one worker.
 pub struct ServiceHub {
     parts: WorkerParts,
     store_question: StoreQuestion,
+}
+
+/// A question to the active store of the lists.
+fn lists_question(reference: Arc<Swappable<dyn ReferenceStore>>) -> StoreQuestion {
+    Arc::new(move || {
+        let reference = reference.pin();
+        async move {
+            reference.check().await.map_err(|error| error.reason)?;
+            reference.write_fault().map_or(Ok(()), Err)
+        }
+        .boxed()
+    })
 }
 
 /// The adapters of a worker that needs no server except a Kafka broker.
@@ -162,9 +176,10 @@ impl ServiceHub {
         server_probes::probes(settings)
     }
 
-    /// A function that checks whether the active store answers.
-    pub fn store_question(&self) -> StoreQuestion {
-        self.store_question.clone()
+    /// The HTTP answers of the worker, with checks of its active stores.
+    pub fn answers(&self, view: WorkerView, page: Exposition) -> Answers {
+        let lists = lists_question(self.parts.reference.clone());
+        Answers::new(view, page, StoreCheck::new(self.store_question.clone()), StoreCheck::new(lists))
     }
 
     /// All ports of the worker, for the Supervisor.

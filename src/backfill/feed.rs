@@ -227,7 +227,7 @@ impl CommandFeed for FeedPort {
 #[async_trait]
 impl Outbox for FeedPort {
     async fn notify(&self, message: &str) -> Result<(), OutboxError> {
-        tracing::debug!(message, "notification suppressed during a backfill");
+        tracing::debug!(notification = message, "notification suppressed during a backfill");
         Ok(())
     }
 

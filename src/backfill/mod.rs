@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use actix::System;
 use actors::domain::expected_rows::last_closed_day;
-use actors::domain::{Code, DateRange, Frequency, shanghai_clock};
+use actors::domain::{Code, DateRange, Frequency, counted_len, shanghai_clock};
 use actors::fetcher::request_plan::Way;
 use actors::ports::MarketSource;
 use actors::supervision::StatusBoard;
@@ -36,6 +36,7 @@ use self::request::{Kind, Request};
 use crate::app::run;
 use crate::app::service_hub::ServiceHub;
 use crate::app::signals::StopSignals;
+use crate::cli::days::day;
 use crate::config::{self, Environment, LogFormat, LogSection, Settings};
 use crate::observability::telemetry;
 use crate::observability::telemetry::JsonTo;
@@ -61,16 +62,22 @@ enum Refusal {
 #[derive(Debug, clap::Args)]
 pub struct BackfillOptions {
     /// Securities, such as 000001.SZ,600000.SH.
-    #[arg(long, value_delimiter = ',', required_unless_present = "all", conflicts_with = "all")]
+    #[arg(
+        long,
+        visible_alias = "code",
+        value_delimiter = ',',
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
     codes: Vec<String>,
     /// All securities in MySQL's stock_info.
     #[arg(long)]
     all: bool,
-    /// First day, YYYY-MM-DD.
-    #[arg(long)]
+    /// First day, such as 2024-01-31 or 20240131.
+    #[arg(long, value_parser = day)]
     start: NaiveDate,
-    /// Last day, YYYY-MM-DD; default: today.
-    #[arg(long)]
+    /// Last day, such as 2024-01-31 or 20240131; default: today.
+    #[arg(long, value_parser = day)]
     end: Option<NaiveDate>,
     /// Frequency of bars: 1d, 1m, 5m, 15m, 30m or 60m.
     #[arg(long, default_value = "1d")]
@@ -153,8 +160,8 @@ impl BackfillOptions {
         let covers = |code| source.covers_in_whole_days(code);
         let mut offered = Offered { abilities, covers_in_whole_days: &covers };
         let begun = format!(
-            "{} codes, {}: {}; journal {}",
-            request.codes.len(),
+            "{}, {}: {}; journal {}",
+            counted_len(request.codes.len(), "code"),
             request.range,
             left_text(&request, &units, &groups),
             journal.path().display()

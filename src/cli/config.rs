@@ -1,5 +1,5 @@
 // Upstream: main
-// Downstream: cli, config, connect
+// Downstream: cli, config, connect, fold
 // Role: Implements `data-worker config …`, which checks, shows and documents the configuration.
 
 use std::path::{Path, PathBuf};
@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::fold::print_folded;
 use super::{connect, print};
 use crate::config::keys::{Key, keys};
-use crate::config::{self, ConfigProblems, Environment, Fallback, Loaded, Settings, reference};
+use crate::config::{self, ConfigProblems, Environment, Fallback, Loaded, Place, Settings, reference};
 
 /// Subcommands of `data-worker config`.
 #[derive(Debug, Subcommand)]
@@ -28,6 +29,11 @@ pub enum ConfigCommand {
         /// Configuration file; default: the file that a worker would use, see docs/configuration.md.
         #[arg(long)]
         config: Option<PathBuf>,
+        /// Only settings whose path contains one of these texts, such as `kafka` or `tushare.token`.
+        filter: Vec<String>,
+        /// Only settings that some place sets; the others have their defaults.
+        #[arg(long)]
+        changed: bool,
     },
     /// Prints the default configuration file: every setting with its description, commented out.
     Default,
@@ -40,7 +46,7 @@ impl ConfigCommand {
     pub fn run(self) -> ExitCode {
         match self {
             Self::Check { file, connect } => check(file.as_deref(), connect),
-            Self::Show { config } => show(config.as_deref()),
+            Self::Show { config, filter, changed } => show(config.as_deref(), &Selected { filter, changed }),
             Self::Default => print(&reference::default_file()),
             Self::Reference => print(&reference::page()),
         }
@@ -48,35 +54,36 @@ impl ConfigCommand {
 }
 
 fn check(file: Option<&Path>, connect: bool) -> ExitCode {
-    let environment = Environment::of_process();
-    let missing = config::named_file(file, &environment).filter(|path| !path.exists());
-    if let Some(path) = missing {
-        eprintln!("{}: file not found", path.display());
-    }
-    match config::load(file, &environment) {
-        Ok(loaded) if missing.is_none() => {
-            warn(&loaded);
-            let origin = loaded.origin.as_ref().map_or("no file".to_owned(), |path| path.display().to_string());
-            let reported = print(&format!("the configuration is valid ({origin})\n"));
-            if connect { connect::try_servers(&loaded.settings) } else { reported }
-        }
-        outcome => {
-            if let Err(problems) = outcome {
-                print_problems(&problems);
-            }
+    let loaded = match config::load_strictly(file, &Environment::of_process()) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            print_problems(&problems);
             if connect {
                 eprintln!("the servers are not tried, because the configuration is invalid");
             }
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
+    };
+    loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    loaded.doubts.iter().for_each(|doubt| eprintln!("{doubt}"));
+    let reported = if loaded.doubts.is_empty() {
+        let origin = loaded.origin.as_ref().map_or("no file".to_owned(), |path| path.display().to_string());
+        print(&format!("the configuration is valid ({origin})\n"))
+    } else {
+        ExitCode::FAILURE
+    };
+    if !connect {
+        return reported;
     }
+    let tried = connect::try_servers(&loaded.settings);
+    if reported == ExitCode::SUCCESS { tried } else { reported }
 }
 
-fn show(file: Option<&Path>) -> ExitCode {
+fn show(file: Option<&Path>, selected: &Selected) -> ExitCode {
     match config::load_or_defaults(file, &Environment::of_process()) {
         Ok(Fallback { loaded, problems }) => {
             warn(&loaded);
-            let shown = print(&table(&loaded));
+            let shown = print_folded(&table(&loaded, selected));
             match problems {
                 None => shown,
                 Some(problems) => {
@@ -100,16 +107,34 @@ fn warn(loaded: &Loaded) {
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
+    for doubt in &loaded.doubts {
+        eprintln!("warning: {doubt}");
+    }
 }
 
 fn print_problems(problems: &ConfigProblems) {
     eprintln!("{problems}");
 }
 
+/// The settings that `config show` prints.
+#[derive(Default)]
+struct Selected {
+    filter: Vec<String>,
+    changed: bool,
+}
+
+impl Selected {
+    fn has(&self, path: &str, place: &Place) -> bool {
+        let is_named = self.filter.is_empty() || self.filter.iter().any(|text| path.contains(&text.to_lowercase()));
+        is_named && !(self.changed && *place == Place::Default)
+    }
+}
+
 /// A table with one line per setting: path, value and place.
-fn table(loaded: &Loaded) -> String {
+fn table(loaded: &Loaded, selected: &Selected) -> String {
     let rows: Vec<(&str, String, String)> = keys()
         .iter()
+        .filter(|key| selected.has(&key.path, loaded.place(&key.path)))
         .map(|key| (key.path.as_str(), value(&loaded.settings, key), loaded.place(&key.path).to_string()))
         .collect();
     let width = |length: fn(&(&str, String, String)) -> usize| rows.iter().map(length).max().unwrap_or(0);
@@ -118,7 +143,7 @@ fn table(loaded: &Loaded) -> String {
 }
 
 /// Maximum width of the value column; a longer value shifts only its own line.
-const MAX_VALUE_WIDTH: usize = 40;
+const MAX_VALUE_WIDTH: usize = 20;
 
 fn value(settings: &Settings, key: &Key) -> String {
     // Serialization masks secrets.
@@ -139,7 +164,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "kafka:\n  command_topics: [a, b]\nredis:\n  password: geheim\n").unwrap();
         let environment = Environment::from_iter([("TUSHARE_TOKEN", "geheim"), ("LOG_LEVEL", "debug")]);
-        let text = table(&config::load(Some(file.path()), &environment).unwrap());
+        let loaded = config::load(Some(file.path()), &environment).unwrap();
+        let text = table(&loaded, &Selected::default());
         let line = |path: &str| {
             let line = text.lines().find(|line| line.split(' ').next() == Some(path));
             line.unwrap_or_else(|| panic!("{path} is not in {text}")).split_whitespace().collect::<Vec<_>>().join(" ")
@@ -153,5 +179,13 @@ mod tests {
         assert!(line("worker.node_id").starts_with("worker.node_id data_worker_"));
         assert_eq!(text.lines().count(), keys().len());
         assert!(!text.contains("geheim"), "{text}");
+        let changed = table(&loaded, &Selected { changed: true, ..Selected::default() });
+        let paths: Vec<&str> = changed.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(paths, ["kafka.command_topics", "redis.password", "sources.tushare.token"]);
+        let named = |filter: &[&str]| {
+            let filter = filter.iter().map(ToString::to_string).collect();
+            table(&loaded, &Selected { filter, changed: true }).lines().count()
+        };
+        assert_eq!((named(&["kafka"]), named(&["Token", "redis"]), named(&["weather"])), (1, 2, 0));
     }
 }

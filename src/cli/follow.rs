@@ -20,6 +20,9 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Exit code for no outcome within the timeout.
 pub(super) const EXIT_NO_OUTCOME: u8 = 2;
 
+/// Maximum wait for a topic that a worker creates.
+const TOPIC_WAIT: Duration = Duration::from_secs(30);
+
 /// Maximum wait for the row counts of a command after its end. A worker that stopped at that moment does not send them.
 const COUNTS_WAIT: Duration = Duration::from_secs(10);
 
@@ -144,9 +147,9 @@ impl<'a> Follower<'a> {
         Ok(Self {
             admin,
             correlation_id: correlation_id.to_owned(),
-            dead_letters: admin.mark(&kafka.dead_letter_topic)?,
+            dead_letters: mark_of_own(admin, &kafka.dead_letter_topic)?,
             parts: admin.mark(kafka.topic_of_parts())?,
-            notifications: admin.mark(&kafka.notification_topic)?,
+            notifications: mark_of_own(admin, &kafka.notification_topic)?,
             heard: Heard::default(),
             tracked: Vec::new(),
         })
@@ -332,6 +335,25 @@ impl<'a> Follower<'a> {
                  the topic"
             ),
         }
+    }
+}
+
+/// The end of a topic of the worker's own. A worker that starts for the first time creates it within some seconds.
+fn mark_of_own(admin: &AdminClient, topic: &str) -> Result<Mark, AdminClientError> {
+    let (deadline, mut is_waiting) = (Instant::now() + TOPIC_WAIT, false);
+    loop {
+        match admin.mark(topic) {
+            Err(AdminClientError::NoTopic(reason)) if Instant::now() < deadline => {
+                if !is_waiting {
+                    eprintln!("{reason}; waiting for a worker to create it, at most {} s", TOPIC_WAIT.as_secs());
+                    is_waiting = true;
+                }
+            }
+            // A topic that was just created has no leader for a moment.
+            Err(AdminClientError::Kafka(_)) if is_waiting && Instant::now() < deadline => {}
+            marked => return marked,
+        }
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actors::domain::expected_rows::last_expected_day;
 use actors::domain::gaps::{GapSearch, Gaps, Repair, runs};
-use actors::domain::{Code, DateRange, Frequency, MarketFacts, shanghai_clock};
+use actors::domain::{Code, DateRange, Frequency, MarketFacts, counted_len, shanghai_clock};
 use actors::fetcher::suspensions::Suspensions;
 use actors::ports::{DataKind, MarketSource, SourceError, SourceErrorKind};
 use chrono::{Days, NaiveDate};
@@ -17,6 +17,8 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::days::day;
+use super::fold::print_folded;
 use super::follow::{EXIT_NO_OUTCOME, Follower};
 use super::send::command_topic;
 use super::{block_on, load, print};
@@ -49,13 +51,13 @@ pub struct GapsOptions {
     #[arg(long)]
     config: Option<PathBuf>,
     /// Securities, separated by commas; default: the whole stock list.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, visible_alias = "code", value_delimiter = ',')]
     codes: Vec<Code>,
     /// First day; default: the listing day, for minute bars the first stored day.
-    #[arg(long)]
+    #[arg(long, value_parser = day)]
     start: Option<NaiveDate>,
     /// Last day; default and maximum: today from 17:00 (Shanghai) on, yesterday before.
-    #[arg(long)]
+    #[arg(long, value_parser = day)]
     end: Option<NaiveDate>,
     /// Frequency of the bars: 1d, 1m, 5m, 15m, 30m or 60m.
     #[arg(long, default_value = "1d", value_parser = frequency)]
@@ -204,7 +206,10 @@ impl GapsOptions {
                 });
                 found.add(*code, &gaps, &look);
             }
-            print(&text);
+            match shown {
+                Shown::Rows => print_folded(&text),
+                Shown::Json | Shown::Nothing => print(&text),
+            };
         }
         Ok(found)
     }
@@ -218,7 +223,7 @@ impl GapsOptions {
             let position = admin.send(command_topic(kafka), &self.command(*code, *repair, &id))?;
             open.push((format!("{code} {}..{}", repair.start, repair.end), position));
         }
-        eprintln!("{} commands sent to {}, correlation id {id}", open.len(), command_topic(kafka));
+        eprintln!("{} sent to {}, correlation id {id}", counted_len(open.len(), "command"), command_topic(kafka));
         match follower {
             Some(follower) => follower.follow(open, Duration::from_secs(self.timeout)),
             None => Ok(ExitCode::SUCCESS),
@@ -313,11 +318,13 @@ impl Found {
             .iter()
             .zip(self.num_days)
             .filter(|(_, number)| *number > 0)
-            .map(|(kind, number)| format!("{number} days {}", kind.replace('_', " ")))
+            .map(|(kind, number)| format!("{} {}", counted_len(number, "day"), kind.replace('_', " ")))
             .collect();
         match self.num_with_gaps {
-            0 => format!("{} securities, no gaps\n", self.num_codes),
-            number => format!("{} securities, {number} with gaps: {}\n", self.num_codes, days.join(", ")),
+            0 => format!("{}, no gaps\n", counted_len(self.num_codes, "security")),
+            number => {
+                format!("{}, {number} with gaps: {}\n", counted_len(self.num_codes, "security"), days.join(", "))
+            }
         }
     }
 }
@@ -369,13 +376,14 @@ mod tests {
     }
 
     fn day(text: &str) -> NaiveDate {
-        text.parse().unwrap()
+        super::day(text).unwrap()
     }
 
     #[test]
     fn a_repair_is_a_command_of_today_s_format() {
-        let arguments = ["gaps", "--codes", "000001.SZ,sh600000", "--frequency", "5m"];
+        let arguments = ["gaps", "--codes", "000001.SZ,sh600000", "--frequency", "5m", "--start", "20240102"];
         let options = Program::parse_from(arguments).options;
+        assert_eq!(options.start, Some(day("2024-01-02")), "both forms of a day");
         let repair = Repair { start: day("2024-01-04"), end: day("2024-01-11"), replace: true };
         let command = ControlCommand::parse(options.command(options.codes[1], repair, "i").as_bytes()).unwrap();
         assert_eq!(command.job_id.as_deref(), Some("i"));

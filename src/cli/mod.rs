@@ -14,8 +14,11 @@ mod ask;
 /// `data-worker config …`.
 pub mod config;
 mod connect;
+/// Days on the command line.
+pub mod days;
 /// `data-worker dlq …`.
 pub mod dlq;
+mod fold;
 mod follow;
 /// `data-worker gaps`.
 pub mod gaps;

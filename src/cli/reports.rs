@@ -1,16 +1,18 @@
 // Upstream: cli::dlq, main, quality
-// Downstream: adapters::kafka, cli, config
+// Downstream: adapters::kafka, cli, config, days, fold
 // Role: Implements `data-worker reports`, which prints quality reports and alerts from the notification topic.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, FixedOffset, NaiveTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::days::day;
+use super::fold::print_folded;
 use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError, Record};
 use crate::config::KafkaSection;
 
@@ -87,7 +89,7 @@ impl Message {
 /// Parses a time: a span before now, or a calendar day in Shanghai.
 pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
     let wrong = || format!("`{text}` is not a valid time; use a form such as 30m, 12h, 7d or 2024-01-31");
-    if let Ok(day) = text.parse::<NaiveDate>() {
+    if let Ok(day) = day(text) {
         let midnight = day.and_time(NaiveTime::MIN) - TimeDelta::seconds(SHANGHAI_SECONDS.into());
         return Ok(midnight.and_utc());
     }
@@ -120,7 +122,8 @@ impl ReportsOptions {
         let mut mark = admin.oldest(&kafka.notification_topic)?;
         loop {
             let records = admin.next(&mut mark)?;
-            let reported = super::print(&self.text(&records));
+            let text = self.text(&records);
+            let reported = if self.json { super::print(&text) } else { print_folded(&text) };
             if reported != ExitCode::SUCCESS || (records.is_empty() && !self.follow) {
                 return Ok(reported);
             }
@@ -155,7 +158,7 @@ impl std::fmt::Display for Message {
             |shanghai| self.timestamp.with_timezone(&shanghai).naive_local(),
         );
         let kind = if self.kind == "data_quality_report" { "report" } else { "alert" };
-        let (time, word) = (time.format("%Y-%m-%d %H:%M:%S"), self.severity.word());
+        let (time, word) = (time.format("%Y-%m-%d %H:%M:%S+08:00"), self.severity.word());
         // One line per message: the content may contain control characters.
         let content: String = self.content.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         write!(f, "{time}  {word:<7}  {kind:<6}  {:<20}  {content}", self.source)
@@ -170,6 +173,7 @@ mod tests {
     #[test]
     fn a_time_is_a_span_or_a_day_in_shanghai() {
         assert_eq!(since("2024-01-31").unwrap().to_rfc3339(), "2024-01-30T16:00:00+00:00");
+        assert_eq!(since("20240131"), since("2024-01-31"));
         let hours = (Utc::now() - since("12h").unwrap()).num_minutes();
         assert!((719..=721).contains(&hours), "{hours}");
         for text in ["", "h", "12", "-3d", "9999999999999999d", "soon", "中"] {
@@ -203,10 +207,10 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert!(
-            lines[0].starts_with("2024-01-31 20:00:01  ERROR    alert   n1") && lines[0].ends_with("c 1"),
+            lines[0].starts_with("2024-01-31 20:00:01+08:00  ERROR    alert   n1") && lines[0].ends_with("c 1"),
             "{text}"
         );
-        assert!(lines[1].contains("20:00:03  WARNING"), "{text}");
+        assert!(lines[1].contains("20:00:03+08:00  WARNING"), "{text}");
         assert_eq!(options(Severity::Info).text(&records).lines().count(), 3);
         let of_job = |id: &str| ReportsOptions { job: Some(id.to_owned()), ..options(Severity::Info) }.text(&records);
         assert_eq!((of_job("3").lines().count(), of_job("4").as_str()), (1, ""));

@@ -36,7 +36,7 @@ pub struct SendOptions {
     /// Command or order; see the list below.
     command: String,
     /// Stock codes, separated by commas; each gets its own command, as Ginkgo does it.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, visible_alias = "codes", value_delimiter = ',')]
     code: Vec<String>,
     /// Fetches the whole history and replaces all stored rows.
     #[arg(long)]

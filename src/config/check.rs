@@ -1,4 +1,4 @@
-// Upstream: config, load
+// Upstream: assemble, config, load
 // Downstream: many
 // Role: Checks settings, alone and in combination, beyond their types.
 
@@ -8,6 +8,7 @@ use actors::settings::ranges::out_of_range;
 use crate::observability::telemetry;
 use crate::sources::databases::mapping_problems;
 
+use super::host_names;
 use super::sections::{KafkaSection, Settings};
 use super::security_checks;
 use super::source_name::SourceName;
@@ -55,6 +56,36 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     warnings.extend(own_stores(settings));
     warnings.extend(kinds_without_source(&settings.sources));
     warnings
+}
+
+/// Ports of ClickHouse that speak its native protocol, plain and with TLS, also with the prefix of Ginkgo's port rule.
+const NATIVE_PORTS: [u16; 4] = [9_000, 9_440, 19_000, 19_440];
+
+/// What is most likely wrong, although it can be right: a worker starts with it.
+pub fn doubts(settings: &Settings) -> Vec<Finding> {
+    let mut doubts = Vec::new();
+    let ports = [
+        ("clickhouse.port", settings.clickhouse.port, true),
+        (
+            "sources.clickhouse.port",
+            settings.sources.clickhouse.port,
+            settings.sources.used().contains(&SourceName::ClickHouse),
+        ),
+    ];
+    for (path, port, _) in ports.into_iter().filter(|(_, port, is_used)| *is_used && NATIVE_PORTS.contains(port)) {
+        let reason = format!(
+            "it is {port}, ClickHouse's port for its native protocol, but the worker speaks HTTP; ClickHouse's HTTP \
+             port is 8123 by default"
+        );
+        doubts.push((path.to_owned(), reason));
+    }
+    let folder = &settings.sources.files.folder;
+    let is_used = settings.sources.used().contains(&SourceName::Files);
+    if is_used && !folder.as_os_str().is_empty() && !folder.is_dir() {
+        let reason = format!("{} is not a folder, but `files` is one of the sources; create it", folder.display());
+        doubts.push(("sources.files.folder".to_owned(), reason));
+    }
+    doubts
 }
 
 /// A warning for each kind of data without a source.
@@ -147,16 +178,25 @@ impl Findings {
 
 fn servers(settings: &Settings, findings: &mut Findings) {
     let (kafka, redis, clickhouse, mysql) = (&settings.kafka, &settings.redis, &settings.clickhouse, &settings.mysql);
-    for (path, host) in [
+    let mut hosts = vec![
         ("kafka.host", &kafka.host),
         ("redis.host", &redis.host),
         ("clickhouse.host", &clickhouse.host),
         ("mysql.host", &mysql.host),
-    ] {
-        findings.text(path, host);
-    }
+        ("sources.clickhouse.host", &settings.sources.clickhouse.host),
+        ("sources.mongodb.host", &settings.sources.mongodb.host),
+        ("sources.mysql.host", &settings.sources.mysql.host),
+        ("sources.redis.host", &settings.sources.redis.host),
+    ];
     if settings.http.enabled {
-        findings.text("http.host", &settings.http.host);
+        hosts.push(("http.host", &settings.http.host));
+    }
+    for (path, host) in hosts {
+        let port = path.replace(".host", ".port");
+        // librdkafka takes several brokers, of which the port belongs to the last.
+        let mut names = if path == "kafka.host" { host.split(',').collect() } else { vec![host.as_str()] }.into_iter();
+        let problem = names.find_map(|name| host_names::problem(name, &port));
+        findings.0.extend(problem.map(|reason| (path.to_owned(), reason)));
     }
     findings.text("redis.key_prefix", &redis.key_prefix);
     findings.text("clickhouse.user", &clickhouse.user);
@@ -309,11 +349,14 @@ mod tests {
     #[test]
     fn what_cannot_work_is_named() {
         type Case = (fn(&mut Settings), &'static str, &'static str);
-        let cases: [Case; 19] = [
+        let cases: [Case; 22] = [
             (|s| s.worker.node_id = "a:b".into(), "worker.node_id", "not contain `:`"),
             (|s| s.worker.node_id = "a b".into(), "worker.node_id", "whitespace"),
             (|s| s.kafka.port = 0, "kafka.port", "1 to 65535"),
             (|s| s.mysql.host = " ".into(), "mysql.host", "not be empty"),
+            (|s| s.kafka.host = "localhost:9092".into(), "kafka.host", "the port is kafka.port"),
+            (|s| s.clickhouse.host = "http://ch".into(), "clickhouse.host", "without a scheme"),
+            (|s| s.sources.mysql.host = "m:3306".into(), "sources.mysql.host", "the port is sources.mysql.port"),
             (|s| s.kafka.command_topics.clear(), "kafka.command_topics", "at least one"),
             (|s| s.kafka.command_topics.push("a b".into()), "kafka.command_topics", "\"a b\""),
             (|s| s.kafka.parts_topic = "elsewhere".into(), "kafka.parts_topic", "one of kafka.command_topics"),
@@ -339,6 +382,30 @@ mod tests {
             assert_eq!(found, path);
             assert!(reason.contains(part), "{path}: {reason}");
         }
+    }
+
+    #[test]
+    fn kafka_may_have_several_brokers() {
+        let mut settings = sound();
+        settings.kafka.host = "kafka1,kafka2".into();
+        assert_eq!(problems(&settings), []);
+        let (path, reason) = complaint(|s| s.kafka.host = "kafka1:9092,kafka2".into());
+        assert!(path == "kafka.host" && reason.contains("\"kafka1\"; the port is kafka.port"), "{reason}");
+    }
+
+    #[test]
+    fn doubts_a_native_port_and_a_missing_folder() {
+        assert_eq!(doubts(&sound()), []);
+        let mut settings = sound();
+        settings.clickhouse.port = 9_000;
+        settings.sources.bars = vec![SourceName::Files];
+        settings.sources.files.folder = "/nowhere/bars".into();
+        let found = doubts(&settings);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].0 == "clickhouse.port" && found[0].1.contains("8123"), "{found:?}");
+        assert!(found[1].0 == "sources.files.folder" && found[1].1.contains("/nowhere/bars is not a folder"));
+        settings.sources.clickhouse.port = 9_440;
+        assert_eq!(doubts(&settings).len(), 2, "a source that is not used");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-// Upstream: cli, config, load, reference
+// Upstream: config, fallback, load, reference
 // Downstream: environment, keys, layer, problem, value, yaml
 // Role: Finds and reads the configuration file, and returns its settings with their lines.
 

@@ -1,4 +1,4 @@
-// Upstream: cluster, environment, file, ginkgo, load
+// Upstream: many
 // Downstream: keys, problem
 // Role: Holds the settings of one layer (file, environment, defaults) by path.
 

@@ -2,15 +2,17 @@
 // Downstream: many
 // Role: Merges defaults, Ginkgo's files, the worker's file and the environment into checked settings.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use config::{Config, Value, ValueKind};
+use config::ValueKind;
 
+use super::assemble::{assemble, named_places, overlay};
 use super::cluster::Cluster;
 use super::environment::Environment;
-use super::file::{Found, find_and_read};
+use super::fallback::{ValidPart, valid_part};
+use super::file::{Found, find_and_read, named_file};
 use super::keys::{Key, find, keys};
 use super::problem::{ConfigProblems, Place, Problem};
 use super::sections::Settings;
@@ -26,6 +28,8 @@ pub struct Loaded {
     pub origin: Option<PathBuf>,
     /// Warnings for the operator, without secrets.
     pub warnings: Vec<String>,
+    /// What is most likely wrong, although a worker starts with it; `config check` fails on it.
+    pub doubts: Vec<Problem>,
     /// Where each setting was set; settings that are not in the map are defaults.
     places: BTreeMap<&'static str, Place>,
     secrets: Secrets,
@@ -79,8 +83,28 @@ pub fn load(explicit: Option<&Path>, environment: &Environment) -> Result<Loaded
     Written::read(explicit, environment).strictly()
 }
 
-/// Like [`load`], but omits unusable parts so that a worker can start: first invalid files as a whole, then all
-/// variables of the sections with problems.
+/// Like [`load`], but also refuses a named file that does not exist.
+pub fn load_strictly(explicit: Option<&Path>, environment: &Environment) -> Result<Loaded, ConfigProblems> {
+    let mut problems: Vec<Problem> = named_file(explicit, environment)
+        .filter(|path| !path.exists())
+        .map(|path| {
+            let place = Place::File { path: path.to_owned(), line: None };
+            Problem { place, key: None, reason: "file not found".to_owned() }
+        })
+        .into_iter()
+        .collect();
+    match load(explicit, environment) {
+        Ok(loaded) if problems.is_empty() => Ok(loaded),
+        Ok(_) => Err(ConfigProblems(problems)),
+        Err(further) => {
+            problems.extend(further.0);
+            Err(ConfigProblems(problems))
+        }
+    }
+}
+
+/// Like [`load`], but omits what is wrong so that a worker can start: each wrong setting falls back alone, to the next
+/// place that sets it or to its default. A file that cannot be read is ignored as a whole.
 ///
 /// Returns an error only if Ginkgo's guard forbids a host. The worker must not start then, because it could write into
 /// the wrong store; it must not start with the defaults either, because nobody configured them.
@@ -89,24 +113,24 @@ pub fn load_or_defaults(explicit: Option<&Path>, environment: &Environment) -> R
     match written.strictly() {
         Ok(loaded) => Ok(Fallback { loaded, problems: None }),
         Err(problems) if written.cluster.forbidden_hosts(&written.all()).is_empty() => {
-            Ok(Fallback { loaded: written.leniently()?, problems: Some(problems) })
+            let (loaded, conflicts) = written.leniently()?;
+            let named = problems.0.into_iter().map(|problem| match (&problem.key, &problem.place) {
+                (None, Place::File { .. }) => {
+                    Problem { reason: format!("{}; the whole file is ignored", problem.reason), ..problem }
+                }
+                _ => problem,
+            });
+            Ok(Fallback { loaded, problems: Some(ConfigProblems(named.chain(conflicts).collect())) })
         }
         Err(problems) => Err(problems),
     }
 }
 
-/// The settings of one place, valid or not.
+/// The settings of one place that can be read, and the problems of the others.
 #[derive(Default)]
 struct Part {
     layer: Layer,
     problems: Vec<Problem>,
-}
-
-impl Part {
-    /// The layer, if it is valid on its own.
-    fn if_sound(&self) -> Option<&Layer> {
-        (self.problems.is_empty() && assemble(&self.layer).is_ok()).then_some(&self.layer)
-    }
 }
 
 /// All layers, valid or not, in ascending precedence.
@@ -171,26 +195,18 @@ impl Written {
         }
     }
 
-    fn leniently(&self) -> Result<Loaded, ConfigProblems> {
-        let nothing = Layer::new();
-        // A valid file still applies if a variable is invalid.
-        let file = self.file.if_sound();
-        let origin = file.and(self.origin.clone());
-        let files =
-            overlay([&self.defaults.layer, self.ginkgo.if_sound().unwrap_or(&nothing), file.unwrap_or(&nothing)]);
-        let mut layer = overlay([&files, &self.environment.layer]);
-        let settings = assemble(&layer).unwrap_or_else(|problems| {
-            let at_fault: HashSet<&str> = problems.iter().filter_map(|p| section(p.key.as_deref()?)).collect();
-            let mut environment = self.environment.layer.clone();
-            environment.retain(|path, _| section(path).is_none_or(|section| !at_fault.contains(section)));
-            layer = overlay([&files, &environment]);
-            assemble(&layer).unwrap_or_else(|_| {
-                layer = files;
-                assemble(&layer).unwrap_or_default()
-            })
-        });
+    /// The valid part, and what was removed from it as a conflict.
+    fn leniently(&self) -> Result<(Loaded, Vec<Problem>), ConfigProblems> {
+        let layers = [&self.defaults, &self.ginkgo, &self.file, &self.environment].map(|part| part.layer.clone());
+        let ValidPart { settings, layer, conflicts } = valid_part(layers);
         let forbidden = self.cluster.forbidden_hosts(&layer);
-        if forbidden.is_empty() { Ok(self.loaded(settings, &layer, origin)) } else { Err(ConfigProblems(forbidden)) }
+        if !forbidden.is_empty() {
+            return Err(ConfigProblems(forbidden));
+        }
+        // A file that cannot be read has no settings and one problem without a setting.
+        let is_ignored = self.file.layer.is_empty() && self.file.problems.iter().any(|problem| problem.key.is_none());
+        let origin = self.origin.clone().filter(|_| !is_ignored);
+        Ok((self.loaded(settings, &layer, origin), conflicts))
     }
 
     fn loaded(&self, settings: Settings, layer: &Layer, origin: Option<PathBuf>) -> Loaded {
@@ -199,55 +215,9 @@ impl Written {
         let secret = |path: &str| find(path).is_some_and(|key| key.secret);
         let secrets = layer.iter().filter(|(path, _)| secret(path));
         let secrets = Secrets(secrets.map(|(path, entry)| (*path, entry.value.clone())).collect());
-        Loaded { settings, origin, warnings, places, secrets }
+        let doubts = named_places(check::doubts(&settings), layer);
+        Loaded { settings, origin, warnings, doubts, places, secrets }
     }
-}
-
-/// Merges layers; later layers take precedence.
-fn overlay<const N: usize>(layers: [&Layer; N]) -> Layer {
-    layers.into_iter().flatten().map(|(path, entry)| (*path, entry.clone())).collect()
-}
-
-fn section(path: &str) -> Option<&str> {
-    path.split('.').next()
-}
-
-fn assemble(layer: &Layer) -> Result<Settings, Vec<Problem>> {
-    let mut settings = typed(layer)?;
-    if settings.worker.node_id.is_empty() {
-        settings.worker.node_id = default_node_id();
-    }
-    let place = |path: &str| layer.get(path).map_or(Place::Default, |entry| entry.place.clone());
-    let found = check::problems(&settings).into_iter();
-    let problems: Vec<Problem> =
-        found.map(|(path, reason)| Problem { place: place(&path), key: Some(path), reason }).collect();
-    if problems.is_empty() { Ok(settings) } else { Err(problems) }
-}
-
-fn typed(layer: &Layer) -> Result<Settings, Vec<Problem>> {
-    let mut builder = Config::builder();
-    let mut put = || {
-        for (path, entry) in layer {
-            builder = std::mem::take(&mut builder).set_override(*path, Value::new(None, entry.value.clone()))?;
-        }
-        std::mem::take(&mut builder).build()?.try_deserialize::<Settings>()
-    };
-    put().map_err(|error| {
-        // Each value was parsed by its kind, so this error means that the list of kinds and the types disagree. The
-        // library's message may contain a value, so the problem names only the setting.
-        let key = match error {
-            config::ConfigError::Type { key, .. } | config::ConfigError::At { key, .. } => key,
-            _ => None,
-        };
-        vec![Problem { place: Place::Default, key, reason: "its value does not match its type".to_owned() }]
-    })
-}
-
-/// `data_worker_` and the host name; `_` replaces characters that a node id must not contain.
-fn default_node_id() -> String {
-    let host = gethostname::gethostname().to_string_lossy().into_owned();
-    let legal = |c: char| if c == ':' || c.is_whitespace() || c.is_control() { '_' } else { c };
-    format!("data_worker_{}", host.chars().take(64).map(legal).collect::<String>())
 }
 
 #[cfg(test)]
@@ -332,18 +302,41 @@ mod tests {
     }
 
     #[test]
-    fn broken_own_file_leaves_other_layers_in_force() {
-        let broken = "mysql:\n  host: of-file\n  prot: 1\nbatch:\n  max_rows: 0\n";
+    fn wrong_keys_fall_back_alone_and_are_named() {
+        let broken = "mysql:\n  host: of-file\n  prot: 1\nbatch:\n  max_rows: 0\n  flush_interval_ms: 1234\n";
         let written = Written::files(&[("secure.yml", SECURE), ("data_worker.yml", broken)]);
         let fallback = written.fall_back(&[("KAFKA_PORT", "x"), ("REDIS_HOST", "of-variable")]).unwrap();
         let problems = fallback.problems.unwrap().to_string();
         for part in ["line 3: mysql.prot: ", "line 5: batch.max_rows: it is 0", "KAFKA_PORT: kafka.port: "] {
             assert!(problems.contains(part), "{part}: {problems}");
         }
-        let settings = fallback.loaded.settings;
-        assert_eq!((settings.mysql.host.as_str(), settings.redis.host.as_str()), ("of-ginkgo", "of-variable"));
-        assert_eq!((settings.batch.max_rows, settings.kafka.port), (50_000, 9092));
+        let settings = &fallback.loaded.settings;
+        assert_eq!((settings.mysql.host.as_str(), settings.redis.host.as_str()), ("of-file", "of-variable"));
+        assert_eq!((settings.batch.max_rows, settings.batch.flush_interval_ms), (50_000, 1_234));
+        assert_eq!((settings.mysql.port, settings.kafka.port), (3307, 9092), "what is below the wrong value");
+        assert!(fallback.loaded.origin.is_some(), "the file counts");
+    }
+
+    #[test]
+    fn an_unreadable_file_is_ignored_as_a_whole() {
+        let written = Written::files(&[("secure.yml", SECURE), ("data_worker.yml", "mysql:\n  host: a\n port: 1\n")]);
+        let fallback = written.fall_back(&[]).unwrap();
+        let problems = fallback.problems.unwrap().to_string();
+        assert!(problems.contains("line 3: invalid YAML") && problems.ends_with("; the whole file is ignored"));
+        assert_eq!(fallback.loaded.settings.mysql.host, "of-ginkgo");
         assert_eq!(fallback.loaded.origin, None);
+    }
+
+    #[test]
+    fn strict_loading_refuses_a_named_file_that_is_not_there() {
+        let written = Written::files(&[]);
+        let path = written.0.path().join("gone.yml");
+        let named = ("GINKGO_DATA_WORKER_CONFIG", path.to_str().unwrap());
+        for (explicit, variables) in [(Some(path.as_path()), vec![("A", "b")]), (None, vec![named])] {
+            let problems = load_strictly(explicit, &written.environment(&variables)).unwrap_err().to_string();
+            assert!(problems.ends_with("gone.yml: file not found"), "{problems}");
+        }
+        assert!(load_strictly(None, &written.environment(&[("A", "b")])).is_ok(), "no file is named");
     }
 
     #[test]
@@ -372,8 +365,8 @@ mod tests {
         }
         assert!(written.fall_back(&[production, ("GINKGO_SKIP_CLUSTER_GUARD", "1")]).is_ok());
         assert!(written.fall_back(&[("GINKGO_ENV", "DEVELOPMENT")]).is_ok());
-        // The file with the other host is omitted because of another problem; the remaining host is forbidden.
-        let own = "clickhouse:\n  host: clickhouse-master\nbatch:\n  max_rows: 0\n";
+        // The other host cannot be used; the one that remains is forbidden.
+        let own = "clickhouse:\n  host: http://clickhouse-master\nbatch:\n  max_rows: 0\n";
         std::fs::write(written.0.path().join("data_worker.yml"), own).unwrap();
         assert!(written.fall_back(&[production]).is_err());
     }

@@ -4,6 +4,8 @@
 
 //! Typed configuration: the settings with their defaults and units, the places they are read from, and their checks.
 
+/// Merging of layers into settings.
+mod assemble;
 /// Checks of values and of their combinations.
 mod check;
 /// Ginkgo's environment, its port rule and its host guard.
@@ -12,10 +14,14 @@ mod cluster;
 mod database_sections;
 /// Environment variables.
 pub mod environment;
+/// The valid part of an invalid configuration.
+mod fallback;
 /// The configuration file.
 mod file;
 /// Ginkgo's own configuration files.
 mod ginkgo;
+/// Checks of the names of servers.
+mod host_names;
 /// Further properties of librdkafka.
 pub mod kafka_properties;
 /// The list of all settings.
@@ -62,7 +68,7 @@ pub use database_sections::{
 };
 pub use environment::Environment;
 pub use file::named_file;
-pub use load::{Fallback, Loaded, load, load_or_defaults};
+pub use load::{Fallback, Loaded, load, load_or_defaults, load_strictly};
 pub use problem::{ConfigProblems, Place, Problem};
 pub use sections::{
     ClickHouseSection, Compression, HttpSection, KafkaSection, LogFormat, LogSection, MySqlSection, RedisSection,

@@ -100,13 +100,9 @@ impl SourcesSection {
     }
 
     /// The texts that must not be empty, by the path of their setting.
-    pub fn texts(&self) -> [(&'static str, &str); 11] {
+    pub fn texts(&self) -> [(&'static str, &str); 7] {
         [
             ("sources.baostock.user", &self.baostock.user),
-            ("sources.clickhouse.host", &self.clickhouse.host),
-            ("sources.mongodb.host", &self.mongodb.host),
-            ("sources.mysql.host", &self.mysql.host),
-            ("sources.redis.host", &self.redis.host),
             ("sources.clickhouse.user", &self.clickhouse.user),
             ("sources.clickhouse.database", &self.clickhouse.database),
             ("sources.mongodb.database", &self.mongodb.database),

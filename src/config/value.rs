@@ -41,6 +41,13 @@ pub fn from_file(key: &Key, value: &ValueKind) -> Result<Option<ValueKind>, Stri
 /// Parses a value from an environment variable; commas separate list items. `Ok(None)`: the setting is not set.
 pub fn from_text(key: &Key, text: &str) -> Result<Option<ValueKind>, String> {
     let trimmed = text.trim();
+    if let Some(name) = placeholder(trimmed) {
+        return Err(format!(
+            "it is the literal text ${{{name}}}: variables are not replaced in values; remove the setting here, and set \
+             the variable of {} for the process (docs/configuration.md names it)",
+            key.path
+        ));
+    }
     let value = match &key.kind {
         // Docker Compose passes two quotation marks for a password that is not set.
         Kind::Text if key.secret && matches!(trimmed, "" | "\"\"") => return Ok(None),
@@ -58,6 +65,14 @@ pub fn from_text(key: &Key, text: &str) -> Result<Option<ValueKind>, String> {
         }
     };
     value.map(Some).ok_or_else(|| wrong(key, text))
+}
+
+/// The name in a value that is only a variable of a shell or of Compose, as `${NAME}` or `${NAME:-default}`.
+fn placeholder(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix("${")?.strip_suffix('}')?;
+    let name = inner.split([':', '-']).next()?;
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    is_name.then_some(name)
 }
 
 /// A list. If the kind restricts the words, each must be one of them, and duplicates are removed.
@@ -86,7 +101,21 @@ fn wrong(key: &Key, found: &str) -> String {
         return format!("it must be {must} (the value is secret and is not shown)");
     }
     let short: String = found.chars().take(MAX_SHOWN).collect();
-    format!("it must be {must}, but is {short:?}")
+    let meant = match &key.kind {
+        Kind::Choice(words) | Kind::Choices(words) => nearest_word(&short.to_ascii_lowercase(), words),
+        _ => None,
+    };
+    let meant = meant.map_or_else(String::new, |word| format!("; is {word} meant?"));
+    format!("it must be {must}, but is {short:?}{meant}")
+}
+
+/// The word that is most similar to `found`; `None` if none is similar.
+fn nearest_word<'w>(found: &str, words: &[&'w str]) -> Option<&'w str> {
+    let (distance, word) = words
+        .iter()
+        .map(|word| (strsim::damerau_levenshtein(found, word), *word))
+        .min_by_key(|(distance, _)| *distance)?;
+    (distance <= (word.chars().count() / 3).max(1)).then_some(word)
 }
 
 fn shown(value: &ValueKind) -> String {
@@ -120,6 +149,21 @@ mod tests {
         assert_eq!(from_file(bars, &ValueKind::String("tushare".into())), Ok(Some(list(vec!["tushare".into()]))));
         assert_eq!(read("kafka.command_topics", "a, b,"), Ok(Some(list(vec!["a".into(), "b".into()]))));
         assert_eq!(read("clickhouse.password", "\"\""), Ok(None));
+    }
+
+    #[test]
+    fn a_misspelt_word_gets_the_nearest_one() {
+        assert!(read("sources.bars", "tushar").unwrap_err().ends_with("but is \"tushar\"; is tushare meant?"));
+        assert!(read("log.format", "jsno").unwrap_err().ends_with("; is json meant?"));
+        assert!(read("sources.bars", "weather").unwrap_err().ends_with("but is \"weather\""));
+    }
+
+    #[test]
+    fn a_literal_variable_is_no_value() {
+        let token = read("sources.tushare.token", "${TUSHARE_TOKEN}").unwrap_err();
+        assert!(token.contains("the literal text ${TUSHARE_TOKEN}") && token.contains("remove the setting"), "{token}");
+        assert!(read("kafka.host", "${KAFKA_HOST:-kafka}").unwrap_err().contains("${KAFKA_HOST}"));
+        assert!(read("redis.password", "${not a name}").is_ok() && read("redis.password", "$ecret}").is_ok());
     }
 
     #[test]

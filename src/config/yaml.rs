@@ -58,14 +58,24 @@ pub fn parse(path: &Path, text: &str) -> Result<Document, Problem> {
         return Ok(Document::default());
     }
     match FileFormat::Yaml.parse(None, text) {
-        Ok(root) => Ok(Document { root, lines: lines_of_keys(text) }),
-        Err(error) => Err(syntax_problem(path, &error.to_string())),
+        Ok(root) => Ok(Document { root, lines: lines_of_keys(text).0 }),
+        Err(error) => Err(duplicate_problem(path, text, &error.to_string())
+            .unwrap_or_else(|| syntax_problem(path, &error.to_string()))),
     }
 }
 
 /// Creates a problem of a file.
 pub fn problem(path: &Path, line: Option<usize>, key: Option<&str>, reason: String) -> Problem {
     Problem { place: Place::File { path: path.to_owned(), line }, key: key.map(str::to_owned), reason }
+}
+
+/// The problem of a key that a section has twice. The parser names the place where the section ends, and the key in a
+/// form of its own.
+fn duplicate_problem(path: &Path, text: &str, message: &str) -> Option<Problem> {
+    let (key, first, second) = lines_of_keys(text).1.filter(|_| message.contains("duplicated key"))?;
+    // The problem is one of the whole file, so the key is part of the reason.
+    let reason = format!("{key}: it is set in line {first} already; a section has each key once, so merge the two");
+    Some(problem(path, Some(second), None, reason))
 }
 
 /// Extracts the line from the parser's message, which ends with `at byte N line N column N`.
@@ -94,9 +104,13 @@ fn deeply_nested_line(text: &str) -> Option<usize> {
     None
 }
 
-/// The line of every key in block style, counted from 1; of a duplicate key, its first line.
-fn lines_of_keys(text: &str) -> HashMap<String, usize> {
+/// A key that is there twice: its path, its first and its second line.
+type Duplicate = (String, usize, usize);
+
+/// The line of every key in block style, counted from 1; of a duplicate key, its first line; and the first duplicate.
+fn lines_of_keys(text: &str) -> (HashMap<String, usize>, Option<Duplicate>) {
     let mut lines = HashMap::new();
+    let mut duplicate = None;
     let mut open: Vec<(usize, String)> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let content = line.trim_start();
@@ -110,9 +124,12 @@ fn lines_of_keys(text: &str) -> HashMap<String, usize> {
         }
         open.push((indent, name.trim().trim_matches(['"', '\'']).to_owned()));
         let path = open.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(".");
-        lines.entry(path).or_insert(index + 1);
+        match lines.get(&path) {
+            Some(first) => duplicate = duplicate.or_else(|| Some((path.clone(), *first, index + 1))),
+            None => drop(lines.insert(path, index + 1)),
+        }
     }
-    lines
+    (lines, duplicate)
 }
 
 #[cfg(test)]
@@ -129,7 +146,12 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("w.yml, line 3: invalid YAML: "), "{found:?}");
         let found = problems("kafka:\n  host: a\n  host: b\n");
-        assert!(found[0].contains("duplicated key"), "{found:?}");
+        assert_eq!(
+            found,
+            ["w.yml, line 3: kafka.host: it is set in line 2 already; a section has each key once, so merge the two"]
+        );
+        let found = problems("kafka:\n  host: a\nredis:\n  host: b\n\nkafka:\n  port: 1\nlog:\n  level: info\n");
+        assert!(found[0].starts_with("w.yml, line 6: kafka: it is set in line 1 already"), "{found:?}");
         assert_eq!(problems("s3cret-token"), ["w.yml: invalid YAML: the file contains no sections"]);
     }
 

@@ -1,4 +1,4 @@
-// Upstream: app, observability::http, observability::metrics
+// Upstream: app, observability::http, observability::metrics, standalone
 // Downstream: actors
 // Role: Read-only view of a running worker for HTTP endpoints and metrics.
 
@@ -6,10 +6,9 @@ use actors::ports::Swappable;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actors::domain::{Identity, Lifecycle};
-use actors::ports::{CommandFeed, DataKind, MarketSource, MarketSources, PartitionState};
+use actors::ports::{CommandFeed, DataKind, InterfaceFigures, MarketSource, MarketSources, PartitionState};
 use actors::supervision::StatusBoard;
 
 /// A read-only view of a worker. Every read is cheap.
@@ -48,12 +47,12 @@ impl WorkerView {
         1 + self.board.counters.reloads_applied.get()
     }
 
-    /// Total time that requests waited for rate limits, by source in force and interface.
-    pub fn throttled(&self) -> BTreeMap<(&'static str, &'static str), Duration> {
+    /// The requests and waits for rate limits, by source in force and interface.
+    pub fn interface_figures(&self) -> BTreeMap<(&'static str, &'static str), InterfaceFigures> {
         let sources = DataKind::ALL.into_iter().flat_map(|kind| self.sources.pin().of(kind));
         let of = |source: Arc<dyn MarketSource>| {
             let name = source.name();
-            source.throttled().into_iter().map(move |(interface, time)| ((name, interface), time))
+            source.interface_figures().into_iter().map(move |figures| ((name, figures.name), figures))
         };
         sources.flat_map(of).collect()
     }

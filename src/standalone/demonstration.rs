@@ -64,10 +64,16 @@ impl<'a> Demonstration<'a> {
         Ok(Outcome { steps: done, stored, tally, took: begun.elapsed() })
     }
 
-    /// Prints what the worker publishes, until the caller drops the future.
-    pub async fn follow(&self) -> Result<Infallible, StandaloneError> {
+    /// Prints what the worker publishes, until the caller drops the future. What the demonstration itself causes is
+    /// labelled.
+    pub async fn follow(&self, outcome: &Outcome) -> Result<Infallible, StandaloneError> {
+        let reasons: Vec<String> = outcome.tally.records.iter().map(|record| record.reason.clone()).collect();
         loop {
-            print_line(self.news.next().await?);
+            let message = self.news.next().await?;
+            match message.is_intended(&reasons) {
+                true => print_line(format_args!("(intended: the demonstration causes it) {message}")),
+                false => print_line(message),
+            }
         }
     }
 

@@ -26,6 +26,9 @@ pub enum StandaloneError {
         /// The error of the operating system.
         error: std::io::Error,
     },
+    /// The HTTP server cannot be started.
+    #[error("{0}")]
+    Http(String),
     /// An operation of the in-process broker failed.
     #[error("in-process broker: {what}: {error}")]
     Broker {

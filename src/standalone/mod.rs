@@ -29,11 +29,14 @@ use self::error::StandaloneError;
 use self::news::MessageReader;
 use self::run_folder::RunFolder;
 use crate::app::run;
-use crate::app::service_hub::ServiceHub;
+use crate::app::service_hub::{EmbeddedServices, ServiceHub};
 use crate::app::signals::StopSignals;
-use crate::config::{KafkaSection, LogFormat, LogSection, Settings, SourceName};
+use crate::config::{HttpSection, KafkaSection, LogFormat, LogSection, Settings, SourceName};
+use crate::observability::http::{HttpServer, Serving};
+use crate::observability::metrics::{Exposition, Metrics};
 use crate::observability::telemetry;
 use crate::observability::telemetry::JsonTo;
+use crate::observability::worker_view::WorkerView;
 use crate::standalone::output::print_line;
 
 /// Options of `data-worker standalone`.
@@ -113,7 +116,12 @@ async fn serve(
     folder: &RunFolder,
 ) -> Result<Vec<String>, StandaloneError> {
     let services = ServiceHub::embedded(settings, folder.database()).await?;
-    let board = Arc::new(StatusBoard::default());
+    let metrics = Arc::new(Metrics::default());
+    let board = Arc::new(StatusBoard::observed_by(metrics.clone()));
+    let serving = match options.stay {
+        true => serve_http(settings, &services, &metrics, &board)?,
+        false => None,
+    };
     let mut life = run::launch(services.hub.parts(), settings.actor_settings(), board.clone());
     life.stop_on(StopSignals::listen());
     let demonstration = Demonstration::new(broker, &services, board, MessageReader::open(&settings.kafka)?);
@@ -123,8 +131,8 @@ async fn serve(
         print_line(format_args!("{outcome}\nDatabase: {}", folder.database().display()));
         faults = Some(outcome.faults());
         if options.stay {
-            print_line(usage_hint(broker, folder));
-            demonstration.follow().await?;
+            print_line(usage_hint(broker, folder, serving.as_ref().map(|(address, _)| address.as_str())));
+            demonstration.follow(&outcome).await?;
         }
         Ok::<(), StandaloneError>(())
     };
@@ -147,14 +155,46 @@ async fn serve(
     Ok(faults)
 }
 
-fn usage_hint(broker: &Broker, folder: &RunFolder) -> String {
+/// Serves `/status` and the other paths of a worker: at the usual port, or at a free one where it is taken.
+fn serve_http(
+    settings: &Settings,
+    services: &EmbeddedServices,
+    metrics: &Arc<Metrics>,
+    board: &Arc<StatusBoard>,
+) -> Result<Option<(String, Serving)>, StandaloneError> {
+    let free = HttpSection { port: 0, ..settings.http.clone() };
+    let server = HttpServer::bind(&settings.http, "localhost").or_else(|_| HttpServer::bind(&free, "localhost"));
+    let Some(server) = server.map_err(|error| StandaloneError::Http(error.to_string()))? else { return Ok(None) };
+    let parts = services.hub.parts();
+    let view = WorkerView {
+        identity: parts.identity.clone(),
+        board: board.clone(),
+        feed: parts.feed.clone(),
+        sources: parts.sources.clone(),
+    };
+    let page = Exposition::new(metrics, view.clone());
+    let address = server.address().to_owned();
+    let serving = server.start(services.hub.answers(view, page));
+    serving.map(|serving| Some((address, serving))).map_err(|error| StandaloneError::Http(error.to_string()))
+}
+
+fn usage_hint(broker: &Broker, folder: &RunFolder, http: Option<&str>) -> String {
     let (address, topic) = (broker.address(), broker.command_topic());
     let command = r#"{"command":"bar_snapshot","params":{"code":"002032.SZ","full":true}}"#;
+    let status = http.map_or_else(String::new, |http| {
+        format!("  data-worker status --address {http}     # or: curl {http}/status\n")
+    });
     format!(
         "\nThe worker runs until Ctrl-C or SIGTERM. Broker: {address}\n\
-         Send it a command; this terminal shows its answer:\n  \
+         The other commands work against it. In another terminal:\n  \
+         export KAFKA_HOST={} KAFKA_PORT={}\n  \
+         data-worker send --wait bar_snapshot --code 002032.SZ --full\n  \
+         data-worker reports\n{status}\
+         Or send a command by yourself; this terminal shows its answer:\n  \
          echo '{command}' | kcat -P -b {address} -t {topic}\n\
          To add securities, put files such as 600000.SH.daily.csv into {}",
+        broker.host(),
+        broker.port(),
         folder.bars().display()
     )
 }

@@ -1,5 +1,5 @@
 // Upstream: demonstration, outcome, standalone
-// Downstream: adapters::kafka, adapters::kafka::dead_letters, config, error
+// Downstream: adapters::kafka, adapters::kafka::dead_letters, config, error, sample
 // Role: Reads the worker's notifications and dead letters from the broker.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use crate::adapters::kafka::client_config::client_config;
 use crate::adapters::kafka::dead_letters::headers;
 use crate::config::KafkaSection;
 use crate::standalone::error::StandaloneError;
+use crate::standalone::sample::SENDER;
 
 /// A message that the worker published.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +32,7 @@ pub struct Notice {
     /// The type of the notification.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `INFO`, `WARN` or `ERROR`.
+    /// `INFO`, `WARNING` or `ERROR`.
     pub level: String,
     /// The text.
     pub content: String,
@@ -40,10 +41,22 @@ pub struct Notice {
     pub data: Counts,
 }
 
+/// The job that a quality report is about.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Job {
+    /// The sender of its commands.
+    pub sender: String,
+}
+
 /// The counts of a quality report; all are zero in other notifications.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Counts {
+    /// The kind of an alert; empty in other notifications.
+    pub alert_type: String,
+    /// The job of a report on one.
+    pub job: Option<Job>,
     /// Tasks that succeeded.
     pub tasks_done: u64,
     /// Tasks that failed permanently.
@@ -130,6 +143,24 @@ impl DeadLetterRecord {
     }
 }
 
+impl PublishedMessage {
+    /// Whether the demonstration itself causes this message: its samples end in 2016, and it sends a message that is cut
+    /// off, whose dead letter has this reason.
+    pub fn is_intended(&self, reasons: &[String]) -> bool {
+        let names_one = |text: &str| reasons.iter().any(|reason| text.contains(reason.as_str()));
+        match self {
+            Self::DeadLetter(record) => names_one(&record.reason),
+            Self::Notice(notice) => match (notice.data.alert_type.as_str(), &notice.data.job) {
+                ("command_error", _) => names_one(&notice.content),
+                // The samples have no calendar that could be fetched.
+                ("calendar_ends", _) => true,
+                (_, Some(job)) => job.sender == SENDER,
+                _ => false,
+            },
+        }
+    }
+}
+
 impl fmt::Display for PublishedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -175,6 +206,30 @@ impl MessageTotals {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_the_samples_cause_is_intended() {
+        let reasons = ["EOF at column 40".to_owned()];
+        let intended = |json: &str| notice(json).is_intended(&reasons);
+        let alert = |kind: &str, content: &str| {
+            format!(
+                r#"{{"type":"data_collection_alert","level":"ERROR","content":"{content}","data":{{"alert_type":"{kind}"}}}}"#
+            )
+        };
+        assert!(intended(&alert("command_error", "1 command rejected: EOF at column 40")));
+        assert!(!intended(&alert("command_error", "1 command rejected: another")));
+        assert!(intended(&alert("calendar_ends", "in 31 days")) && !intended(&alert("write_error", "disk full")));
+        let report = |sender: &str| {
+            format!(
+                r#"{{"type":"data_quality_report","level":"WARNING","content":"c","data":{{"job":{{"sender":"{sender}"}}}}}}"#
+            )
+        };
+        assert!(intended(&report(SENDER)) && !intended(&report("somebody")));
+        let letter = |reason: &str| {
+            PublishedMessage::DeadLetter(DeadLetterRecord { reason: reason.to_owned(), ..DeadLetterRecord::default() })
+        };
+        assert!(letter("EOF at column 40").is_intended(&reasons) && !letter("no answer").is_intended(&reasons));
+    }
+
     fn notice(json: &str) -> PublishedMessage {
         PublishedMessage::Notice(serde_json::from_str(json).unwrap())
     }
@@ -183,7 +238,7 @@ mod tests {
     fn reports_add_up_and_other_messages_count_nothing() {
         let mut tally = MessageTotals::default();
         tally.add(notice(
-            r#"{"type":"data_quality_report","level":"WARN","content":"c","data":{"report_id":"x","tasks_done":2,
+            r#"{"type":"data_quality_report","level":"WARNING","content":"c","data":{"report_id":"x","tasks_done":2,
                "tasks_failed":1,"commands_refused":1,"skipped_by_rule":{"missing_value":3}}}"#,
         ));
         tally.add(notice(

@@ -1,4 +1,4 @@
-// Upstream: demonstration, outcome, run_folder, steps
+// Upstream: demonstration, news, outcome, run_folder, steps
 // Downstream: actors
 // Role: Contains the sample bars, and how many of their rows must be stored and skipped.
 
@@ -17,6 +17,9 @@ pub struct Sample {
     /// Number of invalid rows by violated rule.
     pub faults: &'static [(Rule, u64)],
 }
+
+/// The sender of the demonstration's commands.
+pub const SENDER: &str = "standalone";
 
 /// Real bars.
 pub const REAL: Sample = Sample {

@@ -9,7 +9,7 @@ use actors::domain::shanghai_clock;
 use actors::supervision::StatusBoard;
 use serde_json::{Value, json};
 
-use crate::standalone::sample::{MADE_UP, REAL};
+use crate::standalone::sample::{MADE_UP, REAL, SENDER};
 
 /// A command of the demonstration.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +49,7 @@ pub fn steps() -> Vec<Step> {
 
 fn command(params: Value) -> String {
     let timestamp = shanghai_clock::now().format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
-    json!({ "command": "bar_snapshot", "timestamp": timestamp, "params": params, "source": "standalone" }).to_string()
+    json!({ "command": "bar_snapshot", "timestamp": timestamp, "params": params, "source": SENDER }).to_string()
 }
 
 /// A snapshot of the worker's counters.

@@ -28,7 +28,7 @@ image_is_as_it_should_be() {
   ((above < 60)) || fail "$above MB"
   [[ $(inspect "$image" '{{.Config.User}} {{.Config.StopSignal}}') == '10001:10001 SIGTERM' ]] || fail 'user or signal'
   [[ $(inspect "$image" '{{json .Config.Healthcheck.Test}}') == '["CMD","data-worker","health"]' ]] || fail 'health check'
-  [[ $(inspect "$image" '{{json .Config.Entrypoint}}{{json .Config.Cmd}}') == '["data-worker"]["run"]' ]] || fail 'entry point'
+  [[ $(inspect "$image" '{{json .Config.Entrypoint}}{{json .Config.Cmd}}') == '["data-worker"]["run","--strict"]' ]] || fail 'entry point'
   [[ $(inspect "$image" '{{index .Config.Labels "org.opencontainers.image.licenses"}}') == MIT ]] || fail 'labels'
 }
 

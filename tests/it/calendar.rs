@@ -51,7 +51,7 @@ fn one_worker_requests_the_calendar_before_it_ends() {
     assert_eq!(num_sent, 1, "one of the group");
     wait_until("the calendar of the source", TIMEOUT, || tables.rows("SELECT count(*) FROM trade_day") != before);
     let reports = wait_for("the report", TIMEOUT, || scene.notifications_with("task_type", "trade_day").pop());
-    assert!(reports["content"].as_str().unwrap().contains("; the trading calendar ends in 1 days"), "{reports}");
+    assert!(reports["content"].as_str().unwrap().contains("; the trading calendar ends in 1 day"), "{reports}");
 
     let alerts = || scene.notifications_with("alert_type", "calendar_ends");
     wait_until("an alert of each worker", TIMEOUT, || alerts().len() >= 2);

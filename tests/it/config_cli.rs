@@ -357,11 +357,14 @@ fn missing_file_warns_and_worker_starts() {
 fn broken_file_is_logged_and_defaults_apply() {
     let scene = small_scene("config_broken");
     let variables = scene.variables();
-    for (name, text, problem) in [
-        ("syntax", "heartbeat:\n  ttl_ms: 7000\n interval_ms: 500\n", "syntax.yml, line 3: invalid YAML: "),
+    for (name, text, ttl, problem) in [
+        // Nothing of a file that is no YAML counts: the default is 30 s.
+        ("syntax", "heartbeat:\n  ttl_ms: 7000\n interval_ms: 500\n", 25..=30, "syntax.yml, line 3: invalid YAML: "),
+        // One wrong value falls back alone: the 60 s of the file apply.
         (
             "value",
-            "heartbeat:\n  ttl_ms: 7000\n  interval_ms: often\n",
+            "heartbeat:\n  ttl_ms: 60000\n  interval_ms: often\n",
+            45..=60,
             "value.yml, line 3: heartbeat.interval_ms: it must be a whole number, at least 100, but is \\\"often\\\"",
         ),
     ] {
@@ -369,13 +372,85 @@ fn broken_file_is_logged_and_defaults_apply() {
         std::fs::write(&file, text).unwrap();
         let mut worker = start_worker(&scene, &file, &variables);
         scene.wait_for_status("n1", "running");
-        // The default, not the 7 s of the rejected file.
-        wait_for_ttl(&scene, "n1", 25..=30);
+        wait_for_ttl(&scene, "n1", ttl);
         let log = worker.log_text();
         let line = log.lines().find(|line| line.contains(problem));
         assert!(line.is_some_and(|line| line.contains("\"level\":\"error\"")), "{problem} is not in:\n{log}");
         worker.terminate();
         assert_eq!(worker.wait(TIMEOUT).code(), Some(0));
+    }
+}
+
+#[test]
+fn strict_run_refuses_what_is_wrong() {
+    let folder = folder_with(&[
+        ("wrong.yml", "kafka:\n  host: kafka.internal\n  prot: 9092\n"),
+        ("broken.yml", "kafka:\n  host: a\nkafka:\n  port: 1\n"),
+    ]);
+    let run = |file: &str| data_worker(folder.path(), &["run", "--strict", "--config", file], &[]);
+    for (file, reason) in [
+        ("wrong.yml", "wrong.yml, line 3: kafka.prot: unknown setting; did you mean kafka.port?"),
+        ("broken.yml", "broken.yml, line 3: kafka: it is set in line 1 already"),
+        ("gone.yml", "gone.yml: file not found"),
+    ] {
+        let refused = run(file);
+        assert_eq!(refused.code, Some(1), "{}", refused.out);
+        assert!(refused.out.contains(reason), "{reason} is not in {}", refused.out);
+        assert!(refused.out.contains("--strict refuses it"), "{}", refused.out);
+        assert!(!refused.out.contains("configuration loaded"), "{}", refused.out);
+    }
+    let shown = data_worker(folder.path(), &["config", "show", "--config", "wrong.yml", "kafka.host"], &[]);
+    assert_eq!(shown.out.split_whitespace().take(2).collect::<Vec<_>>(), ["kafka.host", "kafka.internal"]);
+    assert_eq!(shown.out.lines().count(), 1, "the filter selects one setting");
+    let ignored = data_worker(folder.path(), &["config", "show", "--config", "broken.yml", "--changed"], &[]);
+    assert!(ignored.err.contains("; the whole file is ignored") && ignored.out.is_empty(), "{}", ignored.err);
+}
+
+#[test]
+fn images_and_compose_files_start_strictly() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |file: &str| std::fs::read_to_string(repository.join(file)).unwrap();
+    assert!(text("docker/Dockerfile").contains(r#"CMD ["run", "--strict"]"#));
+    for file in ["compose.yaml", "compose.ginkgo.yaml"] {
+        assert!(text(file).contains("command: [run, --strict]"), "{file}");
+    }
+    for file in ["README.md", "README.zh-CN.md"] {
+        assert!(text(file).contains("data-worker run --strict"), "{file}");
+    }
+}
+
+#[test]
+fn check_finds_addresses_and_words_that_cannot_work() {
+    let wrong = "kafka:\n  host: localhost:9092\nclickhouse:\n  host: http://clickhouse\nsources:\n  bars: [tushar]\n  \
+                 tushare:\n    token: ${TUSHARE_TOKEN}\nlog:\n  level: verbose\n";
+    let doubtful = "clickhouse:\n  port: 9000\nsources:\n  bars: files\n  files:\n    folder: nowhere/bars\n";
+    let folder = folder_with(&[("wrong.yml", wrong), ("doubtful.yml", doubtful)]);
+    for (file, parts) in [
+        (
+            "wrong.yml",
+            vec![
+                "line 2: kafka.host: it is \"localhost:9092\", but it must be the host alone, \"localhost\"",
+                "line 4: clickhouse.host: it is \"http://clickhouse\", but it must be the host alone, \"clickhouse\"",
+                "line 6: sources.bars: it must be one or more of: ",
+                "is \"tushar\"; is tushare meant?",
+                "line 8: sources.tushare.token: it is the literal text ${TUSHARE_TOKEN}",
+                "line 10: log.level: \"verbose\" is not a level",
+                "; is debug meant?",
+            ],
+        ),
+        (
+            "doubtful.yml",
+            vec![
+                "line 2: clickhouse.port: it is 9000, ClickHouse's port for its native protocol",
+                "line 6: sources.files.folder: nowhere/bars is not a folder",
+            ],
+        ),
+    ] {
+        let found = data_worker(folder.path(), &["config", "check", file], &[]);
+        assert_eq!(found.code, Some(1), "{}", found.err);
+        for part in parts {
+            assert!(found.err.contains(part), "{part} is not in:\n{}", found.err);
+        }
     }
 }
 

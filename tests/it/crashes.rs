@@ -75,7 +75,7 @@ fn slow_drain_logs_unresolved_work_and_loses_nothing() {
     worker.terminate();
     let status = worker.wait(Duration::from_secs(15));
     assert_eq!(status.code(), Some(2));
-    assert!(worker.log_text().contains("8 commands unresolved, 8 fetches under way"), "the unfinished work is logged");
+    assert!(worker.log_text().contains("8 commands unresolved, 8 being fetched"), "the unfinished work is logged");
     assert_eq!(scene.committed(), [0; 4]);
     scene.source.clear_fault();
     let _next = scene.start("n1");

@@ -194,9 +194,8 @@ fn second_failure_is_seen_and_job_is_reported() {
     for job in ["evening", "lone"] {
         wait_until("the report of the replay", TIMEOUT, || {
             // Both replays are one report if the second comes soon.
-            let is_done = |line: &str| {
-                line.contains("commands replayed from dead letters") && !line.contains("finished: 0 tasks done")
-            };
+            let is_done =
+                |line: &str| line.contains(" replayed from dead letters") && !line.contains("finished: 0 tasks done");
             reports(job).lines().any(is_done)
         });
     }

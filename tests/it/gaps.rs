@@ -76,7 +76,7 @@ fn gaps_are_found_filled_and_gone() {
     let (code, text, _) = gaps(&scene, &["--start", "2024-01-01"]);
     assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("2024-01-05..2024-01-08, 2024-01-10"), "{text}");
-    assert!(text.contains("3 securities, 3 with gaps: 3 days missing, 1 days doubled"), "{text}");
+    assert!(text.contains("3 securities, 3 with gaps: 3 days missing, 1 day doubled"), "{text}");
 
     // The rows before the list date match the source, so a repair cannot remove them. The rest is repaired.
     let some = [first.as_str(), second.as_str()].join(",");
@@ -109,7 +109,7 @@ fn fill_looks_again_and_names_what_is_still_missing() {
     assert!(text.contains("2024-01-16..2024-01-31"), "the first look: {text}");
     assert!(text.contains("done: 11 fetched, 11 written, 0 unchanged, 0 skipped"), "{text} {said}");
     let again = text.rsplit("after the repair").next().unwrap();
-    assert!(again.contains("1 days missing") && again.contains("2024-01-16\n"), "{text}");
+    assert!(again.contains("1 day missing") && again.contains("2024-01-16\n"), "{text}");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn minutes_that_are_missing_are_found_filled_and_gone() {
     assert_eq!(code, Some(0), "{text} {said}");
     assert_eq!(minutes(&[]).0, Some(0));
     let day = gaps(&scene, &["--start", "2024-01-01"]);
-    assert_eq!((day.0, day.1.contains("1 with gaps: 1 days missing")), (Some(3), true), "{}", day.1);
+    assert_eq!((day.0, day.1.contains("1 with gaps: 1 day missing")), (Some(3), true), "{}", day.1);
     assert_eq!(gaps(&scene, &["--start", "2024-01-01", "--fill", "--wait"]).0, Some(0));
     let stored = scene.database.bars();
     assert_eq!(stored.len(), all.len());
@@ -187,7 +187,7 @@ fn gap_search_leaves_out_suspended_days() {
     assert_eq!((code, text.contains("3 securities, 3 with gaps: 13 days missing")), (Some(3), true), "{text}");
     let except = ["--start", "2024-01-01", "--except-suspended"];
     let (code, text, said) = gaps(&scene, &except);
-    assert_eq!((code, text.contains("3 securities, 1 with gaps: 1 days missing")), (Some(3), true), "{text} {said}");
+    assert_eq!((code, text.contains("3 securities, 1 with gaps: 1 day missing")), (Some(3), true), "{text} {said}");
     assert!(text.contains(&format!("{missing}  missing")), "{text}");
     scene.set("sources.bars", "[eastmoney]");
     let (code, _, said) = gaps(&scene, &except);

@@ -158,7 +158,7 @@ fn not_ready_without_redis_while_watch_continues() {
         .spawn()
         .unwrap();
     let shown = || std::fs::read_to_string(&seen).unwrap();
-    let tables = |text: &str| text.lines().filter(|line| line.starts_with("n1    running  ok")).count();
+    let tables = |text: &str| text.lines().filter(|line| line.starts_with("  running  ")).count();
     wait_until("two tables of `status --watch`", TIMEOUT, || tables(&shown()) >= 2);
 
     let port = redis.kill();
@@ -168,6 +168,7 @@ fn not_ready_without_redis_while_watch_continues() {
     });
     assert_eq!(get(&address, "/healthz").status, 200, "a restart would not bring Redis back");
     assert!(shown().contains(&format!("redis://127.0.0.1:{port}")), "`status --watch` names it: {}", shown());
+    wait_until("the settings to check", TIMEOUT, || shown().contains("check redis.host and redis.port"));
     let looks = tables(&shown());
 
     let _redis = PrivateRedis::start_on(port);
@@ -249,10 +250,11 @@ fn status_lists_workers_and_marks_silent_ones() {
     scene.wait_until_committed();
     let table = program(&scene, &["status"]);
     let lines: Vec<String> = text(&table.stdout).lines().map(str::to_owned).collect();
-    assert_eq!((table.status.code(), lines.len()), (Some(0), 3), "{table:?}");
-    assert!(lines[0].starts_with("NODE  STATE    HTTP"), "{lines:?}");
-    for (line, node) in lines[1..].iter().zip(["n1", "n2"]) {
-        assert!(line.starts_with(&format!("{node}    running  ok")), "{lines:?}");
+    assert_eq!((table.status.code(), lines.len()), (Some(0), 5), "{table:?}");
+    assert!(lines[0].starts_with("  STATE    ") && lines[0].contains("PARTS  LAG  OPEN  DONE"), "{lines:?}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "a terminal has 80 columns: {lines:?}");
+    for (block, node) in lines[1..].chunks(2).zip(["n1", "n2"]) {
+        assert!(block[0] == node && block[1].starts_with("  running  "), "{lines:?}");
     }
     second.signal("STOP");
     let json = program(&scene, &["status", "--json"]);

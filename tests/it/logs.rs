@@ -40,6 +40,10 @@ fn log_lines_of_a_task_carry_command_ids() {
         assert_eq!(line["ginkgo"]["log_category"], "component", "{line}");
         assert!(line["@timestamp"].is_string() && line["message"].is_string(), "{line}");
         assert!(line["log"]["level"].is_string() && line["process"]["pid"].is_u64(), "{line}");
+        let (logger, message) = (line["logger"].as_str().unwrap(), line["message"].as_str().unwrap());
+        if ["actors", "data_worker"].iter().any(|own| logger.starts_with(own)) {
+            assert!(message.contains(' ') && !line.to_string().contains(" { "), "a sentence, no Rust value: {line}");
+        }
     }
     // All lines about the command: of the router, the fetcher and the dead letter.
     let of = |id: &str| -> Vec<&str> {

@@ -80,6 +80,9 @@ fn metrics_are_counted_and_documented() {
         "{:#?}",
         page.series
     );
+    is("data_worker_source_requests", &["tushare", "\"daily\"", "\"day\""], 63.0);
+    is("data_worker_source_request_limit", &["tushare", "\"daily\"", "\"day\""], 0.0);
+    is("data_worker_topic_partitions", &[], 4.0);
     is("data_worker_retries_total", &["fetch", "rate_limited"], 2.0);
     is("data_worker_insert_rows_sum", &[], 300.0);
     is("data_worker_actor_restarts_total", &["validator"], 1.0);

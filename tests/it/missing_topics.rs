@@ -109,3 +109,23 @@ fn missing_command_topics_are_named_in_the_words_of_send() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.lines().any(|line| line.starts_with("FAILED") && line.contains(&named)), "{said}");
 }
+
+#[test]
+fn the_first_send_waits_for_topics_that_a_worker_creates() {
+    if !needs_apache_kafka("creation of topics by a client") {
+        return;
+    }
+    let Market { codes, data, .. } = market(1, 3);
+    let mut scene = Scene::new("firstsend", PROGRAM, data);
+    scene.set("kafka.notification_topic", format!("{}.unborn", scene.name));
+    let _worker = scene.start("n1");
+    let file = scene.write_config("sender");
+    let mut program = Command::new(PROGRAM);
+    program.args(["send", "--wait", "bar_snapshot", "--code", &codes[0], "--config"]).arg(file);
+    let output = program.env("GINKGO_DIR", scene.folder()).output().expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(said.contains("done: 3 fetched, 3 written"), "{said}");
+    let alerts = scene.notifications_with("alert_type", "worker_error");
+    assert!(alerts.is_empty(), "a topic that is about to be created is no fault: {alerts:?}");
+}

@@ -246,7 +246,7 @@ fn store_outage_commits_and_loses_nothing() {
     server.kill();
     let away_since = Instant::now();
     let alert = wait_for("the alert", TIMEOUT, || scene.notifications_with("alert_type", "write_error").pop());
-    assert_eq!((&alert["level"], &alert["data"]["state"]), (&json!("WARN"), &json!("raised")));
+    assert_eq!((&alert["level"], &alert["data"]["state"]), (&json!("WARNING"), &json!("raised")));
     let committed = scene.committed();
     wait_until("ten seconds without a store", TIMEOUT, || away_since.elapsed() >= Duration::from_secs(10));
     assert_eq!(scene.committed(), committed, "no offset is committed without a store");
@@ -260,7 +260,7 @@ fn store_outage_commits_and_loses_nothing() {
         alerts.iter().map(|alert| json!([alert["level"], alert["data"]["state"]])).collect()
     };
     wait_until("the resolved alert", TIMEOUT, || reported().len() >= 3);
-    assert_eq!(reported(), [json!(["WARN", "raised"]), json!(["ERROR", "escalated"]), json!(["INFO", "resolved"])]);
+    assert_eq!(reported(), [json!(["WARNING", "raised"]), json!(["ERROR", "escalated"]), json!(["INFO", "resolved"])]);
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn missing_days_alert_is_raised_and_resolved_once() {
     assert_eq!(sum(&scene, "/records_missing"), 60);
     assert_eq!(states(&scene, "data_missing"), [json!("raised")], "2 of 21 days are missing for every code");
     let alert = scene.notifications_with("alert_type", "data_missing").remove(0);
-    assert_eq!((&alert["level"], &alert["data"]["threshold"]), (&json!("WARN"), &json!(5.0)));
+    assert_eq!((&alert["level"], &alert["data"]["threshold"]), (&json!("WARNING"), &json!(5.0)));
     let (shown, total) = (&alert["data"]["affected_codes"], &alert["data"]["affected_codes_total"]);
     assert!(shown.as_array().unwrap().len() <= 20 && total.as_u64().unwrap() >= 1, "{alert}");
 

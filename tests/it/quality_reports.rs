@@ -134,7 +134,11 @@ fn stores_report_once_and_lists_history_of_a_code() {
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.iter().any(|line| line["what"] == "failed"), "{lines:?}");
     let text = shown(&scene, &["quality", &codes[5]]);
-    assert!(text.contains("no problems in"), "{text}");
+    assert!(text.contains("no problems in") && text.contains("reports are kept since 20"), "{text}");
+    let text = shown(&scene, &["quality", &codes[0]]);
+    let finding = text.lines().find(|line| line.contains("price_not_positive")).unwrap();
+    assert!(finding.contains("price_not_positive: 20") && finding.contains(" open -"), "day, field and value: {text}");
+    assert!(finding.contains("(n1)"), "{text}");
 }
 
 #[test]

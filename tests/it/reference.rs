@@ -1,5 +1,5 @@
 // Upstream: two_writers
-// Downstream: actors, data_worker, kit, main_job
+// Downstream: actors, data_worker, http, kit, main_job
 // Role: Tests the stock list and the calendar in the real MariaDB: merged in one transaction, without loss.
 
 use std::sync::Arc;
@@ -11,12 +11,14 @@ use actors::market_cache::facts::FactCache;
 use chrono::NaiveDate;
 use data_worker::adapters::mysql::store::MySqlReference;
 use data_worker::config::MySqlSection;
+use kit::http::get;
 use kit::mysql::Tables;
 use kit::scene::{Scene, TIMEOUT};
 use kit::services::required;
 use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::wait_until;
 
+use crate::http::address;
 use crate::main_job::{Market, PROGRAM, market};
 use actors::ports::Swappable;
 
@@ -222,4 +224,48 @@ fn bars_continue_while_list_cannot_be_written() {
     let tables = Tables::create(&scene.name);
     scene.wait_until_committed();
     assert_eq!(tables.rows("SELECT count(*) FROM stock_info"), [["30"]]);
+}
+
+#[test]
+fn creates_the_mysql_database_where_it_may() {
+    let Market { codes, data, .. } = market(3, 2);
+    let mut scene = Scene::new("nodatabase", PROGRAM, data);
+    let _worker = scene.start("n1");
+    // Nobody created the database; a command for all codes needs the list.
+    scene.send(&[command("stockinfo"), br#"{"command":"bar_snapshot","params":{}}"#.to_vec()]);
+    scene.wait_until_committed();
+    let tables = Tables::of(&scene.name);
+    assert_eq!(tables.rows("SELECT count(*) FROM stock_info"), [[codes.len().to_string()]]);
+    let set = "SELECT default_character_set_name FROM information_schema.schemata WHERE schema_name = DATABASE()";
+    assert_eq!(tables.rows(set), [["utf8mb4"]], "names of securities are Chinese");
+    assert_eq!(get(&address(&scene, "n1"), "/readyz").status, 200);
+}
+
+#[test]
+fn a_database_that_cannot_be_created_is_not_ready() {
+    let Market { data, .. } = market(1, 1);
+    let mut scene = Scene::new("nocreate", PROGRAM, data);
+    let user = format!("u{}", scene.name.chars().rev().take(12).collect::<String>());
+    let other = format!("{}_other", scene.name);
+    let tables = Tables::create(&other);
+    tables.run(&format!("CREATE USER {user}@'127.0.0.1' IDENTIFIED BY 'right-pw'"));
+    tables.run(&format!("GRANT SELECT ON `{other}`.* TO {user}@'127.0.0.1'"));
+    scene.set("mysql.user", &user).set("mysql.password", "right-pw");
+    let _worker = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    let address = address(&scene, "n1");
+    let reasons = || get(&address, "/readyz").json()["reasons"].to_string();
+    wait_until("MySQL among the reasons", TIMEOUT, || reasons().contains("MySQL: "));
+    let text = reasons();
+    assert!(text.contains("Access denied") && !text.contains("right-pw"), "{text}");
+    let file = scene.write_config("reader");
+    let mut check = std::process::Command::new(PROGRAM);
+    check.args(["config", "check", "--connect"]).arg(&file).env("GINKGO_DIR", scene.folder());
+    let output = check.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.contains("MySQL")).unwrap();
+    assert!(output.status.code() == Some(1) && line.starts_with("FAILED"), "{line}");
+    tables.run(&format!("GRANT ALL ON `{}`.* TO {user}@'127.0.0.1'", scene.name));
+    wait_until("the worker creates it and is ready", TIMEOUT, || get(&address, "/readyz").status == 200);
+    tables.run(&format!("DROP USER {user}@'127.0.0.1'"));
 }

@@ -294,7 +294,7 @@ fn a_new_threshold_makes_an_alert_of_the_same_figures() {
     wait_until("the missing days in reports", TIMEOUT, || missing(&scene) == 20);
     wait_until("the alert", TIMEOUT, || !scene.notifications_with("alert_type", "data_missing").is_empty());
     let alert = scene.notifications_with("alert_type", "data_missing").remove(0);
-    assert_eq!((&alert["level"], &alert["data"]["threshold"]), (&json!("WARN"), &json!(5.0)), "{alert}");
+    assert_eq!((&alert["level"], &alert["data"]["threshold"]), (&json!("WARNING"), &json!(5.0)), "{alert}");
     assert_nothing_lost(&scene, &codes);
 }
 

@@ -122,6 +122,29 @@ fn unusable_database_is_named_with_exit_code_1() {
     assert!(std::fs::read_to_string(&text).unwrap().starts_with("these are notes"));
 }
 
+/// Runs the commands that the hint names.
+fn assert_commands_work_against(worker: &Worker) {
+    let log = worker.log_text();
+    let hint = |mark: &str| log.lines().find_map(|line| line.trim().strip_prefix(mark)).map(str::to_owned).unwrap();
+    let kafka = hint("export ");
+    let variables: Vec<(&str, &str)> = kafka.split(' ').filter_map(|pair| pair.split_once('=')).collect();
+    let status_of = hint("data-worker status --address ");
+    let http = status_of.split(' ').next().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        let output =
+            command.args(arguments).envs(variables.iter().copied()).env("GINKGO_DIR", "/nowhere").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sent = run(&["send", "--wait", "--timeout", "60", "bar_snapshot", "--code", "002032.SZ", "--full"]);
+    assert!(sent.contains("done: 2813 fetched, 0 written, 2813 unchanged"), "{sent}");
+    let table = run(&["status", "--address", http]);
+    assert!(has_line(&table, &["data_worker_standalone"]) && has_line(&table, &["running"]), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    assert!(run(&["reports"]).contains("job standalone bar_snapshot finished"), "the reports");
+}
+
 #[test]
 fn stays_and_serves_commands_until_stopped() {
     let folder = tempfile::tempdir().unwrap();
@@ -138,6 +161,12 @@ fn stays_and_serves_commands_until_stopped() {
     let words: Vec<&str> = command_line.split_whitespace().collect();
     let ["-P", "-b", address, "-t", topic] = words[..] else { panic!("{command_line}") };
     assert!(worker.log_text().contains(&format!("Broker: {address}")), "{}", worker.log_text());
+    // The alarm about the message that the demonstration cut off is expected, and says so.
+    let alarm =
+        || worker.log_text().lines().find(|line| line.contains("data_collection_alert: 1 command")).map(str::to_owned);
+    let alarm = wait_for("the alarm about the demonstration's message", TIMEOUT, alarm);
+    assert!(alarm.starts_with("(intended: the demonstration causes it) ERROR"), "{alarm}");
+    assert_commands_work_against(&worker);
     assert_sample_is_stored(&database);
 
     let bars = wait_for("the folder for new bars", TIMEOUT, || after(&worker.log_text(), "daily.csv into "));
@@ -148,7 +177,7 @@ fn stays_and_serves_commands_until_stopped() {
     let stored = "SELECT timestamp, open, high, low, close, volume, amount FROM bar WHERE code = '600000.SH'";
     let expected = "2024-01-02 00:00:00 7.50 7.75 7.25 7.50 1234 925.50";
     wait_until("the new row", TIMEOUT, || rows(&database, stored) == [expected]);
-    let line = "1 tasks done, 0 failed, 0 commands refused; 1 rows fetched, 1 written, 0 unchanged, 0 skipped";
+    let line = "1 task done, 0 failed, 0 commands refused; 1 row fetched, 1 written, 0 unchanged, 0 skipped";
     wait_until("the summary line", TIMEOUT, || worker.log_text().contains(line));
 
     assert!(worker.is_running());

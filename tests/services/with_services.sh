@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Starts Kafka, Redis, MariaDB, ClickHouse and FerretDB (as MongoDB) on free local ports, runs a command, stops them.
 #   with_services.sh COMMAND…      returns the exit code of COMMAND
-#   with_services.sh --print-env   prints the environment and keeps the servers running until Ctrl-C
+#   with_services.sh --print-env   creates the command topics, prints the environment and a configuration file for these
+#                                  servers, and keeps them running until Ctrl-C
 # A server that does not answer is a failure (exit code 1). What the fallback broker cannot run is listed at the end.
 # Run install.sh first.
 #   KAFKA=apache|fallback  SERVICES_DIR=DIR  as in install.sh
 #   SERVICES_DATA=DIR      parent folder of the servers' temporary data (default: the system's temporary directory)
 # shellcheck disable=SC2317  # functions are called by traps and by name
 set -euo pipefail
-(($#)) || { sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
+(($#)) || { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 dir=${SERVICES_DIR:-$(cd "$here/../.." && pwd)/target/services}
@@ -205,8 +206,49 @@ wait_for MariaDB 60 mysql_answers
 wait_for Kafka 60 kafka_answers
 echo "services: all servers answer after ${SECONDS} s"
 
+create_topics() { # the topics that a worker reads; it creates its own two
+  if [[ $kind != apache ]]; then
+    echo "# the fallback broker creates topics at their first use"
+    return
+  fi
+  local topic
+  for topic in ginkgo.data.commands ginkgo.live.control.commands; do
+    java -Xmx128m -XX:TieredStopAtLevel=1 -cp "$dir/kafka/*" org.apache.kafka.tools.TopicCommand --create --if-not-exists \
+      --bootstrap-server "127.0.0.1:$kafka_port" --topic "$topic" --partitions 4 --replication-factor 1 >/dev/null
+  done
+}
+
+write_config() { # a configuration file for these servers
+  cat >"$data/data_worker.yml" <<YAML
+kafka:
+  host: 127.0.0.1
+  port: $kafka_port
+redis:
+  host: 127.0.0.1
+  port: $redis_port
+clickhouse:
+  host: 127.0.0.1
+  port: $clickhouse_port
+mysql:
+  host: 127.0.0.1
+  port: $mysql_port
+  user: $TEST_MYSQL_USER
+  password: "$TEST_MYSQL_PASSWORD"
+sources:
+  bars: files       # samples; tdx needs no account, tushare needs a token
+  files:
+    folder: $(cd "$here/../../data/sample" && pwd)
+YAML
+}
+
 if [[ $1 == --print-env ]]; then
+  create_topics
+  (umask 077; write_config)
   for name in "${!TEST_@}"; do printf 'export %s=%q\n' "$name" "${!name}"; done
+  printf '# %s, for a worker:\n' "$data/data_worker.yml"
+  cat "$data/data_worker.yml"
+  echo "# data-worker config check --connect $data/data_worker.yml"
+  echo "# data-worker run --strict --config $data/data_worker.yml"
   echo "# running until Ctrl-C; data and logs: $data"
   set -- sleep infinity
 fi

@@ -9,7 +9,7 @@ use tracing::Span;
 
 use crate::command_router::work::Work;
 use crate::domain::tick_backfill::BackfillDays;
-use crate::domain::{ControlCommand, OpenRange, RawCommand, Subject, TaskCounts, TraceIds};
+use crate::domain::{ControlCommand, OpenRange, RawCommand, Subject, TaskCounts, TraceIds, counted_len};
 use crate::ports::Delivery;
 use crate::quality_monitor::{CommandEnded, JobPart};
 
@@ -120,7 +120,7 @@ impl OpenCommand {
         let named: Vec<String> = self.failures.iter().map(|(subject, reason)| format!("{subject}: {reason}")).collect();
         let unnamed = self.num_failures - self.failures.len();
         let more = if unnamed > 0 { format!("; and {unnamed} more") } else { String::new() };
-        format!("{} tasks failed: {}{more}", self.num_failures, named.join("; "))
+        format!("{} failed: {}{more}", counted_len(self.num_failures, "task"), named.join("; "))
     }
 }
 

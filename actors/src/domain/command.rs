@@ -30,7 +30,7 @@ pub struct ControlCommand {
     /// When the sender issued the command. A time without a zone is Shanghai wall clock: Ginkgo's containers run in
     /// that zone.
     pub issued_at: Option<DateTime<Utc>>,
-    /// The sender.
+    /// The sender: `source`, else `service`, as Ginkgo's KafkaService names itself.
     pub source: Option<String>,
     /// The sender's id of the request (`correlation_id`, else `request_id`, else `message_id`).
     pub correlation_id: Option<String>,
@@ -192,7 +192,10 @@ impl ControlCommand {
         Ok(Self {
             instruction,
             issued_at: issued_at(message.get("timestamp"))?,
-            source: optional_text(message, "source")?,
+            source: match optional_text(message, "source")? {
+                Some(source) => Some(source),
+                None => optional_text(message, "service")?,
+            },
             correlation_id,
             job_id,
             trace: TraceIds::new(trace_id.as_deref(), span_id.as_deref()),

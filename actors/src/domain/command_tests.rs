@@ -38,6 +38,7 @@ fn todays_kafka_service_payload() {
     let payload = r#"{"command":"bar_snapshot","params":{"code":"SZ000001","full":true,"force":false},"message_id":"7f0c1c9e","timestamp":"2026-08-10T10:00:00.123456","service":"KafkaService","version":"1.0"}"#;
     let command = ControlCommand::parse(payload.as_bytes()).unwrap();
     assert_eq!(command.correlation_id.as_deref(), Some("7f0c1c9e"));
+    assert_eq!(command.source.as_deref(), Some("KafkaService"), "job reports name the sender");
     assert_eq!(snapshot(payload).codes, one("000001.SZ"));
     assert_eq!(snapshot(payload).bars.mode, SyncMode::Replace);
 }

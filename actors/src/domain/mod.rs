@@ -26,6 +26,8 @@ pub mod command_params;
 pub mod command_part;
 #[cfg(test)]
 mod command_tests;
+/// Numbers with their nouns.
+pub mod count_text;
 /// The number of rows a source should return.
 pub mod expected_rows;
 /// Bar frequencies.
@@ -95,6 +97,7 @@ pub use command::{
 };
 pub use command_error::CommandError;
 pub use command_part::CommandPart;
+pub use count_text::{counted, counted_len};
 pub use frequency::Frequency;
 pub use identity::Identity;
 pub use known_days::{DayNote, DayTotal, FactorChanges, KnownDays};

@@ -35,21 +35,23 @@ pub enum Level {
 }
 
 impl Level {
-    /// The level name that Ginkgo's NotificationWorker knows. It would show `WARNING` in the colour of INFO.
-    fn ginkgo_word(self) -> &'static str {
-        match self {
-            Self::Info => "INFO",
-            Self::Warning => "WARN",
-            Self::Error => "ERROR",
-        }
-    }
-
-    /// The severity name in the spec's messages.
-    fn spec_word(self) -> &'static str {
+    /// The name in messages, as `severity` of the spec and as `level` of Ginkgo. Ginkgo's API shows the levels `info`,
+    /// `success`, `warning` and `error` in its web page, and its NotificationWorker delivers any level; it has a colour
+    /// of its own for `WARN`, which the web page does not know.
+    fn word(self) -> &'static str {
         match self {
             Self::Info => "INFO",
             Self::Warning => "WARNING",
             Self::Error => "ERROR",
+        }
+    }
+
+    /// The sign before the title, as in Ginkgo's own titles: it shows the level where the colour does not.
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Info => "",
+            Self::Warning => "⚠️ ",
+            Self::Error => "❌ ",
         }
     }
 }
@@ -84,12 +86,12 @@ impl Notification {
             "type": self.kind,
             "timestamp": now.to_rfc3339_opts(SecondsFormat::Micros, true),
             "source": node_id,
-            "severity": self.level.spec_word(),
+            "severity": self.level.word(),
             "data": self.data,
             "message_type": "custom_fields",
             "group_name": "System",
             "module": "DataWorker",
-            "level": self.level.ginkgo_word(),
+            "level": self.level.word(),
             "title": title,
             "content": content,
             "fields": fields,
@@ -100,7 +102,7 @@ impl Notification {
     /// What people see of the message: no text is empty, and all of them keep Discord's limits. Where something has to
     /// go, it is the end of long texts; `data` has everything.
     fn shown(&self) -> Shown {
-        let title = fit(&self.title, MAX_TITLE);
+        let title = fit(&format!("{}{}", self.level.sign(), self.title), MAX_TITLE);
         let (mut left, own) = (MAX_TOTAL - RESERVED - length(&title), length(&self.content).min(MAX_CONTENT));
         let reserved = own.min(MIN_CONTENT);
         let mut fields = Vec::new();
@@ -184,8 +186,9 @@ mod tests {
         };
         let value: Value = serde_json::from_str(&notification.to_json("h1", Utc::now())).unwrap();
         assert_eq!(value["message_type"], "custom_fields");
-        assert_eq!(value["level"], "WARN");
-        assert_eq!(value["severity"], "WARNING");
+        // Ginkgo's web page shows the level in lower case, and knows `warning` alone.
+        assert_eq!((&value["level"], &value["severity"]), (&json!("WARNING"), &json!("WARNING")));
+        assert_eq!(value["title"], "⚠️ 数据采集 Worker 已停止");
         assert_eq!(value["group_name"], "System");
         assert_eq!(value["fields"][0], json!({"name": "node_id", "value": "h1", "inline": true}));
         assert_eq!(value["data"]["event"], "STOPPED");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::domain::calendar::CALENDAR_NOTICE_DAYS;
 use crate::domain::random_id::random_uuid;
-use crate::domain::{Affected, Anomaly, ControlCommand, Level, Notification, QualitySummary, Rule, Subject};
+use crate::domain::{Affected, Anomaly, ControlCommand, Level, Notification, QualitySummary, Rule, Subject, counted};
 
 /// Maximum number of per-code problems stored with one report; about 2 MB.
 const MAX_ISSUES: usize = 20_000;
@@ -80,7 +80,7 @@ pub struct CodeIssue {
     pub rule: String,
     /// The number of rows; for a late task the delay in seconds; for a failed task 1.
     pub number: u64,
-    /// The reason of a failure; empty otherwise.
+    /// The reason of a failure, or the first findings of a rule: day, field and value. Empty otherwise.
     pub detail: String,
 }
 
@@ -117,7 +117,9 @@ impl QualityReport {
     fn calendar_note(&self) -> String {
         match self.calendar_days_left {
             Some(days) if days < 0 => "; the trading calendar has ended: rows are expected on every weekday".to_owned(),
-            Some(days) if days <= CALENDAR_NOTICE_DAYS => format!("; the trading calendar ends in {days} days"),
+            Some(days) if days <= CALENDAR_NOTICE_DAYS => {
+                format!("; the trading calendar ends in {}", counted(days.unsigned_abs(), "day"))
+            }
             _ => String::new(),
         }
     }
@@ -157,7 +159,13 @@ impl QualityReport {
         let summary = &self.summary;
         let failed = summary.failed.iter().map(|(subject, reason)| issue(subject, "failed", "", 1, reason));
         let rules = |what, by_rule: &BTreeMap<Rule, Affected>| {
-            let of_rule = |(rule, affected): (&Rule, &Affected)| rows(what, rule.as_str(), affected);
+            let of_rule = |(rule, affected): (&Rule, &Affected)| {
+                let finding = |subject: &Subject| summary.findings_of(subject, *rule);
+                let issues = affected
+                    .iter()
+                    .map(move |(subject, number)| issue(subject, what, rule.as_str(), number, &finding(subject)));
+                issues.collect::<Vec<_>>()
+            };
             by_rule.iter().flat_map(of_rule).collect::<Vec<_>>()
         };
         failed
@@ -178,19 +186,19 @@ impl QualityReport {
         let what = self.job.as_ref().map(|job| format!("job {job} finished: ")).unwrap_or_default();
         let replayed = match summary.num_replayed {
             0 => String::new(),
-            number => format!("; {number} commands replayed from dead letters"),
+            number => format!("; {} replayed from dead letters", counted(number, "command")),
         };
         let not_offered = match counts.not_offered {
             0 => String::new(),
-            number => format!("; {number} tasks for securities that no configured source offers"),
+            number => format!("; {} for securities that no configured source offers", counted(number, "task")),
         };
         let content = format!(
-            "{what}{} tasks done, {} failed, {} commands refused; {} rows fetched, {} written, {} unchanged, {} skipped; \
+            "{what}{} done, {} failed, {} refused; {} fetched, {} written, {} unchanged, {} skipped; \
              {} expected, {} missing{not_offered}{replayed}{}",
-            summary.num_done,
+            counted(summary.num_done, "task"),
             summary.num_failed,
-            summary.num_refused,
-            counts.fetched,
+            counted(summary.num_refused, "command"),
+            counted(counts.fetched, "row"),
             counts.written,
             counts.unchanged,
             skipped,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Anomaly, Rule, SourceStats, Subject, TaskCounts, TaskReport};
+use crate::domain::{Anomaly, Code, Rule, SourceStats, Subject, TaskCounts, TaskReport};
 use crate::settings::{QualitySettings, ms};
 
 /// Maximum number of securities listed per kind of problem: all A-shares. Further ones are only counted.
@@ -14,6 +14,12 @@ const MAX_NAMED: usize = 6_000;
 
 /// Maximum number of requests that are named: a job has one, an interval may have one a command.
 pub const MAX_TRACES: usize = 20;
+
+/// Maximum number of findings that are named per security and rule.
+const MAX_FINDINGS_EACH: usize = 3;
+
+/// Maximum number of securities and rules with named findings; about 1 MB.
+const MAX_FINDINGS: usize = 5_000;
 
 /// Maximum length of a failure reason kept per code, in characters.
 const MAX_REASON: usize = 200;
@@ -41,6 +47,8 @@ pub struct QualitySummary {
     pub delays: Delays,
     /// Examples of anomalies, per rule.
     pub examples: BTreeMap<Rule, Vec<Anomaly>>,
+    /// The first findings of each security and rule: day, field and value.
+    pub findings: BTreeMap<(Code, Rule), Vec<String>>,
     /// Tasks with missing rows, with the number of missing rows.
     pub incomplete: Affected,
     /// Late tasks, with the delay in seconds.
@@ -183,10 +191,27 @@ impl QualitySummary {
             if examples.len() < quality.max_examples {
                 examples.push(anomaly.clone());
             }
+            self.note_finding(anomaly);
         }
         if let Some(delay) = delay {
             self.delays.add(delay);
         }
+    }
+
+    fn note_finding(&mut self, anomaly: &Anomaly) {
+        let key = (anomaly.code, anomaly.rule);
+        if self.findings.len() < MAX_FINDINGS || self.findings.contains_key(&key) {
+            let findings = self.findings.entry(key).or_default();
+            if findings.len() < MAX_FINDINGS_EACH {
+                findings.push(anomaly.finding());
+            }
+        }
+    }
+
+    /// The named findings of a security that broke a rule, in one text; empty if there are none.
+    pub fn findings_of(&self, subject: &Subject, rule: Rule) -> String {
+        let Subject::Code(code) = subject else { return String::new() };
+        self.findings.get(&(*code, rule)).map_or_else(String::new, |findings| findings.join("; "))
     }
 
     /// Adds a task that failed permanently.
@@ -231,10 +256,25 @@ impl QualitySummary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Code;
 
     fn anomaly(code: Code, rule: Rule) -> Anomaly {
         Anomaly { code, timestamp: None, field: "open", value: "-1".into(), rule }
+    }
+
+    #[test]
+    fn findings_name_day_field_and_value_of_each_code() {
+        let code: Code = "000001.SZ".parse().unwrap();
+        let mut summary = QualitySummary::default();
+        let quality = QualitySettings { max_examples: 0, ..QualitySettings::default() };
+        let at = |day: u32| {
+            let timestamp = chrono::NaiveDate::from_ymd_opt(2024, 1, day).and_then(|day| day.and_hms_opt(0, 0, 0));
+            Anomaly { timestamp, ..anomaly(code, Rule::PriceNotPositive) }
+        };
+        let report = TaskReport { anomalies: (1..9).map(at).collect(), ..TaskReport::default() };
+        summary.add_finished(Subject::Code(code), &report, None, &quality);
+        let text = summary.findings_of(&Subject::Code(code), Rule::PriceNotPositive);
+        assert_eq!(text, "2024-01-01 open -1; 2024-01-02 open -1; 2024-01-03 open -1");
+        assert_eq!(summary.findings_of(&Subject::Code(code), Rule::MissingValue), "");
     }
 
     #[test]

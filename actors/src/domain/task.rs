@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chrono::{NaiveDate, NaiveDateTime};
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use crate::domain::Code;
 
@@ -272,6 +272,17 @@ pub struct Anomaly {
     pub value: String,
     /// The broken rule.
     pub rule: Rule,
+}
+
+impl Anomaly {
+    /// Day or time, field and value, such as `2024-01-13 open -1`.
+    pub fn finding(&self) -> String {
+        let time = self.timestamp.map(|time| match time.time() == NaiveTime::MIN {
+            true => format!("{} ", time.date()),
+            false => format!("{} ", time.format("%Y-%m-%d %H:%M:%S")),
+        });
+        format!("{}{} {}", time.unwrap_or_default(), self.field, self.value).trim_end().to_owned()
+    }
 }
 
 /// Row counts of a task, by outcome.

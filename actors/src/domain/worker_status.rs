@@ -81,6 +81,8 @@ pub struct WorkerStatus {
     pub errors: u64,
     /// The text of the last error, if there was one.
     pub last_error: Option<String>,
+    /// Its age in seconds.
+    pub last_error_age_seconds: Option<u64>,
     /// Unix seconds of the previous successful heartbeat.
     pub last_heartbeat: Option<f64>,
     /// Commands received and not yet resolved.
@@ -121,6 +123,7 @@ struct HeartbeatStats<'a> {
     reloads_refused: u64,
     uptime_seconds: u64,
     last_error: Option<&'a str>,
+    last_error_age_seconds: Option<u64>,
 }
 
 impl WorkerStatus {
@@ -145,6 +148,7 @@ impl WorkerStatus {
                 reloads_refused: self.reloads_refused,
                 uptime_seconds: self.uptime_seconds,
                 last_error: self.last_error.as_deref(),
+                last_error_age_seconds: self.last_error_age_seconds,
             },
         };
         // A struct of strings and numbers always serialises to JSON.
@@ -170,6 +174,7 @@ mod tests {
             bars_written: 10,
             errors: 0,
             last_error: None,
+            last_error_age_seconds: None,
             last_heartbeat: Some(1_786_367_400.123_456),
             commands_unresolved: 1,
             actor_restarts: 0,

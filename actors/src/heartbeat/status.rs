@@ -33,6 +33,7 @@ impl StatusBuilder {
             bars_written: self.board.counters.rows_written.get(),
             errors: self.board.counters.errors.get(),
             last_error: self.board.last_error(),
+            last_error_age_seconds: self.board.last_error_age().map(|age| age.as_secs()),
             last_heartbeat: *self.last_beat.lock().unwrap_or_else(PoisonError::into_inner),
             commands_unresolved: feed.num_unresolved as u64,
             actor_restarts: self.board.progress.num_restarts(),

@@ -107,7 +107,11 @@ async fn read(
         facts.calendar = Arc::new(TradingCalendar::corrected_by(&days));
     }
     let securities = facts.listings.len();
-    tracing::debug!(securities, calendar = ?facts.calendar.range(), "listings and trading calendar read");
+    tracing::debug!(
+        securities,
+        calendar = facts.calendar.range().map(tracing::field::display),
+        "listings and trading calendar read"
+    );
     let lifetime = if failed { max_age.min(RETRY_AFTER) } else { max_age };
     (CachedFacts { facts: Arc::new(facts), problem }, lifetime)
 }

@@ -23,5 +23,5 @@ pub async fn publish_text(outbox: &dyn Outbox, message: &str) {
             Err(error) => tracing::warn!(attempt, %error, "notification not published"),
         }
     }
-    tracing::error!(message, "notification given up after the last attempt");
+    tracing::error!(notification = message, "notification given up after the last attempt");
 }

@@ -40,6 +40,8 @@ pub struct FeedState {
     pub unknown: Option<String>,
     /// Number of assigned partitions.
     pub num_partitions: usize,
+    /// Number of partitions of all command topics; `None` until the broker has named them.
+    pub num_topic_partitions: Option<usize>,
     /// Commands delivered and not yet settled.
     pub num_unresolved: usize,
     /// The command that has been unresolved for the longest time.

@@ -13,6 +13,23 @@ use crate::domain::{
 };
 use crate::ports::{DataKind, SourceError, SourceErrorKind};
 
+/// The requests to one interface of a vendor, and the configured limits of them. A limit of 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InterfaceFigures {
+    /// The interface.
+    pub name: &'static str,
+    /// Total time that requests have waited so far because of rate limits, the worker's own and the vendor's.
+    pub throttled: Duration,
+    /// Requests within the last minute; only counted where a limit is configured.
+    pub sent_in_minute: u32,
+    /// The limit of a minute.
+    pub limit_of_minute: u32,
+    /// Requests since midnight in Shanghai.
+    pub sent_today: u32,
+    /// The limit of a day.
+    pub limit_of_day: u32,
+}
+
 /// A vendor or a database of market data. An adapter implements the methods for the data that its source has.
 ///
 /// One call is one attempt: adapters paginate but do not retry. Rows are converted to Ginkgo's units and time zone but
@@ -25,9 +42,8 @@ pub trait MarketSource: Send + Sync {
     /// Ginkgo's number of the source.
     fn id(&self) -> SourceId;
 
-    /// Total time that requests have waited so far because of rate limits, the worker's own and the vendor's, by
-    /// interface; `all` if the vendor counts all requests together.
-    fn throttled(&self) -> Vec<(&'static str, Duration)> {
+    /// The requests and waits of each interface used so far; `all` if the vendor counts all requests together.
+    fn interface_figures(&self) -> Vec<InterfaceFigures> {
         Vec::new()
     }
 

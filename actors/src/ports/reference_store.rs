@@ -28,6 +28,16 @@ pub trait ReferenceStore: Send + Sync {
     /// Merges `days` into the stored calendar in the same way.
     async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError>;
 
+    /// Whether the lists can be read; cheap.
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Why a list could not be written the last time; `None` if it could.
+    fn write_fault(&self) -> Option<String> {
+        None
+    }
+
     /// Stores the records of ended tasks.
     async fn record_syncs(&self, records: &[SyncRecord]) -> Result<(), StoreError>;
 }

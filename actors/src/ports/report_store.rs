@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{Code, QualityReport, StoredIssue};
@@ -48,6 +48,8 @@ impl ReportBatch {
 pub struct CodeHistory {
     /// Number of interval reports stored since then, for any code.
     pub num_reports: u64,
+    /// The end of the oldest stored interval report of any code, Shanghai wall clock; `None` if there is none.
+    pub kept_since: Option<NaiveDateTime>,
     /// The problems of the code.
     pub issues: Vec<StoredIssue>,
 }

@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::domain::calendar::CALENDAR_NOTICE_DAYS;
-use crate::domain::{Level, Notification};
+use crate::domain::{Level, Notification, counted};
 use crate::quality_monitor::alert_state::AlertTransition;
 
 /// The state of the alert: the last reported level; `None` while no alert is open. The condition lasts for weeks, so it
@@ -41,14 +41,14 @@ fn level(days_left: i64) -> Option<Level> {
 fn alert(days_left: i64, level: Level, transition: AlertTransition) -> Notification {
     let state = transition.as_str();
     let resolved = transition == AlertTransition::Resolved;
+    let days = counted(days_left.unsigned_abs(), "day");
     let content = match days_left {
-        _ if resolved => format!("the trading calendar is known for the next {days_left} days"),
+        _ if resolved => format!("the trading calendar is known for the next {days}"),
         ..0 => format!(
-            "the trading calendar ended {} days ago; every weekday counts as a trading day, also holidays; send `trade_day`",
-            -days_left
+            "the trading calendar ended {days} ago; every weekday counts as a trading day, also holidays; send `trade_day`"
         ),
         _ => format!(
-            "the trading calendar ends in {days_left} days; send `trade_day` when the exchanges have announced the next year"
+            "the trading calendar ends in {days}; send `trade_day` when the exchanges have announced the next year"
         ),
     };
     Notification {
@@ -90,7 +90,7 @@ mod tests {
             at(Some(45)).unwrap().starts_with("Warning raised the trading calendar ends in 45 days; send `trade_day`")
         );
         assert_eq!((at(Some(44)), at(None), at(Some(0))), (None, None, None), "once");
-        assert!(at(Some(-1)).unwrap().starts_with("Error escalated the trading calendar ended 1 days ago"));
+        assert!(at(Some(-1)).unwrap().starts_with("Error escalated the trading calendar ended 1 day ago"));
         assert_eq!(at(Some(-2)), None);
         assert_eq!(at(Some(363)).unwrap(), "Info resolved the trading calendar is known for the next 363 days");
         assert_eq!(at(Some(362)), None);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use serde_json::json;
 
-use crate::domain::{Level, Notification, Subject};
+use crate::domain::{Level, Notification, Subject, counted};
 use crate::ports::{SourceError, SourceErrorKind};
 use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
 use crate::quality_monitor::{StoreFailing, StoreRecovered};
@@ -64,7 +64,8 @@ impl SourceAlert {
         let (level, error) = (self.level(limits)?, self.last.clone()?);
         let word = self.state.judge(Some(level), now, ms(limits.cool_down_ms))?;
         let shown: Vec<String> = self.subjects.iter().map(Subject::to_string).collect();
-        let content = format!("{} fetches failed ({}), last error: {error}", self.num_failed, word.as_str());
+        let fetches = if self.num_failed == 1 { "1 fetch".to_owned() } else { format!("{} fetches", self.num_failed) };
+        let content = format!("{fetches} failed ({}), last error: {error}", word.as_str());
         Some(Notification {
             kind: "data_collection_alert",
             level,
@@ -239,7 +240,7 @@ impl StoreAlerts {
 /// The alert on all commands rejected since the last alert. The dead letters of `num_unrecorded` of them are not
 /// recorded yet: the offsets of their partitions stand still.
 pub fn refusal_alert(num_refused: u64, num_unrecorded: u64, reason: &str) -> Notification {
-    let commands = |number: u64| if number == 1 { "1 command".to_owned() } else { format!("{number} commands") };
+    let commands = |number: u64| counted(number, "command");
     let refused = commands(num_refused);
     let content = match num_unrecorded {
         0 => format!("{refused} rejected and recorded as dead letters, last reason: {reason}"),
@@ -270,7 +271,7 @@ pub fn log_alert(reason: &str) -> Notification {
     Notification {
         kind: "data_collection_alert",
         level: Level::Error,
-        title: "数据命令主题已改变".to_owned(),
+        title: "数据命令 Topic 已重建".to_owned(),
         content: format!("a command topic is not the one that was read: {reason}"),
         fields: vec![("alert_type", "command_log".to_owned())],
         data: json!({ "alert_type": "command_log", "reason": reason, "affected_codes": [] }),
@@ -362,7 +363,7 @@ mod tests {
         trouble.failed("bar_snapshot", Subject::Calendar, server(), 20);
         trouble.forget_refusals("tushare");
         let alert = trouble.judge(&limits, now).unwrap();
-        assert!(alert.content.starts_with("1 fetches failed"), "{}", alert.content);
+        assert!(alert.content.starts_with("1 fetch failed"), "{}", alert.content);
     }
 
     #[test]

@@ -5,8 +5,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::domain::clock::utc_now;
 use crate::domain::{Lifecycle, shanghai_clock};
 use crate::ports::{FeedState, IntakeGate, OldestCommand};
 use crate::supervision::counters::Counters;
@@ -28,8 +29,9 @@ pub struct StatusBoard {
     /// Progress of the work and of the actors.
     pub progress: Progress,
     lifecycle: Mutex<Lifecycle>,
-    last_error: Mutex<Option<String>>,
-    health: Mutex<Health>,
+    last_error: Mutex<Option<(String, DateTime<Utc>)>>,
+    /// The health, and since when it is so.
+    health: Mutex<(Health, DateTime<Utc>)>,
     /// The sources that refuse the account.
     pub refused_sources: RefusedSources,
     calendar_end: Mutex<Option<NaiveDate>>,
@@ -52,7 +54,7 @@ impl StatusBoard {
             progress: Progress::default(),
             lifecycle: Mutex::new(Lifecycle::Stopped),
             last_error: Mutex::default(),
-            health: Mutex::new(Health::Healthy),
+            health: Mutex::new((Health::Healthy, utc_now())),
             refused_sources: RefusedSources::default(),
             calendar_end: Mutex::default(),
             rival: Mutex::default(),
@@ -101,12 +103,12 @@ impl StatusBoard {
 
     /// The reason why the last heartbeat reported the worker as unhealthy; `None` if it was healthy.
     pub fn unhealthy_reason(&self) -> Option<String> {
-        lock(&self.health).reason().map(str::to_owned)
+        lock(&self.health).0.reason().map(str::to_owned)
     }
 
     /// The reason to report as a failure of the worker. A source that refuses the account has an alert of its own.
     pub fn failure_of_worker(&self) -> Option<String> {
-        match &*lock(&self.health) {
+        match &lock(&self.health).0 {
             Health::Unhealthy(reason) => Some(reason.clone()),
             Health::Healthy | Health::SourceRefuses(_) => None,
         }
@@ -115,8 +117,9 @@ impl StatusBoard {
     /// Sets the health that a heartbeat reports. Returns whether the worker became healthy or unhealthy.
     pub fn set_health(&self, health: Health) -> bool {
         let mut known = lock(&self.health);
-        let has_changed = known.reason().is_some() != health.reason().is_some();
-        *known = health;
+        let has_changed = known.0.reason().is_some() != health.reason().is_some();
+        let since = if has_changed { utc_now() } else { known.1 };
+        *known = (health, since);
         has_changed
     }
 
@@ -164,12 +167,25 @@ impl StatusBoard {
     /// Counts an error and stores it as the last error.
     pub fn record_error(&self, error: &str) {
         self.counters.errors.add(1);
-        *lock(&self.last_error) = Some(shorten(error));
+        *lock(&self.last_error) = Some((shorten(error), utc_now()));
     }
 
     /// Why the worker is unhealthy; while it is healthy, the text of the last error.
     pub fn last_error(&self) -> Option<String> {
-        let reason = lock(&self.health).reason().map(shorten);
+        self.dated_error().map(|(error, _)| error)
+    }
+
+    /// How long ago the error of [`last_error`](Self::last_error) came; of a reason, for how long it lasts.
+    pub fn last_error_age(&self) -> Option<Duration> {
+        let (_, since) = self.dated_error()?;
+        Some((utc_now() - since).to_std().unwrap_or_default())
+    }
+
+    fn dated_error(&self) -> Option<(String, DateTime<Utc>)> {
+        let reason = {
+            let health = lock(&self.health);
+            health.0.reason().map(|reason| (shorten(reason), health.1))
+        };
         reason.or_else(|| lock(&self.last_error).clone())
     }
 }
@@ -210,6 +226,8 @@ mod tests {
         assert_eq!(board.last_error().as_deref(), Some("12 fetches wait"));
         board.set_health(Health::Healthy);
         assert_eq!(board.last_error().as_deref(), Some("a dead letter"));
+        assert!(board.last_error_age().is_some_and(|age| age < Duration::from_secs(600)));
+        assert_eq!(StatusBoard::default().last_error_age(), None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 // Upstream: board, data_worker, heartbeat, supervision, vitals
-// Downstream: counters
+// Downstream: counters, domain
 // Role: Actor pulses and the time of the last progress, and the health derived from them.
 
 use std::fmt;
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
+use crate::domain::counted;
 use crate::supervision::counters::Counter;
 
 /// Value of `last_beat_ms` before the first heartbeat.
@@ -194,7 +195,9 @@ impl Progress {
         let still = Duration::from_millis(now.saturating_sub(expected_since));
         if num_unresolved > 0 && still > stall_after {
             let seconds = still.as_secs();
-            return Health::Unhealthy(format!("{num_unresolved} commands wait without progress for {seconds} s"));
+            let (commands, wait) =
+                (counted(num_unresolved, "command"), if num_unresolved == 1 { "waits" } else { "wait" });
+            return Health::Unhealthy(format!("{commands} {wait} without progress for {seconds} s"));
         }
         Health::Healthy
     }

@@ -75,7 +75,8 @@ impl RefusedSources {
     pub fn reason_to_wait(&self) -> Option<String> {
         let reason = self.lock().values().next()?.reason.clone();
         let number = self.num_waiting();
-        (number > 0).then(|| format!("{number} fetches wait, because the source refuses all requests: {reason}"))
+        let fetches = if number == 1 { "1 fetch waits".to_owned() } else { format!("{number} fetches wait") };
+        (number > 0).then(|| format!("{fetches}, because the source refuses all requests: {reason}"))
     }
 
     /// Locks the sources. A poisoned lock is used as is, because its plain values are still valid after a panic.

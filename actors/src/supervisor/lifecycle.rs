@@ -10,7 +10,7 @@ use actix::prelude::*;
 
 use crate::batch_writer::FlushWithoutWaiting;
 use crate::config_actor::CurrentSettings;
-use crate::domain::{Lifecycle, Stage};
+use crate::domain::{Lifecycle, Stage, counted_len};
 use crate::heartbeat::{RemoveHeartbeat, SendHeartbeatNow};
 use crate::notifications::WorkerEvent;
 use crate::ports::{CommandReceiver, OrderReceived};
@@ -155,8 +155,10 @@ impl Shutdown {
                 return None;
             }
             let fetching = self.board.counters.tasks_upstream();
-            let unfinished =
-                format!("{unresolved} commands unresolved, {fetching} fetches under way, the rest being written");
+            let unfinished = format!(
+                "{} unresolved, {fetching} being fetched, the rest being written",
+                counted_len(unresolved, "command")
+            );
             if self.only_waits_for_sources() {
                 tracing::warn!(
                     unfinished,
@@ -170,7 +172,7 @@ impl Shutdown {
             }
             if last_logged.elapsed() >= Duration::from_secs(5) {
                 last_logged = Instant::now();
-                tracing::info!(unfinished, left = ?(deadline - begun.elapsed()), "draining");
+                tracing::info!(unfinished, left = ?(deadline - begun.elapsed()), "the worker finishes its work in progress");
             }
             actix_rt::time::sleep(POLL_INTERVAL).await;
         }

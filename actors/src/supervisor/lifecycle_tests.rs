@@ -54,7 +54,7 @@ fn a_stop_ends_at_its_deadline() {
         world.feed.send(&full_command(&[1]));
         world.until("the fetch is under way", |world| world.source.num_calls() == 1).await;
         let ExitReport::DrainedTooLate(late) = world.stop().await else { panic!("the fetch takes an hour") };
-        assert!(late.starts_with("1 commands unresolved"), "{late}");
+        assert!(late.starts_with("1 command unresolved"), "{late}");
         assert!(world.feed.resolved().is_empty());
     });
 }

@@ -79,6 +79,10 @@ impl ReportStore for ClickHouseReports {
         let count = format!("SELECT uniqExact(report_id) FROM {table} WHERE {wanted}");
         let counting = self.table.client.query_raw(&count).fetch_one::<u64>();
         let num_reports = self.table.bounded(&operation, Effect::None, counting).await?;
+        let oldest = format!("SELECT toUInt32(min(timestamp)) FROM {table} WHERE kind = 'interval'");
+        let asking = self.table.client.query_raw(&oldest).fetch_one::<u32>();
+        let oldest = self.table.bounded(&operation, Effect::None, asking).await?;
+        let kept_since = (oldest > 0).then(|| clock.to_wall_clock(oldest));
         let select = format!(
             "SELECT timestamp, node_id, troubles.what, troubles.rule, troubles.number, troubles.detail FROM {table} FINAL \
              ARRAY JOIN troubles WHERE {wanted} AND troubles.code = {quoted_code} \
@@ -91,7 +95,7 @@ impl ReportStore for ClickHouseReports {
             let issue = CodeIssue { code: code.to_string(), what, rule, number, detail };
             StoredIssue { at: clock.to_wall_clock(timestamp), node_id, issue }
         };
-        Ok(CodeHistory { num_reports, issues: rows.into_iter().map(kept).collect() })
+        Ok(CodeHistory { num_reports, kept_since, issues: rows.into_iter().map(kept).collect() })
     }
 }
 

@@ -218,9 +218,11 @@ impl ClientContext for Callbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         use RDKafkaLogLevel::{Alert, Critical, Emerg, Error, Info, Notice, Warning};
         match level {
-            Emerg | Alert | Critical | Error | Warning => tracing::warn!(facility, message, "librdkafka"),
-            Notice | Info => tracing::debug!(facility, message, "librdkafka"),
-            RDKafkaLogLevel::Debug => tracing::trace!(facility, message, "librdkafka"),
+            Emerg | Alert | Critical | Error | Warning => {
+                tracing::warn!(facility, text = message, "message of the Kafka client")
+            }
+            Notice | Info => tracing::debug!(facility, text = message, "message of the Kafka client"),
+            RDKafkaLogLevel::Debug => tracing::trace!(facility, text = message, "message of the Kafka client"),
         }
     }
 

@@ -99,7 +99,11 @@ impl<C: GroupClients> ConsumerLoop<C> {
         client.subscribe(&self.topics())?;
         self.watchdog.excuse();
         self.set_paused(false);
-        tracing::info!(topics = ?self.topics(), group = self.config.group_id, "subscribed");
+        tracing::info!(
+            topics = self.topics().join(", "),
+            group = self.config.group_id,
+            "subscribed to the command topics"
+        );
         Ok(client)
     }
 

@@ -132,6 +132,8 @@ impl CommandFeed for KafkaFeed {
             fault: fault.or_else(|| lock(&self.orders_fault).clone().filter(|_| started)),
             unknown,
             num_partitions: self.figures.num_partitions.load(Ordering::Relaxed),
+            num_topic_partitions: Some(self.figures.num_topic_partitions.load(Ordering::Relaxed))
+                .filter(|number| *number > 0),
             num_unresolved: self.figures.num_unresolved.load(Ordering::Acquire),
             // Before the start and after the close nobody polls, which is not a fault.
             since_last_poll: if started { self.figures.since_last_poll() } else { Duration::ZERO },

@@ -19,6 +19,8 @@ pub struct FeedFigures {
     pub joined: AtomicBool,
     /// Number of assigned partitions.
     pub num_partitions: AtomicUsize,
+    /// Number of partitions of the command topics on the broker; 0 while it is unknown.
+    pub num_topic_partitions: AtomicUsize,
     /// Commands delivered and not settled.
     pub num_unresolved: AtomicUsize,
     /// Number of rebuilt consumers.
@@ -42,6 +44,7 @@ impl Default for FeedFigures {
             last_poll_ms: AtomicU64::default(),
             joined: AtomicBool::default(),
             num_partitions: AtomicUsize::default(),
+            num_topic_partitions: AtomicUsize::default(),
             num_unresolved: AtomicUsize::default(),
             num_rebuilds: AtomicU64::default(),
             membership: Mutex::default(),

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -154,6 +155,7 @@ impl MembershipWatch {
             let found = metadata.topics().iter().flat_map(|topic| topic.partitions());
             partitions.extend(found.map(|partition| (topic.clone(), partition.id())));
         }
+        self.figures.num_topic_partitions.store(partitions.len(), Ordering::Relaxed);
         let list = client.client().fetch_group_list(Some(&self.config.group_id), BROKER_ANSWER)?;
         let Some(group) = list.groups().iter().find(|group| group.name() == self.config.group_id) else {
             return Ok(None);

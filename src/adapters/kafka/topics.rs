@@ -32,6 +32,9 @@ const MISSING_FOR: Duration = Duration::from_secs(10);
 /// The same for a topic that has never been there.
 const NEVER_THERE_FOR: Duration = Duration::from_secs(2);
 
+/// Time for the creation of a topic.
+const CREATION: Duration = Duration::from_secs(5);
+
 /// How long dead letters are kept: time for an operator to see to them. A broker's own default may be hours.
 const DEAD_LETTERS_KEPT_MS: &str = "604800000";
 
@@ -238,6 +241,9 @@ impl TopicWatch {
     fn is_fault(&self, topic: &NeededTopic) -> bool {
         let was_there = self.seen.contains(&topic.name);
         let allowed = if was_there { MISSING_FOR } else { NEVER_THERE_FOR };
+        // A topic that the worker is about to create is no fault yet.
+        let creates = topic.own.filter(|_| self.config.create_topics && !self.refused.contains(&topic.name));
+        let allowed = creates.map_or(allowed, |own| allowed.max(own.missing_for + CREATION));
         self.missing.get(&topic.name).is_some_and(|since| since.elapsed() >= allowed)
     }
 }
@@ -245,6 +251,20 @@ impl TopicWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_that_is_about_to_be_created_is_no_fault() {
+        let mut watch = TopicWatch::new(&KafkaSection::default(), "n1", TopicsFault::default());
+        let topic = watch.needed.iter().find(|topic| topic.name == "ginkgo.notifications").cloned().unwrap();
+        let missing_for = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        watch.missing.insert(topic.name.clone(), missing_for(8));
+        assert!(!watch.is_fault(&topic), "it is created after ten seconds");
+        watch.refused.insert(topic.name.clone());
+        assert!(watch.is_fault(&topic), "the broker has refused it");
+        watch.refused.clear();
+        watch.missing.insert(topic.name.clone(), missing_for(20));
+        assert!(watch.is_fault(&topic), "it was not created");
+    }
 
     #[test]
     fn only_dead_letters_and_notifications_are_the_workers_own() {

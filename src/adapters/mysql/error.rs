@@ -16,6 +16,17 @@ pub enum MySqlError {
     /// The statement, or the connection, took too long.
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
+    /// The database does not exist, and the user may not create it.
+    #[error(
+        "the database {database} does not exist, and the user may not create it ({reason}); create it with CREATE DATABASE \
+         `{database}`, or correct mysql.database"
+    )]
+    NoDatabase {
+        /// The database.
+        database: String,
+        /// Why it cannot be created.
+        reason: String,
+    },
     /// Another worker holds the lock of the table.
     #[error("another worker has been merging the same table for {0:?}")]
     Locked(Duration),
@@ -26,6 +37,7 @@ impl MySqlError {
     pub fn class(&self) -> StoreErrorClass {
         match self {
             Self::NoAnswer(_) | Self::Locked(_) => StoreErrorClass::Transient,
+            Self::NoDatabase { .. } => StoreErrorClass::Access,
             Self::Statement(error) => match error {
                 // A column with another type than Ginkgo's.
                 sqlx::Error::ColumnDecode { .. }
@@ -38,6 +50,12 @@ impl MySqlError {
                 _ => StoreErrorClass::Transient,
             },
         }
+    }
+
+    /// Whether the database does not exist.
+    pub fn is_missing_database(&self) -> bool {
+        let Self::Statement(sqlx::Error::Database(error)) = self else { return false };
+        error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| error.number() == 1049)
     }
 
     /// Whether the table does not exist.

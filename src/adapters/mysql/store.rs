@@ -3,11 +3,12 @@
 // Role: Implements the reference port on Ginkgo's MySQL database: stock list, calendar and sync records.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use actors::domain::calendar::{CALENDAR_NOTICE_DAYS, TradingCalendar};
-use actors::domain::{Code, Listing, Stock, SyncRecord, TradeDay, shanghai_clock};
-use actors::ports::{MergeCounts, ReferenceStore, StoreError};
+use actors::domain::{Code, Listing, Stock, SyncRecord, TradeDay, counted, shanghai_clock};
+use actors::ports::{MergeCounts, ReferenceStore, StoreError, StoreErrorClass};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use secrecy::ExposeSecret;
@@ -37,11 +38,18 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Selects the codes that are not marked as deleted.
 const SELECT: &str = "SELECT code FROM stock_info WHERE is_del = 0";
 
+/// Whether the two lists can be read: one row of each.
+const LOOK: &str = "SELECT code FROM stock_info LIMIT 1";
+const LOOK_DAY: &str = "SELECT timestamp, is_open FROM trade_day LIMIT 1";
+
 /// Stock list, calendar and sync records in MySQL or MariaDB.
 pub struct MySqlReference {
     pool: MySqlPool,
     store: String,
+    database: String,
     timeout: Duration,
+    /// Why lists could not be written the last time; `None` after a success.
+    write_fault: Mutex<Option<String>>,
     /// Whether the table `data_sync_record` is known to exist.
     has_sync_records: AtomicBool,
 }
@@ -63,13 +71,29 @@ impl MySqlReference {
             .acquire_timeout(timeout)
             .connect_lazy_with(protect(options, config));
         let store = format!("MySQL {}:{} database {}", config.host, config.port, config.database);
-        Self { pool, store, timeout, has_sync_records: AtomicBool::new(false) }
+        Self {
+            pool,
+            store,
+            database: config.database.clone(),
+            timeout,
+            write_fault: Mutex::default(),
+            has_sync_records: AtomicBool::new(false),
+        }
     }
 
     /// Checks the version of the server and whether the table exists.
     pub async fn probe(&self) -> Result<Answer, String> {
         // Not from the pool: it retries until its own timeout and then discards the reason.
-        let mut connection = self.pool.connect_options().connect().await.map_err(|error| explain("mysql", &error))?;
+        let mut connection = match self.pool.connect_options().connect().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                let text = explain("mysql", &error);
+                return match MySqlError::from(error).is_missing_database() {
+                    true => self.probe_without_database().await,
+                    false => Err(text),
+                };
+            }
+        };
         let version: String = sqlx::query_scalar("SELECT VERSION()")
             .fetch_one(&mut connection)
             .await
@@ -80,16 +104,33 @@ impl MySqlReference {
         .fetch_one(&mut connection)
         .await
         .map_err(|error| error.to_string())?;
-        let answer = if version.to_ascii_lowercase().contains("mariadb") {
-            Answer::default().with_version("MariaDB", &version, OLDEST_MARIADB)
-        } else {
-            Answer::default().with_version("MySQL", &version, OLDEST_MYSQL)
-        };
+        let answer = version_answer(&version);
         let state =
             if num_tables > 0 { "exists" } else { "does not exist yet; Ginkgo or the first stock list creates it" };
         // A table that cannot be read leaves the built-in calendar, as for a worker.
         let calendar = TradingCalendar::corrected_by(&self.trade_days().await.unwrap_or_default());
         Ok(answer.with(format!("table stock_info {state}")).with(calendar_end(&calendar, shanghai_clock::today())))
+    }
+
+    /// The answer of a server without the database: whether the worker may create it. Nothing is created.
+    async fn probe_without_database(&self) -> Result<Answer, String> {
+        let options = MySqlConnectOptions::clone(&self.pool.connect_options()).database("information_schema");
+        let mut connection = options.connect().await.map_err(|error| error.to_string())?;
+        let version: String = sqlx::query_scalar("SELECT VERSION()")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| error.to_string())?;
+        let grants = sqlx::query("SHOW GRANTS").fetch_all(&mut connection).await.map_err(|error| error.to_string())?;
+        let grants: Vec<String> = grants.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        let answer = version_answer(&version);
+        let database = &self.database;
+        Ok(match may_create(&grants) {
+            true => answer.with(format!("database {database} does not exist yet; the worker creates it")),
+            false => answer.with_fault(format!(
+                "database {database} does not exist, and the user may not create it; create it with CREATE DATABASE \
+                 `{database}`, or correct mysql.database"
+            )),
+        })
     }
 
     /// An error with what it is about.
@@ -99,7 +140,45 @@ impl MySqlReference {
 
     /// A connection of the pool, for single statements.
     async fn pooled(&self) -> Result<PoolConnection<MySql>, MySqlError> {
-        within(self.timeout, self.pool.acquire()).await
+        match within(self.timeout, self.pool.acquire()).await {
+            Err(error) if error.is_missing_database() => {
+                self.create_database().await?;
+                within(self.timeout, self.pool.acquire()).await
+            }
+            acquired => acquired,
+        }
+    }
+
+    /// A separate connection.
+    async fn connected(&self) -> Result<MySqlConnection, MySqlError> {
+        match within(self.timeout, self.pool.connect_options().connect()).await {
+            Err(error) if error.is_missing_database() => {
+                self.create_database().await?;
+                within(self.timeout, self.pool.connect_options().connect()).await
+            }
+            connected => connected,
+        }
+    }
+
+    /// Creates the database, as it is done for ClickHouse.
+    async fn create_database(&self) -> Result<(), MySqlError> {
+        let options = MySqlConnectOptions::clone(&self.pool.connect_options()).database("information_schema");
+        let mut connection = within(self.timeout, options.connect()).await?;
+        let name = self.database.replace('`', "``");
+        let create = format!("CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4");
+        self.session(&mut connection).text(&create).await.map_err(|error| match error.class() {
+            StoreErrorClass::Transient => error,
+            _ => MySqlError::NoDatabase { database: self.database.clone(), reason: error.to_string() },
+        })?;
+        tracing::info!(database = self.database, "the database did not exist and was created");
+        Ok(())
+    }
+
+    /// Remembers whether a list could be written.
+    fn noted<T>(&self, written: Result<T, StoreError>) -> Result<T, StoreError> {
+        let fault = written.as_ref().err().map(ToString::to_string);
+        *self.write_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        written
     }
 
     fn session<'c>(&self, connection: &'c mut MySqlConnection) -> Session<'c> {
@@ -109,7 +188,7 @@ impl MySqlReference {
     /// A separate connection with a transaction and a named lock. The lock is required because Ginkgo's tables have no
     /// unique key that prevents two workers from adding the same row. Both end with the connection.
     async fn locked(&self, table: &str, create: &str) -> Result<MySqlConnection, MySqlError> {
-        let mut connection = within(self.timeout, self.pool.connect_options().connect()).await?;
+        let mut connection = self.connected().await?;
         let mut session = self.session(&mut connection);
         // Otherwise a lax server would store question marks and cut texts where a value does not fit.
         session.text("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')").await?;
@@ -166,7 +245,7 @@ impl ReferenceStore for MySqlReference {
         let mut codes: Vec<Code> = texts.iter().filter_map(code).collect();
         if let Some(example) = texts.iter().find(|text| code(text).is_none()) {
             let unreadable = texts.len() - codes.len();
-            tracing::warn!(unreadable, ?example, "rows of stock_info have no valid code");
+            tracing::warn!(unreadable, example = example.as_deref(), "rows of stock_info have no valid code");
         }
         codes.sort_unstable();
         codes.dedup();
@@ -185,18 +264,47 @@ impl ReferenceStore for MySqlReference {
 
     async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError> {
         let merged = self.merge_stocks_now(stocks).await;
-        merged.map_err(|error| self.error(format!("merge {} securities", stocks.len()), &error))
+        self.noted(merged.map_err(|error| self.error(format!("merge {} securities", stocks.len()), &error)))
     }
 
     async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError> {
         let merged = self.merge_days_now(days).await;
-        merged.map_err(|error| self.error(format!("merge {} days", days.len()), &error))
+        self.noted(merged.map_err(|error| self.error(format!("merge {} days", days.len()), &error)))
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let reading = async { self.session(&mut *self.pooled().await?).rows(sqlx::query(LOOK)).await };
+        without_table(reading).await.map_err(|error| self.error("read the stock list".to_owned(), &error))?;
+        let reading = async { self.session(&mut *self.pooled().await?).rows(sqlx::query(LOOK_DAY)).await };
+        without_table(reading).await.map_err(|error| self.error("read the calendar".to_owned(), &error))?;
+        Ok(())
+    }
+
+    fn write_fault(&self) -> Option<String> {
+        self.write_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn record_syncs(&self, records: &[SyncRecord]) -> Result<(), StoreError> {
         let recorded = self.record_now(records).await;
         recorded.map_err(|error| self.error(format!("record {} ended tasks", records.len()), &error))
     }
+}
+
+fn version_answer(version: &str) -> Answer {
+    if version.to_ascii_lowercase().contains("mariadb") {
+        Answer::default().with_version("MariaDB", version, OLDEST_MARIADB)
+    } else {
+        Answer::default().with_version("MySQL", version, OLDEST_MYSQL)
+    }
+}
+
+/// Whether one of these grants lets its user create databases. A grant to one database or a pattern counts, too: the
+/// server refuses the statement where it does not hold.
+fn may_create(grants: &[String]) -> bool {
+    grants.iter().map(|grant| grant.to_ascii_uppercase()).any(|grant| {
+        let rights = grant.split(" ON ").next().unwrap_or_default();
+        rights.contains("ALL PRIVILEGES") || rights.split([' ', ',']).any(|word| word == "CREATE")
+    })
 }
 
 /// Returns no rows if the table does not exist yet.
@@ -218,7 +326,7 @@ fn calendar_end(calendar: &TradingCalendar, today: NaiveDate) -> String {
         ""
     };
     match left {
-        0.. => format!("the trading calendar ends on {end}, in {left} days{advice}"),
+        0.. => format!("the trading calendar ends on {end}, in {}{advice}", counted(left.unsigned_abs(), "day")),
         _ => format!("the trading calendar ended on {end}; every weekday counts as a trading day{advice}"),
     }
 }
@@ -226,6 +334,16 @@ fn calendar_end(calendar: &TradingCalendar, today: NaiveDate) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_right_to_create_is_read_from_grants() {
+        let may = |grant: &str| may_create(&[grant.to_owned()]);
+        assert!(
+            may("GRANT ALL PRIVILEGES ON *.* TO `root`@`%`") && may("GRANT SELECT, CREATE, DROP ON *.* TO `a`@`%`")
+        );
+        assert!(!may("GRANT USAGE ON *.* TO `a`@`%`"));
+        assert!(!may("GRANT SELECT, INSERT ON `ginkgo`.* TO `create`@`%`"));
+    }
 
     #[test]
     fn the_end_of_the_calendar_is_named_with_advice_when_near() {

@@ -192,7 +192,11 @@ impl RedisServer {
                 "{text}; if the server does not use TLS on this port, see {section}.tls and {section}.port"
             );
         }
-        with_advice(section, text)
+        let text = with_advice(section, text);
+        if error.is_io_error() && !text.contains(section) {
+            return format!("{text}; check {section}.host and {section}.port in the configuration");
+        }
+        text
     }
 }
 

@@ -64,6 +64,8 @@ impl ReportStore for SqliteStore {
         let since = shanghai_clock::wall_clock(since).format(TIME).to_string();
         let count = "SELECT count(*) FROM data_quality_report WHERE kind = 'interval' AND timestamp >= ?";
         let num_reports: i64 = sqlx::query_scalar(count).bind(&since).fetch_one(&self.pool).await.map_err(failed)?;
+        let oldest = "SELECT min(timestamp) FROM data_quality_report WHERE kind = 'interval'";
+        let oldest: Option<String> = sqlx::query_scalar(oldest).fetch_one(&self.pool).await.map_err(failed)?;
         let rows: Vec<(String, String, String, String, i64, String)> = sqlx::query_as(
             "SELECT timestamp, node_id, what, rule, number, detail FROM data_quality_report JOIN data_quality_trouble \
              USING (report_id) WHERE kind = 'interval' AND timestamp >= ? AND code = ? ORDER BY timestamp, what, rule",
@@ -79,7 +81,8 @@ impl ReportStore for SqliteStore {
             Some(StoredIssue { at: time_of(&at)?, node_id, issue })
         };
         let num_reports = u64::try_from(num_reports).unwrap_or_default();
-        Ok(CodeHistory { num_reports, issues: rows.into_iter().filter_map(kept).collect() })
+        let kept_since = oldest.as_deref().and_then(time_of);
+        Ok(CodeHistory { num_reports, kept_since, issues: rows.into_iter().filter_map(kept).collect() })
     }
 }
 
@@ -102,7 +105,7 @@ mod tests {
         store.keep(&batch).await.unwrap();
         store.keep(&batch).await.unwrap();
         let history = store.history(code, since).await.unwrap();
-        assert_eq!((history.num_reports, history.issues.len()), (1, 1));
+        assert_eq!((history.num_reports, history.issues.len(), history.kept_since.is_some()), (1, 1, true));
         assert_eq!(history.issues[0].issue.detail, "no answer");
         assert_eq!(store.history("600000.SH".parse().unwrap(), since).await.unwrap().issues, []);
     }

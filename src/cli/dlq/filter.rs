@@ -16,7 +16,7 @@ pub struct LetterFilter {
     #[arg(long)]
     class: Vec<String>,
     /// Only commands that name this security, such as 000001.SZ; may be repeated.
-    #[arg(long)]
+    #[arg(long, visible_alias = "codes", value_delimiter = ',')]
     code: Vec<Code>,
     /// Only commands of this sender (`source` in the message); may be repeated.
     #[arg(long)]

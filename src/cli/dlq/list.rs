@@ -13,6 +13,7 @@ use super::filter::LetterFilter;
 use super::view::{LetterView, one_line};
 use crate::adapters::kafka::admin_client::AdminClient;
 use crate::adapters::kafka::dead_letters::log::{DeadLetterError, DeadLetterLog, LetterState};
+use crate::cli::fold::print_folded;
 use crate::cli::print;
 use crate::config::KafkaSection;
 
@@ -49,7 +50,7 @@ impl ListOptions {
             let head = if num_shown == 0 && !self.json { head() } else { String::new() };
             num_shown += 1;
             let line = if self.json { format!("{}\n", view.json(now)) } else { row(&view, now) };
-            printed = print(&(head + &line));
+            printed = if self.json { print(&line) } else { print_folded(&(head + &line)) };
             if printed == ExitCode::SUCCESS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         if !self.json && printed == ExitCode::SUCCESS {
@@ -78,7 +79,7 @@ fn row(view: &LetterView, now: DateTime<Utc>) -> String {
 
 /// Columns of fixed width: the letters are not all known when the first is printed.
 fn line([name, age, class, state, command, sender, reason]: [String; 7]) -> String {
-    let text = format!("{name:<8}  {age:<8}  {class:<12}  {state:<16}  {command:<30}  {sender:<18}  {reason}");
+    let text = format!("{name:<8}  {age:<8}  {class:<12}  {state:<16}  {command:<24}  {sender:<14}  {reason}");
     text.trim_end().to_owned() + "\n"
 }
 

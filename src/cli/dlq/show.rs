@@ -89,7 +89,7 @@ fn page(view: &LetterView, payload: Result<Vec<u8>, String>, now: DateTime<Utc>)
     };
     let rows = [
         ("letter", letter.name.to_string()),
-        ("time", format!("{time} (Shanghai), {} ago", view.age(now))),
+        ("time", format!("{time}, {} ago", view.age(now))),
         ("command", command.to_string()),
         ("sender", one_line(&command.sender)),
         ("job", command.job.clone().unwrap_or_default()),

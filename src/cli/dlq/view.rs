@@ -52,7 +52,7 @@ impl CommandView {
         Self {
             name: text("/command"),
             codes: codes.filter_map(Value::as_str).map(str::to_owned).collect(),
-            sender: text("/source"),
+            sender: Some(text("/source")).filter(|source| !source.is_empty()).unwrap_or_else(|| text("/service")),
             job: job(payload),
         }
     }
@@ -160,7 +160,7 @@ pub fn one_line(text: &str) -> String {
 
 /// A time in Shanghai.
 pub fn shanghai(time: DateTime<Utc>) -> String {
-    wall_clock(time).format("%Y-%m-%d %H:%M:%S").to_string()
+    wall_clock(time).format("%Y-%m-%d %H:%M:%S+08:00").to_string()
 }
 
 #[cfg(test)]

@@ -50,12 +50,13 @@ pub struct Answers {
     view: WorkerView,
     metrics: Exposition,
     store: StoreCheck,
+    lists: StoreCheck,
 }
 
 impl Answers {
-    /// The endpoints of one worker.
-    pub fn new(view: WorkerView, metrics: Exposition, store: StoreCheck) -> Self {
-        Self { view, metrics, store }
+    /// The endpoints of one worker, with the checks of its store of bars and of its lists.
+    pub fn new(view: WorkerView, metrics: Exposition, store: StoreCheck, lists: StoreCheck) -> Self {
+        Self { view, metrics, store, lists }
     }
 
     /// The answer for a path.
@@ -87,9 +88,9 @@ impl Answers {
     /// Readiness: whether the worker takes commands and can execute them.
     async fn readiness(&self) -> Answer {
         let mut reasons = self.reasons_against();
-        if let Err(reason) = self.store.answer().await {
-            reasons.push(format!("ClickHouse: {reason}"));
-        }
+        let (store, lists) = tokio::join!(self.store.answer(), self.lists.answer());
+        reasons.extend(store.err().map(|reason| format!("ClickHouse: {reason}")));
+        reasons.extend(lists.err().map(|reason| format!("MySQL: {reason}")));
         let body = json!({
             "status": if reasons.is_empty() { "ready" } else { "not ready" },
             "node_id": self.view.identity.node_id.as_ref(),
@@ -179,7 +180,11 @@ fn status(view: &WorkerView) -> Value {
             "written": board.counters.rows_written.get(),
             "skipped": board.counters.rows_skipped.get(),
         },
-        "errors": { "count": board.counters.errors.get(), "last": board.last_error() },
+        "errors": {
+            "count": board.counters.errors.get(),
+            "last": board.last_error(),
+            "last_age_seconds": board.last_error_age().map(|age| age.as_secs()),
+        },
         "feed": {
             "joined": feed.joined,
             "fault": feed.fault,

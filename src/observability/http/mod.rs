@@ -1,4 +1,4 @@
-// Upstream: app
+// Upstream: app, standalone
 // Downstream: answers, config, store_check
 // Role: The HTTP server of a worker, on a separate thread, so that it still answers if an actor hangs.
 

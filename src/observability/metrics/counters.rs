@@ -1,4 +1,4 @@
-// Upstream: app, metrics
+// Upstream: app, metrics, standalone
 // Downstream: actors
 // Role: Counts events of the actors: commands, tasks, fetches, rows, inserts, retries, heartbeats.
 

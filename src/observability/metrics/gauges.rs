@@ -2,16 +2,20 @@
 // Downstream: observability, process
 // Role: Reads values at each scrape: state, queues, actors, partitions, configuration and the process.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use actors::domain::{Lifecycle, Stage};
-use actors::ports::IntakePause;
+use actors::ports::{IntakePause, InterfaceFigures};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use crate::observability::metrics::process::Process;
 use crate::observability::worker_view::WorkerView;
+
+/// The figures of interfaces, by source and interface.
+type Interfaces = BTreeMap<(&'static str, &'static str), InterfaceFigures>;
 
 /// Reads the state of a worker at each scrape.
 #[derive(Debug)]
@@ -109,10 +113,12 @@ fn work(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     let help = "Rows waiting for an INSERT";
     page.gauge("data_worker_buffered_rows", help, board.counters.rows_buffered.get() as f64)?;
     let help = "Total time that requests waited for rate limits, configured and the vendor's, by source and interface";
-    let labels = |source, interface| [("source", source), ("interface", interface)];
-    let throttled = view.throttled().into_iter();
-    let throttled = throttled.map(|((source, interface), time)| (labels(source, interface), time.as_secs_f64()));
+    let interfaces = view.interface_figures();
+    let throttled = interfaces.iter().map(|((source, interface), figures)| {
+        ([("source", *source), ("interface", *interface)], figures.throttled.as_secs_f64())
+    });
     page.counters("data_worker_source_held_back_seconds", help, throttled)?;
+    budgets(&interfaces, page)?;
     let refused = view.refusals().into_iter().map(|(source, refuses)| ([("source", source)], f64::from(refuses)));
     let help = "1 while the source refuses the account (token, login), else 0";
     page.gauges("data_worker_source_refused", help, refused)?;
@@ -133,6 +139,22 @@ fn work(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     page.gauge("data_worker_progress_age_seconds", help, board.progress.since_last_progress().as_secs_f64())
 }
 
+/// Requests against their configured limits, by source, interface and period.
+fn budgets(interfaces: &Interfaces, page: &mut Page<'_>) -> fmt::Result {
+    let values = |of: fn(&InterfaceFigures) -> [u32; 2]| {
+        interfaces.iter().flat_map(move |((source, interface), figures)| {
+            let labels = |period| [("source", *source), ("interface", *interface), ("period", period)];
+            let [minute, day] = of(figures);
+            [(labels("minute"), f64::from(minute)), (labels("day"), f64::from(day))]
+        })
+    };
+    let help = "Requests within the last minute (where it has a limit) and since midnight in Shanghai, by interface";
+    page.gauges("data_worker_source_requests", help, values(|figures| [figures.sent_in_minute, figures.sent_today]))?;
+    let help = "Configured limit of requests, by source, interface and period; 0 without one";
+    let limits = values(|figures| [figures.limit_of_minute, figures.limit_of_day]);
+    page.gauges("data_worker_source_request_limit", help, limits)
+}
+
 fn actors(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     let actors = view.board.progress.actors();
     let up = actors.iter().map(|actor| ([("actor", actor.name)], f64::from(u8::from(!actor.is_down))));
@@ -149,6 +171,9 @@ fn feed(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     page.gauge("data_worker_feed_silence_seconds", help, state.since_last_poll.as_secs_f64())?;
     page.counter("data_worker_feed_rebuilds", "Rebuilds of the consumer", state.num_rebuilds as f64)?;
     page.gauge("data_worker_feed_partitions", "Partitions assigned", state.num_partitions as f64)?;
+    let help = "Partitions of all command topics; NaN until the broker has named them";
+    let of_topics = state.num_topic_partitions.map_or(f64::NAN, |number| number as f64);
+    page.gauge("data_worker_topic_partitions", help, of_topics)?;
     let partitions = view.partitions();
     let values = |value: fn(&actors::ports::PartitionState) -> Option<f64>| {
         partitions.iter().filter_map(move |partition| {

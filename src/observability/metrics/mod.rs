@@ -1,4 +1,4 @@
-// Upstream: app, observability::http
+// Upstream: app, observability::http, standalone
 // Downstream: counters, gauges, observability
 // Role: All metrics of a worker, in Prometheus' text format.
 

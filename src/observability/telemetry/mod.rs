@@ -147,7 +147,28 @@ fn level(name: &str) -> Result<LevelFilter, String> {
 }
 
 fn unknown_level(name: &str) -> String {
-    format!("{name:.40?} is not a level; use off, error, warn, info, debug or trace")
+    let meant =
+        meant_level(&name.to_ascii_lowercase()).map_or_else(String::new, |level| format!("; is {level} meant?"));
+    format!("{name:.40?} is not a level; use off, error, warn, info, debug or trace{meant}")
+}
+
+/// The level that a mistyped one, or the word of another program, most likely means.
+fn meant_level(name: &str) -> Option<&'static str> {
+    let foreign = match name {
+        "verbose" | "all" | "fine" => Some("debug"),
+        "notice" | "normal" | "information" => Some("info"),
+        "fatal" | "severe" | "emergency" | "alert" => Some("error"),
+        "none" | "quiet" | "silent" => Some("off"),
+        _ => None,
+    };
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let near = || {
+        let distances = levels.into_iter().map(|level| (strsim::damerau_levenshtein(name, level), level));
+        distances
+            .min_by_key(|(distance, _)| *distance)
+            .filter(|(distance, level)| *distance <= (level.len() / 3).max(1))
+    };
+    foreign.or_else(|| near().map(|(_, level)| level))
 }
 
 fn text_lines<S, W>(writer: W, colours: bool) -> impl Layer<S>
@@ -278,6 +299,10 @@ mod tests {
             assert!(filter(text).is_err(), "{text}");
         }
         assert!(filter("inof").unwrap_err().contains("\"inof\" is not a level"));
+        for (text, meant) in [("inof", "info"), ("verbose", "debug"), ("info,actors=dbug", "debug")] {
+            assert!(filter(text).unwrap_err().ends_with(&format!("; is {meant} meant?")), "{text}");
+        }
+        assert!(!filter("loudest").unwrap_err().contains("meant"));
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::time::Duration;
 use actors::domain::{
     Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId, shanghai_clock,
 };
-use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
+use actors::ports::{
+    Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind,
+};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use secrecy::{ExposeSecret, SecretString};
@@ -214,8 +216,8 @@ impl MarketSource for BaoStockSource {
         SourceId::BAOSTOCK
     }
 
-    fn throttled(&self) -> Vec<(&'static str, Duration)> {
-        self.limiter.throttled()
+    fn interface_figures(&self) -> Vec<InterfaceFigures> {
+        self.limiter.figures()
     }
 
     fn retire(&self) {

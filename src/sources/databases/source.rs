@@ -7,7 +7,7 @@ use std::time::Duration;
 use actors::domain::{
     Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field, Frequency, SourceId,
 };
-use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, SourceError, SourceErrorKind};
+use actors::ports::{Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime};
 
@@ -251,8 +251,8 @@ impl<D: Database> MarketSource for DatabaseSource<D> {
         SourceId::DATABASE
     }
 
-    fn throttled(&self) -> Vec<(&'static str, Duration)> {
-        self.limiter.throttled()
+    fn interface_figures(&self) -> Vec<InterfaceFigures> {
+        self.limiter.figures()
     }
 
     fn retire(&self) {

@@ -6,7 +6,9 @@ use std::fmt;
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, FetchedBar, FetchedStock, Field, Frequency, SourceId};
-use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, NotedBars, SourceError, SourceErrorKind};
+use actors::ports::{
+    Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, NotedBars, SourceError, SourceErrorKind,
+};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 
@@ -173,8 +175,8 @@ impl MarketSource for EastMoneySource {
         SourceId::OTHER
     }
 
-    fn throttled(&self) -> Vec<(&'static str, Duration)> {
-        self.limiter.throttled()
+    fn interface_figures(&self) -> Vec<InterfaceFigures> {
+        self.limiter.figures()
     }
 
     fn retire(&self) {

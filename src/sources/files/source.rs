@@ -184,6 +184,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn samples_of_every_kind_are_read_and_documented() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample");
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/files.md")).unwrap();
+        for file in ["daily", "5m", "ticks", "factors"]
+            .map(|kind| format!("000000.SZ.{kind}.csv"))
+            .into_iter()
+            .chain(["stocks.csv", "trade_days.csv"].map(str::to_owned))
+        {
+            let text = std::fs::read_to_string(folder.join(&file)).unwrap();
+            let example = text.lines().take(2).map(|line| format!("`{line}`")).collect::<Vec<_>>().join("<br>");
+            assert!(page.contains(&example), "docs/files.md shows other lines than {file}: {example}");
+        }
+        let (source, code) = (source(&folder), "000000.SZ".parse().unwrap());
+        let day: NaiveDate = "2004-08-17".parse().unwrap();
+        let range = DateRange { start: day, end: "2010-01-01".parse().unwrap() };
+        let of = |frequency| BarRequest { code, frequency, range };
+        assert_eq!(source.bars(&of(Frequency::Day)).await.unwrap().len(), 11);
+        let minutes = source.bars(&of(Frequency::Minute5)).await.unwrap();
+        let ticks = source.ticks(code, day).await.unwrap();
+        let factors = source.factors(code, range).await.unwrap();
+        let (stocks, days) = (source.stocks().await.unwrap(), source.trade_days().await.unwrap());
+        assert_eq!([minutes.len(), ticks.len(), factors.len(), stocks.len(), days.len()], [2, 2, 2, 2, 3]);
+        let is_read = |field: bool| assert!(field, "a sample has a cell that cannot be read");
+        minutes
+            .iter()
+            .for_each(|bar| is_read(matches!((&bar.timestamp, &bar.amount), (Field::Value(_), Field::Value(_)))));
+        ticks
+            .iter()
+            .for_each(|tick| is_read(matches!((&tick.timestamp, &tick.price), (Field::Value(_), Field::Value(_)))));
+        factors
+            .iter()
+            .for_each(|row| is_read(matches!((&row.timestamp, &row.factor), (Field::Value(_), Field::Value(_)))));
+        days.iter().for_each(|row| is_read(matches!((&row.date, &row.is_open), (Field::Value(_), Field::Value(_)))));
+        assert_eq!(stocks[0].delist_date, Field::Missing, "an empty cell: it is listed");
+    }
+
+    #[tokio::test]
     async fn errors_name_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let source = source(folder.path());

@@ -246,6 +246,19 @@ impl Budget {
     }
 }
 
+impl Budget {
+    /// The requests to this interface within the last minute and since midnight. Those of a minute are only known where
+    /// it has a limit.
+    pub fn sent(&self, interface: &'static str) -> (u32, u32) {
+        let (now, today) = (Instant::now(), shanghai_clock::today());
+        let counts = lock(&self.counts);
+        let Some(spent) = counts.get(interface) else { return (0, 0) };
+        let recent = spent.sent.iter().filter(|time| now.duration_since(**time) < MINUTE).count();
+        let today = if spent.day == Some(today) { spent.sent_today } else { 0 };
+        (u32::try_from(recent).unwrap_or(u32::MAX), today)
+    }
+}
+
 fn until_midnight() -> Duration {
     let now = shanghai_clock::now();
     let midnight = now.date().succ_opt().unwrap_or(now.date()).and_time(NaiveTime::MIN);

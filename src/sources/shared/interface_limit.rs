@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actors::ports::SourceErrorKind;
+use actors::ports::{InterfaceFigures, SourceErrorKind};
 use tokio::time::Instant;
 
 use crate::sources::shared::budget::{Allowance, Budget};
@@ -115,9 +115,17 @@ impl InterfaceLimit {
         self.throttled_ms.fetch_add(duration.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// The name, and the total time that requests have waited here.
-    pub fn throttled(&self) -> (&'static str, Duration) {
-        (self.name, Duration::from_millis(self.throttled_ms.load(Ordering::Relaxed)))
+    /// The requests and waits here.
+    pub fn figures(&self) -> InterfaceFigures {
+        let (sent_in_minute, sent_today) = self.budget.sent(self.name);
+        InterfaceFigures {
+            name: self.name,
+            throttled: Duration::from_millis(self.throttled_ms.load(Ordering::Relaxed)),
+            sent_in_minute,
+            limit_of_minute: self.budget.limits.per_minute,
+            sent_today,
+            limit_of_day: self.budget.limits.per_day,
+        }
     }
 
     /// For a message: which interface it is about.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actors::ports::SourceErrorKind;
+use actors::ports::{InterfaceFigures, SourceErrorKind};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
@@ -75,9 +75,9 @@ impl RateLimiter {
         outcome
     }
 
-    /// The total time that requests have waited here, by interface.
-    pub fn throttled(&self) -> Vec<(&'static str, Duration)> {
-        lock(&self.interfaces).values().map(|interface| interface.throttled()).collect()
+    /// The requests and waits of each interface used so far.
+    pub fn figures(&self) -> Vec<InterfaceFigures> {
+        lock(&self.interfaces).values().map(|interface| interface.figures()).collect()
     }
 
     /// The configured number of calls per minute to an interface; 0 if there is no limit.
@@ -304,8 +304,11 @@ mod tests {
         let of_one = async { tokio::join!(send("daily"), send("daily"), send("daily"), send("daily")) };
         let (one, other) = tokio::join!(of_one, send("stk_mins"));
         assert_eq!((one, other), ((Ok(0), Ok(0), Ok(61), Ok(61)), Ok(0)));
-        let throttled: Vec<_> = limiter.throttled().iter().map(|(name, time)| (*name, time.as_secs())).collect();
+        let figures = limiter.figures();
+        let throttled: Vec<_> = figures.iter().map(|figures| (figures.name, figures.throttled.as_secs())).collect();
         assert_eq!(throttled, [("daily", 123), ("stk_mins", 0)]);
+        let sent = figures.iter().map(|figures| (figures.sent_in_minute, figures.limit_of_minute, figures.sent_today));
+        assert_eq!(sent.collect::<Vec<_>>(), [(2, 2, 4), (0, 2, 1)], "of the last minute and of the day");
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,9 @@ use actors::domain::{
     Code, DateRange, DayNote, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, Field, Frequency, SourceId,
     shanghai_clock,
 };
-use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, NotedBars, SourceError, SourceErrorKind};
+use actors::ports::{
+    Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, NotedBars, SourceError, SourceErrorKind,
+};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 
@@ -129,8 +131,8 @@ impl MarketSource for TdxSource {
         SourceId::TDX
     }
 
-    fn throttled(&self) -> Vec<(&'static str, Duration)> {
-        self.client.limiter.throttled()
+    fn interface_figures(&self) -> Vec<InterfaceFigures> {
+        self.client.limiter.figures()
     }
 
     fn retire(&self) {

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
-use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
+use actors::ports::{
+    Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind,
+};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use secrecy::{ExposeSecret, SecretString};
@@ -183,8 +185,8 @@ impl MarketSource for TushareSource {
         SourceId::TUSHARE
     }
 
-    fn throttled(&self) -> Vec<(&'static str, Duration)> {
-        self.limiter.throttled()
+    fn interface_figures(&self) -> Vec<InterfaceFigures> {
+        self.limiter.figures()
     }
 
     fn retire(&self) {

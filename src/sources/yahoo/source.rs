@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use actors::domain::{Code, FetchedBar, Frequency, SourceId, shanghai_clock};
-use actors::ports::{Abilities, BarRequest, DataKind, MarketSource, SourceError, SourceErrorKind};
+use actors::ports::{Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, SourceError, SourceErrorKind};
 use async_trait::async_trait;
 use reqwest::Url;
 
@@ -113,8 +113,8 @@ impl MarketSource for YahooSource {
         ID
     }
 
-    fn throttled(&self) -> Vec<(&'static str, Duration)> {
-        self.limiter.throttled()
+    fn interface_figures(&self) -> Vec<InterfaceFigures> {
+        self.limiter.figures()
     }
 
     fn retire(&self) {
