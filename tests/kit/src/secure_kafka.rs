@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, Producer};
 
 use crate::certificates::{Authority, Identity, Validity};
-use crate::services::{free_port, required};
+use crate::services::{required, reserved_ports};
 use crate::wait::wait_until;
 
 /// User of the SASL listeners.
@@ -45,7 +45,7 @@ pub struct SecureKafka {
 impl SecureKafka {
     /// Formats a broker in `folder`, starts it and waits for it. Certificates are made by `authority`.
     pub fn start(folder: &Path, authority: &Authority) -> Self {
-        let ports: Vec<u16> = (0..8).map(|_| free_port()).collect();
+        let ports: [u16; 8] = reserved_ports();
         let properties = folder.join("kafka.properties");
         std::fs::write(&properties, settings(folder, authority, &ports)).expect("the broker's properties");
         let scram = |mechanism: &str| format!("{mechanism}=[name={USER},password={PASSWORD}]");

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::certificates::{Authority, Identity};
-use crate::services::free_port;
+use crate::services::reserved_ports;
 use crate::wait::wait_until;
 
 /// User of the server.
@@ -29,7 +29,7 @@ pub struct SecureMariaDb {
 impl SecureMariaDb {
     /// Creates a server in `folder` that takes connections with TLS alone, and starts it.
     pub fn start(folder: &Path, authority: &Authority, identity: &Identity) -> Self {
-        let (data, port) = (folder.join("mariadb"), free_port());
+        let (data, [port]) = (folder.join("mariadb"), reserved_ports());
         std::fs::create_dir(&data).expect("a folder");
         let users: String = [(USER, ""), (CERTIFIED_USER, " REQUIRE X509")]
             .map(|(user, require)| {

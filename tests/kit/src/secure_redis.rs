@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::certificates::{Authority, Identity};
-use crate::services::{free_port, required};
+use crate::services::{required, reserved_ports};
 use crate::wait::wait_until;
 
 /// User of the TLS server.
@@ -57,7 +57,7 @@ pub struct SecureRedis {
 impl SecureRedis {
     /// Starts the server as `identity`; clients need a certificate of `authority` if `asks_for_client`.
     pub fn start(folder: &Path, authority: &Authority, identity: &Identity, asks_for_client: bool) -> Self {
-        let port = free_port();
+        let [port] = reserved_ports();
         let acl = folder.join(format!("redis-{port}.acl"));
         let users = format!("user default off\nuser {USER} on >{PASSWORD} ~* &* +@all\n");
         std::fs::write(&acl, users).expect("the users of Redis");
@@ -111,9 +111,9 @@ impl SentinelSet {
 
     /// Starts all five and waits until each Sentinel knows the replica and the other Sentinels.
     pub fn start(folder: &Path, authority: &Authority, identity: &Identity) -> Self {
-        let (master_tls, replica_tls) = (free_port(), free_port());
+        let [master_tls, replica_tls] = reserved_ports();
         let start = |name: &str, tls_port: u16, more: &str| {
-            let port = free_port();
+            let [port] = reserved_ports();
             let tls = tls_settings(tls_port, authority, identity);
             let text = format!(
                 "{tls}port {port}\ndir {}\nsave \"\"\nappendonly no\nrepl-diskless-sync-delay 0\n\
@@ -174,7 +174,7 @@ impl SentinelSet {
 }
 
 fn sentinel(folder: &Path, master_port: u16, authority: &Authority, identity: &Identity) -> (Server, u16) {
-    let (port, tls_port) = (free_port(), free_port());
+    let [port, tls_port] = reserved_ports();
     let file = folder.join(format!("sentinel-{port}.conf"));
     let (name, tls) = (SentinelSet::MASTER, tls_settings(tls_port, authority, identity));
     let text = format!(

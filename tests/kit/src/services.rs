@@ -24,6 +24,24 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("its local address").port()
 }
 
+/// Ports that are free, all different, and given to no other test of this process. They are below the range for
+/// outgoing connections, so that a server finds its port again after a restart.
+pub fn reserved_ports<const N: usize>() -> [u16; N] {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 10_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(97);
+    std::array::from_fn(|_| {
+        let candidate = || {
+            let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+            u16::try_from(FIRST + offset).expect("a port")
+        };
+        let mut candidates = std::iter::repeat_with(candidate).take(COUNT as usize);
+        candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+    })
+}
+
 /// A name that no other test of this or an earlier run uses.
 pub fn unique(name: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
