@@ -45,7 +45,11 @@ impl SecureMariaDb {
         let own_user = String::from_utf8_lossy(&own_user.stdout).trim().to_owned();
         let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
         // --user: required when the server runs as root.
-        let common = ["--no-defaults".to_owned(), option("datadir", &data), format!("--user={own_user}")];
+        // A folder of its own for temporary tables: their names may be those of another server.
+        let temporary = folder.join("mariadb-tmp");
+        std::fs::create_dir(&temporary).expect("a folder");
+        let user = format!("--user={own_user}");
+        let common = ["--no-defaults".to_owned(), option("datadir", &data), option("tmpdir", &temporary), user];
         let made = Command::new("mariadb-install-db")
             .args(&common)
             .args(["--skip-test-db", "--auth-root-authentication-method=normal"])
