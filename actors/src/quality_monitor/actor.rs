@@ -2,6 +2,7 @@
 // Downstream: many
 // Role: The actor that collects task outcomes, reports each interval and each finished job, and sends alerts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use crate::notifications::{publish, publish_text};
 use crate::pipeline::{BackgroundWriter, TaskError};
 use crate::ports::{LogBroken, Outbox};
 use crate::quality_monitor::calendar_alert::CalendarAlert;
-use crate::quality_monitor::failure_alerts::{SourceAlert, StoreAlerts, log_alert, refusal_alert};
+use crate::quality_monitor::failure_alerts::{SourceAlerts, StoreAlerts, log_alert, refusal_alert};
 use crate::quality_monitor::health_alert::HealthAlert;
 use crate::quality_monitor::jobs::{EndedJob, OpenJobs};
 use crate::quality_monitor::outcomes::Outcomes;
@@ -48,10 +49,12 @@ pub struct QualityMonitor {
     kept: BackgroundWriter<QualityReport>,
     node_id: Arc<str>,
     summary: QualitySummary,
+    /// The same by command, for alerts.
+    by_command: BTreeMap<&'static str, QualitySummary>,
     summary_since: DateTime<Utc>,
     jobs: OpenJobs,
     alerts: QualityAlerts,
-    sources: SourceAlert,
+    sources: SourceAlerts,
     /// Whether a check of the failures is scheduled.
     is_gathering: bool,
     stores: StoreAlerts,
@@ -110,10 +113,11 @@ impl QualityMonitor {
             kept,
             node_id,
             summary: QualitySummary::default(),
+            by_command: BTreeMap::new(),
             summary_since: utc_now(),
             jobs: OpenJobs::default(),
             alerts: QualityAlerts::default(),
-            sources: SourceAlert::default(),
+            sources: SourceAlerts::default(),
             is_gathering: false,
             stores: StoreAlerts::default(),
             health: HealthAlert::default(),
@@ -165,13 +169,14 @@ impl QualityMonitor {
     fn take_summary(&mut self) -> Vec<Notification> {
         let (now, instant) = (utc_now(), Instant::now());
         let since = std::mem::replace(&mut self.summary_since, now);
-        let summary = std::mem::take(&mut self.summary);
+        let (summary, by_command) = (std::mem::take(&mut self.summary), std::mem::take(&mut self.by_command));
         let limits = &self.settings.quality.alerts;
         let of_sources = self.sources.end_interval(limits, instant);
         if summary.is_empty() {
-            return of_sources.into_iter().collect();
+            return of_sources;
         }
-        let mut messages = self.alerts.judge(&summary, &self.settings.quality, instant);
+        let judge = |summary| self.alerts.judge(summary, &self.settings.quality, instant);
+        let mut messages: Vec<Notification> = by_command.values().flat_map(judge).collect();
         messages.extend(of_sources);
         messages.push(self.keep(QualityReport::new(&self.node_id, None, since, now, summary)));
         messages
@@ -206,8 +211,10 @@ impl QualityMonitor {
 
     /// Adds a task to the summary of the interval and of its job.
     fn add(&mut self, job: &Arc<JobKey>, mut add: impl FnMut(&mut QualitySummary, &ActorSettings)) {
-        self.summary.commands.insert(job.command);
-        add(&mut self.summary, &self.settings);
+        for summary in [&mut self.summary, self.by_command.entry(job.command).or_default()] {
+            summary.commands.insert(job.command);
+            add(summary, &self.settings);
+        }
         if let Some(summary) = self.jobs.summary(job) {
             add(summary, &self.settings);
         }
@@ -235,7 +242,8 @@ impl Supervised for QualityMonitor {
     fn restarting(&mut self, _ctx: &mut Self::Context) {
         self.summary = QualitySummary::default();
         self.jobs = OpenJobs::default();
-        self.sources = SourceAlert::default();
+        self.sources = SourceAlerts::default();
+        self.by_command.clear();
         self.is_gathering = false;
         self.refusals = Refusals::default();
     }

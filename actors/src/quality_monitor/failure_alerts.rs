@@ -13,7 +13,38 @@ use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
 use crate::quality_monitor::{StoreFailing, StoreRecovered};
 use crate::settings::{AlertSettings, ms};
 
-/// Fetches of the current interval that failed permanently, and their alert.
+/// The alerts on failed fetches. Each command has its own: fetched factors do not resolve an alert on bars.
+#[derive(Debug, Default)]
+pub struct SourceAlerts(BTreeMap<&'static str, SourceAlert>);
+
+impl SourceAlerts {
+    /// Records a permanently failed fetch of a command.
+    pub fn failed(&mut self, command: &'static str, subject: Subject, error: SourceError, max_shown: usize) {
+        self.0.entry(command).or_default().failed(command, subject, error, max_shown);
+    }
+
+    /// Records a successful task of a command.
+    pub fn succeeded(&mut self, command: &'static str) {
+        self.0.entry(command).or_default().succeeded(command);
+    }
+
+    /// Forgets the refused logins of a source that has an alert of its own.
+    pub fn forget_refusals(&mut self, source: &str) {
+        self.0.values_mut().for_each(|alert| alert.forget_refusals(source));
+    }
+
+    /// The alerts on the failures since the start of the interval that are due.
+    pub fn judge(&mut self, limits: &AlertSettings, now: Instant) -> Vec<Notification> {
+        self.0.values_mut().filter_map(|alert| alert.judge(limits, now)).collect()
+    }
+
+    /// Ends the interval.
+    pub fn end_interval(&mut self, limits: &AlertSettings, now: Instant) -> Vec<Notification> {
+        self.0.values_mut().filter_map(|alert| alert.end_interval(limits, now)).collect()
+    }
+}
+
+/// Fetches of one command in the current interval that failed permanently, and their alert.
 #[derive(Debug, Default)]
 pub struct SourceAlert {
     state: AlertState,

@@ -2,6 +2,7 @@
 // Downstream: alert_state, domain, settings
 // Role: Compares the figures of an interval with their limits and builds the alerts.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -11,9 +12,17 @@ use crate::domain::{Affected, Level, Notification, QualitySummary};
 use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
 use crate::settings::{QualitySettings, ms};
 
-/// The alerts on the figures of an interval.
+/// The alerts on the figures of an interval. Each kind of data has its own: complete factors say nothing about bars
+/// that are missing.
 #[derive(Debug, Default)]
 pub struct QualityAlerts {
+    /// By task type; there are as many as commands.
+    kinds: BTreeMap<String, KindAlerts>,
+}
+
+/// The alerts on one kind of data.
+#[derive(Debug, Default)]
+struct KindAlerts {
     missing: AlertState,
     delayed: AlertState,
     invalid: AlertState,
@@ -35,10 +44,12 @@ struct Judged<'a> {
 }
 
 impl QualityAlerts {
-    /// The alerts to send after an interval. A figure that is based on too few rows changes no alert.
+    /// The alerts to send after an interval of one kind of data. A figure that is based on too few rows changes no
+    /// alert.
     pub fn judge(&mut self, summary: &QualitySummary, quality: &QualitySettings, now: Instant) -> Vec<Notification> {
         let (limits, max_shown, task_type) = (&quality.alerts, quality.max_examples, summary.task_type());
         let counts = summary.counts();
+        let alerts = self.kinds.entry(task_type.clone()).or_default();
         let cool_down = ms(limits.cool_down_ms);
         let mut messages = Vec::new();
         if counts.expected >= limits.min_rows.max(1) {
@@ -54,7 +65,7 @@ impl QualityAlerts {
                 max_shown,
                 task_type: &task_type,
             };
-            messages.extend(missing.tell(&mut self.missing, now, cool_down));
+            messages.extend(missing.tell(&mut alerts.missing, now, cool_down));
         }
         if let Some(delay) = summary.usual_delay() {
             let seconds = [limits.delay_warning_ms, limits.delay_error_ms].map(|limit| ms(limit).as_secs_f64());
@@ -70,7 +81,7 @@ impl QualityAlerts {
                 max_shown,
                 task_type: &task_type,
             };
-            messages.extend(delayed.tell(&mut self.delayed, now, cool_down));
+            messages.extend(delayed.tell(&mut alerts.delayed, now, cool_down));
         }
         if counts.fetched >= limits.min_rows.max(1) {
             let skipped = counts.num_skipped();
@@ -86,7 +97,7 @@ impl QualityAlerts {
                 max_shown,
                 task_type: &task_type,
             };
-            messages.extend(invalid.tell(&mut self.invalid, now, cool_down));
+            messages.extend(invalid.tell(&mut alerts.invalid, now, cool_down));
         }
         messages
     }
@@ -121,6 +132,7 @@ impl Judged<'_> {
             content: format!("{value}{}, the limit is {threshold} ({})", self.unit, word.as_str()),
             fields: vec![
                 ("alert_type", self.alert_type.to_owned()),
+                ("task_type", self.task_type.to_owned()),
                 ("state", word.as_str().to_owned()),
                 ("value", value),
                 ("affected", self.affected.total().to_string()),
@@ -188,6 +200,23 @@ mod tests {
             summary.add_finished(Subject::Code(code), &report, delay, quality);
         }
         summary
+    }
+
+    #[test]
+    fn one_kind_of_data_resolves_no_alert_of_another() {
+        let (mut alerts, quality, now) = (QualityAlerts::default(), QualitySettings::default(), Instant::now());
+        let mut judge = |command: &'static str, missing| {
+            let mut summary = summary(&Interval { missing, ..GOOD }, &quality);
+            summary.commands.insert(command);
+            let states = alerts.judge(&summary, &quality, now);
+            states
+                .iter()
+                .map(|alert| format!("{} {}", alert.data["task_type"], alert.data["state"]))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(judge("bar_snapshot", 167), [r#""bar_snapshot" "raised""#]);
+        assert_eq!(judge("adjustfactor", 0), [""; 0], "bars are still missing");
+        assert_eq!(judge("bar_snapshot", 0), [r#""bar_snapshot" "resolved""#]);
     }
 
     #[test]
