@@ -1,4 +1,4 @@
-// Upstream: commands, encrypted, latency, main, write_path
+// Upstream: backfill, commands, encrypted, latency, main, write_path
 // Downstream: none
 // Role: Declares one row of the table of measurements.
 

@@ -1,11 +1,12 @@
 // Upstream: cargo
-// Downstream: commands, encrypted, figure, latency, write_path
+// Downstream: backfill, commands, encrypted, figure, latency, write_path
 // Role: Measures the worker against the real servers and prints one table; it asserts nothing about time.
 
 //! `make bench` runs it. docs/benchmarks.md contains the results and compares them with other figures.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+mod backfill;
 mod commands;
 mod encrypted;
 mod figure;
@@ -20,11 +21,12 @@ type Measurement = (&'static str, fn() -> Vec<Figure>);
 /// Measures all groups, or only the named ones: `cargo bench --bench pipeline -- commands`.
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let all: [Measurement; 4] = [
+    let all: [Measurement; 5] = [
         ("write_path", write_path::measure),
         ("commands", commands::measure),
         ("encrypted", encrypted::measure),
         ("latency", latency::measure),
+        ("backfill", backfill::measure),
     ];
     println!("| figure | measured | goal |\n|---|---|---|");
     for (name, measure) in all {

@@ -1,4 +1,4 @@
-// Upstream: baostock_server, tests::it, tushare_server, yahoo_server
+// Upstream: baostock_server, benches::pipeline, tests::it, tushare_server, yahoo_server
 // Downstream: none
 // Role: The fault that a protocol server currently injects, and the number of requests it lasts for.
 

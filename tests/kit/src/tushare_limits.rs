@@ -1,4 +1,4 @@
-// Upstream: kit::bin::baostock_server, tests::it, tushare_server
+// Upstream: benches::pipeline, kit::bin::baostock_server, tests::it, tushare_server
 // Downstream: none
 // Role: Tushare's limits: each interface is counted by itself, per minute, hour or day.
 

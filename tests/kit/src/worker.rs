@@ -1,4 +1,4 @@
-// Upstream: scene, tests::it
+// Upstream: benches::pipeline, scene, tests::it
 // Downstream: wait
 // Role: Starts, signals, kills and awaits the worker process; a failing test prints the end of its log.
 
