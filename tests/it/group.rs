@@ -76,6 +76,7 @@ fn two_workers_on_same_codes_store_rows_once() {
 fn large_command_is_split_across_workers() {
     let Market { codes, data, .. } = market(2_000, 3);
     let mut scene = Scene::new("split", PROGRAM, data);
+    scene.set("sources.tushare.requests_per_minute", 0);
     scene.list_codes(&codes);
     let workers = ["n1", "n2", "n3"].map(|node| scene.start(node));
     for node in ["n1", "n2", "n3"] {

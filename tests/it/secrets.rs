@@ -241,8 +241,14 @@ fn collect_outputs(servers: &Servers, address: &str, said: &mut Said) {
     let mut redis = redis::Client::open(scene.redis_url.as_str()).unwrap().get_connection().unwrap();
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis).unwrap();
     for key in keys {
-        let value: String = redis::cmd("GET").arg(&key).query(&mut redis).unwrap();
-        said.add("Redis", format!("{key} {value}"));
+        // Heartbeats are texts; requests to vendors are counted in sorted sets.
+        let kind: String = redis::cmd("TYPE").arg(&key).query(&mut redis).unwrap();
+        let values: Vec<String> = match kind.as_str() {
+            "string" => vec![redis::cmd("GET").arg(&key).query(&mut redis).unwrap()],
+            "zset" => redis::cmd("ZRANGE").arg(&key).arg(0).arg(-1).query(&mut redis).unwrap(),
+            other => panic!("{key} is a {other}"),
+        };
+        said.add("Redis", format!("{key} {values:?}"));
     }
     for (topic, partitions) in [("dlq", 1), ("notifications", 1), ("market", 3), ("control", 2)] {
         let records = scene.broker.records(&format!("{}.{topic}", scene.name), partitions);

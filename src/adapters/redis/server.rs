@@ -183,6 +183,9 @@ impl RedisServer {
         if is_login {
             return format!("{text}; check {section}.user and {section}.password in the configuration");
         }
+        if error.is_connection_refusal() {
+            return format!("{text}; check {section}.host and {section}.port in the configuration");
+        }
         // A server that expects TLS takes the first bytes for a broken message and closes the connection.
         if self.tls.is_none() && (error.is_connection_dropped() || text.contains("unexpected end of file")) {
             return format!("{text}; if the server uses TLS on this port, set {section}.tls");
@@ -192,11 +195,7 @@ impl RedisServer {
                 "{text}; if the server does not use TLS on this port, see {section}.tls and {section}.port"
             );
         }
-        let text = with_advice(section, text);
-        if error.is_io_error() && !text.contains(section) {
-            return format!("{text}; check {section}.host and {section}.port in the configuration");
-        }
-        text
+        with_advice(section, text)
     }
 }
 
