@@ -53,7 +53,8 @@ pub struct SourceAlert {
     /// How many of the failures are refused logins, by source.
     refusals: BTreeMap<&'static str, u64>,
     subjects: BTreeSet<Subject>,
-    commands: BTreeSet<&'static str>,
+    /// The command; all failures are of the same one.
+    command: &'static str,
     last: Option<SourceError>,
 }
 
@@ -61,7 +62,7 @@ impl SourceAlert {
     /// Records a permanently failed fetch of a command.
     pub fn failed(&mut self, command: &'static str, subject: Subject, error: SourceError, max_shown: usize) {
         self.num_failed += 1;
-        self.commands.insert(command);
+        self.command = command;
         if error.kind.is_refused_login() {
             *self.refusals.entry(error.source_name).or_default() += 1;
         }
@@ -87,7 +88,7 @@ impl SourceAlert {
     /// Records a successful task of a command.
     pub fn succeeded(&mut self, command: &'static str) {
         self.num_done += 1;
-        self.commands.insert(command);
+        self.command = command;
     }
 
     /// The alert on the failures since the start of the interval, if one is due.
@@ -104,6 +105,7 @@ impl SourceAlert {
             content,
             fields: vec![
                 ("alert_type", "source_error".to_owned()),
+                ("task_type", self.command.to_owned()),
                 ("state", word.as_str().to_owned()),
                 ("source", error.source_name.to_owned()),
                 ("failed", self.num_failed.to_string()),
@@ -111,7 +113,7 @@ impl SourceAlert {
             ],
             data: json!({
                 "alert_type": "source_error",
-                "task_type": self.task_type(),
+                "task_type": self.command,
                 "state": word.as_str(),
                 "resolved": false,
                 "expected": self.num_failed + self.num_done,
@@ -134,13 +136,8 @@ impl SourceAlert {
         };
         (self.num_failed, self.num_done, self.last) = (0, 0, None);
         self.subjects.clear();
-        self.commands.clear();
         self.refusals.clear();
         messages
-    }
-
-    fn task_type(&self) -> String {
-        self.commands.iter().copied().collect::<Vec<_>>().join(",")
     }
 
     fn recovery(&self) -> Notification {
@@ -149,11 +146,15 @@ impl SourceAlert {
             kind: "data_collection_alert",
             level: Level::Info,
             title: "数据源已恢复".to_owned(),
-            content: "all fetches of the last interval succeeded".to_owned(),
-            fields: vec![("alert_type", "source_error".to_owned()), ("state", state.to_owned())],
+            content: format!("all fetches of {} in the last interval succeeded", self.command),
+            fields: vec![
+                ("alert_type", "source_error".to_owned()),
+                ("task_type", self.command.to_owned()),
+                ("state", state.to_owned()),
+            ],
             data: json!({
                 "alert_type": "source_error",
-                "task_type": self.task_type(),
+                "task_type": self.command,
                 "state": state,
                 "resolved": true,
                 "affected_codes": [],
@@ -346,6 +347,20 @@ mod tests {
         assert_eq!(brief(trouble.end_interval(&limits, now)), "Info resolved");
         trouble.succeeded("bar_snapshot");
         assert_eq!(brief(trouble.end_interval(&limits, now)), "");
+    }
+
+    #[test]
+    fn fetched_factors_resolve_no_alert_on_bars() {
+        let (mut alerts, limits, now) = (SourceAlerts::default(), AlertSettings::default(), Instant::now());
+        let mut interval = |failed: &[&'static str], done: &[&'static str]| {
+            failed.iter().for_each(|command| alerts.failed(command, Subject::Calendar, server(), 20));
+            done.iter().for_each(|command| alerts.succeeded(command));
+            let ended = alerts.end_interval(&limits, now);
+            ended.iter().map(|alert| format!("{} {}", alert.data["task_type"], alert.data["state"])).collect::<Vec<_>>()
+        };
+        assert_eq!(interval(&["bar_snapshot"], &[]), [r#""bar_snapshot" "raised""#]);
+        assert_eq!(interval(&[], &["adjustfactor"]), [""; 0]);
+        assert_eq!(interval(&[], &["adjustfactor", "bar_snapshot"]), [r#""bar_snapshot" "resolved""#]);
     }
 
     #[test]
