@@ -42,7 +42,7 @@ four_workers_beat() {
 operators_commands_answer() {
   compose run --rm --no-deps -T data-worker config check --connect >"$work/said" 2>&1 || { cat "$work/said" >&2; fail 'config check --connect'; }
   compose exec -T data-worker data-worker status >"$work/said" || fail 'status'
-  (($(grep -c 'data_worker_.*running' "$work/said") == 4)) || { cat "$work/said" >&2; fail 'status does not show four running workers'; }
+  (($(grep -c '^  running ' "$work/said") == 4)) || { cat "$work/said" >&2; fail 'status does not show four running workers'; }
   compose exec -T data-worker data-worker send --wait reload >"$work/said" || { cat "$work/said" >&2; fail 'send reload'; }
 }
 
@@ -269,7 +269,7 @@ backfill_goes_on_in_another_container() {
   fi
   mv "$work/away" "$work/bars/600004.SH.daily.csv"
   backfill || { cat "$work/said" >&2; fail 'the same command again'; }
-  grep -qE ' parts, [1-9][0-9]* of them done before; journal /var/lib/data-worker/' "$work/said" || { cat "$work/said" >&2; fail 'it started from the beginning'; }
+  grep -qE ': [1-9][0-9]* of [0-9]+ trading days of a code done before; journal /var/lib/data-worker/' "$work/said" || { cat "$work/said" >&2; fail 'it started from the beginning'; }
   assert_exact 9 20 10
 }
 
