@@ -142,7 +142,8 @@ fn assert_commands_work_against(worker: &Worker) {
     let table = run(&["status", "--address", http]);
     assert!(has_line(&table, &["data_worker_standalone"]) && has_line(&table, &["running"]), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
-    assert!(run(&["reports"]).contains("job standalone bar_snapshot finished"), "the reports");
+    // A job is reported when it has been quiet for a while.
+    wait_until("the report of the job", TIMEOUT, || run(&["reports"]).contains("job standalone bar_snapshot finished"));
 }
 
 #[test]
