@@ -1,6 +1,6 @@
 // Upstream: none
 // Downstream: kit, main_job, secure_kafka
-// Role: Tests TLS and logins on all servers at once: the main job is exact, and the check tells of each server.
+// Role: Tests TLS and logins on all servers at once: the main job is exact, and the check reports on each server.
 
 use kit::certificates::{Authority, Identity, Validity};
 use kit::scene::{Scene, TIMEOUT, needs_apache_kafka};

@@ -7,6 +7,15 @@ use secrecy::ExposeSecret;
 
 use crate::config::{KafkaSection, kafka_properties};
 
+/// What a producer of commands needs, whose records may be long and must be in the topic once.
+pub const COMMAND_PRODUCER: [(&str, &str); 5] = [
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("message.timeout.ms", "10000"),
+    ("message.max.bytes", "4000000"),
+    ("linger.ms", "5"),
+];
+
 /// The configuration of a client with what the client itself needs in `own`. Properties of the user take precedence;
 /// those that must not change are refused when the configuration is read.
 pub fn client_config(section: &KafkaSection, client_id: &str, own: &[(&str, &str)]) -> ClientConfig {

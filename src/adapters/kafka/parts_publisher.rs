@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use uuid::Uuid;
 
-use crate::adapters::kafka::client_config::client_config;
+use crate::adapters::kafka::client_config::{COMMAND_PRODUCER, client_config};
 use crate::adapters::kafka::dead_letters::headers::{text, with, with_mark, with_trace};
 use crate::adapters::kafka::feed_shared::lock;
 use crate::config::KafkaSection;
@@ -146,14 +146,7 @@ impl PartsPublisher {
     }
 
     fn producer(&self, command: &RawCommand) -> KafkaResult<BaseProducer<Deliveries>> {
-        let own = [
-            ("enable.idempotence", "true"),
-            ("acks", "all"),
-            ("message.timeout.ms", "10000"),
-            ("message.max.bytes", "4000000"),
-            ("linger.ms", "5"),
-        ];
-        let mut client = client_config(&self.config, &format!("{}.parts", self.node_id), &own);
+        let mut client = client_config(&self.config, &format!("{}.parts", self.node_id), &COMMAND_PRODUCER);
         if self.config.parts_in_transaction {
             let RawCommand { topic, partition, .. } = command;
             let id = format!("{}.parts.{topic}.{partition}", self.config.group_id);

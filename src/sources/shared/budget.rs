@@ -131,13 +131,6 @@ impl From<RequestLimits> for Budget {
     }
 }
 
-impl Budget {
-    /// The same budget with another period in place of a minute, for tests with real time.
-    pub fn with_period(self, minute: Duration) -> Self {
-        Self { minute, ..self }
-    }
-}
-
 impl Spent {
     /// Drops what is older than a minute or of another day.
     fn forget(&mut self, now: Instant, today: NaiveDate, minute: Duration) {
@@ -155,6 +148,11 @@ impl Spent {
 }
 
 impl Budget {
+    /// The same budget with another period in place of a minute, for tests with real time.
+    pub fn with_period(self, minute: Duration) -> Self {
+        Self { minute, ..self }
+    }
+
     /// Takes one request to this interface from the budget. No period of a minute has more requests than allowed, by
     /// all workers of the group together. Without their counts each worker has its share.
     ///
@@ -235,6 +233,15 @@ impl Budget {
         Some(Allowance::NotBefore(due))
     }
 
+    /// The requests to this interface within the last minute and since midnight. Those of a minute are only known where
+    /// it has a limit.
+    pub fn sent(&self, interface: &'static str) -> (u32, u32) {
+        let mut counts = lock(&self.counts);
+        let Some(spent) = counts.get_mut(interface) else { return (0, 0) };
+        spent.forget(Instant::now(), shanghai_clock::today(), self.minute);
+        (spent.num_sent(), spent.sent_today)
+    }
+
     fn record(&self, interface: &'static str) {
         let mut counts = lock(&self.counts);
         let spent = counts.entry(interface).or_default();
@@ -243,19 +250,6 @@ impl Budget {
             spent.sent.push_back(Instant::now());
         }
         spent.sent_today = spent.sent_today.saturating_add(1);
-    }
-}
-
-impl Budget {
-    /// The requests to this interface within the last minute and since midnight. Those of a minute are only known where
-    /// it has a limit.
-    pub fn sent(&self, interface: &'static str) -> (u32, u32) {
-        let (now, today) = (Instant::now(), shanghai_clock::today());
-        let counts = lock(&self.counts);
-        let Some(spent) = counts.get(interface) else { return (0, 0) };
-        let recent = spent.sent.iter().filter(|time| now.duration_since(**time) < MINUTE).count();
-        let today = if spent.day == Some(today) { spent.sent_today } else { 0 };
-        (u32::try_from(recent).unwrap_or(u32::MAX), today)
     }
 }
 

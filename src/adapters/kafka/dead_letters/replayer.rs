@@ -13,7 +13,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use uuid::Uuid;
 
 use crate::adapters::kafka::admin_client::Position;
-use crate::adapters::kafka::client_config::client_config;
+use crate::adapters::kafka::client_config::{COMMAND_PRODUCER, client_config};
 use crate::adapters::kafka::dead_letters::headers::{with_mark, with_trace};
 use crate::adapters::kafka::dead_letters::letter::LetterName;
 use crate::adapters::kafka::dead_letters::replay_record::ReplayRecord;
@@ -80,14 +80,7 @@ impl Replayer {
     /// Connects, and shuts out those who replay at the same time.
     pub fn begin(config: &KafkaSection) -> Result<Self, ReplayError> {
         let in_transaction = config.parts_in_transaction;
-        let own = [
-            ("enable.idempotence", "true"),
-            ("acks", "all"),
-            ("message.timeout.ms", "10000"),
-            ("message.max.bytes", "4000000"),
-            ("linger.ms", "5"),
-        ];
-        let mut client = client_config(config, "data-worker.dlq", &own);
+        let mut client = client_config(config, "data-worker.dlq", &COMMAND_PRODUCER);
         // Whatever kafka.properties say: the longest command fits with its mark, as the broker limits the compressed
         // length.
         client.set("compression.type", "gzip");
