@@ -157,7 +157,7 @@ impl PieceFeed {
 }
 
 fn load(piece: &Piece) -> usize {
-    if piece.way == Way::ByDay { LOAD_BY_DAY } else { 1 }
+    if piece.way == Way::ByDay { LOAD_BY_DAY } else { piece.codes.len().min(MAX_LOAD) }
 }
 
 impl SettlementSink for PieceFeed {
