@@ -45,6 +45,7 @@ mod reload;
 mod reload_effects;
 mod reload_servers;
 mod reload_sources;
+mod rights;
 mod secrets;
 mod secure_failover;
 mod secure_kafka;
