@@ -1,4 +1,4 @@
-// Upstream: backfill, cli, run, standalone
+// Upstream: backfill, cli, cli::coverage, run, standalone
 // Downstream: many
 // Role: Builds the adapters of a worker or a tool from the configuration and returns them as ports.
 
@@ -14,8 +14,10 @@ use actors::ports::{
 use actors::supervisor::{Placement, WorkerParts};
 use futures_util::FutureExt;
 
+use crate::adapters::clickhouse::report_days::ClickHouseReportDays;
 use crate::adapters::clickhouse::reports::ClickHouseReports;
 use crate::adapters::clickhouse::stored_days::ClickHouseDays;
+use crate::adapters::clickhouse::stored_months::ClickHouseMonths;
 use crate::adapters::kafka::feed::KafkaFeed;
 use crate::adapters::kafka::orders::KafkaOrders;
 use crate::adapters::kafka::outbox::KafkaOutbox;
@@ -123,6 +125,16 @@ impl ServiceHub {
     /// The numbers of stored bars per day, for reading.
     pub fn stored_days(settings: &Settings) -> ClickHouseDays {
         ClickHouseDays::new(&settings.clickhouse)
+    }
+
+    /// The stored days of each month, for reading.
+    pub fn stored_months(settings: &Settings) -> ClickHouseMonths {
+        ClickHouseMonths::new(&settings.clickhouse)
+    }
+
+    /// The figures of the quality reports by day, for reading.
+    pub fn report_days(settings: &Settings) -> ClickHouseReportDays {
+        ClickHouseReportDays::new(&settings.clickhouse)
     }
 
     /// All codes of the stock list.

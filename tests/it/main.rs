@@ -8,6 +8,7 @@ mod backfill;
 mod backfill_kinds;
 mod calendar;
 mod config_cli;
+mod coverage;
 mod crash;
 mod crashes;
 mod cross_check;
