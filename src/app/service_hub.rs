@@ -9,7 +9,8 @@ use std::time::Duration;
 use actors::domain::{Code, Identity};
 use actors::market_cache::facts::FactCache;
 use actors::ports::{
-    CommandFeed, MarketSources, OrderFeed, Outbox, ReferenceStore, ReportStore, StoreError, StoreSet, Swappable,
+    AlertStore, CommandFeed, MarketSources, MemoryAlerts, OrderFeed, Outbox, ReferenceStore, ReportStore, StoreError,
+    StoreSet, Swappable,
 };
 use actors::supervisor::{Placement, WorkerParts};
 use futures_util::FutureExt;
@@ -82,6 +83,7 @@ impl ServiceHub {
             stores: services.stores.clone(),
             reference: services.reference.clone(),
             heartbeats: services.heartbeats.clone(),
+            alerts: services.alerts.clone(),
             outbox: Arc::new(outbox),
             config: config.clone(),
             placement: Placement::OwnThreads,
@@ -111,6 +113,7 @@ impl ServiceHub {
             stores: services.stores.clone(),
             reference: services.reference.clone(),
             heartbeats: Swappable::new(Arc::new(MemoryHeartbeats::default())),
+            alerts: lone_alerts(),
             outbox,
             config: nothing_to_reload(settings),
             placement: Placement::OwnThreads,
@@ -176,6 +179,7 @@ impl ServiceHub {
             })),
             reference: Swappable::new(store.clone()),
             heartbeats: Swappable::new(heartbeats.clone()),
+            alerts: lone_alerts(),
             outbox: Arc::new(outbox),
             placement: Placement::OwnThreads,
         };
@@ -198,6 +202,11 @@ impl ServiceHub {
     pub fn parts(&self) -> WorkerParts {
         self.parts.clone()
     }
+}
+
+/// The states of alerts of a worker that has no group.
+fn lone_alerts() -> Arc<Swappable<dyn AlertStore>> {
+    Swappable::new(Arc::new(MemoryAlerts::default()))
 }
 
 fn nothing_to_reload(settings: &Settings) -> Arc<NothingToReload> {

@@ -53,6 +53,7 @@ mod secure_reload;
 mod secure_servers;
 mod secure_sources;
 mod send;
+mod shared_alerts;
 mod shared_budget;
 mod signals;
 mod source_pairs;
