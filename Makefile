@@ -16,7 +16,7 @@ export COMPOSE_FILE ?= compose.yaml:compose.secure.yaml
 endif
 export WORKER_VERSION COMPOSE_ENV_FILES
 
-.PHONY: help run test crash-test simulate services bench coverage docs fmt lint check deny clean image certificates up down scale logs test-containers rust build-packages compose
+.PHONY: help run test test-page crash-test simulate services bench coverage docs fmt lint check deny clean image certificates up down scale logs test-containers rust chromium build-packages compose
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ test: rust ## installs real servers and runs all tests against them (TEST_FLAGS:
 
 simulate: rust build-packages ## simulates groups of workers with faults: N seeds (default 10000), or one with SEED=… and its log
 	@$(if $(SEED),SIMULATION_SEED=$(SEED),SIMULATION_RUNS=$(or $(N),10000)) cargo test $(CARGO_FLAGS) --test simulate no_seed -- --nocapture
+
+test-page: rust chromium ## opens the page of `data-worker coverage` in headless Chromium, clicks, renews docs/coverage.png
+	@$(SERVICES)/install.sh
+	@page=$$(mktemp -d)/coverage.html; trap 'rm -rf "$$(dirname "$$page")"' EXIT; \
+	COVERAGE_PAGE="$$page" $(SERVICES)/with_services.sh cargo test --workspace --features failpoints $(CARGO_FLAGS) \
+	  --test it -- coverage::page && tests/page/click.py "$$page" docs/coverage.png
 
 crash-test: rust ## runs N=… rounds of kills and of broken connections under load against real servers (SEED=…)
 	@$(SERVICES)/install.sh
@@ -107,6 +113,10 @@ $(COMPOSE_ENV_FILES):
 
 compose:
 	@docker compose version >/dev/null 2>&1 || { echo 'needed: Docker with Compose v2 (`docker compose`)' >&2; exit 1; }
+
+chromium:
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { echo 'needed: Chromium (CHROMIUM=program if it has another name), on Debian: apt-get install chromium' >&2; exit 1; }
+	@command -v python3 >/dev/null || { echo 'needed: python3' >&2; exit 1; }
 
 rust:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust (rust-version in Cargo.toml), see rustup or your distribution' >&2; exit 1; }

@@ -14,6 +14,7 @@ use data_worker::app::run;
 use data_worker::app::signals::StopSignals;
 use data_worker::backfill::BackfillOptions;
 use data_worker::cli::config::ConfigCommand;
+use data_worker::cli::coverage::CoverageOptions;
 use data_worker::cli::dlq::DlqCommand;
 use data_worker::cli::gaps::GapsOptions;
 use data_worker::cli::health::HealthOptions;
@@ -61,6 +62,8 @@ enum Command {
     Quality(QualityOptions),
     /// Finds trading days without stored bars and rows that should not exist; repairs them with --fill.
     Gaps(GapsOptions),
+    /// Shows as a heat map which trading days are stored, by board or code and month; --html writes it as a web page.
+    Coverage(CoverageOptions),
     /// Lists the commands that failed (dead letters), and sends them again.
     #[command(subcommand)]
     Dlq(DlqCommand),
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Reports(options) => options.run(),
         Command::Quality(options) => options.run(),
         Command::Gaps(options) => options.run(),
+        Command::Coverage(options) => options.run(),
         Command::Dlq(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Backfill(options) => options.run(),

@@ -1,4 +1,4 @@
-// Upstream: backfill, cli, run, standalone
+// Upstream: backfill, cli, cli::coverage, run, standalone
 // Downstream: many
 // Role: Builds the adapters of a worker or a tool from the configuration and returns them as ports.
 
@@ -9,13 +9,16 @@ use std::time::Duration;
 use actors::domain::{Code, Identity};
 use actors::market_cache::facts::FactCache;
 use actors::ports::{
-    CommandFeed, MarketSources, OrderFeed, Outbox, ReferenceStore, ReportStore, StoreError, StoreSet, Swappable,
+    AlertStore, CommandFeed, MarketSources, MemoryAlerts, OrderFeed, Outbox, ReferenceStore, ReportStore, StoreError,
+    StoreSet, Swappable,
 };
 use actors::supervisor::{Placement, WorkerParts};
 use futures_util::FutureExt;
 
+use crate::adapters::clickhouse::report_days::ClickHouseReportDays;
 use crate::adapters::clickhouse::reports::ClickHouseReports;
 use crate::adapters::clickhouse::stored_days::ClickHouseDays;
+use crate::adapters::clickhouse::stored_months::ClickHouseMonths;
 use crate::adapters::kafka::feed::KafkaFeed;
 use crate::adapters::kafka::orders::KafkaOrders;
 use crate::adapters::kafka::outbox::KafkaOutbox;
@@ -80,6 +83,7 @@ impl ServiceHub {
             stores: services.stores.clone(),
             reference: services.reference.clone(),
             heartbeats: services.heartbeats.clone(),
+            alerts: services.alerts.clone(),
             outbox: Arc::new(outbox),
             config: config.clone(),
             placement: Placement::OwnThreads,
@@ -109,6 +113,7 @@ impl ServiceHub {
             stores: services.stores.clone(),
             reference: services.reference.clone(),
             heartbeats: Swappable::new(Arc::new(MemoryHeartbeats::default())),
+            alerts: lone_alerts(),
             outbox,
             config: nothing_to_reload(settings),
             placement: Placement::OwnThreads,
@@ -123,6 +128,16 @@ impl ServiceHub {
     /// The numbers of stored bars per day, for reading.
     pub fn stored_days(settings: &Settings) -> ClickHouseDays {
         ClickHouseDays::new(&settings.clickhouse)
+    }
+
+    /// The stored days of each month, for reading.
+    pub fn stored_months(settings: &Settings) -> ClickHouseMonths {
+        ClickHouseMonths::new(&settings.clickhouse)
+    }
+
+    /// The figures of the quality reports by day, for reading.
+    pub fn report_days(settings: &Settings) -> ClickHouseReportDays {
+        ClickHouseReportDays::new(&settings.clickhouse)
     }
 
     /// All codes of the stock list.
@@ -164,6 +179,7 @@ impl ServiceHub {
             })),
             reference: Swappable::new(store.clone()),
             heartbeats: Swappable::new(heartbeats.clone()),
+            alerts: lone_alerts(),
             outbox: Arc::new(outbox),
             placement: Placement::OwnThreads,
         };
@@ -186,6 +202,11 @@ impl ServiceHub {
     pub fn parts(&self) -> WorkerParts {
         self.parts.clone()
     }
+}
+
+/// The states of alerts of a worker that has no group.
+fn lone_alerts() -> Arc<Swappable<dyn AlertStore>> {
+    Swappable::new(Arc::new(MemoryAlerts::default()))
 }
 
 fn nothing_to_reload(settings: &Settings) -> Arc<NothingToReload> {

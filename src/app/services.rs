@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::domain::random_id::random_uuid;
-use actors::ports::{HeartbeatStore, MarketSources, ReferenceStore, StoreSet, Swappable};
+use actors::ports::{AlertStore, HeartbeatStore, MarketSources, ReferenceStore, StoreSet, Swappable};
 
 use crate::adapters::clickhouse::bars::ClickHouseBars;
 use crate::adapters::clickhouse::factors::ClickHouseFactors;
 use crate::adapters::clickhouse::reports::ClickHouseReports;
 use crate::adapters::clickhouse::ticks::ClickHouseTicks;
 use crate::adapters::mysql::store::MySqlReference;
+use crate::adapters::redis::alerts::RedisAlerts;
 use crate::adapters::redis::heartbeat::RedisHeartbeats;
 use crate::adapters::redis::request_counts::{Priority, RequestCounts};
 use crate::app::source_change::concerned;
@@ -51,6 +52,7 @@ pub struct Services {
     priority: Priority,
     pub(super) reference: Arc<Swappable<dyn ReferenceStore>>,
     pub(super) heartbeats: Arc<Swappable<dyn HeartbeatStore>>,
+    pub(super) alerts: Arc<Swappable<dyn AlertStore>>,
 }
 
 impl Services {
@@ -71,6 +73,7 @@ impl Services {
             priority,
             reference: Swappable::new(Arc::new(MySqlReference::new(&settings.mysql))),
             heartbeats: Swappable::new(Arc::new(heartbeats)),
+            alerts: Swappable::new(Arc::new(RedisAlerts::new(&settings.redis, &settings.kafka.group_id))),
         })
     }
 
@@ -113,7 +116,10 @@ impl Services {
                 // Counts in another Redis are others, and the members must be known there.
                 let counts = || RequestCounts::new(&settings.redis, &self.member, self.priority);
                 let counts = heartbeats.is_some().then(counts);
-                Ok(Exchange { services: self.clone(), stores, sources, reference, heartbeats, counts })
+                let alerts =
+                    || Arc::new(RedisAlerts::new(&settings.redis, &settings.kafka.group_id)) as Arc<dyn AlertStore>;
+                let alerts = heartbeats.is_some().then(alerts);
+                Ok(Exchange { services: self.clone(), stores, sources, reference, heartbeats, alerts, counts })
             }
             (stores, sources, reference, heartbeats) => {
                 let reasons = [stores.err(), sources.err(), reference.err(), heartbeats.err()];
@@ -189,13 +195,14 @@ pub struct Exchange {
     sources: Option<Arc<dyn MarketSources>>,
     reference: Option<Arc<dyn ReferenceStore>>,
     heartbeats: Option<Arc<dyn HeartbeatStore>>,
+    alerts: Option<Arc<dyn AlertStore>>,
     counts: Option<Arc<RequestCounts>>,
 }
 
 impl Exchange {
     /// Makes the new backends active.
     pub fn install(self) {
-        let Self { services, stores, sources, reference, heartbeats, counts } = self;
+        let Self { services, stores, sources, reference, heartbeats, alerts, counts } = self;
         if let Some(counts) = counts {
             services.quotas.share(counts);
         }
@@ -211,6 +218,9 @@ impl Exchange {
         }
         if let Some(heartbeats) = heartbeats {
             services.heartbeats.exchange(heartbeats);
+        }
+        if let Some(alerts) = alerts {
+            services.alerts.exchange(alerts);
         }
     }
 }

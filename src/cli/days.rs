@@ -1,7 +1,8 @@
-// Upstream: backfill, gaps, reports
-// Downstream: none
-// Role: Reads days in both forms that commands and messages use, and times relative to now.
+// Upstream: backfill, cli::coverage, gaps, reports
+// Downstream: actors
+// Role: Reads days and frequencies on the command line.
 
+use actors::domain::Frequency;
 use chrono::NaiveDate;
 
 /// Parses a day, as `2024-01-31` or `20240131`, the two forms of commands in Kafka.
@@ -9,6 +10,11 @@ pub fn day(text: &str) -> Result<NaiveDate, String> {
     let compact = NaiveDate::parse_from_str(text, "%Y%m%d").ok().filter(|_| text.len() == 8);
     let day = compact.or_else(|| text.parse().ok());
     day.ok_or_else(|| format!("`{text}` is not a day; use a form such as 2024-01-31 or 20240131"))
+}
+
+/// Parses the name of a frequency.
+pub fn frequency(text: &str) -> Result<Frequency, String> {
+    Frequency::named(text).ok_or_else(|| format!("`{text}` is not one of 1d, 1m, 5m, 15m, 30m, 60m"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-// Upstream: cli::dlq, config, gaps, quality, reports, status
+// Upstream: many
 // Downstream: cli
 // Role: Folds long lines of tables at the width of a terminal; a pipe gets them as they are.
 

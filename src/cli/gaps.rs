@@ -4,23 +4,21 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actors::domain::expected_rows::last_expected_day;
 use actors::domain::gaps::{GapSearch, Gaps, Repair, runs};
 use actors::domain::{Code, DateRange, Frequency, MarketFacts, counted_len, shanghai_clock};
-use actors::fetcher::suspensions::{SharedBy, Suspensions};
-use actors::ports::{DataKind, MarketSource, SourceError, SourceErrorKind};
 use chrono::{Days, NaiveDate};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::days::day;
+use super::days::{day, frequency};
 use super::fold::print_folded;
 use super::follow::{EXIT_NO_OUTCOME, Follower};
 use super::send::command_topic;
+use super::suspended::Suspended;
 use super::{block_on, load, print};
 use crate::adapters::kafka::admin_client::{AdminClient, AdminClientError};
 use crate::app::service_hub::ServiceHub;
@@ -29,20 +27,11 @@ use crate::config::{KafkaSection, Settings};
 /// Exit code for gaps without `--fill`; 2 is the exit code for invalid arguments.
 const EXIT_GAPS: u8 = 3;
 
-/// Number of securities from which on the suspensions of whole years are requested for all of them together.
-const MIN_SHARING: usize = 20;
-
 /// Number of codes per query: thirty years of days of these codes are about 10 MB and take the server some seconds.
 const CODES_PER_QUERY: usize = 100;
 
 /// Maximum number of day ranges in one output line.
 const MAX_NAMED: usize = 10;
-
-/// Longest rate limit that the command waits for: one per minute. An hourly or daily limit is an error.
-const LONGEST_LIMIT: Duration = Duration::from_secs(60);
-
-const NO_SUSPENSION_SOURCE: &str = "no source in sources.bars reports suspensions: baostock and tdx do, and tushare if the \
-     account may call suspend_d";
 
 /// Maximum age of the cached facts: longer than the command runs.
 const MAX_FACT_AGE: Duration = Duration::from_secs(86_400);
@@ -83,10 +72,6 @@ pub struct GapsOptions {
     /// Maximum wait in seconds.
     #[arg(long, default_value_t = 3_600)]
     timeout: u64,
-}
-
-fn frequency(text: &str) -> Result<Frequency, String> {
-    Frequency::named(text).ok_or_else(|| format!("`{text}` is not one of 1d, 1m, 5m, 15m, 30m, 60m"))
 }
 
 /// The form in which a search prints its findings.
@@ -187,8 +172,7 @@ impl GapsOptions {
             end: self.end.unwrap_or(NaiveDate::MAX).min(shanghai_clock::today()),
         };
         let days = ServiceHub::stored_days(settings);
-        let shared = if codes.len() < MIN_SHARING { SharedBy::Days } else { SharedBy::ManyTasks(range) };
-        let suspended = self.except_suspended.then(|| Suspended::of(settings)).transpose()?;
+        let suspended = self.except_suspended.then(|| Suspended::of(settings, codes.len(), range)).transpose()?;
         let start = self.start.unwrap_or(DateRange::FIRST_TRADING_DAY);
         let calendar_end = facts.calendar.end_within(DateRange { start, end }).filter(|_| start <= end);
         let mut found = Found { num_codes: codes.len(), calendar_end, ..Found::default() };
@@ -198,7 +182,7 @@ impl GapsOptions {
             for code in codes {
                 let mut gaps = look.find(*code, stored.get(code).map_or(&[], Vec::as_slice));
                 if let Some(suspended) = &suspended {
-                    suspended.leave_out(*code, &mut gaps, shared).await?;
+                    suspended.leave_out(*code, &mut gaps.missing).await?;
                 }
                 if gaps.is_empty() {
                     continue;
@@ -256,50 +240,6 @@ impl GapsOptions {
             "span_id": null,
         })
         .to_string()
-    }
-}
-
-/// Suspensions as reported by the sources.
-struct Suspended {
-    sources: Vec<Arc<dyn MarketSource>>,
-    reported: Suspensions,
-}
-
-impl Suspended {
-    fn of(settings: &Settings) -> Result<Self, ExitCode> {
-        match ServiceHub::market_sources(settings) {
-            Ok(sources) => Ok(Self { sources: sources.of(DataKind::Bars), reported: Suspensions::default() }),
-            Err(error) => {
-                eprintln!("{error}");
-                Err(ExitCode::FAILURE)
-            }
-        }
-    }
-
-    /// Removes suspended days from the missing days. Waits for rate limits of up to [`LONGEST_LIMIT`].
-    async fn leave_out(&self, code: Code, gaps: &mut Gaps, shared: SharedBy) -> Result<(), ExitCode> {
-        if gaps.missing.is_empty() {
-            return Ok(());
-        }
-        loop {
-            let failed = match self.reported.among(&self.sources, code, &gaps.missing, shared).await {
-                Ok(Some(suspended)) => {
-                    gaps.missing.retain(|day| suspended.binary_search(day).is_err());
-                    return Ok(());
-                }
-                Err(SourceError { kind: SourceErrorKind::RateLimited { retry_after, message }, .. })
-                    if retry_after <= LONGEST_LIMIT =>
-                {
-                    eprintln!("{message}; retrying in {retry_after:?}");
-                    tokio::time::sleep(retry_after).await;
-                    continue;
-                }
-                Err(error) => error.to_string(),
-                Ok(None) => NO_SUSPENSION_SOURCE.to_owned(),
-            };
-            eprintln!("{failed}");
-            return Err(ExitCode::FAILURE);
-        }
     }
 }
 

@@ -14,6 +14,8 @@ mod ask;
 /// `data-worker config …`.
 pub mod config;
 mod connect;
+/// `data-worker coverage`.
+pub mod coverage;
 /// Days on the command line.
 pub mod days;
 /// `data-worker dlq …`.
@@ -34,6 +36,7 @@ pub mod reports;
 pub mod send;
 /// `data-worker status`.
 pub mod status;
+mod suspended;
 mod validate;
 
 /// Loads the configuration of a command. On failure prints the problems and returns the exit code.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 use actors::domain::Identity;
-use actors::ports::{HeartbeatStore, MarketSources, ReferenceStore, StoreSet, Swappable};
+use actors::ports::{AlertStore, HeartbeatStore, MarketSources, MemoryAlerts, ReferenceStore, StoreSet, Swappable};
 use actors::settings::ActorSettings;
 use actors::simulation::{FixedConfig, ModelHeartbeats, ModelReference, ModelSource, ModelSources, ModelStore};
 use actors::supervision::{RestartPolicy, StatusBoard};
@@ -34,6 +34,8 @@ pub struct Surroundings {
     pub reference: Arc<ModelReference>,
     /// The producer.
     pub outbox: Arc<SimulatedOutbox>,
+    /// The states of alerts.
+    pub alerts: Arc<MemoryAlerts>,
     /// The settings of each worker.
     pub settings: ActorSettings,
 }
@@ -69,6 +71,7 @@ impl Worker {
             stores: stores.clone(),
             reference: Swappable::new(around.reference.clone() as Arc<dyn ReferenceStore>),
             heartbeats: Swappable::new(Arc::new(ModelHeartbeats::default()) as Arc<dyn HeartbeatStore>),
+            alerts: Swappable::new(around.alerts.clone() as Arc<dyn AlertStore>),
             outbox: around.outbox.clone(),
             placement: Placement::OneThread,
         };

@@ -106,7 +106,7 @@ impl Run {
         broker.note_days(market.num_days);
         let reference = Arc::new(ModelReference::default());
         let settings = scenario.settings.clone();
-        let around = Surroundings { broker, source, store, reference, outbox, settings };
+        let around = Surroundings { broker, source, store, reference, outbox, alerts: Arc::default(), settings };
         let num_workers = scenario.num_workers;
         let workers = (0..num_workers).map(|number| Some(Worker::start(&name(number), &around))).collect();
         Self {

@@ -1,4 +1,4 @@
-// Upstream: data_worker, fetcher, gaps, validator, validator::rules
+// Upstream: coverage, data_worker, fetcher, gaps, validator, validator::rules
 // Downstream: calendar, frequency, market_facts, task
 // Role: The number of rows that a source should return, according to the trading calendar.
 
@@ -108,6 +108,11 @@ pub fn last_closed_day(now: NaiveDateTime) -> NaiveDate {
 /// The last day whose rows are expected at `now` (Shanghai wall clock).
 pub fn last_expected_day(now: NaiveDateTime) -> NaiveDate {
     if now.time() >= VENDOR_DATA_READY { now.date() } else { now.date().pred_opt().unwrap_or(now.date()) }
+}
+
+/// The trading days that ended early.
+pub fn short_days() -> impl Iterator<Item = NaiveDate> {
+    SHORT_DAYS.into_iter().filter_map(|(day, _)| day)
 }
 
 /// The minimum number of rows of a trading day.

@@ -1,4 +1,4 @@
-// Upstream: data_worker
+// Upstream: coverage, data_worker
 // Downstream: code, expected_rows, frequency, market_facts, task
 // Role: Finds missing, partial, duplicate and unexpected stored bars of a security, by calendar and listing.
 

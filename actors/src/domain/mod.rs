@@ -28,6 +28,8 @@ pub mod command_part;
 mod command_tests;
 /// Numbers with their nouns.
 pub mod count_text;
+/// The stored days of a security by month.
+pub mod coverage;
 /// The number of rows a source should return.
 pub mod expected_rows;
 /// Bar frequencies.
@@ -42,6 +44,8 @@ pub mod known_days;
 pub mod market_facts;
 /// Fields of a control message.
 pub mod message;
+/// Calendar months.
+pub mod month;
 /// Notifications to people.
 pub mod notification;
 /// Operator orders to running workers.

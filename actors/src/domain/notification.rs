@@ -3,6 +3,7 @@
 // Role: A notification to people, in one JSON form for both the spec's reader and Ginkgo's NotificationWorker.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Discord's documented limits of an embed, in characters, and of its fields. A message beyond one of them is refused
@@ -24,7 +25,8 @@ const MIN_CONTENT: usize = 1_000;
 const NOTHING: &str = "-";
 
 /// The severity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Informational.
     Info,

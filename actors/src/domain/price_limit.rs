@@ -1,4 +1,4 @@
-// Upstream: security_kind, validator, validator::rules
+// Upstream: data_worker, security_kind, validator, validator::rules
 // Downstream: code
 // Role: Daily price limits by board and date, in whole fen.
 

@@ -1,4 +1,4 @@
-// Upstream: validator::rules
+// Upstream: data_worker, validator::rules
 // Downstream: code, price_limit
 // Role: The kind of a security by its exchange and number, and which market rules hold for it.
 

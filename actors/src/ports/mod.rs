@@ -5,6 +5,8 @@
 //! Each adapter in the crate `ginkgo-data-worker` implements one of these traits. An error message names the failed
 //! operation, the place and the value, and says what to do about it.
 
+/// The states of alerts.
+mod alert_store;
 /// The store of bars.
 mod bar_store;
 /// Rows that are written by one INSERT.
@@ -46,6 +48,7 @@ mod swappable;
 /// The store of ticks.
 mod tick_store;
 
+pub use alert_store::{AlertStore, AlertStoreError, MemoryAlerts};
 pub use bar_store::{BarBatch, BarStore, IdentifiedBar, KeySpan, StoredBar, StoredKeys};
 pub use batch::Batch;
 pub use command_feed::{CommandFeed, FeedError, FeedState, OldestCommand, PartitionState};

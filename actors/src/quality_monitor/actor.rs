@@ -11,17 +11,20 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 
 use crate::domain::clock::utc_now;
-use crate::domain::{JobKey, Notification, QualityReport, QualitySummary};
+use crate::domain::{JobKey, Lifecycle, Notification, QualityReport, QualitySummary};
 use crate::notifications::{publish, publish_text};
 use crate::pipeline::{BackgroundWriter, TaskError};
-use crate::ports::{LogBroken, Outbox};
+use crate::ports::{AlertStore, LogBroken, Outbox, Swappable};
+use crate::quality_monitor::alert_book::AlertBook;
+use crate::quality_monitor::alert_draft::AlertDraft;
 use crate::quality_monitor::calendar_alert::CalendarAlert;
-use crate::quality_monitor::failure_alerts::{SourceAlerts, StoreAlerts, log_alert, refusal_alert};
+use crate::quality_monitor::failure_alerts::{SourceAlerts, log_alert, refusal_alert};
 use crate::quality_monitor::health_alert::HealthAlert;
 use crate::quality_monitor::jobs::{EndedJob, OpenJobs};
 use crate::quality_monitor::outcomes::Outcomes;
 use crate::quality_monitor::refused_source_alert::RefusedSourceAlerts;
-use crate::quality_monitor::threshold_alerts::QualityAlerts;
+use crate::quality_monitor::store_alerts::StoreAlerts;
+use crate::quality_monitor::threshold_alerts::threshold_alerts;
 use crate::quality_monitor::{
     CommandEnded, CommandRefused, JobCommandBegun, JobCommandEnded, PublishPending, Recorded, StoreFailing,
     StoreRecovered, TaskFailed, TaskFinished,
@@ -53,7 +56,7 @@ pub struct QualityMonitor {
     by_command: BTreeMap<&'static str, QualitySummary>,
     summary_since: DateTime<Utc>,
     jobs: OpenJobs,
-    alerts: QualityAlerts,
+    book: Arc<AlertBook>,
     sources: SourceAlerts,
     /// Whether a check of the failures is scheduled.
     is_gathering: bool,
@@ -98,14 +101,17 @@ impl Refusals {
 }
 
 impl QualityMonitor {
-    /// Creates a monitor that publishes through `outbox` and stores reports through `kept`.
+    /// Creates a monitor that publishes through `outbox`, stores reports through `kept`, and shares the states of alerts
+    /// through `alerts`.
     pub fn new(
         vitals: Vitals,
         settings: Arc<ActorSettings>,
         outbox: Arc<dyn Outbox>,
         kept: BackgroundWriter<QualityReport>,
         node_id: Arc<str>,
+        alerts: Arc<Swappable<dyn AlertStore>>,
     ) -> Self {
+        let book = Arc::new(AlertBook::new(alerts, outbox.clone(), node_id.clone()));
         Self {
             vitals,
             settings,
@@ -116,7 +122,7 @@ impl QualityMonitor {
             by_command: BTreeMap::new(),
             summary_since: utc_now(),
             jobs: OpenJobs::default(),
-            alerts: QualityAlerts::default(),
+            book,
             sources: SourceAlerts::default(),
             is_gathering: false,
             stores: StoreAlerts::default(),
@@ -130,9 +136,15 @@ impl QualityMonitor {
 
     fn schedule_summary(&self, ctx: &mut Context<Self>) {
         ctx.run_later(ms(self.settings.quality.report_interval_ms), |monitor, ctx| {
-            monitor.take_summary().into_iter().for_each(|messages| monitor.send(messages));
-            let settled = monitor.stores.settle(&monitor.settings.quality.alerts, Instant::now());
-            settled.into_iter().for_each(|messages| monitor.send(messages));
+            let (alerts, report) = monitor.take_summary();
+            let (book, window) = (monitor.book.clone(), monitor.window());
+            actix_rt::spawn(async move {
+                for alert in alerts {
+                    book.tell(alert, window).await;
+                }
+                book.settle(window).await;
+            });
+            report.into_iter().for_each(|report| monitor.send(report));
             monitor.schedule_summary(ctx);
         });
     }
@@ -148,13 +160,18 @@ impl QualityMonitor {
     /// The health is what the last heartbeat reported.
     fn report_health(&mut self) {
         let reason = self.vitals.board().failure_of_worker();
-        let alert = self.health.judge(reason.as_deref(), &self.settings.quality.alerts, Instant::now());
-        alert.into_iter().for_each(|alert| self.send(alert));
+        // What is wrong with a worker that starts is not known yet.
+        if reason.is_none() && self.vitals.board().lifecycle() != Lifecycle::Running {
+            return;
+        }
+        let limits = &self.settings.quality.alerts;
+        let alert = self.health.judge(&self.node_id, reason.as_deref(), limits, Instant::now());
+        alert.into_iter().for_each(|alert| self.tell(alert));
     }
 
     fn report_calendar(&mut self) {
         let alert = self.calendar.judge(self.vitals.board().calendar_days_left());
-        alert.into_iter().for_each(|alert| self.send(alert));
+        alert.into_iter().for_each(|alert| self.tell(alert));
     }
 
     fn report_refused_sources(&mut self) {
@@ -162,24 +179,25 @@ impl QualityMonitor {
         // Their failed fetches are part of this alert, and raise no second one.
         refused.iter().for_each(|source| self.sources.forget_refusals(source.name));
         let alerts = self.refused_sources.judge(&refused, &self.settings.quality.alerts, Instant::now());
-        alerts.into_iter().for_each(|alert| self.send(alert));
+        alerts.into_iter().for_each(|alert| self.tell(alert));
     }
 
-    /// The report of the interval and the alerts that it raises or resolves. Empty if there was no activity.
-    fn take_summary(&mut self) -> Vec<Notification> {
-        let (now, instant) = (utc_now(), Instant::now());
+    /// What the interval says about alerts, and its report. Nothing if there was no activity.
+    fn take_summary(&mut self) -> (Vec<AlertDraft>, Option<Notification>) {
+        self.report_refused_sources();
+        let now = utc_now();
         let since = std::mem::replace(&mut self.summary_since, now);
         let (summary, by_command) = (std::mem::take(&mut self.summary), std::mem::take(&mut self.by_command));
         let limits = &self.settings.quality.alerts;
-        let of_sources = self.sources.end_interval(limits, instant);
+        let mut alerts = self.sources.end_interval(limits);
+        alerts.extend(self.stores.end_interval(limits));
         if summary.is_empty() {
-            return of_sources;
+            return (alerts, None);
         }
-        let judge = |summary| self.alerts.judge(summary, &self.settings.quality, instant);
-        let mut messages: Vec<Notification> = by_command.values().flat_map(judge).collect();
-        messages.extend(of_sources);
-        messages.push(self.keep(QualityReport::new(&self.node_id, None, since, now, summary)));
-        messages
+        alerts.extend(by_command.values().flat_map(|summary| threshold_alerts(summary, &self.settings.quality)));
+        let answered = summary.sources.iter().filter(|(_, figures)| figures.calls > figures.failures);
+        alerts.extend(self.refused_sources.answered(answered.map(|(source, _)| source), limits));
+        (alerts, Some(self.keep(QualityReport::new(&self.node_id, None, since, now, summary))))
     }
 
     fn report_job(&self, job: EndedJob) -> Notification {
@@ -197,15 +215,29 @@ impl QualityMonitor {
         messages
     }
 
+    /// How long what another worker has seen of a cause keeps an alert open: until it must have seen that it is gone.
+    fn window(&self) -> Duration {
+        2 * ms(self.settings.quality.report_interval_ms)
+    }
+
+    fn tell(&self, alert: AlertDraft) {
+        let (book, window) = (self.book.clone(), self.window());
+        actix_rt::spawn(async move { book.tell(alert, window).await });
+    }
+
     fn send(&self, notification: Notification) {
         let (outbox, node_id) = (self.outbox.clone(), self.node_id.clone());
-        actix_rt::spawn(async move { publish(outbox.as_ref(), &node_id, &notification).await });
+        actix_rt::spawn(async move {
+            publish(outbox.as_ref(), &node_id, &notification).await;
+        });
     }
 
     fn send_outcomes(&mut self) {
         for message in self.outcomes.take(&self.node_id, utc_now()) {
             let outbox = self.outbox.clone();
-            actix_rt::spawn(async move { publish_text(outbox.as_ref(), &message).await });
+            actix_rt::spawn(async move {
+                publish_text(outbox.as_ref(), &message).await;
+            });
         }
     }
 
@@ -218,6 +250,16 @@ impl QualityMonitor {
         if let Some(summary) = self.jobs.summary(job) {
             add(summary, &self.settings);
         }
+    }
+}
+
+/// The kind of data that a command writes, as alerts on stores name it.
+fn store_of(command: &str) -> &'static str {
+    match command {
+        "adjustfactor" => "factors",
+        "tick" => "ticks",
+        "stockinfo" | "trade_day" => "lists",
+        _ => "bars",
     }
 }
 
@@ -281,6 +323,9 @@ impl Handler<TaskFinished> for QualityMonitor {
         if report.counts.not_offered == 0 {
             self.sources.succeeded(job.command);
         }
+        if report.counts.written + report.counts.replaced > 0 {
+            self.stores.wrote(store_of(job.command));
+        }
         self.add(&job, |summary, settings| {
             summary.add_finished(subject, &report, delay, &settings.quality);
             summary.sources.add(&sources);
@@ -305,8 +350,8 @@ impl Handler<TaskFailed> for QualityMonitor {
             ctx.run_later(GATHER, |monitor, _| {
                 monitor.is_gathering = false;
                 monitor.report_refused_sources();
-                let messages = monitor.sources.judge(&monitor.settings.quality.alerts, Instant::now());
-                messages.into_iter().for_each(|alert| monitor.send(alert));
+                let alerts = monitor.sources.judge(&monitor.settings.quality.alerts);
+                alerts.into_iter().for_each(|alert| monitor.tell(alert));
             });
         }
     }
@@ -354,8 +399,8 @@ impl Handler<StoreFailing> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: StoreFailing, _ctx: &mut Self::Context) {
-        let messages = self.stores.failing(&message, &self.settings.quality.alerts, Instant::now());
-        messages.into_iter().for_each(|alert| self.send(alert));
+        let alert = self.stores.failing(message, &self.settings.quality.alerts);
+        self.tell(alert);
     }
 }
 
@@ -363,8 +408,8 @@ impl Handler<StoreRecovered> for QualityMonitor {
     type Result = ();
 
     fn handle(&mut self, message: StoreRecovered, _ctx: &mut Self::Context) {
-        let messages = self.stores.recovered(message, &self.settings.quality.alerts, Instant::now());
-        messages.into_iter().for_each(|alert| self.send(alert));
+        let alert = self.stores.recovered(message, &self.settings.quality.alerts);
+        self.tell(alert);
     }
 }
 
@@ -375,12 +420,17 @@ impl Handler<PublishPending> for QualityMonitor {
         let mut left: Vec<Notification> = self.refusals.take().into_iter().collect();
         let ended = self.jobs.take_left();
         left.extend(ended.into_iter().map(|job| self.report_job(job)));
-        left.extend(self.take_summary());
+        let (alerts, report) = self.take_summary();
+        left.extend(report);
+        let (book, window) = (self.book.clone(), self.window());
         let (outbox, node_id) = (self.outbox.clone(), self.node_id.clone());
         let outcomes = self.outcomes.take(&node_id, utc_now());
         Box::pin(async move {
             for message in outcomes {
                 publish_text(outbox.as_ref(), &message).await;
+            }
+            for alert in alerts {
+                book.tell(alert, window).await;
             }
             for notification in left {
                 publish(outbox.as_ref(), &node_id, &notification).await;

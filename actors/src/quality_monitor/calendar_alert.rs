@@ -1,31 +1,28 @@
 // Upstream: actor
-// Downstream: alert_state, domain
+// Downstream: alert_draft, alert_state, domain
 // Role: The alert on a trading calendar that ends soon or has ended.
 
 use serde_json::json;
 
 use crate::domain::calendar::CALENDAR_NOTICE_DAYS;
 use crate::domain::{Level, Notification, counted};
+use crate::quality_monitor::alert_draft::AlertDraft;
 use crate::quality_monitor::alert_state::AlertTransition;
 
-/// The state of the alert: the last reported level; `None` while no alert is open. The condition lasts for weeks, so it
-/// is not repeated.
+/// The level at the last look at the state of the alert. The condition lasts for weeks, so it is not repeated.
 #[derive(Debug, Default)]
-pub struct CalendarAlert(Option<Level>);
+pub struct CalendarAlert(Option<Option<Level>>);
 
 impl CalendarAlert {
-    /// The alert to send, given the days to the end of the calendar; `None` if the calendar is not read yet.
-    pub fn judge(&mut self, days_left: Option<i64>) -> Option<Notification> {
+    /// The alert, given the days to the end of the calendar. `None` while nothing is new, or the calendar is not read yet.
+    pub fn judge(&mut self, days_left: Option<i64>) -> Option<AlertDraft> {
         let days_left = days_left?;
         let level = level(days_left);
-        let transition = match (self.0, level) {
-            (None, Some(_)) => AlertTransition::Raised,
-            (Some(before), Some(now)) if now > before => AlertTransition::Escalated,
-            (Some(_), None) => AlertTransition::Resolved,
-            _ => return None,
-        };
-        self.0 = level;
-        Some(alert(days_left, level.unwrap_or(Level::Info), transition))
+        if self.0.replace(level) == Some(level) {
+            return None;
+        }
+        let words = move |transition| alert(days_left, level.unwrap_or(Level::Info), transition);
+        Some(AlertDraft::new("calendar_ends", level, None, words))
     }
 }
 
@@ -76,12 +73,13 @@ fn alert(days_left: i64, level: Level, transition: AlertTransition) -> Notificat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quality_monitor::alert_draft::LoneAlerts;
 
     #[test]
     fn is_raised_once_escalated_at_the_end_and_resolved() {
-        let mut alert = CalendarAlert::default();
+        let (mut alert, mut alerts) = (CalendarAlert::default(), LoneAlerts::default());
         let mut at = |days_left| {
-            let sent: Option<Notification> = alert.judge(days_left);
+            let sent = alerts.tell(alert.judge(days_left), 0).pop();
             sent.map(|sent| format!("{:?} {} {}", sent.level, sent.data["state"], sent.content).replace('"', ""))
         };
         assert_eq!(at(None), None, "not read yet");

@@ -1,16 +1,15 @@
 // Upstream: actor, message_kinds_tests
-// Downstream: alert_state, domain, messages, ports, settings
-// Role: Alerts on operational failures: failed fetches, failed stores and rejected commands.
+// Downstream: alert_draft, alert_state, domain, ports, settings
+// Role: Alerts on operational failures: failed fetches, rejected commands, replaced topics.
 
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::time::Instant;
 
 use serde_json::json;
 
 use crate::domain::{Level, Notification, Subject, counted};
 use crate::ports::{SourceError, SourceErrorKind};
-use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
-use crate::quality_monitor::{StoreFailing, StoreRecovered};
+use crate::quality_monitor::alert_draft::AlertDraft;
+use crate::quality_monitor::alert_state::AlertTransition;
 use crate::settings::{AlertSettings, ms};
 
 /// The alerts on failed fetches. Each command has its own: fetched factors do not resolve an alert on bars.
@@ -34,20 +33,19 @@ impl SourceAlerts {
     }
 
     /// The alerts on the failures since the start of the interval that are due.
-    pub fn judge(&mut self, limits: &AlertSettings, now: Instant) -> Vec<Notification> {
-        self.0.values_mut().filter_map(|alert| alert.judge(limits, now)).collect()
+    pub fn judge(&self, limits: &AlertSettings) -> Vec<AlertDraft> {
+        self.0.values().filter_map(|alert| alert.judge(limits)).collect()
     }
 
     /// Ends the interval.
-    pub fn end_interval(&mut self, limits: &AlertSettings, now: Instant) -> Vec<Notification> {
-        self.0.values_mut().filter_map(|alert| alert.end_interval(limits, now)).collect()
+    pub fn end_interval(&mut self, limits: &AlertSettings) -> Vec<AlertDraft> {
+        self.0.values_mut().filter_map(|alert| alert.end_interval(limits)).collect()
     }
 }
 
 /// Fetches of one command in the current interval that failed permanently, and their alert.
 #[derive(Debug, Default)]
 pub struct SourceAlert {
-    state: AlertState,
     num_failed: u64,
     num_done: u64,
     /// How many of the failures are refused logins, by source.
@@ -91,75 +89,65 @@ impl SourceAlert {
         self.command = command;
     }
 
-    /// The alert on the failures since the start of the interval, if one is due.
-    pub fn judge(&mut self, limits: &AlertSettings, now: Instant) -> Option<Notification> {
+    /// The alert on the failures since the start of the interval, if there are any.
+    pub fn judge(&self, limits: &AlertSettings) -> Option<AlertDraft> {
         let (level, error) = (self.level(limits)?, self.last.clone()?);
-        let word = self.state.judge(Some(level), now, ms(limits.cool_down_ms))?;
         let shown: Vec<String> = self.subjects.iter().map(Subject::to_string).collect();
-        let fetches = if self.num_failed == 1 { "1 fetch".to_owned() } else { format!("{} fetches", self.num_failed) };
-        let content = format!("{fetches} failed ({}), last error: {error}", word.as_str());
-        Some(Notification {
+        let (command, num_failed, num_done) = (self.command, self.num_failed, self.num_done);
+        let threshold = limits.source_error_percent;
+        let fetches = if num_failed == 1 { "1 fetch".to_owned() } else { format!("{num_failed} fetches") };
+        let words = move |transition: AlertTransition| Notification {
             kind: "data_collection_alert",
             level,
             title: "数据源采集失败".to_owned(),
-            content,
+            content: format!("{fetches} failed ({}), last error: {error}", transition.as_str()),
             fields: vec![
                 ("alert_type", "source_error".to_owned()),
-                ("task_type", self.command.to_owned()),
-                ("state", word.as_str().to_owned()),
+                ("task_type", command.to_owned()),
+                ("state", transition.as_str().to_owned()),
                 ("source", error.source_name.to_owned()),
-                ("failed", self.num_failed.to_string()),
+                ("failed", num_failed.to_string()),
                 ("affected_codes", shown.join(", ")),
             ],
             data: json!({
                 "alert_type": "source_error",
-                "task_type": self.command,
-                "state": word.as_str(),
+                "task_type": command,
+                "state": transition.as_str(),
                 "resolved": false,
-                "expected": self.num_failed + self.num_done,
-                "actual": self.num_done,
-                "threshold": limits.source_error_percent,
+                "expected": num_failed + num_done,
+                "actual": num_done,
+                "threshold": threshold,
                 "affected_codes": shown,
-                "affected_codes_total": self.num_failed,
+                "affected_codes_total": num_failed,
                 "reason": error.to_string(),
             }),
-        })
+        };
+        Some(self.draft(Some(level), limits, words))
     }
 
-    /// Ends the interval. The alert is resolved if tasks succeeded and none failed. Without any task, only the delayed
-    /// end of a flapping alert is reported.
-    pub fn end_interval(&mut self, limits: &AlertSettings, now: Instant) -> Option<Notification> {
-        let messages = match (self.num_failed, self.num_done) {
-            (0, 0) => self.state.settle(now, ms(limits.cool_down_ms)).map(|_| self.recovery()),
-            (0, _) => self.state.judge(None, now, ms(limits.cool_down_ms)).map(|_| self.recovery()),
-            _ => self.judge(limits, now),
+    /// Ends the interval. The alert is over if tasks succeeded and none failed. Without any task nothing is known.
+    pub fn end_interval(&mut self, limits: &AlertSettings) -> Option<AlertDraft> {
+        let draft = match (self.num_failed, self.num_done) {
+            (0, 0) => None,
+            (0, _) => {
+                let recovery = recovery_of_source(self.command);
+                Some(self.draft(None, limits, move |_| recovery.clone()))
+            }
+            _ => self.judge(limits),
         };
         (self.num_failed, self.num_done, self.last) = (0, 0, None);
         self.subjects.clear();
         self.refusals.clear();
-        messages
+        draft
     }
 
-    fn recovery(&self) -> Notification {
-        let state = AlertTransition::Resolved.as_str();
-        Notification {
-            kind: "data_collection_alert",
-            level: Level::Info,
-            title: "数据源已恢复".to_owned(),
-            content: format!("all fetches of {} in the last interval succeeded", self.command),
-            fields: vec![
-                ("alert_type", "source_error".to_owned()),
-                ("task_type", self.command.to_owned()),
-                ("state", state.to_owned()),
-            ],
-            data: json!({
-                "alert_type": "source_error",
-                "task_type": self.command,
-                "state": state,
-                "resolved": true,
-                "affected_codes": [],
-            }),
-        }
+    fn draft(
+        &self,
+        level: Option<Level>,
+        limits: &AlertSettings,
+        words: impl Fn(AlertTransition) -> Notification + Send + Sync + 'static,
+    ) -> AlertDraft {
+        AlertDraft::new(format!("source_error:{}", self.command), level, Some(ms(limits.cool_down_ms)), words)
     }
 
     /// A single failure is a warning. A failure that only an operator can fix (token, permission) is always an error.
@@ -172,100 +160,25 @@ impl SourceAlert {
     }
 }
 
-/// Alerts on stores that reject writes, by the kind of data they store.
-#[derive(Debug, Default)]
-pub struct StoreAlerts {
-    states: BTreeMap<&'static str, AlertState>,
-    /// The end of the last outage of each.
-    ended: BTreeMap<&'static str, StoreRecovered>,
-}
-
-impl StoreAlerts {
-    /// Records a further failed attempt.
-    pub fn failing(&mut self, outage: &StoreFailing, limits: &AlertSettings, now: Instant) -> Option<Notification> {
-        let StoreFailing { data_name, error, lasting, is_awaited } = outage;
-        let (data_name, lasting) = (*data_name, *lasting);
-        let is_error = !error.class.is_transient() || lasting >= ms(limits.write_error_ms);
-        let level = if is_error { Level::Error } else { Level::Warning };
-        let state = self.states.entry(data_name).or_default();
-        let word = state.judge(Some(level), now, ms(limits.cool_down_ms))?;
-        let seconds = format!("{:.1}", lasting.as_secs_f64());
-        let consequence = match is_awaited {
-            true if data_name == "lists" => "its command waits; all other commands go on".to_owned(),
-            true => format!("all new commands wait until the store of {data_name} works again; no data is lost"),
-            false => "its command is a dead letter; all other data is written".to_owned(),
-        };
-        let content = format!("{error}; for {seconds} s ({}); {consequence}", word.as_str());
-        Some(Notification {
-            kind: "data_collection_alert",
-            level,
-            title: "数据写入失败".to_owned(),
-            content,
-            fields: vec![
-                ("alert_type", "write_error".to_owned()),
-                ("data", data_name.to_owned()),
-                ("state", word.as_str().to_owned()),
-                ("class", error.class.to_string()),
-                ("outage_seconds", seconds),
-            ],
-            data: json!({
-                "alert_type": "write_error",
-                "data": data_name,
-                "state": word.as_str(),
-                "resolved": false,
-                "class": error.class.as_str(),
-                "outage_seconds": lasting.as_secs_f64(),
-                "reason": error.to_string(),
-                "affected_codes": [],
-            }),
-        })
-    }
-
-    /// Records the end of an outage.
-    pub fn recovered(
-        &mut self,
-        recovered: StoreRecovered,
-        limits: &AlertSettings,
-        now: Instant,
-    ) -> Option<Notification> {
-        self.ended.insert(recovered.data_name, recovered);
-        self.states.get_mut(recovered.data_name)?.judge(None, now, ms(limits.cool_down_ms))?;
-        Some(Self::recovery(recovered))
-    }
-
-    /// The delayed ends of flapping alerts that are due now.
-    pub fn settle(&mut self, limits: &AlertSettings, now: Instant) -> Vec<Notification> {
-        let (cool_down, ended) = (ms(limits.cool_down_ms), &self.ended);
-        let settle = |(data_name, state): (&&'static str, &mut AlertState)| {
-            state.settle(now, cool_down)?;
-            ended.get(data_name).copied().map(Self::recovery)
-        };
-        self.states.iter_mut().filter_map(settle).collect()
-    }
-
-    fn recovery(StoreRecovered { data_name, is_write, lasted }: StoreRecovered) -> Notification {
-        let works = if is_write { "written" } else { "read" };
-        let seconds = format!("{:.1}", lasted.as_secs_f64());
-        Notification {
-            kind: "data_collection_alert",
-            level: Level::Info,
-            title: "数据写入已恢复".to_owned(),
-            content: format!("{data_name} can be {works} again after {seconds} s"),
-            fields: vec![
-                ("alert_type", "write_error".to_owned()),
-                ("data", data_name.to_owned()),
-                ("state", AlertTransition::Resolved.as_str().to_owned()),
-                ("outage_seconds", seconds),
-            ],
-            data: json!({
-                "alert_type": "write_error",
-                "data": data_name,
-                "works": works,
-                "state": AlertTransition::Resolved.as_str(),
-                "resolved": true,
-                "outage_seconds": lasted.as_secs_f64(),
-            }),
-        }
+fn recovery_of_source(command: &str) -> Notification {
+    let state = AlertTransition::Resolved.as_str();
+    Notification {
+        kind: "data_collection_alert",
+        level: Level::Info,
+        title: "数据源已恢复".to_owned(),
+        content: format!("all fetches of {command} in the last interval succeeded"),
+        fields: vec![
+            ("alert_type", "source_error".to_owned()),
+            ("task_type", command.to_owned()),
+            ("state", state.to_owned()),
+        ],
+        data: json!({
+            "alert_type": "source_error",
+            "task_type": command,
+            "state": state,
+            "resolved": true,
+            "affected_codes": [],
+        }),
     }
 }
 
@@ -312,10 +225,8 @@ pub fn log_alert(reason: &str) -> Notification {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::ports::{StoreError, StoreErrorClass};
+    use crate::quality_monitor::alert_draft::LoneAlerts;
 
     fn error(kind: SourceErrorKind) -> SourceError {
         SourceError { source_name: "tushare", request: "r".to_owned(), kind }
@@ -325,37 +236,43 @@ mod tests {
         error(SourceErrorKind::Server("500".to_owned()))
     }
 
-    fn brief(messages: Option<Notification>) -> String {
-        messages
-            .map(|messages| format!("{:?} {}", messages.level, messages.data["state"]).replace('"', ""))
-            .unwrap_or_default()
+    fn brief(alerts: &mut LoneAlerts, draft: Option<AlertDraft>, second: u64) -> String {
+        let messages = alerts.tell(draft, second);
+        let text = |alert: &Notification| format!("{:?} {}", alert.level, alert.data["state"]).replace('"', "");
+        messages.iter().map(text).collect()
     }
 
     #[test]
     fn source_alert_is_raised_escalated_and_resolved_once() {
-        let (mut trouble, limits, now) = (SourceAlert::default(), AlertSettings::default(), Instant::now());
+        let (mut trouble, limits, mut alerts) =
+            (SourceAlert::default(), AlertSettings::default(), LoneAlerts::default());
         (0..50).for_each(|_| trouble.succeeded("bar_snapshot"));
         trouble.failed("bar_snapshot", Subject::Calendar, server(), 20);
-        assert_eq!(brief(trouble.judge(&limits, now)), "Warning raised");
+        assert_eq!(brief(&mut alerts, trouble.judge(&limits), 0), "Warning raised");
         trouble.failed("bar_snapshot", Subject::StockList, server(), 20);
-        assert_eq!(brief(trouble.judge(&limits, now)), "", "already reported");
+        assert_eq!(brief(&mut alerts, trouble.judge(&limits), 0), "", "already reported");
         (0..20).for_each(|_| trouble.failed("bar_snapshot", Subject::Calendar, server(), 20));
-        assert_eq!(brief(trouble.judge(&limits, now)), "Error escalated");
-        assert_eq!(brief(trouble.end_interval(&limits, now)), "");
-        assert_eq!(brief(trouble.end_interval(&limits, now)), "", "an interval without tasks changes nothing");
+        assert_eq!(brief(&mut alerts, trouble.judge(&limits), 0), "Error escalated");
+        assert_eq!(brief(&mut alerts, trouble.end_interval(&limits), 0), "");
+        assert_eq!(
+            brief(&mut alerts, trouble.end_interval(&limits), 0),
+            "",
+            "an interval without tasks changes nothing"
+        );
         trouble.succeeded("bar_snapshot");
-        assert_eq!(brief(trouble.end_interval(&limits, now)), "Info resolved");
+        assert_eq!(brief(&mut alerts, trouble.end_interval(&limits), 0), "Info resolved");
         trouble.succeeded("bar_snapshot");
-        assert_eq!(brief(trouble.end_interval(&limits, now)), "");
+        assert_eq!(brief(&mut alerts, trouble.end_interval(&limits), 0), "");
     }
 
     #[test]
     fn fetched_factors_resolve_no_alert_on_bars() {
-        let (mut alerts, limits, now) = (SourceAlerts::default(), AlertSettings::default(), Instant::now());
+        let (mut sources, limits, mut alerts) =
+            (SourceAlerts::default(), AlertSettings::default(), LoneAlerts::default());
         let mut interval = |failed: &[&'static str], done: &[&'static str]| {
-            failed.iter().for_each(|command| alerts.failed(command, Subject::Calendar, server(), 20));
-            done.iter().for_each(|command| alerts.succeeded(command));
-            let ended = alerts.end_interval(&limits, now);
+            failed.iter().for_each(|command| sources.failed(command, Subject::Calendar, server(), 20));
+            done.iter().for_each(|command| sources.succeeded(command));
+            let ended = alerts.tell(sources.end_interval(&limits), 0);
             ended.iter().map(|alert| format!("{} {}", alert.data["task_type"], alert.data["state"])).collect::<Vec<_>>()
         };
         assert_eq!(interval(&["bar_snapshot"], &[]), [r#""bar_snapshot" "raised""#]);
@@ -372,66 +289,48 @@ mod tests {
 
     #[test]
     fn flapping_source_resolves_after_cool_down() {
-        let (mut trouble, limits, now) = (SourceAlert::default(), AlertSettings::default(), Instant::now());
+        let (mut trouble, limits, mut alerts) =
+            (SourceAlert::default(), AlertSettings::default(), LoneAlerts::default());
         let mut messages = Vec::new();
         for minute in 0..4 {
-            let at = now + Duration::from_secs(60 * minute);
             trouble.failed("bar_snapshot", Subject::Calendar, server(), 20);
-            messages.push(brief(trouble.end_interval(&limits, at)));
+            messages.push(brief(&mut alerts, trouble.end_interval(&limits), 60 * minute));
             trouble.succeeded("bar_snapshot");
-            messages.push(brief(trouble.end_interval(&limits, at)));
+            messages.push(brief(&mut alerts, trouble.end_interval(&limits), 60 * minute));
         }
         let often =
             ["Warning raised", "Info resolved", "Warning raised", "Info resolved", "Warning raised", "", "", ""];
         assert_eq!(messages, often);
-        assert_eq!(brief(trouble.end_interval(&limits, now + Duration::from_secs(600))), "", "within the cool-down");
-        let later = now + ms(limits.cool_down_ms) + Duration::from_secs(300);
-        assert_eq!(brief(trouble.end_interval(&limits, later)), "Info resolved");
-        assert_eq!(brief(trouble.end_interval(&limits, later)), "");
+        let mut end = |second| {
+            trouble.succeeded("bar_snapshot");
+            brief(&mut alerts, trouble.end_interval(&limits), second)
+        };
+        assert_eq!(end(600), "", "within the cool-down");
+        let later = limits.cool_down_ms / 1_000 + 300;
+        assert_eq!((end(later).as_str(), end(later).as_str()), ("Info resolved", ""));
     }
 
     #[test]
     fn a_refused_token_is_an_error_at_once() {
-        let (mut trouble, limits) = (SourceAlert::default(), AlertSettings::default());
+        let (mut trouble, limits, mut alerts) =
+            (SourceAlert::default(), AlertSettings::default(), LoneAlerts::default());
         (0..50).for_each(|_| trouble.succeeded("bar_snapshot"));
         trouble.failed("bar_snapshot", Subject::Calendar, error(SourceErrorKind::Unauthorized("no".to_owned())), 20);
-        assert_eq!(brief(trouble.judge(&limits, Instant::now())), "Error raised");
+        assert_eq!(brief(&mut alerts, trouble.judge(&limits), 0), "Error raised");
     }
 
     #[test]
     fn refusals_with_their_own_alert_raise_no_second_one() {
-        let (mut trouble, limits, now) = (SourceAlert::default(), AlertSettings::default(), Instant::now());
+        let (mut trouble, limits, mut alerts) =
+            (SourceAlert::default(), AlertSettings::default(), LoneAlerts::default());
         let refused = || error(SourceErrorKind::Unauthorized("no".to_owned()));
         (0..3).for_each(|_| trouble.failed("bar_snapshot", Subject::Calendar, refused(), 20));
         trouble.forget_refusals("tushare");
-        assert_eq!(brief(trouble.judge(&limits, now)), "");
+        assert_eq!(brief(&mut alerts, trouble.judge(&limits), 0), "");
         trouble.failed("bar_snapshot", Subject::Calendar, refused(), 20);
         trouble.failed("bar_snapshot", Subject::Calendar, server(), 20);
         trouble.forget_refusals("tushare");
-        let alert = trouble.judge(&limits, now).unwrap();
+        let alert = alerts.tell(trouble.judge(&limits), 0).remove(0);
         assert!(alert.content.starts_with("1 fetch failed"), "{}", alert.content);
-    }
-
-    #[test]
-    fn store_outage_escalates_and_resolves() {
-        let (mut issues, limits, now) = (StoreAlerts::default(), AlertSettings::default(), Instant::now());
-        let error = |class| StoreError { store: "s".into(), operation: "o".into(), class, reason: "r".into() };
-        let outage = |data_name, error, seconds| StoreFailing {
-            data_name,
-            error,
-            lasting: Duration::from_secs(seconds),
-            is_awaited: true,
-        };
-        let mut failing = |class, seconds| brief(issues.failing(&outage("rows", error(class), seconds), &limits, now));
-        assert_eq!(failing(StoreErrorClass::Transient, 2), "Warning raised");
-        assert_eq!(failing(StoreErrorClass::Transient, 20), "");
-        assert_eq!(failing(StoreErrorClass::Transient, 61), "Error escalated");
-        assert_eq!(failing(StoreErrorClass::Transient, 90), "");
-        let ended = |data_name| StoreRecovered { data_name, is_write: true, lasted: Duration::from_secs(95) };
-        assert_eq!(brief(issues.recovered(ended("rows"), &limits, now)), "Info resolved");
-        assert_eq!(brief(issues.recovered(ended("rows"), &limits, now)), "");
-        assert_eq!(brief(issues.recovered(ended("lists"), &limits, now)), "");
-        let access = error(StoreErrorClass::Access);
-        assert_eq!(brief(issues.failing(&outage("lists", access, 0), &limits, now)), "Error raised");
     }
 }

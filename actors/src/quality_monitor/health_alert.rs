@@ -1,5 +1,5 @@
-// Upstream: actor, message_kinds_tests
-// Downstream: alert_state, domain, settings
+// Upstream: actor, message_kinds_tests, refused_source_alert
+// Downstream: alert_draft, alert_state, domain, settings
 // Role: The alert on a worker that fails its health check: without its share of the partitions, stalled or silent.
 
 use std::time::Duration;
@@ -8,32 +8,50 @@ use tokio::time::Instant;
 use serde_json::json;
 
 use crate::domain::{Level, Notification};
-use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
+use crate::quality_monitor::alert_draft::AlertDraft;
+use crate::quality_monitor::alert_state::AlertTransition;
 use crate::settings::{AlertSettings, ms};
 
-/// The state of the alert.
+/// Time between two looks at the state of an alert whose cause lasts.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What was known at the last look at the state of the alert.
 #[derive(Debug, Default)]
 pub struct HealthAlert {
-    state: AlertState,
     since: Option<Instant>,
+    /// Whether the worker was unhealthy, and when.
+    looked: Option<(bool, Instant)>,
 }
 
 impl HealthAlert {
-    /// The alert to send, given the reason why the worker is unhealthy, if it is.
-    pub fn judge(&mut self, reason: Option<&str>, limits: &AlertSettings, now: Instant) -> Option<Notification> {
-        let level = reason.map(|_| Level::Error);
-        if level.is_some() {
-            self.since.get_or_insert(now);
+    /// The alert on this worker, given the reason why it is unhealthy, if it is. `None` while nothing is new.
+    pub fn judge(
+        &mut self,
+        node_id: &str,
+        reason: Option<&str>,
+        limits: &AlertSettings,
+        now: Instant,
+    ) -> Option<AlertDraft> {
+        let is_known = self.looked.is_some_and(|(is_unhealthy, at)| {
+            let is_old = is_unhealthy && now.saturating_duration_since(at) >= LOOK_INTERVAL;
+            is_unhealthy == reason.is_some() && !is_old
+        });
+        if is_known {
+            return None;
         }
-        let transition = self.state.judge(level, now, ms(limits.cool_down_ms))?;
-        let lasted = self.since.map(|since| now.saturating_duration_since(since)).unwrap_or_default();
-        match reason {
-            Some(reason) => Some(alert(reason, transition)),
-            None => {
-                self.since = None;
-                Some(recovery(lasted))
+        self.looked = Some((reason.is_some(), now));
+        let (name, cool_down) = (format!("worker_error:{node_id}"), Some(ms(limits.cool_down_ms)));
+        Some(match reason {
+            Some(reason) => {
+                self.since.get_or_insert(now);
+                let reason = reason.to_owned();
+                AlertDraft::new(name, Some(Level::Error), cool_down, move |transition| alert(&reason, transition))
             }
-        }
+            None => {
+                let lasted = self.since.take().map(|since| now.saturating_duration_since(since));
+                AlertDraft::new(name, None, cool_down, move |_| recovery(lasted))
+            }
+        })
     }
 }
 
@@ -54,40 +72,60 @@ fn alert(reason: &str, transition: AlertTransition) -> Notification {
     }
 }
 
-fn recovery(lasted: Duration) -> Notification {
+/// The end of the fault. Its duration is unknown if it began before a restart.
+fn recovery(lasted: Option<Duration>) -> Notification {
     let state = AlertTransition::Resolved.as_str();
+    let after = lasted.map(|lasted| format!(" after {} s", lasted.as_secs())).unwrap_or_default();
+    let mut data = json!({
+        "alert_type": "worker_error",
+        "state": state,
+        "resolved": true,
+        "affected_codes": [],
+    });
+    if let (Some(lasted), Some(data)) = (lasted, data.as_object_mut()) {
+        data.insert("outage_seconds".to_owned(), json!(lasted.as_secs_f64()));
+    }
     Notification {
         kind: "data_collection_alert",
         level: Level::Info,
         title: "数据采集 Worker 已恢复正常".to_owned(),
-        content: format!("the worker works again after {} s", lasted.as_secs()),
+        content: format!("the worker works again{after}"),
         fields: vec![("alert_type", "worker_error".to_owned()), ("state", state.to_owned())],
-        data: json!({
-            "alert_type": "worker_error",
-            "state": state,
-            "resolved": true,
-            "outage_seconds": lasted.as_secs_f64(),
-            "affected_codes": [],
-        }),
+        data,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quality_monitor::alert_draft::LoneAlerts;
 
     #[test]
     fn is_raised_once_and_resolved_with_its_duration() {
         let (mut health, limits, begin) = (HealthAlert::default(), AlertSettings::default(), Instant::now());
-        let mut at = |seconds, reason| {
-            let sent = health.judge(reason, &limits, begin + Duration::from_secs(seconds));
-            sent.map(|sent: Notification| sent.data["state"].as_str().unwrap().to_owned() + " " + &sent.content)
+        let mut alerts = LoneAlerts::default();
+        let mut at = |second, reason| -> Vec<String> {
+            let draft = health.judge("n1", reason, &limits, begin + Duration::from_secs(second));
+            let sent = alerts.tell(draft, second);
+            sent.iter().map(|sent| sent.data["state"].as_str().unwrap().to_owned() + " " + &sent.content).collect()
         };
-        assert_eq!(at(0, None), None);
-        let raised = at(1, Some("not a member")).unwrap();
+        let none: Vec<String> = Vec::new();
+        assert_eq!(at(0, None), none);
+        let raised = at(1, Some("not a member")).remove(0);
         assert!(raised.starts_with("raised ") && raised.ends_with(": not a member"), "{raised}");
-        assert_eq!(at(2, Some("not a member")), None);
-        assert_eq!(at(8, None).unwrap(), "resolved the worker works again after 7 s");
-        assert_eq!(at(9, None), None);
+        assert_eq!(at(2, Some("not a member")), none);
+        assert_eq!(at(8, None), ["resolved the worker works again after 7 s"]);
+        assert_eq!(at(9, None), none);
+    }
+
+    #[test]
+    fn a_cause_that_lasts_is_looked_at_once_a_minute() {
+        let (mut health, limits, begin) = (HealthAlert::default(), AlertSettings::default(), Instant::now());
+        let mut num_drafts = |reason| {
+            let drafts = (0..240)
+                .filter_map(|half| health.judge("n1", reason, &limits, begin + Duration::from_millis(500 * half)));
+            drafts.count()
+        };
+        assert_eq!((num_drafts(Some("not a member")), num_drafts(None)), (2, 1));
     }
 }

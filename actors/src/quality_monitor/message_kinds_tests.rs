@@ -13,10 +13,13 @@ use crate::domain::{
 };
 use crate::notifications::WorkerEvent;
 use crate::ports::{SourceError, SourceErrorKind, StoreError, StoreErrorClass};
-use crate::quality_monitor::failure_alerts::{SourceAlert, StoreAlerts, log_alert, refusal_alert};
+use crate::quality_monitor::alert_draft::AlertDraft;
+use crate::quality_monitor::alert_state::AlertTransition;
+use crate::quality_monitor::failure_alerts::{SourceAlert, log_alert, refusal_alert};
 use crate::quality_monitor::health_alert::HealthAlert;
 use crate::quality_monitor::refused_source_alert::RefusedSourceAlerts;
-use crate::quality_monitor::threshold_alerts::QualityAlerts;
+use crate::quality_monitor::store_alerts::StoreAlerts;
+use crate::quality_monitor::threshold_alerts::threshold_alerts;
 use crate::quality_monitor::{StoreFailing, StoreRecovered};
 use crate::settings::{AlertSettings, QualitySettings};
 use crate::supervision::{RefusedSource, StatusBoard};
@@ -77,10 +80,9 @@ fn reports(text: &str) -> Vec<Notification> {
 fn alerts(text: &str) -> Vec<Notification> {
     let (limits, now) = (AlertSettings::default(), Instant::now());
     let quality = QualitySettings { max_examples: MAX_EXAMPLES, ..QualitySettings::default() };
-    let mut messages = vec![refusal_alert(7, 0, text), refusal_alert(7, 7, text), log_alert(text)];
-    let mut thresholds = QualityAlerts::default();
+    let mut drafts: Vec<AlertDraft> = Vec::new();
     for summary in summaries(text).iter().rev() {
-        messages.extend(thresholds.judge(summary, &quality, now));
+        drafts.extend(threshold_alerts(summary, &quality));
     }
     let mut source = SourceAlert::default();
     for n in 0..6_000 {
@@ -88,9 +90,9 @@ fn alerts(text: &str) -> Vec<Notification> {
         let error = SourceError { source_name: "tushare", request: text.to_owned(), kind };
         source.failed("tick", Subject::Code(format!("{n:06}.SZ").parse().unwrap()), error, MAX_EXAMPLES);
     }
-    messages.extend(source.end_interval(&limits, now));
+    drafts.extend(source.end_interval(&limits));
     source.succeeded("tick");
-    messages.extend(source.end_interval(&limits, now));
+    drafts.extend(source.end_interval(&limits));
     let mut stores = StoreAlerts::default();
     let error = StoreError {
         store: text.to_owned(),
@@ -99,21 +101,28 @@ fn alerts(text: &str) -> Vec<Notification> {
         reason: text.to_owned(),
     };
     let lasting = Duration::from_secs(90);
-    messages.extend(stores.failing(
-        &StoreFailing { data_name: "bars", error, lasting, is_awaited: true },
-        &limits,
-        now,
-    ));
+    drafts.push(stores.failing(StoreFailing { data_name: "bars", error, lasting, is_awaited: true }, &limits));
     let recovered = StoreRecovered { data_name: "bars", is_write: true, lasted: lasting };
-    messages.extend(stores.recovered(recovered, &limits, now));
+    drafts.push(stores.recovered(recovered, &limits));
+    stores.wrote("lists");
+    drafts.extend(stores.end_interval(&limits));
     let mut health = HealthAlert::default();
-    messages.extend(health.judge(Some(text), &limits, now));
-    messages.extend(health.judge(None, &limits, now));
+    drafts.extend(health.judge(text, None, &limits, now));
+    drafts.extend(health.judge(text, Some(text), &limits, now));
+    drafts.extend(health.judge(text, None, &limits, now));
     let mut refused = RefusedSourceAlerts::default();
     let source = RefusedSource { name: "tushare", reason: text.to_owned(), since: now };
-    messages.extend(refused.judge(&[source], &limits, now));
-    messages.extend(refused.judge(&[], &limits, now));
-    messages
+    drafts.extend(refused.judge(&[source], &limits, now));
+    drafts.extend(refused.judge(&[], &limits, now));
+    drafts.extend(refused.answered(["tdx"].into_iter(), &limits));
+    let transitions = |draft: AlertDraft| match draft.level {
+        Some(_) => [AlertTransition::Raised, AlertTransition::Escalated, AlertTransition::Lasting]
+            .map(|t| (draft.words)(t))
+            .to_vec(),
+        None => vec![(draft.words)(AlertTransition::Resolved)],
+    };
+    let fixed = [refusal_alert(7, 0, text), refusal_alert(7, 7, text), log_alert(text)];
+    fixed.into_iter().chain(drafts.into_iter().flat_map(transitions)).collect()
 }
 
 #[test]

@@ -6,6 +6,10 @@
 
 /// The actor.
 mod actor;
+/// The alerts of a group.
+mod alert_book;
+/// What a worker sees of the cause of an alert.
+mod alert_draft;
 /// The state of one alert.
 mod alert_state;
 /// The alert on the end of the trading calendar.
@@ -28,6 +32,8 @@ mod outcomes;
 mod refused_source_alert;
 #[cfg(test)]
 mod score_tests;
+/// Alerts on stores.
+mod store_alerts;
 /// Alerts on thresholds of the interval figures.
 mod threshold_alerts;
 

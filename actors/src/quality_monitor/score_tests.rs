@@ -1,11 +1,10 @@
 // Upstream: cargo
-// Downstream: domain, settings, threshold_alerts, validator, validator::rules
+// Downstream: alert_draft, domain, settings, threshold_alerts, validator, validator::rules
 // Role: Tests precision and recall of validation and alerts on generated data with known faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime};
 
@@ -14,7 +13,8 @@ use crate::domain::{
     DateRange, DayNote, FetchedBar, Field, Frequency, KnownDays, Level, Listing, MarketFacts, QualitySummary, SourceId,
     Subject, TaskReport,
 };
-use crate::quality_monitor::threshold_alerts::QualityAlerts;
+use crate::quality_monitor::alert_draft::LoneAlerts;
+use crate::quality_monitor::threshold_alerts::threshold_alerts;
 use crate::settings::QualitySettings;
 use crate::validator::check_bars::check_all;
 use crate::validator::rules::bars::BarContext;
@@ -108,10 +108,9 @@ impl Trouble {
 }
 
 /// The alerts that an evening raises. Resolved alerts are left out.
-fn raised(alerts: &mut QualityAlerts, summary: &QualitySummary, night: u64, begin: Instant) -> Vec<Reported> {
-    let now = begin + Duration::from_secs(night * 86_400);
+fn raised(alerts: &mut LoneAlerts, summary: &QualitySummary, night: u64) -> Vec<Reported> {
     let mut raised = Vec::new();
-    for alert in alerts.judge(summary, &QualitySettings::default(), now) {
+    for alert in alerts.tell(threshold_alerts(summary, &QualitySettings::default()), night * 86_400) {
         let level = match alert.level {
             Level::Info => continue,
             Level::Warning => "WARNING",
@@ -128,8 +127,7 @@ fn raised(alerts: &mut QualityAlerts, summary: &QualitySummary, night: u64, begi
 fn evening_alerts_reach_95_percent_precision_and_recall() {
     let mut random = Random(7);
     let (mut truth, mut found) = (BTreeSet::new(), BTreeSet::new());
-    let mut alerts = QualityAlerts::default();
-    let begin = Instant::now();
+    let mut alerts = LoneAlerts::default();
     let (first, nights) = (day("2024-01-02"), 240);
     let mut num_days = 0;
     for night in 0..nights {
@@ -148,7 +146,7 @@ fn evening_alerts_reach_95_percent_precision_and_recall() {
         };
         truth.extend(trouble.expected(night));
         let summary = evening(today, is_open, trouble, &mut random);
-        found.extend(raised(&mut alerts, &summary, night, begin));
+        found.extend(raised(&mut alerts, &summary, night));
     }
     assert_scores("evenings", &truth, &found, |(_, kind, _)| *kind);
     assert_eq!(truth.iter().map(|(_, kind, _)| *kind).collect::<BTreeSet<_>>().len(), 3);
@@ -218,8 +216,7 @@ fn add(
 #[test]
 fn early_close_is_no_gap_but_lost_afternoon_is() {
     let (mut truth, mut found) = (BTreeSet::new(), BTreeSet::new());
-    let mut alerts = QualityAlerts::default();
-    let begin = Instant::now();
+    let mut alerts = LoneAlerts::default();
     let facts = Arc::new(MarketFacts::built_in(day("2016-02-29")));
     let range = DateRange { start: day("2015-12-28"), end: day("2016-02-29") };
     for (night, today) in range.start.iter_days().take_while(|day| *day <= range.end).enumerate() {
@@ -254,7 +251,7 @@ fn early_close_is_no_gap_but_lost_afternoon_is() {
             let known = KnownDays::new(facts.clone(), Vec::new(), None);
             add(&mut summary, &rows, &context, &known, today.end.and_hms_opt(20, 0, 0).unwrap(), 10);
         }
-        found.extend(raised(&mut alerts, &summary, night, begin));
+        found.extend(raised(&mut alerts, &summary, night));
     }
     assert_scores("minutes", &truth, &found, |(_, kind, _)| *kind);
 }

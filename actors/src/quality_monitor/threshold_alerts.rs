@@ -1,35 +1,18 @@
 // Upstream: actor, message_kinds_tests, score_tests
-// Downstream: alert_state, domain, settings
+// Downstream: alert_draft, alert_state, domain, settings
 // Role: Compares the figures of an interval with their limits and builds the alerts.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::domain::{Affected, Level, Notification, QualitySummary};
-use crate::quality_monitor::alert_state::{AlertState, AlertTransition};
+use crate::quality_monitor::alert_draft::AlertDraft;
+use crate::quality_monitor::alert_state::AlertTransition;
 use crate::settings::{QualitySettings, ms};
 
-/// The alerts on the figures of an interval. Each kind of data has its own: complete factors say nothing about bars
-/// that are missing.
-#[derive(Debug, Default)]
-pub struct QualityAlerts {
-    /// By task type; there are as many as commands.
-    kinds: BTreeMap<String, KindAlerts>,
-}
-
-/// The alerts on one kind of data.
-#[derive(Debug, Default)]
-struct KindAlerts {
-    missing: AlertState,
-    delayed: AlertState,
-    invalid: AlertState,
-}
-
 /// A figure and its limits.
-struct Judged<'a> {
+struct Judged {
     alert_type: &'static str,
     title: &'static str,
     unit: &'static str,
@@ -38,72 +21,66 @@ struct Judged<'a> {
     limits: [f64; 2],
     expected: Value,
     actual: Value,
-    affected: &'a Affected,
-    max_shown: usize,
-    task_type: &'a str,
+    names: Vec<String>,
+    num_affected: u64,
+    task_type: String,
 }
 
-impl QualityAlerts {
-    /// The alerts to send after an interval of one kind of data. A figure that is based on too few rows changes no
-    /// alert.
-    pub fn judge(&mut self, summary: &QualitySummary, quality: &QualitySettings, now: Instant) -> Vec<Notification> {
-        let (limits, max_shown, task_type) = (&quality.alerts, quality.max_examples, summary.task_type());
-        let counts = summary.counts();
-        let alerts = self.kinds.entry(task_type.clone()).or_default();
-        let cool_down = ms(limits.cool_down_ms);
-        let mut messages = Vec::new();
-        if counts.expected >= limits.min_rows.max(1) {
-            let missing = Judged {
-                alert_type: "data_missing",
-                title: "数据缺失",
-                unit: "% of the expected rows are missing",
-                value: percent(counts.missing, counts.expected),
-                limits: [limits.missing_warning_percent, limits.missing_error_percent],
-                expected: json!(counts.expected),
-                actual: json!(counts.expected.saturating_sub(counts.missing)),
-                affected: &summary.incomplete,
-                max_shown,
-                task_type: &task_type,
-            };
-            messages.extend(missing.tell(&mut alerts.missing, now, cool_down));
-        }
-        if let Some(delay) = summary.usual_delay() {
-            let seconds = [limits.delay_warning_ms, limits.delay_error_ms].map(|limit| ms(limit).as_secs_f64());
-            let delayed = Judged {
-                alert_type: "data_delayed",
-                title: "数据延迟",
-                unit: " s until the rows are readable",
-                value: delay.as_secs_f64(),
-                limits: seconds,
-                expected: json!(seconds),
-                actual: json!(delay.as_secs_f64()),
-                affected: &summary.late,
-                max_shown,
-                task_type: &task_type,
-            };
-            messages.extend(delayed.tell(&mut alerts.delayed, now, cool_down));
-        }
-        if counts.fetched >= limits.min_rows.max(1) {
-            let skipped = counts.num_skipped();
-            let invalid = Judged {
-                alert_type: "validation_error",
-                title: "数据校验异常",
-                unit: "% of the fetched rows are invalid and were skipped",
-                value: percent(skipped, counts.fetched),
-                limits: [limits.invalid_warning_percent, limits.invalid_error_percent],
-                expected: json!(counts.fetched),
-                actual: json!(counts.fetched.saturating_sub(skipped)),
-                affected: &summary.invalid,
-                max_shown,
-                task_type: &task_type,
-            };
-            messages.extend(invalid.tell(&mut alerts.invalid, now, cool_down));
-        }
-        messages
+/// The alerts on the figures of an interval of one kind of data. Each kind has its own: complete factors say nothing about
+/// bars that are missing. A figure that is based on too few rows changes no alert.
+pub fn threshold_alerts(summary: &QualitySummary, quality: &QualitySettings) -> Vec<AlertDraft> {
+    let (limits, task_type) = (&quality.alerts, summary.task_type());
+    let counts = summary.counts();
+    let names = |affected: &Affected| affected.names(quality.max_examples);
+    let mut judged = Vec::new();
+    if counts.expected >= limits.min_rows.max(1) {
+        judged.push(Judged {
+            alert_type: "data_missing",
+            title: "数据缺失",
+            unit: "% of the expected rows are missing",
+            value: percent(counts.missing, counts.expected),
+            limits: [limits.missing_warning_percent, limits.missing_error_percent],
+            expected: json!(counts.expected),
+            actual: json!(counts.expected.saturating_sub(counts.missing)),
+            names: names(&summary.incomplete),
+            num_affected: summary.incomplete.total(),
+            task_type: task_type.clone(),
+        });
     }
+    if let Some(delay) = summary.usual_delay() {
+        let seconds = [limits.delay_warning_ms, limits.delay_error_ms].map(|limit| ms(limit).as_secs_f64());
+        judged.push(Judged {
+            alert_type: "data_delayed",
+            title: "数据延迟",
+            unit: " s until the rows are readable",
+            value: delay.as_secs_f64(),
+            limits: seconds,
+            expected: json!(seconds),
+            actual: json!(delay.as_secs_f64()),
+            names: names(&summary.late),
+            num_affected: summary.late.total(),
+            task_type: task_type.clone(),
+        });
+    }
+    if counts.fetched >= limits.min_rows.max(1) {
+        let skipped = counts.num_skipped();
+        judged.push(Judged {
+            alert_type: "validation_error",
+            title: "数据校验异常",
+            unit: "% of the fetched rows are invalid and were skipped",
+            value: percent(skipped, counts.fetched),
+            limits: [limits.invalid_warning_percent, limits.invalid_error_percent],
+            expected: json!(counts.fetched),
+            actual: json!(counts.fetched.saturating_sub(skipped)),
+            names: names(&summary.invalid),
+            num_affected: summary.invalid.total(),
+            task_type,
+        });
+    }
+    judged.into_iter().map(|judged| judged.draft(ms(limits.cool_down_ms))).collect()
 }
 
-impl Judged<'_> {
+impl Judged {
     fn level(&self) -> Option<Level> {
         let [warning, error] = self.limits;
         match self.value {
@@ -113,16 +90,17 @@ impl Judged<'_> {
         }
     }
 
-    fn tell(&self, state: &mut AlertState, now: Instant, cool_down: Duration) -> Option<Notification> {
+    fn draft(self, cool_down: Duration) -> AlertDraft {
         let level = self.level();
-        state.judge(level, now, cool_down).map(|word| self.words(level.unwrap_or(Level::Info), word))
+        let name = format!("{}:{}", self.alert_type, self.task_type);
+        let words = move |transition| self.words(level.unwrap_or(Level::Info), transition);
+        AlertDraft::new(name, level, Some(cool_down), words)
     }
 
     fn words(&self, level: Level, word: AlertTransition) -> Notification {
         let resolved = word == AlertTransition::Resolved;
         let [warning, error] = self.limits;
         let threshold = if level == Level::Error { error } else { warning };
-        let names = self.affected.names(self.max_shown);
         let title = if resolved { format!("{}已恢复", self.title) } else { self.title.to_owned() };
         let value = format!("{:.2}", self.value);
         Notification {
@@ -132,10 +110,10 @@ impl Judged<'_> {
             content: format!("{value}{}, the limit is {threshold} ({})", self.unit, word.as_str()),
             fields: vec![
                 ("alert_type", self.alert_type.to_owned()),
-                ("task_type", self.task_type.to_owned()),
+                ("task_type", self.task_type.clone()),
                 ("state", word.as_str().to_owned()),
                 ("value", value),
-                ("affected", self.affected.total().to_string()),
+                ("affected", self.num_affected.to_string()),
             ],
             data: json!({
                 "alert_type": self.alert_type,
@@ -146,8 +124,8 @@ impl Judged<'_> {
                 "expected": self.expected,
                 "actual": self.actual,
                 "threshold": threshold,
-                "affected_codes": names,
-                "affected_codes_total": self.affected.total(),
+                "affected_codes": self.names,
+                "affected_codes_total": self.num_affected,
             }),
         }
     }
@@ -161,6 +139,7 @@ fn percent(part: u64, whole: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::domain::{Code, Rule, Subject, TaskCounts, TaskReport};
+    use crate::quality_monitor::alert_draft::LoneAlerts;
     use crate::settings::QualitySettings;
 
     /// An interval with tasks of one expected row each.
@@ -174,12 +153,10 @@ mod tests {
     const GOOD: Interval = Interval { tasks: 1_000, missing: 0, skipped: 0, delay_seconds: 1 };
 
     fn messages(intervals: &[Interval]) -> Vec<Vec<String>> {
-        let (mut alerts, quality) = (QualityAlerts::default(), QualitySettings::default());
-        let begin = Instant::now();
+        let (mut alerts, quality) = (LoneAlerts::default(), QualitySettings::default());
         let judge = |(number, interval): (usize, &Interval)| {
             let summary = summary(interval, &quality);
-            let now = begin + Duration::from_secs(300 * number as u64);
-            let messages = alerts.judge(&summary, &quality, now);
+            let messages = alerts.tell(threshold_alerts(&summary, &quality), 300 * number as u64);
             let short = |alert: &Notification| format!("{} {}", alert.data["alert_type"], alert.data["state"]);
             messages.iter().map(|alert| format!("{:?} {}", alert.level, short(alert).replace('"', ""))).collect()
         };
@@ -204,11 +181,11 @@ mod tests {
 
     #[test]
     fn one_kind_of_data_resolves_no_alert_of_another() {
-        let (mut alerts, quality, now) = (QualityAlerts::default(), QualitySettings::default(), Instant::now());
+        let (mut alerts, quality) = (LoneAlerts::default(), QualitySettings::default());
         let mut judge = |command: &'static str, missing| {
             let mut summary = summary(&Interval { missing, ..GOOD }, &quality);
             summary.commands.insert(command);
-            let states = alerts.judge(&summary, &quality, now);
+            let states = alerts.tell(threshold_alerts(&summary, &quality), 0);
             states
                 .iter()
                 .map(|alert| format!("{} {}", alert.data["task_type"], alert.data["state"]))
@@ -262,9 +239,9 @@ mod tests {
 
     #[test]
     fn lists_bounded_codes_with_total() {
-        let (mut alerts, quality) = (QualityAlerts::default(), QualitySettings::default());
+        let (mut alerts, quality) = (LoneAlerts::default(), QualitySettings::default());
         let summary = summary(&Interval { missing: 300, ..GOOD }, &quality);
-        let messages = alerts.judge(&summary, &quality, Instant::now());
+        let messages = alerts.tell(threshold_alerts(&summary, &quality), 0);
         let data = &messages[0].data;
         assert_eq!(data["affected_codes"].as_array().unwrap().len(), 20);
         assert_eq!(

@@ -1,4 +1,4 @@
-// Upstream: fetcher, simulation, world
+// Upstream: fetcher, quality_monitor, simulation, world
 // Downstream: domain, ports
 // Role: A model of the Kafka producer: keeps published messages and fails on request.
 

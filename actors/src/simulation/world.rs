@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use crate::domain::Identity;
 use crate::ports::{
-    ConfigRefused, ConfigSource, HeartbeatError, HeartbeatStore, MarketSources, PreparedConfig, ReferenceStore,
-    StoreSet, Swappable,
+    AlertStore, ConfigRefused, ConfigSource, HeartbeatError, HeartbeatStore, MarketSources, MemoryAlerts,
+    PreparedConfig, ReferenceStore, StoreSet, Swappable,
 };
 use crate::settings::ActorSettings;
 use crate::simulation::{ModelFeed, ModelOutbox, ModelReference, ModelSource, ModelSources, ModelStore, bar_on, code};
@@ -111,6 +111,7 @@ impl World {
             stores: stores.clone(),
             reference: Swappable::new(reference.clone() as Arc<dyn ReferenceStore>),
             heartbeats: Swappable::new(heartbeats.clone() as Arc<dyn HeartbeatStore>),
+            alerts: Swappable::new(Arc::new(MemoryAlerts::default()) as Arc<dyn AlertStore>),
             outbox: outbox.clone(),
             placement: Placement::OneThread,
         };

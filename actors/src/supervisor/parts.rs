@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::domain::Identity;
 use crate::ports::{
-    CommandFeed, ConfigSource, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore, StoreSet, Swappable,
+    AlertStore, CommandFeed, ConfigSource, HeartbeatStore, MarketSources, OrderFeed, Outbox, ReferenceStore, StoreSet,
+    Swappable,
 };
 
 /// The ports through which the actors use external systems.
@@ -28,6 +29,8 @@ pub struct WorkerParts {
     pub reference: Arc<Swappable<dyn ReferenceStore>>,
     /// Stores heartbeats.
     pub heartbeats: Arc<Swappable<dyn HeartbeatStore>>,
+    /// Stores the states of alerts.
+    pub alerts: Arc<Swappable<dyn AlertStore>>,
     /// Publishes dead letters, notifications, price updates and command parts.
     pub outbox: Arc<dyn Outbox>,
     /// The threads of the actors.

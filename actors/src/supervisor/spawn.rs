@@ -102,8 +102,9 @@ impl ActorSpawner<'_> {
 
         let reports = self.reports();
         let (outbox, report_writer, node_id) = (parts.outbox.clone(), reports.clone(), parts.identity.node_id.clone());
+        let alerts = parts.alerts.clone();
         let quality = self.actor(None, "quality_monitor", move |vitals, settings| {
-            QualityMonitor::new(vitals, settings, outbox, report_writer, node_id)
+            QualityMonitor::new(vitals, settings, outbox, report_writer, node_id, alerts)
         });
         let listener = OutageListener { failing: quality.clone().recipient(), recovered: quality.clone().recipient() };
         let outage = Arc::new(StoreOutage::new(board.gate.clone(), board.clone(), listener.clone()));

@@ -1,5 +1,5 @@
 // Upstream: none
-// Downstream: bars, factors, reports, stored_days, ticks
+// Downstream: bars, factors, reports, stored_days, stored_months, ticks
 // Role: Stores bars, factors, ticks and quality reports in ClickHouse.
 
 //! ClickHouse.
@@ -21,6 +21,8 @@ pub mod errors;
 pub mod factors;
 /// The connection test.
 pub mod probe;
+/// Figures of the quality reports by day.
+pub mod report_days;
 /// Quality reports.
 pub mod reports;
 /// Rows as RowBinary.
@@ -31,6 +33,8 @@ pub mod schema;
 pub mod statements;
 /// Number of stored bars by day.
 pub mod stored_days;
+/// Stored days by month.
+pub mod stored_months;
 mod table;
 /// Ticks.
 pub mod ticks;
@@ -39,4 +43,5 @@ pub use bars::ClickHouseBars;
 pub use factors::ClickHouseFactors;
 pub use reports::ClickHouseReports;
 pub use stored_days::ClickHouseDays;
+pub use stored_months::ClickHouseMonths;
 pub use ticks::ClickHouseTicks;

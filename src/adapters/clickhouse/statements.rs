@@ -1,4 +1,4 @@
-// Upstream: bars, factors, reports, stored_days, ticks
+// Upstream: bars, factors, reports, stored_days, stored_months, ticks
 // Downstream: actors, clock, schema
 // Role: Builds the SQL statements that look up and remove bars, each with a bounded length.
 

@@ -1,4 +1,4 @@
-// Upstream: bars, factors, probe, reports, stored_days, ticks
+// Upstream: many
 // Downstream: many
 // Role: Accesses one ClickHouse table: creates and checks it, inserts and deletes rows, with a timeout per request.
 

@@ -1,4 +1,4 @@
-// Upstream: adapters::kafka::dead_letters, cli, cli::dlq
+// Upstream: adapters::kafka::dead_letters, cli, cli::coverage, cli::dlq
 // Downstream: client_config, config, log_probe, topics
 // Role: Blocking Kafka client of the command-line tools: sends messages, reads topics, checks commits.
 

@@ -4,6 +4,8 @@
 
 //! Redis.
 
+/// States of alerts, common to all workers.
+pub mod alerts;
 /// Reads the heartbeats of all workers.
 pub mod fleet;
 /// Writes the heartbeat of this worker.

@@ -1,4 +1,4 @@
-// Upstream: fleet, heartbeat, request_counts, sources::databases
+// Upstream: alerts, fleet, heartbeat, request_counts, sources::databases
 // Downstream: adapters::tls, config
 // Role: Connects to Redis: login, TLS, and the master that Sentinels name.
 

@@ -13,7 +13,7 @@ mod replay;
 mod run;
 mod show;
 mod stats;
-mod view;
+pub(super) mod view;
 
 /// Subcommands of `data-worker dlq`.
 #[derive(Debug, Subcommand)]

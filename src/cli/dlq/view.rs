@@ -1,4 +1,4 @@
-// Upstream: filter, list, run, show, stats
+// Upstream: cli::coverage, filter, list, run, show, stats
 // Downstream: actors, adapters::kafka, adapters::kafka::dead_letters
 // Role: What the subcommands show of a dead letter: its command, sender, job, age and state.
 

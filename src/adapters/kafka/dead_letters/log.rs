@@ -1,4 +1,4 @@
-// Upstream: cli::dlq
+// Upstream: cli::coverage, cli::dlq
 // Downstream: adapters::kafka, letter, replay_record
 // Role: Reads the dead-letter topic: which letters there are, and which of them were replayed.
 
