@@ -13,6 +13,7 @@ mod crashes;
 mod cross_check;
 mod databases_types;
 mod databases_worker;
+mod departures;
 mod dlq;
 mod evening;
 mod factors;

@@ -136,6 +136,11 @@ impl<T> Field<T> {
     pub fn unreadable(text: &str) -> Self {
         Self::Unreadable(text.chars().take(Self::MAX_TEXT).collect())
     }
+
+    /// The value, if there is one.
+    pub fn value(&self) -> Option<&T> {
+        if let Self::Value(value) = self { Some(value) } else { None }
+    }
 }
 
 impl Field<Decimal> {

@@ -28,6 +28,10 @@ pub mod command_part;
 mod command_tests;
 /// Numbers with their nouns.
 pub mod count_text;
+/// Securities that a stock list no longer names.
+pub mod departures;
+#[cfg(test)]
+mod departures_tests;
 /// The number of rows a source should return.
 pub mod expected_rows;
 /// Bar frequencies.

@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use crate::domain::Code;
 
 /// The board on which a share is listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MarketBoard {
     /// The main boards of Shanghai and Shenzhen.
     Main,

@@ -1,4 +1,4 @@
-// Upstream: validator::rules
+// Upstream: departures, validator::rules
 // Downstream: code, price_limit
 // Role: The kind of a security by its exchange and number, and which market rules hold for it.
 
@@ -6,7 +6,7 @@ use crate::domain::Code;
 use crate::domain::price_limit::MarketBoard;
 
 /// The kind of a security. Source: the number ranges of the exchanges (SSE, SZSE, BSE).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecurityKind {
     /// A share in yuan, or a depositary receipt (689), on one of the boards.
     Share(MarketBoard),

@@ -191,11 +191,17 @@ pub enum Rule {
     NotOffered,
     /// Another source has a different value, or one of the two sources lacks the row.
     SourceDisagreement,
+    /// A stored security that the stock list no longer names.
+    Unlisted,
+    /// A stored security that has another code now.
+    Renumbered,
+    /// A stock list that lacks too many stored securities to be complete.
+    IncompleteList,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::MissingValue,
         Self::UnreadableValue,
         Self::PriceNotPositive,
@@ -223,6 +229,9 @@ impl Rule {
         Self::DaySum,
         Self::NotOffered,
         Self::SourceDisagreement,
+        Self::Unlisted,
+        Self::Renumbered,
+        Self::IncompleteList,
     ];
 
     /// The rule's name in reports and metrics.
@@ -255,6 +264,9 @@ impl Rule {
             Self::DaySum => "day_sum",
             Self::NotOffered => "not_offered",
             Self::SourceDisagreement => "source_disagreement",
+            Self::Unlisted => "unlisted",
+            Self::Renumbered => "renumbered",
+            Self::IncompleteList => "incomplete_list",
         }
     }
 }

@@ -28,6 +28,8 @@ mod cross_section;
 mod day_cache;
 /// Fetches adjustment factors.
 mod factors;
+/// Securities that are not traded any more.
+mod former_stocks;
 /// Fetches the stock list and the trading calendar.
 mod lists;
 /// Messages to the Fetcher.

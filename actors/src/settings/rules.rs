@@ -98,7 +98,7 @@ impl Default for CrossCheckSettings {
 
 impl RuleSettings {
     /// The action for a broken rule. Rules without a setting are always errors, because such a row cannot be stored;
-    /// [`Rule::NotOffered`] and [`Rule::SourceDisagreement`] are always warnings.
+    /// [`Rule::NotOffered`], [`Rule::SourceDisagreement`] and the rules of the stock list are always warnings.
     pub fn action(&self, rule: Rule) -> RuleAction {
         match rule {
             Rule::PriceLimit => self.price_limit,
@@ -115,7 +115,9 @@ impl RuleSettings {
             Rule::FactorDecreases => self.factor_decreases,
             Rule::DaySum => self.day_sum,
             // A disagreement between sources does not show which row is wrong.
-            Rule::NotOffered | Rule::SourceDisagreement => RuleAction::Warning,
+            Rule::NotOffered | Rule::SourceDisagreement | Rule::Unlisted | Rule::Renumbered | Rule::IncompleteList => {
+                RuleAction::Warning
+            }
             Rule::MissingValue
             | Rule::UnreadableValue
             | Rule::PriceNotPositive

@@ -137,7 +137,7 @@ impl Handler<ValidateList> for Validator {
     fn handle(&mut self, message: ValidateList, _ctx: &mut Self::Context) {
         let ValidateList { guard, list, source, permit } = message;
         let _logged_in = guard.span().clone().entered();
-        let checked = reference_list::check(&list, source, self.settings.quality.max_examples);
+        let checked = reference_list::check(&list, source, shanghai_clock::today(), self.settings.quality.max_examples);
         self.vitals.board().counters.rows_skipped.add(checked.counts.num_skipped());
         if checked.list.is_empty() {
             let kind = SourceErrorKind::BadAnswer(format!("none of {} rows is valid", list.len()));
