@@ -37,6 +37,7 @@ mod node_ids;
 mod orders;
 mod outages;
 mod panics;
+mod price_decimals;
 mod price_updates;
 mod quality;
 mod quality_listing;

@@ -50,6 +50,8 @@ pub mod message;
 pub mod notification;
 /// Operator orders to running workers.
 pub mod operator_order;
+/// Prices with up to four decimals.
+pub mod price;
 /// Daily price limits.
 pub mod price_limit;
 /// Price update events.
@@ -108,6 +110,7 @@ pub use known_days::{DayNote, DayTotal, FactorChanges, KnownDays};
 pub use market_facts::{Listing, MarketFacts};
 pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};
+pub use price::{Price, PriceFormat};
 pub use price_update::PriceUpdate;
 pub use quality_report::{CodeIssue, JobKey, QualityReport, StoredIssue};
 pub use quality_summary::{Affected, Delays, QualitySummary};

@@ -179,6 +179,8 @@ pub enum Rule {
     ExRight,
     /// A share price with more than two decimals.
     PriceDecimals,
+    /// A price with more decimals than the columns of the store.
+    PriceRounded,
     /// A trade outside the trading sessions of its day.
     TickSession,
     /// A trade that is older than the previous one.
@@ -201,7 +203,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::MissingValue,
         Self::UnreadableValue,
         Self::PriceNotPositive,
@@ -223,6 +225,7 @@ impl Rule {
         Self::AfterDelisting,
         Self::ExRight,
         Self::PriceDecimals,
+        Self::PriceRounded,
         Self::TickSession,
         Self::TickOrder,
         Self::FactorDecreases,
@@ -258,6 +261,7 @@ impl Rule {
             Self::AfterDelisting => "after_delisting",
             Self::ExRight => "ex_right",
             Self::PriceDecimals => "price_decimals",
+            Self::PriceRounded => "price_rounded",
             Self::TickSession => "tick_session",
             Self::TickOrder => "tick_order",
             Self::FactorDecreases => "factor_decreases",

@@ -30,6 +30,8 @@ mod day_cache;
 mod factors;
 /// Securities that are not traded any more.
 mod former_stocks;
+#[cfg(test)]
+mod listed_again_tests;
 /// Fetches the stock list and the trading calendar.
 mod lists;
 /// Messages to the Fetcher.

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use actors::domain::{Code, DateRange, DayTotal, Frequency, Hundredths};
+use actors::domain::{Code, DateRange, DayTotal, Frequency, Price, PriceFormat};
 use actors::ports::{BarBatch, BarStore, IdentifiedBar, KeySpan, StoreError, StoreErrorClass, StoredBar};
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime};
@@ -143,6 +143,11 @@ impl BarStore for SqliteStore {
         Ok(())
     }
 
+    fn price_format(&self) -> PriceFormat {
+        // Columns of text.
+        PriceFormat::FINEST
+    }
+
     fn deduplicates_retries(&self) -> bool {
         true // by the primary key
     }
@@ -157,7 +162,7 @@ impl BarStore for SqliteStore {
         Ok(rows.into_iter().filter_map(|(code, time)| Some((code.parse().ok()?, time_of(&time)?))).collect())
     }
 
-    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Price)>, StoreError> {
         // With max(), SQLite takes the other columns from the row that has the maximum.
         let rows: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT code, max(timestamp), close FROM bar WHERE frequency = ? AND timestamp >= ? GROUP BY code",
@@ -168,7 +173,7 @@ impl BarStore for SqliteStore {
         .await
         .map_err(|error| self.error("read the last closes", &error))?;
         let read = |(code, time, close): (String, String, String)| {
-            let close = Hundredths::from_decimal(close.parse().ok()?)?;
+            let close = Price::from_decimal(close.parse().ok()?)?;
             Some((code.parse().ok()?, (time_of(&time)?.date(), close)))
         };
         Ok(rows.into_iter().filter_map(read).collect())
@@ -186,7 +191,7 @@ impl BarStore for SqliteStore {
         .fetch_all(&self.pool)
         .await
         .map_err(|error| self.error("read daily bars", &error))?;
-        let price = |text: String| Hundredths::from_decimal(text.parse().ok()?);
+        let price = |text: String| Price::from_decimal(text.parse().ok()?);
         let read = |(time, high, low, close, volume): (String, String, String, String, i64)| {
             let day = time_of(&time)?.date();
             Some(DayTotal { day, high: price(high)?, low: price(low)?, close: price(close)?, volume })
