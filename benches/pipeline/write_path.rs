@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actors::domain::bar_identity::bar_uuid;
-use actors::domain::{Bar, Frequency, Hundredths, SourceId};
+use actors::domain::{Bar, Frequency, Hundredths, Price, SourceId};
 use actors::ports::{BarBatch, BarStore, IdentifiedBar};
 use chrono::{Days, NaiveDate, NaiveTime};
 use data_worker::adapters::clickhouse::bars::ClickHouseBars;
@@ -56,7 +56,7 @@ fn batch(rows: usize, salt: usize) -> BarBatch {
     let first = NaiveDate::from_ymd_opt(2024, 1, 1).unwrap();
     let rows: Vec<IdentifiedBar> = (0..rows)
         .map(|n| {
-            let price = Hundredths(1_000 + (n * 7 + salt) as i64 % 5_000);
+            let price = Price::fen(1_000 + (n * 7 + salt) as i64 % 5_000);
             let bar = Bar {
                 code: format!("{:06}.SZ", n / 250).parse().unwrap(),
                 frequency: Frequency::Day,

@@ -13,6 +13,7 @@ use actors::ports::{
     StoreSet, Swappable,
 };
 use actors::supervisor::{Placement, WorkerParts};
+use chrono::NaiveDate;
 use futures_util::FutureExt;
 
 use crate::adapters::clickhouse::report_days::ClickHouseReportDays;
@@ -140,9 +141,9 @@ impl ServiceHub {
         ClickHouseReportDays::new(&settings.clickhouse)
     }
 
-    /// All codes of the stock list.
-    pub async fn listed_codes(settings: &Settings) -> Result<Vec<Code>, StoreError> {
-        MySqlReference::new(&settings.mysql).listed_codes().await
+    /// The codes that were listed after `since`.
+    pub async fn listed_codes(settings: &Settings, since: NaiveDate) -> Result<Vec<Code>, StoreError> {
+        MySqlReference::new(&settings.mysql).listed_codes(since).await
     }
 
     /// Listings and trading calendar for a command-line tool, read from MySQL. Without MySQL, the built-in calendar.

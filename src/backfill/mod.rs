@@ -244,7 +244,7 @@ impl BackfillOptions {
 
     async fn codes(&self, settings: &Settings) -> Result<Vec<Code>, Refusal> {
         if self.all {
-            let listed = ServiceHub::listed_codes(settings).await;
+            let listed = ServiceHub::listed_codes(settings, self.start).await;
             let listed = listed.map_err(|error| Refusal::Failed(error.to_string()))?;
             let empty = || Refusal::Failed("the stock list (stock_info) is empty; send `stockinfo` first".to_owned());
             return match listed.is_empty() {

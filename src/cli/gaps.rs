@@ -155,8 +155,9 @@ impl GapsOptions {
             eprintln!("{error}");
             ExitCode::FAILURE
         };
+        let since = self.start.unwrap_or(DateRange::FIRST_TRADING_DAY);
         let codes = match self.codes.is_empty() {
-            true => ServiceHub::listed_codes(settings).await.map_err(reported)?,
+            true => ServiceHub::listed_codes(settings, since).await.map_err(reported)?,
             false => self.codes.clone(),
         };
         if codes.is_empty() {

@@ -230,7 +230,11 @@ fn unreadable_date_hides_only_its_cell() {
     );
     let section = section(&name, real_port(), 30_000);
     let (listings, codes, calendar) = with_store(&section, async |store| {
-        (store.listings().await.unwrap(), store.listed_codes().await.unwrap(), store.trade_days().await.unwrap())
+        (
+            store.listings().await.unwrap(),
+            store.listed_codes(date("2024-04-25")).await.unwrap(),
+            store.trade_days().await.unwrap(),
+        )
     });
     let mut read: Vec<_> = listings
         .iter()

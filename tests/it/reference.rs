@@ -1,4 +1,4 @@
-// Upstream: two_writers
+// Upstream: departures, two_writers
 // Downstream: actors, data_worker, http, kit, main_job
 // Role: Tests the stock list and the calendar in the real MariaDB: merged in one transaction, without loss.
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use actors::domain::{DateRange, FetchedBar, Field, Frequency, Hundredths};
+use actors::domain::{DateRange, FetchedBar, Field, Frequency, Price};
 use actors::ports::{BarRequest, MarketSource, SourceError, SourceErrorKind};
 use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime};
 use data_worker::config::{SourcesSection, YahooSection};
@@ -56,7 +56,7 @@ fn rounded(bar: &FetchedBar) -> Rounded {
         Field::Value(value) => *value,
         other => panic!("{other:?}"),
     };
-    let price = |field| Hundredths::from_decimal(number(field)).unwrap().0;
+    let price = |field| Price::from_decimal(number(field)).unwrap().to_fen();
     let Field::Value(time) = bar.timestamp else { panic!("{bar:?}") };
     assert_eq!(bar.amount, Field::Missing);
     (time, [&bar.open, &bar.high, &bar.low, &bar.close].map(price), number(&bar.volume).normalize())
@@ -64,7 +64,7 @@ fn rounded(bar: &FetchedBar) -> Rounded {
 
 fn expected(row: &DailyRow) -> Rounded {
     let [open, high, low, close, _, volume, _] = row.cells().map(|cell| cell.parse::<Decimal>().unwrap());
-    let prices = [open, high, low, close].map(|price| Hundredths::from_decimal(price).unwrap().0);
+    let prices = [open, high, low, close].map(|price| Price::from_decimal(price).unwrap().to_fen());
     (row.date.and_time(NaiveTime::MIN), prices, volume.normalize())
 }
 

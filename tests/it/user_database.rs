@@ -1,4 +1,4 @@
-// Upstream: databases_types, databases_worker, reload_servers, secure_sources, sources_databases, store_tables
+// Upstream: many
 // Downstream: data_worker, kit
 // Role: Creates and fills a user's own database on each of the real servers and returns its source settings.
 

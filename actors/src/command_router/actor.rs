@@ -147,7 +147,7 @@ impl CommandRouter {
         let listing = async move {
             let mut delays = crate::store_retry::store_delays(&settings);
             let codes = loop {
-                match links.reference.pin().listed_codes().await {
+                match links.reference.pin().listed_codes(work.listed_since()).await {
                     Ok(codes) => break Ok(codes),
                     Err(error) if error.class == crate::ports::StoreErrorClass::Schema => break Err(error.to_string()),
                     Err(error) => {

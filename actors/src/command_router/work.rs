@@ -2,9 +2,11 @@
 // Downstream: domain, ports
 // Role: The kind of work of a task.
 
+use chrono::NaiveDate;
+
 use crate::domain::reference_list::ListKind;
 use crate::domain::tick_backfill::{part_until, parts_of};
-use crate::domain::{BarSync, Frequency, OpenRange, SyncMode, TickSync, shanghai_clock};
+use crate::domain::{BarSync, DateRange, Frequency, OpenRange, SyncMode, TickSync, shanghai_clock};
 use crate::ports::DataKind;
 
 /// The kind of work of a task.
@@ -75,6 +77,23 @@ impl Work {
             Self::Ticks(TickSync { full: false, overwrite: false, .. }) => SyncMode::Incremental,
             Self::Ticks(_) | Self::List(_) => SyncMode::Replace,
         }
+    }
+
+    /// Securities that were delisted by this day have no rows for this work. An increment without a range begins after
+    /// the stored rows, so it concerns what is listed today.
+    pub fn listed_since(self) -> NaiveDate {
+        let (range, mode) = match self {
+            Self::Bars(bars) => (bars.range, bars.mode),
+            Self::Ticks(ticks) => (ticks.range, self.mode()),
+            Self::Factors(mode) => (OpenRange::default(), mode),
+            Self::List(_) => (OpenRange::default(), SyncMode::Replace),
+        };
+        let today = shanghai_clock::today();
+        let first = match mode {
+            SyncMode::Replace => DateRange::FIRST_TRADING_DAY,
+            SyncMode::Incremental => today,
+        };
+        range.start.unwrap_or(first).min(today)
     }
 
     /// The ranges of days, one task each.

@@ -1,5 +1,5 @@
 // Upstream: many
-// Downstream: code, frequency
+// Downstream: code, frequency, price
 // Role: A price bar as fetched from a source (any field may be missing or unreadable) and as stored.
 
 use std::fmt;
@@ -8,7 +8,7 @@ use chrono::NaiveDateTime;
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use crate::domain::{Code, Frequency};
+use crate::domain::{Code, Frequency, Price};
 
 /// The source of a row: Ginkgo's `SOURCE_TYPES` value (column `source`), and what the values of the source are good
 /// for. Two ids with the same number are the same source.
@@ -83,7 +83,7 @@ impl PartialEq for SourceId {
 impl Eq for SourceId {}
 
 /// A fixed-point number with two decimals, stored as an integer number of hundredths. This is the scale of Ginkgo's
-/// price and amount columns (`Decimal(16,2)`). Values are rounded only once and never pass through binary floating
+/// amount column (`Decimal(16,2)`). Values are rounded only once and never pass through binary floating
 /// point.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hundredths(pub i64);
@@ -136,6 +136,11 @@ impl<T> Field<T> {
     pub fn unreadable(text: &str) -> Self {
         Self::Unreadable(text.chars().take(Self::MAX_TEXT).collect())
     }
+
+    /// The value, if there is one.
+    pub fn value(&self) -> Option<&T> {
+        if let Self::Value(value) = self { Some(value) } else { None }
+    }
 }
 
 impl Field<Decimal> {
@@ -184,13 +189,13 @@ pub struct Bar {
     /// Shanghai wall clock.
     pub timestamp: NaiveDateTime,
     /// Opening price, yuan.
-    pub open: Hundredths,
+    pub open: Price,
     /// Highest price, yuan.
-    pub high: Hundredths,
+    pub high: Price,
     /// Lowest price, yuan.
-    pub low: Hundredths,
+    pub low: Price,
     /// Closing price, yuan.
-    pub close: Hundredths,
+    pub close: Price,
     /// Volume in lots of 100 shares.
     pub volume: i32,
     /// Turnover in thousand yuan.

@@ -1,11 +1,11 @@
-// Upstream: batch_writer::bars, benches::pipeline, market_cache, simulation
-// Downstream: bar, frequency, row_version
+// Upstream: batch_writer::bars, benches::pipeline, fetcher, market_cache, simulation
+// Downstream: bar, frequency, price, row_version
 // Role: The UUID of a bar, which identifies its key and values.
 
 use uuid::Uuid;
 
-use crate::domain::Bar;
 use crate::domain::row_version::RowVersion;
+use crate::domain::{Bar, Price};
 
 /// The UUID namespace of bars. It is a constant, so every worker computes the same UUID for a bar.
 const BAR_NAMESPACE: Uuid = Uuid::from_u128(0x6a1f_3c52_97d4_4e0b_8f26_b15d_c04e_7a93);
@@ -24,7 +24,7 @@ pub fn replacing_bar_uuid(bar: &Bar, version: RowVersion) -> String {
 }
 
 fn name_based(bar: &Bar) -> Uuid {
-    let mut name = [0_u8; 72];
+    let mut name = [0_u8; 80];
     let mut filled = 0;
     let mut put = |bytes: &[u8]| {
         if let Some(place) = name.get_mut(filled..filled + bytes.len()) {
@@ -35,12 +35,18 @@ fn name_based(bar: &Bar) -> Uuid {
     put(bar.code.as_str().as_bytes());
     put(&bar.frequency.as_ginkgo().to_le_bytes());
     put(&bar.timestamp.and_utc().timestamp().to_le_bytes());
-    for price in [bar.open, bar.high, bar.low, bar.close, bar.amount] {
-        put(&price.0.to_le_bytes());
+    let prices = [bar.open, bar.high, bar.low, bar.close].map(Price::fen_and_rest);
+    for (fen, _) in prices {
+        put(&fen.to_le_bytes());
     }
+    put(&bar.amount.0.to_le_bytes());
     put(&bar.volume.to_le_bytes());
     // Earlier releases wrote another number here for a row that replaced copies of itself.
     put(&[0]);
+    // A bar with prices in whole fen keeps the name that earlier releases gave it.
+    if prices.iter().any(|(_, rest)| *rest != 0) {
+        put(&prices.map(|(_, rest)| rest));
+    }
     Uuid::new_v5(&BAR_NAMESPACE, name.get(..filled).unwrap_or(&name))
 }
 
@@ -51,7 +57,7 @@ fn text_of(uuid: Uuid) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Frequency, Hundredths, SourceId};
+    use crate::domain::{Frequency, Hundredths, Price, SourceId};
     use chrono::NaiveDate;
 
     fn bar() -> Bar {
@@ -59,10 +65,10 @@ mod tests {
             code: "000001.SZ".parse().unwrap(),
             frequency: Frequency::Day,
             timestamp: NaiveDate::from_ymd_opt(2024, 1, 2).unwrap().and_hms_opt(0, 0, 0).unwrap(),
-            open: Hundredths(1000),
-            high: Hundredths(1010),
-            low: Hundredths(990),
-            close: Hundredths(1005),
+            open: Price::fen(1000),
+            high: Price::fen(1010),
+            low: Price::fen(990),
+            close: Price::fen(1005),
             volume: 12345,
             amount: Hundredths(67890),
             source: SourceId::TUSHARE,
@@ -76,7 +82,7 @@ mod tests {
         let changes = [
             Bar { code: "000002.SZ".parse().unwrap(), ..bar() },
             Bar { timestamp: bar().timestamp + chrono::Duration::days(1), ..bar() },
-            Bar { open: Hundredths(1001), ..bar() },
+            Bar { open: Price::fen(1001), ..bar() },
             Bar { volume: 12346, ..bar() },
             Bar { amount: Hundredths(67891), ..bar() },
         ];
@@ -90,5 +96,15 @@ mod tests {
         let uuid = bar_uuid(&bar());
         assert_eq!(uuid.len(), 36);
         assert_eq!(uuid, "bar_edcd94cdf6d85933ae975b5ba3f4b5ba");
+    }
+
+    #[test]
+    fn further_decimals_are_part_of_the_identity() {
+        let uuid = |close: i64| bar_uuid(&Bar { close: Price(close), ..bar() });
+        let [same, finer, finest] = [100_500, 100_530, 100_531].map(uuid);
+        assert_eq!(same, bar_uuid(&bar()));
+        assert!(finer != same && finest != same && finest != finer);
+        let open = bar_uuid(&Bar { open: Price(100_030), ..bar() });
+        assert_ne!(open, bar_uuid(&Bar { high: Price(101_030), ..bar() }));
     }
 }

@@ -1,12 +1,12 @@
 // Upstream: many
-// Downstream: adjust_factor, bar, code, market_facts
+// Downstream: adjust_factor, code, market_facts, price
 // Role: Context for validating rows of one security: day notes, listing, calendar, factor changes, stored bars.
 
 use std::sync::Arc;
 
 use chrono::{NaiveDate, NaiveDateTime};
 
-use crate::domain::{Code, Hundredths, Listing, MarketFacts, Millionths};
+use crate::domain::{Code, Listing, MarketFacts, Millionths, Price, PriceFormat};
 
 /// What a source reports about a day in addition to the bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct DayNote {
     /// The day.
     pub day: NaiveDate,
     /// The reference price of the day's price limits: the previous close, adjusted for ex-rights.
-    pub reference: Option<Hundredths>,
+    pub reference: Option<Price>,
     /// Whether the security was suspended; a suspended day has no missing bar.
     pub is_suspended: bool,
     /// Whether the security was under special treatment (ST); `None` if the source does not report it.
@@ -34,11 +34,11 @@ pub struct DayTotal {
     /// The day.
     pub day: NaiveDate,
     /// Highest price, yuan.
-    pub high: Hundredths,
+    pub high: Price,
     /// Lowest price, yuan.
-    pub low: Hundredths,
+    pub low: Price,
     /// Closing price, yuan.
-    pub close: Hundredths,
+    pub close: Price,
     /// Volume in lots of 100 shares.
     pub volume: i64,
 }
@@ -73,18 +73,23 @@ pub struct KnownDays {
     /// Changes of the stored factors; `None` if they were not needed or none are stored.
     pub factors: Option<FactorChanges>,
     /// The last stored close before the first row, with its day.
-    pub close_before: Option<(NaiveDate, Hundredths)>,
+    pub close_before: Option<(NaiveDate, Price)>,
+    /// The day of the newest stored row, however old, if it is before the first row.
+    pub newest_before: Option<NaiveDate>,
     /// For minute bars: the stored daily bars of the same days, oldest first.
     pub day_totals: Vec<DayTotal>,
     /// The times of bars of which the source offers only some values.
     pub not_offered: Vec<NaiveDateTime>,
+    /// What the columns of the store hold of a price.
+    pub prices: PriceFormat,
 }
 
 impl KnownDays {
     /// Creates the context. `notes` may be in any order.
     pub fn new(facts: Arc<MarketFacts>, mut notes: Vec<DayNote>, factors: Option<FactorChanges>) -> Self {
         notes.sort_unstable_by_key(|note| note.day);
-        Self { facts, notes, factors, close_before: None, day_totals: Vec::new(), not_offered: Vec::new() }
+        let (day_totals, not_offered, prices) = (Vec::new(), Vec::new(), PriceFormat::GINKGO);
+        Self { facts, notes, factors, close_before: None, newest_before: None, day_totals, not_offered, prices }
     }
 
     /// The notes, oldest first.

@@ -30,6 +30,10 @@ mod command_tests;
 pub mod count_text;
 /// The stored days of a security by month.
 pub mod coverage;
+/// Securities that a stock list no longer names.
+pub mod departures;
+#[cfg(test)]
+mod departures_tests;
 /// The number of rows a source should return.
 pub mod expected_rows;
 /// Bar frequencies.
@@ -50,6 +54,8 @@ pub mod month;
 pub mod notification;
 /// Operator orders to running workers.
 pub mod operator_order;
+/// Prices with up to four decimals.
+pub mod price;
 /// Daily price limits.
 pub mod price_limit;
 /// Price update events.
@@ -108,6 +114,7 @@ pub use known_days::{DayNote, DayTotal, FactorChanges, KnownDays};
 pub use market_facts::{Listing, MarketFacts};
 pub use notification::{Level, Notification};
 pub use operator_order::{OperatorOrder, OrderKind};
+pub use price::{Price, PriceFormat};
 pub use price_update::PriceUpdate;
 pub use quality_report::{CodeIssue, JobKey, QualityReport, StoredIssue};
 pub use quality_summary::{Affected, Delays, QualitySummary};

@@ -1,4 +1,4 @@
-// Upstream: data_worker, security_kind, validator, validator::rules
+// Upstream: data_worker, fetcher, security_kind, validator, validator::rules
 // Downstream: code
 // Role: Daily price limits by board and date, in whole fen.
 
@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use crate::domain::Code;
 
 /// The board on which a share is listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MarketBoard {
     /// The main boards of Shanghai and Shenzhen.
     Main,
@@ -45,6 +45,12 @@ const CHINEXT_REFORM: NaiveDate = date(2020, 8, 24);
 const STAR_BEGAN: NaiveDate = date(2019, 7, 22);
 /// First trading day of the Beijing Stock Exchange.
 const BEIJING_BEGAN: NaiveDate = date(2021, 11, 15);
+
+/// Trading days without a row after which the next day is not checked. A share that is listed again, after a suspended
+/// listing or a restructuring, has no limit on its first day. A share that was only suspended has limits when it
+/// returns, and no source tells the two apart. The number is a choice: 002032.SZ had limits after 46 days in 2008, and
+/// 000792.SZ had none after more than a year in 2021.
+pub const LONG_SUSPENSION: usize = 60;
 
 impl MarketBoard {
     /// The board of a code; `None` for codes that are not A-shares, such as B-shares, funds and bonds.

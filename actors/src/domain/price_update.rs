@@ -1,12 +1,13 @@
 // Upstream: many
-// Downstream: bar, frequency, trace_ids
+// Downstream: bar, frequency, price, trace_ids
 // Role: The event for strategies and risk managers about a new bar: Ginkgo's PriceUpdateDTO.
 
 use chrono::NaiveDateTime;
+use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Value, json};
 
-use crate::domain::{Bar, Hundredths, TraceIds};
+use crate::domain::{Bar, TraceIds};
 
 /// The value of `source` in events of this worker.
 const SOURCE: &str = "data_worker";
@@ -28,14 +29,14 @@ impl PriceUpdate {
         let payload = json!({
             "symbol": bar.code.as_str(),
             "timestamp": time(bar.timestamp),
-            "price": number(bar.close),
+            "price": number(bar.close.to_decimal()),
             "bid_price": Value::Null,
             "ask_price": Value::Null,
-            "open_price": number(bar.open),
-            "high_price": number(bar.high),
-            "low_price": number(bar.low),
+            "open_price": number(bar.open.to_decimal()),
+            "high_price": number(bar.high.to_decimal()),
+            "low_price": number(bar.low.to_decimal()),
             "volume": bar.volume,
-            "amount": number(bar.amount),
+            "amount": number(bar.amount.to_decimal()),
             "bid_volume": Value::Null,
             "ask_volume": Value::Null,
             "source": SOURCE,
@@ -51,15 +52,15 @@ fn time(timestamp: NaiveDateTime) -> String {
     timestamp.format("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
-/// The readers use a float. A number of up to 15 digits with two decimals passes through a float unchanged.
-fn number(value: Hundredths) -> Option<f64> {
-    value.to_decimal().to_f64()
+/// The readers use a float. A number of up to 15 digits passes through a float unchanged.
+fn number(value: Decimal) -> Option<f64> {
+    value.to_f64()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Frequency, SourceId};
+    use crate::domain::{Frequency, Hundredths, Price, SourceId};
 
     #[test]
     fn has_dto_fields_and_bar_values() {
@@ -67,10 +68,10 @@ mod tests {
             code: "000001.SZ".parse().unwrap(),
             frequency: Frequency::Day,
             timestamp: "2026-01-05T00:00:00".parse().unwrap(),
-            open: Hundredths(1150),
-            high: Hundredths(1171),
-            low: Hundredths(1149),
-            close: Hundredths(1160),
+            open: Price::fen(1150),
+            high: Price::fen(1171),
+            low: Price::fen(1149),
+            close: Price::fen(1160),
             volume: 987_654,
             amount: Hundredths(114_512_345),
             source: SourceId::TUSHARE,

@@ -24,8 +24,12 @@ pub const UNKNOWN_LIST_DATE: NaiveDate = match NaiveDate::from_ymd_opt(1970, 1, 
 /// Converts stored dates to a listing. Dates that stand for "unknown" or "still listed" become `None`.
 pub fn listing(code: Code, name: String, list_date: NaiveDate, delist_date: NaiveDate) -> Listing {
     let listed = (list_date > UNKNOWN_LIST_DATE).then_some(list_date);
-    let delisted = (delist_date < STILL_LISTED && delist_date > UNKNOWN_LIST_DATE).then_some(delist_date);
-    Listing { code, name, listed, delisted }
+    Listing { code, name, listed, delisted: delisted(delist_date) }
+}
+
+/// The delisting day in a stored date; `None` while the security is listed.
+pub fn delisted(delist_date: NaiveDate) -> Option<NaiveDate> {
+    (delist_date < STILL_LISTED && delist_date > UNKNOWN_LIST_DATE).then_some(delist_date)
 }
 
 /// A security as fetched from a source.

@@ -179,6 +179,8 @@ pub enum Rule {
     ExRight,
     /// A share price with more than two decimals.
     PriceDecimals,
+    /// A price with more decimals than the columns of the store.
+    PriceRounded,
     /// A trade outside the trading sessions of its day.
     TickSession,
     /// A trade that is older than the previous one.
@@ -191,11 +193,17 @@ pub enum Rule {
     NotOffered,
     /// Another source has a different value, or one of the two sources lacks the row.
     SourceDisagreement,
+    /// A stored security that the stock list no longer names.
+    Unlisted,
+    /// A stored security that has another code now.
+    Renumbered,
+    /// A stock list that lacks too many stored securities to be complete.
+    IncompleteList,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::MissingValue,
         Self::UnreadableValue,
         Self::PriceNotPositive,
@@ -217,12 +225,16 @@ impl Rule {
         Self::AfterDelisting,
         Self::ExRight,
         Self::PriceDecimals,
+        Self::PriceRounded,
         Self::TickSession,
         Self::TickOrder,
         Self::FactorDecreases,
         Self::DaySum,
         Self::NotOffered,
         Self::SourceDisagreement,
+        Self::Unlisted,
+        Self::Renumbered,
+        Self::IncompleteList,
     ];
 
     /// The rule's name in reports and metrics.
@@ -249,12 +261,16 @@ impl Rule {
             Self::AfterDelisting => "after_delisting",
             Self::ExRight => "ex_right",
             Self::PriceDecimals => "price_decimals",
+            Self::PriceRounded => "price_rounded",
             Self::TickSession => "tick_session",
             Self::TickOrder => "tick_order",
             Self::FactorDecreases => "factor_decreases",
             Self::DaySum => "day_sum",
             Self::NotOffered => "not_offered",
             Self::SourceDisagreement => "source_disagreement",
+            Self::Unlisted => "unlisted",
+            Self::Renumbered => "renumbered",
+            Self::IncompleteList => "incomplete_list",
         }
     }
 }

@@ -1,5 +1,5 @@
 // Upstream: many
-// Downstream: bar, code, row_version
+// Downstream: bar, code, price, row_version
 // Role: A tick (one trade), as fetched from a source and as stored.
 
 use chrono::NaiveDateTime;
@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use crate::domain::row_version::{RowName, RowVersion};
-use crate::domain::{Code, Field, Hundredths, SourceId};
+use crate::domain::{Code, Field, Price, SourceId};
 
 /// The UUID namespace of ticks. It is a constant, so every worker computes the same UUID for a tick.
 const TICK_NAMESPACE: Uuid = Uuid::from_u128(0x9c54_17ab_3d0e_4f68_a1b7_5e29_04cd_7f13);
@@ -34,7 +34,7 @@ pub struct Tick {
     /// Shanghai wall clock, to the minute.
     pub timestamp: NaiveDateTime,
     /// Price, yuan.
-    pub price: Hundredths,
+    pub price: Price,
     /// Volume in lots of 100 shares.
     pub volume: i32,
     /// The trade direction, as the source's own number.
@@ -66,10 +66,15 @@ impl Tick {
         let mut name = Vec::with_capacity(40);
         name.extend_from_slice(self.code.as_str().as_bytes());
         name.extend_from_slice(&self.timestamp.and_utc().timestamp().to_le_bytes());
-        name.extend_from_slice(&self.price.0.to_le_bytes());
+        let (fen, rest) = self.price.fen_and_rest();
+        name.extend_from_slice(&fen.to_le_bytes());
         name.extend_from_slice(&self.volume.to_le_bytes());
         name.extend_from_slice(&self.direction.to_le_bytes());
         name.extend_from_slice(&self.nth.to_le_bytes());
+        // A price in whole fen keeps the name that earlier releases gave it.
+        if rest != 0 {
+            name.push(rest);
+        }
         Uuid::new_v5(&TICK_NAMESPACE, &name)
     }
 }

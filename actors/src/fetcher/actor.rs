@@ -16,6 +16,7 @@ use crate::fetcher::command_plan::plan_command;
 use crate::fetcher::cross_check::CrossCheck;
 use crate::fetcher::cross_section::CrossSections;
 use crate::fetcher::factors::fetch_factors;
+use crate::fetcher::former_stocks::FormerStocksRequest;
 use crate::fetcher::lists::fetch_list;
 use crate::fetcher::parts::{FetchParts, StoredData};
 use crate::fetcher::plan::FetchPlanner;
@@ -72,6 +73,7 @@ impl Fetcher {
                 circuits,
                 suspensions: Suspensions::default(),
             },
+            former_stocks: FormerStocksRequest::new(calendar_watch.claims.clone()),
             stores,
             row_budget,
             validator,

@@ -67,6 +67,11 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     parts.board.counters.rows_fetched.add(rows.len() as u64);
     let mut known = parts.row_context.known_days(&request, &rows, notes, sharing.suspensions(range), settings).await;
     known.not_offered = not_offered;
+    known.newest_before = match known.close_before {
+        None => parts.planner.newest_day_before(&request, &rows, settings).await,
+        Some((day, _)) => Some(day),
+    };
+    known.prices = parts.stores.pin().bars.price_format();
     let permit = match reserved {
         Some(permit) => Some(permit),
         None => parts.row_budget.reserve(kind, rows.len()).await,

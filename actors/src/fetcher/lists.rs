@@ -19,7 +19,11 @@ pub(crate) async fn fetch_list(parts: &FetchParts, FetchList { mut guard, kind }
     };
     let call = async |source: Arc<dyn MarketSource>| {
         let list = match kind {
-            ListKind::Stocks => FetchedList::Stocks(source.stocks().await?),
+            ListKind::Stocks => {
+                let listed = source.stocks().await?;
+                let former = parts.former_stocks.ask(&*source).await;
+                FetchedList::Stocks(listed, former)
+            }
             ListKind::TradeDays => FetchedList::TradeDays(source.trade_days().await?),
         };
         let empty = || SourceErrorKind::BadAnswer("the list is empty".to_owned());

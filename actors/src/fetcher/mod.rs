@@ -28,8 +28,12 @@ mod cross_section;
 mod day_cache;
 /// Fetches adjustment factors.
 mod factors;
+/// Securities that are not traded any more.
+mod former_stocks;
 /// One call for several securities that tasks join.
 mod joint_call;
+#[cfg(test)]
+mod listed_again_tests;
 /// Fetches the stock list and the trading calendar.
 mod lists;
 /// Messages to the Fetcher.

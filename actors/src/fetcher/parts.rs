@@ -10,6 +10,7 @@ use chrono::NaiveDate;
 use crate::domain::{Code, DateRange, TaskCounts, TaskReport};
 use crate::fetcher::cross_check::CrossCheck;
 use crate::fetcher::cross_section::{CrossSections, Sharing, whole_days};
+use crate::fetcher::former_stocks::FormerStocksRequest;
 use crate::fetcher::joint_call::CodeRequest;
 use crate::fetcher::plan::FetchPlanner;
 use crate::fetcher::row_context::RowContextReader;
@@ -57,6 +58,8 @@ pub(crate) struct FetchParts {
     pub(crate) row_context: RowContextReader,
     /// Compares bars with a second source.
     pub(crate) cross_check: CrossCheck,
+    /// Asks for securities that are not traded any more.
+    pub(crate) former_stocks: FormerStocksRequest,
     /// Limits the rows in memory.
     pub(crate) row_budget: RowBudget,
     /// Receives the fetched rows.

@@ -8,11 +8,11 @@ use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime};
 
 use crate::domain::expected_rows::last_closed_day;
 use crate::domain::tick_backfill::FIRST_DAYS;
-use crate::domain::{Code, DateRange, Field, Frequency, OpenRange, SyncMode, shanghai_clock};
+use crate::domain::{Code, DateRange, FetchedBar, Field, Frequency, OpenRange, SyncMode, shanghai_clock};
 use crate::fetcher::{FetchBars, FetchFactors};
 use crate::market_cache::latest_times::{LatestBars, LatestTimes};
 use crate::pipeline::TaskGuard;
-use crate::ports::{KeySpan, StoreSet, Swappable};
+use crate::ports::{BarRequest, KeySpan, StoreSet, Swappable};
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::{StoreOperation, StoreOutage, StoreTries, Unread, read_until_answered};
 
@@ -73,6 +73,20 @@ pub(crate) struct FetchPlanner {
 }
 
 impl FetchPlanner {
+    /// The day of the newest stored bar, if it is before the first fetched one. The answer is cached, so it may lag
+    /// behind the store; without an answer it is unknown.
+    pub(crate) async fn newest_day_before(
+        &self,
+        request: &BarRequest,
+        rows: &[FetchedBar],
+        settings: &ActorSettings,
+    ) -> Option<NaiveDate> {
+        let first = rows.iter().filter_map(|row| readable(&row.timestamp)).min()?;
+        let latest = self.bars.of(request.frequency);
+        let newest = latest.newest(request.code, ms(settings.fetch.latest_refresh_ms)).await.ok().flatten()?;
+        Some(newest.date()).filter(|day| *day < first.date())
+    }
+
     /// The days of bars to request. `None` if no bar can be missing, or the task is lost.
     pub(crate) async fn bars(&self, message: &FetchBars, settings: &ActorSettings) -> Option<BarPlan> {
         let FetchBars { code, frequency, mode, range: OpenRange { start, end }, .. } = *message;

@@ -2,13 +2,15 @@
 // Downstream: domain, market_cache, ports, settings, source_circuit, suspensions
 // Role: Collects the data that rows are validated against: facts, day notes and, after a price jump, stored factors.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 
 use crate::domain::expected_rows::RequestedDays;
+use crate::domain::price_limit::{LONG_SUSPENSION, MarketBoard, too_far_apart};
 use crate::domain::{
-    Code, DateRange, DayNote, DayTotal, FetchedBar, Field, Frequency, Hundredths, KnownDays, MarketFacts,
+    Code, DateRange, DayNote, DayTotal, FetchedBar, FetchedTick, Field, Frequency, KnownDays, MarketFacts, Price,
     shanghai_clock,
 };
 use crate::fetcher::source_circuit::SourceCircuits;
@@ -18,6 +20,9 @@ use crate::market_cache::last_closes::LastCloses;
 use crate::ports::{BarRequest, DataKind, MarketSources, StoreSet, Swappable};
 use crate::settings::rules::RuleAction;
 use crate::settings::{ActorSettings, ms};
+
+/// Calendar days that certainly hold more than [`LONG_SUSPENSION`] trading days.
+const LOOKBACK: Days = Days::new(150);
 
 /// Reads the data that rows are validated against. If a store or a source does not answer, fewer rules apply, and no
 /// row waits.
@@ -108,6 +113,34 @@ impl RowContextReader {
         })
     }
 
+    /// The days whose trades are further apart than any price limit allows and that have no stored daily bar in the
+    /// [`LONG_SUSPENSION`] trading days before them: the share may be listed again, without a limit. Without an answer no
+    /// limit applies to such a day.
+    pub(crate) async fn days_after_long_absence(
+        &self,
+        code: Code,
+        days: &[(NaiveDate, Vec<FetchedTick>)],
+        facts: &MarketFacts,
+    ) -> BTreeSet<NaiveDate> {
+        let mut unlimited = BTreeSet::new();
+        let Some(board) = MarketBoard::of(code) else { return unlimited };
+        for (day, ticks) in days {
+            let percent = board.limit_percent(*day, false);
+            let is_wide =
+                percent.zip(price_range(ticks)).is_some_and(|(percent, (low, high))| too_far_apart(low, high, percent));
+            let first = is_wide.then(|| day.checked_sub_days(LOOKBACK)).flatten();
+            let Some((start, end)) = first.zip(day.pred_opt()) else { continue };
+            let range = DateRange { start, end };
+            let stored = self.stores.pin().bars.day_totals(code, range).await.unwrap_or_default();
+            let absent_from = stored.last().map_or(Some(start), |last| last.day.succ_opt());
+            let absent = absent_from.map(|start| facts.calendar.trading_days(DateRange { start, end }).len());
+            if absent.is_some_and(|number| number > LONG_SUSPENSION) {
+                unlimited.insert(*day);
+            }
+        }
+        unlimited
+    }
+
     /// The stored daily bars of the days of these minute bars.
     async fn day_totals(&self, code: Code, bars: &[FetchedBar]) -> Vec<DayTotal> {
         let days = days(bars);
@@ -119,6 +152,13 @@ impl RowContextReader {
     }
 }
 
+/// The lowest and the highest readable price of a day's trades, in fen.
+fn price_range(ticks: &[FetchedTick]) -> Option<(i64, i64)> {
+    let fen = |tick: &FetchedTick| Some(Price::from_decimal(*tick.price.value()?)?.to_fen());
+    let (low, high) = (ticks.iter().filter_map(fen).min()?, ticks.iter().filter_map(fen).max()?);
+    (low > 0).then_some((low, high))
+}
+
 /// The days of these bars, oldest first; one per bar.
 fn days(bars: &[FetchedBar]) -> Vec<NaiveDate> {
     let day = |bar: &FetchedBar| if let Field::Value(time) = &bar.timestamp { Some(time.date()) } else { None };
@@ -128,19 +168,19 @@ fn days(bars: &[FetchedBar]) -> Vec<NaiveDate> {
 }
 
 /// The readable closes with their days, oldest first.
-fn closes(bars: &[FetchedBar]) -> Vec<(NaiveDate, Hundredths)> {
+fn closes(bars: &[FetchedBar]) -> Vec<(NaiveDate, Price)> {
     let close = |bar: &FetchedBar| match (&bar.timestamp, &bar.close) {
-        (Field::Value(time), Field::Value(close)) => Some((time.date(), Hundredths::from_decimal(*close)?)),
+        (Field::Value(time), Field::Value(close)) => Some((time.date(), Price::from_decimal(*close)?)),
         _ => None,
     };
-    let mut closes: Vec<(NaiveDate, Hundredths)> = bars.iter().filter_map(close).collect();
+    let mut closes: Vec<(NaiveDate, Price)> = bars.iter().filter_map(close).collect();
     closes.sort_unstable();
     closes
 }
 
 /// Whether a price jumps: the reference price of a day differs from the previous close, or, without a reference price,
 /// the close is below the main boards' lower limit.
-fn has_jump(closes: &[(NaiveDate, Hundredths)], notes: &[DayNote]) -> bool {
+fn has_jump(closes: &[(NaiveDate, Price)], notes: &[DayNote]) -> bool {
     closes.windows(2).any(|pair| {
         let [(_, before), (day, after)] = pair else { return false };
         let note = notes.binary_search_by_key(day, |note| note.day).ok().and_then(|index| notes.get(index));
@@ -172,7 +212,7 @@ mod tests {
             amount: Field::Missing,
         };
         let note =
-            |d, fen| DayNote { day: day(d), reference: Some(Hundredths(fen)), is_suspended: false, is_special: None };
+            |d, fen| DayNote { day: day(d), reference: Some(Price::fen(fen)), is_suspended: false, is_special: None };
         let newest_first = [bar(3, "9.10"), bar(2, "10.00")];
         let has_jump = |bars: &[FetchedBar], notes: &[DayNote]| has_jump(&closes(bars), notes);
         assert!(!has_jump(&newest_first, &[]));

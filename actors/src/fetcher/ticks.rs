@@ -10,7 +10,8 @@ use chrono::NaiveDate;
 use crate::domain::expected_rows::{ExpectedRows, RequestedDays};
 use crate::domain::tick_backfill::{first_part, trading_days};
 use crate::domain::{
-    Code, DateRange, FetchedTick, Frequency, MarketFacts, SourceId, Stage, TaskCounts, TaskReport, shanghai_clock,
+    Code, DateRange, FetchedTick, Frequency, MarketFacts, PriceFormat, SourceId, Stage, TaskCounts, TaskReport,
+    shanghai_clock,
 };
 use crate::fetcher::FetchTicks;
 use crate::fetcher::parts::FetchParts;
@@ -87,9 +88,13 @@ pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, setting
         return guard.done(TaskReport { counts, backfill, ..TaskReport::default() });
     };
     parts.board.counters.rows_fetched.add(num_rows as u64);
+    let unlimited = parts.row_context.days_after_long_absence(code, &days, &facts).await;
+    // Without an answer the rows are rounded to Ginkgo's own decimals, and reported.
+    let prices = parts.stores.pin().ticks.price_format(code).await.unwrap_or(PriceFormat::GINKGO);
     let Some(permit) = parts.row_budget.reserve(DataKind::Ticks, num_rows).await else { return };
     guard.enter(Stage::Checking);
-    let message = ValidateTicks { guard, code, overwrite, days, source, facts, expected, backfill, permit };
+    let message =
+        ValidateTicks { guard, code, overwrite, days, source, facts, unlimited, prices, expected, backfill, permit };
     parts.validator.do_send(message);
 }
 

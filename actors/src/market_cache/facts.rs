@@ -134,6 +134,8 @@ fn problem(listings: Option<&StoreError>, days: Result<bool, &StoreError>) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::departures::Departures;
+    use crate::domain::reference_list::StockList;
     use crate::domain::{Code, Listing, Stock, SyncRecord, TradeDay};
     use crate::ports::{MergeCounts, StoreErrorClass};
     use async_trait::async_trait;
@@ -160,7 +162,7 @@ mod tests {
 
     #[async_trait]
     impl ReferenceStore for Store {
-        async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
+        async fn listed_codes(&self, _since: NaiveDate) -> Result<Vec<Code>, StoreError> {
             self.answer(Vec::new())
         }
 
@@ -177,6 +179,10 @@ mod tests {
 
         async fn merge_stocks(&self, _stocks: &[Stock]) -> Result<MergeCounts, StoreError> {
             self.answer(MergeCounts::default())
+        }
+
+        async fn retire_stocks(&self, _list: &StockList) -> Result<Departures, StoreError> {
+            self.answer(Departures::default())
         }
 
         async fn merge_trade_days(&self, _days: &[TradeDay]) -> Result<MergeCounts, StoreError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{Days, NaiveDate};
 
-use crate::domain::{Code, Hundredths, shanghai_clock};
+use crate::domain::{Code, Price, shanghai_clock};
 use crate::market_cache::expiring::Expiring;
 use crate::market_cache::facts::RETRY_AFTER;
 use crate::ports::{StoreSet, Swappable};
@@ -18,7 +18,7 @@ use crate::ports::{StoreSet, Swappable};
 const LOOKBACK: Days = Days::new(30);
 
 /// Per code: a day and its close.
-type Closes = HashMap<Code, (NaiveDate, Hundredths)>;
+type Closes = HashMap<Code, (NaiveDate, Price)>;
 
 /// Caches the last closes of all codes, read with one query. The cache may lag behind the store. Then a first row is
 /// not compared, because only the close of the previous trading day counts.
@@ -35,7 +35,7 @@ impl LastCloses {
 
     /// The last stored close of a code before `first`, and its day. `None` if `first` or the close is older than the
     /// lookback period.
-    pub async fn before(&self, first: NaiveDate, code: Code, max_age: Duration) -> Option<(NaiveDate, Hundredths)> {
+    pub async fn before(&self, first: NaiveDate, code: Code, max_age: Duration) -> Option<(NaiveDate, Price)> {
         let since = shanghai_clock::today().checked_sub_days(LOOKBACK)?;
         if first <= since {
             return None;

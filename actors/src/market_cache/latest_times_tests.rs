@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 
 use crate::domain::bar_identity::bar_uuid;
-use crate::domain::{Bar, Frequency, Hundredths, SourceId};
+use crate::domain::{Bar, Frequency, Hundredths, Price, SourceId};
 use crate::market_cache::latest_times::{LatestBars, LatestTimes};
 use crate::ports::{StoreErrorClass, StoreSet, Swappable};
 use crate::simulation::{Fault, ModelStore, code};
@@ -20,7 +20,7 @@ fn at(day: &str) -> NaiveDateTime {
 }
 
 fn put(store: &ModelStore, number: u32, day: &str) {
-    let price = Hundredths(1000);
+    let price = Price::fen(1000);
     let bar = Bar {
         code: code(number),
         frequency: Frequency::Day,
@@ -30,7 +30,7 @@ fn put(store: &ModelStore, number: u32, day: &str) {
         low: price,
         close: price,
         volume: 1,
-        amount: price,
+        amount: Hundredths(1000),
         source: SourceId::TUSHARE,
     };
     store.put_bar(&bar_uuid(&bar), bar);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime};
 
-use crate::domain::{Bar, Code, DateRange, DayTotal, Frequency, Hundredths};
+use crate::domain::{Bar, Code, DateRange, DayTotal, Frequency, Price, PriceFormat};
 use crate::ports::{Batch, StoreError};
 
 /// A store of bars.
@@ -24,11 +24,16 @@ pub trait BarStore: Send + Sync {
     /// Whether the store accepts an identical batch with the same token only once, however often it is sent.
     fn deduplicates_retries(&self) -> bool;
 
+    /// What the price columns hold; Ginkgo's own ones before the first check.
+    fn price_format(&self) -> PriceFormat {
+        PriceFormat::GINKGO
+    }
+
     /// The newest stored timestamp of every code, in one query.
     async fn latest(&self, frequency: Frequency) -> Result<HashMap<Code, NaiveDateTime>, StoreError>;
 
     /// The newest stored daily close with its day, for every code that has one on or after `since`, in one query.
-    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError>;
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Price)>, StoreError>;
 
     /// The stored daily bars of one code in a range of days, oldest first, without duplicates.
     async fn day_totals(&self, code: Code, range: DateRange) -> Result<Vec<DayTotal>, StoreError>;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime};
 
+use crate::domain::reference_list::FetchedFormer;
 use crate::domain::{
     Code, DateRange, DayNote, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Frequency,
     SourceId,
@@ -139,6 +140,16 @@ pub trait MarketSource: Send + Sync {
 
     /// Every listed security.
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
+        Err(self.not_offered(DataKind::Stocks))
+    }
+
+    /// Whether [`Self::former_stocks`] gives an answer.
+    fn has_former_stocks(&self) -> bool {
+        false
+    }
+
+    /// The securities that are not traded any more: paused or delisted. A rate limit is not waited for.
+    async fn former_stocks(&self) -> Result<FetchedFormer, SourceError> {
         Err(self.not_offered(DataKind::Stocks))
     }
 

@@ -5,16 +5,19 @@
 use async_trait::async_trait;
 use chrono::NaiveDate;
 
+use crate::domain::departures::Departures;
+use crate::domain::reference_list::StockList;
 use crate::domain::{Code, Listing, Stock, SyncRecord, TradeDay};
 use crate::ports::StoreError;
 
 /// A store of the stock list and the trading calendar.
 #[async_trait]
 pub trait ReferenceStore: Send + Sync {
-    /// Every listed code, sorted. An empty list is a valid answer, not an error.
-    async fn listed_codes(&self) -> Result<Vec<Code>, StoreError>;
+    /// Every code that was listed after `since`, sorted. An empty list is a valid answer, not an error.
+    async fn listed_codes(&self, since: NaiveDate) -> Result<Vec<Code>, StoreError>;
 
-    /// The listing of each security. If a code has several rows, the oldest one counts, as in the merge.
+    /// The listing of each security, also of delisted ones. If a code has several rows, the oldest one counts, as in
+    /// the merge.
     async fn listings(&self) -> Result<Vec<Listing>, StoreError>;
 
     /// Days of the stored calendar and whether shares are traded on them. If a day has several rows, the oldest one is
@@ -24,6 +27,10 @@ pub trait ReferenceStore: Send + Sync {
     /// Merges `stocks` into the stored list in one transaction: inserts new rows and updates changed ones. Other rows
     /// and columns stay unchanged.
     async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError>;
+
+    /// Compares a merged list with the stored one, and stores which securities it no longer names: see
+    /// [`departures`](crate::domain::departures::departures). No row is removed.
+    async fn retire_stocks(&self, list: &StockList) -> Result<Departures, StoreError>;
 
     /// Merges `days` into the stored calendar in the same way.
     async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError>;

@@ -1,4 +1,4 @@
-// Upstream: batch_writer::ticks, data_worker, ports, simulation, store_set
+// Upstream: batch_writer::ticks, data_worker, ports, simulation, store_set, tests::it
 // Downstream: batch, domain, store_error
 // Role: The port to stored ticks: one table per security, created with its first tick.
 
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime};
 
-use crate::domain::{Code, DateRange, Tick};
+use crate::domain::{Code, DateRange, PriceFormat, Tick};
 use crate::ports::{Batch, StoreError};
 
 /// A store of ticks. A security without a table has no ticks.
@@ -24,6 +24,12 @@ pub trait TickStore: Send + Sync {
 
     /// Whether the store accepts an identical batch with the same token only once.
     async fn deduplicates_retries(&self, code: Code) -> Result<bool, StoreError>;
+
+    /// What the price column of a security holds; Ginkgo's own one where there is no table yet.
+    async fn price_format(&self, code: Code) -> Result<PriceFormat, StoreError> {
+        let _unused = code;
+        Ok(PriceFormat::GINKGO)
+    }
 
     /// Writes all ticks of one security, in their order, or fails. Creates the table if it is missing.
     async fn insert(&self, code: Code, batch: &TickBatch) -> Result<(), StoreError>;

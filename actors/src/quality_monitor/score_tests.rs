@@ -10,8 +10,8 @@ use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime};
 
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::{
-    DateRange, DayNote, FetchedBar, Field, Frequency, KnownDays, Level, Listing, MarketFacts, QualitySummary, SourceId,
-    Subject, TaskReport,
+    DateRange, DayNote, FetchedBar, Field, Frequency, KnownDays, Level, Listing, MarketFacts, PriceFormat,
+    QualitySummary, SourceId, Subject, TaskReport,
 };
 use crate::quality_monitor::alert_draft::LoneAlerts;
 use crate::quality_monitor::threshold_alerts::threshold_alerts;
@@ -58,8 +58,13 @@ fn row_rules_reach_95_percent_precision_and_recall() {
             truth.insert((number, date, rule));
         }
         share.rows.reverse(); // Tushare returns the newest row first
-        let context =
-            BarContext { code: share.code, frequency: Frequency::Day, range: month(), source: SourceId::TUSHARE };
+        let context = BarContext {
+            code: share.code,
+            frequency: Frequency::Day,
+            range: month(),
+            source: SourceId::TUSHARE,
+            prices: PriceFormat::GINKGO,
+        };
         let known = share.known();
         let mut checked = check_all(&share.rows, &context, &known, &quality);
         checked.expect(&context, &known, month().end.and_hms_opt(20, 0, 0).unwrap());
@@ -191,7 +196,13 @@ fn evening(today: NaiveDate, is_open: bool, trouble: Trouble, random: &mut Rando
         let facts = MarketFacts { listings: Arc::new(listings), ..built_in.clone() };
         let notes = if is_suspended { vec![note] } else { Vec::new() };
         let delay = if let Trouble::Stalled(seconds) = trouble { seconds } else { random.below(200) };
-        let context = BarContext { code: code(number), frequency: Frequency::Day, range, source: SourceId::TUSHARE };
+        let context = BarContext {
+            code: code(number),
+            frequency: Frequency::Day,
+            range,
+            source: SourceId::TUSHARE,
+            prices: PriceFormat::GINKGO,
+        };
         add(&mut summary, &rows, &context, &KnownDays::new(facts.into(), notes, None), now, delay);
     }
     summary
@@ -247,6 +258,7 @@ fn early_close_is_no_gap_but_lost_afternoon_is() {
                 frequency: Frequency::Minute5,
                 range: today,
                 source: SourceId::TUSHARE,
+                prices: PriceFormat::GINKGO,
             };
             let known = KnownDays::new(facts.clone(), Vec::new(), None);
             add(&mut summary, &rows, &context, &known, today.end.and_hms_opt(20, 0, 0).unwrap(), 10);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::NaiveDate;
 
+use crate::domain::reference_list::FetchedFormer;
 use crate::domain::{
     Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTick, FetchedTradeDay, Field, SourceId,
 };
@@ -67,6 +68,8 @@ pub struct Data {
     pub ticks: BTreeMap<(Code, NaiveDate), Vec<FetchedTick>>,
     /// The stock list.
     pub stocks: Vec<FetchedStock>,
+    /// The securities that are not traded any more; `None` if the vendor has no such list.
+    pub former: Option<FetchedFormer>,
     /// The trading calendar.
     pub trade_days: Vec<FetchedTradeDay>,
 }
@@ -168,6 +171,14 @@ impl MarketSource for ModelSource {
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
         self.answer("stocks", |data| data.stocks.clone()).await
+    }
+
+    fn has_former_stocks(&self) -> bool {
+        self.lock().data.former.is_some()
+    }
+
+    async fn former_stocks(&self) -> Result<FetchedFormer, SourceError> {
+        self.answer("former stocks", |data| data.former.clone().unwrap_or_default()).await
     }
 
     async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {

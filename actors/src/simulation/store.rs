@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use crate::domain::bar_identity::replacing_bar_uuid;
 use crate::domain::row_version::RowVersion;
 use crate::domain::{
-    AdjustFactor, Bar, Code, DateRange, DayTotal, FactorChanges, Frequency, Hundredths, QualityReport, Tick,
+    AdjustFactor, Bar, Code, DateRange, DayTotal, FactorChanges, Frequency, Price, QualityReport, Tick,
 };
 use crate::ports::{
     BarBatch, BarStore, CodeHistory, FactorBatch, FactorStore, KeySpan, ReportBatch, ReportStore, SeriesEnds,
@@ -112,7 +112,7 @@ impl ModelStore {
 
     /// The stored closes of one security in fen, in the order of their days.
     pub fn closes(&self, number: u32) -> Vec<i64> {
-        self.bars().iter().filter(|(_, bar)| bar.code == code(number)).map(|(_, bar)| bar.close.0).collect()
+        self.bars().iter().filter(|(_, bar)| bar.code == code(number)).map(|(_, bar)| bar.close.to_fen()).collect()
     }
 
     /// All stored factors, sorted by key.
@@ -248,9 +248,9 @@ impl BarStore for ModelStore {
         .await
     }
 
-    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Price)>, StoreError> {
         self.call("bars.last_closes", move |tables| {
-            let mut closes: HashMap<Code, (NaiveDate, Hundredths)> = HashMap::new();
+            let mut closes: HashMap<Code, (NaiveDate, Price)> = HashMap::new();
             for (_, bar) in tables.bars.iter().filter(|(_, bar)| bar.frequency == Frequency::Day) {
                 let day = bar.timestamp.date();
                 if day >= since && closes.get(&bar.code).is_none_or(|(known, _)| *known < day) {

@@ -60,7 +60,7 @@ impl Handler<ValidateBars> for Validator {
         self.vitals.fail_point("handler");
         let ValidateBars { guard, code, frequency, mode, range, span, source, rows, known, permit } = message;
         let _logged_in = guard.span().clone().entered();
-        let context = BarContext { code, frequency, range, source };
+        let context = BarContext { code, frequency, range, source, prices: known.prices };
         let mut checked = check_all(&rows, &context, &known, &self.settings.quality);
         checked.expect(&context, &known, shanghai_clock::now());
         drop(rows);
@@ -114,10 +114,30 @@ impl Handler<ValidateTicks> for Validator {
     type Result = ();
 
     fn handle(&mut self, message: ValidateTicks, _ctx: &mut Self::Context) {
-        let ValidateTicks { guard, code, overwrite, days, source, facts, expected, backfill, permit } = message;
+        let ValidateTicks {
+            guard,
+            code,
+            overwrite,
+            days,
+            source,
+            facts,
+            unlimited,
+            prices,
+            expected,
+            backfill,
+            permit,
+        } = message;
         let _logged_in = guard.span().clone().entered();
         let QualitySettings { rules, max_examples, .. } = &self.settings.quality;
-        let context = TickContext { code, source, facts: &facts, rules, max_examples: *max_examples };
+        let context = TickContext {
+            code,
+            source,
+            facts: &facts,
+            unlimited: &unlimited,
+            prices,
+            rules,
+            max_examples: *max_examples,
+        };
         let mut checked = ticks::check_all(&days, &context);
         (checked.counts.expected, checked.counts.missing) = (expected.rows, expected.missing);
         self.vitals.board().counters.rows_skipped.add(checked.counts.num_skipped());
@@ -137,7 +157,7 @@ impl Handler<ValidateList> for Validator {
     fn handle(&mut self, message: ValidateList, _ctx: &mut Self::Context) {
         let ValidateList { guard, list, source, permit } = message;
         let _logged_in = guard.span().clone().entered();
-        let checked = reference_list::check(&list, source, self.settings.quality.max_examples);
+        let checked = reference_list::check(&list, source, shanghai_clock::today(), self.settings.quality.max_examples);
         self.vitals.board().counters.rows_skipped.add(checked.counts.num_skipped());
         if checked.list.is_empty() {
             let kind = SourceErrorKind::BadAnswer(format!("none of {} rows is valid", list.len()));

@@ -1,4 +1,4 @@
-// Upstream: actor, quality_monitor
+// Upstream: actor, quality_monitor, validator::rules
 // Downstream: domain, settings, validator::rules
 // Role: Validates the bars of one answer: separates valid from invalid rows and counts expected and missing rows.
 
@@ -9,10 +9,10 @@ use rust_decimal::Decimal;
 
 use crate::domain::expected_rows::{ExpectedRows, RequestedDays};
 use crate::domain::price_limit::MarketBoard;
-use crate::domain::{Anomaly, Bar, Code, DayTotal, FetchedBar, KnownDays, Rule, TaskCounts};
+use crate::domain::{Anomaly, Bar, Code, DayTotal, FetchedBar, KnownDays, PriceFormat, Rule, TaskCounts};
 use crate::settings::QualitySettings;
 use crate::settings::rules::RuleAction;
-use crate::validator::rules::bars::{BarContext, check, sub_fen_price};
+use crate::validator::rules::bars::{BarContext, check, finer_price};
 use crate::validator::rules::day_sums::difference;
 use crate::validator::rules::market::MarketRules;
 
@@ -34,9 +34,7 @@ pub(crate) fn check_all(
     quality: &QualitySettings,
 ) -> Checked {
     let max_examples = quality.max_examples;
-    // The rule covers A-shares only: funds and B-shares are traded in tenths of a fen.
-    let is_in_fen = MarketBoard::of(context.code).is_some() && context.source.has_exact_prices();
-    let decimals = if is_in_fen { quality.rules.price_decimals } else { RuleAction::Ignore };
+    let decimals = DecimalsRule::of(context, quality);
     let mut checked = Checked {
         rows: Vec::with_capacity(fetched.len()),
         counts: TaskCounts { fetched: fetched.len() as u64, ..TaskCounts::default() },
@@ -49,8 +47,9 @@ pub(crate) fn check_all(
         match check(row, context) {
             Ok(bar) if !seen.insert(bar.timestamp) => checked.skip(duplicate(&bar), max_examples),
             Ok(bar) => {
-                let finer = if decimals == RuleAction::Ignore { None } else { sub_fen_price(row) };
-                if finer.is_none_or(|finer| checked.keeps_sub_fen_price(&bar, finer, decimals, max_examples)) {
+                let finer =
+                    decimals.as_ref().and_then(|rule| finer_price(row, rule.allowed).map(|finer| (rule, finer)));
+                if finer.is_none_or(|(rule, finer)| checked.keeps_finer_price(&bar, finer, rule, max_examples)) {
                     checked.rows.push(bar);
                 }
             }
@@ -69,6 +68,28 @@ pub(crate) fn check_all(
     checked.judge(context.code, known, quality);
     checked.compare_with_daily_bars(&known.day_totals, quality);
     checked
+}
+
+/// The rule for the decimals of prices.
+struct DecimalsRule {
+    rule: Rule,
+    action: RuleAction,
+    /// What a price may have.
+    allowed: PriceFormat,
+}
+
+impl DecimalsRule {
+    /// Shares in yuan are traded in whole fen. Funds, bonds and B shares have a third decimal, which the columns may
+    /// lack. Prices that a source computes have any number of decimals. `None` if there is nothing to check.
+    fn of(context: &BarContext, quality: &QualitySettings) -> Option<Self> {
+        let (rule, allowed) = match MarketBoard::of(context.code) {
+            Some(_) => (Rule::PriceDecimals, PriceFormat::GINKGO),
+            None => (Rule::PriceRounded, context.prices),
+        };
+        let action = quality.rules.action(rule);
+        let is_checked = context.source.has_exact_prices() && action != RuleAction::Ignore;
+        is_checked.then_some(Self { rule, action, allowed })
+    }
 }
 
 impl Checked {
@@ -140,17 +161,17 @@ impl Checked {
         (self.counts.expected, self.counts.missing) = (rows, missing);
     }
 
-    /// Reports a price with a fraction of a fen. Returns whether the row is kept.
-    fn keeps_sub_fen_price(
+    /// Reports a price with too many decimals. Returns whether the row is kept.
+    fn keeps_finer_price(
         &mut self,
         bar: &Bar,
         finer: (&'static str, Decimal),
-        action: RuleAction,
+        DecimalsRule { rule, action, .. }: &DecimalsRule,
         max_examples: usize,
     ) -> bool {
-        let (code, timestamp, rule) = (bar.code, Some(bar.timestamp), Rule::PriceDecimals);
+        let (code, timestamp, rule) = (bar.code, Some(bar.timestamp), *rule);
         let anomaly = Anomaly { code, timestamp, field: finer.0, value: finer.1.to_string(), rule };
-        let is_kept = action != RuleAction::Error;
+        let is_kept = *action != RuleAction::Error;
         if is_kept {
             self.warn(anomaly, max_examples);
         } else {
@@ -200,6 +221,44 @@ mod tests {
     use chrono::NaiveTime;
 
     #[test]
+    fn third_decimal_is_reported_where_the_column_lacks_it() {
+        let day = NaiveDate::from_ymd_opt(2024, 1, 2).unwrap();
+        let number = Field::number;
+        let row = |price: &str| FetchedBar {
+            timestamp: Field::Value(day.and_time(NaiveTime::MIN)),
+            open: number(price),
+            high: number(price),
+            low: number(price),
+            close: number(price),
+            volume: number("0"),
+            amount: number("0"),
+        };
+        let check = |code: &str, price: &str, prices, rounded| {
+            let (code, frequency, source) = (code.parse().unwrap(), Frequency::Day, SourceId::TUSHARE);
+            let context = BarContext { code, frequency, range: DateRange { start: day, end: day }, source, prices };
+            let mut quality = QualitySettings::default();
+            quality.rules.price_rounded = rounded;
+            let known = KnownDays::new(MarketFacts::built_in(day).into(), Vec::new(), None);
+            let checked = check_all(&[row(price)], &context, &known, &quality);
+            let stored = checked.rows.first().map(|bar| bar.close.to_string());
+            (stored, checked.counts.warned.into_keys().next(), checked.counts.skipped.into_keys().next())
+        };
+        let (two, four) = (PriceFormat::GINKGO, PriceFormat::FINEST);
+        for (code, price, rounded) in
+            [("159915.SZ", "1.853", "1.85"), ("113050.SH", "105.123", "105.12"), ("900901.SH", "0.291", "0.29")]
+        {
+            let stored = |text: &str| Some(text.to_owned());
+            let rule = Some(Rule::PriceRounded);
+            assert_eq!(check(code, price, two, RuleAction::Warning), (stored(rounded), rule, None));
+            assert_eq!(check(code, price, two, RuleAction::Error), (None, None, rule));
+            assert_eq!(check(code, price, two, RuleAction::Ignore), (stored(rounded), None, None));
+            assert_eq!(check(code, price, four, RuleAction::Error), (stored(price), None, None));
+        }
+        let share = check("600000.SH", "8.123", two, RuleAction::Error);
+        assert_eq!(share.1, Some(Rule::PriceDecimals), "a share has its own rule");
+    }
+
+    #[test]
     fn counts_invalid_rows_by_rule_and_bounds_examples() {
         let day = |d| NaiveDate::from_ymd_opt(2024, 1, d).unwrap();
         let context = BarContext {
@@ -207,6 +266,7 @@ mod tests {
             frequency: Frequency::Day,
             range: DateRange { start: day(1), end: day(31) },
             source: SourceId::TUSHARE,
+            prices: PriceFormat::GINKGO,
         };
         let value = |n: i64| Field::Value(Decimal::from(n));
         let quality = QualitySettings { max_examples: 2, ..QualitySettings::default() };

@@ -2,6 +2,7 @@
 // Downstream: domain, pipeline, ports
 // Role: Messages to the Validator.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -12,7 +13,8 @@ use crate::domain::expected_rows::ExpectedRows;
 use crate::domain::reference_list::FetchedList;
 use crate::domain::tick_backfill::BackfillDays;
 use crate::domain::{
-    Code, DateRange, FetchedBar, FetchedFactor, FetchedTick, Frequency, KnownDays, MarketFacts, SourceId, SyncMode,
+    Code, DateRange, FetchedBar, FetchedFactor, FetchedTick, Frequency, KnownDays, MarketFacts, PriceFormat, SourceId,
+    SyncMode,
 };
 use crate::pipeline::TaskGuard;
 use crate::ports::KeySpan;
@@ -83,6 +85,10 @@ pub struct ValidateTicks {
     pub source: SourceId,
     /// Listings and the trading calendar.
     pub facts: Arc<MarketFacts>,
+    /// Days without price limits, as far as the stored daily bars tell.
+    pub unlimited: BTreeSet<NaiveDate>,
+    /// What the column of the store holds of a price.
+    pub prices: PriceFormat,
     /// The number of expected and of missing days.
     pub expected: ExpectedRows,
     /// The progress of the backfill so far; `None` if the task is not part of a backfill.

@@ -5,13 +5,14 @@
 use std::collections::HashMap;
 
 use ::clickhouse::Row;
-use actors::domain::{Code, DateRange, DayTotal, Frequency, Hundredths};
+use actors::domain::{Code, DateRange, DayTotal, Frequency, Price, PriceFormat};
 use actors::ports::{BarBatch, BarStore, KeySpan, StoreError, StoreErrorClass, StoredBar, StoredKeys};
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use serde::Deserialize;
 
 use crate::adapters::clickhouse::clock::TableClock;
+use crate::adapters::clickhouse::decimals::ten_thousandths;
 use crate::adapters::clickhouse::errors::Effect;
 use crate::adapters::clickhouse::schema::BAR;
 use crate::adapters::clickhouse::statements::Lookup;
@@ -104,6 +105,10 @@ impl BarStore for ClickHouseBars {
         self.table.prepare().await
     }
 
+    fn price_format(&self) -> PriceFormat {
+        self.table.facts("read the price columns").map_or(PriceFormat::GINKGO, |facts| facts.price_format())
+    }
+
     fn deduplicates_retries(&self) -> bool {
         self.table.deduplicates_retries()
     }
@@ -123,23 +128,23 @@ impl BarStore for ClickHouseBars {
         Ok(known.collect())
     }
 
-    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Price)>, StoreError> {
         let operation = "read the last closes";
         let clock = self.table.facts(operation)?.clock;
         let from = clock
             .to_epoch(since.and_time(NaiveTime::MIN))
             .map_err(|error| self.table.error(operation, StoreErrorClass::Refused, error.to_string()))?;
         let statement = format!(
-            "SELECT code, max(timestamp), argMax(toInt64(close * 100), timestamp) FROM {} \
+            "SELECT code, max(timestamp), argMax({}, timestamp) FROM {} \
              WHERE frequency = {} AND timestamp >= toDateTime({from}) GROUP BY code",
+            ten_thousandths("close"),
             self.table.full_name(),
             Frequency::Day.as_ginkgo()
         );
         let reading = self.table.client.query_raw(&statement).fetch_all::<CloseRow>();
         let rows = self.table.bounded(operation, Effect::None, reading).await?;
-        let close = |row: CloseRow| {
-            Some((row.code.parse().ok()?, (clock.to_wall_clock(row.newest).date(), Hundredths(row.close))))
-        };
+        let close =
+            |row: CloseRow| Some((row.code.parse().ok()?, (clock.to_wall_clock(row.newest).date(), Price(row.close))));
         Ok(rows.into_iter().filter_map(close).collect())
     }
 
@@ -152,9 +157,9 @@ impl BarStore for ClickHouseBars {
         let rows = self.table.bounded(operation, Effect::None, reading).await?;
         let total = |row: TotalRow| DayTotal {
             day: clock.to_wall_clock(row.time).date(),
-            high: Hundredths(row.high),
-            low: Hundredths(row.low),
-            close: Hundredths(row.close),
+            high: Price(row.high),
+            low: Price(row.low),
+            close: Price(row.close),
             volume: row.volume,
         };
         Ok(rows.into_iter().map(total).collect())
@@ -191,8 +196,8 @@ impl BarStore for ClickHouseBars {
 
     async fn insert(&self, batch: &BarBatch) -> Result<(), StoreError> {
         let operation = format!("insert {} rows", batch.rows.len());
-        let clock = self.table.facts(&operation)?.clock;
-        let bytes = rows::encode(&batch.rows, clock)
+        let facts = self.table.facts(&operation)?;
+        let bytes = rows::encode(&batch.rows, &facts)
             .map_err(|error| self.table.error(&operation, StoreErrorClass::Schema, error.to_string()))?;
         self.table.insert(bytes, batch.rows.len(), &batch.token).await
     }

@@ -15,6 +15,8 @@ pub mod bars;
 pub mod clock;
 /// Connections to the servers.
 pub mod connector;
+/// Columns of prices and amounts.
+mod decimals;
 /// Classification of errors.
 pub mod errors;
 /// Adjustment factors.

@@ -1,5 +1,5 @@
 // Upstream: bars, factors, reports, ticks
-// Downstream: actors, clock
+// Downstream: actors, clock, table
 // Role: Encodes bars, factors and ticks as RowBinary, in the column order of the schema.
 
 use actors::domain::{AdjustFactor, Tick};
@@ -7,6 +7,7 @@ use actors::ports::IdentifiedBar;
 use bytes::Bytes;
 
 use crate::adapters::clickhouse::clock::{ClockError, TableClock};
+use crate::adapters::clickhouse::table::TableFacts;
 
 /// The default values of Ginkgo's models for the unused columns `meta` and `desc`.
 const META: &str = "{}";
@@ -15,8 +16,9 @@ const DESC: &str = "This man is lazy, there is no description.";
 /// Typical size of a row in bytes; used to allocate the buffer once.
 const ROW_BYTES: usize = 160;
 
-/// Encodes bars. RowBinary: little-endian numbers, `Decimal(16, 2)` as 64-bit hundredths, strings with a LEB128 length.
-pub fn encode(rows: &[IdentifiedBar], clock: TableClock) -> Result<Bytes, ClockError> {
+/// Encodes bars. RowBinary: little-endian numbers, decimals as integers in units of their last place, strings with a LEB128 length.
+pub fn encode(rows: &[IdentifiedBar], facts: &TableFacts) -> Result<Bytes, ClockError> {
+    let TableFacts { clock, decimals: [open, high, low, close, amount], .. } = *facts;
     let mut bytes = Vec::with_capacity(rows.len() * ROW_BYTES);
     let mut known = None;
     for IdentifiedBar { bar, uuid } in rows {
@@ -27,11 +29,11 @@ pub fn encode(rows: &[IdentifiedBar], clock: TableClock) -> Result<Bytes, ClockE
         };
         known = Some((bar.timestamp, epoch));
         put_text(&mut bytes, bar.code.as_str());
-        for price in [bar.open, bar.high, bar.low, bar.close] {
-            bytes.extend_from_slice(&price.0.to_le_bytes());
+        for (column, price) in [(open, bar.open), (high, bar.high), (low, bar.low), (close, bar.close)] {
+            column.put_price(&mut bytes, price);
         }
         bytes.extend_from_slice(&bar.volume.to_le_bytes());
-        bytes.extend_from_slice(&bar.amount.0.to_le_bytes());
+        amount.put_amount(&mut bytes, bar.amount);
         bytes.extend_from_slice(&bar.frequency.as_ginkgo().to_le_bytes());
         put_text(&mut bytes, uuid);
         put_text(&mut bytes, META);
@@ -60,11 +62,12 @@ pub fn encode_factors(rows: &[AdjustFactor], clock: TableClock) -> Result<Bytes,
 }
 
 /// Encodes ticks.
-pub fn encode_ticks(rows: &[Tick], clock: TableClock) -> Result<Bytes, ClockError> {
+pub fn encode_ticks(rows: &[Tick], facts: &TableFacts) -> Result<Bytes, ClockError> {
+    let TableFacts { clock, decimals: [price, ..], .. } = *facts;
     let mut bytes = Vec::with_capacity(rows.len() * ROW_BYTES);
     for row in rows {
         put_text(&mut bytes, row.code.as_str());
-        bytes.extend_from_slice(&row.price.0.to_le_bytes());
+        price.put_price(&mut bytes, row.price);
         bytes.extend_from_slice(&row.volume.to_le_bytes());
         bytes.extend_from_slice(&row.direction.to_le_bytes());
         put_text(&mut bytes, &row.uuid());

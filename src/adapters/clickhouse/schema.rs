@@ -1,11 +1,16 @@
 // Upstream: many
-// Downstream: none
+// Downstream: decimals
 // Role: Defines the tables as Ginkgo's readers expect them: CREATE statements and checks of existing tables.
 
 use std::borrow::Cow;
 
 use ::clickhouse::Row;
 use serde::Deserialize;
+
+use crate::adapters::clickhouse::decimals::{DecimalColumn, MAX_COLUMNS};
+
+/// The type of Ginkgo's prices and amounts. More decimals fit as well.
+const GINKGO_DECIMAL: &str = "Decimal(16, 2)";
 
 /// A table: its columns, in the order and with the types of Ginkgo's models, and the clauses for its creation.
 #[derive(Debug, Clone)]
@@ -155,6 +160,19 @@ impl TableSchema {
         format!("{}.{}", identifier(database), identifier(&self.name))
     }
 
+    /// The columns of prices and amounts of an existing table, in the order of the schema. A table with fewer columns
+    /// repeats its last one.
+    pub fn decimals(&self, found: &[FoundColumn]) -> [DecimalColumn; MAX_COLUMNS] {
+        let of = |name: &str| found.iter().find(|column| column.name == name);
+        let mut ours = self.columns.iter().filter(|(_, kind)| *kind == GINKGO_DECIMAL);
+        let mut last = DecimalColumn::GINKGO;
+        std::array::from_fn(|_| {
+            let column = ours.next().and_then(|(name, _)| of(name)).and_then(|column| DecimalColumn::of(&column.kind));
+            last = column.unwrap_or(last);
+            last
+        })
+    }
+
     /// The reasons why the columns found in an existing table cannot be read, in one text. `None` if there are none.
     pub fn mismatch(&self, database: &str, found: &[FoundColumn]) -> Option<String> {
         let problems = self.columns.iter().filter_map(|(name, expected)| problem(name, expected, found));
@@ -220,6 +238,7 @@ fn problem(name: &str, expected: &str, found: &[FoundColumn]) -> Option<String> 
     let fits = match expected {
         "String" => kind == expected || kind == "LowCardinality(String)",
         "DateTime" => kind == expected || kind.starts_with("DateTime('"),
+        GINKGO_DECIMAL => DecimalColumn::of(kind).is_some(),
         _ => kind == expected,
     };
     (!fits).then(|| format!("column {name}: expected {expected}, found {kind}"))

@@ -1,5 +1,5 @@
 // Upstream: bars, factors, reports, stored_days, stored_months, ticks
-// Downstream: actors, clock, schema
+// Downstream: actors, clock, decimals, schema
 // Role: Builds the SQL statements that look up and remove bars, each with a bounded length.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use actors::ports::{KeySpan, StoredBar};
 use chrono::{NaiveDateTime, NaiveTime};
 
 use crate::adapters::clickhouse::clock::{ClockError, TableClock};
+use crate::adapters::clickhouse::decimals::ten_thousandths;
 use crate::adapters::clickhouse::schema::BAR;
 
 /// Codes per look-up: about 30 KB of text, an eighth of ClickHouse's default maximum query size.
@@ -90,13 +91,13 @@ fn conditions(spans: &[KeySpan], clock: TableClock) -> Result<Vec<String>, Clock
 /// The statement that reads the daily bars of a code in a range. Duplicates are merged into one row.
 pub fn day_totals(database: &str, code: Code, range: DateRange, clock: TableClock) -> Result<String, ClockError> {
     let span = (Some(range.start.and_time(NaiveTime::MIN)), range.end.and_hms_opt(23, 59, 59));
-    let fen = |column: &str| format!("toInt64(any({column}) * 100)");
+    let price = |column: &str| ten_thousandths(&format!("any({column})"));
     Ok(format!(
         "SELECT timestamp AS time, {}, {}, {}, toInt64(any(volume)) FROM {} WHERE frequency = {} AND {} \
          GROUP BY timestamp ORDER BY timestamp",
-        fen("high"),
-        fen("low"),
-        fen("close"),
+        price("high"),
+        price("low"),
+        price("close"),
         BAR.full_name(database),
         Frequency::Day.as_ginkgo(),
         condition(&[code], span, clock)?

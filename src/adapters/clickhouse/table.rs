@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use ::clickhouse::Client;
 use ::clickhouse::error::Error;
+use actors::domain::PriceFormat;
 use actors::ports::{StoreError, StoreErrorClass};
 use bytes::Bytes;
 use secrecy::ExposeSecret;
 
 use crate::adapters::clickhouse::clock::TableClock;
 use crate::adapters::clickhouse::connector;
+use crate::adapters::clickhouse::decimals::{DecimalColumn, MAX_COLUMNS};
 use crate::adapters::clickhouse::errors::{Effect, classify, text_of};
 use crate::adapters::clickhouse::schema::{FoundColumn, TableSchema, deduplicates, identifier};
 use crate::adapters::probe::Answer;
@@ -44,6 +46,18 @@ pub struct TableFacts {
     pub clock: TableClock,
     /// Whether the table deduplicates INSERTs by token.
     pub deduplicates_retries: bool,
+    /// The columns of prices and amounts, in the order of the schema.
+    pub decimals: [DecimalColumn; MAX_COLUMNS],
+}
+
+impl TableFacts {
+    /// What the price columns hold.
+    pub fn price_format(&self) -> PriceFormat {
+        let [prices @ .., amount] = &self.decimals;
+        let prices = prices.iter().fold(PriceFormat::FINEST, |format, column| format.min(column.price_format()));
+        // Amounts have two decimals, but must have room, too.
+        PriceFormat { digits: prices.digits.min(amount.price_format().digits), ..prices }
+    }
 }
 
 /// What a table is checked for.
@@ -270,7 +284,7 @@ impl Table {
             deduplicates_retries,
             "table checked"
         );
-        Ok(TableFacts { clock, deduplicates_retries })
+        Ok(TableFacts { clock, deduplicates_retries, decimals: self.schema.decimals(&columns) })
     }
 
     /// Creates the database and the table if they are missing, and checks whether the table can be written.

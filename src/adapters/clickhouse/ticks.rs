@@ -1,4 +1,4 @@
-// Upstream: app, clickhouse
+// Upstream: app, clickhouse, tests::it
 // Downstream: many
 // Role: Implements the tick port on ClickHouse; each security has its own table, named as in Ginkgo.
 
@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::clickhouse::Row;
-use actors::domain::{Code, DateRange, Tick};
+use actors::domain::{Code, DateRange, PriceFormat, Tick};
 use actors::ports::{StoreError, StoreErrorClass, StoredTick, TickBatch, TickStore};
 use async_trait::async_trait;
 use chrono::NaiveDate;
@@ -127,12 +127,17 @@ impl TickStore for ClickHouseTicks {
         Ok(self.table(code, false).await?.is_some_and(|table| table.deduplicates_retries()))
     }
 
+    async fn price_format(&self, code: Code) -> Result<PriceFormat, StoreError> {
+        let facts = self.readable(code, "read the price column").await?;
+        Ok(facts.map_or(PriceFormat::GINKGO, |(_, facts)| facts.price_format()))
+    }
+
     async fn insert(&self, code: Code, batch: &TickBatch) -> Result<(), StoreError> {
         let Some(table) = self.table(code, true).await? else { return Ok(()) };
         let operation = format!("insert {} ticks", batch.rows.len());
-        let clock = table.facts(&operation)?.clock;
+        let facts = table.facts(&operation)?;
         let rows: &[Tick] = &batch.rows;
-        let bytes = rows::encode_ticks(rows, clock)
+        let bytes = rows::encode_ticks(rows, &facts)
             .map_err(|error| table.error(&operation, StoreErrorClass::Schema, error.to_string()))?;
         self.noticed(code, table.insert(bytes, rows.len(), &batch.token).await)
     }

@@ -1,4 +1,4 @@
-// Upstream: stock_info, trade_day
+// Upstream: departed, stock_info, store, trade_day
 // Downstream: none
 // Role: Reads times from cells of Ginkgo's tables, where a missing or impossible date makes only its cell unknown.
 

@@ -1,4 +1,4 @@
-// Upstream: session, stock_info, store, sync_record, trade_day
+// Upstream: departed, session, stock_info, store, sync_record, trade_day
 // Downstream: actors
 // Role: Errors of Ginkgo's MySQL database and their classes; the only place that interprets error codes.
 

@@ -4,6 +4,8 @@
 
 /// Cells of times.
 mod cells;
+/// Securities that a stock list no longer names.
+mod departed;
 /// Errors and their classes.
 mod error;
 /// Rights of the user.

@@ -1,4 +1,4 @@
-// Upstream: stock_info, sync_record, trade_day
+// Upstream: departed, stock_info, sync_record, trade_day
 // Downstream: none
 // Role: The defaults of Ginkgo's models for the columns of MySQL tables that the worker does not use.
 

@@ -1,4 +1,4 @@
-// Upstream: stock_info, store, sync_record, trade_day
+// Upstream: departed, stock_info, store, sync_record, trade_day
 // Downstream: error
 // Role: Runs statements on a connection, each with the timeout of one statement.
 

@@ -4,10 +4,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use actors::domain::stock_info::{UNKNOWN_LIST_DATE, listing};
+use actors::domain::stock_info::{UNKNOWN_LIST_DATE, delisted, listing};
 use actors::domain::{Code, Listing, Stock};
 use actors::ports::MergeCounts;
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime};
 use sqlx::{Encode, MySql, QueryBuilder, Row, Type};
 use uuid::Uuid;
 
@@ -137,11 +137,16 @@ fn set_each<'a, V: Encode<'a, MySql> + Type<MySql> + 'a>(
 /// Maximum number of rows read: far more than all securities, including delisted ones.
 const MAX_LISTINGS: u32 = 50_000;
 
-/// The securities that are not marked as deleted. Codes other than A-shares are skipped. Without a readable date, that
+/// The delisting day in a cell; `None` while the security is listed, or where the cell is not readable.
+pub fn delisting_day(cell: Option<NaiveDateTime>) -> Option<NaiveDate> {
+    cell.and_then(|time| delisted(time.date()))
+}
+
+/// The securities that are not marked as deleted, and those that are and have a delisting day. Codes other than A-shares are skipped. Without a readable date, that
 /// date is unknown.
 pub async fn listings(session: &mut Session<'_>) -> Result<Vec<Listing>, MySqlError> {
     let select = "SELECT code, code_name, CAST(list_date AS CHAR), CAST(delist_date AS CHAR) FROM stock_info \
-                  WHERE is_del = 0 ORDER BY create_at, uuid LIMIT ?";
+                  WHERE is_del = 0 OR delist_date < '2100-01-01' ORDER BY is_del, create_at, uuid LIMIT ?";
     let rows = session.rows(sqlx::query(select).bind(MAX_LISTINGS)).await?;
     let mut seen = HashSet::with_capacity(rows.len());
     let mut listings = Vec::with_capacity(rows.len());

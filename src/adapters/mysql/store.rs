@@ -7,19 +7,21 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use actors::domain::calendar::{CALENDAR_NOTICE_DAYS, TradingCalendar};
+use actors::domain::departures::Departures;
+use actors::domain::reference_list::StockList;
 use actors::domain::{Code, Listing, Stock, SyncRecord, TradeDay, counted, shanghai_clock};
 use actors::ports::{MergeCounts, ReferenceStore, StoreError, StoreErrorClass};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use secrecy::ExposeSecret;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlRow};
 use sqlx::pool::PoolConnection;
 use sqlx::{ConnectOptions, MySql, MySqlConnection, Row};
 
 use crate::adapters::mysql::error::MySqlError;
 use crate::adapters::mysql::session::{Session, within};
 use crate::adapters::mysql::tls_options::{explain, protect};
-use crate::adapters::mysql::{grants, stock_info, sync_record, trade_day};
+use crate::adapters::mysql::{cells, departed, grants, stock_info, sync_record, trade_day};
 use crate::adapters::probe::Answer;
 use crate::config::MySqlSection;
 
@@ -35,8 +37,8 @@ const MAX_CONNECTIONS: u32 = 2;
 /// Maximum wait for another worker that merges the same table. After it the merge is tried again.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Selects the codes that are not marked as deleted.
-const SELECT: &str = "SELECT code FROM stock_info WHERE is_del = 0";
+/// Selects the codes that are not marked as deleted, with their delisting days as text.
+const SELECT: &str = "SELECT code, CAST(delist_date AS CHAR) FROM stock_info WHERE is_del = 0";
 
 /// Whether the two lists can be read: one row of each.
 const LOOK: &str = "SELECT code FROM stock_info LIMIT 1";
@@ -228,6 +230,14 @@ impl MySqlReference {
         Ok(counts)
     }
 
+    async fn retire_stocks_now(&self, list: &StockList) -> Result<Departures, MySqlError> {
+        let mut connection = self.locked("stock_info", stock_info::CREATE).await?;
+        let mut session = self.session(&mut connection);
+        let found = departed::retire(&mut session, list, shanghai_clock::now()).await?;
+        session.text("COMMIT").await?;
+        Ok(found)
+    }
+
     async fn merge_days_now(&self, days: &[TradeDay]) -> Result<MergeCounts, MySqlError> {
         let mut connection = self.locked("trade_day", trade_day::CREATE).await?;
         let mut session = self.session(&mut connection);
@@ -249,11 +259,9 @@ impl MySqlReference {
 
 #[async_trait]
 impl ReferenceStore for MySqlReference {
-    async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
+    async fn listed_codes(&self, since: NaiveDate) -> Result<Vec<Code>, StoreError> {
         let reading = async { self.session(&mut *self.pooled().await?).rows(sqlx::query(SELECT)).await };
-        let texts = without_table(reading).await.and_then(|rows| {
-            rows.iter().map(|row| Ok(row.try_get::<Option<String>, _>(0)?)).collect::<Result<Vec<_>, MySqlError>>()
-        });
+        let texts = without_table(reading).await.and_then(|rows| listed_texts(&rows, since));
         let texts = texts.map_err(|error| self.error("read the listed codes".to_owned(), &error))?;
         let code = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Code>().ok());
         let mut codes: Vec<Code> = texts.iter().filter_map(code).collect();
@@ -281,6 +289,11 @@ impl ReferenceStore for MySqlReference {
         self.noted(merged.map_err(|error| self.error(format!("merge {} securities", stocks.len()), &error)))
     }
 
+    async fn retire_stocks(&self, list: &StockList) -> Result<Departures, StoreError> {
+        let found = self.retire_stocks_now(list).await;
+        self.noted(found.map_err(|error| self.error("retire securities".to_owned(), &error)))
+    }
+
     async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError> {
         let merged = self.merge_days_now(days).await;
         self.noted(merged.map_err(|error| self.error(format!("merge {} days", days.len()), &error)))
@@ -302,6 +315,18 @@ impl ReferenceStore for MySqlReference {
         let recorded = self.record_now(records).await;
         recorded.map_err(|error| self.error(format!("record {} ended tasks", records.len()), &error))
     }
+}
+
+/// The codes of the rows that were listed after `since`. Without a readable day a security counts as listed.
+fn listed_texts(rows: &[MySqlRow], since: NaiveDate) -> Result<Vec<Option<String>>, MySqlError> {
+    let mut texts = Vec::with_capacity(rows.len());
+    for row in rows {
+        let delisted = stock_info::delisting_day(cells::time(row, 1)?);
+        if delisted.is_none_or(|day| day > since) {
+            texts.push(row.try_get(0)?);
+        }
+    }
+    Ok(texts)
 }
 
 fn version_answer(version: &str) -> Answer {

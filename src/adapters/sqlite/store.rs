@@ -1,20 +1,14 @@
-// Upstream: app, factors, reports, sqlite, standalone, ticks
+// Upstream: many
 // Downstream: actors
-// Role: Implements the bar port and the reference port on SQLite.
+// Role: Opens the SQLite file and implements the bar port on it.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use actors::domain::stock_info::listing;
-use actors::domain::{
-    Code, DateRange, DayTotal, Frequency, Hundredths, Listing, Stock, SyncRecord, TradeDay, shanghai_clock,
-};
-use actors::ports::{
-    BarBatch, BarStore, IdentifiedBar, KeySpan, MergeCounts, ReferenceStore, StoreError, StoreErrorClass, StoredBar,
-};
+use actors::domain::{Code, DateRange, DayTotal, Frequency, Price, PriceFormat};
+use actors::ports::{BarBatch, BarStore, IdentifiedBar, KeySpan, StoreError, StoreErrorClass, StoredBar};
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime};
-use sqlx::QueryBuilder;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 
 /// The tables with Ginkgo's columns. A replacement inserts the new row before it deletes the old one, so a key may have
@@ -28,6 +22,8 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS stock_info (
         code TEXT NOT NULL PRIMARY KEY, code_name TEXT NOT NULL DEFAULT '', industry TEXT NOT NULL DEFAULT '',
         list_date TEXT NOT NULL DEFAULT '', delist_date TEXT NOT NULL DEFAULT '');
+    CREATE TABLE IF NOT EXISTS stock_departure (
+        code TEXT NOT NULL PRIMARY KEY, absent_since TEXT, is_del INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS data_sync_record (
         sync_type TEXT NOT NULL, code TEXT NOT NULL, status TEXT NOT NULL, completed_at TEXT NOT NULL,
         duration_ms INTEGER NOT NULL, records_processed INTEGER NOT NULL, records_added INTEGER NOT NULL,
@@ -147,6 +143,11 @@ impl BarStore for SqliteStore {
         Ok(())
     }
 
+    fn price_format(&self) -> PriceFormat {
+        // Columns of text.
+        PriceFormat::FINEST
+    }
+
     fn deduplicates_retries(&self) -> bool {
         true // by the primary key
     }
@@ -161,7 +162,7 @@ impl BarStore for SqliteStore {
         Ok(rows.into_iter().filter_map(|(code, time)| Some((code.parse().ok()?, time_of(&time)?))).collect())
     }
 
-    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Hundredths)>, StoreError> {
+    async fn last_closes(&self, since: NaiveDate) -> Result<HashMap<Code, (NaiveDate, Price)>, StoreError> {
         // With max(), SQLite takes the other columns from the row that has the maximum.
         let rows: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT code, max(timestamp), close FROM bar WHERE frequency = ? AND timestamp >= ? GROUP BY code",
@@ -172,7 +173,7 @@ impl BarStore for SqliteStore {
         .await
         .map_err(|error| self.error("read the last closes", &error))?;
         let read = |(code, time, close): (String, String, String)| {
-            let close = Hundredths::from_decimal(close.parse().ok()?)?;
+            let close = Price::from_decimal(close.parse().ok()?)?;
             Some((code.parse().ok()?, (time_of(&time)?.date(), close)))
         };
         Ok(rows.into_iter().filter_map(read).collect())
@@ -190,7 +191,7 @@ impl BarStore for SqliteStore {
         .fetch_all(&self.pool)
         .await
         .map_err(|error| self.error("read daily bars", &error))?;
-        let price = |text: String| Hundredths::from_decimal(text.parse().ok()?);
+        let price = |text: String| Price::from_decimal(text.parse().ok()?);
         let read = |(time, high, low, close, volume): (String, String, String, String, i64)| {
             let day = time_of(&time)?.date();
             Some(DayTotal { day, high: price(high)?, low: price(low)?, close: price(close)?, volume })
@@ -252,116 +253,5 @@ impl BarStore for SqliteStore {
                 .map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)
-    }
-}
-
-#[async_trait]
-impl ReferenceStore for SqliteStore {
-    async fn listed_codes(&self) -> Result<Vec<Code>, StoreError> {
-        let texts: Vec<String> = sqlx::query_scalar("SELECT code FROM stock_info ORDER BY code")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| self.error("read the listed codes", &error))?;
-        Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
-    }
-
-    async fn listings(&self) -> Result<Vec<Listing>, StoreError> {
-        let rows: Vec<(String, String, String, String)> =
-            sqlx::query_as("SELECT code, code_name, list_date, delist_date FROM stock_info WHERE list_date <> ''")
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| self.error("read the listings", &error))?;
-        let read = |(code, name, list_date, delist_date): (String, String, String, String)| {
-            Some(listing(code.parse().ok()?, name, time_of(&list_date)?.date(), time_of(&delist_date)?.date()))
-        };
-        Ok(rows.into_iter().filter_map(read).collect())
-    }
-
-    async fn trade_days(&self) -> Result<Vec<(NaiveDate, bool)>, StoreError> {
-        let rows: Vec<(String, bool)> = sqlx::query_as("SELECT timestamp, is_open FROM trade_day")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| self.error("read the calendar", &error))?;
-        Ok(rows.into_iter().filter_map(|(time, is_open)| Some((time_of(&time)?.date(), is_open))).collect())
-    }
-
-    async fn merge_stocks(&self, stocks: &[Stock]) -> Result<MergeCounts, StoreError> {
-        let failed = |error: sqlx::Error| self.error("merge the stock list", &error);
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
-        let mut counts = MergeCounts::default();
-        for stock in stocks {
-            let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM stock_info WHERE code = ?")
-                .bind(stock.code.as_str())
-                .fetch_optional(&mut *transaction)
-                .await
-                .map_err(failed)?;
-            let done = sqlx::query(
-                "INSERT INTO stock_info VALUES (?, ?, ?, ?, ?) ON CONFLICT (code) DO UPDATE SET code_name = \
-                 excluded.code_name, industry = excluded.industry, list_date = excluded.list_date, delist_date = \
-                 excluded.delist_date WHERE (code_name, industry, list_date, delist_date) <> (excluded.code_name, \
-                 excluded.industry, excluded.list_date, excluded.delist_date)",
-            )
-            .bind(stock.code.as_str())
-            .bind(&stock.name)
-            .bind(&stock.industry)
-            .bind(stock.list_date.format(TIME).to_string())
-            .bind(stock.delist_date.format(TIME).to_string())
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-            count(&mut counts, found.is_some(), done.rows_affected());
-        }
-        transaction.commit().await.map_err(failed)?;
-        Ok(counts)
-    }
-
-    async fn merge_trade_days(&self, days: &[TradeDay]) -> Result<MergeCounts, StoreError> {
-        let failed = |error: sqlx::Error| self.error("merge the calendar", &error);
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
-        let mut counts = MergeCounts::default();
-        for day in days {
-            let date = day.date.format(TIME).to_string();
-            let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM trade_day WHERE timestamp = ?")
-                .bind(&date)
-                .fetch_optional(&mut *transaction)
-                .await
-                .map_err(failed)?;
-            let done = sqlx::query(
-                "INSERT INTO trade_day VALUES (?, ?) ON CONFLICT (timestamp) DO UPDATE SET is_open = excluded.is_open \
-                 WHERE is_open <> excluded.is_open",
-            )
-            .bind(&date)
-            .bind(day.is_open)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-            count(&mut counts, found.is_some(), done.rows_affected());
-        }
-        transaction.commit().await.map_err(failed)?;
-        Ok(counts)
-    }
-
-    async fn record_syncs(&self, records: &[SyncRecord]) -> Result<(), StoreError> {
-        let mut query = QueryBuilder::new("INSERT INTO data_sync_record ");
-        query.push_values(records, |mut row, record| {
-            let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-            let (added, updated) = record.added_and_updated();
-            row.push_bind(record.kind).push_bind(record.code().to_owned()).push_bind(record.status());
-            row.push_bind(shanghai_clock::wall_clock(record.ended_at).format(TIME).to_string());
-            row.push_bind(i64::try_from(record.duration.as_millis()).unwrap_or(i64::MAX));
-            row.push_bind(number(record.counts.fetched)).push_bind(number(added)).push_bind(number(updated));
-            row.push_bind(number(record.counts.num_skipped()));
-            row.push_bind(record.error.clone()).push_bind(record.strategy());
-        });
-        let added = query.build().execute(&self.pool).await;
-        added.map(drop).map_err(|error| self.error("record ended tasks", &error))
-    }
-}
-
-fn count(counts: &mut MergeCounts, was_there: bool, num_affected: u64) {
-    match (was_there, num_affected) {
-        (false, _) => counts.added += 1,
-        (true, 0) => counts.unchanged += 1,
-        (true, _) => counts.updated += 1,
     }
 }

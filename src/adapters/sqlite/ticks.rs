@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use actors::domain::{Code, DateRange};
+use actors::domain::{Code, DateRange, PriceFormat};
 use actors::ports::{StoreError, StoredTick, TickBatch, TickStore};
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveDateTime};
@@ -50,6 +50,10 @@ impl TickStore for SqliteStore {
 
     async fn deduplicates_retries(&self, _code: Code) -> Result<bool, StoreError> {
         Ok(true)
+    }
+
+    async fn price_format(&self, _code: Code) -> Result<PriceFormat, StoreError> {
+        Ok(PriceFormat::FINEST)
     }
 
     async fn insert(&self, _code: Code, batch: &TickBatch) -> Result<(), StoreError> {

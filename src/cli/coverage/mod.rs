@@ -160,7 +160,7 @@ impl CoverageOptions {
             ExitCode::FAILURE
         };
         let mut codes = match self.codes.is_empty() {
-            true => ServiceHub::listed_codes(settings).await.map_err(reported)?,
+            true => ServiceHub::listed_codes(settings, self.range().start).await.map_err(reported)?,
             false => self.codes.clone(),
         };
         codes.sort_unstable();

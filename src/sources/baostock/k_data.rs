@@ -190,7 +190,7 @@ fn bar(timestamp: Field<NaiveDateTime>, values: [&str; 6]) -> FetchedBar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actors::domain::{DayNote, Hundredths};
+    use actors::domain::{DayNote, Price};
     use actors::ports::{NotedBars, NotedBarsByCode};
     use proptest::prelude::*;
 
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(bars.len(), 1);
         let note = |day: &str, fen, is_suspended, is_special| DayNote {
             day: day.parse().unwrap(),
-            reference: Some(Hundredths(fen)),
+            reference: Some(Price::fen(fen)),
             is_suspended,
             is_special: Some(is_special),
         };

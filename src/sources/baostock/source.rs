@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use actors::domain::reference_list::FetchedFormer;
 use actors::domain::{
     Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId, shanghai_clock,
 };
@@ -280,7 +281,16 @@ impl MarketSource for BaoStockSource {
     }
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
-        self.rows(Ok(StockBasic), "for all securities").await
+        self.rows(Ok(StockBasic::Listed), "for all securities").await
+    }
+
+    fn has_former_stocks(&self) -> bool {
+        true
+    }
+
+    async fn former_stocks(&self) -> Result<FetchedFormer, SourceError> {
+        let delisted = self.rows(Ok(StockBasic::Delisted), "for delisted securities").await?;
+        Ok(FetchedFormer { paused: Vec::new(), delisted })
     }
 
     async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {

@@ -2,7 +2,7 @@
 // Downstream: actors
 // Role: Reads what a vendor's row reports about a day besides the bar: reference price, suspension, ST.
 
-use actors::domain::{DayNote, Field, Hundredths};
+use actors::domain::{DayNote, Field, Price};
 use chrono::NaiveDateTime;
 use rust_decimal::Decimal;
 
@@ -16,7 +16,7 @@ pub fn day_note(
 ) -> Option<DayNote> {
     let Field::Value(time) = day else { return None };
     let reference = match reference {
-        Field::Value(price) => Hundredths::from_decimal(*price).filter(|price| price.0 > 0),
+        Field::Value(price) => Price::from_decimal(*price).filter(|price| price.0 > 0),
         Field::Missing | Field::Unreadable(_) => None,
     };
     Some(DayNote { day: time.date(), reference, is_suspended, is_special })
@@ -30,7 +30,7 @@ mod tests {
     fn note_keeps_only_a_positive_reference_price() {
         let day = Field::Value("2024-01-02T00:00:00".parse().unwrap());
         let note = |price: &str| day_note(&day, &Field::number(price), false, Some(true)).unwrap();
-        assert_eq!(note("8.7200000000").reference, Some(Hundredths(872)));
+        assert_eq!(note("8.7200000000").reference, Some(Price::fen(872)));
         assert_eq!([note("0").reference, note("").reference, note("x").reference], [None; 3]);
         assert_eq!(note("1").is_special, Some(true));
         assert_eq!(day_note(&Field::Missing, &Field::number("1"), false, None), None);

@@ -2,7 +2,7 @@
 // Downstream: actors, daily, interface, kit, table
 // Role: Tests of the parser of Tushare's answers, with answers as the vendor sends them.
 
-use actors::domain::{Code, DateRange, DayNote, FetchedBar, Field, Hundredths};
+use actors::domain::{Code, DateRange, DayNote, FetchedBar, Field, Price};
 use actors::ports::NotedRow;
 use chrono::NaiveDate;
 use proptest::prelude::*;
@@ -60,7 +60,7 @@ fn the_vendors_sample_is_read_digit_by_digit() {
     let (bar, note) = page.rows[0].clone();
     assert_eq!(bar, Some(expected));
     let day = NaiveDate::from_ymd_opt(2018, 7, 18).unwrap();
-    let reference = Some(Hundredths(872));
+    let reference = Some(Price::fen(872));
     assert_eq!(note, Some(DayNote { day, reference, is_suspended: false, is_special: None }));
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use actors::domain::reference_list::FetchedFormer;
 use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
 use actors::ports::{
     Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, NotedBars, NotedBarsByCode, SourceError,
@@ -22,7 +23,7 @@ use super::daily::{Daily, DailyOfAll, DailyOfSeveral};
 use super::error_text;
 use super::interface::Interface;
 use super::stk_mins::StkMins;
-use super::stock_basic::StockBasic;
+use super::stock_basic::{FormerStockBasic, StockBasic};
 use super::suspend_d::SuspendD;
 use super::table::{AnswerError, Page};
 use super::trade_cal::TradeCal;
@@ -269,6 +270,23 @@ impl MarketSource for TushareSource {
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
         self.rows(&StockBasic, "").await
+    }
+
+    fn has_former_stocks(&self) -> bool {
+        true
+    }
+
+    async fn former_stocks(&self) -> Result<FetchedFormer, SourceError> {
+        // Delisted ones first: an account with few calls learns what is more useful.
+        let delisted = self.rows(&FormerStockBasic::Delisted, " (delisted)").await?;
+        let paused = match self.rows(&FormerStockBasic::Paused, " (paused)").await {
+            Ok(paused) => paused,
+            Err(error) => {
+                tracing::warn!(%error, "securities with a paused listing are not known today");
+                Vec::new()
+            }
+        };
+        Ok(FetchedFormer { paused, delisted })
     }
 
     async fn trade_days(&self) -> Result<Vec<FetchedTradeDay>, SourceError> {

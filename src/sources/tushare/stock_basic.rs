@@ -2,8 +2,8 @@
 // Downstream: actors, interface, kit, sources::shared, table
 // Role: Tushare's interface `stock_basic`: the list of securities. Pure.
 
-//! Listed securities of all exchanges, including Beijing. `delist_date` is returned only if requested (Tushare
-//! documentation).
+//! Securities of all exchanges, including Beijing, by one state a call: listed, paused or delisted. `delist_date` is
+//! returned only if requested (Tushare documentation).
 
 use actors::domain::FetchedStock;
 use serde_json::{Map, Value, json};
@@ -28,16 +28,48 @@ impl Interface for StockBasic {
     }
 
     fn parse(&self, body: &str) -> Result<Page<FetchedStock>, AnswerError> {
-        let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
-        let stocks = rows.into_iter().map(|[ts_code, name, industry, list_date, delist_date]| FetchedStock {
-            code: cells::text(ts_code),
-            name: cells::text(name),
-            industry: cells::text(industry),
-            list_date: cells::day(list_date),
-            delist_date: cells::day(delist_date),
-        });
-        Ok(Page { rows: stocks.collect(), has_more })
+        parse(body)
     }
+}
+
+/// Securities that are not traded any more.
+pub enum FormerStockBasic {
+    /// Their listing is paused.
+    Paused,
+    /// They are delisted.
+    Delisted,
+}
+
+impl Interface for FormerStockBasic {
+    type Row = FetchedStock;
+    const NAME: &'static str = StockBasic::NAME;
+    const COLUMNS: &'static [&'static str] = &COLUMNS;
+    const PAGE_ROWS: usize = StockBasic::PAGE_ROWS;
+    const IS_OPTIONAL: bool = true;
+
+    fn params(&self) -> Map<String, Value> {
+        let status = match self {
+            Self::Paused => "P",
+            Self::Delisted => "D",
+        };
+        interface::params(json!({"list_status": status}))
+    }
+
+    fn parse(&self, body: &str) -> Result<Page<FetchedStock>, AnswerError> {
+        parse(body)
+    }
+}
+
+fn parse(body: &str) -> Result<Page<FetchedStock>, AnswerError> {
+    let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
+    let stocks = rows.into_iter().map(|[ts_code, name, industry, list_date, delist_date]| FetchedStock {
+        code: cells::text(ts_code),
+        name: cells::text(name),
+        industry: cells::text(industry),
+        list_date: cells::day(list_date),
+        delist_date: cells::day(delist_date),
+    });
+    Ok(Page { rows: stocks.collect(), has_more })
 }
 
 #[cfg(test)]

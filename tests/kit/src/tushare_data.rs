@@ -46,6 +46,29 @@ pub struct Dataset {
     special: BTreeSet<String>,
     /// Suspensions: day, code and part of the day; an empty part is the whole day.
     suspensions: BTreeSet<(NaiveDate, String, String)>,
+    /// By code: rows of the stock list that differ from the generated ones.
+    listings: BTreeMap<String, ListedStock>,
+}
+
+/// A row of the stock list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedStock {
+    /// The short name.
+    pub name: String,
+    /// The first day, as `20000101`.
+    pub listed: &'static str,
+    /// `L` (listed), `P` (paused), `D` (delisted), or an empty text for a code that no list has.
+    pub status: &'static str,
+    /// The delisting day, as `20240426`.
+    pub delisted: Option<&'static str>,
+}
+
+impl ListedStock {
+    /// The generated row of a code.
+    pub fn of(code: &str) -> Self {
+        let name = format!("股票{}", code.split('.').next().unwrap_or(code));
+        Self { name, listed: "20000101", status: "L", delisted: None }
+    }
 }
 
 impl Dataset {
@@ -95,6 +118,19 @@ impl Dataset {
     /// Marks a security as under special treatment (ST) on all of its days.
     pub fn set_special(&mut self, code: &str) {
         self.special.insert(code.to_owned());
+    }
+
+    /// Replaces a security's row of the stock list, or adds a security without bars to it.
+    pub fn set_listing(&mut self, code: &str, row: ListedStock) {
+        self.listings.insert(code.to_owned(), row);
+    }
+
+    /// The rows of the stock list by code.
+    pub fn listings(&self) -> BTreeMap<String, ListedStock> {
+        let mut rows: BTreeMap<String, ListedStock> =
+            self.codes().map(|code| (code.to_owned(), ListedStock::of(code))).collect();
+        rows.extend(self.listings.clone());
+        rows
     }
 
     /// Marks a security as suspended on `day`, for the part `timing` (`09:30-10:00`) or, if it is empty, for the whole

@@ -11,7 +11,7 @@ use chrono::{Days, NaiveDate};
 use serde_json::{Value, json};
 
 use crate::minute_rows::{MinuteRow, minute_rows};
-use crate::tushare_data::Dataset;
+use crate::tushare_data::{Dataset, ListedStock};
 use crate::tushare_protocol::{Call, answer};
 
 /// The response body, or the code and text of an error.
@@ -24,7 +24,7 @@ pub fn answer_to(dataset: &Dataset, call: &Call) -> Result<String, (i64, &'stati
         }
         "stock_basic" => {
             let extra = ["exchange", "list_status", "delist_date", "fullname", "curr_type"];
-            Ok(page(call, 6_000, &STOCK_COLUMNS, &extra, stocks(dataset)))
+            Ok(page(call, 6_000, &STOCK_COLUMNS, &extra, stocks(dataset, call)))
         }
         "suspend_d" => {
             let columns = ["ts_code", "trade_date", "suspend_timing", "suspend_type"];
@@ -96,20 +96,23 @@ fn calendar(dataset: &Dataset, call: &Call) -> Vec<Value> {
     rows
 }
 
-fn stocks(dataset: &Dataset) -> Vec<Value> {
-    let row = |code: &str| {
-        let (symbol, exchange) = code.split_once('.').unwrap_or((code, ""));
+/// The securities of one state; without a state the listed ones.
+fn stocks(dataset: &Dataset, call: &Call) -> Vec<Value> {
+    let status = call.param("list_status").filter(|status| !status.is_empty()).unwrap_or_else(|| "L".to_owned());
+    let row = |(code, listed): (String, ListedStock)| {
+        let (symbol, exchange) = code.split_once('.').unwrap_or((&code, ""));
         let exchange = match exchange {
             "SH" => "SSE",
             "SZ" => "SZSE",
             _ => "BSE",
         };
         json!({
-            "ts_code": code, "symbol": symbol, "name": format!("股票{symbol}"), "area": null, "industry": "银行",
-            "market": "主板", "list_date": "20000101", "exchange": exchange, "list_status": "L", "curr_type": "CNY",
+            "ts_code": code, "symbol": symbol, "name": listed.name, "area": null, "industry": "银行",
+            "market": "主板", "list_date": listed.listed, "delist_date": listed.delisted, "exchange": exchange,
+            "list_status": listed.status, "curr_type": "CNY",
         })
     };
-    dataset.codes().map(row).collect()
+    dataset.listings().into_iter().filter(|(_, listed)| listed.status == status).map(row).collect()
 }
 
 /// Suspensions and, for each, a resumption on the next day; newest first.

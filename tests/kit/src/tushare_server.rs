@@ -19,7 +19,7 @@ pub use crate::fault::FaultDuration;
 use crate::fault::Faults;
 use crate::http_serving::{html, serve_connection};
 use crate::own_thread::ServerThread;
-pub use crate::tushare_data::{DailyRow, Dataset, codes, last_trading_days, trading_days};
+pub use crate::tushare_data::{DailyRow, Dataset, ListedStock, codes, last_trading_days, trading_days};
 use crate::tushare_limits::limit_text;
 pub use crate::tushare_limits::{InterfaceLimit, Window};
 use crate::tushare_other;
@@ -182,6 +182,11 @@ impl TushareServer {
     /// Sets a security's adjustment factor from `day` on.
     pub fn set_factor(&self, code: &str, day: NaiveDate, factor: f64) {
         lock(&self.state.data).0.set_factor(code, day, factor);
+    }
+
+    /// Replaces a security's row of the stock list; see [`Dataset::set_listing`].
+    pub fn set_listing(&self, code: &str, row: ListedStock) {
+        lock(&self.state.data).0.set_listing(code, row);
     }
 
     /// Marks a security as suspended on `day`; see [`Dataset::suspend`].

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::Price;
 use crate::domain::row_version::RowVersion;
 use crate::settings::ActorSettings;
 use crate::simulation::{ModelStore, World, full_command};
@@ -96,7 +97,7 @@ fn a_row_of_a_worker_that_died_is_replaced_in_the_end() {
         world.until("the look-up", |world| world.store.faults.num_calls("bars.stored") > 1).await;
         world.until("the insertion", |world| world.store.faults.num_calls("bars.insert") > 1).await;
         let (_, mut bar) = world.store.bars().remove(0);
-        bar.close.0 = 1002;
+        bar.close = Price::fen(1002);
         world.store.put_replacing_bar(RowVersion::now(), bar);
         world.until("the second command", |world| world.feed.resolved().len() == 2).await;
         assert_eq!(world.store.closes(1), [1001]);

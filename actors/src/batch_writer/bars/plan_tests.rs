@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use crate::batch_writer::bars::plan::{WritePlan, WriteUnit, plan};
 use crate::domain::bar_identity::bar_uuid;
 use crate::domain::row_version::{RowVersion, is_same_row};
-use crate::domain::{Bar, Code, Frequency, Hundredths, SourceId, SyncMode};
+use crate::domain::{Bar, Code, Frequency, Hundredths, Price, SourceId, SyncMode};
 use crate::ports::{KeySpan, StoredBar};
 
 fn code(n: u8) -> Code {
@@ -22,7 +22,7 @@ fn day(n: u8) -> NaiveDateTime {
 }
 
 fn bar(c: u8, d: u8, value: u8) -> Bar {
-    let price = Hundredths(1000 + i64::from(value));
+    let price = Price::fen(1000 + i64::from(value));
     Bar {
         code: code(c),
         frequency: Frequency::Day,

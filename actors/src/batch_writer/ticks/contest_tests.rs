@@ -62,7 +62,7 @@ fn race(seed: u64, overwrite: bool, before: &'static [i64], answers: [&'static [
         assert_eq!(store.lost_keys(), [], "seed {seed}: a reader did not find these");
         let mut ticks = store.ticks();
         ticks.sort_by_key(|tick| tick.timestamp);
-        sender.send(ticks.iter().map(|tick| tick.price.0).collect()).unwrap();
+        sender.send(ticks.iter().map(|tick| tick.price.to_fen()).collect()).unwrap();
     });
     receiver.recv().unwrap()
 }

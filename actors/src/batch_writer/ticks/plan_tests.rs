@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 
 use crate::batch_writer::ticks::plan::{TickPlan, TickUnit};
 use crate::domain::row_version::RowVersion;
-use crate::domain::{Hundredths, SourceId, Tick};
+use crate::domain::{Price, SourceId, Tick};
 use crate::ports::StoredTick;
 
 fn tick(time: &str, price: i64, nth: u32) -> Tick {
     Tick {
         code: "000001.SZ".parse().unwrap(),
         timestamp: time.parse().unwrap(),
-        price: Hundredths(price),
+        price: Price::fen(price),
         volume: 7,
         direction: 0,
         source: SourceId::TDX,

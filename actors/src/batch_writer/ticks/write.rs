@@ -152,14 +152,14 @@ fn whole_days(ticks: &[Tick], max_rows: usize) -> Vec<&[Tick]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Hundredths, SourceId};
+    use crate::domain::{Price, SourceId};
 
     #[test]
     fn a_batch_is_of_whole_days() {
         let tick = |day: u32, nth| Tick {
             code: "000001.SZ".parse().unwrap(),
             timestamp: chrono::NaiveDate::from_ymd_opt(2024, 1, day).unwrap().and_hms_opt(9, 30, 0).unwrap(),
-            price: Hundredths(1_000),
+            price: Price::fen(1_000),
             volume: 1,
             direction: 0,
             source: SourceId::TDX,

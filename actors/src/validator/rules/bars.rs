@@ -1,4 +1,4 @@
-// Upstream: quality_monitor, validator
+// Upstream: false_positive_tests, quality_monitor, validator
 // Downstream: domain
 // Role: Rules for a single fetched bar, and its conversion to the stored form.
 
@@ -6,7 +6,9 @@ use chrono::{NaiveDateTime, NaiveTime, Timelike};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use crate::domain::{Anomaly, Bar, Code, DateRange, FetchedBar, Field, Frequency, Hundredths, Rule, SourceId};
+use crate::domain::{
+    Anomaly, Bar, Code, DateRange, FetchedBar, Field, Frequency, Hundredths, Price, PriceFormat, Rule, SourceId,
+};
 
 /// The context of all rows of one answer.
 #[derive(Debug, Clone, Copy)]
@@ -19,12 +21,14 @@ pub struct BarContext {
     pub range: DateRange,
     /// The source of the rows.
     pub source: SourceId,
+    /// What the columns of the store hold of a price.
+    pub prices: PriceFormat,
 }
 
 /// Validates one row and converts it. The error is the first broken rule. No value is repaired or invented.
 pub fn check(row: &FetchedBar, context: &BarContext) -> Result<Bar, Anomaly> {
     let timestamp = timestamp(row, context)?;
-    let read = Reader { row_time: timestamp, code: context.code };
+    let read = Reader { row_time: timestamp, code: context.code, prices: context.prices };
     let open = read.price("open", &row.open)?;
     let high = read.price("high", &row.high)?;
     let low = read.price("low", &row.low)?;
@@ -53,17 +57,16 @@ pub fn check(row: &FetchedBar, context: &BarContext) -> Result<Bar, Anomaly> {
         low: read.fits("low", low)?,
         close: read.fits("close", close)?,
         volume,
-        amount: read.fits("amount", amount)?,
+        amount: read.amount_fits(amount)?,
         source: context.source,
     })
 }
 
-/// The first price with a fraction of a fen (more than two significant decimals), if any. A-shares are traded in whole
-/// fen.
-pub fn sub_fen_price(row: &FetchedBar) -> Option<(&'static str, Decimal)> {
+/// The first price with more decimals than `columns` hold, if any.
+pub fn finer_price(row: &FetchedBar, columns: PriceFormat) -> Option<(&'static str, Decimal)> {
     let prices = [("open", &row.open), ("high", &row.high), ("low", &row.low), ("close", &row.close)];
     prices.into_iter().find_map(|(name, field)| match field {
-        Field::Value(value) if value.scale() > 2 && value.round_dp(2) != *value => Some((name, *value)),
+        Field::Value(value) if columns.rounds(*value) => Some((name, *value)),
         _ => None,
     })
 }
@@ -97,6 +100,7 @@ fn is_session_minute(time: NaiveDateTime) -> bool {
 struct Reader {
     row_time: NaiveDateTime,
     code: Code,
+    prices: PriceFormat,
 }
 
 impl Reader {
@@ -112,10 +116,10 @@ impl Reader {
         }
     }
 
-    /// Reads a price. It must be greater than zero before and after rounding to the column's scale (two decimals).
+    /// Reads a price. It must be greater than zero before and after rounding to the column's decimals.
     fn price(&self, name: &'static str, field: &Field<Decimal>) -> Result<Decimal, Anomaly> {
         let value = self.value(name, field)?;
-        let positive = Hundredths::from_decimal(value).is_none_or(|rounded| rounded.0 > 0);
+        let positive = self.prices.round(value).is_none_or(|rounded| rounded.0 > 0);
         if positive && value > Decimal::ZERO {
             Ok(value)
         } else {
@@ -128,8 +132,13 @@ impl Reader {
         if value >= Decimal::ZERO { Ok(value) } else { Err(self.anomaly(name, value.to_string(), rule)) }
     }
 
-    fn fits(&self, name: &'static str, value: Decimal) -> Result<Hundredths, Anomaly> {
-        Hundredths::from_decimal(value).ok_or_else(|| self.anomaly(name, value.to_string(), Rule::ValueOutOfRange))
+    fn fits(&self, name: &'static str, value: Decimal) -> Result<Price, Anomaly> {
+        self.prices.round(value).ok_or_else(|| self.anomaly(name, value.to_string(), Rule::ValueOutOfRange))
+    }
+
+    fn amount_fits(&self, value: Decimal) -> Result<Hundredths, Anomaly> {
+        let amount = Hundredths::from_decimal(value).filter(|_| self.prices.has_room(value));
+        amount.ok_or_else(|| self.anomaly("amount", value.to_string(), Rule::ValueOutOfRange))
     }
 }
 
@@ -145,6 +154,7 @@ mod tests {
             frequency: Frequency::Day,
             range: DateRange { start: day(2024, 1, 1).date(), end: day(2024, 1, 31).date() },
             source: SourceId::TUSHARE,
+            prices: PriceFormat::GINKGO,
         }
     }
 
@@ -167,7 +177,7 @@ mod tests {
         let bar = check(&row(["8.75", "8.85", "8.69", "8.70", "525152.77", "460697.377"]), &context()).unwrap();
         assert_eq!(
             (bar.open, bar.high, bar.low, bar.close),
-            (Hundredths(875), Hundredths(885), Hundredths(869), Hundredths(870))
+            (Price::fen(875), Price::fen(885), Price::fen(869), Price::fen(870))
         );
         assert_eq!(bar.volume, 525_152, "the fraction of a lot is truncated");
         assert_eq!(bar.amount, Hundredths(46_069_738), "the amount is rounded half up");
@@ -192,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_price_in_less_than_a_fen_is_found() {
-        let finer = |values| sub_fen_price(&row(values)).map(|(name, _)| name);
+        let finer = |values| finer_price(&row(values), PriceFormat::GINKGO).map(|(name, _)| name);
         assert_eq!(finer(["8.75", "8.85", "8.69", "8.7", "1", "0.875"]), None);
         assert_eq!(finer(["8.7500000000", "8.85", "8.690", "8.7", "1", "1"]), None, "trailing zeros");
         assert_eq!(finer(["8.75", "8.85", "8.690001", "8.7", "1", "1"]), Some("low"));

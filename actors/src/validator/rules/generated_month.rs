@@ -1,4 +1,4 @@
-// Upstream: quality_monitor
+// Upstream: false_positive_tests, quality_monitor
 // Downstream: domain
 // Role: Test data: a generated month of valid bars for many shares, and faults to inject, each with the broken rule.
 
@@ -9,8 +9,8 @@ use rust_decimal::Decimal;
 
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::{
-    Code, DateRange, DayNote, FactorChanges, FetchedBar, Field, Hundredths, KnownDays, Listing, MarketFacts,
-    Millionths, Rule,
+    Code, DateRange, DayNote, FactorChanges, FetchedBar, Field, KnownDays, Listing, MarketFacts, Millionths, Price,
+    Rule,
 };
 
 /// Pseudo-random numbers (SplitMix64).
@@ -107,7 +107,7 @@ pub fn date(row: &FetchedBar) -> NaiveDate {
 
 fn fen(field: &Field<Decimal>) -> i64 {
     let Field::Value(value) = field else { panic!("no value") };
-    Hundredths::from_decimal(*value).unwrap().0
+    Price::from_decimal(*value).unwrap().to_fen()
 }
 
 fn times(field: &Field<Decimal>, factor: Decimal) -> Field<Decimal> {
@@ -145,7 +145,7 @@ impl Share {
                 share.factors.since.push((*date, Millionths(2_000_000)));
             }
             let is_suspended = matches!(kind, Kind::Suspended | Kind::Untold) && (8..14).contains(&number);
-            let (reference, is_special) = (Some(Hundredths(close)), Some(kind == Kind::Special));
+            let (reference, is_special) = (Some(Price::fen(close)), Some(kind == Kind::Special));
             share.notes.push(DayNote { day: *date, reference, is_suspended, is_special });
             if is_suspended {
                 continue;
@@ -215,7 +215,7 @@ impl Share {
         for pair in self.rows.windows(2) {
             let (close, next) = (fen(&pair[0].close), date(&pair[1]));
             let note = self.notes.iter_mut().find(|note| note.day == next);
-            note.unwrap().reference = Some(Hundredths(close));
+            note.unwrap().reference = Some(Price::fen(close));
         }
         (date(&self.rows[place + 2]), Rule::StaleRepeat)
     }
@@ -230,7 +230,7 @@ impl Share {
             *row = bar(date(row), prices, i64::try_from(lots).unwrap());
         }
         for note in self.notes.iter_mut().filter(|note| note.day >= from) {
-            note.reference = note.reference.map(|price| Hundredths(price.0 / 2));
+            note.reference = note.reference.map(|price| Price(price.0 / 2));
         }
         (from, Rule::ExRight)
     }

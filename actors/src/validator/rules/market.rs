@@ -5,7 +5,7 @@
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use crate::domain::security_kind::SecurityKind;
-use crate::domain::{Anomaly, Bar, Code, DayNote, Frequency, Hundredths, KnownDays, Listing, Rule};
+use crate::domain::{Anomaly, Bar, Code, DayNote, Frequency, KnownDays, Listing, Price, Rule};
 use crate::settings::rules::{RuleAction, RuleSettings};
 
 /// Applies the market rules to the bars of one answer, oldest first.
@@ -29,7 +29,7 @@ pub struct MarketRules<'a> {
 /// The values of the last kept bar that later bars are compared with.
 pub(crate) struct Previous {
     pub(crate) date: NaiveDate,
-    pub(crate) prices: [i64; 4],
+    pub(crate) prices: [Price; 4],
     volume: i32,
     amount: i64,
 }
@@ -130,14 +130,19 @@ impl<'a> MarketRules<'a> {
     /// truncated fraction of a lot, the rounded amount and a rounded third decimal of a price.
     fn average_price(&mut self, bar: &Bar) -> Option<Finding> {
         let (lots, amount) = (i128::from(bar.volume), i128::from(bar.amount.0));
-        let tolerance = i128::from(self.rules.average_price_tolerance_percent);
+        let tolerance = i128::from(match bar.frequency.minutes() {
+            None => self.rules.average_price_tolerance_percent,
+            Some(_) => self.rules.average_price_minute_tolerance_percent,
+        });
         if !self.kind.has_average_price() || amount == 0 && (lots == 0 || !bar.source.has_amounts()) {
             return None; // no price of trades, no trade, or a source without amounts
         }
-        // 0.01 thousand yuan for a lot of 100 shares is 10 fen a share. The factor 1,000 is 10 fen times 100 percent.
-        let (high, low) = (i128::from(bar.high.0) + 1, i128::from(bar.low.0) - 1);
-        let too_high = (amount - 1) * 1_000 > high * (lots + 1) * (100 + tolerance);
-        let too_low = (amount + 1) * 1_000 < low * lots * (100 - tolerance);
+        // 0.01 thousand yuan for a lot of 100 shares is 0.1 yuan a share. The factor is that in ten-thousandths, times
+        // 100 percent. One fen covers a rounded third decimal.
+        const UNIT: i128 = 100_000;
+        let (high, low) = (i128::from(bar.high.0 + Price::fen(1).0), i128::from(bar.low.0 - Price::fen(1).0));
+        let too_high = (amount - 1) * UNIT > high * (lots + 1) * (100 + tolerance);
+        let too_low = (amount + 1) * UNIT < low * lots * (100 - tolerance);
         (too_high || too_low).then(|| ("amount", format!("{} for {} lots", bar.amount, bar.volume)))
     }
 
@@ -159,17 +164,17 @@ type Check<'a> = fn(&mut MarketRules<'a>, &Bar) -> Option<Finding>;
 
 impl Previous {
     /// A day of which only the close is known. It equals no bar.
-    fn stored(date: NaiveDate, close: Hundredths) -> Self {
-        Self { date, prices: [close.0; 4], volume: -1, amount: 0 }
+    fn stored(date: NaiveDate, close: Price) -> Self {
+        Self { date, prices: [close; 4], volume: -1, amount: 0 }
     }
 
     fn of(bar: &Bar) -> Self {
-        let prices = [bar.open, bar.high, bar.low, bar.close].map(|price| price.0);
+        let prices = [bar.open, bar.high, bar.low, bar.close];
         Self { date: bar.timestamp.date(), prices, volume: bar.volume, amount: bar.amount.0 }
     }
 
     fn equals(&self, bar: &Bar) -> bool {
-        let prices = [bar.open, bar.high, bar.low, bar.close].map(|price| price.0);
+        let prices = [bar.open, bar.high, bar.low, bar.close];
         (self.prices, self.volume, self.amount) == (prices, bar.volume, bar.amount.0)
     }
 }

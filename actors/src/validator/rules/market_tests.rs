@@ -4,7 +4,7 @@
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
-use crate::domain::{Bar, Frequency, Hundredths, KnownDays, MarketFacts, Rule, SourceId};
+use crate::domain::{Bar, Frequency, Hundredths, KnownDays, MarketFacts, Price, Rule, SourceId};
 use crate::settings::rules::{RuleAction, RuleSettings};
 use crate::validator::rules::market::{MarketRules, Violation};
 
@@ -17,10 +17,10 @@ fn bar(code: &str, frequency: Frequency, (time, [open, high, low, close], volume
         code: code.parse().unwrap(),
         frequency,
         timestamp: NaiveDateTime::parse_from_str(&format, "%Y-%m-%d %H:%M:%S").unwrap(),
-        open: Hundredths(open),
-        high: Hundredths(high),
-        low: Hundredths(low),
-        close: Hundredths(close),
+        open: Price::fen(open),
+        high: Price::fen(high),
+        low: Price::fen(low),
+        close: Price::fen(close),
         volume,
         amount: Hundredths(amount),
         source: SourceId::TUSHARE,
@@ -142,6 +142,27 @@ fn each_kind_of_security_is_judged_by_its_rules() {
             assert_eq!(days(code, &wrong_unit), average, "{code}");
         }
     }
+}
+
+#[test]
+fn minute_amounts_have_a_wider_tolerance() {
+    // 100 lots at 9.15 are 91.50 thousand yuan.
+    let broken = |frequency, amount| {
+        let row = ("2024-01-11", [915, 915, 915, 915], 100, amount);
+        judged("688001.SH", frequency, &[row], &RuleSettings::default())
+            .iter()
+            .any(|(_, rule)| *rule == Rule::AveragePrice)
+    };
+    for (amount, daily, minutes) in
+        [(9_150, false, false), (9_500, true, false), (6_000, true, false), (91_500, true, true)]
+    {
+        assert_eq!((broken(Frequency::Day, amount), broken(Frequency::Minute1, amount)), (daily, minutes), "{amount}");
+    }
+    let strict = RuleSettings { average_price_minute_tolerance_percent: 2, ..RuleSettings::default() };
+    let row = ("2024-01-11", [915, 915, 915, 915], 100, 9_500);
+    assert!(
+        judged("688001.SH", Frequency::Minute1, &[row], &strict).iter().any(|(_, rule)| *rule == Rule::AveragePrice)
+    );
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub(crate) mod day_sums;
 /// Rules for adjustment factors.
 pub mod factors;
 #[cfg(test)]
+mod false_positive_tests;
+#[cfg(test)]
 pub(crate) mod generated_month;
 /// Market rules: calendar, listing, time grid, average price and repeated bars.
 pub mod market;

@@ -8,19 +8,13 @@
 
 use chrono::NaiveDate;
 
-use crate::domain::price_limit::{FirstDays, MarketBoard, lower_limit, too_far_apart, upper_limit};
-use crate::domain::{Bar, DateRange, DayNote, Frequency, Hundredths, Millionths};
+use crate::domain::price_limit::{FirstDays, LONG_SUSPENSION, MarketBoard, lower_limit, too_far_apart, upper_limit};
+use crate::domain::{Bar, DateRange, DayNote, Frequency, Millionths, Price};
 use crate::validator::rules::market::{Finding, MarketRules};
 
 /// Calendar days before the delisting without a check of price limits. The delisting period lasts 15 trading days. Its
 /// first day has no price limit, and no source reports which day that is.
 pub(crate) const DELISTING_DAYS: i64 = 30;
-
-/// Trading days without a row after which the next day is not checked. A share that is listed again, after a suspended
-/// listing or a restructuring, has no limit on its first day. A share that was only suspended has limits when it
-/// returns, and no source tells the two apart. The number is a choice: 002032.SZ had limits after 46 days in 2008, and
-/// 000792.SZ had none after more than a year in 2021.
-pub(crate) const LONG_SUSPENSION: usize = 60;
 
 /// Calendar days since the listing that certainly cover the first five trading days, including the longest holidays.
 pub(crate) const FIRST_CALENDAR_DAYS: i64 = 25;
@@ -45,7 +39,7 @@ impl MarketRules<'_> {
         let note = self.note(day);
         let reference = self.reference(day, note);
         let (up, down) = self.limits(day, note, &reference)?;
-        let (high, low) = (bar.high.0, bar.low.0);
+        let (high, low) = (bar.high.to_fen(), bar.low.to_fen());
         let (too_high, too_low) = match reference {
             Some(Reference::Exact(price)) => (high > upper_limit(price, up), low < lower_limit(price, down)),
             Some(Reference::Computed(price)) => {
@@ -63,9 +57,9 @@ impl MarketRules<'_> {
         };
         let beside = match reference {
             Some(Reference::Exact(price) | Reference::Computed(price)) => {
-                format!("with reference price {}", Hundredths(price))
+                format!("with reference price {}", Price::fen(price))
             }
-            Some(Reference::UpperBound(price)) => format!("with previous close {}", Hundredths(price)),
+            Some(Reference::UpperBound(price)) => format!("with previous close {}", Price::fen(price)),
             None => format!("with low {}", bar.low),
         };
         Some((field, format!("{price} {beside}")))
@@ -113,6 +107,7 @@ impl MarketRules<'_> {
         };
         match &self.previous {
             Some(previous) => days(previous.date.succ_opt()).len() > LONG_SUSPENSION,
+            None if days(self.known.newest_before.and_then(|day| day.succ_opt())).len() > LONG_SUSPENSION => true,
             // Without an earlier row only the source's notes tell.
             None => {
                 let notes = self.known.notes();
@@ -128,7 +123,7 @@ impl MarketRules<'_> {
 
     fn reference(&self, day: NaiveDate, note: Option<&DayNote>) -> Option<Reference> {
         if let Some(reported) = note.and_then(|note| note.reference) {
-            return Some(Reference::Exact(reported.0));
+            return Some(Reference::Exact(reported.to_fen()));
         }
         let (before, close) = self.close_before(day)?;
         let factors = self.known.factors.as_ref().and_then(|factors| factors.between(before, day));
@@ -154,7 +149,7 @@ impl MarketRules<'_> {
             place.and_then(|place| notes.get(place)).is_some_and(|note| note.is_suspended)
         };
         let [.., close] = previous.prices;
-        between.iter().all(is_suspended).then_some((previous.date, close))
+        between.iter().all(is_suspended).then_some((previous.date, close.to_fen()))
     }
 
     /// A difference between the previous close and the reference price that the change of the factor does not explain.
@@ -164,14 +159,14 @@ impl MarketRules<'_> {
             return None;
         }
         let day = bar.timestamp.date();
-        let reference = self.note(day)?.reference?.0;
+        let reference = self.note(day)?.reference?.to_fen();
         let (before, close) = self.close_before(day)?;
         let (from, to) = self.known.factors.as_ref()?.between(before, day)?;
         let expected = adjusted_close(close, from, to);
         // Tolerance: both prices are rounded to whole fen, and factors of vendors may have only three decimals.
         let is_explained = (expected - reference).abs() <= 1 + close / 1_000;
         (!is_explained).then(|| {
-            let price = Hundredths;
+            let price = Price::fen;
             let (from, to) = (from.to_decimal().normalize(), to.to_decimal().normalize());
             ("close", format!("{} to {}, factor {from} to {to}", price(close), price(reference)))
         })

@@ -7,7 +7,7 @@ use chrono::{NaiveDate, NaiveTime};
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::{
     Bar, Code, DateRange, DayNote, FactorChanges, Frequency, Hundredths, KnownDays, Listing, MarketFacts, Millionths,
-    Rule, SourceId,
+    Price, Rule, SourceId,
 };
 use crate::settings::rules::RuleSettings;
 use crate::validator::rules::market::MarketRules;
@@ -22,10 +22,10 @@ fn bar(code: &str, date: &str, [open, high, low, close]: [i64; 4]) -> Bar {
         code: code.parse().unwrap(),
         frequency: Frequency::Day,
         timestamp: day(date).and_time(NaiveTime::MIN),
-        open: Hundredths(open),
-        high: Hundredths(high),
-        low: Hundredths(low),
-        close: Hundredths(close),
+        open: Price::fen(open),
+        high: Price::fen(high),
+        low: Price::fen(low),
+        close: Price::fen(close),
         volume: 1_000,
         amount: Hundredths((high + low) * 50),
         source: SourceId::TUSHARE,
@@ -33,7 +33,7 @@ fn bar(code: &str, date: &str, [open, high, low, close]: [i64; 4]) -> Bar {
 }
 
 fn note(date: &str, reference: i64) -> DayNote {
-    DayNote { day: day(date), reference: Some(Hundredths(reference)), is_suspended: false, is_special: None }
+    DayNote { day: day(date), reference: Some(Price::fen(reference)), is_suspended: false, is_special: None }
 }
 
 fn listing(code: &str, name: &str, listed: &str, delisted: Option<&str>) -> MarketFacts {
@@ -132,6 +132,19 @@ fn a_share_listed_again_has_no_limit_on_its_first_day() {
     assert_eq!(again("2020-05-21", 3_620), ["2021-08-11 price_limit"], "10 % from the second day on");
     assert_eq!(again("2021-05-14", 3_619), ["2021-08-10 price_limit"], "60 trading days are an ordinary suspension");
     assert_eq!(again("2021-05-13", 3_619), Vec::<String>::new());
+}
+
+#[test]
+fn first_day_after_old_stored_rows_has_no_limit() {
+    let rules = RuleSettings::default();
+    let broken = |newest: Option<&str>| {
+        let mut known = KnownDays::new(old("000792.SZ").into(), vec![note("2021-08-10", 884)], None);
+        known.newest_before = newest.map(day);
+        let mut market = MarketRules::new(&rules, "000792.SZ".parse().unwrap(), &known);
+        market.judge(&bar("000792.SZ", "2021-08-10", [2_430, 4_390, 2_430, 3_290])).len()
+    };
+    assert_eq!(broken(Some("2020-05-21")), 0, "an increment after more than a year");
+    assert_eq!((broken(Some("2021-08-09")), broken(None)), (1, 1));
 }
 
 #[test]
@@ -253,7 +266,7 @@ fn first_incremental_row_is_checked_against_stored_close() {
     let judged = |close_before: (&str, i64), notes, factors| {
         let rules = RuleSettings::default();
         let mut known = KnownDays::new(old("600000.SH").into(), notes, factors);
-        known.close_before = Some((day(close_before.0), Hundredths(close_before.1)));
+        known.close_before = Some((day(close_before.0), Price::fen(close_before.1)));
         let mut market = MarketRules::new(&rules, "600000.SH".parse().unwrap(), &known);
         let violation = market.judge(&bar("600000.SH", "2024-06-03", [1_000, 1_050, 1_000, 1_040]));
         violation.into_iter().map(|violation| violation.anomaly.rule).collect::<Vec<_>>()

@@ -9,7 +9,9 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use crate::domain::price_limit::{MarketBoard, too_far_apart};
-use crate::domain::{Anomaly, Code, FetchedTick, Field, Hundredths, MarketFacts, Rule, SourceId, TaskCounts, Tick};
+use crate::domain::{
+    Anomaly, Code, FetchedTick, Field, MarketFacts, Price, PriceFormat, Rule, SourceId, TaskCounts, Tick,
+};
 use crate::settings::rules::{RuleAction, RuleSettings};
 use crate::validator::rules::prices::{DELISTING_DAYS, FIRST_CALENDAR_DAYS};
 
@@ -43,6 +45,10 @@ pub struct TickContext<'a> {
     pub source: SourceId,
     /// Listings and the trading calendar.
     pub facts: &'a MarketFacts,
+    /// Days without price limits, as far as the stored daily bars tell.
+    pub unlimited: &'a BTreeSet<NaiveDate>,
+    /// What the column of the store holds of a price.
+    pub prices: PriceFormat,
     /// The action of each market rule.
     pub rules: &'a RuleSettings,
     /// Maximum number of anomalies that are kept as examples.
@@ -58,12 +64,13 @@ pub fn check_all(days: &[(NaiveDate, Vec<FetchedTick>)], context: &TickContext<'
         counts: TaskCounts::default(),
         anomalies: Vec::new(),
     };
-    let mut equal: HashMap<(NaiveDateTime, Hundredths, i32, i8), u32> = HashMap::new();
+    let mut equal: HashMap<(NaiveDateTime, Price, i32, i8), u32> = HashMap::new();
+    let is_finer = MarketBoard::of(code).is_none() && source.has_exact_prices();
     for (day, fetched) in days {
         checked.counts.fetched += fetched.len() as u64;
         let mut market = DayRules::new(*day, context);
         for row in fetched {
-            let trade = match check(row, *day, code) {
+            let trade = match check(row, *day, code, context.prices) {
                 Ok(trade) => trade,
                 Err(anomaly) => {
                     checked.skip(*day, anomaly, context.max_examples);
@@ -72,8 +79,15 @@ pub fn check_all(days: &[(NaiveDate, Vec<FetchedTick>)], context: &TickContext<'
             };
             let (timestamp, price, volume, direction) = trade;
             let mut is_kept = true;
-            for (rule, field) in market.judge(timestamp, price) {
-                let value = if field == "price" { price.to_string() } else { timestamp.to_string() };
+            // Shares in yuan have no third decimal.
+            let exact = row.price.value().filter(|value| context.prices.rounds(**value) && is_finer);
+            let rounded = exact.map(|_| (Rule::PriceRounded, "price"));
+            for (rule, field) in market.judge(timestamp, price).chain(rounded) {
+                let value = match (rule, exact) {
+                    (Rule::PriceRounded, Some(exact)) => exact.to_string(),
+                    _ if field == "price" => price.to_string(),
+                    _ => timestamp.to_string(),
+                };
                 let anomaly = Anomaly { code, timestamp: Some(timestamp), field, value, rule };
                 match rules.action(rule) {
                     RuleAction::Ignore => {}
@@ -129,7 +143,7 @@ struct DayRules {
     /// The price limit in percent; `None` if the day has no limit or may be one of the first or last trading days.
     percent: Option<i64>,
     newest: Option<NaiveDateTime>,
-    /// The lowest and the highest price so far, without prices that are too far from the others.
+    /// The lowest and the highest price so far in fen, without prices that are too far from the others.
     prices: Option<(i64, i64)>,
 }
 
@@ -145,7 +159,7 @@ impl DayRules {
         // Some days after the listing and before the delisting have no limit; see `rules::prices`.
         let is_judged = listed.is_some_and(|listed| (day - listed).num_days() > FIRST_CALENDAR_DAYS)
             && delisted.is_none_or(|delisted| (delisted - day).num_days() > DELISTING_DAYS);
-        let board = MarketBoard::of(context.code).filter(|_| is_judged);
+        let board = MarketBoard::of(context.code).filter(|_| is_judged && !context.unlimited.contains(&day));
         Self {
             of_day: violation
                 .into_iter()
@@ -158,13 +172,14 @@ impl DayRules {
         }
     }
 
-    fn judge(&self, timestamp: NaiveDateTime, price: Hundredths) -> impl Iterator<Item = (Rule, &'static str)> {
+    fn judge(&self, timestamp: NaiveDateTime, price: Price) -> impl Iterator<Item = (Rule, &'static str)> {
+        let fen = price.to_fen();
         let minute = timestamp.hour() * 60 + timestamp.minute();
         let in_session = SESSIONS.iter().any(|session| session.contains(&minute));
         let is_older = self.newest.is_some_and(|newest| timestamp < newest);
         let is_far = self.percent.zip(self.prices).is_some_and(|(percent, (low, high))| {
-            let is_beyond = price.0 < low || price.0 > high;
-            is_beyond && too_far_apart(low.min(price.0), high.max(price.0), percent)
+            let is_beyond = fen < low || fen > high;
+            is_beyond && too_far_apart(low.min(fen), high.max(fen), percent)
         });
         let of_trade = [
             (!in_session).then_some((Rule::TickSession, "timestamp")),
@@ -175,17 +190,23 @@ impl DayRules {
     }
 
     /// Records a kept trade. A price that is too far from the others is not used for later comparisons.
-    fn keep(&mut self, timestamp: NaiveDateTime, price: Hundredths) {
+    fn keep(&mut self, timestamp: NaiveDateTime, price: Price) {
+        let fen = price.to_fen();
         self.newest = self.newest.max(Some(timestamp));
-        let (low, high) = self.prices.unwrap_or((price.0, price.0));
-        let (lower, higher) = (low.min(price.0), high.max(price.0));
+        let (low, high) = self.prices.unwrap_or((fen, fen));
+        let (lower, higher) = (low.min(fen), high.max(fen));
         if !self.percent.is_some_and(|percent| too_far_apart(lower, higher, percent)) {
             self.prices = Some((lower, higher));
         }
     }
 }
 
-fn check(row: &FetchedTick, day: NaiveDate, code: Code) -> Result<(NaiveDateTime, Hundredths, i32, i8), Anomaly> {
+fn check(
+    row: &FetchedTick,
+    day: NaiveDate,
+    code: Code,
+    prices: PriceFormat,
+) -> Result<(NaiveDateTime, Price, i32, i8), Anomaly> {
     let wrong = |timestamp, field, value: &str, rule| Anomaly { code, timestamp, field, value: value.to_owned(), rule };
     let timestamp = match &row.timestamp {
         Field::Value(time) => *time,
@@ -204,7 +225,7 @@ fn check(row: &FetchedTick, day: NaiveDate, code: Code) -> Result<(NaiveDateTime
     let (price, volume) = (number("price", &row.price)?, number("volume", &row.volume)?);
     let direction = number("direction", &row.direction)?;
     let unfit = |name, value: Decimal| wrong(Some(timestamp), name, &value.to_string(), Rule::ValueOutOfRange);
-    let rounded = Hundredths::from_decimal(price).ok_or_else(|| unfit("price", price))?;
+    let rounded = prices.round(price).ok_or_else(|| unfit("price", price))?;
     if rounded.0 <= 0 {
         return Err(wrong(Some(timestamp), "price", &price.to_string(), Rule::PriceNotPositive));
     }
@@ -233,7 +254,18 @@ mod tests {
 
     fn judged(days: &[(NaiveDate, Vec<FetchedTick>)], facts: MarketFacts, rules: &RuleSettings) -> CheckedTicks {
         let (code, source) = ("000001.SZ".parse().unwrap(), SourceId::TDX);
-        check_all(days, &TickContext { code, source, facts: &facts, rules, max_examples: 3 })
+        check_all(
+            days,
+            &TickContext {
+                code,
+                source,
+                facts: &facts,
+                unlimited: &BTreeSet::new(),
+                prices: PriceFormat::GINKGO,
+                rules,
+                max_examples: 3,
+            },
+        )
     }
 
     #[test]
@@ -277,6 +309,32 @@ mod tests {
         assert_eq!(wrong("2024-02-12"), [Rule::NonTradingDay]);
         assert_eq!(wrong("1991-04-02"), [Rule::BeforeListing]);
         assert_eq!(wrong("2025-01-02"), [Rule::AfterDelisting]);
+    }
+
+    #[test]
+    fn rounded_tick_of_a_fund_is_reported() {
+        let day = NaiveDate::from_ymd_opt(2024, 1, 2).unwrap();
+        let facts = MarketFacts::built_in(day);
+        let rows = [(day, vec![tick("09:25:00", "1.853", "7", "2")])];
+        let rules = RuleSettings::default();
+        let judged = |code: &str, prices| {
+            let (code, source) = (code.parse().unwrap(), SourceId::TDX);
+            let unlimited = BTreeSet::new();
+            let context = TickContext {
+                code,
+                source,
+                facts: &facts,
+                unlimited: &unlimited,
+                prices,
+                rules: &rules,
+                max_examples: 3,
+            };
+            let checked = check_all(&rows, &context);
+            (checked.rows[0].price.to_string(), checked.counts.warned.into_keys().next())
+        };
+        assert_eq!(judged("159915.SZ", PriceFormat::GINKGO), ("1.85".to_owned(), Some(Rule::PriceRounded)));
+        assert_eq!(judged("159915.SZ", PriceFormat::FINEST), ("1.853".to_owned(), None));
+        assert_eq!(judged("600000.SH", PriceFormat::GINKGO).1, None);
     }
 
     #[test]
