@@ -11,6 +11,7 @@ mod commands;
 mod coverage;
 mod encrypted;
 mod figure;
+mod group;
 mod latency;
 mod write_path;
 
@@ -22,12 +23,13 @@ type Measurement = (&'static str, fn() -> Vec<Figure>);
 /// Measures all groups, or only the named ones: `cargo bench --bench pipeline -- commands`.
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let all: [Measurement; 6] = [
+    let all: [Measurement; 7] = [
         ("write_path", write_path::measure),
         ("commands", commands::measure),
         ("encrypted", encrypted::measure),
         ("latency", latency::measure),
         ("backfill", backfill::measure),
+        ("group", group::measure),
         ("coverage", coverage::measure),
     ];
     println!("| figure | measured | goal |\n|---|---|---|");

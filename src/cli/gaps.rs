@@ -172,7 +172,7 @@ impl GapsOptions {
             end: self.end.unwrap_or(NaiveDate::MAX).min(shanghai_clock::today()),
         };
         let days = ServiceHub::stored_days(settings);
-        let suspended = self.except_suspended.then(|| Suspended::of(settings)).transpose()?;
+        let suspended = self.except_suspended.then(|| Suspended::of(settings, codes.len(), range)).transpose()?;
         let start = self.start.unwrap_or(DateRange::FIRST_TRADING_DAY);
         let calendar_end = facts.calendar.end_within(DateRange { start, end }).filter(|_| start <= end);
         let mut found = Found { num_codes: codes.len(), calendar_end, ..Found::default() };

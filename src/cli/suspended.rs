@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::domain::Code;
-use actors::fetcher::suspensions::Suspensions;
+use actors::domain::{Code, DateRange};
+use actors::fetcher::suspensions::{SharedBy, Suspensions};
 use actors::ports::{DataKind, MarketSource, SourceError, SourceErrorKind};
 use chrono::NaiveDate;
 
@@ -17,6 +17,9 @@ use crate::config::Settings;
 /// Longest rate limit that the command waits for: one per minute. An hourly or daily limit is an error.
 const LONGEST_LIMIT: Duration = Duration::from_secs(60);
 
+/// Number of securities from which on the suspensions of whole years are requested for all of them together.
+const MIN_SHARING: usize = 20;
+
 const NO_SUSPENSION_SOURCE: &str = "no source in sources.bars reports suspensions: baostock and tdx do, and tushare if the \
      account may call suspend_d";
 
@@ -24,13 +27,16 @@ const NO_SUSPENSION_SOURCE: &str = "no source in sources.bars reports suspension
 pub struct Suspended {
     sources: Vec<Arc<dyn MarketSource>>,
     reported: Suspensions,
+    shared: SharedBy,
 }
 
 impl Suspended {
-    /// Connects to the configured sources of daily bars. On failure prints the problem.
-    pub fn of(settings: &Settings) -> Result<Self, ExitCode> {
+    /// Connects to the configured sources of daily bars, for so many securities and these days. On failure prints the
+    /// problem.
+    pub fn of(settings: &Settings, num_codes: usize, range: DateRange) -> Result<Self, ExitCode> {
+        let shared = if num_codes < MIN_SHARING { SharedBy::Days } else { SharedBy::ManyTasks(range) };
         match ServiceHub::market_sources(settings) {
-            Ok(sources) => Ok(Self { sources: sources.of(DataKind::Bars), reported: Suspensions::default() }),
+            Ok(sources) => Ok(Self { sources: sources.of(DataKind::Bars), reported: Suspensions::default(), shared }),
             Err(error) => {
                 eprintln!("{error}");
                 Err(ExitCode::FAILURE)
@@ -38,13 +44,14 @@ impl Suspended {
         }
     }
 
-    /// Removes suspended days from the missing days, which are in ascending order. Waits for rate limits of up to [`LONGEST_LIMIT`].
+    /// Removes suspended days from the missing days, which are in ascending order. Waits for rate limits of up to
+    /// [`LONGEST_LIMIT`].
     pub async fn leave_out(&self, code: Code, missing: &mut Vec<NaiveDate>) -> Result<(), ExitCode> {
         if missing.is_empty() {
             return Ok(());
         }
         loop {
-            let failed = match self.reported.among(&self.sources, code, missing, None).await {
+            let failed = match self.reported.among(&self.sources, code, missing, self.shared).await {
                 Ok(Some(suspended)) => {
                     missing.retain(|day| suspended.binary_search(day).is_err());
                     return Ok(());

@@ -12,7 +12,7 @@
 mod actor;
 /// Fetches bars.
 mod bars;
-/// Rows of a whole day by security.
+/// Rows of many securities by security.
 mod by_code;
 /// Requests a trading calendar that ends soon.
 mod calendar_watch;
@@ -28,6 +28,8 @@ mod cross_section;
 mod day_cache;
 /// Fetches adjustment factors.
 mod factors;
+/// One call for several securities that tasks join.
+mod joint_call;
 /// Fetches the stock list and the trading calendar.
 mod lists;
 /// Messages to the Fetcher.
@@ -36,10 +38,14 @@ mod messages;
 mod parts;
 /// Determines the days to request.
 mod plan;
+/// Sources that refuse calls for many securities.
+mod refusals;
 /// The fewest calls for some securities and days.
 pub mod request_plan;
 /// Reads the data that rows are validated against.
 mod row_context;
+/// Bars or factors of several securities in one call.
+mod several_codes;
 /// Attempts, back-off and fallback sources.
 mod source_caller;
 #[cfg(test)]

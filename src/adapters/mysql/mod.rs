@@ -6,6 +6,8 @@
 mod cells;
 /// Errors and their classes.
 mod error;
+/// Rights of the user.
+mod grants;
 /// Comparison of fetched and stored rows.
 mod merge;
 /// Defaults of unused columns.

@@ -173,7 +173,8 @@ impl CoverageOptions {
         let search = CoverageSearch::new(&facts, self.range(), subject.frequency);
         let stored = ServiceHub::stored_months(settings);
         let stored = stored.of(subject.stored, &codes, search.range()).await.map_err(reported)?;
-        let suspended = self.except_suspended.then(|| Suspended::of(settings)).transpose()?;
+        let suspended =
+            self.except_suspended.then(|| Suspended::of(settings, codes.len(), search.range())).transpose()?;
         let mut days = Vec::with_capacity(codes.len());
         for code in codes {
             let mut months = search.find(code, stored.get(&code).map_or(&[], Vec::as_slice));
