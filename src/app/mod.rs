@@ -4,6 +4,7 @@
 
 //! The worker as a process: builds it from its configuration, runs it, and exchanges its backends at a reload.
 
+mod certificate_watch;
 /// Reads the configuration again while the worker runs.
 pub mod config_reader;
 /// Runs a worker from start to exit code.
@@ -17,3 +18,4 @@ pub mod services;
 pub mod signals;
 /// The sources that a change concerns.
 pub mod source_change;
+mod tls_places;

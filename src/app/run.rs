@@ -12,11 +12,13 @@ use actors::supervision::{RestartPolicy, StatusBoard};
 use actors::supervisor::{ExitReport, ReloadWanted, Stop, Supervisor, WorkerParts};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::app::certificate_watch::CertificateWatch;
 use crate::app::config_reader::ConfigPlace;
 use crate::app::service_hub::ServiceHub;
 use crate::app::services::ServiceError;
 use crate::app::signals::StopSignals;
 use crate::config::{FileWatch, Loaded};
+use crate::observability::certificates::CertificateEnds;
 use crate::observability::http::{HttpError, HttpServer, Serving};
 use crate::observability::metrics::{Exposition, Metrics};
 use crate::observability::telemetry::Telemetry;
@@ -35,7 +37,7 @@ pub fn run(
         // Built inside the actix system, because some clients need its runtime when they are created.
         let file = loaded.origin.clone().or_else(|| place.file.clone());
         match WorkerSetup::set_up(&loaded, place, telemetry) {
-            Ok(WorkerSetup { parts, board, serving: _serving }) => {
+            Ok(WorkerSetup { parts, board, serving: _serving, watch: _certificates }) => {
                 let settings = loaded.settings.actor_settings();
                 let mut worker = launch(parts, settings, board);
                 worker.stop_on(signals);
@@ -55,6 +57,8 @@ struct WorkerSetup {
     board: Arc<StatusBoard>,
     /// The HTTP server. It runs from before the start of the worker until after its end.
     serving: Option<Serving>,
+    /// The watch over certificates, for the metrics.
+    watch: Option<CertificateWatch>,
 }
 
 /// The worker cannot be set up.
@@ -64,7 +68,7 @@ enum SetUpError {
     Service(#[from] ServiceError),
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("http: the server thread cannot be started: {0}")]
+    #[error("a thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
 }
 
@@ -77,18 +81,21 @@ impl WorkerSetup {
         let metrics = Arc::new(Metrics::default());
         let board = Arc::new(StatusBoard::observed_by(metrics.clone()));
         let Some(server) = HttpServer::bind(&loaded.settings.http, &parts.identity.host)? else {
-            return Ok(Self { parts, board, serving: None });
+            return Ok(Self { parts, board, serving: None, watch: None });
         };
+        let certificates = Arc::<CertificateEnds>::default();
         parts.identity.http_address = Some(server.address().into());
         let view = WorkerView {
             identity: parts.identity.clone(),
             board: board.clone(),
             feed: parts.feed.clone(),
             sources: parts.sources.clone(),
+            certificates: certificates.clone(),
         };
+        let watch = CertificateWatch::start(hub.settings(), certificates)?;
         let page = Exposition::new(&metrics, view.clone());
         let serving = server.start(hub.answers(view, page))?;
-        Ok(Self { parts, board, serving: Some(serving) })
+        Ok(Self { parts, board, serving: Some(serving), watch: Some(watch) })
     }
 }
 

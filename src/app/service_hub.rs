@@ -42,7 +42,11 @@ use crate::sources::shared::budget::QuotaState;
 pub struct ServiceHub {
     parts: WorkerParts,
     store_question: StoreQuestion,
+    settings: SettingsInForce,
 }
+
+/// Reads the settings in force.
+type SettingsInForce = Arc<dyn Fn() -> Settings + Send + Sync>;
 
 /// A question to the active store of the lists.
 fn lists_question(reference: Arc<Swappable<dyn ReferenceStore>>) -> StoreQuestion {
@@ -94,7 +98,8 @@ impl ServiceHub {
             let bars = stores.pin().bars.clone();
             async move { bars.ping().await.map_err(|error| error.reason) }.boxed()
         });
-        Ok(Self { parts, store_question })
+        let settings: SettingsInForce = Arc::new(move || config.settings());
+        Ok(Self { parts, store_question, settings })
     }
 
     /// Builds the adapters of a worker that uses the given feed, orders and outbox instead of Kafka. Its heartbeat
@@ -185,7 +190,9 @@ impl ServiceHub {
             placement: Placement::OwnThreads,
         };
         let store_question: StoreQuestion = Arc::new(|| std::future::ready(Ok(())).boxed());
-        Ok(EmbeddedServices { hub: Self { parts, store_question }, store, heartbeats })
+        let fixed = settings.clone();
+        let settings: SettingsInForce = Arc::new(move || fixed.clone());
+        Ok(EmbeddedServices { hub: Self { parts, store_question, settings }, store, heartbeats })
     }
 
     /// A probe of each configured server, in the order of the settings.
@@ -197,6 +204,12 @@ impl ServiceHub {
     pub fn answers(&self, view: WorkerView, page: Exposition) -> Answers {
         let lists = lists_question(self.parts.reference.clone());
         Answers::new(view, page, StoreCheck::new(self.store_question.clone()), StoreCheck::new(lists))
+    }
+
+    /// Reads the settings in force, which a reload changes.
+    pub fn settings(&self) -> impl Fn() -> Settings + Send + 'static {
+        let settings = self.settings.clone();
+        move || settings()
     }
 
     /// All ports of the worker, for the Supervisor.

@@ -4,6 +4,8 @@
 
 //! Observability of a running worker.
 
+/// The ends of certificates.
+pub mod certificates;
 /// Health, status and metrics over HTTP.
 pub mod http;
 /// Metrics for Prometheus.

@@ -1,5 +1,5 @@
 // Upstream: app, observability::http, observability::metrics, standalone
-// Downstream: actors
+// Downstream: actors, certificates
 // Role: Read-only view of a running worker for HTTP endpoints and metrics.
 
 use actors::ports::Swappable;
@@ -10,6 +10,8 @@ use std::sync::Arc;
 use actors::domain::{Identity, Lifecycle};
 use actors::ports::{CommandFeed, DataKind, InterfaceFigures, MarketSource, MarketSources, PartitionState};
 use actors::supervision::StatusBoard;
+
+use crate::observability::certificates::CertificateEnds;
 
 /// A read-only view of a worker. Every read is cheap.
 #[derive(Clone)]
@@ -22,6 +24,8 @@ pub struct WorkerView {
     pub feed: Arc<dyn CommandFeed>,
     /// The market data sources in force.
     pub sources: Arc<Swappable<dyn MarketSources>>,
+    /// The ends of certificates.
+    pub certificates: Arc<CertificateEnds>,
 }
 
 impl fmt::Debug for WorkerView {

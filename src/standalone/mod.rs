@@ -171,6 +171,8 @@ fn serve_http(
         board: board.clone(),
         feed: parts.feed.clone(),
         sources: parts.sources.clone(),
+        // Its parts use no TLS.
+        certificates: Arc::default(),
     };
     let page = Exposition::new(metrics, view.clone());
     let address = server.address().to_owned();

@@ -241,11 +241,12 @@ fn collect_outputs(servers: &Servers, address: &str, said: &mut Said) {
     let mut redis = redis::Client::open(scene.redis_url.as_str()).unwrap().get_connection().unwrap();
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis).unwrap();
     for key in keys {
-        // Heartbeats are texts; requests to vendors are counted in sorted sets.
+        // Heartbeats are texts; requests to vendors are counted in sorted sets; the states of alerts are a hash.
         let kind: String = redis::cmd("TYPE").arg(&key).query(&mut redis).unwrap();
         let values: Vec<String> = match kind.as_str() {
             "string" => vec![redis::cmd("GET").arg(&key).query(&mut redis).unwrap()],
             "zset" => redis::cmd("ZRANGE").arg(&key).arg(0).arg(-1).query(&mut redis).unwrap(),
+            "hash" => redis::cmd("HGETALL").arg(&key).query(&mut redis).unwrap(),
             other => panic!("{key} is a {other}"),
         };
         said.add("Redis", format!("{key} {values:?}"));

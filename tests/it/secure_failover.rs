@@ -67,7 +67,10 @@ fn second_clickhouse_host_takes_over_in_mid_run() {
     scene.wait_for_status("n1", "running");
     scene.send_snapshots(&codes[..20], "");
     scene.wait_until_committed();
-    assert_eq!(second.num_sessions(), 0, "the first host answers and is kept to");
+    assert!(
+        second.num_sessions() <= 1,
+        "the first host answers and is kept to; of the second only the certificate is seen"
+    );
     scene.send_snapshots(&codes[20..], "");
     wait_until("some of the rows are written", TIMEOUT, || scene.database.count() > 25 * 5);
     drop(first);
@@ -75,7 +78,7 @@ fn second_clickhouse_host_takes_over_in_mid_run() {
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    assert!(second.num_sessions() > 0);
+    assert!(second.num_sessions() > 1);
     assert!(worker.log_text().contains("connected to the next of clickhouse.hosts"));
     assert_eq!(scene.dead_letters().len(), 0);
 }
@@ -104,5 +107,5 @@ fn a_renewed_ca_file_needs_no_restart() {
     scene.send_snapshots(&codes, "");
     scene.wait_until_committed();
     scene.assert_exact(&codes);
-    assert!(second.num_sessions() > 0);
+    assert!(second.num_sessions() > 1);
 }

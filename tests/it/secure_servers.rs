@@ -3,10 +3,13 @@
 // Role: Tests TLS and logins on all servers at once: the main job is exact, and the check reports on each server.
 
 use kit::certificates::{Authority, Identity, Validity};
+use kit::exposition::Page;
+use kit::http::get;
 use kit::scene::{Scene, TIMEOUT, needs_apache_kafka};
 use kit::secure_mariadb::{self, SecureMariaDb};
 use kit::secure_redis::{self, SecureRedis};
 use kit::secure_stack::{SECRETS, SecureStack, clickhouse_address};
+use kit::services::free_port;
 use kit::tls_front::TlsFront;
 use kit::tushare_server::TushareServer;
 use kit::wait::wait_until;
@@ -34,9 +37,12 @@ fn main_job_is_exact_with_tls_on_all_servers() {
         assert_eq!(line.contains("warning: it expires in 4 days"), server == "Redis", "{line}");
     }
 
+    let port = free_port();
+    scene.set("http.port", port);
     let worker = scene.start("n1");
     let beats = || run(&scene, "tool", &["status"], Some("--config"));
     wait_until("a heartbeat in Redis", TIMEOUT, || beats().1.contains("running"));
+    assert_certificates_are_watched(&format!("http://127.0.0.1:{port}"));
     scene.send(&[br#"{"command":"stockinfo","timestamp":"2026-08-10T21:00:00","params":{}}"#.to_vec()]);
     scene.wait_until_committed();
     scene.send_snapshots(&codes, "");
@@ -47,6 +53,20 @@ fn main_job_is_exact_with_tls_on_all_servers() {
     let log = worker.log_text() + &text;
     for secret in SECRETS {
         assert!(!log.contains(secret), "a secret is shown");
+    }
+}
+
+/// The metrics name the days left of each server's certificate.
+fn assert_certificates_are_watched(address: &str) {
+    let days = |section: &str| {
+        let page = Page::parse(&get(address, "/metrics").body);
+        let labels = [format!("section=\"{section}\""), "owner=\"server\"".to_owned()];
+        page.value("data_worker_certificate_days_left", &labels.each_ref().map(String::as_str))
+    };
+    wait_until("the certificate of Redis is seen", TIMEOUT, || !days("redis").is_nan());
+    assert!((4.0..=5.0).contains(&days("redis")), "{}", days("redis"));
+    for section in ["kafka", "clickhouse", "mysql"] {
+        assert!(days(section) > 14.0, "{section}: {}", days(section));
     }
 }
 

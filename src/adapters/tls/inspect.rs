@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -49,6 +49,10 @@ pub struct Inspection {
     pub problem: Option<String>,
     /// Whether the server has shown a certificate, so that it uses TLS.
     pub has_tls: bool,
+    /// The end of the server's certificate.
+    pub server_end: Option<DateTime<Utc>>,
+    /// The end of the client's certificate.
+    pub client_end: Option<DateTime<Utc>>,
 }
 
 /// Asks a server.
@@ -58,12 +62,15 @@ pub async fn inspect(host: &str, port: u16, files: &TlsFiles, begin: Begin) -> I
     match asked.unwrap_or_else(|_| Err(format!("no answer within {DEADLINE:?}"))) {
         Ok((version, chain)) => {
             found.has_tls = true;
+            found.server_end = chain.first().and_then(CertificateFacts::of).map(|facts| facts.not_after);
             found.facts.extend(chain.first().map(|certificate| describe(&version, certificate)));
             found.problem = verify(host, files, &chain).await.err();
         }
         Err(reason) => found.facts.push(format!("the certificate of {host}:{port} cannot be seen: {reason}")),
     }
-    if let Some(own) = files.own_certificate().await.as_ref().and_then(CertificateFacts::of)
+    let own = files.own_certificate().await.as_ref().and_then(CertificateFacts::of);
+    found.client_end = own.as_ref().map(|own| own.not_after);
+    if let Some(own) = own
         && let Some(warning) = own.warning(Utc::now())
     {
         found.facts.push(format!(

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use actors::domain::clock::utc_now;
 use actors::domain::{Lifecycle, Stage};
 use actors::ports::{IntakePause, InterfaceFigures};
 use prometheus_client::collector::Collector;
@@ -127,6 +128,12 @@ fn work(view: &WorkerView, page: &mut Page<'_>) -> fmt::Result {
     let help = "Days from today to the last known trading day; negative after it, NaN until the calendar is read";
     let days_left = board.calendar_days_left().map_or(f64::NAN, |days| days as f64);
     page.gauge("data_worker_calendar_days_left", help, days_left)?;
+    let help = "Days until a certificate ends, by section of the settings and owner; negative after it, NaN without TLS or \
+                before it is seen";
+    let days_left = view.certificates.days_left(utc_now());
+    let days_left =
+        days_left.into_iter().map(|((section, owner), days)| ([("section", section), ("owner", owner.as_str())], days));
+    page.gauges("data_worker_certificate_days_left", help, days_left)?;
     let help = "Price updates published";
     page.counter("data_worker_price_updates", help, board.counters.price_updates.get() as f64)?;
     let help = "Price updates that could not be published";
