@@ -69,10 +69,6 @@ fn run(scene: &Scene, more: &str) -> Run {
     end(scene, start(scene, more), begun, before)
 }
 
-fn stored(scene: &Scene) -> u64 {
-    scene.database.query("SELECT count() FROM bar").trim().parse().unwrap()
-}
-
 fn a_scene(name: &str, codes: &[String]) -> Scene {
     let scene = Scene::with_source(name, PROGRAM, vendor(codes));
     scene.list_codes(codes);
@@ -96,8 +92,8 @@ pub fn measure() -> Vec<Figure> {
     let scene = a_scene("backfillbench", &codes);
     let plan = run(&scene, "--dry-run").text;
     let by_code = plan.lines().find_map(|line| line.trim().strip_prefix("by code: ")).unwrap_or_default().to_owned();
-    let whole = run(&scene, "").figure("the same as it is carried out", stored(&scene));
-    let again = run(&scene, "--force").figure("the same with --force, over the stored rows", stored(&scene));
+    let whole = run(&scene, "").figure("the same as it is carried out", scene.database.count());
+    let again = run(&scene, "--force").figure("the same with --force, over the stored rows", scene.database.count());
     drop(scene);
     vec![
         Figure::new("backfill of 5 years of 5,500 codes, by code (planned)", by_code, ""),
@@ -113,12 +109,12 @@ fn after_a_kill(codes: &[String]) -> Figure {
     let begun = Instant::now();
     let mut first = start(&scene, "");
     let half = codes.len() as u64 * trading_days(day(START), day(END)).len() as u64 / 2;
-    while stored(&scene) < half {
+    while scene.database.count() < half {
         assert!(first.is_running(), "{}", first.log_text());
         std::thread::park_timeout(Duration::from_millis(200));
     }
     first.kill();
     let resumed = end(&scene, start(&scene, ""), begun, 0);
     scene.assert_exact(codes);
-    resumed.figure("the same with a kill -9 in the middle, every row compared", stored(&scene))
+    resumed.figure("the same with a kill -9 in the middle, every row compared", scene.database.count())
 }

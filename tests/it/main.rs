@@ -23,6 +23,7 @@ mod group;
 mod http;
 mod idempotence;
 mod intake;
+mod joint_calls;
 mod list_tables;
 mod logs;
 mod main_job;
