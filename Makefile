@@ -10,9 +10,13 @@ export RUST_TEST_THREADS ?= 6
 WORKER_VERSION ?= $(shell sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 DOCKER_BUILD_FLAGS ?=
 COMPOSE_ENV_FILES ?= .env
+# SECURE=1: the stack with TLS and logins, for up, down, scale and logs.
+ifdef SECURE
+export COMPOSE_FILE ?= compose.yaml:compose.secure.yaml
+endif
 export WORKER_VERSION COMPOSE_ENV_FILES
 
-.PHONY: help run test crash-test simulate services bench coverage docs fmt lint check deny clean image up down scale logs test-containers rust build-packages compose
+.PHONY: help run test crash-test simulate services bench coverage docs fmt lint check deny clean image certificates up down scale logs test-containers rust build-packages compose
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,7 +73,10 @@ image: ## builds the image ginkgo-data-worker:VERSION
 	docker build $(DOCKER_BUILD_FLAGS) -f docker/Dockerfile -t ginkgo-data-worker:$(WORKER_VERSION) --build-arg VERSION=$(WORKER_VERSION) \
 	  --build-arg REVISION=$$(git describe --always --dirty 2>/dev/null || echo unknown) .
 
-up: compose image $(COMPOSE_ENV_FILES) ## starts four workers and all servers as containers; creates passwords once
+certificates: ## makes the certificates of compose.secure.yaml, what is missing of them
+	docker/secure/certificates.sh
+
+up: compose image $(COMPOSE_ENV_FILES) $(if $(SECURE),certificates) ## starts four workers and all servers as containers; creates passwords once (SECURE=1: with TLS and logins)
 	docker compose up -d --no-build
 
 down: compose ## stops and removes the containers; keeps their data
@@ -81,7 +88,7 @@ scale: compose ## scales to N workers, e.g. `make scale N=6`
 logs: compose ## follows the logs of the workers
 	docker compose logs -f --tail 100 data-worker
 
-test-containers: rust build-packages ## tests the image and the compose files with Docker (HEARTBEAT_MINUTES=10)
+test-containers: rust build-packages ## tests the image and the compose files with Docker (HEARTBEAT_MINUTES=10, SECURE=1)
 	@$(SERVICES)/install.sh
 	@tests/containers/engine.sh tests/containers/run.sh
 

@@ -17,9 +17,12 @@ use crate::figure::Figure;
 const START: &str = "2020-07-01";
 const END: &str = "2025-06-30";
 
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
 /// 500 calls a minute, 50 ms an answer.
 fn vendor(codes: &[String]) -> TushareServer {
-    let day = |text: &str| -> NaiveDate { text.parse().unwrap() };
     let limits = vec![InterfaceLimit::new("daily", Window::Minute, 500)];
     let dataset = Dataset::generated(codes, &trading_days(day(START), day(END)));
     let server = TushareServer::start_with(dataset, Options { limits, ..Options::default() }).unwrap();
@@ -27,15 +30,28 @@ fn vendor(codes: &[String]) -> TushareServer {
     server
 }
 
-/// Runs the backfill; returns its output.
-fn run(scene: &Scene, more: &str) -> (String, u64) {
+/// Starts the backfill.
+fn start(scene: &Scene, more: &str) -> Worker {
     let arguments = format!("backfill --all --start {START} --end {END} {more}");
     let arguments: Vec<&str> = arguments.split_whitespace().collect();
     let state = scene.folder().join("state").display().to_string();
     let variables: Vec<(String, String)> = scene.variables();
     let mut environment: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
     environment.push(("GINKGO_DATA_WORKER_STATE", &state));
-    let mut process = Worker::spawn(Path::new(PROGRAM), &arguments, &scene.folder().join("backfill.log"), &environment);
+    Worker::spawn(Path::new(PROGRAM), &arguments, &scene.folder().join("backfill.log"), &environment)
+}
+
+/// What a run took.
+struct Run {
+    text: String,
+    seconds: f64,
+    calls: u64,
+    refused: u64,
+    peak_memory_mb: u64,
+}
+
+/// Waits for the end of a run.
+fn end(scene: &Scene, mut process: Worker, begun: Instant, calls_before: u64) -> Run {
     let mut peak_memory = 0;
     while process.is_running() {
         peak_memory = peak_memory.max(process.peak_memory_kib());
@@ -43,28 +59,62 @@ fn run(scene: &Scene, more: &str) -> (String, u64) {
     }
     let text = process.log_text();
     assert!(process.wait(Duration::from_secs(10)).success(), "{text}");
-    (text, peak_memory)
+    let calls = scene.source.requests() - calls_before;
+    let (seconds, refused) = (begun.elapsed().as_secs_f64(), scene.source.rejected());
+    Run { text, seconds, calls, refused, peak_memory_mb: peak_memory / 1024 }
+}
+
+fn run(scene: &Scene, more: &str) -> Run {
+    let (begun, before) = (Instant::now(), scene.source.requests());
+    end(scene, start(scene, more), begun, before)
+}
+
+fn a_scene(name: &str, codes: &[String]) -> Scene {
+    let scene = Scene::with_source(name, PROGRAM, vendor(codes));
+    scene.list_codes(codes);
+    scene
+}
+
+impl Run {
+    fn figure(&self, name: &str, rows: u64) -> Figure {
+        let under_limit = self.calls.saturating_sub(500) as f64 / 500.0 * 60.0;
+        let Self { seconds, calls, refused, peak_memory_mb, .. } = self;
+        let value = format!(
+            "{calls} calls, {refused} refused, {seconds:.0} s ({under_limit:.0} s by the limit from the first minute \
+             on), {rows} rows, {peak_memory_mb} MB"
+        );
+        Figure::new(name, value, "1,300 calls, 128 MB")
+    }
 }
 
 pub fn measure() -> Vec<Figure> {
     let codes = codes(5_500);
-    let scene = Scene::with_source("backfillbench", PROGRAM, vendor(&codes));
-    scene.list_codes(&codes);
-    let (plan, _) = run(&scene, "--dry-run");
+    let scene = a_scene("backfillbench", &codes);
+    let plan = run(&scene, "--dry-run").text;
     let by_code = plan.lines().find_map(|line| line.trim().strip_prefix("by code: ")).unwrap_or_default().to_owned();
-    let begun = Instant::now();
-    let (_, peak_memory) = run(&scene, "");
-    let seconds = begun.elapsed().as_secs_f64();
-    let (calls, rejected) = (scene.source.requests(), scene.source.rejected());
-    let stored: u64 = scene.database.query("SELECT count() FROM bar").trim().parse().unwrap();
-    let under_limit = scene.source.requests_to("daily").saturating_sub(500) as f64 / 500.0 * 60.0;
-    let value = format!(
-        "{calls} calls, {rejected} refused, {seconds:.0} s ({under_limit:.0} s by the limit from the first minute on), \
-         {stored} rows, {} MB",
-        peak_memory / 1024
-    );
+    let whole = run(&scene, "").figure("the same as it is carried out", scene.database.count());
+    let again = run(&scene, "--force").figure("the same with --force, over the stored rows", scene.database.count());
+    drop(scene);
     vec![
         Figure::new("backfill of 5 years of 5,500 codes, by code (planned)", by_code, ""),
-        Figure::new("the same as it is carried out", value, "1,300 calls, 128 MB"),
+        whole,
+        again,
+        after_a_kill(&codes),
     ]
+}
+
+/// Kills the backfill in the middle, resumes it, and compares every row.
+fn after_a_kill(codes: &[String]) -> Figure {
+    let scene = a_scene("backfillkill", codes);
+    let begun = Instant::now();
+    let mut first = start(&scene, "");
+    let half = codes.len() as u64 * trading_days(day(START), day(END)).len() as u64 / 2;
+    while scene.database.count() < half {
+        assert!(first.is_running(), "{}", first.log_text());
+        std::thread::park_timeout(Duration::from_millis(200));
+    }
+    first.kill();
+    let resumed = end(&scene, start(&scene, ""), begun, 0);
+    scene.assert_exact(codes);
+    resumed.figure("the same with a kill -9 in the middle, every row compared", scene.database.count())
 }

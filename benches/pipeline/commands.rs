@@ -1,4 +1,4 @@
-// Upstream: backfill, encrypted, latency, main
+// Upstream: backfill, encrypted, group, latency, main
 // Downstream: figure, kit
 // Role: Measures whole runs: from commands in Kafka to stored rows and committed offsets.
 

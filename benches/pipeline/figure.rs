@@ -1,4 +1,4 @@
-// Upstream: backfill, commands, encrypted, latency, main, write_path
+// Upstream: many
 // Downstream: none
 // Role: Declares one row of the table of measurements.
 

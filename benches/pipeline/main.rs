@@ -1,5 +1,5 @@
 // Upstream: cargo
-// Downstream: backfill, commands, encrypted, figure, latency, write_path
+// Downstream: many
 // Role: Measures the worker against the real servers and prints one table; it asserts nothing about time.
 
 //! `make bench` runs it. docs/benchmarks.md contains the results and compares them with other figures.
@@ -10,6 +10,7 @@ mod backfill;
 mod commands;
 mod encrypted;
 mod figure;
+mod group;
 mod latency;
 mod write_path;
 
@@ -21,12 +22,13 @@ type Measurement = (&'static str, fn() -> Vec<Figure>);
 /// Measures all groups, or only the named ones: `cargo bench --bench pipeline -- commands`.
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let all: [Measurement; 5] = [
+    let all: [Measurement; 6] = [
         ("write_path", write_path::measure),
         ("commands", commands::measure),
         ("encrypted", encrypted::measure),
         ("latency", latency::measure),
         ("backfill", backfill::measure),
+        ("group", group::measure),
     ];
     println!("| figure | measured | goal |\n|---|---|---|");
     for (name, measure) in all {

@@ -31,6 +31,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 pub struct PieceFeed {
     request: Request,
     pieces: Vec<Piece>,
+    /// Nobody else has the pieces.
+    assignment: Assignment,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -86,7 +88,8 @@ impl PieceFeed {
             journal_error: None,
             stopped: false,
         };
-        Arc::new(Self { request, pieces, state: Mutex::new(state), changed: Condvar::new() })
+        let (assignment, changed) = (Assignment::default(), Condvar::new());
+        Arc::new(Self { request, pieces, assignment, state: Mutex::new(state), changed })
     }
 
     /// The current progress.
@@ -150,14 +153,14 @@ impl PieceFeed {
                 replay: None,
                 trace: TraceIds::default(),
             };
-            let delivery = Delivery::new(Arc::new(command), Assignment::default(), num_crashes, self.clone());
+            let delivery = Delivery::new(Arc::new(command), self.assignment.clone(), num_crashes, self.clone());
             receiver.commands.do_send(CommandReceived(delivery));
         }
     }
 }
 
 fn load(piece: &Piece) -> usize {
-    if piece.way == Way::ByDay { LOAD_BY_DAY } else { 1 }
+    if piece.way == Way::ByDay { LOAD_BY_DAY } else { piece.codes.len().min(MAX_LOAD) }
 }
 
 impl SettlementSink for PieceFeed {

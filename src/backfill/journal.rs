@@ -59,14 +59,9 @@ impl Journal {
     /// the store, but no securities: one more of them costs that one alone. Creates the folder if it is missing. If the
     /// process was killed, the last line may be incomplete; it is then removed, and its piece is repeated.
     pub fn open(folder: &Path, subject: &str) -> io::Result<(Self, Vec<Done>)> {
-        let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, subject.as_bytes()).simple();
         std::fs::create_dir_all(folder)?;
-        let path = folder.join(format!("backfill-{name}.done"));
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
+        let path = path(folder, subject);
+        let text = text(&path)?;
         let (sets, done) = read(&text);
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         if text.is_empty() {
@@ -76,11 +71,6 @@ impl Journal {
             file.set_len(whole as u64)?;
         }
         Ok((Self { path, file, sets }, done))
-    }
-
-    /// The path of the file.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Records a finished piece.
@@ -103,6 +93,25 @@ impl Journal {
     /// Removes the file after all pieces are done.
     pub fn remove(&self) -> io::Result<()> {
         std::fs::remove_file(&self.path)
+    }
+}
+
+/// What the journal of a backfill says is done. Changes no file.
+pub fn done(folder: &Path, subject: &str) -> io::Result<Vec<Done>> {
+    Ok(read(&text(&path(folder, subject))?).1)
+}
+
+/// The path of the journal of a backfill, whether it exists or not.
+pub fn path(folder: &Path, subject: &str) -> PathBuf {
+    let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, subject.as_bytes()).simple();
+    folder.join(format!("backfill-{name}.done"))
+}
+
+/// The text of a journal; empty if there is none yet.
+fn text(path: &Path) -> io::Result<String> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        text => text,
     }
 }
 
@@ -181,7 +190,7 @@ mod tests {
             pieces.iter().map(|piece| Done { codes: piece.codes.clone(), range: piece.range }).collect();
         assert_eq!(done, expected);
         journal.note(&pieces[2]).unwrap();
-        let text = std::fs::read_to_string(journal.path()).unwrap();
+        let text = std::fs::read_to_string(&journal.path).unwrap();
         assert_eq!(text.lines().count(), 6, "a set is defined once: {text}");
         assert!(text.starts_with("# 1d of 2024\n"), "{text}");
         assert_eq!(Journal::open(folder.path(), "1d of 2023").unwrap().1, [], "another backfill");
@@ -196,7 +205,7 @@ mod tests {
         let (mut journal, _) = open();
         journal.note(&piece(&["000001.SZ", "600000.SH"], "2024-01-01", "2024-01-28")).unwrap();
         journal.note(&piece(&["000001.SZ"], "2024-01-29", "2024-02-02")).unwrap();
-        let (path, text) = (journal.path().to_owned(), std::fs::read_to_string(journal.path()).unwrap());
+        let (path, text) = (journal.path.clone(), std::fs::read_to_string(&journal.path).unwrap());
         for length in 0..text.len() {
             std::fs::write(&path, &text[..length]).unwrap();
             let (mut journal, done) = open();

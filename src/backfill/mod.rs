@@ -152,11 +152,17 @@ impl BackfillOptions {
         let facts = ServiceHub::market_facts(&settings);
         let calendar = &facts.current(Duration::from_millis(settings.fetch.facts_refresh_ms)).await.calendar;
         let units = request.units(calendar);
-        let (journal, done) = Journal::open(state, &subject(&request, &settings)).map_err(|error| {
+        let subject = subject(&request, &settings);
+        let unusable = |error: std::io::Error| {
             Refusal::Failed(format!("the journal in {} cannot be used: {error}; see --state", state.display()))
-        })?;
+        };
+        let (journal, done) = match self.dry_run {
+            true => (None, journal::done(state, &subject).map_err(unusable)?),
+            false => Journal::open(state, &subject).map(|(journal, done)| (Some(journal), done)).map_err(unusable)?,
+        };
         let groups = coverage::left(&request.codes, &units, &done);
-        let abilities = source.abilities(request.data_kind());
+        let share_calls = settings.actor_settings().fetch.shares_calls();
+        let abilities = source.abilities(request.data_kind()).of_tasks(share_calls);
         let covers = |code| source.covers_in_whole_days(code);
         let mut offered = Offered { abilities, covers_in_whole_days: &covers };
         let begun = format!(
@@ -164,23 +170,24 @@ impl BackfillOptions {
             counted_len(request.codes.len(), "code"),
             request.range,
             left_text(&request, &units, &groups),
-            journal.path().display()
+            journal::path(state, &subject).display()
         );
         let mut chosen = plan::cheapest(&request, &units, &groups, offered);
-        if self.dry_run {
+        let Some(journal) = journal else {
             let by_code = plan::by_code(&request, &units, &groups, offered);
             let by_day = plan::by_day(&request, &units, &groups, offered);
             let (source, calls_per_minute) = (source.name(), abilities.calls_per_minute);
             println!("{begun}");
             println!("{}", Estimate { request: &request, source, calls_per_minute, by_code, by_day, chosen });
             return Ok(ExitCode::SUCCESS);
-        }
+        };
         if let Some(refusal) = refusal_of_whole_days(source.as_ref(), &chosen.pieces).await {
             println!("{} gives no whole days ({refusal}); securities are requested one by one", source.name());
             offered.abilities.rows_per_day_call = None;
             chosen = plan::cheapest(&request, &units, &groups, offered);
         }
-        println!("{begun}; {} parts in {} calls of {}", chosen.pieces.len(), chosen.num_calls, source.name());
+        let (parts, calls) = (counted_len(chosen.pieces.len(), "part"), counted_len(chosen.num_calls, "call"));
+        println!("{begun}; {parts} in {calls} of {}", source.name());
         drop((source, sources));
         self.run_pieces(&settings, PieceFeed::new(request, chosen.pieces, journal), abilities.calls_per_minute).await
     }

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::request::{Kind, Request};
 
-/// A part of a backfill: a command for one security with at most as many days as a vendor returns in one response, or
-/// for all securities on some days. So a kill repeats only the pieces in progress, and a failure only one response.
+/// A part of a backfill: a command for as many securities and days as a vendor returns in one response, or for all
+/// securities on some days. So a kill repeats only the pieces in progress, and a failure only one response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     /// The securities.

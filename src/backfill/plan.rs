@@ -48,18 +48,18 @@ pub fn by_code(request: &Request, units: &[DateRange], groups: &[Group], offered
 
 /// The plan in which the days of all securities are requested together; `None` if the source has no such call.
 pub fn by_day(request: &Request, units: &[DateRange], groups: &[Group], offered: Offered) -> Option<Plan> {
-    let abilities = whole_days(request, offered.abilities);
-    abilities.rows_per_day_call?;
+    usable(request, offered.abilities).rows_per_day_call?;
     Some(plan(request, units, groups, offered, Demand::by_day))
 }
 
 /// The abilities for this request. Only bars that are inserted where they are missing are requested by day: a
-/// replacement also removes rows that the answer lacks, and a series of factors needs its whole history.
-fn whole_days(request: &Request, abilities: Abilities) -> Abilities {
-    let is_daily = request.kind == Kind::Bar && request.frequency.minutes().is_none();
-    match is_daily && mode(request) == SyncMode::Incremental {
-        true => abilities,
-        false => Abilities { rows_per_day_call: None, ..abilities },
+/// replacement also removes rows that the answer lacks, and a series of factors needs its whole history. How many whole
+/// series fill an answer depends on when each security was listed, so the tasks find it out.
+fn usable(request: &Request, abilities: Abilities) -> Abilities {
+    match (request.kind, request.frequency.minutes(), mode(request)) {
+        (Kind::Bar, None, SyncMode::Incremental) => abilities,
+        (Kind::Bar, None, SyncMode::Replace) => Abilities { rows_per_day_call: None, ..abilities },
+        _ => Abilities { rows_per_day_call: None, codes_per_call: 1, ..abilities },
     }
 }
 
@@ -74,7 +74,7 @@ fn plan(
     offered: Offered,
     choose: impl Fn(&Demand, &Abilities) -> Option<RequestPlan>,
 ) -> Plan {
-    let abilities = whole_days(request, offered.abilities);
+    let abilities = usable(request, offered.abilities);
     let alone = Abilities { rows_per_day_call: None, ..abilities };
     let mut whole = Plan::default();
     for group in groups {
@@ -102,7 +102,7 @@ impl Plan {
         units: &[DateRange],
         runs: &[Range<usize>],
         codes: Arc<[Code]>,
-        RequestPlan { way, days_per_task, .. }: RequestPlan,
+        RequestPlan { way, days_per_task, codes_per_call, .. }: RequestPlan,
     ) {
         if codes.is_empty() {
             return;
@@ -116,12 +116,7 @@ impl Plan {
                 Some((DateRange { start: first.start, end: last.end }, chunk.len()))
             })
             .collect();
-        let all = codes.clone();
-        let of_way: Vec<Arc<[Code]>> = match way {
-            Way::ByDay => vec![all],
-            Way::ByCode => codes.iter().map(|code| Arc::from([*code])).collect(),
-        };
-        for codes in of_way {
+        for codes in codes.chunks(codes_per_call.max(1)).map(Arc::<[Code]>::from) {
             for (range, num_units) in &ranges {
                 let num_calls = match (way, request.kind) {
                     // The suspensions of the days are one call more.
@@ -150,7 +145,7 @@ mod tests {
     use actors::domain::{ControlCommand, Frequency, Instruction};
 
     const TUSHARE: Abilities =
-        Abilities { rows_per_call: 6_000, rows_per_day_call: Some(6_000), calls_per_minute: 500 };
+        Abilities { rows_per_call: 6_000, codes_per_call: 100, rows_per_day_call: Some(6_000), calls_per_minute: 500 };
 
     fn request(num_codes: u32, kind: Kind, frequency: Frequency, force: bool) -> Request {
         let codes = (0..num_codes).map(|n| format!("{n:06}.SZ").parse().unwrap()).collect();
@@ -181,10 +176,11 @@ mod tests {
             let plan = planned(&request(num_codes, kind, frequency, force), TUSHARE);
             (plan.pieces[0].way, plan.pieces.len(), plan.num_calls)
         };
-        assert_eq!(calls(500, Kind::Bar, Frequency::Day, false), (Way::ByCode, 500, 500));
+        assert_eq!(calls(500, Kind::Bar, Frequency::Day, false), (Way::ByCode, 125, 125), "four fill an answer");
+        assert_eq!(calls(3, Kind::Bar, Frequency::Day, false), (Way::ByCode, 1, 1));
         assert_eq!(
             calls(5_500, Kind::Bar, Frequency::Day, true),
-            (Way::ByCode, 5_500, 5_500),
+            (Way::ByCode, 1_375, 1_375),
             "nothing may be cut off"
         );
         assert_eq!(calls(5_500, Kind::Adjustfactor, Frequency::Day, false), (Way::ByCode, 5_500, 5_500));
@@ -196,13 +192,13 @@ mod tests {
 
     #[test]
     fn securities_outside_whole_days_are_requested_by_code() {
-        let request = request(3_000, Kind::Bar, Frequency::Day, false);
+        let request = request(6_000, Kind::Bar, Frequency::Day, false);
         let units = request.units(TradingCalendar::built_in());
         let groups = left(&request.codes, &units, &[]);
         let covers = |code: Code| code.as_str() >= "000002";
         let plan = cheapest(&request, &units, &groups, Offered { abilities: TUSHARE, covers_in_whole_days: &covers });
         let by_code = plan.pieces.iter().filter(|piece| piece.way == Way::ByCode).count();
-        assert_eq!((by_code, plan.pieces.len()), (2, 63));
+        assert_eq!((by_code, plan.pieces.len()), (1, 62));
     }
 
     #[test]

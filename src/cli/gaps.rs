@@ -10,7 +10,7 @@ use std::time::Duration;
 use actors::domain::expected_rows::last_expected_day;
 use actors::domain::gaps::{GapSearch, Gaps, Repair, runs};
 use actors::domain::{Code, DateRange, Frequency, MarketFacts, counted_len, shanghai_clock};
-use actors::fetcher::suspensions::Suspensions;
+use actors::fetcher::suspensions::{SharedBy, Suspensions};
 use actors::ports::{DataKind, MarketSource, SourceError, SourceErrorKind};
 use chrono::{Days, NaiveDate};
 use clap::Args;
@@ -28,6 +28,9 @@ use crate::config::{KafkaSection, Settings};
 
 /// Exit code for gaps without `--fill`; 2 is the exit code for invalid arguments.
 const EXIT_GAPS: u8 = 3;
+
+/// Number of securities from which on the suspensions of whole years are requested for all of them together.
+const MIN_SHARING: usize = 20;
 
 /// Number of codes per query: thirty years of days of these codes are about 10 MB and take the server some seconds.
 const CODES_PER_QUERY: usize = 100;
@@ -185,6 +188,7 @@ impl GapsOptions {
             end: self.end.unwrap_or(NaiveDate::MAX).min(shanghai_clock::today()),
         };
         let days = ServiceHub::stored_days(settings);
+        let shared = if codes.len() < MIN_SHARING { SharedBy::Days } else { SharedBy::ManyTasks(range) };
         let suspended = self.except_suspended.then(|| Suspended::of(settings)).transpose()?;
         let start = self.start.unwrap_or(DateRange::FIRST_TRADING_DAY);
         let calendar_end = facts.calendar.end_within(DateRange { start, end }).filter(|_| start <= end);
@@ -195,7 +199,7 @@ impl GapsOptions {
             for code in codes {
                 let mut gaps = look.find(*code, stored.get(code).map_or(&[], Vec::as_slice));
                 if let Some(suspended) = &suspended {
-                    suspended.leave_out(*code, &mut gaps).await?;
+                    suspended.leave_out(*code, &mut gaps, shared).await?;
                 }
                 if gaps.is_empty() {
                     continue;
@@ -274,12 +278,12 @@ impl Suspended {
     }
 
     /// Removes suspended days from the missing days. Waits for rate limits of up to [`LONGEST_LIMIT`].
-    async fn leave_out(&self, code: Code, gaps: &mut Gaps) -> Result<(), ExitCode> {
+    async fn leave_out(&self, code: Code, gaps: &mut Gaps, shared: SharedBy) -> Result<(), ExitCode> {
         if gaps.missing.is_empty() {
             return Ok(());
         }
         loop {
-            let failed = match self.reported.among(&self.sources, code, &gaps.missing, None).await {
+            let failed = match self.reported.among(&self.sources, code, &gaps.missing, shared).await {
                 Ok(Some(suspended)) => {
                     gaps.missing.retain(|day| suspended.binary_search(day).is_err());
                     return Ok(());

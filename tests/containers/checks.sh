@@ -4,6 +4,10 @@
 compose_files_are_sound() {
   local file version
   version=$(sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+  docker compose -f "$root/compose.yaml" -f "$root/compose.secure.yaml" --profile monitoring config -q
+  ! env -u KAFKA_PASSWORD COMPOSE_ENV_FILES=/dev/null CLICKHOUSE_PASSWORD=x REDIS_PASSWORD=x MYSQL_PASSWORD=x MYSQL_ROOT_PASSWORD=x \
+    docker compose -f "$root/compose.yaml" -f "$root/compose.secure.yaml" config -q 2>"$work/said" || fail 'compose.secure.yaml does not require a password'
+  grep -q 'KAFKA_PASSWORD.*set it in .env' "$work/said" || fail "compose.secure.yaml does not name the missing variable: $(<"$work/said")"
   for file in compose.yaml compose.ginkgo.yaml; do
     CLICKHOUSE_USER=x MYSQL_USER=x docker compose -f "$root/$file" --profile monitoring config -q
     ! env -u CLICKHOUSE_PASSWORD COMPOSE_ENV_FILES=/dev/null docker compose -f "$root/$file" config -q 2>"$work/said" || fail "$file does not require a password"
@@ -95,11 +99,11 @@ runs_beside_ginkgo() {
   mkdir -p "$work/ginkgo" "$work/logs"
   chmod a+rwx "$work/logs"
   docker volume create --opt type=none --opt o=bind --opt device="$work/logs" "$project-logs" >/dev/null
-  printf 'redis: {password: "%s"}\nsources: {bars: files, files: {folder: /home/ginkgo/.ginkgo}}\nfetch: {extend_calendar: false}\n' "$REDIS_PASSWORD" >"$work/ginkgo/data_worker.yml"
+  beside_settings >"$work/ginkgo/data_worker.yml"
   chmod -R a+rX "$work/ginkgo"
   beside() {
     GINKGO_NETWORK=${project}_default GINKGO_FOLDER=$work/ginkgo GINKGO_LOG_VOLUME=$project-logs GINKGO_KAFKA_HOST=kafka GINKGO_REDIS_HOST=redis \
-    GINKGO_CLICKHOUSE_HOST=clickhouse GINKGO_MYSQL_HOST=mysql CLICKHOUSE_USER=ginkgo MYSQL_USER=ginkgo WORKER_GROUP_ID=beside \
+    GINKGO_CLICKHOUSE_PORT=${SECURE:+8443} GINKGO_CLICKHOUSE_HOST=clickhouse GINKGO_MYSQL_HOST=mysql CLICKHOUSE_USER=ginkgo MYSQL_USER=ginkgo WORKER_GROUP_ID=beside \
       docker compose -p "$project-beside" -f "$root/compose.ginkgo.yaml" "$@"
   }
   beside up -d --scale data-worker=1
@@ -108,6 +112,18 @@ runs_beside_ginkgo() {
   beside down --timeout 35
   docker volume rm "$project-logs" >/dev/null
   grep -h '"message":"the worker stopped in order"' "$work"/logs/data_worker.*.log >/dev/null || fail 'the log volume has no log of the worker'
+}
+
+beside_settings() {
+  local folder=/home/ginkgo/.ginkgo tls=
+  if [[ -n ${SECURE-} ]]; then
+    cp "$root/docker/certificates/client/ca.pem" "$work/ginkgo/ca.pem"
+    tls=", tls: true, ca_file: $folder/ca.pem"
+    printf 'kafka: {ca_file: %s/ca.pem, security: {protocol: sasl_ssl}, sasl: {mechanism: PLAIN, user: ginkgo, password: "%s"}}\n' "$folder" "$KAFKA_PASSWORD"
+    printf 'clickhouse: {port: 8443%s}\nmysql: {tls: verify_ca, ca_file: %s/ca.pem}\n' "$tls" "$folder"
+  fi
+  printf 'redis: {password: "%s"%s}\n' "$REDIS_PASSWORD" "$tls"
+  printf 'sources: {bars: files, files: {folder: %s}}\nfetch: {extend_calendar: false}\n' "$folder"
 }
 
 is_running() { [[ $(status_of "$1") == running ]]; } # CONTAINER

@@ -29,7 +29,9 @@ write_environment() {
   export KAFKA_PUBLISHED_PORT=${ports[0]} CLICKHOUSE_PUBLISHED_PORT=${ports[1]}
   export REDIS_PUBLISHED_PORT=${ports[2]} MYSQL_PUBLISHED_PORT=${ports[3]} PROMETHEUS_PUBLISHED_PORT=${ports[4]}
   export WORKER_VERSION=test BARS_FOLDER=$work/bars
-  export COMPOSE_PROJECT_NAME=$project COMPOSE_FILE=$root/compose.yaml:$here/compose.test.yaml
+  export COMPOSE_PROJECT_NAME=$project COMPOSE_FILE=$root/compose.yaml
+  [[ -z ${SECURE-} ]] || COMPOSE_FILE+=:$root/compose.secure.yaml
+  COMPOSE_FILE+=:$here/compose.test.yaml
   export COMPOSE_ENV_FILES=$work/env COMPOSE_PROGRESS=quiet
   make_target "$work/env" >/dev/null
   set -a
@@ -37,6 +39,19 @@ write_environment() {
   source "$work/env"
   set +a
   export REDISCLI_AUTH=$REDIS_PASSWORD
+  clickhouse_url=http://127.0.0.1:$CLICKHOUSE_PUBLISHED_PORT
+  redis_options=() curl_options=() kcat_options=()
+  [[ -z ${SECURE-} ]] || secure_clients
+}
+
+# What the clients of the test need where all servers have TLS and logins.
+secure_clients() {
+  local ca=$root/docker/certificates/client/ca.pem
+  make_target certificates
+  clickhouse_url=https://127.0.0.1:$CLICKHOUSE_PUBLISHED_PORT
+  redis_options=(--tls --cacert "$ca") curl_options=(--cacert "$ca")
+  kcat_options=(-X security.protocol=SASL_SSL -X ssl.ca.location="$ca" -X sasl.mechanisms=PLAIN
+    -X sasl.username=ginkgo -X sasl.password="$KAFKA_PASSWORD")
 }
 
 # Writes a folder of artificial bars: the same days for each code, with different values.
@@ -66,13 +81,19 @@ workers() { compose ps -q data-worker; }                       # the running one
 node_of() { echo "data_worker_${1:0:12}"; }                     # CONTAINER
 inspect() { docker inspect --format "$2" "$1"; }                # CONTAINER FORMAT
 health_of() { inspect "$1" '{{.State.Health.Status}}'; }
-redis() { redis-cli -h 127.0.0.1 -p "$REDIS_PUBLISHED_PORT" --no-auth-warning "$@"; }
-sql() { curl -fsS --max-time 20 -u "ginkgo:$CLICKHOUSE_PASSWORD" "http://127.0.0.1:$CLICKHOUSE_PUBLISHED_PORT/?database=ginkgo" --data-binary "$1"; }
+redis() { redis-cli "${redis_options[@]}" -h 127.0.0.1 -p "$REDIS_PUBLISHED_PORT" --no-auth-warning "$@"; }
+sql() { curl -fsS --max-time 20 "${curl_options[@]}" -u "ginkgo:$CLICKHOUSE_PASSWORD" "$clickhouse_url/?database=ginkgo" --data-binary "$1"; }
 heartbeat() { redis get "heartbeat:data_worker:$(node_of "$1")"; }
 status_of() { heartbeat "$1" | jq -r '.status // "none"' 2>/dev/null || true; }
 counted_by() { heartbeat "$1" | jq -r --arg name "$2" '.stats[$name]'; } # CONTAINER COUNTER
-kafka_group() { compose exec -T kafka /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server kafka:9092 --group "$group" --describe "$@" 2>/dev/null; }
-dead_letters() { kcat -C -q -e -o beginning -b "127.0.0.1:$KAFKA_PUBLISHED_PORT" -t "$dead_letter_topic" | wc -l; }
+kafka_group() {
+  # shellcheck disable=SC2016  # the shell of the container expands it
+  compose exec -T kafka bash -c 'printf "%s\n" "${CLIENT_PROPERTIES-}" >/tmp/client.properties
+    exec /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server kafka:9092 --command-config /tmp/client.properties --describe "$@"' \
+    bash --group "$group" "$@" 2>/dev/null
+}
+kafka() { kcat "${kcat_options[@]}" -b "127.0.0.1:$KAFKA_PUBLISHED_PORT" "$@"; }
+dead_letters() { kafka -C -q -e -o beginning -t "$dead_letter_topic" | wc -l; }
 
 wait_until() { # SECONDS WHAT COMMAND… : retries five times per second until COMMAND succeeds, at most SECONDS
   local end=$((SECONDS + $1)) what=$2; shift 2
@@ -110,7 +131,7 @@ send() { # PART COUNT RATE
     printf '%d.SH\t{"command":"bar_snapshot","params":{"code":"%d.SH","start_date":"%s","end_date":"%s"}}\n' \
       "$code" "$code" "$(first_day "$1")" "$(last_day "$1")"
     ((++n % ($3 / 10 + 1))) || sleep 0.1
-  done | kcat -P -K $'\t' -b "127.0.0.1:$KAFKA_PUBLISHED_PORT" -t "$commands_topic" -X queue.buffering.max.ms=5
+  done | kafka -P -K $'\t' -t "$commands_topic" -X queue.buffering.max.ms=5
 }
 
 in_part() { echo "timestamp BETWEEN '$(iso "$(first_day "$1")") 00:00:00' AND '$(iso "$(last_day "$1")") 00:00:00'"; }

@@ -71,7 +71,7 @@ fn all_uses_stock_list_and_force_replaces_rows() {
     let Ended { code, text, .. } = Backfill::with(&scene, range).run();
     assert_eq!(code, Some(0), "{text}");
     assert!(text.starts_with("11 codes, 2024-01-22..2024-02-23: 0 of 209 trading days"), "{text}");
-    assert!(text.contains("; 11 parts in 11 calls of tushare"), "{text}");
+    assert!(text.contains("; 1 part in 1 call of tushare"), "{text}");
     scene.assert_exact(listed);
     let kept = "SELECT sum(records_written) FROM data_quality_report FINAL WHERE kind = 'interval'";
     assert_eq!(scene.database.query(kept).trim(), (11 * days.len()).to_string(), "the reports are stored");
@@ -94,7 +94,8 @@ fn all_uses_stock_list_and_force_replaces_rows() {
 #[test]
 fn terminal_shows_progress_bars() {
     let (codes, days) = (codes(6), days());
-    let scene = Scene::new("backfillbars", PROGRAM, Dataset::generated(&codes, &days));
+    let mut scene = Scene::new("backfillbars", PROGRAM, Dataset::generated(&codes, &days));
+    scene.set("fetch.whole_days_from_tasks", 0); // a part for each code
     let command = format!("{PROGRAM} backfill --codes {} --start 2024-01-22 --end 2024-02-23", codes.join(","));
     // `script` runs the program on a pseudo-terminal and returns its exit code.
     let process = spawn(&scene, "script", &["-qefc", &command, "/dev/null"], &scene.folder().join("terminal.log"));

@@ -189,9 +189,9 @@ fn increment_handles_suspended_gapped_and_unknown_codes() {
     assert_eq!(scene.dead_letters().len(), 0);
 }
 
-/// A command for all listed securities and some months.
-const MONTHS: &str =
-    r#"{"command":"bar_snapshot","params":{"start_date":"20240101","end_date":"20240430"},"correlation_id":"months"}"#;
+/// A command for all listed securities and 25 trading days.
+const WEEKS: &str =
+    r#"{"command":"bar_snapshot","params":{"start_date":"20240101","end_date":"20240205"},"correlation_id":"weeks"}"#;
 
 /// Waits until as many records are committed as there are in the topic, which has the parts of a command, too.
 fn wait_until_parts_are_done(scene: &Scene, parts: i64) {
@@ -202,48 +202,49 @@ fn wait_until_parts_are_done(scene: &Scene, parts: i64) {
 }
 
 #[test]
-fn months_of_all_codes_are_split_by_day_over_the_group() {
+fn weeks_of_all_codes_are_split_by_day_over_the_group() {
     if !needs_apache_kafka("transactions") {
         return;
     }
-    let codes = codes(400);
-    let days = trading_days("2024-01-01".parse().unwrap(), "2024-04-30".parse().unwrap());
-    let mut scene = Scene::with_source("months", PROGRAM, vendor(&codes, &days));
+    let codes = codes(3_000);
+    let days = trading_days("2024-01-01".parse().unwrap(), "2024-02-05".parse().unwrap());
+    let mut scene = Scene::with_source("weeks", PROGRAM, vendor(&codes, &days));
     scene.list_codes(&codes);
     let _workers = ["n1", "n2"].map(|node| scene.start(node));
     ["n1", "n2"].iter().for_each(|node| scene.wait_for_status(node, "running"));
-    scene.send(&[MONTHS.as_bytes().to_vec()]);
-    wait_until_parts_are_done(&scene, 4);
+    scene.send(&[WEEKS.as_bytes().to_vec()]);
+    wait_until_parts_are_done(&scene, 2);
     scene.assert_exact(&codes);
     let parts: Vec<serde_json::Value> = scene.broker.records(&scene.topic(), PARTITIONS)[..]
         .iter()
         .map(|record| serde_json::from_slice(&record.value).unwrap())
         .filter(|message: &serde_json::Value| message["params"]["by_day"] == true)
         .collect();
-    assert_eq!(parts.len(), 4, "78 days in parts of 20");
-    assert!(parts.iter().all(|part| part["params"]["codes"].as_array().unwrap().len() == 400));
+    assert_eq!(parts.len(), 2, "25 days in parts of 20");
+    assert!(parts.iter().all(|part| part["params"]["codes"].as_array().unwrap().len() == 3_000));
     // Each day, the suspensions of each part, and the day that showed that the source gives whole days.
     let calls = scene.source.requests();
-    assert!(calls <= days.len() as u64 + 4 + 1, "{calls} calls for {} days of 400 codes", days.len());
+    assert!(calls <= days.len() as u64 + 2 + 1, "{calls} calls for {} days of 3,000 codes", days.len());
     assert_eq!((scene.source.rejected(), scene.dead_letters().len()), (0, 0));
 }
 
 #[test]
-fn months_are_split_by_code_if_whole_days_are_refused() {
-    let codes = codes(120);
-    let days = trading_days("2024-01-01".parse().unwrap(), "2024-04-30".parse().unwrap());
-    let mut scene = Scene::new("months_refused", PROGRAM, Dataset::generated(&codes, &days));
+fn weeks_are_split_by_code_if_whole_days_are_refused() {
+    let codes = codes(3_000);
+    let days = trading_days("2024-01-01".parse().unwrap(), "2024-02-05".parse().unwrap());
+    let mut scene = Scene::new("weeks_refused", PROGRAM, Dataset::generated(&codes, &days));
     scene.list_codes(&codes);
     scene.source.set_fault(Fault::NoWholeDays, FaultDuration::UntilCleared);
     let _worker = scene.start("n1");
     for round in 1..=2 {
         let before = scene.source.requests();
-        scene.send(&[MONTHS.as_bytes().to_vec()]);
-        wait_until_parts_are_done(&scene, 3 * round);
+        scene.send(&[WEEKS.as_bytes().to_vec()]);
+        wait_until_parts_are_done(&scene, 60 * round);
         let calls = scene.source.requests() - before;
-        // A code in one call. The refusal is remembered for the day.
-        let refusals = if round == 1 { 1 } else { 0 };
-        assert!((120 + refusals..=122 + refusals).contains(&calls), "round {round}: {calls} calls for 120 codes");
+        // At most 32 securities are fetched at the same time. The refusal is remembered for the day.
+        let rejected = scene.source.rejected();
+        assert_eq!(rejected, 1, "round {round}");
+        assert!((60..=110).contains(&calls), "round {round}: {calls} calls for 3,000 securities");
     }
     scene.assert_exact(&codes);
     assert_eq!(scene.dead_letters().len(), 0);

@@ -1,4 +1,4 @@
-// Upstream: secure_failover, secure_servers, secure_sources
+// Upstream: rights, secure_failover, secure_servers, secure_sources
 // Downstream: kit, main_job
 // Role: Tests Kafka with TLS, mutual TLS and SCRAM: the main job on each listener, and each mistake named.
 

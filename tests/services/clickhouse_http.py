@@ -24,6 +24,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import struct
 import sys
 import threading
@@ -164,6 +165,11 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, a):
         super().__init__((a.host, a.port), Handler)
+        if a.certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(a.certificate, a.key)
+            # The handshake is in the thread of the connection, so a client that sends nothing holds up no other.
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.verbose, self.user = a.verbose, a.user
         self.password = os.environ.get(a.password_env, '') if a.password_env else ''
         self.engine = Engine(a.path)
@@ -342,6 +348,8 @@ def main():
     ap.add_argument('--path', help='data directory; without it the data is temporary')
     ap.add_argument('--user')
     ap.add_argument('--password-env', metavar='NAME', help='environment variable that holds the password')
+    ap.add_argument('--certificate', metavar='FILE', help='PEM file; with it the server speaks HTTPS')
+    ap.add_argument('--key', metavar='FILE', help='PEM file of the private key')
     ap.add_argument('--verbose', action='store_true', help='log each request to stderr')
     server = Server(ap.parse_args())
     # After the start of the engine, which installs its own handlers.

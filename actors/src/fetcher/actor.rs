@@ -21,6 +21,7 @@ use crate::fetcher::lists::fetch_list;
 use crate::fetcher::parts::{FetchParts, StoredData};
 use crate::fetcher::plan::FetchPlanner;
 use crate::fetcher::row_context::RowContextReader;
+use crate::fetcher::several_codes::SeveralCodes;
 use crate::fetcher::source_caller::SourceCaller;
 use crate::fetcher::source_circuit::SourceCircuits;
 use crate::fetcher::suspensions::Suspensions;
@@ -62,6 +63,7 @@ impl Fetcher {
             planner: FetchPlanner { bars: latest_bars, factors: latest_factors, stores: stores.clone(), outage },
             caller: SourceCaller::new(sources.clone(), settings.subscribe(), circuits.clone(), board.clone()),
             cross_sections: CrossSections::default(),
+            several_codes: SeveralCodes::default(),
             cross_check: CrossCheck::new(sources.clone(), circuits.clone(), board.clone()),
             row_context: RowContextReader {
                 facts,
@@ -178,5 +180,6 @@ impl Handler<ApplySettings> for Fetcher {
         self.settings.send_replace(message.0);
         self.parts.caller.reloaded();
         self.parts.cross_sections.reloaded();
+        self.parts.several_codes.reloaded();
     }
 }

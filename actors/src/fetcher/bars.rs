@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::domain::tick_backfill::trading_days;
 use crate::domain::{FetchedBar, Field, Frequency, Stage, SyncMode, TaskReport, shanghai_clock};
 use crate::fetcher::FetchBars;
-use crate::fetcher::cross_section::or_by_code;
 use crate::fetcher::parts::FetchParts;
 use crate::fetcher::plan::readable;
+use crate::fetcher::refusals::or_by_code;
 use crate::ports::{BarRequest, DataKind, MarketSource, NotedBars};
 use crate::settings::ActorSettings;
 use crate::validator::ValidateBars;
@@ -41,12 +41,19 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     let is_increment = message.frequency == Frequency::Day && message.mode == SyncMode::Incremental;
     let days = if is_increment { parts.whole_days(range, settings).await } else { None };
     let by_day = message.by_day && days.is_some();
-    let (sections, sharing) = (&parts.cross_sections, parts.sharing(&settings.fetch, by_day));
+    let (sections, several) = (&parts.cross_sections, &parts.several_codes);
+    let (sharing, of_code) = (parts.sharing(&settings.fetch, by_day), parts.request_of(code, range, settings).await);
     let call = async |source: Arc<dyn MarketSource>| match &days {
         Some(days)
             if source.covers_in_whole_days(code) && sections.offers_bars(source.as_ref(), days, &sharing).await =>
         {
             or_by_code(sections.bars(&source, code, days).await, async || source.noted_bars(&request).await).await
+        }
+        _ if kind == DataKind::Bars && several.offers(source.as_ref(), kind, of_code) && sharing.has_others() => {
+            match or_by_code(several.bars(&source, of_code).await, async || Ok(None)).await? {
+                Some(noted) => Ok(noted),
+                None => source.noted_bars(&request).await,
+            }
         }
         _ => source.noted_bars(&request).await,
     };
@@ -58,7 +65,7 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     message.guard.trace.sources.rows_came(rows.len());
     rows.retain(|row| is_over(row, message.frequency));
     parts.board.counters.rows_fetched.add(rows.len() as u64);
-    let mut known = parts.row_context.known_days(&request, &rows, notes, by_day, settings).await;
+    let mut known = parts.row_context.known_days(&request, &rows, notes, sharing.suspensions(range), settings).await;
     known.not_offered = not_offered;
     known.newest_before = match known.close_before {
         None => parts.planner.newest_day_before(&request, &rows, settings).await,

@@ -1,8 +1,9 @@
-// Upstream: cross_section
-// Downstream: domain
-// Role: The rows of a day's answer, found by security.
+// Upstream: cross_section, several_codes
+// Downstream: domain, ports
+// Role: The rows of an answer about many securities, found by security.
 
-use crate::domain::Code;
+use crate::domain::{Code, DayNote, FetchedBar};
+use crate::ports::{NotedBars, NotedBarsByCode};
 
 /// Rows of many securities. One sorted list and not a list for each security: a day of the whole market then takes
 /// about 1 MB.
@@ -20,6 +21,27 @@ impl<T> ByCode<T> {
     pub fn of(&self, code: Code) -> impl Iterator<Item = &T> {
         let start = self.0.partition_point(|(of, _)| *of < code);
         self.0.iter().skip(start).take_while(move |(of, _)| *of == code).map(|(_, row)| row)
+    }
+}
+
+/// Bars of many securities and the source's notes.
+#[derive(Debug)]
+pub struct BarsByCode {
+    bars: ByCode<FetchedBar>,
+    notes: ByCode<DayNote>,
+}
+
+impl From<NotedBarsByCode> for BarsByCode {
+    fn from(NotedBarsByCode { bars, notes }: NotedBarsByCode) -> Self {
+        Self { bars: ByCode::new(bars), notes: ByCode::new(notes) }
+    }
+}
+
+impl BarsByCode {
+    /// Adds the bars and notes of one security.
+    pub fn add_to(&self, noted: &mut NotedBars, code: Code) {
+        noted.bars.extend(self.bars.of(code).cloned());
+        noted.notes.extend(self.notes.of(code).copied());
     }
 }
 

@@ -38,7 +38,8 @@ pub(crate) async fn plan_command(
         return None;
     }
     let demand = Demand { num_codes: codes.len(), num_days: days.len(), rows_per_day: 1 };
-    let plan = demand.cheapest(&source.abilities(DataKind::Bars));
+    let abilities = source.abilities(DataKind::Bars).of_tasks(settings.fetch.shares_calls());
+    let plan = demand.cheapest(&abilities);
     if plan.way == Way::ByCode {
         return None;
     }

@@ -1,40 +1,41 @@
-// Upstream: actor, bars, factors, parts
-// Downstream: by_code, day_cache, domain, ports, settings, supervision
+// Upstream: actor, parts
+// Downstream: many
 // Role: Fetches bars or factors of all securities of a day with one call and shares them among tasks.
 
 //! The increments of an evening all need the same one or two days; after an outage of the worker, some more. Code by code
 //! these are 5,500 calls; as whole days, one call per day.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::NaiveDate;
 use futures_util::StreamExt;
 
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::{Code, DateRange, DayNote, FetchedBar, FetchedFactor, Stage, shanghai_clock};
-use crate::fetcher::by_code::ByCode;
+use crate::domain::{Code, DateRange, FetchedFactor, Stage};
+use crate::fetcher::by_code::{BarsByCode, ByCode};
 use crate::fetcher::day_cache::{MAX_DAYS, Shared, SharedDays, answer_of};
-use crate::ports::{DataKind, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind};
+use crate::fetcher::refusals::{Refusals, excludes_many};
+use crate::fetcher::suspensions::SharedBy;
+use crate::ports::{DataKind, MarketSource, NotedBars, SourceError};
 use crate::settings::FetchSettings;
 use crate::supervision::StatusBoard;
 
 /// A day of all securities, or the error of a source that permanently refuses whole days.
 type Section<T> = Result<Arc<T>, SourceError>;
 
-/// The bars of a day and the source's notes on it.
-struct DayBars {
-    bars: ByCode<FetchedBar>,
-    notes: ByCode<DayNote>,
+/// Recently fetched days.
+pub struct CrossSections {
+    bars: SharedDays<Section<BarsByCode>>,
+    factors: SharedDays<Section<ByCode<FetchedFactor>>>,
+    /// The sources that refused whole days.
+    refusals: Refusals,
 }
 
-/// Recently fetched days.
-#[derive(Default)]
-pub struct CrossSections {
-    bars: SharedDays<Section<DayBars>>,
-    factors: SharedDays<Section<ByCode<FetchedFactor>>>,
-    /// The sources that refused whole days of a kind, and the Shanghai day on which they did.
-    refusals: Mutex<Vec<(&'static str, DataKind, NaiveDate)>>,
+impl Default for CrossSections {
+    fn default() -> Self {
+        Self { bars: SharedDays::default(), factors: SharedDays::default(), refusals: Refusals::of("whole days") }
+    }
 }
 
 /// Time that a task waits for others that could share a day with it: the commands of an evening arrive one by one. It is
@@ -58,6 +59,27 @@ pub struct Sharing<'a> {
 }
 
 impl Sharing<'_> {
+    /// Number of tasks that are being fetched or wait for it; 1 is this task alone.
+    fn num_tasks(&self) -> u64 {
+        let num_in = |stage| self.board.counters.tasks_in(stage).get();
+        num_in(Stage::Waiting) + num_in(Stage::Fetching)
+    }
+
+    /// Whether this task may share a call with others.
+    pub fn has_others(&self) -> bool {
+        self.settings.shares_calls() && self.num_tasks() > 1
+    }
+
+    /// Who needs the suspensions of this task's days.
+    pub fn suspensions(&self, range: DateRange) -> SharedBy {
+        let min_tasks = u64::from(self.settings.whole_days_from_tasks);
+        match self.is_planned {
+            true => SharedBy::PlannedTasks(range),
+            false if self.settings.shares_calls() && self.num_tasks() >= min_tasks => SharedBy::ManyTasks(range),
+            false => SharedBy::Days,
+        }
+    }
+
     /// Whether whole days are worth their calls: many tasks wait that share them, or they are there already.
     async fn is_worth_it(&self, are_there: impl Fn() -> bool) -> bool {
         let min_tasks = u64::from(self.settings.whole_days_from_tasks);
@@ -109,13 +131,12 @@ impl CrossSections {
     /// Whether the source may be asked for whole days of this kind today. An account that may not ask for them today
     /// is not asked again before the next day or a reload.
     pub fn offers(&self, source: &dyn MarketSource, kind: DataKind) -> bool {
-        let today = shanghai_clock::today();
-        source.abilities(kind).rows_per_day_call.is_some() && !self.refusals().contains(&(source.name(), kind, today))
+        source.abilities(kind).rows_per_day_call.is_some() && !self.refusals.contain(source.name(), kind)
     }
 
     /// Forgets refusals, because a reload may have exchanged a source or its account.
     pub fn reloaded(&self) {
-        self.refusals().clear();
+        self.refusals.clear();
     }
 
     /// The bars of one security on these days. After a transient error, the next task that needs the day calls again. A
@@ -129,8 +150,7 @@ impl CrossSections {
         let shared = self.bars.of_days(source.name(), days);
         let mut noted = NotedBars::default();
         for section in self.sections(DataKind::Bars, shared, async |day| bars_of(source, day).await).await? {
-            noted.bars.extend(section.bars.of(code).cloned());
-            noted.notes.extend(section.notes.of(code).copied());
+            section.add_to(&mut noted, code);
         }
         Ok(noted)
     }
@@ -158,54 +178,20 @@ impl CrossSections {
         let mut answers = futures_util::stream::iter(&shared).map(answer).buffered(MAX_CALLS_AT_ONCE);
         let mut sections = Vec::with_capacity(shared.len());
         while let Some(answered) = answers.next().await {
-            let section = answered?.inspect_err(|error| self.note_refusal(kind, error))?;
+            let section = answered?.inspect_err(|error| self.refusals.note(kind, error))?;
             sections.push(section);
         }
         Ok(sections)
     }
-
-    fn note_refusal(&self, kind: DataKind, error: &SourceError) {
-        if matches!(error.kind, SourceErrorKind::BadAnswer(_)) {
-            return; // it may be readable for another day
-        }
-        let (refusal, today) = ((error.source_name, kind, shanghai_clock::today()), shanghai_clock::today());
-        let mut refusals = self.refusals();
-        refusals.retain(|(_, _, day)| *day == today);
-        if !refusals.contains(&refusal) {
-            tracing::warn!(%error, "the source gives no whole days; until tomorrow securities are requested one by one");
-            refusals.push(refusal);
-        }
-    }
-
-    fn refusals(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, DataKind, NaiveDate)>> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The answer of whole days, or by code: a source may refuse requests for whole days but answer for one security.
-pub async fn or_by_code<T>(
-    by_day: Result<T, SourceError>,
-    by_code: impl AsyncFnOnce() -> Result<T, SourceError>,
-) -> Result<T, SourceError> {
-    match by_day {
-        Err(error) if excludes_whole_days(&error.kind) => by_code().await,
-        answer => answer,
-    }
-}
-
-/// Whether securities are requested one by one after this error of a whole day. After a refused login they are not: it
-/// would be refused again.
-fn excludes_whole_days(kind: &SourceErrorKind) -> bool {
-    !(kind.is_transient() || kind.is_refused_login()) || matches!(kind, SourceErrorKind::BadAnswer(_))
-}
-
-async fn bars_of(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section<DayBars>, SourceError> {
-    let NotedDay { bars, notes } = match whole_day(async || source.noted_day_bars(day).await).await? {
+async fn bars_of(source: &Arc<dyn MarketSource>, day: NaiveDate) -> Result<Section<BarsByCode>, SourceError> {
+    let noted = match whole_day(async || source.noted_day_bars(day).await).await? {
         Ok(answer) => answer,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    tracing::info!(source = source.name(), %day, rows = bars.len(), "whole day of bars fetched for all securities");
-    Ok(Ok(Arc::new(DayBars { bars: ByCode::new(bars), notes: ByCode::new(notes) })))
+    tracing::info!(source = source.name(), %day, rows = noted.bars.len(), "whole day of bars fetched for all securities");
+    Ok(Ok(Arc::new(noted.into())))
 }
 
 async fn factors_of(
@@ -226,7 +212,7 @@ async fn whole_day<T>(ask: impl AsyncFn() -> Result<T, SourceError>) -> Result<R
     loop {
         match ask().await {
             Ok(answer) => return Ok(Ok(answer)),
-            Err(error) if !excludes_whole_days(&error.kind) => return Err(error),
+            Err(error) if !excludes_many(&error.kind) => return Err(error),
             Err(error) if error.kind.is_transient() && attempt < MAX_ATTEMPTS => {
                 tracing::warn!(%error, attempt, "the answer of a whole day is unreadable; it is requested again");
                 attempt += 1;
@@ -241,7 +227,7 @@ mod tests {
     use super::*;
     use crate::domain::{FetchedBar, Field, SourceId};
     use crate::fetcher::day_cache::MAX_AGE_OF_EARLIER_DAYS;
-    use crate::ports::Abilities;
+    use crate::ports::{Abilities, SourceErrorKind};
     use async_trait::async_trait;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -354,9 +340,9 @@ mod tests {
         assert!(sections.bars(&source, code(1), &[day(2), day(3)]).await.is_err());
         assert!(!sections.offers(source.as_ref(), DataKind::Bars));
         assert!(sections.offers(source.as_ref(), DataKind::Factors), "it may give days of factors");
-        sections.refusals()[0].2 = shanghai_clock::today().pred_opt().unwrap();
+        sections.refusals.age_by_a_day();
         assert!(sections.offers(source.as_ref(), DataKind::Bars), "tomorrow");
-        sections.note_refusal(DataKind::Bars, &source.not_offered(DataKind::Bars));
+        sections.refusals.note(DataKind::Bars, &source.not_offered(DataKind::Bars));
         assert!(!sections.offers(source.as_ref(), DataKind::Bars));
         sections.reloaded();
         assert!(sections.offers(source.as_ref(), DataKind::Bars), "a reload may have exchanged the account");

@@ -29,11 +29,12 @@ const JUST_NOW: Duration = Duration::from_secs(10);
 /// market takes about 1 MB.
 pub const MAX_DAYS: usize = 20;
 
-/// Maximum number of cached answers: the days of one range, and the first ones of the next.
+/// Maximum number of cached answers about rows: the days of one range, and the first ones of the next.
 const MAX_CACHED: usize = MAX_DAYS + 4;
 
 /// Cached answers by source and days.
 pub struct SharedDays<T> {
+    max_cached: usize,
     days: Mutex<HashMap<(&'static str, DateRange), Shared<T>>>,
 }
 
@@ -45,7 +46,7 @@ pub type Shared<T> = Arc<OnceCell<Dated<T>>>;
 
 impl<T> Default for SharedDays<T> {
     fn default() -> Self {
-        Self { days: Mutex::default() }
+        Self::with_capacity(MAX_CACHED)
     }
 }
 
@@ -56,6 +57,13 @@ pub async fn answer_of<T: Clone>(
 ) -> Result<T, SourceError> {
     let dated = shared.get_or_try_init(async || Ok((ask().await?, Instant::now()))).await?;
     Ok(dated.0.clone())
+}
+
+impl<T> SharedDays<T> {
+    /// Caches at most so many answers.
+    pub fn with_capacity(max_cached: usize) -> Self {
+        Self { max_cached, days: Mutex::default() }
+    }
 }
 
 impl<T: Clone> SharedDays<T> {
@@ -70,7 +78,7 @@ impl<T: Clone> SharedDays<T> {
         let newest = last_closed_day(shanghai_clock::now());
         days.retain(|(_, range), shared| age(shared).is_none_or(|age| age < max_age(*range, newest)));
         // Without an answer, an entry counts as new.
-        if days.len() >= MAX_CACHED
+        if days.len() >= self.max_cached
             && !days.contains_key(&(source, range))
             && let Some(oldest) = days.iter().max_by_key(|(_, shared)| age(shared)).map(|(key, _)| *key)
         {

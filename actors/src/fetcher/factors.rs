@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::domain::{Stage, SyncMode, TaskReport};
 use crate::fetcher::FetchFactors;
-use crate::fetcher::cross_section::or_by_code;
 use crate::fetcher::parts::FetchParts;
 use crate::fetcher::plan::{readable, removable_until};
+use crate::fetcher::refusals::or_by_code;
 use crate::ports::{DataKind, MarketSource};
 use crate::settings::ActorSettings;
 use crate::validator::ValidateFactors;
@@ -25,12 +25,19 @@ pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors,
     let code = message.code;
     let is_increment = message.mode == SyncMode::Incremental;
     let days = if is_increment { parts.whole_days(range, settings).await } else { None };
-    let (sections, sharing) = (&parts.cross_sections, parts.sharing(&settings.fetch, false));
+    let (sections, several) = (&parts.cross_sections, &parts.several_codes);
+    let (sharing, request) = (parts.sharing(&settings.fetch, false), parts.request_of(code, range, settings).await);
     let call = async |source: Arc<dyn MarketSource>| match &days {
         Some(days)
             if source.covers_in_whole_days(code) && sections.offers_factors(source.as_ref(), days, &sharing).await =>
         {
             or_by_code(sections.factors(&source, code, days).await, async || source.factors(code, range).await).await
+        }
+        _ if several.offers(source.as_ref(), DataKind::Factors, request) && sharing.has_others() => {
+            match or_by_code(several.factors(&source, request).await, async || Ok(None)).await? {
+                Some(rows) => Ok(rows),
+                None => source.factors(code, range).await,
+            }
         }
         _ => source.factors(code, range).await,
     };

@@ -12,7 +12,7 @@
 mod actor;
 /// Fetches bars.
 mod bars;
-/// Rows of a whole day by security.
+/// Rows of many securities by security.
 mod by_code;
 /// Requests a trading calendar that ends soon.
 mod calendar_watch;
@@ -30,6 +30,8 @@ mod day_cache;
 mod factors;
 /// Securities that are not traded any more.
 mod former_stocks;
+/// One call for several securities that tasks join.
+mod joint_call;
 #[cfg(test)]
 mod listed_again_tests;
 /// Fetches the stock list and the trading calendar.
@@ -40,10 +42,14 @@ mod messages;
 mod parts;
 /// Determines the days to request.
 mod plan;
+/// Sources that refuse calls for many securities.
+mod refusals;
 /// The fewest calls for some securities and days.
 pub mod request_plan;
 /// Reads the data that rows are validated against.
 mod row_context;
+/// Bars or factors of several securities in one call.
+mod several_codes;
 /// Attempts, back-off and fallback sources.
 mod source_caller;
 #[cfg(test)]

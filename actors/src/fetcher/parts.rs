@@ -7,12 +7,14 @@ use std::sync::Arc;
 use actix::prelude::*;
 use chrono::NaiveDate;
 
-use crate::domain::{DateRange, TaskCounts, TaskReport};
+use crate::domain::{Code, DateRange, TaskCounts, TaskReport};
 use crate::fetcher::cross_check::CrossCheck;
 use crate::fetcher::cross_section::{CrossSections, Sharing, whole_days};
 use crate::fetcher::former_stocks::FormerStocksRequest;
+use crate::fetcher::joint_call::CodeRequest;
 use crate::fetcher::plan::FetchPlanner;
 use crate::fetcher::row_context::RowContextReader;
+use crate::fetcher::several_codes::SeveralCodes;
 use crate::fetcher::source_caller::{FetchFailed, NotFetched, SourceCaller};
 use crate::market_cache::facts::FactCache;
 use crate::market_cache::last_closes::LastCloses;
@@ -50,6 +52,8 @@ pub(crate) struct FetchParts {
     pub(crate) caller: SourceCaller,
     /// Fetches whole days for several tasks.
     pub(crate) cross_sections: CrossSections,
+    /// Fetches several securities together.
+    pub(crate) several_codes: SeveralCodes,
     /// Reads the data that rows are validated against.
     pub(crate) row_context: RowContextReader,
     /// Compares bars with a second source.
@@ -68,6 +72,14 @@ impl FetchParts {
     /// The trading days of a range, if they are few enough to be fetched as whole days.
     pub(crate) async fn whole_days(&self, range: DateRange, settings: &ActorSettings) -> Option<Vec<NaiveDate>> {
         whole_days(range, &self.row_context.facts(settings).await.calendar)
+    }
+
+    /// What a task requests of a security in a range of days.
+    pub(crate) async fn request_of(&self, code: Code, range: DateRange, settings: &ActorSettings) -> CodeRequest {
+        let facts = self.row_context.facts(settings).await;
+        let listed = facts.listing(code).map_or(Some(range), |listing| listing.within(range));
+        let num_rows = listed.map_or(0, |listed| facts.calendar.expected_days(listed).len());
+        CodeRequest { code, range, num_rows }
     }
 
     /// Decides for a task whether it shares whole days with others.

@@ -188,7 +188,8 @@ impl FetchPlanner {
         guard: &TaskGuard,
         settings: &ActorSettings,
     ) -> Option<Option<NaiveDateTime>> {
-        let read = async || latest.newest(code, ms(settings.fetch.latest_refresh_ms)).await;
+        let read =
+            async || latest.newest_since(code, ms(settings.fetch.latest_refresh_ms), Some(guard.assigned_at())).await;
         read_until_answered(StoreTries::new(&self.outage, operation, settings), || guard.is_lost(), read).await.ok()
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::{
     shanghai_clock,
 };
 use crate::fetcher::source_circuit::SourceCircuits;
-use crate::fetcher::suspensions::Suspensions;
+use crate::fetcher::suspensions::{SharedBy, Suspensions};
 use crate::market_cache::facts::FactCache;
 use crate::market_cache::last_closes::LastCloses;
 use crate::ports::{BarRequest, DataKind, MarketSources, StoreSet, Swappable};
@@ -48,13 +48,13 @@ impl RowContextReader {
     }
 
     /// Collects the data that these bars are validated against. Suspensions are requested only if days are missing.
-    /// Factors are read only if a price jumps from one day to the next. `by_day`: many tasks request the same days.
+    /// Factors are read only if a price jumps from one day to the next. `shared` says who requests the same days.
     pub(crate) async fn known_days(
         &self,
         request: &BarRequest,
         bars: &[FetchedBar],
         mut notes: Vec<DayNote>,
-        by_day: bool,
+        shared: SharedBy,
         settings: &ActorSettings,
     ) -> KnownDays {
         let BarRequest { code, frequency, range } = *request;
@@ -65,7 +65,7 @@ impl RowContextReader {
         let (calendar, listing) = (&facts.calendar, facts.listing(code));
         let requested = RequestedDays { range, frequency, calendar, listing, suspended: &suspended };
         let missing = requested.missing_days(&days(bars), shanghai_clock::now());
-        let reported = self.suspended_days(code, &missing, by_day.then_some(range), settings).await;
+        let reported = self.suspended_days(code, &missing, shared, settings).await;
         notes.extend(reported.into_iter().map(DayNote::suspended));
         let mut known = KnownDays::new(facts, notes, None);
         if frequency == Frequency::Day {
@@ -93,12 +93,12 @@ impl RowContextReader {
     }
 
     /// The days among `missing` on which a source of daily bars reports a suspension. Without an answer they count as
-    /// missing. `shared` is the range of days that many tasks request together.
+    /// missing.
     pub(crate) async fn suspended_days(
         &self,
         code: Code,
         missing: &[NaiveDate],
-        shared: Option<DateRange>,
+        shared: SharedBy,
         settings: &ActorSettings,
     ) -> Vec<NaiveDate> {
         if missing.is_empty() || !settings.quality.ask_suspensions {

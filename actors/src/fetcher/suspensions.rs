@@ -1,11 +1,11 @@
-// Upstream: actor, data_worker, row_context
+// Upstream: actor, cross_section, data_worker, row_context, ticks
 // Downstream: day_cache, domain, ports
 // Role: Determines on which days without rows a security was suspended, as reported by the sources of daily bars.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate, TimeDelta};
 
 use crate::domain::{Code, DateRange};
 use crate::fetcher::day_cache::{SharedDays, answer_of};
@@ -14,29 +14,51 @@ use crate::ports::{MarketSource, SourceError};
 /// Maximum number of days that are requested as whole days: a task alone makes so many calls in place of one.
 const MAX_DAYS: usize = 5;
 
+/// Maximum number of cached answers: the years since the exchanges opened, and some days.
+const MAX_CACHED: usize = 64;
+
+/// Longest range whose days are requested as whole days, although many tasks request it: the increments after an outage
+/// differ in their first day, and share single days.
+const MAX_SPAN_OF_INCREMENTS: TimeDelta = TimeDelta::days(31);
+
+/// Who else needs suspensions.
+#[derive(Debug, Clone, Copy)]
+pub enum SharedBy {
+    /// Nobody, or tasks with the same few days.
+    Days,
+    /// The tasks of a command that was planned by day. They all request this range.
+    PlannedTasks(DateRange),
+    /// Many tasks that request this range of their securities.
+    ManyTasks(DateRange),
+}
+
 /// The suspensions that a source reports in some days; `None` if the source does not report suspensions; the error if
 /// it permanently refuses.
 type SuspensionAnswer = Result<Option<Arc<HashSet<(Code, NaiveDate)>>>, SourceError>;
 
 /// Requests suspensions. A few days are requested as whole days, so that the tasks of an evening share the answers;
 /// many days are requested code by code, and so are a few if the source has no answer for a whole day. Tasks that were
-/// planned by day share one answer for all their days.
-#[derive(Default)]
+/// planned by day share one answer for all their days, and many tasks with the same range one for each year.
 pub struct Suspensions {
     days: SharedDays<SuspensionAnswer>,
+}
+
+impl Default for Suspensions {
+    fn default() -> Self {
+        Self { days: SharedDays::with_capacity(MAX_CACHED) }
+    }
 }
 
 impl Suspensions {
     /// The days among `days`, in order, on which the security was suspended, as the first source that reports
     /// suspensions says. One that does not know all of them decides only if it has one. `None` if no source reports
-    /// any. If no source answers and some fail, returns the first error. `shared` is the range of days that many tasks
-    /// request together.
+    /// any. If no source answers and some fail, returns the first error.
     pub async fn among(
         &self,
         sources: &[Arc<dyn MarketSource>],
         code: Code,
         days: &[NaiveDate],
-        shared: Option<DateRange>,
+        shared: SharedBy,
     ) -> Result<Option<Vec<NaiveDate>>, SourceError> {
         let (mut failed, mut nothing) = (None, None);
         for source in sources {
@@ -57,13 +79,14 @@ impl Suspensions {
         source: &Arc<dyn MarketSource>,
         code: Code,
         days: &[NaiveDate],
-        shared: Option<DateRange>,
+        shared: SharedBy,
     ) -> Result<Option<Vec<NaiveDate>>, SourceError> {
         let Some((start, end)) = days.first().copied().zip(days.last().copied()) else { return Ok(None) };
         let ranges: Vec<DateRange> = match shared {
-            Some(range) => vec![range],
-            None if days.len() <= MAX_DAYS => days.iter().map(|day| DateRange { start: *day, end: *day }).collect(),
-            None => return of_code(source, code, days, DateRange { start, end }).await,
+            SharedBy::PlannedTasks(range) => vec![range],
+            SharedBy::ManyTasks(range) if range.end - range.start > MAX_SPAN_OF_INCREMENTS => years_of(days),
+            _ if days.len() <= MAX_DAYS => days.iter().map(|day| DateRange { start: *day, end: *day }).collect(),
+            _ => return of_code(source, code, days, DateRange { start, end }).await,
         };
         let mut suspended = Vec::new();
         for range in ranges {
@@ -71,12 +94,23 @@ impl Suspensions {
             match answer_of(&answer, async || ask(source, range).await).await?? {
                 Some(all) => suspended.extend(days.iter().filter(|day| all.contains(&(code, **day)))),
                 // Thousands of tasks share the days. A call for each of them would cost more than all bars.
-                None if shared.is_some() => return Ok(None),
+                None if matches!(shared, SharedBy::PlannedTasks(_)) => return Ok(None),
                 None => return of_code(source, code, days, DateRange { start, end }).await,
             }
         }
         Ok(Some(suspended))
     }
+}
+
+/// The calendar years of these days. An answer for several years could have more rows than a source gives.
+fn years_of(days: &[NaiveDate]) -> Vec<DateRange> {
+    let mut years: Vec<i32> = days.iter().map(Datelike::year).collect();
+    years.dedup();
+    let whole = |year| {
+        let start = NaiveDate::from_ymd_opt(year, 1, 1)?;
+        Some(DateRange { start, end: NaiveDate::from_ymd_opt(year, 12, 31)? })
+    };
+    years.into_iter().filter_map(whole).collect()
 }
 
 /// Requests the suspensions of one security.
@@ -167,7 +201,9 @@ mod tests {
             ([vendor.clone()], Arc::new(Suspensions::default()));
         let tasks = (0..100).map(|n| {
             let (sources, suspensions) = (sources.clone(), suspensions.clone());
-            tokio::spawn(async move { suspensions.among(&sources, code(n), &[day(2), day(3)], None).await.unwrap() })
+            tokio::spawn(async move {
+                suspensions.among(&sources, code(n), &[day(2), day(3)], SharedBy::Days).await.unwrap()
+            })
         });
         for (n, task) in tasks.collect::<Vec<_>>().into_iter().enumerate() {
             assert_eq!(task.await.unwrap(), Some(if n == 0 { vec![day(3)] } else { vec![] }));
@@ -180,7 +216,7 @@ mod tests {
         let vendor = vendor("reporting", Ok(Some((1..=31).map(day).collect())));
         let sources: [Arc<dyn MarketSource>; 1] = [vendor.clone()];
         let missing: Vec<NaiveDate> = (8..=19).map(day).collect();
-        assert_eq!(Suspensions::default().among(&sources, code(7), &missing, None).await, Ok(Some(missing)));
+        assert_eq!(Suspensions::default().among(&sources, code(7), &missing, SharedBy::Days).await, Ok(Some(missing)));
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 1);
     }
 
@@ -209,13 +245,16 @@ mod tests {
     #[tokio::test]
     async fn a_source_without_whole_days_is_asked_by_code() {
         let sources: [Arc<dyn MarketSource>; 1] = [Arc::new(ByCode)];
-        let suspended = Suspensions::default().among(&sources, code(0), &[day(2), day(3)], None).await;
+        let suspended = Suspensions::default().among(&sources, code(0), &[day(2), day(3)], SharedBy::Days).await;
         assert_eq!(suspended, Ok(Some(vec![day(2)])));
         let other = vendor("reporting", Ok(Some(vec![day(3)])));
         let both: [Arc<dyn MarketSource>; 2] = [Arc::new(ByCode), other];
-        assert_eq!(Suspensions::default().among(&both, code(0), &[day(3)], None).await, Ok(Some(vec![day(3)])));
         assert_eq!(
-            Suspensions::default().among(&sources, code(0), &[day(3)], None).await,
+            Suspensions::default().among(&both, code(0), &[day(3)], SharedBy::Days).await,
+            Ok(Some(vec![day(3)]))
+        );
+        assert_eq!(
+            Suspensions::default().among(&sources, code(0), &[day(3)], SharedBy::Days).await,
             Ok(Some(vec![])),
             "it answered"
         );
@@ -229,9 +268,35 @@ mod tests {
         let missing: Vec<NaiveDate> = (8..=19).map(day).collect();
         for n in 0..100 {
             let expected = if n == 0 { missing[..5].to_vec() } else { Vec::new() };
-            assert_eq!(suspensions.among(&sources, code(n), &missing, Some(all)).await, Ok(Some(expected)), "{n}");
+            assert_eq!(
+                suspensions.among(&sources, code(n), &missing, SharedBy::PlannedTasks(all)).await,
+                Ok(Some(expected)),
+                "{n}"
+            );
         }
         assert_eq!(vendor.calls.load(Ordering::SeqCst), 1, "and the source without whole days is not asked by code");
+    }
+
+    #[tokio::test]
+    async fn many_tasks_share_an_answer_for_each_year() {
+        let vendor = vendor("reporting", Ok(Some((8..=12).map(day).collect())));
+        let sources: [Arc<dyn MarketSource>; 1] = [vendor.clone()];
+        let last = NaiveDate::from_ymd_opt(2025, 6, 30).unwrap();
+        let range = DateRange { start: NaiveDate::from_ymd_opt(2020, 7, 1).unwrap(), end: last };
+        let (suspensions, missing) = (Suspensions::default(), [day(8), day(9), day(15), last]);
+        for n in 0..100 {
+            let expected = if n == 0 { missing[..2].to_vec() } else { Vec::new() };
+            let found = suspensions.among(&sources, code(n), &missing, SharedBy::ManyTasks(range)).await;
+            assert_eq!(found, Ok(Some(expected)), "{n}");
+        }
+        assert_eq!(vendor.calls.load(Ordering::SeqCst), 2, "2024 and 2025");
+        let years: Vec<String> = years_of(&[range.start, day(1), last]).iter().map(ToString::to_string).collect();
+        assert_eq!(years, ["2020-01-01..2020-12-31", "2024-01-01..2024-12-31", "2025-01-01..2025-12-31"]);
+        let alone = suspensions.among(&sources, code(0), &missing, SharedBy::Days).await;
+        assert_eq!((alone, vendor.calls.load(Ordering::SeqCst)), (Ok(Some(missing[..2].to_vec())), 6), "four days");
+        let by_code: [Arc<dyn MarketSource>; 1] = [Arc::new(ByCode)];
+        let found = suspensions.among(&by_code, code(1), &[day(2), day(3)], SharedBy::ManyTasks(range)).await;
+        assert_eq!(found, Ok(Some(vec![day(2)])), "a source that answers by code alone");
     }
 
     #[tokio::test]
@@ -241,11 +306,15 @@ mod tests {
         let sources: [Arc<dyn MarketSource>; 3] = [forbidden.clone(), silent, reporting];
         let suspensions = Suspensions::default();
         let second = [day(2)];
-        assert_eq!(suspensions.among(&sources, code(0), &second, None).await, Ok(Some(vec![day(2)])));
-        assert_eq!(suspensions.among(&sources[1..2], code(0), &second, None).await, Ok(None));
-        let refused = suspensions.among(&sources[..2], code(0), &second, None).await.unwrap_err();
+        assert_eq!(suspensions.among(&sources, code(0), &second, SharedBy::Days).await, Ok(Some(vec![day(2)])));
+        assert_eq!(suspensions.among(&sources[1..2], code(0), &second, SharedBy::Days).await, Ok(None));
+        let refused = suspensions.among(&sources[..2], code(0), &second, SharedBy::Days).await.unwrap_err();
         assert!(refused.to_string().contains("no points"), "{refused}");
         assert_eq!(forbidden.calls.load(Ordering::SeqCst), 1, "a permanent refusal costs one call");
-        assert_eq!(suspensions.among(&sources[2..], code(0), &[], None).await, Ok(None), "no days to request");
+        assert_eq!(
+            suspensions.among(&sources[2..], code(0), &[], SharedBy::Days).await,
+            Ok(None),
+            "no days to request"
+        );
     }
 }

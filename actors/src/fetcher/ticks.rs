@@ -16,6 +16,7 @@ use crate::domain::{
 use crate::fetcher::FetchTicks;
 use crate::fetcher::parts::FetchParts;
 use crate::fetcher::source_caller::NotFetched;
+use crate::fetcher::suspensions::SharedBy;
 use crate::pipeline::TaskGuard;
 use crate::ports::{DataKind, MarketSource};
 use crate::settings::ActorSettings;
@@ -74,7 +75,7 @@ pub(crate) async fn fetch_ticks(parts: &FetchParts, message: FetchTicks, setting
         None => ExpectedRows::default(),
         Some(requested) => {
             let missing = requested.missing_days(&present, shanghai_clock::now());
-            let suspended = parts.row_context.suspended_days(code, &missing, None, settings).await;
+            let suspended = parts.row_context.suspended_days(code, &missing, SharedBy::Days, settings).await;
             RequestedDays { suspended: &suspended, ..requested }.expect(&present, shanghai_clock::now())
         }
     };

@@ -22,6 +22,7 @@ enum Series {
 
 /// The newest stored timestamp of every code, where incremental fetches start. Other workers write too, so the cache
 /// may lag behind the store. Then a fetch requests more rows than necessary, and the BatchWriter drops the stored ones.
+/// What the earlier owner of a partition stored must be known, or its last commands would be fetched again.
 /// The cache must not stay ahead of the store (an operator may delete rows to fetch them again), so it is read again
 /// when it is older than a maximum age.
 pub struct LatestTimes {
@@ -71,8 +72,22 @@ impl LatestTimes {
     /// The newest stored timestamp of a code; `None` if no row is stored. If the cache is older than `max_age` or
     /// belongs to replaced stores, one query reads the timestamps of all codes, and concurrent callers wait for it.
     pub async fn newest(&self, code: Code, max_age: Duration) -> Result<Option<NaiveDateTime>, StoreError> {
+        self.newest_since(code, max_age, None).await
+    }
+
+    /// The newest stored timestamp of a code, as [`Self::newest`], read at `since` or later.
+    pub async fn newest_since(
+        &self,
+        code: Code,
+        max_age: Duration,
+        since: Option<Instant>,
+    ) -> Result<Option<NaiveDateTime>, StoreError> {
         let stores = self.stores.pin();
-        let is_current = |table: &&Table| table.read_at.elapsed() <= max_age && table.generation == stores.generation;
+        let is_current = |table: &&Table| {
+            table.read_at.elapsed() <= max_age
+                && since.is_none_or(|since| table.read_at >= since)
+                && table.generation == stores.generation
+        };
         if let Some(table) = self.table.read().await.as_ref().filter(is_current) {
             return Ok(table.newest.get(&code).copied());
         }

@@ -64,6 +64,20 @@ async fn reads_again_when_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reads_again_after_a_partition_was_assigned() {
+    let (store, _, latest) = scene();
+    assert_eq!(latest.newest(code(1), MAX_AGE).await.unwrap(), None);
+    // Another worker stores a row; then its partition is assigned to this one.
+    put(&store, 1, "2024-01-02");
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let assigned = Some(tokio::time::Instant::now());
+    for _ in 0..2 {
+        assert_eq!(latest.newest_since(code(1), MAX_AGE, assigned).await.unwrap(), Some(at("2024-01-02")));
+    }
+    assert_eq!(store.faults.num_calls("bars.latest"), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn advances_and_never_goes_back() {
     let (_, stores, latest) = scene();
     latest.newest(code(1), MAX_AGE).await.unwrap();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use chrono::NaiveDateTime;
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::domain::{OpenRange, SourceStats, Stage, Subject, TaskReport, TraceIds};
@@ -143,6 +144,11 @@ impl TaskGuard {
     /// Whether the partition of the command was assigned to another worker. Then this task must not write any more.
     pub fn is_lost(&self) -> bool {
         self.assignment.is_lost()
+    }
+
+    /// When the partition of the command was assigned to this worker.
+    pub fn assigned_at(&self) -> Instant {
+        self.assignment.begun()
     }
 
     /// Whether this worker still holds the partition of the command, and work of it may start.

@@ -9,10 +9,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use actix::prelude::*;
+use tokio::time::Instant;
 
 /// Whether this worker still holds the partition of a command. Shared by all commands of one assignment.
-#[derive(Debug, Clone, Default)]
-pub struct Assignment(Arc<AtomicU8>);
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    state: Arc<AtomicU8>,
+    begun: Instant,
+}
+
+impl Default for Assignment {
+    /// A partition that is assigned now.
+    fn default() -> Self {
+        Self { state: Arc::default(), begun: Instant::now() }
+    }
+}
 
 impl Assignment {
     const HELD: u8 = 0;
@@ -23,22 +34,27 @@ impl Assignment {
     pub fn withdraw(&self) {
         // Keeps LOST: a lost partition never becomes withdrawn.
         let _already_further =
-            self.0.compare_exchange(Self::HELD, Self::WITHDRAWN, Ordering::AcqRel, Ordering::Acquire);
+            self.state.compare_exchange(Self::HELD, Self::WITHDRAWN, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Another worker has the partition: no more rows of its commands may be written.
     pub fn lose(&self) {
-        self.0.store(Self::LOST, Ordering::Release);
+        self.state.store(Self::LOST, Ordering::Release);
+    }
+
+    /// When the partition was assigned. Until then another worker may have executed its commands.
+    pub fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// Whether new work may start.
     pub fn is_held(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::HELD
+        self.state.load(Ordering::Acquire) == Self::HELD
     }
 
     /// Whether running work must be discarded.
     pub fn is_lost(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::LOST
+        self.state.load(Ordering::Acquire) == Self::LOST
     }
 }
 

@@ -81,8 +81,15 @@ pub trait MarketSource: Send + Sync {
     }
 
     /// The same bars, with the source's notes on that day.
-    async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
-        Ok(NotedDay { bars: self.day_bars(day).await?, notes: Vec::new() })
+    async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedBarsByCode, SourceError> {
+        Ok(NotedBarsByCode { bars: self.day_bars(day).await?, notes: Vec::new() })
+    }
+
+    /// The bars of several securities in a range of days, in one call, with the source's notes. Only for sources with
+    /// [`Abilities::codes_per_call`].
+    async fn bars_of_several(&self, codes: &[Code], range: DateRange) -> Result<NotedBarsByCode, SourceError> {
+        let _unused = (codes, range);
+        Err(self.not_offered(DataKind::Bars))
     }
 
     /// The days of a range on which one security was suspended all day; `None` if the source does not provide this.
@@ -121,6 +128,16 @@ pub trait MarketSource: Send + Sync {
         Err(self.not_offered(DataKind::Factors))
     }
 
+    /// The raw adjustment factors of several securities in a range of days, in one call, as [`Self::bars_of_several`].
+    async fn factors_of_several(
+        &self,
+        codes: &[Code],
+        range: DateRange,
+    ) -> Result<Vec<(Code, FetchedFactor)>, SourceError> {
+        let _unused = (codes, range);
+        Err(self.not_offered(DataKind::Factors))
+    }
+
     /// Every listed security.
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
         Err(self.not_offered(DataKind::Stocks))
@@ -150,18 +167,27 @@ pub trait MarketSource: Send + Sync {
 /// What one call to a source can return for a kind of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abilities {
-    /// Maximum number of rows in an answer for one security. Further rows take further calls.
+    /// Maximum number of rows in an answer for named securities. Further rows take further calls.
     pub rows_per_call: usize,
+    /// Maximum number of securities that one call may name.
+    pub codes_per_call: usize,
     /// Maximum number of rows in an answer for all securities of one day; `None` if there is no such call.
     pub rows_per_day_call: Option<usize>,
     /// Maximum number of calls per minute; 0 if there is no limit.
     pub calls_per_minute: u32,
 }
 
+impl Abilities {
+    /// What tasks can use that share calls or do not.
+    pub fn of_tasks(self, share_calls: bool) -> Self {
+        Self { codes_per_call: if share_calls { self.codes_per_call } else { 1 }, ..self }
+    }
+}
+
 impl Default for Abilities {
     /// Calls for one security, with any number of rows.
     fn default() -> Self {
-        Self { rows_per_call: usize::MAX, rows_per_day_call: None, calls_per_minute: 0 }
+        Self { rows_per_call: usize::MAX, codes_per_call: 1, rows_per_day_call: None, calls_per_minute: 0 }
     }
 }
 
@@ -202,7 +228,7 @@ impl FromIterator<NotedRow> for NotedBars {
     }
 }
 
-impl FromIterator<(Code, NotedRow)> for NotedDay {
+impl FromIterator<(Code, NotedRow)> for NotedBarsByCode {
     fn from_iter<I: IntoIterator<Item = (Code, NotedRow)>>(rows: I) -> Self {
         let mut noted = Self::default();
         for (code, (bar, note)) in rows {
@@ -213,9 +239,9 @@ impl FromIterator<(Code, NotedRow)> for NotedDay {
     }
 }
 
-/// Bars of all securities on one day, with the source's notes on that day.
+/// Bars of many securities, with the source's notes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NotedDay {
+pub struct NotedBarsByCode {
     /// The bars.
     pub bars: Vec<(Code, FetchedBar)>,
     /// The notes, on securities with and without a bar.

@@ -57,7 +57,7 @@ pub use delivery::{
 pub use factor_store::{FactorBatch, FactorStore, SeriesEnds, SeriesSize, StoredFactor};
 pub use heartbeat_store::{HeartbeatError, HeartbeatStore};
 pub use intake_gate::{IntakeGate, IntakePause};
-pub use market_source::{Abilities, BarRequest, InterfaceFigures, MarketSource, NotedBars, NotedDay, NotedRow};
+pub use market_source::{Abilities, BarRequest, InterfaceFigures, MarketSource, NotedBars, NotedBarsByCode, NotedRow};
 pub use market_sources::MarketSources;
 pub use order_feed::{OrderFeed, OrderReceived};
 pub use outbox::{DeadLetter, Outbox, OutboxError, PartsOutcome};

@@ -68,7 +68,8 @@ pub struct FetchSettings {
     #[schemars(range(min = 1, max = 12_000))]
     pub max_codes_per_command: usize,
     /// Number of waiting tasks from which on increments of daily bars and of factors are fetched by day: one call per
-    /// day returns the rows of all securities, if the source supports it. 0 disables this.
+    /// day returns the rows of all securities, if the source supports it. Fewer tasks, and other ones, that request the
+    /// same days share calls for several securities. 0 disables both.
     pub whole_days_from_tasks: u32,
     /// Number of days that the first fetch of a code's minute bars goes back if the command names no start. `full`
     /// fetches the whole history.
@@ -86,6 +87,13 @@ pub struct FetchSettings {
     /// Whether the trading calendar is fetched when the known one ends within 45 days and a source has it: one worker
     /// of the group sends the command `trade_day`, at most once a day.
     pub extend_calendar: bool,
+}
+
+impl FetchSettings {
+    /// Whether tasks wait a moment for others in order to share calls.
+    pub fn shares_calls(&self) -> bool {
+        self.whole_days_from_tasks > 0
+    }
 }
 
 impl Default for FetchSettings {

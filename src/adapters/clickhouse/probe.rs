@@ -14,6 +14,9 @@ use crate::config::ClickHouseSection;
 /// Maximum number of tables of ticks that are named.
 const MAX_NAMED: usize = 3;
 
+/// The rights of docs/operations.md.
+const RIGHTS: &str = "SELECT, INSERT, ALTER DELETE, CREATE TABLE";
+
 /// Checks the version of the server and the existing tables. Creates nothing. The error names what to change, if that
 /// is known.
 pub async fn probe(config: &ClickHouseSection) -> Result<Answer, String> {
@@ -22,7 +25,8 @@ pub async fn probe(config: &ClickHouseSection) -> Result<Answer, String> {
 
 async fn check(config: &ClickHouseSection) -> Result<Answer, StoreError> {
     let bars = Table::new(config, BAR);
-    let mut answer = bars.probe().await?;
+    let rights = format!("needs {RIGHTS} on {}.*", config.database);
+    let mut answer = bars.probe().await?.with(rights);
     for schema in [ADJUSTFACTOR, DATA_QUALITY_REPORT] {
         answer = bars.beside(schema).probe_table(answer).await?;
     }

@@ -78,6 +78,15 @@ fn ask(section: &KafkaSection) -> Result<Answer, String> {
     }
 }
 
+/// The rights of a worker where the brokers have ACLs.
+fn rights(section: &KafkaSection) -> String {
+    let group = &section.group_id;
+    format!(
+        "needs Read on the topics of commands, orders and dead letters and on groups {group}*; Write on those of parts, \
+         dead letters, notifications and prices and on transactional ids {group}*"
+    )
+}
+
 /// An error with the setting to change, if that is known.
 fn with_advice(error: String) -> String {
     match advice(&error) {
@@ -100,6 +109,7 @@ fn describe(
         brokers.len(),
         named.join(", ")
     ));
+    answer = answer.with(rights(section));
     let there: HashSet<&str> = metadata.topics().iter().map(|topic| topic.name()).collect();
     let needed = NeededTopic::of(section);
     let missing: Vec<&NeededTopic> = needed.iter().filter(|topic| !there.contains(topic.name.as_str())).collect();

@@ -8,6 +8,8 @@ mod cells;
 mod departed;
 /// Errors and their classes.
 mod error;
+/// Rights of the user.
+mod grants;
 /// Comparison of fetched and stored rows.
 mod merge;
 /// Defaults of unused columns.

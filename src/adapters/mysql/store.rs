@@ -21,7 +21,7 @@ use sqlx::{ConnectOptions, MySql, MySqlConnection, Row};
 use crate::adapters::mysql::error::MySqlError;
 use crate::adapters::mysql::session::{Session, within};
 use crate::adapters::mysql::tls_options::{explain, protect};
-use crate::adapters::mysql::{cells, departed, stock_info, sync_record, trade_day};
+use crate::adapters::mysql::{cells, departed, grants, stock_info, sync_record, trade_day};
 use crate::adapters::probe::Answer;
 use crate::config::MySqlSection;
 
@@ -106,12 +106,26 @@ impl MySqlReference {
         .fetch_one(&mut connection)
         .await
         .map_err(|error| error.to_string())?;
-        let answer = version_answer(&version);
+        let grants = sqlx::query("SHOW GRANTS").fetch_all(&mut connection).await.map_err(|error| error.to_string())?;
+        let grants: Vec<String> = grants.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        let answer = self.with_rights(version_answer(&version), &grants);
         let state =
             if num_tables > 0 { "exists" } else { "does not exist yet; Ginkgo or the first stock list creates it" };
         // A table that cannot be read leaves the built-in calendar, as for a worker.
         let calendar = TradingCalendar::corrected_by(&self.trade_days().await.unwrap_or_default());
         Ok(answer.with(format!("table stock_info {state}")).with(calendar_end(&calendar, shanghai_clock::today())))
+    }
+
+    /// Adds the rights that the worker needs, and as a fault those that its user lacks.
+    fn with_rights(&self, answer: Answer, grants: &[String]) -> Answer {
+        let (needed, lacking) = (grants::NEEDED.join(", "), grants::lacking(grants, &self.database).join(", "));
+        let database = &self.database;
+        match lacking.is_empty() {
+            true => answer.with(format!("needs {needed} on {database}.*")),
+            false => answer.with_fault(format!(
+                "the user lacks {lacking} on {database}.*; the worker needs {needed}: GRANT {lacking} ON `{database}`.*"
+            )),
+        }
     }
 
     /// The answer of a server without the database: whether the worker may create it. Nothing is created.
@@ -126,7 +140,7 @@ impl MySqlReference {
         let grants: Vec<String> = grants.iter().filter_map(|row| row.try_get(0).ok()).collect();
         let answer = version_answer(&version);
         let database = &self.database;
-        Ok(match may_create(&grants) {
+        Ok(match grants::may_create(&grants) {
             true => answer.with(format!("database {database} does not exist yet; the worker creates it")),
             false => answer.with_fault(format!(
                 "database {database} does not exist, and the user may not create it; create it with CREATE DATABASE \
@@ -323,15 +337,6 @@ fn version_answer(version: &str) -> Answer {
     }
 }
 
-/// Whether one of these grants lets its user create databases. A grant to one database or a pattern counts, too: the
-/// server refuses the statement where it does not hold.
-fn may_create(grants: &[String]) -> bool {
-    grants.iter().map(|grant| grant.to_ascii_uppercase()).any(|grant| {
-        let rights = grant.split(" ON ").next().unwrap_or_default();
-        rights.contains("ALL PRIVILEGES") || rights.split([' ', ',']).any(|word| word == "CREATE")
-    })
-}
-
 /// Returns no rows if the table does not exist yet.
 async fn without_table<T>(reading: impl Future<Output = Result<Vec<T>, MySqlError>>) -> Result<Vec<T>, MySqlError> {
     match reading.await {
@@ -359,16 +364,6 @@ fn calendar_end(calendar: &TradingCalendar, today: NaiveDate) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_right_to_create_is_read_from_grants() {
-        let may = |grant: &str| may_create(&[grant.to_owned()]);
-        assert!(
-            may("GRANT ALL PRIVILEGES ON *.* TO `root`@`%`") && may("GRANT SELECT, CREATE, DROP ON *.* TO `a`@`%`")
-        );
-        assert!(!may("GRANT USAGE ON *.* TO `a`@`%`"));
-        assert!(!may("GRANT SELECT, INSERT ON `ginkgo`.* TO `create`@`%`"));
-    }
 
     #[test]
     fn the_end_of_the_calendar_is_named_with_advice_when_near() {

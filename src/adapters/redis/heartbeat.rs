@@ -1,5 +1,5 @@
 // Upstream: app, redis, tests::it
-// Downstream: actors, adapters, config, server
+// Downstream: actors, adapters, config, request_counts, server
 // Role: Writes the heartbeat of a worker to Redis, as a key with a time to live.
 
 use std::fmt;
@@ -13,6 +13,7 @@ use redis::{FromRedisValue, InfoDict, Pipeline, RedisError};
 use tokio::sync::Mutex;
 
 use crate::adapters::probe::Answer;
+use crate::adapters::redis::request_counts::PREFIX as REQUESTS;
 use crate::adapters::redis::server::{ConnectError, RedisServer};
 use crate::config::RedisSection;
 
@@ -105,12 +106,31 @@ impl RedisHeartbeats {
         let mut connection = self.server.connect(STEP_DEADLINE).await.map_err(explain)?;
         redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| explain(error.into()))?;
         let info: Result<InfoDict, RedisError> = redis::cmd("INFO").arg("server").query_async(&mut connection).await;
-        Ok(match info.map(|info| info.get::<String>("redis_version")) {
+        let answer = match info.map(|info| info.get::<String>("redis_version")) {
             Ok(Some(version)) => Answer::default().with_version("Redis", &version, OLDEST_VERSION),
             Ok(None) => Answer::of("the server does not report its version"),
             // The account may have rights for the heartbeat key only.
             Err(error) => Answer::of(format!("cannot read the version: {error}")),
-        })
+        };
+        Ok(self.with_rights(answer, &mut connection).await)
+    }
+
+    /// Adds the commands that the worker needs, and as faults those that its user may not send. The keys they name do
+    /// not exist, so nothing changes.
+    async fn with_rights(&self, mut answer: Answer, connection: &mut MultiplexedConnection) -> Answer {
+        let key = format!("{}:(check)", self.key);
+        for (name, command) in [
+            ("GET", redis::cmd("GET").arg(&key).clone()),
+            ("SET", redis::cmd("SET").arg(&key).arg("").arg("XX").arg("PX").arg(1).clone()),
+            ("DEL", redis::cmd("DEL").arg(&key).clone()),
+            ("SCAN", redis::cmd("SCAN").arg(0).arg("MATCH").arg(&key).arg("COUNT").arg(1).clone()),
+        ] {
+            if let Err(error) = command.exec_async(connection).await {
+                answer = answer.with_fault(format!("the user may not {name} {key}: {error}"));
+            }
+        }
+        let (keys, claims) = (self.key.rsplit_once(':').map_or("", |(prefix, _)| prefix), &self.claims);
+        answer.with(format!("needs GET, SET, DEL, SCAN on {keys}:*, SET on {claims}:*, EVAL on {REQUESTS}:*"))
     }
 
     async fn try_call<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, ConnectError> {

@@ -1,4 +1,4 @@
-// Upstream: app, sources::shared, tests::it
+// Upstream: app, heartbeat, sources::shared, tests::it
 // Downstream: actors, config, server
 // Role: Counts the requests to vendors of all workers with the same account, in Redis.
 
@@ -28,7 +28,7 @@ const MEMBER_MS: u64 = 45_000;
 const PRECEDENCE_MS: u64 = 2_000;
 
 /// Prefix of the keys. Ginkgo's own keys begin with other words.
-const PREFIX: &str = "ginkgo:data_worker:requests";
+pub const PREFIX: &str = "ginkgo:data_worker:requests";
 
 /// Takes one request, or tells when to ask again; or only registers a member. Keys: the requests of the last window by their time, the members, the
 /// number of requests of the day, the mark of a worker that waits. It returns the wait in milliseconds (0: taken, -1:

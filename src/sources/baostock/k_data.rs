@@ -191,7 +191,7 @@ fn bar(timestamp: Field<NaiveDateTime>, values: [&str; 6]) -> FetchedBar {
 mod tests {
     use super::*;
     use actors::domain::{DayNote, Price};
-    use actors::ports::{NotedBars, NotedDay};
+    use actors::ports::{NotedBars, NotedBarsByCode};
     use proptest::prelude::*;
 
     fn range() -> DateRange {
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(adjusted, r#"row 0 has adjustflag "2", but "3" is required"#);
         let page = parse("3").unwrap();
         assert_eq!(page.num_records, 3);
-        let NotedDay { bars, notes } = page.rows.into_iter().collect();
+        let NotedBarsByCode { bars, notes } = page.rows.into_iter().collect();
         assert_eq!((bars.len(), bars[0].0.as_str()), (1, "600000.SH"));
         assert_eq!(bars[0].1.volume, value("10"));
         let suspended = notes.iter().map(|(code, note)| (code.as_str(), note.is_suspended));

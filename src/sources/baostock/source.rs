@@ -11,7 +11,8 @@ use actors::domain::{
     Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId, shanghai_clock,
 };
 use actors::ports::{
-    Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind,
+    Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, NotedBars, NotedBarsByCode, SourceError,
+    SourceErrorKind,
 };
 use async_trait::async_trait;
 use chrono::NaiveDate;
@@ -238,7 +239,8 @@ impl MarketSource for BaoStockSource {
     fn abilities(&self, kind: DataKind) -> Abilities {
         // The answer for a whole day has no pages.
         let rows_per_day_call = (kind == DataKind::Bars).then_some(usize::MAX);
-        Abilities { rows_per_call: PAGE_ROWS, rows_per_day_call, calls_per_minute: self.limiter.calls_per_minute() }
+        let calls_per_minute = self.limiter.calls_per_minute();
+        Abilities { rows_per_call: PAGE_ROWS, rows_per_day_call, calls_per_minute, ..Abilities::default() }
     }
 
     fn covers_in_whole_days(&self, code: Code) -> bool {
@@ -249,7 +251,7 @@ impl MarketSource for BaoStockSource {
         self.noted_day_bars(day).await.map(|noted| noted.bars)
     }
 
-    async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
+    async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedBarsByCode, SourceError> {
         Ok(self.rows(Ok(AllOfDay(day)), &format!("for all securities on {day}")).await?.into_iter().collect())
     }
 

@@ -9,9 +9,8 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 
 use super::interface::{self, Interface};
-use super::table::{self, AnswerError, Page, Table, unreadable};
+use super::table::{self, AnswerError, Page, Table};
 use crate::sources::shared::cells;
-use crate::sources::shared::excerpt::excerpt;
 
 /// Factors of one security in a range of days.
 pub struct AdjFactor {
@@ -27,6 +26,14 @@ pub struct AdjFactorOfAll {
     pub day: NaiveDate,
 }
 
+/// Factors of several securities in a range of days.
+pub struct AdjFactorOfSeveral<'a> {
+    /// The securities.
+    pub codes: &'a [Code],
+    /// The range; both ends are included.
+    pub range: DateRange,
+}
+
 const COLUMNS: [&str; 3] = ["ts_code", "trade_date", "adj_factor"];
 
 impl Interface for AdjFactor {
@@ -36,20 +43,27 @@ impl Interface for AdjFactor {
     const PAGE_ROWS: usize = 6_000;
 
     fn params(&self) -> Map<String, Value> {
-        interface::code_and_days(self.code, self.range)
+        interface::codes_and_days(&[self.code], self.range)
     }
 
     fn parse(&self, body: &str) -> Result<Page<FetchedFactor>, AnswerError> {
-        let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
-        let factors = rows.iter().enumerate().map(|(number, row)| {
-            let [ts_code, ..] = *row;
-            if !cells::names(ts_code, self.code) {
-                let reason = format!("row {number} is of {}, but {} was requested", excerpt(ts_code), self.code);
-                return Err(unreadable("`items`", &reason, body));
-            }
-            Ok(factor(row))
-        });
-        Ok(Page { rows: factors.collect::<Result<_, _>>()?, has_more })
+        let Page { rows, has_more } = parse(body, &[self.code])?;
+        Ok(Page { rows: rows.into_iter().map(|(_, factor)| factor).collect(), has_more })
+    }
+}
+
+impl Interface for AdjFactorOfSeveral<'_> {
+    type Row = (Code, FetchedFactor);
+    const NAME: &'static str = AdjFactor::NAME;
+    const COLUMNS: &'static [&'static str] = &COLUMNS;
+    const PAGE_ROWS: usize = AdjFactor::PAGE_ROWS;
+
+    fn params(&self) -> Map<String, Value> {
+        interface::codes_and_days(self.codes, self.range)
+    }
+
+    fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError> {
+        parse(body, self.codes)
     }
 }
 
@@ -72,6 +86,15 @@ impl Interface for AdjFactorOfAll {
         });
         Ok(Page { rows: factors.collect(), has_more })
     }
+}
+
+fn parse(body: &str, codes: &[Code]) -> Result<Page<(Code, FetchedFactor)>, AnswerError> {
+    let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
+    let factors = rows.iter().enumerate().map(|(number, row)| {
+        let [ts_code, ..] = *row;
+        Ok((interface::code_among(ts_code, codes, number, body)?, factor(row)))
+    });
+    Ok(Page { rows: factors.collect::<Result<_, _>>()?, has_more })
 }
 
 fn factor([_, trade_date, adj_factor]: &[&str; COLUMNS.len()]) -> FetchedFactor {

@@ -10,10 +10,9 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 
 use super::interface::{self, Interface};
-use super::table::{self, AnswerError, Page, Table, unreadable};
+use super::table::{self, AnswerError, Page, Table};
 use crate::sources::shared::cells;
 use crate::sources::shared::day_note::day_note;
-use crate::sources::shared::excerpt::excerpt;
 
 /// Bars of one security in a range of days.
 pub struct Daily {
@@ -27,6 +26,29 @@ pub struct Daily {
 pub struct DailyOfAll {
     /// The day.
     pub day: NaiveDate,
+}
+
+/// Bars of several securities in a range of days.
+pub struct DailyOfSeveral<'a> {
+    /// The securities.
+    pub codes: &'a [Code],
+    /// The range; both ends are included.
+    pub range: DateRange,
+}
+
+impl Interface for DailyOfSeveral<'_> {
+    type Row = (Code, NotedRow);
+    const NAME: &'static str = Daily::NAME;
+    const COLUMNS: &'static [&'static str] = &COLUMNS;
+    const PAGE_ROWS: usize = Daily::PAGE_ROWS;
+
+    fn params(&self) -> Map<String, Value> {
+        interface::codes_and_days(self.codes, self.range)
+    }
+
+    fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError> {
+        parse(body, self.codes)
+    }
 }
 
 impl Interface for DailyOfAll {
@@ -57,27 +79,24 @@ impl Interface for Daily {
     const PAGE_ROWS: usize = 6_000;
 
     fn params(&self) -> Map<String, Value> {
-        interface::code_and_days(self.code, self.range)
+        interface::codes_and_days(&[self.code], self.range)
     }
 
     fn parse(&self, body: &str) -> Result<Page<NotedRow>, AnswerError> {
-        parse(body, self.code)
+        let Page { rows, has_more } = parse(body, &[self.code])?;
+        Ok(Page { rows: rows.into_iter().map(|(_, row)| row).collect(), has_more })
     }
 }
 
 /// The request names the columns, so that a new default column changes nothing.
 const COLUMNS: [&str; 9] = ["ts_code", "trade_date", "open", "high", "low", "close", "vol", "amount", "pre_close"];
 
-/// Parses the body of an answer about `code`.
-pub fn parse(body: &str, code: Code) -> Result<Page<NotedRow>, AnswerError> {
+/// Parses the body of an answer about `codes`.
+pub fn parse(body: &str, codes: &[Code]) -> Result<Page<(Code, NotedRow)>, AnswerError> {
     let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
     let bars = rows.iter().enumerate().map(|(number, cells)| {
         let [ts_code, ..] = *cells;
-        if !cells::names(ts_code, code) {
-            let reason = format!("row {number} is of {}, but {code} was requested", excerpt(ts_code));
-            return Err(unreadable("`items`", &reason, body));
-        }
-        Ok(row(cells))
+        Ok((interface::code_among(ts_code, codes, number, body)?, row(cells)))
     });
     Ok(Page { rows: bars.collect::<Result<_, _>>()?, has_more })
 }

@@ -1,19 +1,27 @@
 // Upstream: cargo
-// Downstream: actors, daily, kit, table
+// Downstream: actors, daily, interface, kit, table
 // Role: Tests of the parser of Tushare's answers, with answers as the vendor sends them.
 
-use actors::domain::{Code, DayNote, FetchedBar, Field, Price};
+use actors::domain::{Code, DateRange, DayNote, FetchedBar, Field, Price};
+use actors::ports::NotedRow;
 use chrono::NaiveDate;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
-use super::daily::parse;
-use super::table::AnswerError;
+use super::daily::{Daily, DailyOfSeveral};
+use super::interface::Interface;
+use super::table::{AnswerError, Page};
 
 /// The vendor's own sample of `daily`, with all default columns.
 const SAMPLE: &str = r#"{"request_id":"0ac5e4bd-0b5e-11f0-9e5f-00163e0a8a4d","code":0,"data":{"fields":["ts_code","trade_date","open","high","low","close","pre_close","change","pct_chg","vol","amount"],"items":[["000001.SZ","20180718",8.75,8.85,8.69,8.7,8.72,-0.02,-0.23,525152.77,460697.377],["000001.SZ","20180717",8.74,8.75,8.66,8.72,8.73,-0.01,-0.11,375356.33,326396.994]],"has_more":false,"count":-1},"msg":""}"#;
 
 const FIELDS: &str = r#"["ts_code","trade_date","open","high","low","close","vol","amount","pre_close"]"#;
+
+/// Parses an answer about one security.
+fn parse(body: &str, code: Code) -> Result<Page<NotedRow>, AnswerError> {
+    let day = "2024-01-02".parse().unwrap();
+    Daily { code, range: DateRange { start: day, end: day } }.parse(body)
+}
 
 fn code() -> Code {
     "000001.SZ".parse().unwrap()
@@ -190,4 +198,18 @@ proptest! {
         prop_assert_eq!(&rows[0].open, &Field::Value(number));
         prop_assert_eq!(&rows[0].volume, &Field::Value(number));
     }
+}
+
+#[test]
+fn a_call_names_several_securities_and_takes_no_others() {
+    let codes: Vec<Code> = ["000001.SZ", "600000.SH"].map(|code| code.parse().unwrap()).to_vec();
+    let range = DateRange { start: "2018-07-17".parse().unwrap(), end: "2018-07-18".parse().unwrap() };
+    let call = DailyOfSeveral { codes: &codes, range };
+    assert_eq!(call.params()["ts_code"], "000001.SZ,600000.SH");
+    assert_eq!((&call.params()["start_date"], &call.params()["end_date"]), (&"20180717".into(), &"20180718".into()));
+    let items = r#"["600000.SH","20180718",9,9.1,8.9,9,100,90,9],["000001.SZ","20180718",8.75,8.85,8.69,8.7,5,4,8.72]"#;
+    let rows = call.parse(&answer(FIELDS, items)).unwrap().rows;
+    assert_eq!(rows.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [codes[1], codes[0]]);
+    let error = call.parse(&answer(FIELDS, &items.replace("600000", "600001"))).unwrap_err().to_string();
+    assert!(error.contains("row 0 is of") && error.contains("2 other securities"), "{error}");
 }

@@ -1,11 +1,13 @@
 // Upstream: many
-// Downstream: actors, table
+// Downstream: actors, sources::shared, table
 // Role: The interface that each of Tushare's interfaces implements for the source.
 
-use actors::domain::{Code, DateRange};
+use actors::domain::{Code, DateRange, Field};
 use serde_json::{Map, Value, json};
 
-use super::table::{AnswerError, Page};
+use super::table::{AnswerError, Page, unreadable};
+use crate::sources::shared::cells;
+use crate::sources::shared::excerpt::excerpt;
 
 /// A call to one of the vendor's interfaces, except for the token and the page.
 pub trait Interface: Sync {
@@ -28,6 +30,22 @@ pub trait Interface: Sync {
     fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError>;
 }
 
+/// The security of a row, which must be one of `codes`.
+pub fn code_among(ts_code: &str, codes: &[Code], number: usize, body: &str) -> Result<Code, AnswerError> {
+    let named = match cells::text(ts_code) {
+        Field::Value(text) => text.parse().ok(),
+        Field::Missing | Field::Unreadable(_) => None,
+    };
+    named.filter(|code| codes.contains(code)).ok_or_else(|| {
+        let asked = match codes {
+            [code] => format!("{code} was"),
+            _ => format!("{} other securities were", codes.len()),
+        };
+        let reason = format!("row {number} is of {}, but {asked} requested", excerpt(ts_code));
+        unreadable("`items`", &reason, body)
+    })
+}
+
 /// Converts a literal object to parameters.
 pub fn params(object: Value) -> Map<String, Value> {
     match object {
@@ -36,10 +54,12 @@ pub fn params(object: Value) -> Map<String, Value> {
     }
 }
 
-/// The parameters of a call for one security and a range of days.
-pub fn code_and_days(code: Code, range: DateRange) -> Map<String, Value> {
+/// The parameters of a call for some securities and a range of days. `ts_code` takes several codes, joined by commas
+/// (Tushare documentation).
+pub fn codes_and_days(codes: &[Code], range: DateRange) -> Map<String, Value> {
+    let codes: Vec<&str> = codes.iter().map(Code::as_str).collect();
     params(json!({
-        "ts_code": code.as_str(),
+        "ts_code": codes.join(","),
         "start_date": range.start.format("%Y%m%d").to_string(),
         "end_date": range.end.format("%Y%m%d").to_string(),
     }))

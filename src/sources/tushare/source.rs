@@ -9,7 +9,8 @@ use std::time::Duration;
 use actors::domain::reference_list::FetchedFormer;
 use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
 use actors::ports::{
-    Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, NotedBars, NotedDay, SourceError, SourceErrorKind,
+    Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, NotedBars, NotedBarsByCode, SourceError,
+    SourceErrorKind,
 };
 use async_trait::async_trait;
 use chrono::NaiveDate;
@@ -17,8 +18,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::adj_factor::{AdjFactor, AdjFactorOfAll};
-use super::daily::{Daily, DailyOfAll};
+use super::adj_factor::{AdjFactor, AdjFactorOfAll, AdjFactorOfSeveral};
+use super::daily::{Daily, DailyOfAll, DailyOfSeveral};
 use super::error_text;
 use super::interface::Interface;
 use super::stk_mins::StkMins;
@@ -41,6 +42,9 @@ const PROBED_DAY: &str = "2024-01-02";
 /// Maximum number of pages, to stop a server that sends pages without end. One page holds 24 years of a security's
 /// days.
 const MAX_PAGES: usize = 32;
+
+/// Maximum number of securities in the parameter `ts_code`: a list of 1,000 characters. The vendor documents no limit.
+const CODES_PER_CALL: usize = 100;
 
 /// Tushare Pro as a source.
 pub struct TushareSource {
@@ -217,16 +221,23 @@ impl MarketSource for TushareSource {
             DataKind::MinuteBars => (StkMins::PAGE_ROWS, None),
             DataKind::Ticks | DataKind::Stocks | DataKind::TradeDays => (usize::MAX, None),
         };
-        Abilities { rows_per_call, rows_per_day_call, calls_per_minute: self.limiter.calls_per_minute() }
+        let codes_per_call = if rows_per_day_call.is_some() { CODES_PER_CALL } else { 1 };
+        let calls_per_minute = self.limiter.calls_per_minute();
+        Abilities { rows_per_call, codes_per_call, rows_per_day_call, calls_per_minute }
     }
 
     async fn day_bars(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedBar)>, SourceError> {
         self.noted_day_bars(day).await.map(|noted| noted.bars)
     }
 
-    async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedDay, SourceError> {
+    async fn noted_day_bars(&self, day: NaiveDate) -> Result<NotedBarsByCode, SourceError> {
         let rows = self.rows(&DailyOfAll { day }, &format!(" for all securities on {day}")).await?;
         Ok(rows.into_iter().collect())
+    }
+
+    async fn bars_of_several(&self, codes: &[Code], range: DateRange) -> Result<NotedBarsByCode, SourceError> {
+        let about = format!(" for {} securities {range}", codes.len());
+        Ok(self.rows(&DailyOfSeveral { codes, range }, &about).await?.into_iter().collect())
     }
 
     async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
@@ -246,6 +257,15 @@ impl MarketSource for TushareSource {
 
     async fn day_factors(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedFactor)>, SourceError> {
         self.rows(&AdjFactorOfAll { day }, &format!(" for all securities on {day}")).await
+    }
+
+    async fn factors_of_several(
+        &self,
+        codes: &[Code],
+        range: DateRange,
+    ) -> Result<Vec<(Code, FetchedFactor)>, SourceError> {
+        let about = format!(" for {} securities {range}", codes.len());
+        self.rows(&AdjFactorOfSeveral { codes, range }, &about).await
     }
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {

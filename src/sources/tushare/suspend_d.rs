@@ -40,7 +40,7 @@ impl Interface for SuspendD {
     fn params(&self) -> Map<String, Value> {
         let (start, end) = (self.range.start.format("%Y%m%d").to_string(), self.range.end.format("%Y%m%d").to_string());
         match self.code {
-            Some(code) => interface::code_and_days(code, self.range),
+            Some(code) => interface::codes_and_days(&[code], self.range),
             None => interface::params(json!({"start_date": start, "end_date": end})),
         }
     }

@@ -88,6 +88,15 @@ impl Call {
         list.split(',').map(str::trim).filter(|code| !code.is_empty()).map(str::to_owned).collect()
     }
 
+    /// The same call for the first of its codes alone.
+    pub fn of_first_code(mut self) -> Self {
+        let first = self.codes().into_iter().next();
+        if let (Some(first), Some(params)) = (first, self.params.as_mut()) {
+            params.insert("ts_code".to_owned(), first.into());
+        }
+        self
+    }
+
     /// The requested days, first and last inclusive, in either date format.
     pub fn days(&self) -> (NaiveDate, NaiveDate) {
         let day = |name: &str| {

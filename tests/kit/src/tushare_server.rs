@@ -76,6 +76,10 @@ pub enum Fault {
     Hang,
     /// Refuses calls for all securities of a day; the account may only ask for single ones.
     NoWholeDays,
+    /// Refuses calls that name several securities.
+    NoSeveralCodes,
+    /// Answers for the first security that a call names, as if it were the only one.
+    OnlyFirstCode,
 }
 
 impl Fault {
@@ -287,7 +291,9 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
             40203,
             "抱歉，您没有接口访问权限，权限的具体详情访问：https://tushare.pro/document/1?doc_id=108。",
         )),
-        Some(Fault::NoWholeDays) => Ok(state.answer(&call, LabelForm::Text)),
+        Some(Fault::NoSeveralCodes) if call.codes().len() > 1 => Ok(state.refuse(-2001, "参数错误")),
+        Some(Fault::NoWholeDays | Fault::NoSeveralCodes) => Ok(state.answer(&call, LabelForm::Text)),
+        Some(Fault::OnlyFirstCode) => Ok(state.answer(&call.of_first_code(), LabelForm::Text)),
         Some(Fault::Refused(code, text)) => Ok(state.refuse(code, &text)),
         Some(Fault::Body(body)) => Ok(state.reject(json(body))),
         Some(Fault::Html) => Ok(state.reject(html(200, None))),
