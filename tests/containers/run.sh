@@ -2,6 +2,7 @@
 # The container tests: the image of docker/Dockerfile and the stack of compose.yaml with four workers, under kills,
 # restarts, scaling and upgrades. `make test-containers` runs this script inside engine.sh. It removes everything it
 # started.
+#   SECURE=1              the stack of compose.secure.yaml, with TLS and logins
 #   HEARTBEAT_MINUTES=10  duration of the heartbeat check      QUICK=1  builds the image faster with less optimization
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

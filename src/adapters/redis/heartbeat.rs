@@ -1,5 +1,5 @@
 // Upstream: app, redis, tests::it
-// Downstream: actors, adapters, config, request_counts, server
+// Downstream: actors, adapters, config, rights, server
 // Role: Writes the heartbeat of a worker to Redis, as a key with a time to live.
 
 use std::fmt;
@@ -13,7 +13,7 @@ use redis::{FromRedisValue, InfoDict, Pipeline, RedisError};
 use tokio::sync::Mutex;
 
 use crate::adapters::probe::Answer;
-use crate::adapters::redis::request_counts::PREFIX as REQUESTS;
+use crate::adapters::redis::rights::with_rights;
 use crate::adapters::redis::server::{ConnectError, RedisServer};
 use crate::config::RedisSection;
 
@@ -33,6 +33,8 @@ const STEP_DEADLINE: Duration = Duration::from_secs(1);
 /// broken, for example after a server restart, retries once on a new connection.
 pub struct RedisHeartbeats {
     server: RedisServer,
+    /// Beginning of the keys of heartbeats.
+    prefix: String,
     key: String,
     /// Beginning of the keys of claims. Readers of heartbeats search for `<prefix>:*`, which does not match it.
     claims: String,
@@ -68,6 +70,7 @@ impl RedisHeartbeats {
         let store = format!("{server} key {key}");
         Self {
             server,
+            prefix: section.key_prefix.clone(),
             key,
             claims: format!("{}.claim", section.key_prefix),
             store,
@@ -112,25 +115,7 @@ impl RedisHeartbeats {
             // The account may have rights for the heartbeat key only.
             Err(error) => Answer::of(format!("cannot read the version: {error}")),
         };
-        Ok(self.with_rights(answer, &mut connection).await)
-    }
-
-    /// Adds the commands that the worker needs, and as faults those that its user may not send. The keys they name do
-    /// not exist, so nothing changes.
-    async fn with_rights(&self, mut answer: Answer, connection: &mut MultiplexedConnection) -> Answer {
-        let key = format!("{}:(check)", self.key);
-        for (name, command) in [
-            ("GET", redis::cmd("GET").arg(&key).clone()),
-            ("SET", redis::cmd("SET").arg(&key).arg("").arg("XX").arg("PX").arg(1).clone()),
-            ("DEL", redis::cmd("DEL").arg(&key).clone()),
-            ("SCAN", redis::cmd("SCAN").arg(0).arg("MATCH").arg(&key).arg("COUNT").arg(1).clone()),
-        ] {
-            if let Err(error) = command.exec_async(connection).await {
-                answer = answer.with_fault(format!("the user may not {name} {key}: {error}"));
-            }
-        }
-        let (keys, claims) = (self.key.rsplit_once(':').map_or("", |(prefix, _)| prefix), &self.claims);
-        answer.with(format!("needs GET, SET, DEL, SCAN on {keys}:*, SET on {claims}:*, EVAL on {REQUESTS}:*"))
+        Ok(with_rights(answer, &self.prefix, &mut connection).await)
     }
 
     async fn try_call<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, ConnectError> {

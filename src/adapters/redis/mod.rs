@@ -10,9 +10,10 @@ pub mod alerts;
 pub mod fleet;
 /// Writes the heartbeat of this worker.
 pub mod heartbeat;
-
 /// Requests to vendors, counted for all workers together.
 pub mod request_counts;
+/// Rights of the user.
+mod rights;
 /// Connections to the server.
 pub mod server;
 

@@ -1,4 +1,4 @@
-// Upstream: app, heartbeat, sources::shared, tests::it
+// Upstream: app, rights, sources::shared, tests::it
 // Downstream: actors, config, server
 // Role: Counts the requests to vendors of all workers with the same account, in Redis.
 
