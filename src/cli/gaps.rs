@@ -54,8 +54,8 @@ pub struct GapsOptions {
     /// Frequency of the bars: 1d, 1m, 5m, 15m, 30m or 60m.
     #[arg(long, default_value = "1d", value_parser = frequency)]
     frequency: Frequency,
-    /// Ignores missing days on which the security was suspended, as reported by a source of daily bars; needs requests
-    /// to that source for each security with missing days.
+    /// Ignores missing days on which the security was suspended, as reported by a source of daily bars; this
+    /// takes some requests to it.
     #[arg(long)]
     except_suspended: bool,
     /// Prints one JSON object per line for each security with gaps.

@@ -73,8 +73,8 @@ pub struct CoverageOptions {
     /// Last day; default and maximum: today from 17:00 (Shanghai) on, yesterday before.
     #[arg(long, value_parser = day)]
     end: Option<NaiveDate>,
-    /// Ignores missing days on which the security was suspended, as reported by a source of daily bars; needs requests
-    /// to that source for each security with missing days.
+    /// Ignores missing days on which the security was suspended, as reported by a source of daily bars; this
+    /// takes some requests to it.
     #[arg(long)]
     except_suspended: bool,
     /// Prints one JSON object per line for each row.
