@@ -36,7 +36,8 @@ fn parts(grant: &str) -> Option<(String, String)> {
 }
 
 fn grants_right(rights: &str, right: &str) -> bool {
-    rights.contains(ALL) || rights.split(',').any(|granted| granted.trim().split(['(', ' ']).next() == Some(right))
+    // A right on columns has them in brackets.
+    rights.contains(ALL) || rights.split(',').any(|granted| granted.split('(').next().map(str::trim) == Some(right))
 }
 
 /// Whether a scope contains the database: `*.*`, its own name, one of its tables, or a pattern with `%` and `_`.
