@@ -25,8 +25,7 @@ pub async fn probe(config: &ClickHouseSection) -> Result<Answer, String> {
 
 async fn check(config: &ClickHouseSection) -> Result<Answer, StoreError> {
     let bars = Table::new(config, BAR);
-    let rights = format!("needs {RIGHTS} on {}.*", config.database);
-    let mut answer = bars.probe().await?.with(rights);
+    let mut answer = bars.probe().await?;
     for schema in [ADJUSTFACTOR, DATA_QUALITY_REPORT] {
         answer = bars.beside(schema).probe_table(answer).await?;
     }
@@ -41,5 +40,8 @@ async fn check(config: &ClickHouseSection) -> Result<Answer, StoreError> {
         answer = answer.with(format!("{problem}; commands for its ticks become dead letters"));
     }
     let num_more = problems.len().saturating_sub(MAX_NAMED);
-    Ok(if num_more > 0 { answer.with(format!("{num_more} more tables of ticks cannot be used")) } else { answer })
+    if num_more > 0 {
+        answer = answer.with(format!("{num_more} more tables of ticks cannot be used"));
+    }
+    Ok(answer.with(format!("needs {RIGHTS} on {}.*", config.database)))
 }

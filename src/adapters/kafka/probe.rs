@@ -109,7 +109,6 @@ fn describe(
         brokers.len(),
         named.join(", ")
     ));
-    answer = answer.with(rights(section));
     let there: HashSet<&str> = metadata.topics().iter().map(|topic| topic.name()).collect();
     let needed = NeededTopic::of(section);
     let missing: Vec<&NeededTopic> = needed.iter().filter(|topic| !there.contains(topic.name.as_str())).collect();
@@ -127,5 +126,8 @@ fn describe(
     if !found.is_empty() {
         answer = answer.with(format!("topics with their partitions: {}", found.join(", ")));
     }
-    if missing.is_empty() { answer.with("all topics exist") } else { answer }
+    if missing.is_empty() {
+        answer = answer.with("all topics exist");
+    }
+    answer.with(rights(section))
 }

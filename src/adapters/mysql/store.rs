@@ -108,12 +108,13 @@ impl MySqlReference {
         .map_err(|error| error.to_string())?;
         let grants = sqlx::query("SHOW GRANTS").fetch_all(&mut connection).await.map_err(|error| error.to_string())?;
         let grants: Vec<String> = grants.iter().filter_map(|row| row.try_get(0).ok()).collect();
-        let answer = self.with_rights(version_answer(&version), &grants);
+        let answer = version_answer(&version);
         let state =
             if num_tables > 0 { "exists" } else { "does not exist yet; Ginkgo or the first stock list creates it" };
         // A table that cannot be read leaves the built-in calendar, as for a worker.
         let calendar = TradingCalendar::corrected_by(&self.trade_days().await.unwrap_or_default());
-        Ok(answer.with(format!("table stock_info {state}")).with(calendar_end(&calendar, shanghai_clock::today())))
+        let calendar = calendar_end(&calendar, shanghai_clock::today());
+        Ok(self.with_rights(answer.with(format!("table stock_info {state}")).with(calendar), &grants))
     }
 
     /// Adds the rights that the worker needs, and as a fault those that its user lacks.
