@@ -2,7 +2,6 @@
 // Downstream: kit, main_job
 // Role: Tests several workers in one group that join, leave and die during a run: the stored rows are exact.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use kit::scene::{Scene, TIMEOUT};
@@ -98,36 +97,4 @@ fn large_command_is_split_across_workers() {
     assert_eq!(parts.len(), 41, "the command and forty parts of fifty codes each");
     assert!(parts.iter().all(|part| String::from_utf8_lossy(&part.value).contains("evening")), "all carry the id");
     drop(workers);
-}
-
-#[test]
-fn a_kill_and_a_join_repeat_no_call_whose_rows_are_stored() {
-    let (mut scene, codes) = scene_of_slow_work("askedonce", 400);
-    // A call for each code, so that repeated ones are counted.
-    scene.set("heartbeat.interval_ms", 200).set("fetch.whole_days_from_tasks", 0);
-    let _first = scene.start("n1");
-    let mut second = scene.start("n2");
-    scene.wait_for_status("n1", "running");
-    scene.wait_for_status("n2", "running");
-    scene.send_snapshots(&codes, "");
-    wait_until("both workers work", TIMEOUT, || {
-        stats(&scene, "n1", "bars_written") > 0 && stats(&scene, "n2", "bars_written") > 0
-    });
-    let complete = || -> HashSet<String> {
-        let sql = "SELECT code FROM bar GROUP BY code HAVING count() = 10 ORDER BY code";
-        scene.database.query(sql).lines().map(str::to_owned).collect()
-    };
-    let requested = || -> u64 { codes.iter().map(|code| scene.source.requests_of(code)).sum() };
-    let stored = complete();
-    second.kill();
-    let _third = scene.start("n3");
-    wait_until("the third worker works", TIMEOUT, || stats(&scene, "n3", "bars_written") > 0);
-    scene.wait_until_committed();
-    scene.assert_exact(&codes);
-    let twice: Vec<&String> = codes.iter().filter(|code| scene.source.requests_of(code) > 1).collect();
-    let repeated: Vec<&&String> = twice.iter().filter(|code| stored.contains(**code)).collect();
-    assert!(repeated.is_empty(), "{repeated:?} were requested again, although their rows were stored");
-    // Only what was in progress at the kill: its tasks and those of a batch.
-    assert!(requested() - 400 <= 4 + 40, "{} calls for 400 codes, twice: {twice:?}", requested());
-    println!("{} calls for 400 codes, {} stored at the kill", requested(), stored.len());
 }
