@@ -9,8 +9,10 @@ use std::time::Duration;
 use data_worker::adapters::redis::request_counts::{Priority, RequestCounts};
 use data_worker::config::{RedisSection, RequestLimits, SourceName};
 use data_worker::sources::shared::budget::{Account, Allowance, Budget, QuotaState};
+use data_worker::sources::shared::interface_limit::InterfaceLimit as SharedLimit;
+use kit::proxy::Proxy;
 use kit::redis::PrivateRedis;
-use kit::scene::Scene;
+use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{Dataset, codes, last_closed_day, last_trading_days};
 use kit::tushare_server::{InterfaceLimit, Options, TushareServer, Window};
 use tokio::time::Instant;
@@ -34,8 +36,13 @@ fn section(url: &str) -> RedisSection {
 
 /// The budget of a new worker for the account with this token.
 fn worker(redis: &PrivateRedis, name: &str, token: &str, limits: RequestLimits, priority: Priority) -> Budget {
+    worker_at(&redis.url(), name, token, limits, priority)
+}
+
+/// As [`worker`], with its Redis at this address.
+fn worker_at(url: &str, name: &str, token: &str, limits: RequestLimits, priority: Priority) -> Budget {
     let quotas = QuotaState::default();
-    quotas.share(RequestCounts::new(&section(&redis.url()), name, priority));
+    quotas.share(RequestCounts::new(&section(url), name, priority));
     let account = Account::of("https://vendor", Some(&token.to_owned().into()));
     quotas.budget_of(SourceName::Tushare, account, limits).with_period(PERIOD)
 }
@@ -137,6 +144,61 @@ async fn an_outage_of_redis_exceeds_no_limit_and_stops_no_worker() {
     assert!(vendor.num_since(back + 2 * PERIOD, 0) + vendor.num_since(back + 2 * PERIOD, 1) > 0);
 }
 
+/// The number of requests that the budget allows at once.
+async fn sent_at_once(budget: &Budget) -> u32 {
+    let mut count = 0;
+    while budget.take("daily").await == Allowance::Sent {
+        count += 1;
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_connection_is_no_outage_of_the_counts() {
+    let redis = PrivateRedis::start();
+    let proxy = Proxy::on(0, redis.url().trim_start_matches("redis://").trim_end_matches("/0"));
+    // A long period: none of its requests leaves it.
+    let long = Duration::from_secs(600);
+    let limits = limits(LIMIT, 0);
+    let first = worker_at(&format!("redis://{}/0", proxy.address()), "n1", "token", limits, Priority::Worker);
+    let (first, second) = (first.with_period(long), worker(&redis, "n2", "token", limits, Priority::Worker));
+    let second = second.with_period(long);
+    assert_eq!((second.take("daily").await, first.take("daily").await), (Allowance::Sent, Allowance::Sent));
+    proxy.reset();
+    // The whole limit, and not half of what was free. A request may have been counted twice.
+    let sent = sent_at_once(&first).await;
+    assert!((LIMIT - 3..=LIMIT - 2).contains(&sent), "{sent}");
+    assert!(matches!(second.take("daily").await, Allowance::NotBefore(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_sent_nothing_goes_on_without_redis() {
+    let redis = PrivateRedis::start();
+    let limits = limits(LIMIT, 0);
+    let budget = |name| worker(&redis, name, "token", limits, Priority::Worker).with_period(Duration::from_secs(600));
+    let (busy, idle) = (budget("n1"), budget("n2"));
+    for _ in 0..20 {
+        assert_eq!(busy.take("daily").await, Allowance::Sent);
+    }
+    let interface = Arc::new(SharedLimit::new("daily", idle.clone()));
+    interface.keep_registered();
+    let mut connection = redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let deadline = Instant::now() + TIMEOUT;
+    let mut num_members = 1;
+    while num_members < 2 {
+        assert!(Instant::now() < deadline, "the idle worker registers");
+        let keys: Vec<String> = redis::cmd("KEYS").arg("*:members").query_async(&mut connection).await.unwrap();
+        num_members = redis::cmd("ZCARD").arg(&keys).query_async(&mut connection).await.unwrap();
+    }
+    // After this time the answer to the first registration would be too old.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(busy.take("daily").await, Allowance::Sent);
+    redis.kill();
+    let (of_busy, of_idle) = (sent_at_once(&busy).await, sent_at_once(&idle).await);
+    assert_eq!(of_busy, 39, "half of what was left");
+    assert!((39..=40).contains(&of_idle), "{of_idle}: half of what was left when it asked last");
+}
+
 #[tokio::test]
 async fn the_count_of_the_day_survives_a_worker() {
     let redis = PrivateRedis::start();
@@ -159,15 +221,8 @@ async fn a_backfill_takes_what_workers_leave() {
     let redis = PrivateRedis::start();
     let of = |name: &str, priority| worker(&redis, name, "token", limits(LIMIT, 0), priority);
     let (backfill, worker) = (of("backfill", Priority::Background), of("n1", Priority::Worker));
-    let sent = async |budget: &Budget| {
-        let mut count = 0;
-        while budget.take("daily").await == Allowance::Sent {
-            count += 1;
-        }
-        count
-    };
-    assert_eq!(sent(&backfill).await, 90, "a tenth is left to the workers");
-    assert_eq!(sent(&worker).await, 10, "the worker waits now");
+    assert_eq!(sent_at_once(&backfill).await, 90, "a tenth is left to the workers");
+    assert_eq!(sent_at_once(&worker).await, 10, "the worker waits now");
     let Allowance::NotBefore(time) = backfill.take("daily").await else { panic!("it waits, too") };
     assert!(time > Instant::now());
 }

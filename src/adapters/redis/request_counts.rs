@@ -21,7 +21,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// How long Redis is not asked after a failure, so that not every request waits for the timeout.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a worker counts as a member after its last question. Workers ask every 15 s at least.
+/// How long a worker counts as a member after its last question. Workers ask every second, also while they send nothing.
 const MEMBER_MS: u64 = 45_000;
 
 /// How long a worker that waits for its turn precedes requests of a backfill.
@@ -168,37 +168,41 @@ impl RequestCounts {
         self.answer(question, false).await
     }
 
+    /// A connection that broke while nobody used it is no outage: the question is asked once more on a new one. If the
+    /// first one was counted all the same, the group sends one request less.
     async fn answer(&self, question: &Question<'_>, takes: bool) -> Result<Answer, CountsError> {
+        let (connection, is_new) = self.connection().await?;
+        let error = match self.ask(connection, question, takes).await {
+            Err(error) if !is_new && !error.is_timeout() => error,
+            answer => return self.judged(answer).await,
+        };
+        tracing::debug!(%error, server = %self.server, "connection to Redis is broken, will connect again");
+        self.state.lock().await.connection = None;
+        let (connection, _) = self.connection().await?;
+        let answer = self.ask(connection, question, takes).await;
+        self.judged(answer).await
+    }
+
+    /// The connection, which carries several questions at once, and whether it is new.
+    async fn connection(&self) -> Result<(MultiplexedConnection, bool), CountsError> {
         let mut state = self.state.lock().await;
         if state.failed_at.is_some_and(|failed_at| failed_at.elapsed() < RETRY_AFTER) {
             return Err(CountsError::AskedJustNow);
         }
-        let connection = match state.connection.clone() {
-            Some(connection) => connection,
-            None => match self.server.connect(ANSWER).await {
-                Ok(connection) => state.connection.insert(connection).clone(),
-                Err(error) => return Err(self.failed(&mut state, &error)),
-            },
-        };
-        // The connection carries several questions at once.
-        drop(state);
-        let asked = tokio::time::timeout(ANSWER, self.ask(connection, question, takes)).await;
-        let error = match asked {
-            Ok(Ok([wait, num_sent, num_members])) => {
-                let count = |number: i64| u32::try_from(number).unwrap_or(0);
-                let verdict = match u64::try_from(wait) {
-                    Ok(0) => Verdict::Taken,
-                    Ok(wait) => Verdict::Wait(Duration::from_millis(wait)),
-                    Err(_negative) => Verdict::DayIsFull,
-                };
-                return Ok(Answer { verdict, num_sent: count(num_sent), num_members: count(num_members).max(1) });
-            }
-            Ok(Err(error)) => ConnectError::from(error),
-            Err(_elapsed) => {
-                ConnectError::from(redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))
-            }
-        };
-        Err(self.failed(&mut *self.state.lock().await, &error))
+        if let Some(connection) = state.connection.clone() {
+            return Ok((connection, false));
+        }
+        match self.server.connect(ANSWER).await {
+            Ok(connection) => Ok((state.connection.insert(connection).clone(), true)),
+            Err(error) => Err(self.failed(&mut state, &error)),
+        }
+    }
+
+    async fn judged(&self, answer: Result<Answer, redis::RedisError>) -> Result<Answer, CountsError> {
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.failed(&mut *self.state.lock().await, &ConnectError::from(error))),
+        }
     }
 
     async fn ask(
@@ -206,7 +210,7 @@ impl RequestCounts {
         mut connection: MultiplexedConnection,
         question: &Question<'_>,
         takes: bool,
-    ) -> Result<[i64; 3], redis::RedisError> {
+    ) -> Result<Answer, redis::RedisError> {
         let Question { account, interface, per_minute, per_day, window, day } = question;
         let key = |what: &str| format!("{PREFIX}:{{{account}:{interface}}}:{what}");
         let mut script = redis::cmd("EVAL");
@@ -218,7 +222,16 @@ impl RequestCounts {
             .arg(MEMBER_MS)
             .arg(PRECEDENCE_MS)
             .arg(u8::from(takes));
-        script.query_async(&mut connection).await
+        let asked = tokio::time::timeout(ANSWER, script.query_async::<[i64; 3]>(&mut connection)).await;
+        let [wait, num_sent, num_members] =
+            asked.unwrap_or_else(|_elapsed| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))?;
+        let count = |number: i64| u32::try_from(number).unwrap_or(0);
+        let verdict = match u64::try_from(wait) {
+            Ok(0) => Verdict::Taken,
+            Ok(wait) => Verdict::Wait(Duration::from_millis(wait)),
+            Err(_negative) => Verdict::DayIsFull,
+        };
+        Ok(Answer { verdict, num_sent: count(num_sent), num_members: count(num_members).max(1) })
     }
 
     fn failed(&self, state: &mut State, error: &ConnectError) -> CountsError {

@@ -162,6 +162,7 @@ impl Budget {
             return refusal;
         }
         if let Some(counts) = self.shared_counts() {
+            let asked = Instant::now();
             let answer = counts.take(&self.question(interface)).await;
             let mut spent = lock(&self.counts);
             let spent = spent.entry(interface).or_default();
@@ -175,7 +176,7 @@ impl Budget {
                     }
                 }
                 Err(error) => {
-                    if spent.share.failed(spent.num_sent(), self.limits.per_minute, Instant::now()) {
+                    if spent.share.failed(spent.num_sent(), self.limits.per_minute, asked) {
                         tracing::warn!(account = %self.key, interface, %error, "the counts of requests are not shared now");
                     }
                 }

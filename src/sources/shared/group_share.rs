@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The oldest answer from which the free part of the window is taken. Later the others may have used it.
+/// The oldest answer from which the free part of the window is taken. Later the others may have used it. Answers come
+/// every second.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// What is known of the group.
@@ -47,9 +48,9 @@ impl GroupShare {
         }
     }
 
-    /// The counts did not answer. `num_own` requests of this worker are in the window. Returns whether this begins an
-    /// outage.
-    pub fn failed(&mut self, num_own: u32, per_minute: u32, now: Instant) -> bool {
+    /// The counts did not answer a question that was asked at `asked`. `num_own` requests of this worker are in the
+    /// window. Returns whether this begins an outage.
+    pub fn failed(&mut self, num_own: u32, per_minute: u32, asked: Instant) -> bool {
         if let Some(outage) = &mut self.outage {
             // A second outage within a minute of the first: nobody knows what was sent between them.
             outage.until = None;
@@ -57,9 +58,9 @@ impl GroupShare {
         }
         // Nothing is known of a group that never answered. This worker then has the whole limit.
         let Some((num_sent, num_members, at)) = self.last else { return false };
-        let is_fresh = now.duration_since(at) <= FRESH;
+        let is_fresh = asked.duration_since(at) <= FRESH;
         let free = if is_fresh { per_minute.saturating_sub(num_sent) / num_members.max(1) } else { 0 };
-        self.outage = Some(Outage { since: now, until: None, base: num_own.saturating_add(free), num_members });
+        self.outage = Some(Outage { since: asked, until: None, base: num_own.saturating_add(free), num_members });
         true
     }
 

@@ -16,8 +16,9 @@ const MIN_BLOCK: Duration = Duration::from_secs(60);
 /// The longest block. After it, one request tests whether the limit of a day was raised.
 const MAX_BLOCK: Duration = Duration::from_secs(1_800);
 
-/// Interval of the registration with the group. A worker that has not asked for 45 s is no member.
-const REGISTRATION: Duration = Duration::from_secs(15);
+/// Interval of the registration with the group. What the group leaves to a worker while the common counts are lost comes
+/// from the last answer, so that must be young, also in a worker that sends nothing.
+const REGISTRATION: Duration = Duration::from_secs(1);
 
 /// The limits of one interface. A vendor that counts its interfaces separately refuses each with its own words.
 #[derive(Debug)]
@@ -75,8 +76,8 @@ impl InterfaceLimit {
         }
     }
 
-    /// Registers this worker with its group from time to time, also while it sends nothing: each must know how many use
-    /// the interface when their common counts are lost. Ends with the interface.
+    /// Registers this worker with its group every second, also while it sends nothing: each must know how many use the
+    /// interface, and what is left of it, when their common counts are lost. Ends with the interface.
     pub fn keep_registered(self: &Arc<Self>) {
         if !self.budget.is_shared() {
             return;
