@@ -9,9 +9,9 @@ use tokio::time::Instant;
 /// Detects a stalled consumer. A consumer can stall permanently although its partitions hold more records (rust-rdkafka
 /// issue 638).
 ///
-/// The check is due after a silence of `limit`. A record may arrive at the moment of the check, after a long time without
-/// any, or become readable when a transaction ends. So a second check confirms the first one. Each rebuild without a new record doubles the required silence: one
-/// that does not help must not be repeated every minute.
+/// The check is due after a silence of `limit`. A record may arrive at the moment of the check, after a long time
+/// without any, or become readable when a transaction ends. So a second check confirms the first one. Each rebuild
+/// without a new record doubles the required silence: one that does not help must not be repeated every minute.
 #[derive(Debug)]
 pub struct Watchdog {
     limit: Duration,

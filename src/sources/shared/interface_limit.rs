@@ -1,4 +1,4 @@
-// Upstream: rate_limiter
+// Upstream: rate_limiter, tests::it
 // Downstream: actors, budget
 // Role: The limits of one interface of a vendor: the requests that are allowed, and the vendor's last refusal.
 
