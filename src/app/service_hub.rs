@@ -30,7 +30,7 @@ use crate::adapters::redis::request_counts::Priority;
 use crate::adapters::sqlite::store::SqliteStore;
 use crate::app::config_reader::{ConfigPlace, ConfigReader, NothingToReload};
 use crate::app::server_probes;
-use crate::app::services::{ServiceError, Services, build_sources};
+use crate::app::services::{ServiceError, Services, build_sources, build_tool_sources};
 use crate::config::{Loaded, Settings};
 use crate::observability::http::{Answers, StoreCheck, StoreQuestion};
 use crate::observability::metrics::Exposition;
@@ -158,7 +158,7 @@ impl ServiceHub {
 
     /// The configured sources, for a command-line tool.
     pub fn market_sources(settings: &Settings) -> Result<Arc<dyn MarketSources>, ServiceError> {
-        build_sources(settings, &QuotaState::default())
+        build_tool_sources(settings)
     }
 
     /// Builds the adapters of a worker that stores its data and the stock list in the SQLite file `database`, and its
@@ -166,7 +166,8 @@ impl ServiceHub {
     /// ignored.
     pub async fn embedded(settings: &Settings, database: &Path) -> Result<EmbeddedServices, ServiceError> {
         let node_id = &settings.worker.node_id;
-        let sources = Self::market_sources(settings)?;
+        // Without Redis there are no common counts.
+        let sources = build_sources(settings, &QuotaState::default())?;
         let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
         let store = Arc::new(SqliteStore::open(database).await.map_err(ServiceError::of("database"))?);
         let heartbeats = Arc::new(MemoryHeartbeats::default());

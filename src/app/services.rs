@@ -60,8 +60,7 @@ impl Services {
     /// whose come first.
     pub(super) fn build(settings: &Settings, priority: Priority) -> Result<Self, ServiceError> {
         let quotas = Arc::new(QuotaState::default());
-        // Two processes may have the same `worker.node_id`.
-        let member: Arc<str> = format!("{}-{}", settings.worker.node_id, random_uuid().simple()).into();
+        let member = member_of_counts(settings);
         quotas.share(RequestCounts::new(&settings.redis, &member, priority));
         let sources = build_sources(settings, &quotas)?;
         let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
@@ -166,6 +165,19 @@ fn build_stores(settings: &Settings) -> StoreSet {
         ticks: Arc::new(ClickHouseTicks::new(section)),
         reports: Arc::new(ClickHouseReports::new(section)),
     }
+}
+
+/// The name of this process in the common counts of requests. Two processes may have the same `worker.node_id`.
+fn member_of_counts(settings: &Settings) -> Arc<str> {
+    format!("{}-{}", settings.worker.node_id, random_uuid().simple()).into()
+}
+
+/// The configured sources of a command-line tool. Its requests are counted together with those of the workers, which
+/// come first.
+pub(super) fn build_tool_sources(settings: &Settings) -> Result<Arc<dyn MarketSources>, ServiceError> {
+    let quotas = QuotaState::default();
+    quotas.share(RequestCounts::new(&settings.redis, &member_of_counts(settings), Priority::Background));
+    build_sources(settings, &quotas)
 }
 
 /// The configured sources. `quotas` contains the request counts so far.

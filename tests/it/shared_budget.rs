@@ -190,8 +190,8 @@ async fn a_worker_that_sent_nothing_goes_on_without_redis() {
         let keys: Vec<String> = redis::cmd("KEYS").arg("*:members").query_async(&mut connection).await.unwrap();
         num_members = redis::cmd("ZCARD").arg(&keys).query_async(&mut connection).await.unwrap();
     }
-    // After this time the answer to the first registration would be too old.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // After this time the answer to the first registration is too old.
+    tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(busy.take("daily").await, Allowance::Sent);
     redis.kill();
     let (of_busy, of_idle) = (sent_at_once(&busy).await, sent_at_once(&idle).await);

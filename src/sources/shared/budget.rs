@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::adapters::redis::request_counts::{Answer, Question, RequestCounts, Verdict};
+use crate::adapters::redis::request_counts::{Answer, CountsError, Question, RequestCounts, Verdict};
 use crate::config::{RequestLimits, SourceName};
 use crate::sources::shared::group_share::GroupShare;
 
@@ -164,22 +164,10 @@ impl Budget {
         if let Some(counts) = self.shared_counts() {
             let asked = Instant::now();
             let answer = counts.take(&self.question(interface)).await;
-            let mut spent = lock(&self.counts);
-            let spent = spent.entry(interface).or_default();
-            match answer {
-                Ok(Answer { verdict, num_sent, num_members }) => {
-                    spent.share.answered(num_sent, num_members, Instant::now());
-                    match verdict {
-                        Verdict::Taken => {}
-                        Verdict::Wait(wait) => return Allowance::NotBefore(Instant::now() + wait),
-                        Verdict::DayIsFull => return Allowance::DayIsFull(until_midnight()),
-                    }
-                }
-                Err(error) => {
-                    if spent.share.failed(spent.num_sent(), self.limits.per_minute, asked) {
-                        tracing::warn!(account = %self.key, interface, %error, "the counts of requests are not shared now");
-                    }
-                }
+            match self.heed(interface, asked, answer) {
+                Some(Verdict::Wait(wait)) => return Allowance::NotBefore(Instant::now() + wait),
+                Some(Verdict::DayIsFull) => return Allowance::DayIsFull(until_midnight()),
+                Some(Verdict::Taken) | None => {}
             }
         }
         // The share of an outage may be smaller than the whole.
@@ -193,10 +181,28 @@ impl Budget {
     /// Tells the group that this worker uses the interface, and asks how many do.
     pub async fn register(&self, interface: &'static str) {
         let Some(counts) = self.shared_counts() else { return };
+        let asked = Instant::now();
         let answer = counts.look(&self.question(interface)).await;
-        if let Ok(Answer { num_sent, num_members, .. }) = answer {
-            let mut spent = lock(&self.counts);
-            spent.entry(interface).or_default().share.answered(num_sent, num_members, Instant::now());
+        self.heed(interface, asked, answer);
+    }
+
+    /// Remembers what the group answered to a question asked at `asked`, or that the common counts are lost.
+    fn heed(&self, interface: &'static str, asked: Instant, answer: Result<Answer, CountsError>) -> Option<Verdict> {
+        let mut counts = lock(&self.counts);
+        let num_known = counts.values().filter_map(|spent| spent.share.num_members()).max();
+        let spent = counts.entry(interface).or_default();
+        match answer {
+            Ok(Answer { verdict, num_sent, num_members }) => {
+                spent.share.answered(num_sent, num_members, Instant::now());
+                Some(verdict)
+            }
+            Err(error) => {
+                spent.forget(asked, shanghai_clock::today(), self.minute);
+                if spent.share.failed(spent.num_sent(), self.limits.per_minute, asked, num_known) {
+                    tracing::warn!(account = %self.key, interface, %error, "the counts of requests are not shared now");
+                }
+                None
+            }
         }
     }
 

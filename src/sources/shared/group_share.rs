@@ -18,8 +18,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The oldest answer from which the free part of the window is taken. Later the others may have used it. Answers come
-/// every second.
-const FRESH: Duration = Duration::from_secs(2);
+/// every second; on a busy machine a few of them may be late.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// What is known of the group.
 #[derive(Debug, Default)]
@@ -49,19 +49,32 @@ impl GroupShare {
     }
 
     /// The counts did not answer a question that was asked at `asked`. `num_own` requests of this worker are in the
-    /// window. Returns whether this begins an outage.
-    pub fn failed(&mut self, num_own: u32, per_minute: u32, asked: Instant) -> bool {
+    /// window. `num_known` members use another interface of the account, if that is known. Returns whether this begins
+    /// an outage.
+    pub fn failed(&mut self, num_own: u32, per_minute: u32, asked: Instant, num_known: Option<u32>) -> bool {
         if let Some(outage) = &mut self.outage {
             // A second outage within a minute of the first: nobody knows what was sent between them.
             outage.until = None;
             return false;
         }
-        // Nothing is known of a group that never answered. This worker then has the whole limit.
-        let Some((num_sent, num_members, at)) = self.last else { return false };
-        let is_fresh = asked.duration_since(at) <= FRESH;
-        let free = if is_fresh { per_minute.saturating_sub(num_sent) / num_members.max(1) } else { 0 };
-        self.outage = Some(Outage { since: asked, until: None, base: num_own.saturating_add(free), num_members });
+        let (base, num_members) = match (self.last, num_known) {
+            (Some((num_sent, num_members, at)), _) => {
+                let is_fresh = asked.duration_since(at) <= FRESH;
+                let free = if is_fresh { per_minute.saturating_sub(num_sent) / num_members.max(1) } else { 0 };
+                (num_own.saturating_add(free), num_members)
+            }
+            // The first request to this interface: what the others sent is not known, how many they are is.
+            (None, Some(num_members)) => ((per_minute / num_members.max(1)).max(1), num_members),
+            // Nothing is known of a group that never answered. This worker then has the whole limit.
+            (None, None) => return false,
+        };
+        self.outage = Some(Outage { since: asked, until: None, base, num_members });
         true
+    }
+
+    /// The members that use the interface, by the last answer.
+    pub fn num_members(&self) -> Option<u32> {
+        self.last.map(|(_, num_members, _)| num_members)
     }
 
     /// The number of requests that this worker may have in the window.
@@ -93,8 +106,8 @@ mod tests {
     fn lost(num_own: u32, num_sent: u32, num_members: u32) -> (GroupShare, Instant) {
         let (mut share, now) = (GroupShare::default(), Instant::now());
         share.answered(num_sent, num_members, now);
-        assert!(share.failed(num_own, 500, now));
-        assert!(!share.failed(num_own, 500, now), "one outage");
+        assert!(share.failed(num_own, 500, now, None));
+        assert!(!share.failed(num_own, 500, now, None), "one outage");
         (share, now)
     }
 
@@ -131,8 +144,8 @@ mod tests {
     fn an_old_answer_leaves_nothing_that_was_free() {
         let (mut share, now) = (GroupShare::default(), Instant::now());
         share.answered(100, 2, now);
-        let later = now + Duration::from_secs(3);
-        assert!(share.failed(30, 500, later));
+        let later = now + Duration::from_secs(6);
+        assert!(share.failed(30, 500, later, None));
         assert_eq!(share.limit(500, later, MINUTE), 30);
     }
 
@@ -145,13 +158,21 @@ mod tests {
         share.answered(300, 4, at(50));
         assert_eq!(share.limit(500, at(99), MINUTE), 110);
         assert_eq!(share.limit(500, at(100), MINUTE), 500, "all requests are counted again");
-        assert!(share.failed(10, 500, at(110)), "a new outage");
+        assert!(share.failed(10, 500, at(110), None), "a new outage");
+    }
+
+    #[test]
+    fn a_new_interface_has_the_share_of_known_members() {
+        let (mut share, now) = (GroupShare::default(), Instant::now());
+        assert!(share.failed(0, 500, now, Some(4)));
+        let limits = [0, 90, 130].map(|second| share.limit(500, now + Duration::from_secs(second), MINUTE));
+        assert_eq!(limits, [125; 3]);
     }
 
     #[test]
     fn a_group_that_never_answered_limits_nothing() {
         let mut share = GroupShare::default();
-        assert!(!share.failed(10, 500, Instant::now()));
+        assert!(!share.failed(10, 500, Instant::now(), None));
         assert_eq!(share.limit(500, Instant::now(), MINUTE), 500);
     }
 }

@@ -1,6 +1,6 @@
 // Upstream: source
 // Downstream: actors, interface, kit, sources::shared, table
-// Role: Tushare's interface `adj_factor`: factors of one security, or of all securities on one day. Pure.
+// Role: Tushare's interface `adj_factor`: factors of some securities, or of all securities on one day. Pure.
 
 //! One row per trading day, newest first (Tushare documentation).
 
@@ -12,10 +12,10 @@ use super::interface::{self, Interface};
 use super::table::{self, AnswerError, Page, Table};
 use crate::sources::shared::cells;
 
-/// Factors of one security in a range of days.
-pub struct AdjFactor {
-    /// The security.
-    pub code: Code,
+/// Factors of some securities in a range of days.
+pub struct AdjFactor<'a> {
+    /// The securities.
+    pub codes: &'a [Code],
     /// The range; both ends are included.
     pub range: DateRange,
 }
@@ -26,44 +26,25 @@ pub struct AdjFactorOfAll {
     pub day: NaiveDate,
 }
 
-/// Factors of several securities in a range of days.
-pub struct AdjFactorOfSeveral<'a> {
-    /// The securities.
-    pub codes: &'a [Code],
-    /// The range; both ends are included.
-    pub range: DateRange,
-}
-
 const COLUMNS: [&str; 3] = ["ts_code", "trade_date", "adj_factor"];
 
-impl Interface for AdjFactor {
-    type Row = FetchedFactor;
+impl Interface for AdjFactor<'_> {
+    type Row = (Code, FetchedFactor);
     const NAME: &'static str = "adj_factor";
     const COLUMNS: &'static [&'static str] = &COLUMNS;
     const PAGE_ROWS: usize = 6_000;
-
-    fn params(&self) -> Map<String, Value> {
-        interface::codes_and_days(&[self.code], self.range)
-    }
-
-    fn parse(&self, body: &str) -> Result<Page<FetchedFactor>, AnswerError> {
-        let Page { rows, has_more } = parse(body, &[self.code])?;
-        Ok(Page { rows: rows.into_iter().map(|(_, factor)| factor).collect(), has_more })
-    }
-}
-
-impl Interface for AdjFactorOfSeveral<'_> {
-    type Row = (Code, FetchedFactor);
-    const NAME: &'static str = AdjFactor::NAME;
-    const COLUMNS: &'static [&'static str] = &COLUMNS;
-    const PAGE_ROWS: usize = AdjFactor::PAGE_ROWS;
 
     fn params(&self) -> Map<String, Value> {
         interface::codes_and_days(self.codes, self.range)
     }
 
     fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError> {
-        parse(body, self.codes)
+        let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
+        let factors = rows.iter().enumerate().map(|(number, row)| {
+            let [ts_code, ..] = *row;
+            Ok((interface::code_among(ts_code, self.codes, number, body)?, factor(row)))
+        });
+        Ok(Page { rows: factors.collect::<Result<_, _>>()?, has_more })
     }
 }
 
@@ -86,15 +67,6 @@ impl Interface for AdjFactorOfAll {
         });
         Ok(Page { rows: factors.collect(), has_more })
     }
-}
-
-fn parse(body: &str, codes: &[Code]) -> Result<Page<(Code, FetchedFactor)>, AnswerError> {
-    let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
-    let factors = rows.iter().enumerate().map(|(number, row)| {
-        let [ts_code, ..] = *row;
-        Ok((interface::code_among(ts_code, codes, number, body)?, factor(row)))
-    });
-    Ok(Page { rows: factors.collect::<Result<_, _>>()?, has_more })
 }
 
 fn factor([_, trade_date, adj_factor]: &[&str; COLUMNS.len()]) -> FetchedFactor {
@@ -125,14 +97,14 @@ mod tests {
     #[test]
     fn reads_exact_factors_and_rejects_other_securities() {
         let call = AdjFactor {
-            code: "000001.SZ".parse().unwrap(),
+            codes: &["000001.SZ".parse().unwrap()],
             range: DateRange { start: "2018-07-17".parse().unwrap(), end: "2018-07-18".parse().unwrap() },
         };
         let body = r#"{"code":0,"data":{"fields":["ts_code","trade_date","adj_factor"],
             "items":[["000001.SZ","20180718",108.031],["000001.SZ","20180717",null]]}}"#;
         let rows = call.parse(body).unwrap().rows;
-        assert_eq!(rows[0].factor, Field::Value("108.031".parse().unwrap()));
-        assert_eq!(rows[1].factor, Field::Missing);
+        assert_eq!(rows[0].1.factor, Field::Value("108.031".parse().unwrap()));
+        assert_eq!(rows[1].1.factor, Field::Missing);
         let error = call.parse(&body.replace(r#""000001.SZ","20180717""#, r#""600000.SH","20180717""#)).unwrap_err();
         assert!(error.to_string().contains("row 1 is of"), "{error}");
     }
@@ -140,7 +112,7 @@ mod tests {
     #[test]
     fn mutated_answers_give_rows_or_error() {
         let call = AdjFactor {
-            code: "000001.SZ".parse().unwrap(),
+            codes: &["000001.SZ".parse().unwrap()],
             range: DateRange { start: "2018-07-17".parse().unwrap(), end: "2018-07-18".parse().unwrap() },
         };
         let body = r#"{"code":0,"msg":"","data":{"fields":["ts_code","trade_date","adj_factor"],

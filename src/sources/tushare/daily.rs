@@ -1,6 +1,6 @@
 // Upstream: daily_tests, source
 // Downstream: actors, interface, sources::shared, table
-// Role: Parses Tushare's answers to `daily`: bars of one security, or of all securities on one day. Pure.
+// Role: Parses Tushare's answers to `daily`: bars of some securities, or of all securities on one day. Pure.
 
 //! Unadjusted daily bars, newest first. They already have Ginkgo's units: lots of 100 shares and thousand yuan.
 
@@ -14,10 +14,10 @@ use super::table::{self, AnswerError, Page, Table};
 use crate::sources::shared::cells;
 use crate::sources::shared::day_note::day_note;
 
-/// Bars of one security in a range of days.
-pub struct Daily {
-    /// The security.
-    pub code: Code,
+/// Bars of some securities in a range of days.
+pub struct Daily<'a> {
+    /// The securities.
+    pub codes: &'a [Code],
     /// The range; both ends are included.
     pub range: DateRange,
 }
@@ -28,34 +28,11 @@ pub struct DailyOfAll {
     pub day: NaiveDate,
 }
 
-/// Bars of several securities in a range of days.
-pub struct DailyOfSeveral<'a> {
-    /// The securities.
-    pub codes: &'a [Code],
-    /// The range; both ends are included.
-    pub range: DateRange,
-}
-
-impl Interface for DailyOfSeveral<'_> {
+impl Interface for DailyOfAll {
     type Row = (Code, NotedRow);
     const NAME: &'static str = Daily::NAME;
     const COLUMNS: &'static [&'static str] = &COLUMNS;
     const PAGE_ROWS: usize = Daily::PAGE_ROWS;
-
-    fn params(&self) -> Map<String, Value> {
-        interface::codes_and_days(self.codes, self.range)
-    }
-
-    fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError> {
-        parse(body, self.codes)
-    }
-}
-
-impl Interface for DailyOfAll {
-    type Row = (Code, NotedRow);
-    const NAME: &'static str = "daily";
-    const COLUMNS: &'static [&'static str] = &COLUMNS;
-    const PAGE_ROWS: usize = 6_000;
 
     fn params(&self) -> Map<String, Value> {
         interface::params(json!({"trade_date": self.day.format("%Y%m%d").to_string()}))
@@ -72,34 +49,28 @@ impl Interface for DailyOfAll {
     }
 }
 
-impl Interface for Daily {
-    type Row = NotedRow;
+impl Interface for Daily<'_> {
+    type Row = (Code, NotedRow);
     const NAME: &'static str = "daily";
     const COLUMNS: &'static [&'static str] = &COLUMNS;
     const PAGE_ROWS: usize = 6_000;
 
     fn params(&self) -> Map<String, Value> {
-        interface::codes_and_days(&[self.code], self.range)
+        interface::codes_and_days(self.codes, self.range)
     }
 
-    fn parse(&self, body: &str) -> Result<Page<NotedRow>, AnswerError> {
-        let Page { rows, has_more } = parse(body, &[self.code])?;
-        Ok(Page { rows: rows.into_iter().map(|(_, row)| row).collect(), has_more })
+    fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError> {
+        let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
+        let bars = rows.iter().enumerate().map(|(number, cells)| {
+            let [ts_code, ..] = *cells;
+            Ok((interface::code_among(ts_code, self.codes, number, body)?, row(cells)))
+        });
+        Ok(Page { rows: bars.collect::<Result<_, _>>()?, has_more })
     }
 }
 
 /// The request names the columns, so that a new default column changes nothing.
 const COLUMNS: [&str; 9] = ["ts_code", "trade_date", "open", "high", "low", "close", "vol", "amount", "pre_close"];
-
-/// Parses the body of an answer about `codes`.
-pub fn parse(body: &str, codes: &[Code]) -> Result<Page<(Code, NotedRow)>, AnswerError> {
-    let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
-    let bars = rows.iter().enumerate().map(|(number, cells)| {
-        let [ts_code, ..] = *cells;
-        Ok((interface::code_among(ts_code, codes, number, body)?, row(cells)))
-    });
-    Ok(Page { rows: bars.collect::<Result<_, _>>()?, has_more })
-}
 
 /// Converts a row. `pre_close` is the exchange's reference price: the previous close, adjusted for ex-rights.
 fn row([_, trade_date, open, high, low, close, vol, amount, pre_close]: &[&str; COLUMNS.len()]) -> NotedRow {

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
-use super::daily::{Daily, DailyOfSeveral};
+use super::daily::Daily;
 use super::interface::Interface;
 use super::table::{AnswerError, Page};
 
@@ -18,9 +18,9 @@ const SAMPLE: &str = r#"{"request_id":"0ac5e4bd-0b5e-11f0-9e5f-00163e0a8a4d","co
 const FIELDS: &str = r#"["ts_code","trade_date","open","high","low","close","vol","amount","pre_close"]"#;
 
 /// Parses an answer about one security.
-fn parse(body: &str, code: Code) -> Result<Page<NotedRow>, AnswerError> {
+fn parse(body: &str, code: Code) -> Result<Page<(Code, NotedRow)>, AnswerError> {
     let day = "2024-01-02".parse().unwrap();
-    Daily { code, range: DateRange { start: day, end: day } }.parse(body)
+    Daily { codes: &[code], range: DateRange { start: day, end: day } }.parse(body)
 }
 
 fn code() -> Code {
@@ -36,7 +36,7 @@ fn answer(fields: &str, items: &str) -> String {
 }
 
 fn read(items: &str) -> Vec<FetchedBar> {
-    parse(&answer(FIELDS, items), code()).unwrap().rows.into_iter().filter_map(|(bar, _)| bar).collect()
+    parse(&answer(FIELDS, items), code()).unwrap().rows.into_iter().filter_map(|(_, (bar, _))| bar).collect()
 }
 
 fn refusal(body: &str) -> String {
@@ -57,7 +57,7 @@ fn the_vendors_sample_is_read_digit_by_digit() {
         volume: value("525152.77"),
         amount: value("460697.377"),
     };
-    let (bar, note) = page.rows[0].clone();
+    let (_, (bar, note)) = page.rows[0].clone();
     assert_eq!(bar, Some(expected));
     let day = NaiveDate::from_ymd_opt(2018, 7, 18).unwrap();
     let reference = Some(Price::fen(872));
@@ -204,7 +204,7 @@ proptest! {
 fn a_call_names_several_securities_and_takes_no_others() {
     let codes: Vec<Code> = ["000001.SZ", "600000.SH"].map(|code| code.parse().unwrap()).to_vec();
     let range = DateRange { start: "2018-07-17".parse().unwrap(), end: "2018-07-18".parse().unwrap() };
-    let call = DailyOfSeveral { codes: &codes, range };
+    let call = Daily { codes: &codes, range };
     assert_eq!(call.params()["ts_code"], "000001.SZ,600000.SH");
     assert_eq!((&call.params()["start_date"], &call.params()["end_date"]), (&"20180717".into(), &"20180718".into()));
     let items = r#"["600000.SH","20180718",9,9.1,8.9,9,100,90,9],["000001.SZ","20180718",8.75,8.85,8.69,8.7,5,4,8.72]"#;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actors::domain::reference_list::FetchedFormer;
-use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, Frequency, SourceId};
+use actors::domain::{Code, DateRange, FetchedBar, FetchedFactor, FetchedStock, FetchedTradeDay, SourceId};
 use actors::ports::{
     Abilities, BarRequest, DataKind, InterfaceFigures, MarketSource, NotedBars, NotedBarsByCode, SourceError,
     SourceErrorKind,
@@ -18,8 +18,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::adj_factor::{AdjFactor, AdjFactorOfAll, AdjFactorOfSeveral};
-use super::daily::{Daily, DailyOfAll, DailyOfSeveral};
+use super::adj_factor::{AdjFactor, AdjFactorOfAll};
+use super::daily::{Daily, DailyOfAll};
 use super::error_text;
 use super::interface::Interface;
 use super::stk_mins::StkMins;
@@ -82,8 +82,7 @@ impl TushareSource {
         let (Ok(code), Ok(day)) = (code, day) else {
             return Err(SourceErrorKind::BadRequest(format!("{PROBED_CODE} on {PROBED_DAY}")));
         };
-        let request = BarRequest { code, frequency: Frequency::Day, range: DateRange { start: day, end: day } };
-        let call = Daily { code: request.code, range: request.range };
+        let call = Daily { codes: &[code], range: DateRange { start: day, end: day } };
         match self.page(&call, 0).await {
             Ok(_) => Ok(Answer::of("the token is accepted")),
             Err(SourceErrorKind::RateLimited { message, .. }) => {
@@ -206,7 +205,10 @@ impl MarketSource for TushareSource {
         let (code, range) = (request.code, request.range);
         let about = format!(" {code} {} {range}", request.frequency);
         match request.frequency.minutes() {
-            None => Ok(self.rows(&Daily { code, range }, &about).await?.into_iter().collect()),
+            None => {
+                let bars = self.rows(&Daily { codes: &[code], range }, &about).await?;
+                Ok(bars.into_iter().map(|(_, row)| row).collect())
+            }
             Some(minutes) => {
                 let bars = self.rows(&StkMins { code, range, minutes }, &about).await?;
                 Ok(NotedBars { bars, ..NotedBars::default() })
@@ -237,7 +239,7 @@ impl MarketSource for TushareSource {
 
     async fn bars_of_several(&self, codes: &[Code], range: DateRange) -> Result<NotedBarsByCode, SourceError> {
         let about = format!(" for {} securities {range}", codes.len());
-        Ok(self.rows(&DailyOfSeveral { codes, range }, &about).await?.into_iter().collect())
+        Ok(self.rows(&Daily { codes, range }, &about).await?.into_iter().collect())
     }
 
     async fn suspensions(&self, code: Code, range: DateRange) -> Result<Option<Vec<NaiveDate>>, SourceError> {
@@ -252,7 +254,8 @@ impl MarketSource for TushareSource {
     }
 
     async fn factors(&self, code: Code, range: DateRange) -> Result<Vec<FetchedFactor>, SourceError> {
-        self.rows(&AdjFactor { code, range }, &format!(" {code} {range}")).await
+        let factors = self.rows(&AdjFactor { codes: &[code], range }, &format!(" {code} {range}")).await?;
+        Ok(factors.into_iter().map(|(_, factor)| factor).collect())
     }
 
     async fn day_factors(&self, day: NaiveDate) -> Result<Vec<(Code, FetchedFactor)>, SourceError> {
@@ -265,7 +268,7 @@ impl MarketSource for TushareSource {
         range: DateRange,
     ) -> Result<Vec<(Code, FetchedFactor)>, SourceError> {
         let about = format!(" for {} securities {range}", codes.len());
-        self.rows(&AdjFactorOfSeveral { codes, range }, &about).await
+        self.rows(&AdjFactor { codes, range }, &about).await
     }
 
     async fn stocks(&self) -> Result<Vec<FetchedStock>, SourceError> {
