@@ -3,7 +3,7 @@
 // Role: A client of the consumer group on the model of a broker, with the behaviour of librdkafka.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl GroupClients for SimulatedClients {
             phase: Phase::Out { has_asked: false },
             generation: 0,
             is_lost: false,
-            is_paused: false,
+            paused: BTreeSet::new(),
             event: None,
             next: BTreeMap::new(),
             last_read: 0,
@@ -103,7 +103,8 @@ struct State {
     /// The generation of the last assignment.
     generation: u64,
     is_lost: bool,
-    is_paused: bool,
+    /// The partitions that are paused. Like librdkafka it keeps them over assignments.
+    paused: BTreeSet<usize>,
     /// The rebalance for the next poll.
     event: Option<Polled>,
     /// The next offset to fetch, by partition; `None` until the committed one is known.
@@ -192,11 +193,11 @@ impl State {
 
     /// The next record of the partitions in turn.
     fn read(&mut self) -> Option<RawCommand> {
-        if self.phase != Phase::Assigned || self.is_paused || !self.broker.delivers(&self.member) {
+        if self.phase != Phase::Assigned || !self.broker.delivers(&self.member) {
             return None;
         }
         let (before, after): (Vec<usize>, Vec<usize>) = self.next.keys().partition(|number| **number <= self.last_read);
-        for number in after.into_iter().chain(before) {
+        for number in after.into_iter().chain(before).filter(|number| !self.paused.contains(number)) {
             let committed = || self.broker.committed(number).map_or(0, |commit| commit.offset);
             let from = self.next.get(&number).copied().flatten().unwrap_or_else(committed);
             self.next.insert(number, Some(from));
@@ -275,7 +276,7 @@ impl GroupClient for SimulatedClient {
         let mut state = self.state.borrow_mut();
         let start = |start: &StartAt| (start.key.1 as usize, start.is_beginning.then_some(0));
         state.next = starts.iter().map(start).collect();
-        (state.phase, state.is_paused) = (Phase::Assigned, false);
+        state.phase = Phase::Assigned;
         Ok(())
     }
 
@@ -295,7 +296,14 @@ impl GroupClient for SimulatedClient {
     }
 
     fn pause(&mut self, pause: bool) -> KafkaResult<()> {
-        self.state.borrow_mut().is_paused = pause;
+        let state = &mut *self.state.borrow_mut();
+        for number in state.next.keys() {
+            if pause {
+                state.paused.insert(*number)
+            } else {
+                state.paused.remove(number)
+            };
+        }
         Ok(())
     }
 

@@ -213,14 +213,14 @@ impl<C: GroupClients> ConsumerLoop<C> {
         let mut starts = LogStarts::find(client, keys).await;
         starts.breaks.drain(..).for_each(|reason| self.shared.report_break(reason));
         *lock(&self.shared.topic_ids) = std::mem::take(&mut starts.topic_ids);
-        if let Err(error) = client.assign(&starts.for_client(keys)) {
+        // A partition that was given up while it was paused is still paused when it comes back.
+        if let Err(error) = client.assign(&starts.for_client(keys)).and_then(|()| client.pause(false)) {
             tracing::error!(%error, "cannot take over the partitions of the assignment");
         }
         tracing::info!(partitions = names_of(keys, usize::MAX), "partitions assigned");
         let mut intake = lock(&self.shared.intake);
         keys.iter().for_each(|key| intake.assign(key.clone(), starts.of(key)));
         drop(intake);
-        // The client reads them at once.
         self.set_paused(false);
         self.figures.joined.store(true, Ordering::Release);
     }

@@ -176,6 +176,8 @@ impl Running {
             group_id: "group".to_owned(),
             command_topics: vec![TOPIC.to_owned()],
             commit_interval_ms: 100,
+            rebalance_drain_ms: 200,
+            session_timeout_ms: 8_000,
             max_unresolved,
             ..KafkaSection::default()
         };
@@ -235,6 +237,27 @@ async fn pauses_at_the_limit_and_resumes() {
     let resolved = std::cell::Cell::new(0);
     until("all records arrive", || {
         assert!(running.payloads().len() <= 8, "{} commands in hand", running.payloads().len());
+        resolved.set(resolved.get() + running.payloads().len());
+        running.resolve_all();
+        resolved.get() == 30
+    })
+    .await;
+    running.close().await;
+    assert_eq!(running.committed(), rdkafka::Offset::Offset(30));
+}
+
+#[actix_rt::test]
+async fn partitions_lost_while_paused_are_read_again() {
+    let mut running = Running::start(30, 8).await;
+    until("consumption is paused", || running.feed.shared.is_paused.load(std::sync::atomic::Ordering::Acquire)).await;
+    // None of the commands ends in time, so they come again.
+    let lost = running.payloads().len();
+    running.feed.events.send(FeedEvent::Rejoin).unwrap();
+    until("the first record comes again", || running.payloads().iter().filter(|payload| *payload == "0").count() == 2)
+        .await;
+    running.feed.deliveries.lock().unwrap().drain(..lost).for_each(drop);
+    let resolved = std::cell::Cell::new(0);
+    until("all records arrive", || {
         resolved.set(resolved.get() + running.payloads().len());
         running.resolve_all();
         resolved.get() == 30

@@ -31,7 +31,8 @@ pub trait GroupClient {
     /// Whether the group has taken the partitions away already: nothing of them can be committed any more.
     fn is_assignment_lost(&self) -> bool;
 
-    /// Pauses or resumes all partitions.
+    /// Pauses or resumes all partitions. One that is given up while it is paused stays so until it is resumed in another
+    /// assignment (librdkafka).
     fn pause(&mut self, pause: bool) -> KafkaResult<()>;
 
     /// Stores positions for the next commit in the background.
