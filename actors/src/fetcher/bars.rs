@@ -23,11 +23,16 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     if message.guard.is_lost() {
         return;
     }
-    let Some(plan) = plan else {
-        tracing::debug!(%code, "up to date, nothing to fetch");
-        return message.guard.done(TaskReport::default());
+    let begins_at_stored = message.mode == SyncMode::Incremental && message.range.start.is_none();
+    let plan = match plan {
+        Some(plan) if !begins_at_stored || parts.expects_rows_in(plan.range, settings).await => plan,
+        _ => {
+            tracing::debug!(%code, "up to date, nothing to fetch");
+            return message.guard.done(TaskReport::default());
+        }
     };
     let range = plan.range;
+    tracing::debug!(%code, frequency = ?message.frequency, %range, "bars requested");
     let kind = DataKind::of(message.frequency);
     let request = BarRequest { code, frequency: message.frequency, range };
     // An answer with minute bars is large, so its rows are reserved before the request.

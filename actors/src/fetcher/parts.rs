@@ -74,6 +74,12 @@ impl FetchParts {
         whole_days(range, &self.row_context.facts(settings).await.calendar)
     }
 
+    /// Whether an increment from the newest stored row on has a day to request. Days on which the exchanges are closed
+    /// have no rows.
+    pub(crate) async fn expects_rows_in(&self, range: DateRange, settings: &ActorSettings) -> bool {
+        self.row_context.facts(settings).await.calendar.expects_rows_in(range)
+    }
+
     /// What a task requests of a security in a range of days.
     pub(crate) async fn request_of(&self, code: Code, range: DateRange, settings: &ActorSettings) -> CodeRequest {
         let facts = self.row_context.facts(settings).await;
