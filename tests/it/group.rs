@@ -145,3 +145,34 @@ fn a_kill_and_a_join_repeat_no_call_whose_rows_are_stored() {
     scene.assert_exact(&codes);
     assert_asked_once(&scene, &codes, &stored);
 }
+
+#[test]
+fn a_dated_command_is_continued_after_a_kill() {
+    let (mut scene, codes) = scene_of_slow_work("continued", 100);
+    scene.set("fetch.whole_days_from_tasks", 0).set("fetch.max_codes_per_command", 100);
+    let days: Vec<_> = scene.source.rows(&codes[0]).iter().map(|row| row.date.format("%Y%m%d").to_string()).collect();
+    let mut first = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    let params = serde_json::json!({"codes": codes, "start_date": days[0], "end_date": days[9]});
+    scene.send(&[serde_json::json!({"command": "bar_snapshot", "params": params}).to_string().into_bytes()]);
+    wait_until("half of the rows are stored", TIMEOUT, || scene.database.count() >= 500);
+    let stored = complete(&scene, 10);
+    let mut connection = redis::Client::open(scene.redis_url.as_str()).unwrap().get_connection().unwrap();
+    let pattern = format!("heartbeat:{}.stored:*", scene.name);
+    wait_until("the stored tasks are noted", TIMEOUT, || {
+        let keys: Vec<String> = redis::cmd("KEYS").arg(&pattern).query(&mut connection).unwrap();
+        keys.len() >= stored.len()
+    });
+    first.kill();
+    assert_eq!(scene.committed().iter().sum::<i64>(), 0, "the command is not done");
+    let _again = scene.start("n1");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert_asked_once(&scene, &codes, &stored);
+
+    // The same command in another record asks again.
+    let before = requested(&scene, &codes);
+    scene.send(&[serde_json::json!({"command": "bar_snapshot", "params": params}).to_string().into_bytes()]);
+    scene.wait_until_committed();
+    assert_eq!(requested(&scene, &codes), before + 100);
+}
