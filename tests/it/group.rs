@@ -2,9 +2,11 @@
 // Downstream: kit, main_job
 // Role: Tests several workers in one group that join, leave and die during a run: the stored rows are exact.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use kit::scene::{Scene, TIMEOUT};
+use kit::tushare_data::{last_closed_day, last_trading_days};
 use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::wait_until;
 
@@ -97,4 +99,80 @@ fn large_command_is_split_across_workers() {
     assert_eq!(parts.len(), 41, "the command and forty parts of fifty codes each");
     assert!(parts.iter().all(|part| String::from_utf8_lossy(&part.value).contains("evening")), "all carry the id");
     drop(workers);
+}
+
+/// The codes of which the store has all bars that the vendor has.
+fn complete(scene: &Scene, num_days: usize) -> HashSet<String> {
+    let sql = format!("SELECT code FROM bar GROUP BY code HAVING count() = {num_days} ORDER BY code");
+    scene.database.query(&sql).lines().map(str::to_owned).collect()
+}
+
+fn requested(scene: &Scene, codes: &[String]) -> u64 {
+    codes.iter().map(|code| scene.source.requests_of(code)).sum()
+}
+
+/// Asserts that none of the stored codes was requested twice, and of the others only what was in progress at the kill:
+/// its tasks and those of a batch.
+fn assert_asked_once(scene: &Scene, codes: &[String], stored: &HashSet<String>) {
+    let twice: Vec<&String> = codes.iter().filter(|code| scene.source.requests_of(code) > 1).collect();
+    let repeated: Vec<&&String> = twice.iter().filter(|code| stored.contains(**code)).collect();
+    assert!(repeated.is_empty(), "{repeated:?} were requested again, although their rows were stored");
+    let num_more = requested(scene, codes) - codes.len() as u64;
+    assert!(num_more <= 4 + 40, "{num_more} calls more than codes, twice: {twice:?}");
+    println!("{num_more} calls more than {} codes, {} stored at the kill", codes.len(), stored.len());
+}
+
+#[test]
+fn a_kill_and_a_join_repeat_no_call_whose_rows_are_stored() {
+    let (mut scene, codes) = scene_of_slow_work("askedonce", 400);
+    // The vendor has the newest day, too: an increment asks again for a day of which there are no rows.
+    scene.source.append_day(last_trading_days(last_closed_day(), 1)[0]);
+    // A call for each code, so that repeated ones are counted.
+    scene.set("heartbeat.interval_ms", 200).set("fetch.whole_days_from_tasks", 0);
+    let _first = scene.start("n1");
+    let mut second = scene.start("n2");
+    scene.wait_for_status("n1", "running");
+    scene.wait_for_status("n2", "running");
+    scene.send_snapshots(&codes, "");
+    wait_until("both workers work", TIMEOUT, || {
+        stats(&scene, "n1", "bars_written") > 0 && stats(&scene, "n2", "bars_written") > 0
+    });
+    let stored = complete(&scene, 11);
+    second.kill();
+    let _third = scene.start("n3");
+    wait_until("the third worker works", TIMEOUT, || stats(&scene, "n3", "bars_written") > 0);
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert_asked_once(&scene, &codes, &stored);
+}
+
+#[test]
+fn a_dated_command_is_continued_after_a_kill() {
+    let (mut scene, codes) = scene_of_slow_work("continued", 100);
+    scene.set("fetch.whole_days_from_tasks", 0).set("fetch.max_codes_per_command", 100);
+    let days: Vec<_> = scene.source.rows(&codes[0]).iter().map(|row| row.date.format("%Y%m%d").to_string()).collect();
+    let mut first = scene.start("n1");
+    scene.wait_for_status("n1", "running");
+    let params = serde_json::json!({"codes": codes, "start_date": days[0], "end_date": days[9]});
+    scene.send(&[serde_json::json!({"command": "bar_snapshot", "params": params}).to_string().into_bytes()]);
+    wait_until("half of the rows are stored", TIMEOUT, || scene.database.count() >= 500);
+    let stored = complete(&scene, 10);
+    let mut connection = redis::Client::open(scene.redis_url.as_str()).unwrap().get_connection().unwrap();
+    let pattern = format!("heartbeat:{}.stored:*", scene.name);
+    wait_until("the stored tasks are noted", TIMEOUT, || {
+        let keys: Vec<String> = redis::cmd("KEYS").arg(&pattern).query(&mut connection).unwrap();
+        keys.len() >= stored.len()
+    });
+    first.kill();
+    assert_eq!(scene.committed().iter().sum::<i64>(), 0, "the command is not done");
+    let _again = scene.start("n1");
+    scene.wait_until_committed();
+    scene.assert_exact(&codes);
+    assert_asked_once(&scene, &codes, &stored);
+
+    // The same command in another record asks again.
+    let before = requested(&scene, &codes);
+    scene.send(&[serde_json::json!({"command": "bar_snapshot", "params": params}).to_string().into_bytes()]);
+    scene.wait_until_committed();
+    assert_eq!(requested(&scene, &codes), before + 100);
 }

@@ -228,13 +228,13 @@ impl CommandRouter {
                 continue;
             };
             let (assignment, span) = (command.delivery.assignment().clone(), command.span.clone());
-            let ids = command.ids.clone();
+            let (ids, record) = (command.ids.clone(), command.record.clone());
             let id = TaskId(self.fresh_id());
             let QueuedTask { work, subject, range, backfill, .. } = task;
             self.tasks.insert(id, OpenTask { task, holds_slot: true, begun_at: Instant::now() });
             let listener = TaskListener { settled: ctx.address().recipient(), buffered: ctx.address().recipient() };
             let mut guard = TaskGuard::new(id, subject, assignment, listener, self.vitals.board().clone(), span);
-            guard.trace.ids = ids;
+            (guard.trace.ids, guard.trace.record) = (ids, record);
             let fetcher = &self.links.fetcher;
             match (subject, work) {
                 (Subject::Code(code), Work::Bars(BarSync { frequency, mode, by_day, .. })) => {

@@ -2,6 +2,8 @@
 // Downstream: domain, ports, quality_monitor, work
 // Role: Open commands and their tasks: progress, results and failures.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use chrono::{DateTime, Utc};
@@ -72,6 +74,8 @@ pub struct OpenCommand {
     pub attempts: u32,
     /// Its trace ids.
     pub ids: TraceIds,
+    /// The name of its record.
+    pub record: Option<Arc<str>>,
     /// Time at which this worker received it.
     pub received_at: Instant,
     /// The correlation id under which the sender waits for the row counts, if it does.
@@ -82,9 +86,11 @@ impl OpenCommand {
     /// A command whose tasks begin.
     pub fn new(delivery: Delivery, command: &ControlCommand, span: Span, part: JobPart, num_tasks: usize) -> Self {
         let ids = command.trace_ids(delivery.command());
+        let record = delivery.command().record_name().map(Into::into);
         Self {
             delivery,
             ids,
+            record,
             span,
             part,
             issued_at: command.issued_at,

@@ -92,11 +92,20 @@ impl TradingCalendar {
     /// the last of them. Some of those are holidays.
     pub fn expected_days(&self, range: DateRange) -> Vec<NaiveDate> {
         let mut days = self.trading_days(range).to_vec();
+        days.extend(self.probable_days(range));
+        days
+    }
+
+    /// Whether rows are expected on any day in `range`, as [`Self::expected_days`].
+    pub fn expects_rows_in(&self, range: DateRange) -> bool {
+        !self.trading_days(range).is_empty() || self.probable_days(range).next().is_some()
+    }
+
+    /// The weekdays in `range` after the last known trading day.
+    fn probable_days(&self, range: DateRange) -> impl Iterator<Item = NaiveDate> {
         let after = self.days.last().and_then(NaiveDate::succ_opt);
         let later = after.map_or(range.start, |after| after.max(range.start));
-        let probable = later.iter_days().take_while(|day| *day <= range.end).filter(|day| is_weekday(*day));
-        days.extend(probable);
-        days
+        later.iter_days().take_while(move |day| *day <= range.end).filter(|day| is_weekday(*day))
     }
 
     /// Splits a range into parts of at most `days_per_part` days on which rows are expected. The parts cover the whole

@@ -28,6 +28,14 @@ pub struct RawCommand {
     pub trace: TraceIds,
 }
 
+impl RawCommand {
+    /// The name of the record, the same for each delivery of it. `None` without a timestamp, which tells apart the
+    /// records at one offset of a topic that was created again.
+    pub fn record_name(&self) -> Option<String> {
+        Some(format!("{self}:{}", self.timestamp_ms?))
+    }
+}
+
 impl fmt::Display for RawCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]@{}", self.topic, self.partition, self.offset)

@@ -55,7 +55,7 @@ impl Fetcher {
         validator: Addr<Validator>,
     ) -> Self {
         let board = vitals.board().clone();
-        let StoredData { latest_bars, latest_factors, stores, facts, last_closes, outage } = stored;
+        let StoredData { latest_bars, latest_factors, stores, facts, last_closes, outage, notes } = stored;
         let row_budget = RowBudget::new(settings.batch.max_buffered_rows);
         let settings = watch::Sender::new(settings);
         let circuits = Arc::new(SourceCircuits::new(board.clone()));
@@ -75,6 +75,7 @@ impl Fetcher {
             },
             former_stocks: FormerStocksRequest::new(calendar_watch.claims.clone()),
             stores,
+            notes,
             row_budget,
             validator,
             board,

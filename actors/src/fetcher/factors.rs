@@ -21,9 +21,12 @@ pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors,
     if message.guard.is_lost() {
         return;
     }
-    let Some((range, known_until)) = plan else { return message.guard.done(TaskReport::default()) };
     let code = message.code;
     let is_increment = message.mode == SyncMode::Incremental;
+    let (range, known_until) = match plan {
+        Some(plan) if !is_increment || parts.expects_rows_in(plan.0, settings).await => plan,
+        _ => return message.guard.done(TaskReport::default()),
+    };
     let days = if is_increment { parts.whole_days(range, settings).await } else { None };
     let (sections, several) = (&parts.cross_sections, &parts.several_codes);
     let (sharing, request) = (parts.sharing(&settings.fetch, false), parts.request_of(code, range, settings).await);

@@ -30,6 +30,8 @@ mod day_cache;
 mod factors;
 /// Securities that are not traded any more.
 mod former_stocks;
+#[cfg(test)]
+mod increment_tests;
 /// One call for several securities that tasks join.
 mod joint_call;
 #[cfg(test)]

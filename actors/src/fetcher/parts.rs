@@ -19,7 +19,7 @@ use crate::fetcher::source_caller::{FetchFailed, NotFetched, SourceCaller};
 use crate::market_cache::facts::FactCache;
 use crate::market_cache::last_closes::LastCloses;
 use crate::market_cache::latest_times::{LatestBars, LatestTimes};
-use crate::pipeline::{RowBudget, TaskGuard};
+use crate::pipeline::{RowBudget, StoredNotes, TaskGuard};
 use crate::ports::{SourceErrorKind, StoreSet, Swappable};
 use crate::settings::{ActorSettings, FetchSettings};
 use crate::store_retry::StoreOutage;
@@ -40,6 +40,8 @@ pub struct StoredData {
     pub last_closes: LastCloses,
     /// The outage state of these stores.
     pub outage: Arc<StoreOutage>,
+    /// Notes about stored tasks.
+    pub notes: Arc<StoredNotes>,
 }
 
 /// The services that all fetches share.
@@ -60,6 +62,8 @@ pub(crate) struct FetchParts {
     pub(crate) cross_check: CrossCheck,
     /// Asks for securities that are not traded any more.
     pub(crate) former_stocks: FormerStocksRequest,
+    /// Notes about stored tasks.
+    pub(crate) notes: Arc<StoredNotes>,
     /// Limits the rows in memory.
     pub(crate) row_budget: RowBudget,
     /// Receives the fetched rows.
@@ -72,6 +76,12 @@ impl FetchParts {
     /// The trading days of a range, if they are few enough to be fetched as whole days.
     pub(crate) async fn whole_days(&self, range: DateRange, settings: &ActorSettings) -> Option<Vec<NaiveDate>> {
         whole_days(range, &self.row_context.facts(settings).await.calendar)
+    }
+
+    /// Whether an increment from the newest stored row on has a day to request. Days on which the exchanges are closed
+    /// have no rows.
+    pub(crate) async fn expects_rows_in(&self, range: DateRange, settings: &ActorSettings) -> bool {
+        self.row_context.facts(settings).await.calendar.expects_rows_in(range)
     }
 
     /// What a task requests of a security in a range of days.

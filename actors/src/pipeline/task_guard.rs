@@ -70,6 +70,10 @@ pub struct TaskTrace {
     pub newest_stored: Option<NaiveDateTime>,
     /// The trace ids of its command.
     pub ids: TraceIds,
+    /// The name of the record of its command, if it has one.
+    pub record: Option<Arc<str>>,
+    /// The name under which its stored rows are noted, if they are.
+    pub noted_as: Option<Arc<str>>,
 }
 
 /// A task run ended.

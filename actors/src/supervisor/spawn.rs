@@ -22,7 +22,7 @@ use crate::market_cache::facts::FactCache;
 use crate::market_cache::last_closes::LastCloses;
 use crate::market_cache::latest_times::{LatestBars, LatestTimes};
 use crate::notifications::Announcer;
-use crate::pipeline::{BackgroundWriter, BackgroundWriterKind};
+use crate::pipeline::{BackgroundWriter, BackgroundWriterKind, StoredNotes};
 use crate::ports::{IntakeGate, ReportBatch, StoreError, StoreErrorClass};
 use crate::quality_monitor::QualityMonitor;
 use crate::settings::ActorSettings;
@@ -84,10 +84,12 @@ pub(crate) struct ActorSpawner<'a> {
     pub(crate) escalation: Recipient<ActorGaveUp>,
 }
 
-/// The newest stored timestamps, shared by the Fetcher and the BatchWriter.
+/// What the Fetcher and the BatchWriter know of stored rows.
+#[derive(Clone)]
 struct Latest {
     bars: Arc<LatestBars>,
     factors: Arc<LatestTimes>,
+    notes: Arc<StoredNotes>,
 }
 
 impl ActorSpawner<'_> {
@@ -111,6 +113,7 @@ impl ActorSpawner<'_> {
         let latest = Latest {
             bars: Arc::new(LatestBars::new(parts.stores.clone())),
             factors: Arc::new(LatestTimes::of_factors(parts.stores.clone())),
+            notes: Arc::new(StoredNotes::new(parts.heartbeats.clone())),
         };
         let price_updates = self.price_updates();
         let targets = self.write_targets(&latest, &outage, listener, price_updates.clone());
@@ -189,9 +192,9 @@ impl ActorSpawner<'_> {
     ) -> WriteTargets {
         let (parts, board) = (self.parts, self.board);
         let events = PriceEvents::new(price_updates);
-        let (bars, factors) = (latest.bars.clone(), latest.factors.clone());
+        let Latest { bars, factors, notes } = latest.clone();
         WriteTargets {
-            bars: Arc::new(FlushContext::new(parts.stores.clone(), bars, outage.clone(), events, board.clone())),
+            bars: Arc::new(FlushContext::new(parts.stores.clone(), bars, outage.clone(), events, board.clone(), notes)),
             factors: Arc::new(FactorFlushContext::new(parts.stores.clone(), factors, outage.clone(), board.clone())),
             ticks: Arc::new(TickWriter::new(parts.stores.clone(), outage.clone(), board.clone())),
             lists: Arc::new(MergeContext {
@@ -212,6 +215,7 @@ impl ActorSpawner<'_> {
             facts: FactCache::new(parts.reference.clone(), self.board.clone()),
             last_closes: LastCloses::new(parts.stores.clone()),
             outage: outage.clone(),
+            notes: latest.notes.clone(),
         }
     }
 

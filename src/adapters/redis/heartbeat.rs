@@ -3,7 +3,7 @@
 // Role: Writes the heartbeat of a worker to Redis, as a key with a time to live.
 
 use std::fmt;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actors::ports::{HeartbeatError, HeartbeatStore};
@@ -38,6 +38,8 @@ pub struct RedisHeartbeats {
     key: String,
     /// Beginning of the keys of claims. Readers of heartbeats search for `<prefix>:*`, which does not match it.
     claims: String,
+    /// Beginning of the keys of notes about stored tasks.
+    stored: String,
     store: String,
     connection: Mutex<Option<MultiplexedConnection>>,
     written: std::sync::Mutex<Written>,
@@ -73,6 +75,7 @@ impl RedisHeartbeats {
             prefix: section.key_prefix.clone(),
             key,
             claims: format!("{}.claim", section.key_prefix),
+            stored: format!("{}.stored", section.key_prefix),
             store,
             connection: Mutex::new(None),
             written: std::sync::Mutex::default(),
@@ -169,5 +172,20 @@ impl HeartbeatStore for RedisHeartbeats {
         // The answer is OK, or nil if the key exists.
         let (answer,): (Option<String>,) = self.call(claim).await?;
         Ok(answer.is_some())
+    }
+
+    /// A key for each task. There are no more of them than a vendor answers calls in the time to live.
+    async fn note_stored(&self, tasks: &[(Arc<str>, u64)], ttl: Duration) -> Result<(), HeartbeatError> {
+        let ttl_ms = ttl.as_millis().max(1) as u64;
+        let mut notes = redis::pipe();
+        for (task, rows) in tasks {
+            notes.cmd("SET").arg(format!("{}:{task}", self.stored)).arg(*rows).arg("PX").arg(ttl_ms).ignore();
+        }
+        self.call(notes).await
+    }
+
+    async fn noted_rows(&self, task: &str) -> Result<Option<u64>, HeartbeatError> {
+        let (rows,): (Option<u64>,) = self.call(redis::pipe().get(format!("{}:{task}", self.stored)).clone()).await?;
+        Ok(rows)
     }
 }

@@ -12,8 +12,9 @@ use crate::adapters::redis::request_counts::PREFIX as REQUESTS;
 /// them, and facts otherwise. The keys are not there: the names of workers have no brackets.
 pub async fn with_rights(mut answer: Answer, prefix: &str, connection: &mut MultiplexedConnection) -> Answer {
     let key = format!("{prefix}:(check)");
-    for (name, command, without) in commands(&key, &format!("{REQUESTS}:(check)"), &format!("{prefix}.alerts:(check)"))
-    {
+    let [requests, alerts, stored] =
+        [format!("{REQUESTS}:(check)"), format!("{prefix}.alerts:(check)"), format!("{prefix}.stored:(check)")];
+    for (name, command, without) in commands(&key, &requests, &alerts, &stored) {
         if let Err(error) = command.exec_async(connection).await {
             answer = match without {
                 None => answer.with_fault(format!("the user may not {name}: {error}")),
@@ -22,17 +23,25 @@ pub async fn with_rights(mut answer: Answer, prefix: &str, connection: &mut Mult
         }
     }
     answer.with(format!(
-        "needs GET, SET, DEL, SCAN on {prefix}:*, SET on {prefix}.claim:*, EVAL on {REQUESTS}:* and {prefix}.alerts:*"
+        "needs GET, SET, DEL, SCAN on {prefix}:*, SET on {prefix}.claim:*, GET, SET on {prefix}.stored:*, EVAL \
+         on {REQUESTS}:* and {prefix}.alerts:*"
     ))
 }
 
 /// Commands, with what the worker lacks without them; `None` if heartbeats fail.
-fn commands(key: &str, requests: &str, alerts: &str) -> [(String, Cmd, Option<&'static str>); 6] {
+fn commands(key: &str, requests: &str, alerts: &str, stored: &str) -> [(String, Cmd, Option<&'static str>); 8] {
+    let fetched_again = Some("a command that is delivered again fetches stored rows again");
     let eval = |key: &str| redis::cmd("EVAL").arg("return 1").arg(1).arg(key).clone();
     [
         (format!("GET {key}"), redis::cmd("GET").arg(key).clone(), None),
         (format!("SET {key}"), redis::cmd("SET").arg(key).arg("").arg("XX").arg("PX").arg(1).clone(), None),
         (format!("DEL {key}"), redis::cmd("DEL").arg(key).clone(), None),
+        (format!("GET {stored}"), redis::cmd("GET").arg(stored).clone(), fetched_again),
+        (
+            format!("SET {stored}"),
+            redis::cmd("SET").arg(stored).arg("").arg("XX").arg("PX").arg(1).clone(),
+            fetched_again,
+        ),
         (
             format!("SCAN {key}"),
             redis::cmd("SCAN").arg(0).arg("MATCH").arg(key).arg("COUNT").arg(1).clone(),

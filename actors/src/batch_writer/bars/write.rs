@@ -16,7 +16,7 @@ use crate::batch_writer::write_path::{BatchJob, RowChange, WriteJob, WritePath, 
 use crate::domain::row_version::RowVersion;
 use crate::domain::{Code, Frequency, TaskReport, TraceIds};
 use crate::market_cache::latest_times::LatestBars;
-use crate::pipeline::TaskGuard;
+use crate::pipeline::{StoredNotes, TaskGuard};
 use crate::ports::{IdentifiedBar, StoreError, StoreSet, StoredBar, Swappable};
 use crate::settings::{ActorSettings, ms};
 use crate::store_retry::{StoreOperation, StoreOutage, insert_counted};
@@ -29,6 +29,7 @@ pub struct FlushContext {
     outage: Arc<StoreOutage>,
     events: PriceEvents,
     board: Arc<StatusBoard>,
+    notes: Arc<StoredNotes>,
     /// Allows one flush at a time, also across restarts of the actor, so no other flush changes the rows that a flush
     /// read.
     write_lock: Mutex<()>,
@@ -42,8 +43,9 @@ impl FlushContext {
         outage: Arc<StoreOutage>,
         events: PriceEvents,
         board: Arc<StatusBoard>,
+        notes: Arc<StoredNotes>,
     ) -> Self {
-        Self { stores, latest, outage, events, board, write_lock: Mutex::new(()) }
+        Self { stores, latest, outage, events, board, notes, write_lock: Mutex::new(()) }
     }
 }
 
@@ -80,6 +82,16 @@ impl Flush {
         self.tasks.iter().map(|task| (task.unit.span.code, task.guard.trace.ids.clone())).collect()
     }
 
+    /// Notes which tasks are stored, beside the writes: they do not wait for it.
+    fn note_stored(&self) {
+        let noted = |task: &BufferedTask| Some((task.guard.trace.noted_as.clone()?, task.unit.rows.len() as u64));
+        let tasks: Vec<_> = self.tasks.iter().filter_map(noted).collect();
+        if !tasks.is_empty() {
+            let notes = self.context.notes.clone();
+            actix_rt::spawn(async move { notes.note(&tasks).await });
+        }
+    }
+
     /// Forgets what was written for tasks that are no longer in this batch.
     fn keep_own_contest(&mut self) {
         self.contest.keep_only(self.tasks.iter().map(|task| &task.unit));
@@ -113,6 +125,7 @@ impl BatchJob for Flush {
             self.context.events.publish(&plan.insert, &ids, &latest, max_age).await;
         }
         latest.advance(&stored, generation).await;
+        self.note_stored();
         let num_written: u64 = plan.counts.iter().map(|counts| counts.written).sum();
         self.context.board.counters.rows_written.add(num_written);
         self.context.board.progress.progressed();
