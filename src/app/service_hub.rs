@@ -20,6 +20,7 @@ use crate::adapters::clickhouse::report_days::ClickHouseReportDays;
 use crate::adapters::clickhouse::reports::ClickHouseReports;
 use crate::adapters::clickhouse::stored_days::ClickHouseDays;
 use crate::adapters::clickhouse::stored_months::ClickHouseMonths;
+use crate::adapters::kafka::clients::KafkaClients;
 use crate::adapters::kafka::feed::KafkaFeed;
 use crate::adapters::kafka::orders::KafkaOrders;
 use crate::adapters::kafka::outbox::KafkaOutbox;
@@ -76,13 +77,14 @@ impl ServiceHub {
     pub fn build(loaded: &Loaded, place: ConfigPlace, telemetry: Telemetry) -> Result<Self, ServiceError> {
         let settings = &loaded.settings;
         let node_id = &settings.worker.node_id;
-        let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
         let services = Services::build(settings, Priority::Worker)?;
+        let kafka = services.kafka.clone();
+        let outbox = KafkaOutbox::new(&kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
         let config = Arc::new(ConfigReader::new(place, loaded.clone(), services.clone(), telemetry));
-        let orders = KafkaOrders::new(&settings.kafka, node_id);
+        let orders = KafkaOrders::new(kafka.clone(), node_id);
         let parts = WorkerParts {
             identity: identity(settings),
-            feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id, orders.fault())),
+            feed: Arc::new(KafkaFeed::new(kafka, node_id, orders.fault())),
             orders: Arc::new(orders),
             sources: services.sources.clone(),
             stores: services.stores.clone(),
@@ -168,13 +170,14 @@ impl ServiceHub {
         let node_id = &settings.worker.node_id;
         // Without Redis there are no common counts.
         let sources = build_sources(settings, &QuotaState::default())?;
-        let outbox = KafkaOutbox::new(&settings.kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
+        let kafka = KafkaClients::new(&settings.kafka);
+        let outbox = KafkaOutbox::new(&kafka, node_id).map_err(ServiceError::of("Kafka producer"))?;
         let store = Arc::new(SqliteStore::open(database).await.map_err(ServiceError::of("database"))?);
         let heartbeats = Arc::new(MemoryHeartbeats::default());
-        let orders = KafkaOrders::new(&settings.kafka, node_id);
+        let orders = KafkaOrders::new(kafka.clone(), node_id);
         let parts = WorkerParts {
             identity: identity(settings),
-            feed: Arc::new(KafkaFeed::new(&settings.kafka, node_id, orders.fault())),
+            feed: Arc::new(KafkaFeed::new(kafka, node_id, orders.fault())),
             orders: Arc::new(orders),
             config: nothing_to_reload(settings),
             sources: Swappable::new(sources),

@@ -12,12 +12,14 @@ use crate::adapters::clickhouse::bars::ClickHouseBars;
 use crate::adapters::clickhouse::factors::ClickHouseFactors;
 use crate::adapters::clickhouse::reports::ClickHouseReports;
 use crate::adapters::clickhouse::ticks::ClickHouseTicks;
+use crate::adapters::kafka::clients::KafkaClients;
+use crate::adapters::kafka::probe::try_login;
 use crate::adapters::mysql::store::MySqlReference;
 use crate::adapters::redis::alerts::RedisAlerts;
 use crate::adapters::redis::heartbeat::RedisHeartbeats;
 use crate::adapters::redis::request_counts::{Priority, RequestCounts};
 use crate::app::source_change::concerned;
-use crate::config::{Settings, SourcesSection};
+use crate::config::{KafkaSaslSection, Settings, SourcesSection};
 use crate::sources::shared::budget::QuotaState;
 use crate::sources::{self, ConfiguredSources};
 
@@ -53,6 +55,8 @@ pub struct Services {
     pub(super) reference: Arc<Swappable<dyn ReferenceStore>>,
     pub(super) heartbeats: Arc<Swappable<dyn HeartbeatStore>>,
     pub(super) alerts: Arc<Swappable<dyn AlertStore>>,
+    /// The clients stay; a reload gives them a new login.
+    pub(super) kafka: Arc<KafkaClients>,
 }
 
 impl Services {
@@ -73,6 +77,7 @@ impl Services {
             reference: Swappable::new(Arc::new(MySqlReference::new(&settings.mysql))),
             heartbeats: Swappable::new(Arc::new(heartbeats)),
             alerts: Swappable::new(Arc::new(RedisAlerts::new(&settings.redis, &settings.kafka.group_id))),
+            kafka: KafkaClients::new(&settings.kafka),
         })
     }
 
@@ -110,18 +115,24 @@ impl Services {
             let heartbeats = RedisHeartbeats::new(&settings.redis, &settings.worker.node_id);
             heartbeats.probe().await.map(|_| Arc::new(heartbeats) as Arc<dyn HeartbeatStore>)
         });
-        match tokio::join!(stores, sources, reference, heartbeats) {
-            (Ok(stores), Ok(sources), Ok(reference), Ok(heartbeats)) => {
+        // All other settings of Kafka need a restart.
+        let has_login = settings.kafka.security.protocol.has_login();
+        let login = probed(is_changed("kafka") && has_login, "kafka", async {
+            try_login(&settings.kafka, CONNECTION_DEADLINE).await.map(|()| Arc::new(settings.kafka.sasl.clone()))
+        });
+        match tokio::join!(stores, sources, reference, heartbeats, login) {
+            (Ok(stores), Ok(sources), Ok(reference), Ok(heartbeats), Ok(login)) => {
                 // Counts in another Redis are others, and the members must be known there.
                 let counts = || RequestCounts::new(&settings.redis, &self.member, self.priority);
                 let counts = heartbeats.is_some().then(counts);
                 let alerts =
                     || Arc::new(RedisAlerts::new(&settings.redis, &settings.kafka.group_id)) as Arc<dyn AlertStore>;
                 let alerts = heartbeats.is_some().then(alerts);
-                Ok(Exchange { services: self.clone(), stores, sources, reference, heartbeats, alerts, counts })
+                let services = self.clone();
+                Ok(Exchange { services, stores, sources, reference, heartbeats, alerts, counts, login })
             }
-            (stores, sources, reference, heartbeats) => {
-                let reasons = [stores.err(), sources.err(), reference.err(), heartbeats.err()];
+            (stores, sources, reference, heartbeats, login) => {
+                let reasons = [stores.err(), sources.err(), reference.err(), heartbeats.err(), login.err()];
                 Err(reasons.into_iter().flatten().collect())
             }
         }
@@ -209,12 +220,13 @@ pub struct Exchange {
     heartbeats: Option<Arc<dyn HeartbeatStore>>,
     alerts: Option<Arc<dyn AlertStore>>,
     counts: Option<Arc<RequestCounts>>,
+    login: Option<Arc<KafkaSaslSection>>,
 }
 
 impl Exchange {
     /// Makes the new backends active.
     pub fn install(self) {
-        let Self { services, stores, sources, reference, heartbeats, alerts, counts } = self;
+        let Self { services, stores, sources, reference, heartbeats, alerts, counts, login } = self;
         if let Some(counts) = counts {
             services.quotas.share(counts);
         }
@@ -233,6 +245,9 @@ impl Exchange {
         }
         if let Some(alerts) = alerts {
             services.alerts.exchange(alerts);
+        }
+        if let Some(login) = login {
+            services.kafka.set_login(&login);
         }
     }
 }

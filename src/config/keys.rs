@@ -52,11 +52,22 @@ pub const NEED_RESTART: &[(&str, &str)] = &[
     ("log.folder", "the folder is opened once, at the start of the process"),
 ];
 
+/// Settings of these sections that a reload applies nevertheless: the clients use them for their next connection.
+const NEED_NO_RESTART: &[&str] = &["kafka.sasl.user", "kafka.sasl.password"];
+
 /// The reason why a change of this setting needs a restart; `None` if a reload applies it.
 pub fn needs_restart(path: &str) -> Option<&'static str> {
-    let is_below =
-        |section: &str| path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    NEED_RESTART.iter().find(|(section, _)| is_below(section)).map(|(_, reason)| *reason)
+    let reason = NEED_RESTART.iter().find(|(section, _)| is_within(path, section)).map(|(_, reason)| *reason);
+    reason.filter(|_| !NEED_NO_RESTART.contains(&path))
+}
+
+/// The settings of a section of [`NEED_RESTART`] that a reload applies nevertheless.
+pub fn reloaded_of(section: &str) -> impl Iterator<Item = &'static str> {
+    NEED_NO_RESTART.iter().copied().filter(move |path| is_within(path, section))
+}
+
+fn is_within(path: &str, section: &str) -> bool {
+    path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Every setting of [`super::Settings`], in the order of its fields.
@@ -158,9 +169,20 @@ mod tests {
             assert!(find(path).is_some() || is_section(path), "{path}");
             assert_eq!(needs_restart(path), Some(*reason));
         }
-        for path in ["kafka.host", "kafka.command_topics", "kafka.group_id", "worker.node_id", "log.format"] {
+        let after_restart = [
+            "kafka.host",
+            "kafka.command_topics",
+            "kafka.group_id",
+            "kafka.key_password",
+            "kafka.security.protocol",
+            "kafka.sasl.mechanism",
+            "worker.node_id",
+            "log.format",
+        ];
+        for path in after_restart {
             assert!(find(path).unwrap().needs_restart().is_some(), "{path}");
         }
+        assert!(reloaded_of("kafka").eq(["kafka.sasl.user", "kafka.sasl.password"]) && reloaded_of("log").eq([""; 0]));
         let at_once = [
             "log.level",
             "batch.max_rows",
@@ -181,6 +203,8 @@ mod tests {
             "redis.host",
             "redis.password",
             "worker.drain_deadline_ms",
+            "kafka.sasl.user",
+            "kafka.sasl.password",
         ];
         for path in at_once {
             assert_eq!(find(path).unwrap().needs_restart(), None, "{path}");

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::environment::variables_of;
 use super::ginkgo::secure_key;
-use super::keys::{Key, NEED_RESTART, keys};
+use super::keys::{Key, NEED_RESTART, keys, reloaded_of};
 use super::schema::section_description;
 
 /// Maximum width of a comment line in the default file.
@@ -110,7 +110,9 @@ pub fn page() -> String {
         "\n## Changes that need a restart\n\nA reload applies all changes except those of these settings:\n\n",
     );
     for (path, reason) in NEED_RESTART {
-        text.push_str(&format!("- `{path}`: {reason}.\n"));
+        let reloaded: Vec<String> = reloaded_of(path).map(|path| format!("`{path}`")).collect();
+        let except = if reloaded.is_empty() { String::new() } else { format!(", except {}", reloaded.join(" and ")) };
+        text.push_str(&format!("- `{path}`{except}: {reason}.\n"));
     }
     let mut section = String::new();
     for key in keys() {

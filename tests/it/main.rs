@@ -53,6 +53,7 @@ mod rights;
 mod secrets;
 mod secure_failover;
 mod secure_kafka;
+mod secure_login;
 mod secure_reload;
 mod secure_servers;
 mod secure_sources;

@@ -1,4 +1,4 @@
-// Upstream: reload_effects, reload_sources, secrets, secure_reload
+// Upstream: reload_effects, reload_sources, secrets, secure_login, secure_reload
 // Downstream: kit, main_job
 // Role: Tests configuration reloads while the worker runs: applied as a whole or refused, no command is lost.
 

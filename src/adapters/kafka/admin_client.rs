@@ -1,5 +1,5 @@
 // Upstream: adapters::kafka::dead_letters, cli, cli::coverage, cli::dlq
-// Downstream: client_config, config, log_probe, topics
+// Downstream: client_config, clients, config, log_probe, topics
 // Role: Blocking Kafka client of the command-line tools: sends messages, reads topics, checks commits.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::adapters::kafka::client_config::client_config;
+use crate::adapters::kafka::clients::KafkaClients;
 use crate::adapters::kafka::log_probe::{LogProbe, is_transient};
 use crate::adapters::kafka::topics::{COMMAND_SETTINGS, MissingTopic, NeededTopic};
 use crate::config::KafkaSection;
@@ -256,7 +257,7 @@ impl AdminClient {
     fn what_is_wrong(&self, mark: &Mark, error: KafkaError) -> AdminClientError {
         let topic: Arc<str> = mark.topic.as_str().into();
         let find = || -> KafkaResult<Option<AdminClientError>> {
-            let probe = LogProbe::new(&self.section, "data-worker.send")?;
+            let probe = LogProbe::new(&KafkaClients::new(&self.section), "data-worker.send")?;
             for (partition, first) in (0_i32..).zip(&mark.next) {
                 let (deadline, key) = (Instant::now() + BROKER_ANSWER, (topic.clone(), partition));
                 if let Err((offset, reason)) = probe.readable_from(&key, *first, deadline)? {

@@ -1,4 +1,4 @@
-// Upstream: many
+// Upstream: adapters::kafka::dead_letters, admin_client, clients, parts_publisher, probe, standalone
 // Downstream: config
 // Role: Builds the configuration that all Kafka clients share: brokers, encryption, login, further properties.
 

@@ -14,16 +14,15 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use crate::adapters::kafka::client_config::client_config;
+use crate::adapters::kafka::clients::{KafkaClients, SharedClient};
 use crate::adapters::kafka::dead_letters::headers;
 use crate::adapters::kafka::feed_shared::{BrokerOffsets, FeedShared, lock};
 use crate::adapters::kafka::group_client::{CommittedOffset, GroupClient, GroupClients, Polled, Position, StartAt};
 use crate::adapters::kafka::intake::{PartitionKey, Waiting};
 use crate::adapters::kafka::log_probe::{Following, LogProbe};
 use crate::adapters::kafka::topic_ids::{TopicIds, topic_ids};
-use crate::config::KafkaSection;
 
 /// Timeout of a question to the broker: far below the session timeout, and below the time in which the group expects
 /// the end of a rebalance.
@@ -31,26 +30,32 @@ const BROKER_ANSWER: Duration = Duration::from_secs(3);
 
 /// Makes the clients of one worker.
 pub struct ConsumerClients {
-    config: KafkaSection,
-    client: ClientConfig,
-    probe_id: String,
+    clients: Arc<KafkaClients>,
+    node_id: String,
     shared: Arc<FeedShared>,
 }
 
 impl ConsumerClients {
-    /// Configures the clients: offsets are stored explicitly and committed in the background; buffers are small.
-    pub fn new(config: KafkaSection, node_id: &str, shared: Arc<FeedShared>) -> Self {
-        let own = [
+    /// Clients that deliver to this feed.
+    pub fn new(clients: Arc<KafkaClients>, node_id: &str, shared: Arc<FeedShared>) -> Self {
+        Self { clients, node_id: node_id.to_owned(), shared }
+    }
+}
+
+impl GroupClients for ConsumerClients {
+    type Client = ConsumerClient;
+
+    /// Offsets are stored explicitly and committed in the background; buffers are small.
+    fn create(&mut self) -> KafkaResult<ConsumerClient> {
+        let config = self.clients.section();
+        let mut own = vec![
             ("group.id", config.group_id.as_str()),
             ("auto.offset.reset", "earliest"),
             ("enable.auto.commit", "true"),
             ("enable.auto.offset.store", "false"),
-            ("auto.commit.interval.ms", &config.commit_interval_ms.to_string()),
             ("enable.partition.eof", "false"),
             // Eager assignment: commits and cooperative rebalances conflict in librdkafka (its issue 4059).
             ("partition.assignment.strategy", "range,roundrobin"),
-            ("session.timeout.ms", &config.session_timeout_ms.to_string()),
-            ("heartbeat.interval.ms", &(config.session_timeout_ms / 10).max(100).to_string()),
             ("max.poll.interval.ms", "300000"),
             // Commands are small. These limits keep the prefetched records within a few megabytes.
             ("queued.max.messages.kbytes", "2048"),
@@ -62,29 +67,26 @@ impl ConsumerClients {
             ("topic.metadata.refresh.interval.ms", "5000"),
             ("reconnect.backoff.max.ms", "5000"),
         ];
-        let mut client = client_config(&config, node_id, &own);
+        let times = [
+            ("auto.commit.interval.ms", config.commit_interval_ms.to_string()),
+            ("session.timeout.ms", config.session_timeout_ms.to_string()),
+            ("heartbeat.interval.ms", (config.session_timeout_ms / 10).max(100).to_string()),
+        ];
+        own.extend(times.iter().map(|(name, value)| (*name, value.as_str())));
         if config.static_membership {
-            client.set("group.instance.id", node_id);
+            own.push(("group.instance.id", &self.node_id));
         }
-        Self { config, client, probe_id: format!("{node_id}.probe"), shared }
-    }
-}
-
-impl GroupClients for ConsumerClients {
-    type Client = ConsumerClient;
-
-    fn create(&mut self) -> KafkaResult<ConsumerClient> {
         let callbacks =
             Callbacks { shared: self.shared.clone(), rebalance: Mutex::default(), is_closing: AtomicBool::new(false) };
-        let consumer = self.client.create_with_context(callbacks)?;
-        Ok(ConsumerClient { consumer, config: self.config.clone(), probe_id: self.probe_id.clone() })
+        let consumer = self.clients.make(&self.node_id, &own, callbacks)?;
+        Ok(ConsumerClient { consumer, clients: self.clients.clone(), probe_id: format!("{}.probe", self.node_id) })
     }
 }
 
 /// One client. Its calls block; it has a thread of its own.
 pub struct ConsumerClient {
-    consumer: BaseConsumer<Callbacks>,
-    config: KafkaSection,
+    consumer: SharedClient<BaseConsumer<Callbacks>>,
+    clients: Arc<KafkaClients>,
     /// The name of the client that judges whether this one has stopped.
     probe_id: String,
 }
@@ -176,7 +178,7 @@ impl GroupClient for ConsumerClient {
     }
 
     async fn holds_more(&mut self, waiting: &[Waiting]) -> KafkaResult<bool> {
-        let probe = LogProbe::new(&self.config, &self.probe_id)?;
+        let probe = LogProbe::new(&self.clients, &self.probe_id)?;
         let deadline = Instant::now() + BROKER_ANSWER;
         for waiting in waiting {
             if probe.following(&waiting.key, waiting.next, deadline)? == Following::Record {

@@ -1,4 +1,4 @@
-// Upstream: cargo
+// Upstream: clients_tests
 // Downstream: many
 // Role: The consumer thread and its callbacks, on librdkafka's in-process cluster and without one.
 
@@ -17,6 +17,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::adapters::kafka::clients::KafkaClients;
 use crate::adapters::kafka::consumer_client::ConsumerClients;
 use crate::adapters::kafka::consumer_loop::ConsumerLoop;
 use crate::adapters::kafka::feed::spawn_consumer;
@@ -73,17 +74,26 @@ struct Feed {
     withdrawals: Arc<Mutex<u32>>,
 }
 
-fn feed() -> Feed {
-    let router = Router::default();
-    let (deliveries, withdrawals) = (router.deliveries.clone(), router.withdrawals.clone());
+/// A receiver of commands that keeps them.
+pub(super) fn receiver() -> CommandReceiver {
+    receiver_of(Router::default(), IntakeGate::default())
+}
+
+fn receiver_of(router: Router, gate: IntakeGate) -> CommandReceiver {
     let address = router.start();
-    let gate = IntakeGate::default();
-    let receiver = CommandReceiver {
+    CommandReceiver {
         commands: address.clone().recipient(),
         withdrawals: address.clone().recipient(),
         breaks: address.recipient(),
-        gate: gate.clone(),
-    };
+        gate,
+    }
+}
+
+fn feed() -> Feed {
+    let router = Router::default();
+    let (deliveries, withdrawals) = (router.deliveries.clone(), router.withdrawals.clone());
+    let gate = IntakeGate::default();
+    let receiver = receiver_of(router, gate.clone());
     let (events, receiving) = unbounded_channel();
     let shared = Arc::new(FeedShared::new(Intake::new(events.clone()), receiver));
     Feed { shared, events, receiving: Some(receiving), gate, deliveries, withdrawals }
@@ -92,7 +102,7 @@ fn feed() -> Feed {
 impl Feed {
     /// The consumer that reads for this feed.
     fn consumer(&mut self, config: KafkaSection, figures: &Arc<FeedFigures>) -> ConsumerLoop<ConsumerClients> {
-        let clients = ConsumerClients::new(config.clone(), "node", self.shared.clone());
+        let clients = ConsumerClients::new(KafkaClients::new(&config), "node", self.shared.clone());
         let receiving = self.receiving.take().unwrap();
         ConsumerLoop::new(config, clients, receiving, self.shared.clone(), figures.clone())
     }
@@ -311,7 +321,8 @@ async fn a_broker_that_is_away_is_unknown_and_no_fault() {
     let figures = Arc::new(FeedFigures::default());
     figures.joined.store(true, std::sync::atomic::Ordering::Release);
     let (shared, orders) = (feed.shared.clone(), feed.events.clone());
-    let watch = MembershipWatch { config, node_id: "n".to_owned(), shared, figures: figures.clone(), orders };
+    let clients = KafkaClients::new(&config);
+    let watch = MembershipWatch { clients, node_id: "n".to_owned(), shared, figures: figures.clone(), orders };
     let (watching, closed) = channel();
     let thread = std::thread::spawn(move || watch.run(&closed));
     cluster.broker_down(1).unwrap();
@@ -341,7 +352,7 @@ async fn a_partition_without_a_leader_is_named_after_a_session() {
     for partition in 0..2 {
         lock(&feed.shared.intake).assign((TOPIC.into(), partition), ReadFrom::Beginning);
     }
-    let mut watch = ReadingWatch::new(config, "n", feed.shared.clone());
+    let mut watch = ReadingWatch::new(KafkaClients::new(&config), "n", feed.shared.clone());
     assert_eq!((watch.look(true), watch.look(true)), (None, None));
     cluster.partition_leader(TOPIC, 0, None).unwrap();
     let deadline = Instant::now() + TIMEOUT;

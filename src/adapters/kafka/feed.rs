@@ -1,4 +1,4 @@
-// Upstream: app, consumer_tests, kafka
+// Upstream: app, clients_tests, consumer_tests, kafka
 // Downstream: many
 // Role: Implements the command feed: starts, stops and closes the consumer thread.
 
@@ -12,6 +12,7 @@ use actors::ports::{CommandFeed, CommandReceiver, FeedError, FeedState, Partitio
 use async_trait::async_trait;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use crate::adapters::kafka::clients::KafkaClients;
 use crate::adapters::kafka::consumer_client::ConsumerClients;
 use crate::adapters::kafka::consumer_loop::ConsumerLoop;
 use crate::adapters::kafka::feed_figures::{FeedFigures, Membership};
@@ -20,11 +21,10 @@ use crate::adapters::kafka::intake::{FeedEvent, Intake};
 use crate::adapters::kafka::membership_watch::MembershipWatch;
 use crate::adapters::kafka::orders::OrdersFault;
 use crate::adapters::kafka::topics::{TopicWatch, TopicsFault};
-use crate::config::KafkaSection;
 
 /// The command feed: one member of the consumer group.
 pub struct KafkaFeed {
-    config: KafkaSection,
+    clients: Arc<KafkaClients>,
     node_id: String,
     figures: Arc<FeedFigures>,
     /// Sends requests to the thread. `None` until it starts.
@@ -41,9 +41,9 @@ pub struct KafkaFeed {
 
 impl KafkaFeed {
     /// Creates the feed; `start` connects it.
-    pub fn new(config: &KafkaSection, node_id: &str, orders_fault: OrdersFault) -> Self {
+    pub fn new(clients: Arc<KafkaClients>, node_id: &str, orders_fault: OrdersFault) -> Self {
         Self {
-            config: config.clone(),
+            clients,
             node_id: node_id.to_owned(),
             figures: Arc::default(),
             orders: Mutex::default(),
@@ -55,7 +55,7 @@ impl KafkaFeed {
     }
 
     fn error(&self, what: &'static str, reason: impl std::fmt::Display) -> FeedError {
-        let feed = format!("{} group {}", self.config.address(), self.config.group_id);
+        let feed = format!("{} group {}", self.clients.section().address(), self.clients.section().group_id);
         FeedError { feed, what, reason: reason.to_string() }
     }
 }
@@ -65,11 +65,12 @@ impl CommandFeed for KafkaFeed {
     fn start(&self, receiver: CommandReceiver) -> Result<(), FeedError> {
         let (orders, events) = unbounded_channel();
         let shared = Arc::new(FeedShared::new(Intake::new(orders.clone()), receiver));
-        let clients = ConsumerClients::new(self.config.clone(), &self.node_id, shared.clone());
-        let consumer = ConsumerLoop::new(self.config.clone(), clients, events, shared.clone(), self.figures.clone());
+        let clients = ConsumerClients::new(self.clients.clone(), &self.node_id, shared.clone());
+        let config = self.clients.section().clone();
+        let consumer = ConsumerLoop::new(config, clients, events, shared.clone(), self.figures.clone());
         spawn_consumer(consumer).map_err(|error| self.error("start", error))?;
         let watch = MembershipWatch {
-            config: self.config.clone(),
+            clients: self.clients.clone(),
             node_id: self.node_id.clone(),
             shared: shared.clone(),
             figures: self.figures.clone(),
@@ -80,7 +81,7 @@ impl CommandFeed for KafkaFeed {
             .name("kafka-membership".to_owned())
             .spawn(move || watch.run(&closed))
             .map_err(|error| self.error("start", error))?;
-        let topics = TopicWatch::new(&self.config, &self.node_id, self.topics_fault.clone());
+        let topics = TopicWatch::new(self.clients.clone(), &self.node_id, self.topics_fault.clone());
         let (looking, closed) = channel();
         std::thread::Builder::new()
             .name("kafka-topics".to_owned())

@@ -1,17 +1,17 @@
 // Upstream: admin_client, consumer_client, orders, reading_watch
-// Downstream: client_config, config, intake
+// Downstream: clients, intake
 // Role: Finds out what follows an offset in a partition: a record, nothing, or what cannot be read.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::adapters::kafka::client_config::client_config;
+use crate::adapters::kafka::clients::{KafkaClients, SharedClient};
 use crate::adapters::kafka::intake::PartitionKey;
-use crate::config::KafkaSection;
 
 /// What follows an offset in a partition.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,15 +32,15 @@ pub enum Following {
 
 /// Reads partitions beside the consumer of the group, whose own state is what may have failed.
 pub struct LogProbe {
-    consumer: BaseConsumer,
+    consumer: SharedClient<BaseConsumer>,
 }
 
 impl LogProbe {
     /// Connects in the background. The client is no member of the group, although it has the name: where names of
     /// groups are restricted, another one would not be allowed.
-    pub fn new(config: &KafkaSection, client_id: &str) -> KafkaResult<Self> {
+    pub fn new(clients: &Arc<KafkaClients>, client_id: &str) -> KafkaResult<Self> {
         let own = [
-            ("group.id", config.group_id.as_str()),
+            ("group.id", clients.section().group_id.as_str()),
             ("enable.auto.commit", "false"),
             ("auto.offset.reset", "earliest"),
             ("enable.partition.eof", "true"),
@@ -50,7 +50,7 @@ impl LogProbe {
             ("queued.max.messages.kbytes", "1024"),
             ("fetch.message.max.bytes", "65536"),
         ];
-        Ok(Self { consumer: client_config(config, client_id, &own).create()? })
+        Ok(Self { consumer: clients.make(client_id, &own, DefaultConsumerContext)? })
     }
 
     /// The first record that a partition holds, and its end.

@@ -9,17 +9,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::adapters::kafka::client_config::client_config;
+use crate::adapters::kafka::clients::{KafkaClients, SharedClient};
 use crate::adapters::kafka::feed_figures::FeedFigures;
 use crate::adapters::kafka::feed_shared::{FeedShared, lock};
 use crate::adapters::kafka::intake::{FeedEvent, PartitionKey};
 use crate::adapters::kafka::membership::{GroupView, Judgement, MembershipJudge, Remedy, Standing, partitions_of};
 use crate::adapters::kafka::reading_watch::ReadingWatch;
 use crate::adapters::kafka::topic_ids::{TopicIds, topic_ids};
-use crate::config::KafkaSection;
 
 /// Timeout of each request to the broker.
 const BROKER_ANSWER: Duration = Duration::from_secs(5);
@@ -34,8 +33,8 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(250);
 /// The watch over the membership of one worker. It asks on a thread and a client of its own: the client of the consumer
 /// is what may have failed, and its thread must poll.
 pub struct MembershipWatch {
-    /// The Kafka settings.
-    pub config: KafkaSection,
+    /// Makes its clients.
+    pub clients: Arc<KafkaClients>,
     /// The worker, whose consumer has it as its client id.
     pub node_id: String,
     /// The state of the consumer.
@@ -50,8 +49,8 @@ impl MembershipWatch {
     /// Asks at an interval until the sender of `closed` is dropped.
     pub fn run(self, closed: &Receiver<()>) {
         let client_id = format!("{}.membership", self.node_id);
-        let client = client_config(&self.config, &client_id, &[("allow.auto.create.topics", "false")]);
-        let client: BaseProducer = match client.create() {
+        let own = [("allow.auto.create.topics", "false")];
+        let client: SharedClient<BaseProducer> = match self.clients.make(&client_id, &own, DefaultProducerContext) {
             Ok(client) => client,
             Err(error) => {
                 tracing::error!(%error, "cannot create the client that watches the membership");
@@ -60,8 +59,8 @@ impl MembershipWatch {
                 return;
             }
         };
-        let session = Duration::from_millis(self.config.session_timeout_ms);
-        let mut reading = ReadingWatch::new(self.config.clone(), &self.node_id, self.shared.clone());
+        let session = Duration::from_millis(self.clients.section().session_timeout_ms);
+        let mut reading = ReadingWatch::new(self.clients.clone(), &self.node_id, self.shared.clone());
         let mut judge = MembershipJudge::new(session);
         let mut last = Standing::Sound;
         // A broker that does not describe the members of groups proves nothing: this worker must have been seen once.
@@ -135,9 +134,10 @@ impl MembershipWatch {
             // A broker that does not describe groups: there is nothing to compare with.
             Ok(None) => (Standing::Rebalancing, 0),
             Err(error) if is_unsupported(&error) => (Standing::Rebalancing, 0),
-            Err(error) if is_denied(&error) => {
-                (Standing::Refused(format!("group {}: {error}; see its access rules", self.config.group_id)), 0)
-            }
+            Err(error) if is_denied(&error) => (
+                Standing::Refused(format!("group {}: {error}; see its access rules", self.clients.section().group_id)),
+                0,
+            ),
             Err(error) => (Standing::Unknown(error.to_string()), 0),
         }
     }
@@ -145,7 +145,7 @@ impl MembershipWatch {
     /// The group and its topics on the broker. `None` if the broker does not describe the members of groups.
     fn view(&self, client: &BaseProducer) -> Result<Option<GroupView>, KafkaError> {
         let (mut partitions, mut unavailable) = (BTreeSet::new(), BTreeMap::new());
-        for name in &self.config.command_topics {
+        for name in &self.clients.section().command_topics {
             let metadata = client.client().fetch_metadata(Some(name), BROKER_ANSWER)?;
             let topic: Arc<str> = name.as_str().into();
             let refused = metadata.topics().iter().filter_map(|topic| topic.error()).map(RDKafkaErrorCode::from);
@@ -156,8 +156,8 @@ impl MembershipWatch {
             partitions.extend(found.map(|partition| (topic.clone(), partition.id())));
         }
         self.figures.num_topic_partitions.store(partitions.len(), Ordering::Relaxed);
-        let list = client.client().fetch_group_list(Some(&self.config.group_id), BROKER_ANSWER)?;
-        let Some(group) = list.groups().iter().find(|group| group.name() == self.config.group_id) else {
+        let list = client.client().fetch_group_list(Some(&self.clients.section().group_id), BROKER_ANSWER)?;
+        let Some(group) = list.groups().iter().find(|group| group.name() == self.clients.section().group_id) else {
             return Ok(None);
         };
         let mut members = BTreeMap::new();

@@ -1,5 +1,5 @@
 // Upstream: app
-// Downstream: feed, orders, outbox
+// Downstream: clients, feed, orders, outbox
 // Role: The Kafka client: consumes commands and operator orders, publishes dead letters and notifications.
 
 //! Kafka.
@@ -12,6 +12,10 @@
 pub mod admin_client;
 /// The configuration that all clients share.
 pub mod client_config;
+/// Makes the clients of one process, which share a login.
+pub mod clients;
+#[cfg(test)]
+mod clients_tests;
 mod consumer_client;
 /// The consumer's loop.
 pub mod consumer_loop;
@@ -53,6 +57,7 @@ mod watchdog;
 /// The commit position of one partition.
 pub mod watermark;
 
+pub use clients::KafkaClients;
 pub use feed::KafkaFeed;
 pub use orders::KafkaOrders;
 pub use outbox::KafkaOutbox;

@@ -1,5 +1,5 @@
-// Upstream: app, feed, kafka
-// Downstream: actors, client_config, config, feed_shared, log_probe, topic_ids
+// Upstream: app, clients_tests, feed, kafka
+// Downstream: actors, clients, feed_shared, log_probe, topic_ids
 // Role: Reads operator orders from the control topic, starting at the newest offset, in every instance.
 
 //! Operator orders.
@@ -14,16 +14,15 @@ use std::time::{Duration, Instant};
 use actix::Recipient;
 use actors::domain::OperatorOrder;
 use actors::ports::{FeedError, OrderFeed, OrderReceived};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
-use crate::adapters::kafka::client_config::client_config;
+use crate::adapters::kafka::clients::{KafkaClients, SharedClient};
 use crate::adapters::kafka::feed_shared::lock;
 use crate::adapters::kafka::log_probe::{Following, LogProbe};
 use crate::adapters::kafka::topic_ids::topic_ids;
-use crate::config::KafkaSection;
 
 /// Maximum wait for a record, and so the maximum delay of a close.
 const POLL: Duration = Duration::from_millis(100);
@@ -45,7 +44,7 @@ pub type OrdersFault = Arc<Mutex<Option<String>>>;
 
 /// The reader of the control topic.
 pub struct KafkaOrders {
-    config: KafkaSection,
+    clients: Arc<KafkaClients>,
     node_id: String,
     hearing: Arc<AtomicBool>,
     closed: Arc<AtomicBool>,
@@ -54,9 +53,14 @@ pub struct KafkaOrders {
 
 impl KafkaOrders {
     /// Creates the reader; `start` connects it.
-    pub fn new(config: &KafkaSection, node_id: &str) -> Self {
-        let (config, node_id) = (config.clone(), node_id.to_owned());
-        Self { config, node_id, hearing: Arc::default(), closed: Arc::default(), fault: Arc::default() }
+    pub fn new(clients: Arc<KafkaClients>, node_id: &str) -> Self {
+        Self {
+            clients,
+            node_id: node_id.to_owned(),
+            hearing: Arc::default(),
+            closed: Arc::default(),
+            fault: Arc::default(),
+        }
     }
 
     /// Why orders are not heard; the reader keeps it up to date.
@@ -67,38 +71,23 @@ impl KafkaOrders {
 
 impl OrderFeed for KafkaOrders {
     fn start(&self, receiver: Recipient<OrderReceived>) -> Result<(), FeedError> {
-        let own = [
-            // librdkafka requires a group name. The reader never joins the group and never commits.
-            ("group.id", &*format!("{}.orders.{}", self.config.group_id, self.node_id)),
-            ("enable.auto.commit", "false"),
-            // Each partition gets its offset; this is for one that the broker no longer has: what is left is read.
-            ("auto.offset.reset", "earliest"),
-            ("allow.auto.create.topics", "false"),
-            // Orders are rare and small.
-            ("queued.max.messages.kbytes", "1024"),
-            ("fetch.message.max.bytes", "65536"),
-        ];
-        let client = client_config(&self.config, &format!("{}.orders", self.node_id), &own);
-        let topic = self.config.control_topic.clone();
-        let (hearing, closed) = (self.hearing.clone(), self.closed.clone());
-        let (config, fault) = (self.config.clone(), self.fault.clone());
-        let probe_id = format!("{}.orders.probe", self.node_id);
         let reader = Reader {
-            config,
-            probe_id,
-            topic,
+            clients: self.clients.clone(),
+            node_id: self.node_id.clone(),
+            topic: self.clients.section().control_topic.clone(),
             receiver,
-            hearing,
-            closed,
-            fault,
+            hearing: self.hearing.clone(),
+            closed: self.closed.clone(),
+            fault: self.fault.clone(),
             next: Vec::new(),
             topic_id: None,
             missing_since: None,
             has_failed: false,
         };
-        let spawned = std::thread::Builder::new().name("kafka-orders".to_owned()).spawn(move || reader.run(&client));
+        let spawned = std::thread::Builder::new().name("kafka-orders".to_owned()).spawn(move || reader.run());
+        let section = self.clients.section();
         spawned.map(drop).map_err(|error| FeedError {
-            feed: format!("{} topic {}", self.config.address(), self.config.control_topic),
+            feed: format!("{} topic {}", section.address(), section.control_topic),
             what: "start",
             reason: error.to_string(),
         })
@@ -115,8 +104,8 @@ impl OrderFeed for KafkaOrders {
 
 /// State of the reader thread.
 struct Reader {
-    config: KafkaSection,
-    probe_id: String,
+    clients: Arc<KafkaClients>,
+    node_id: String,
     topic: String,
     receiver: Recipient<OrderReceived>,
     hearing: Arc<AtomicBool>,
@@ -133,8 +122,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(mut self, client: &ClientConfig) {
-        let consumer: BaseConsumer = match client.create() {
+    fn run(mut self) {
+        let consumer = match self.consumer() {
             Ok(consumer) => consumer,
             Err(error) => {
                 tracing::error!(%error, "cannot create the consumer of operator orders");
@@ -159,6 +148,21 @@ impl Reader {
                 }
             }
         }
+    }
+
+    fn consumer(&self) -> KafkaResult<SharedClient<BaseConsumer>> {
+        let own = [
+            // librdkafka requires a group name. The reader never joins the group and never commits.
+            ("group.id", &*format!("{}.orders.{}", self.clients.section().group_id, self.node_id)),
+            ("enable.auto.commit", "false"),
+            // Each partition gets its offset; this is for one that the broker no longer has: what is left is read.
+            ("auto.offset.reset", "earliest"),
+            ("allow.auto.create.topics", "false"),
+            // Orders are rare and small.
+            ("queued.max.messages.kbytes", "1024"),
+            ("fetch.message.max.bytes", "65536"),
+        ];
+        self.clients.make(&format!("{}.orders", self.node_id), &own, DefaultConsumerContext)
     }
 
     /// Looks for new partitions and, after a failed poll, for what cannot be read.
@@ -191,7 +195,7 @@ impl Reader {
 
     /// What cannot be read, by another client than the one whose poll failed.
     fn unreadable(&self) -> KafkaResult<Option<String>> {
-        let probe = LogProbe::new(&self.config, &self.probe_id)?;
+        let probe = LogProbe::new(&self.clients, &format!("{}.orders.probe", self.node_id))?;
         let topic: Arc<str> = self.topic.as_str().into();
         for (partition, next) in (0_i32..).zip(&self.next) {
             let deadline = Instant::now() + BROKER_ANSWER;

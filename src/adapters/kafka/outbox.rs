@@ -1,5 +1,5 @@
-// Upstream: app, kafka
-// Downstream: actors, adapters::kafka::dead_letters, client_config, config, parts_publisher
+// Upstream: app, clients_tests, kafka
+// Downstream: actors, adapters::kafka::dead_letters, clients, parts_publisher
 // Role: The producer: publishes notifications, price updates, command parts and dead letters.
 
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use actors::ports::{DeadLetter, Outbox, OutboxError, PartsOutcome};
 use async_trait::async_trait;
 use chrono::{SecondsFormat, Utc};
 use futures_util::future::try_join_all;
+use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::adapters::kafka::client_config::client_config;
+use crate::adapters::kafka::clients::{KafkaClients, SharedClient};
 use crate::adapters::kafka::dead_letters::headers::{self, with, with_mark, with_trace};
 use crate::adapters::kafka::parts_publisher::{PartsPublisher, publish_on_thread};
-use crate::config::KafkaSection;
 
 /// Maximum wait for space in the producer's queue. Messages are few and small.
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ const CUT_BYTES: usize = 65_536;
 /// `dlq.cut_from` holds its original length in bytes. A dead letter must not block the partition, and the complete
 /// command is still at its original offset.
 pub struct KafkaOutbox {
-    producer: FutureProducer,
+    producer: SharedClient<FutureProducer>,
     node_id: String,
     dead_letter_topic: String,
     notification_topic: String,
@@ -49,7 +49,7 @@ pub struct KafkaOutbox {
 
 impl KafkaOutbox {
     /// Connects in the background. Fails only for settings that librdkafka rejects.
-    pub fn new(config: &KafkaSection, node_id: &str) -> Result<Self, KafkaError> {
+    pub fn new(clients: &Arc<KafkaClients>, node_id: &str) -> Result<Self, KafkaError> {
         let own = [
             ("enable.idempotence", "true"),
             ("acks", "all"),
@@ -59,14 +59,15 @@ impl KafkaOutbox {
             ("queue.buffering.max.messages", "10000"),
             ("queue.buffering.max.kbytes", "4096"),
         ];
-        let producer = client_config(config, node_id, &own).create()?;
+        let producer = clients.make(node_id, &own, DefaultClientContext)?;
+        let config = clients.section();
         Ok(Self {
             producer,
             node_id: node_id.to_owned(),
             dead_letter_topic: config.dead_letter_topic.clone(),
             notification_topic: config.notification_topic.clone(),
             parts_topic: config.topic_of_parts().to_owned(),
-            parts: tokio::sync::Mutex::new(Arc::new(PartsPublisher::new(config, node_id))),
+            parts: tokio::sync::Mutex::new(Arc::new(PartsPublisher::new(clients.clone(), node_id))),
             market_data_topic: config.market_data_topic.clone(),
         })
     }

@@ -1,5 +1,5 @@
 // Upstream: cli, outbox, tests::simulate
-// Downstream: actors, adapters::kafka::dead_letters, client_config, config, feed_shared
+// Downstream: actors, adapters::kafka::dead_letters, client_config, clients, feed_shared
 // Role: Publishes the parts of a split command, each once, also when the command is delivered again.
 
 use std::collections::HashSet;
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use actors::domain::clock::utc_now;
 use actors::domain::{CommandPart, RawCommand};
 use actors::ports::PartsOutcome;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use uuid::Uuid;
 
-use crate::adapters::kafka::client_config::{COMMAND_PRODUCER, client_config};
+use crate::adapters::kafka::client_config::COMMAND_PRODUCER;
+use crate::adapters::kafka::clients::{KafkaClients, SharedClient};
 use crate::adapters::kafka::dead_letters::headers::{text, with, with_mark, with_trace};
 use crate::adapters::kafka::feed_shared::lock;
-use crate::config::KafkaSection;
 
 /// Timeout of each question to the broker, and the longest wait for the next record of the topic.
 const BROKER_ANSWER: Duration = Duration::from_secs(20);
@@ -59,7 +59,7 @@ const WHOLE: &str = "split.whole";
 /// Without transactions (`kafka.parts_in_transaction`) the parts that are missing are published. Then a worker that was
 /// taken for dead may still publish one beside its successor.
 pub struct PartsPublisher {
-    config: KafkaSection,
+    clients: Arc<KafkaClients>,
     node_id: String,
 }
 
@@ -88,15 +88,15 @@ impl ProducerContext for Deliveries {
 
 impl PartsPublisher {
     /// A publisher for this worker.
-    pub fn new(config: &KafkaSection, node_id: &str) -> Self {
-        Self { config: config.clone(), node_id: node_id.to_owned() }
+    pub fn new(clients: Arc<KafkaClients>, node_id: &str) -> Self {
+        Self { clients, node_id: node_id.to_owned() }
     }
 
     /// Publishes the parts of a command that are not in the topic. Blocks; an error leaves it open what was published,
     /// and the next call finds out.
     pub fn publish(&self, command: &RawCommand, parts: &[CommandPart]) -> KafkaResult<PartsOutcome> {
         let producer = self.producer(command)?;
-        let in_transaction = self.config.parts_in_transaction;
+        let in_transaction = self.clients.section().parts_in_transaction;
         if in_transaction {
             producer.init_transactions(BROKER_ANSWER).inspect_err(|error| {
                 tracing::warn!(%error, "the broker begins no transaction; see kafka.parts_in_transaction");
@@ -145,14 +145,15 @@ impl PartsPublisher {
         Ok(())
     }
 
-    fn producer(&self, command: &RawCommand) -> KafkaResult<BaseProducer<Deliveries>> {
-        let mut client = client_config(&self.config, &format!("{}.parts", self.node_id), &COMMAND_PRODUCER);
-        if self.config.parts_in_transaction {
-            let RawCommand { topic, partition, .. } = command;
-            let id = format!("{}.parts.{topic}.{partition}", self.config.group_id);
-            client.set("transactional.id", id).set("transaction.timeout.ms", TRANSACTION_MS);
+    fn producer(&self, command: &RawCommand) -> KafkaResult<SharedClient<BaseProducer<Deliveries>>> {
+        let config = self.clients.section();
+        let RawCommand { topic, partition, .. } = command;
+        let id = format!("{}.parts.{topic}.{partition}", config.group_id);
+        let mut own = COMMAND_PRODUCER.to_vec();
+        if config.parts_in_transaction {
+            own.extend([("transactional.id", id.as_str()), ("transaction.timeout.ms", TRANSACTION_MS)]);
         }
-        client.create_with_context(Deliveries::default())
+        self.clients.make(&format!("{}.parts", self.node_id), &own, Deliveries::default())
     }
 
     fn send(
@@ -165,10 +166,10 @@ impl PartsPublisher {
         let headers = with_trace(with_mark(OwnedHeaders::new(), command.replay.as_ref()), &command.trace);
         let own = [(OF, identity), (FROM, &command.to_string()), (PART, id)];
         let mut headers = own.into_iter().fold(headers, |headers, (key, value)| with(headers, key, value));
-        if self.config.parts_in_transaction {
+        if self.clients.section().parts_in_transaction {
             headers = with(headers, WHOLE, "true");
         }
-        let mut record = BaseRecord::to(self.config.topic_of_parts())
+        let mut record = BaseRecord::to(self.clients.section().topic_of_parts())
             .key(part.key.as_bytes())
             .payload(part.payload.as_bytes())
             .headers(headers)
@@ -194,7 +195,7 @@ impl PartsPublisher {
 
     /// Searches the topic for parts of a command, from its time to the present end.
     fn find(&self, identity: &str, since_ms: Option<i64>) -> KafkaResult<Found> {
-        let topic = self.config.topic_of_parts();
+        let topic = self.clients.section().topic_of_parts();
         let (consumer, every) = (self.consumer("read_committed")?, self.consumer("read_uncommitted")?);
         let metadata = consumer.fetch_metadata(Some(topic), BROKER_ANSWER)?;
         let partitions: Vec<i32> =
@@ -209,9 +210,9 @@ impl PartsPublisher {
         read(&consumer, identity, partitions.len())
     }
 
-    fn consumer(&self, isolation: &str) -> KafkaResult<BaseConsumer> {
+    fn consumer(&self, isolation: &str) -> KafkaResult<SharedClient<BaseConsumer>> {
         let own = [
-            ("group.id", self.config.group_id.as_str()),
+            ("group.id", self.clients.section().group_id.as_str()),
             ("enable.auto.commit", "false"),
             ("auto.offset.reset", "earliest"),
             ("enable.partition.eof", "true"),
@@ -220,7 +221,7 @@ impl PartsPublisher {
             ("fetch.wait.max.ms", "10"),
             ("queued.max.messages.kbytes", "4096"),
         ];
-        client_config(&self.config, &format!("{}.parts", self.node_id), &own).create()
+        self.clients.make(&format!("{}.parts", self.node_id), &own, DefaultConsumerContext)
     }
 }
 

@@ -1,5 +1,5 @@
 // Upstream: app
-// Downstream: adapters, client_config, config, topics
+// Downstream: adapters, client_config, clients, config, topics
 // Role: Tests the connection to the Kafka cluster and lists brokers and missing topics.
 
 use std::collections::HashSet;
@@ -13,12 +13,13 @@ use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 
 use crate::adapters::kafka::client_config::{advice, client_config};
-use crate::adapters::kafka::topics::{NeededTopic, topics_client};
+use crate::adapters::kafka::clients::KafkaClients;
+use crate::adapters::kafka::topics::{NeededTopic, TopicsClient};
 use crate::adapters::probe::{Answer, DEADLINE};
 use crate::config::KafkaSection;
 
-/// Timeout of the metadata request: slightly below the deadline, so that the reason is still reported.
-const WAIT: Duration = Duration::from_millis(DEADLINE.as_millis() as u64 - 500);
+/// The part of a deadline that is left after the metadata request, so that the reason is still reported.
+const REPORT: Duration = Duration::from_millis(500);
 
 /// Time to receive the pending log lines of librdkafka.
 const LISTEN: Duration = Duration::from_millis(20);
@@ -61,21 +62,29 @@ pub async fn probe(section: &KafkaSection) -> Result<Answer, String> {
     asking.await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
+/// Connects and logs in, within the deadline.
+pub async fn try_login(section: &KafkaSection, deadline: Duration) -> Result<(), String> {
+    let section = section.clone();
+    let asking = tokio::task::spawn_blocking(move || metadata(&section, deadline).map(drop));
+    asking.await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
 fn ask(section: &KafkaSection) -> Result<Answer, String> {
+    let metadata = metadata(section, DEADLINE)?;
+    let topics = TopicsClient::new(KafkaClients::new(section), "data-worker.check".to_owned());
+    Ok(describe(&metadata, section, |topic| topic.create(&topics, true)))
+}
+
+/// The metadata of the cluster, or what prevents it.
+fn metadata(section: &KafkaSection, deadline: Duration) -> Result<Metadata, String> {
     let client: BaseProducer<LastWords> = client_config(section, "data-worker.check", &[])
         .create_with_context(LastWords::default())
         .map_err(|error| with_advice(error.to_string()))?;
-    match client.client().fetch_metadata(None, WAIT) {
-        Ok(metadata) => {
-            let topics = topics_client(section, "data-worker.check");
-            Ok(describe(&metadata, section, |topic| topic.create(section, &topics, true)))
-        }
-        Err(error) => {
-            client.poll(LISTEN);
-            let last_words = client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            Err(with_advice(last_words.unwrap_or_else(|| error.to_string())))
-        }
-    }
+    client.client().fetch_metadata(None, deadline.saturating_sub(REPORT)).map_err(|error| {
+        client.poll(LISTEN);
+        let last_words = client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        with_advice(last_words.unwrap_or_else(|| error.to_string()))
+    })
 }
 
 /// The rights of a worker where the brokers have ACLs.

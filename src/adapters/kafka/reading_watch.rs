@@ -1,5 +1,5 @@
 // Upstream: consumer_tests, membership_watch
-// Downstream: config, feed_shared, intake, log_probe
+// Downstream: clients, feed_shared, intake, log_probe
 // Role: Looks at partitions that do not move: passes ends without records, reports what cannot be read or was deleted.
 
 use std::collections::{BTreeMap, HashSet};
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::adapters::kafka::clients::KafkaClients;
 use crate::adapters::kafka::feed_shared::{FeedShared, lock};
 use crate::adapters::kafka::intake::{Gap, PartitionKey, Waiting};
 use crate::adapters::kafka::log_probe::{Following, LogProbe};
-use crate::config::KafkaSection;
 
 /// Time for one round of looks. What is left is looked at in the next round.
 const ROUND: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ const MAX_NAMED: usize = 3;
 
 /// Looks at partitions that hold more than was delivered and do not move. It runs beside the watch over the membership.
 pub struct ReadingWatch {
-    config: KafkaSection,
+    clients: Arc<KafkaClients>,
     client_id: String,
     shared: Arc<FeedShared>,
     /// The partitions that were behind at the last look: one that is behind once is just being read.
@@ -38,10 +38,10 @@ pub struct ReadingWatch {
 
 impl ReadingWatch {
     /// A watch that has seen nothing yet.
-    pub fn new(config: KafkaSection, node_id: &str, shared: Arc<FeedShared>) -> Self {
+    pub fn new(clients: Arc<KafkaClients>, node_id: &str, shared: Arc<FeedShared>) -> Self {
         let client_id = format!("{node_id}.probe");
         Self {
-            config,
+            clients,
             client_id,
             shared,
             behind: HashSet::new(),
@@ -62,7 +62,7 @@ impl ReadingWatch {
         if !is_answering {
             self.unanswered.clear();
         } else if !unmoved.is_empty() || !self.gaps.is_empty() {
-            match LogProbe::new(&self.config, &self.client_id) {
+            match LogProbe::new(&self.clients, &self.client_id) {
                 Ok(probe) => self.ask(&probe, &unmoved),
                 Err(error) => tracing::warn!(%error, "cannot look at partitions that do not move"),
             }
@@ -78,7 +78,7 @@ impl ReadingWatch {
 
     /// The partitions without an answer for a session: in that time a leader is elected.
     fn long_unanswered(&self) -> impl Iterator<Item = String> {
-        let session = Duration::from_millis(self.config.session_timeout_ms);
+        let session = Duration::from_millis(self.clients.section().session_timeout_ms);
         let long = self.unanswered.iter().filter(move |(_, (since, _))| since.elapsed() >= session);
         long.map(|((topic, partition), (since, reason))| {
             format!("{topic}[{partition}] cannot be read: {reason} (for {} s)", since.elapsed().as_secs())

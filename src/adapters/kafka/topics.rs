@@ -1,5 +1,5 @@
 // Upstream: admin_client, feed, probe
-// Downstream: client_config, config, feed_shared
+// Downstream: clients, config, feed_shared
 // Role: The topics that a worker needs: creates its own where the broker allows it, and names those that are missing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,12 +8,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
-use crate::adapters::kafka::client_config::client_config;
+use crate::adapters::kafka::clients::{KafkaClients, SharedClient};
 use crate::adapters::kafka::feed_shared::lock;
 use crate::config::KafkaSection;
 
@@ -119,41 +118,52 @@ impl NeededTopic {
 
     /// Whether the worker may create the topic. With `only_try`, the broker checks the request and creates nothing.
     /// `None` if the topic belongs to others.
-    pub fn create(&self, config: &KafkaSection, client: &ClientConfig, only_try: bool) -> Option<Result<(), String>> {
-        let own = self.own.filter(|_| config.create_topics)?;
-        Some(create(client, &self.name, own, only_try))
+    pub fn create(&self, client: &TopicsClient, only_try: bool) -> Option<Result<(), String>> {
+        let own = self.own.filter(|_| client.clients.section().create_topics)?;
+        Some(client.create(&self.name, own, only_try))
     }
 }
 
-fn create(client: &ClientConfig, name: &str, own: OwnTopic, only_try: bool) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
-    let admin: AdminClient<DefaultClientContext> = client.create().map_err(|error| error.to_string())?;
-    // The broker's own number of replicas.
-    let mut topic = NewTopic::new(name, own.partitions, TopicReplication::Fixed(-1));
-    if let Some(retention) = own.retention_ms {
-        topic = topic.set("retention.ms", retention);
-    }
-    let options = AdminOptions::new()
-        .request_timeout(Some(BROKER_ANSWER))
-        .operation_timeout(Some(BROKER_ANSWER))
-        .validate_only(only_try);
-    let outcomes = runtime.block_on(admin.create_topics(&[topic], &options)).map_err(|error| error.to_string())?;
-    match outcomes.into_iter().next() {
-        Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => Err(code.to_string()),
-        _ => Ok(()),
-    }
+/// Makes the clients of questions about topics.
+pub struct TopicsClient {
+    clients: Arc<KafkaClients>,
+    client_id: String,
 }
 
-/// The client of questions about topics.
-pub fn topics_client(config: &KafkaSection, client_id: &str) -> ClientConfig {
-    client_config(config, client_id, &[("allow.auto.create.topics", "false")])
+impl TopicsClient {
+    /// Clients with this name.
+    pub fn new(clients: Arc<KafkaClients>, client_id: String) -> Self {
+        Self { clients, client_id }
+    }
+
+    fn make(&self) -> KafkaResult<SharedClient<AdminClient<DefaultClientContext>>> {
+        self.clients.make(&self.client_id, &[("allow.auto.create.topics", "false")], DefaultClientContext)
+    }
+
+    fn create(&self, name: &str, own: OwnTopic, only_try: bool) -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let admin = self.make().map_err(|error| error.to_string())?;
+        // The broker's own number of replicas.
+        let mut topic = NewTopic::new(name, own.partitions, TopicReplication::Fixed(-1));
+        if let Some(retention) = own.retention_ms {
+            topic = topic.set("retention.ms", retention);
+        }
+        let options = AdminOptions::new()
+            .request_timeout(Some(BROKER_ANSWER))
+            .operation_timeout(Some(BROKER_ANSWER))
+            .validate_only(only_try);
+        let outcomes = runtime.block_on(admin.create_topics(&[topic], &options)).map_err(|error| error.to_string())?;
+        match outcomes.into_iter().next() {
+            Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => Err(code.to_string()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Looks at the topics of one worker as long as it runs.
 pub struct TopicWatch {
-    config: KafkaSection,
-    client: ClientConfig,
+    client: TopicsClient,
     needed: Vec<NeededTopic>,
     fault: TopicsFault,
     /// Since when a topic is missing.
@@ -165,11 +175,10 @@ pub struct TopicWatch {
 
 impl TopicWatch {
     /// A watch that has seen nothing yet.
-    pub fn new(config: &KafkaSection, node_id: &str, fault: TopicsFault) -> Self {
+    pub fn new(clients: Arc<KafkaClients>, node_id: &str, fault: TopicsFault) -> Self {
         Self {
-            config: config.clone(),
-            client: topics_client(config, &format!("{node_id}.topics")),
-            needed: NeededTopic::of(config),
+            needed: NeededTopic::of(clients.section()),
+            client: TopicsClient::new(clients, format!("{node_id}.topics")),
             fault,
             missing: BTreeMap::new(),
             seen: BTreeSet::new(),
@@ -179,7 +188,7 @@ impl TopicWatch {
 
     /// Looks at an interval until the sender of `closed` is dropped.
     pub fn run(mut self, closed: &Receiver<()>) {
-        let admin: AdminClient<DefaultClientContext> = match self.client.create() {
+        let admin = match self.client.make() {
             Ok(admin) => admin,
             Err(error) => {
                 tracing::error!(%error, "cannot create the client that looks at the topics");
@@ -229,7 +238,7 @@ impl TopicWatch {
         if topic.own.is_none_or(|own| since.elapsed() < own.missing_for) {
             return;
         }
-        match topic.create(&self.config, &self.client, false) {
+        match topic.create(&self.client, false) {
             Some(Ok(())) => tracing::info!(topic = topic.name, "topic created"),
             Some(Err(reason)) if self.refused.insert(topic.name.clone()) => {
                 tracing::error!(topic = topic.name, reason, "cannot create the topic");
@@ -242,7 +251,8 @@ impl TopicWatch {
         let was_there = self.seen.contains(&topic.name);
         let allowed = if was_there { MISSING_FOR } else { NEVER_THERE_FOR };
         // A topic that the worker is about to create is no fault yet.
-        let creates = topic.own.filter(|_| self.config.create_topics && !self.refused.contains(&topic.name));
+        let creates =
+            topic.own.filter(|_| self.client.clients.section().create_topics && !self.refused.contains(&topic.name));
         let allowed = creates.map_or(allowed, |own| allowed.max(own.missing_for + CREATION));
         self.missing.get(&topic.name).is_some_and(|since| since.elapsed() >= allowed)
     }
@@ -254,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_about_to_be_created_is_no_fault() {
-        let mut watch = TopicWatch::new(&KafkaSection::default(), "n1", TopicsFault::default());
+        let mut watch = TopicWatch::new(KafkaClients::new(&KafkaSection::default()), "n1", TopicsFault::default());
         let topic = watch.needed.iter().find(|topic| topic.name == "ginkgo.notifications").cloned().unwrap();
         let missing_for = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
         watch.missing.insert(topic.name.clone(), missing_for(8));
@@ -281,6 +291,7 @@ mod tests {
         let text = "the topic ginkgo.data.commands.dlq does not exist; create it, or see kafka.dead_letter_topic";
         assert_eq!(needed[2].missing(), text);
         let off = KafkaSection { create_topics: false, ..section };
-        assert!(needed[2].create(&off, &ClientConfig::new(), true).is_none(), "it is switched off");
+        let client = TopicsClient::new(KafkaClients::new(&off), "c".to_owned());
+        assert!(needed[2].create(&client, true).is_none(), "it is switched off");
     }
 }

@@ -79,6 +79,16 @@ impl SecureKafka {
         self.wait_until_it_answers();
     }
 
+    /// Creates a user of SCRAM-SHA-512, or gives it a new password. Its connections stay.
+    pub fn set_password(&self, user: &str, password: &str) {
+        let mut tool = java();
+        tool.args(["kafka.admin.ConfigCommand", "--bootstrap-server", &self.address(), "--alter"]);
+        tool.args(["--entity-type", "users", "--entity-name", user]);
+        let altered = tool.args(["--add-config", &format!("SCRAM-SHA-512=[password={password}]")]);
+        let altered = altered.output().expect("java");
+        assert!(altered.status.success(), "{}", String::from_utf8_lossy(&altered.stderr));
+    }
+
     /// The address of the plain listener.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.plain)
