@@ -213,7 +213,7 @@ impl Market {
 pub fn stored(store: &ModelStore) -> Vec<Value> {
     let bars = store.bars().into_iter().map(|(_, bar)| (Kind::Bars, bar.code, bar.timestamp, bar.close.to_fen()));
     let factors = store.factors().into_iter().map(|row| (Kind::Factors, row.code, row.raw.timestamp, row.raw.factor.0));
-    let ticks = store.ticks().into_iter().map(|tick| (Kind::Ticks, tick.code, tick.timestamp, tick.price.0));
+    let ticks = store.ticks().into_iter().map(|tick| (Kind::Ticks, tick.code, tick.timestamp, tick.price.to_fen()));
     let mut values: Vec<Value> = bars.chain(factors).chain(ticks).collect();
     values.sort();
     values
