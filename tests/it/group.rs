@@ -9,6 +9,7 @@ use kit::scene::{Scene, TIMEOUT};
 use kit::tushare_data::{last_closed_day, last_trading_days};
 use kit::tushare_server::{Fault, FaultDuration};
 use kit::wait::wait_until;
+use serde_json::{Value, json};
 
 use crate::main_job::{Market, PROGRAM, market};
 
@@ -102,8 +103,8 @@ fn large_command_is_split_across_workers() {
 }
 
 /// The codes of which the store has all bars that the vendor has.
-fn complete(scene: &Scene, num_days: usize) -> HashSet<String> {
-    let sql = format!("SELECT code FROM bar GROUP BY code HAVING count() = {num_days} ORDER BY code");
+fn complete(scene: &Scene, table: &str, num_days: usize) -> HashSet<String> {
+    let sql = format!("SELECT code FROM {table} GROUP BY code HAVING count() = {num_days} ORDER BY code");
     scene.database.query(&sql).lines().map(str::to_owned).collect()
 }
 
@@ -137,7 +138,7 @@ fn a_kill_and_a_join_repeat_no_call_whose_rows_are_stored() {
     wait_until("both workers work", TIMEOUT, || {
         stats(&scene, "n1", "bars_written") > 0 && stats(&scene, "n2", "bars_written") > 0
     });
-    let stored = complete(&scene, 11);
+    let stored = complete(&scene, "bar", 11);
     second.kill();
     let _third = scene.start("n3");
     wait_until("the third worker works", TIMEOUT, || stats(&scene, "n3", "bars_written") > 0);
@@ -146,17 +147,17 @@ fn a_kill_and_a_join_repeat_no_call_whose_rows_are_stored() {
     assert_asked_once(&scene, &codes, &stored);
 }
 
-#[test]
-fn a_dated_command_is_continued_after_a_kill() {
-    let (mut scene, codes) = scene_of_slow_work("continued", 100);
+/// A command for 100 codes, of which half are stored when its worker is killed, asks for no stored code again.
+fn assert_continued_after_a_kill(name: &str, table: &str, command: impl Fn(&[String], &[String]) -> Value) {
+    let (mut scene, codes) = scene_of_slow_work(name, 100);
     scene.set("fetch.whole_days_from_tasks", 0).set("fetch.max_codes_per_command", 100);
     let days: Vec<_> = scene.source.rows(&codes[0]).iter().map(|row| row.date.format("%Y%m%d").to_string()).collect();
+    let command = command(&codes, &days).to_string().into_bytes();
     let mut first = scene.start("n1");
     scene.wait_for_status("n1", "running");
-    let params = serde_json::json!({"codes": codes, "start_date": days[0], "end_date": days[9]});
-    scene.send(&[serde_json::json!({"command": "bar_snapshot", "params": params}).to_string().into_bytes()]);
-    wait_until("half of the rows are stored", TIMEOUT, || scene.database.count() >= 500);
-    let stored = complete(&scene, 10);
+    scene.send(std::slice::from_ref(&command));
+    wait_until("half of the codes are stored", TIMEOUT, || complete(&scene, table, 10).len() >= 50);
+    let stored = complete(&scene, table, 10);
     let mut connection = redis::Client::open(scene.redis_url.as_str()).unwrap().get_connection().unwrap();
     let pattern = format!("heartbeat:{}.stored:*", scene.name);
     wait_until("the stored tasks are noted", TIMEOUT, || {
@@ -167,12 +168,39 @@ fn a_dated_command_is_continued_after_a_kill() {
     assert_eq!(scene.committed().iter().sum::<i64>(), 0, "the command is not done");
     let _again = scene.start("n1");
     scene.wait_until_committed();
-    scene.assert_exact(&codes);
+    assert_eq!(complete(&scene, table, 10).len(), 100);
     assert_asked_once(&scene, &codes, &stored);
 
     // The same command in another record asks again.
     let before = requested(&scene, &codes);
-    scene.send(&[serde_json::json!({"command": "bar_snapshot", "params": params}).to_string().into_bytes()]);
+    scene.send(&[command]);
     scene.wait_until_committed();
     assert_eq!(requested(&scene, &codes), before + 100);
+}
+
+#[test]
+fn a_dated_command_is_continued_after_a_kill() {
+    assert_continued_after_a_kill(
+        "continued",
+        "bar",
+        |codes, days| json!({"command": "bar_snapshot", "params": {"codes": codes, "start_date": days[0], "end_date": days[9]}}),
+    );
+}
+
+#[test]
+fn a_replacement_is_continued_after_a_kill() {
+    assert_continued_after_a_kill(
+        "replaced",
+        "bar",
+        |codes, _| json!({"command": "bar_snapshot", "params": {"codes": codes, "full": true}}),
+    );
+}
+
+#[test]
+fn a_replacement_of_factors_is_continued_after_a_kill() {
+    assert_continued_after_a_kill(
+        "refactored",
+        "adjustfactor",
+        |codes, _| json!({"command": "adjustfactor", "params": {"codes": codes, "full": true}}),
+    );
 }

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use crate::domain::tick_backfill::trading_days;
-use crate::domain::{DateRange, FetchedBar, Field, Frequency, Stage, SyncMode, TaskCounts, TaskReport, shanghai_clock};
+use crate::domain::{FetchedBar, Field, Frequency, Stage, SyncMode, TaskReport, shanghai_clock};
 use crate::fetcher::FetchBars;
 use crate::fetcher::parts::FetchParts;
 use crate::fetcher::plan::readable;
 use crate::fetcher::refusals::or_by_code;
-use crate::ports::{BarRequest, DataKind, KeySpan, MarketSource, NotedBars};
+use crate::fetcher::stored_before::{note_of_bars, stored_bars};
+use crate::ports::{BarRequest, DataKind, MarketSource, NotedBars};
 use crate::settings::ActorSettings;
 use crate::validator::ValidateBars;
 
@@ -32,11 +33,9 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
         }
     };
     let range = plan.range;
-    if let Some(note) = note_name(&message, range) {
-        if let Some(rows) = stored_before(parts, &message, range, &note).await {
-            tracing::debug!(%code, %range, rows, "an earlier delivery of the command stored these bars");
-            let counts = TaskCounts { unchanged: rows, ..TaskCounts::default() };
-            return message.guard.done(TaskReport { counts, ..TaskReport::default() });
+    if let Some(note) = note_of_bars(&message, range) {
+        if let Some(report) = stored_bars(parts, &message, range, &note).await {
+            return message.guard.done(report);
         }
         message.guard.trace.noted_as = Some(note);
     }
@@ -97,25 +96,6 @@ pub(crate) async fn fetch_bars(parts: &FetchParts, mut message: FetchBars, setti
     guard.enter(Stage::Checking);
     let span = plan.span_of(rows.iter().filter_map(|row| readable(&row.timestamp)).max());
     parts.validator.do_send(ValidateBars { guard, code, frequency, mode, range, span, source, rows, known, permit });
-}
-
-/// The name under which the stored rows of a task are noted. `None` where the newest stored row says what to fetch, for
-/// days that many tasks share (a note for each of them would cost more than the call), and for replacements.
-fn note_name(message: &FetchBars, range: DateRange) -> Option<Arc<str>> {
-    let FetchBars { guard, code, frequency, mode, range: named, by_day } = message;
-    let is_noted = *mode == SyncMode::Incremental && named.start.is_some() && !by_day;
-    let record = guard.trace.record.as_ref().filter(|_| is_noted)?;
-    Some(format!("{record}:{code}:{}:{range}", frequency.as_ginkgo()).into())
-}
-
-/// The number of rows that an earlier run of this task stored, if the store still has as many. An operator may have
-/// deleted some, or the store may be another one.
-async fn stored_before(parts: &FetchParts, message: &FetchBars, range: DateRange, note: &str) -> Option<u64> {
-    let rows = parts.notes.rows_of(note).await?;
-    let (from, to) = range.timestamps();
-    let span = KeySpan { code: message.code, from: Some(from), to: Some(to) };
-    let keys = parts.stores.pin().bars.keys(message.frequency, &[span]).await.ok()?;
-    (keys.num_keys >= rows).then_some(rows)
 }
 
 /// Whether a bar has ended. The timestamp of a minute bar is its end; a bar that has not ended is incomplete and must

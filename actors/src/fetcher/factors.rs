@@ -9,6 +9,7 @@ use crate::fetcher::FetchFactors;
 use crate::fetcher::parts::FetchParts;
 use crate::fetcher::plan::{readable, removable_until};
 use crate::fetcher::refusals::or_by_code;
+use crate::fetcher::stored_before::{note_of_factors, stored_factors};
 use crate::ports::{DataKind, MarketSource};
 use crate::settings::ActorSettings;
 use crate::validator::ValidateFactors;
@@ -27,6 +28,12 @@ pub(crate) async fn fetch_factors(parts: &FetchParts, mut message: FetchFactors,
         Some(plan) if !is_increment || parts.expects_rows_in(plan.0, settings).await => plan,
         _ => return message.guard.done(TaskReport::default()),
     };
+    if let Some(note) = note_of_factors(&message, range) {
+        if let Some(report) = stored_factors(parts, &message, &note).await {
+            return message.guard.done(report);
+        }
+        message.guard.trace.noted_as = Some(note);
+    }
     let days = if is_increment { parts.whole_days(range, settings).await } else { None };
     let (sections, several) = (&parts.cross_sections, &parts.several_codes);
     let (sharing, request) = (parts.sharing(&settings.fetch, false), parts.request_of(code, range, settings).await);

@@ -60,6 +60,8 @@ mod source_caller_tests;
 mod source_circuit;
 #[cfg(test)]
 mod source_circuit_tests;
+/// What an earlier delivery of a command stored.
+mod stored_before;
 /// Days on which a security was suspended.
 pub mod suspensions;
 /// Fetches ticks.

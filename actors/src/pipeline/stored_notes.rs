@@ -1,5 +1,5 @@
-// Upstream: batch_writer::bars, fetcher, pipeline, supervisor
-// Downstream: ports
+// Upstream: batch_writer::bars, batch_writer::factors, fetcher, pipeline, supervisor
+// Downstream: ports, task_guard
 // Role: Notes for the whole group which tasks of a command are stored, so that a redelivery does not fetch them again.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::pipeline::TaskGuard;
 use crate::ports::{HeartbeatError, HeartbeatStore, Swappable};
 
 /// How long a note is kept: longer than a group takes to deliver a command again after a kill or a restart.
@@ -28,8 +29,18 @@ impl StoredNotes {
         Self { store, failed_at: Mutex::default() }
     }
 
+    /// Notes tasks that are stored, each with the number of its rows. Nobody waits for it.
+    pub fn note_tasks<'a>(self: &Arc<Self>, tasks: impl Iterator<Item = (&'a TaskGuard, usize)>) {
+        let noted = tasks.filter_map(|(guard, num_rows)| Some((guard.trace.noted_as.clone()?, num_rows as u64)));
+        let noted: Vec<_> = noted.collect();
+        if !noted.is_empty() {
+            let notes = self.clone();
+            actix_rt::spawn(async move { notes.note(&noted).await });
+        }
+    }
+
     /// Notes the number of stored rows of each of these tasks.
-    pub async fn note(&self, tasks: &[(Arc<str>, u64)]) {
+    async fn note(&self, tasks: &[(Arc<str>, u64)]) {
         if !tasks.is_empty() && self.is_usable() {
             let noted = self.store.pin().note_stored(tasks, LIFETIME).await;
             noted.unwrap_or_else(|error| self.failed(&error));

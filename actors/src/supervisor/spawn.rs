@@ -193,9 +193,12 @@ impl ActorSpawner<'_> {
         let (parts, board) = (self.parts, self.board);
         let events = PriceEvents::new(price_updates);
         let Latest { bars, factors, notes } = latest.clone();
+        let (stores, of_bars) = (parts.stores.clone(), notes.clone());
+        let bars = FlushContext::new(stores.clone(), bars, outage.clone(), events, board.clone(), of_bars);
+        let factors = FactorFlushContext::new(stores, factors, outage.clone(), board.clone(), notes);
         WriteTargets {
-            bars: Arc::new(FlushContext::new(parts.stores.clone(), bars, outage.clone(), events, board.clone(), notes)),
-            factors: Arc::new(FactorFlushContext::new(parts.stores.clone(), factors, outage.clone(), board.clone())),
+            bars: Arc::new(bars),
+            factors: Arc::new(factors),
             ticks: Arc::new(TickWriter::new(parts.stores.clone(), outage.clone(), board.clone())),
             lists: Arc::new(MergeContext {
                 store: parts.reference.clone(),

@@ -174,7 +174,7 @@ impl HeartbeatStore for RedisHeartbeats {
         Ok(answer.is_some())
     }
 
-    /// A key for each task. There are no more of them than a vendor answers calls in the time to live.
+    /// A key for each task. The limits of the vendors and the time to live bound their number.
     async fn note_stored(&self, tasks: &[(Arc<str>, u64)], ttl: Duration) -> Result<(), HeartbeatError> {
         let ttl_ms = ttl.as_millis().max(1) as u64;
         let mut notes = redis::pipe();

@@ -82,16 +82,6 @@ impl Flush {
         self.tasks.iter().map(|task| (task.unit.span.code, task.guard.trace.ids.clone())).collect()
     }
 
-    /// Notes which tasks are stored, beside the writes: they do not wait for it.
-    fn note_stored(&self) {
-        let noted = |task: &BufferedTask| Some((task.guard.trace.noted_as.clone()?, task.unit.rows.len() as u64));
-        let tasks: Vec<_> = self.tasks.iter().filter_map(noted).collect();
-        if !tasks.is_empty() {
-            let notes = self.context.notes.clone();
-            actix_rt::spawn(async move { notes.note(&tasks).await });
-        }
-    }
-
     /// Forgets what was written for tasks that are no longer in this batch.
     fn keep_own_contest(&mut self) {
         self.contest.keep_only(self.tasks.iter().map(|task| &task.unit));
@@ -125,7 +115,7 @@ impl BatchJob for Flush {
             self.context.events.publish(&plan.insert, &ids, &latest, max_age).await;
         }
         latest.advance(&stored, generation).await;
-        self.note_stored();
+        self.context.notes.note_tasks(self.tasks.iter().map(|task| (&task.guard, task.unit.rows.len())));
         let num_written: u64 = plan.counts.iter().map(|counts| counts.written).sum();
         self.context.board.counters.rows_written.add(num_written);
         self.context.board.progress.progressed();

@@ -15,7 +15,7 @@ use crate::batch_writer::write_path::{BatchJob, RowChange, WriteJob, WritePath, 
 use crate::domain::row_version::RowVersion;
 use crate::domain::{AdjustFactor, Code, TaskReport};
 use crate::market_cache::latest_times::LatestTimes;
-use crate::pipeline::TaskGuard;
+use crate::pipeline::{StoredNotes, TaskGuard};
 use crate::ports::{FactorStore, StoreError, StoreSet, StoredFactor, Swappable};
 use crate::settings::ActorSettings;
 use crate::store_retry::{StoreOperation, StoreOutage, insert_counted};
@@ -49,6 +49,7 @@ pub struct FactorFlushContext {
     latest: Arc<LatestTimes>,
     outage: Arc<StoreOutage>,
     board: Arc<StatusBoard>,
+    notes: Arc<StoredNotes>,
     /// Allows one flush at a time, also across restarts of the actor, so no other flush changes the rows that a flush
     /// read.
     write_lock: Mutex<()>,
@@ -61,8 +62,9 @@ impl FactorFlushContext {
         latest: Arc<LatestTimes>,
         outage: Arc<StoreOutage>,
         board: Arc<StatusBoard>,
+        notes: Arc<StoredNotes>,
     ) -> Self {
-        Self { stores, latest, outage, board, write_lock: Mutex::new(()) }
+        Self { stores, latest, outage, board, notes, write_lock: Mutex::new(()) }
     }
 }
 
@@ -128,6 +130,7 @@ impl BatchJob for FactorFlush {
         let stored: Vec<_> =
             self.tasks.iter().filter_map(|task| Some((task.unit.code, task.unit.rows.last()?.timestamp))).collect();
         self.context.latest.advance(&stored, generation).await;
+        self.context.notes.note_tasks(self.tasks.iter().map(|task| (&task.guard, task.unit.rows.len())));
         self.context.board.counters.rows_written.add(plan.counts.iter().map(|counts| counts.written).sum());
         self.context.board.progress.progressed();
         tracing::info!(
