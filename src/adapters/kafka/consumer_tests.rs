@@ -205,6 +205,18 @@ impl Running {
         self.feed.deliveries.lock().unwrap().drain(..).for_each(Delivery::resolve);
     }
 
+    /// Resolves what arrives until `total` commands are resolved. Never more than `most` are in hand at once.
+    async fn work_off(&self, total: usize, most: usize) {
+        let resolved = std::cell::Cell::new(0);
+        until("all records arrive", || {
+            assert!(self.payloads().len() <= most, "{} commands in hand", self.payloads().len());
+            resolved.set(resolved.get() + self.payloads().len());
+            self.resolve_all();
+            resolved.get() == total
+        })
+        .await;
+    }
+
     async fn close(&mut self) {
         let (answer, closed) = tokio::sync::oneshot::channel();
         self.feed.events.send(FeedEvent::Close(answer)).unwrap();
@@ -244,14 +256,7 @@ async fn delivers_records_and_commits_resolved_ones() {
 async fn pauses_at_the_limit_and_resumes() {
     let mut running = Running::start(30, 8).await;
     until("the limit is reached", || running.payloads().len() >= 8).await;
-    let resolved = std::cell::Cell::new(0);
-    until("all records arrive", || {
-        assert!(running.payloads().len() <= 8, "{} commands in hand", running.payloads().len());
-        resolved.set(resolved.get() + running.payloads().len());
-        running.resolve_all();
-        resolved.get() == 30
-    })
-    .await;
+    running.work_off(30, 8).await;
     running.close().await;
     assert_eq!(running.committed(), rdkafka::Offset::Offset(30));
 }
@@ -266,13 +271,7 @@ async fn partitions_lost_while_paused_are_read_again() {
     until("the first record comes again", || running.payloads().iter().filter(|payload| *payload == "0").count() == 2)
         .await;
     running.feed.deliveries.lock().unwrap().drain(..lost).for_each(drop);
-    let resolved = std::cell::Cell::new(0);
-    until("all records arrive", || {
-        resolved.set(resolved.get() + running.payloads().len());
-        running.resolve_all();
-        resolved.get() == 30
-    })
-    .await;
+    running.work_off(30, 8).await;
     running.close().await;
     assert_eq!(running.committed(), rdkafka::Offset::Offset(30));
 }
