@@ -39,12 +39,7 @@ impl Interface for AdjFactor<'_> {
     }
 
     fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError> {
-        let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
-        let factors = rows.iter().enumerate().map(|(number, row)| {
-            let [ts_code, ..] = *row;
-            Ok((interface::code_among(ts_code, self.codes, number, body)?, factor(row)))
-        });
-        Ok(Page { rows: factors.collect::<Result<_, _>>()?, has_more })
+        interface::rows_of(body, &COLUMNS, self.codes, factor)
     }
 }
 

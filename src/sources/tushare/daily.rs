@@ -60,12 +60,7 @@ impl Interface for Daily<'_> {
     }
 
     fn parse(&self, body: &str) -> Result<Page<Self::Row>, AnswerError> {
-        let Table { rows, has_more } = table::parse(body, &COLUMNS)?;
-        let bars = rows.iter().enumerate().map(|(number, cells)| {
-            let [ts_code, ..] = *cells;
-            Ok((interface::code_among(ts_code, self.codes, number, body)?, row(cells)))
-        });
-        Ok(Page { rows: bars.collect::<Result<_, _>>()?, has_more })
+        interface::rows_of(body, &COLUMNS, self.codes, row)
     }
 }
 

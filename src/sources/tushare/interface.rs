@@ -5,7 +5,7 @@
 use actors::domain::{Code, DateRange, Field};
 use serde_json::{Map, Value, json};
 
-use super::table::{AnswerError, Page, unreadable};
+use super::table::{self, AnswerError, Page, Table, unreadable};
 use crate::sources::shared::cells;
 use crate::sources::shared::excerpt::excerpt;
 
@@ -31,7 +31,7 @@ pub trait Interface: Sync {
 }
 
 /// The security of a row, which must be one of `codes`.
-pub fn code_among(ts_code: &str, codes: &[Code], number: usize, body: &str) -> Result<Code, AnswerError> {
+fn code_among(ts_code: &str, codes: &[Code], number: usize, body: &str) -> Result<Code, AnswerError> {
     let named = match cells::text(ts_code) {
         Field::Value(text) => text.parse().ok(),
         Field::Missing | Field::Unreadable(_) => None,
@@ -44,6 +44,21 @@ pub fn code_among(ts_code: &str, codes: &[Code], number: usize, body: &str) -> R
         let reason = format!("row {number} is of {}, but {asked} requested", excerpt(ts_code));
         unreadable("`items`", &reason, body)
     })
+}
+
+/// Reads the rows of an answer about `codes`, whose first column is the security.
+pub fn rows_of<T, const N: usize>(
+    body: &str,
+    columns: &[&'static str; N],
+    codes: &[Code],
+    row: impl Fn(&[&str; N]) -> T,
+) -> Result<Page<(Code, T)>, AnswerError> {
+    let Table { rows, has_more } = table::parse(body, columns)?;
+    let rows = rows.iter().enumerate().map(|(number, cells)| {
+        let ts_code = cells.first().copied().unwrap_or_default();
+        Ok((code_among(ts_code, codes, number, body)?, row(cells)))
+    });
+    Ok(Page { rows: rows.collect::<Result<_, _>>()?, has_more })
 }
 
 /// Converts a literal object to parameters.
